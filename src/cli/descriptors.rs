@@ -1,0 +1,60 @@
+//! How many connections the process can have: the descriptor limit.
+
+use rlimit::Resource;
+
+/// Connections at once where nobody asked for a number, as Redis.
+const CONNECTIONS_DEFAULT: usize = 10_000;
+
+/// Descriptors kept for everything that is no connection, where there are enough.
+const RESERVE: usize = 64;
+
+/// The descriptor limit of this process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Descriptors {
+    pub(super) limit: usize,
+}
+
+/// What the limit is shared out to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) connections: usize,
+    /// Refused connections that may linger, beside the others.
+    pub(super) lingering: usize,
+}
+
+impl Descriptors {
+    /// Raises the soft limit to the hard one, as far as the system lets us.
+    pub(super) fn raise() -> Self {
+        let limit = rlimit::increase_nofile_limit(u64::MAX)
+            .or_else(|_| Resource::NOFILE.get_soft())
+            .unwrap_or(1024);
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+    }
+
+    /// As many connections as asked for, or fewer where descriptors are short.
+    pub(super) fn places(self, asked: Option<usize>, listeners: usize, workers: usize) -> Places {
+        // Each worker has a poller and its wakers.
+        let own = RESERVE.min(self.limit / 4) + listeners + 4 * workers;
+        let room = self.limit.saturating_sub(own).max(1);
+        let connections = asked.unwrap_or(CONNECTIONS_DEFAULT).min(room);
+        let left = room - connections + RESERVE.min(self.limit / 4) / 2;
+        Places { connections, lingering: left.min(1024) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 3: the descriptor limit wins over what was asked for.
+    #[test]
+    fn connections_never_need_more_descriptors_than_there_are() {
+        let places = |limit, asked| Descriptors { limit }.places(asked, 1, 2);
+        assert_eq!(places(20_000, None).connections, 10_000);
+        assert_eq!(places(20_000, Some(50_000)).connections, 19_927);
+        assert_eq!(places(256, Some(10_000)), Places { connections: 183, lingering: 32 });
+        assert_eq!(places(64, None).connections, 39);
+        assert_eq!(places(8, None).connections, 1);
+        assert_eq!(places(1024, Some(10)).connections, 10);
+    }
+}

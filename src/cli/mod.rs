@@ -1,0 +1,34 @@
+//! The program: one file per command, each a list of flags and what they are turned into.
+
+mod descriptors;
+mod echo;
+mod log;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Line-protocol servers one can trust: an echo server, a client and a load tester.
+#[derive(Debug, Parser)]
+#[command(name = "echoline", version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
+    Echo(echo::EchoFlags),
+}
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// One sentence for the user: what was tried, what went wrong, what to do.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Echo(flags) => echo::run(flags),
+    }
+}

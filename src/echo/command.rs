@@ -1,0 +1,95 @@
+//! The lesson's command echo: lines, three of which are commands.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Dialogue, echo, greet};
+use crate::net::{Closed, Connection};
+
+/// What a line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `TIME`: the server's time.
+    Time,
+    /// `HELP`: the list of commands.
+    Help,
+    /// `QUIT`: the end of the dialogue.
+    Quit,
+    /// Any other text.
+    Echo,
+}
+
+impl Command {
+    /// Reads a line that has no white space around it. Commands are commands in any case, as
+    /// Unicode folds it (`str.upper()` in the lesson: a dotless `ı` is an `I`).
+    ///
+    /// ```
+    /// use echoline::echo::Command;
+    ///
+    /// assert_eq!(Command::parse(b"quit"), Command::Quit);
+    /// assert_eq!(Command::parse(b"quit!"), Command::Echo);
+    /// ```
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Self {
+        // No letter of a command takes more than two bytes in any spelling.
+        if line.len() > 2 * "QUIT".len() {
+            return Self::Echo;
+        }
+        let Ok(text) = std::str::from_utf8(line) else { return Self::Echo };
+        let is = |name: &str| text.chars().flat_map(char::to_uppercase).eq(name.chars());
+        if is("TIME") {
+            Self::Time
+        } else if is("HELP") {
+            Self::Help
+        } else if is("QUIT") {
+            Self::Quit
+        } else {
+            Self::Echo
+        }
+    }
+}
+
+pub(super) async fn serve<S>(mut client: Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    greet(&mut client, dialogue).await?;
+    let eol = dialogue.eol.as_str().as_bytes();
+    while let Some(line) = client.read_line().await? {
+        let line = line.trim();
+        match Command::parse(&line) {
+            Command::Echo => echo(&mut client, dialogue, &line).await?,
+            Command::Help => client.write_parts(&[b"Commands: TIME, QUIT, HELP", eol]).await?,
+            Command::Time => {
+                let now = (dialogue.clock)();
+                client.write_parts(&[b"Server time: ", now.as_bytes(), eol]).await?;
+            }
+            Command::Quit => {
+                client.write_parts(&[b"Goodbye!", eol]).await?;
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_in_any_case() {
+        for (line, command) in [
+            ("TIME", Command::Time),
+            ("tImE", Command::Time),
+            ("help", Command::Help),
+            ("Quit", Command::Quit),
+            ("quıt", Command::Quit),
+            ("", Command::Echo),
+            ("QUIT NOW", Command::Echo),
+            ("TIMES", Command::Echo),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), command, "{line}");
+        }
+        assert_eq!(Command::parse(b"QUI\xff"), Command::Echo);
+    }
+}

@@ -1,0 +1,17 @@
+//! The lesson's simple echo: a message is a line.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Dialogue, echo, greet};
+use crate::net::{Closed, Connection};
+
+pub(super) async fn serve<S>(mut client: Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    greet(&mut client, dialogue).await?;
+    while let Some(line) = client.read_line().await? {
+        echo(&mut client, dialogue, &line.trim()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Policy: what an echo server says. The dialogues of the lesson's echo servers, and RFC 862.
+
+mod command;
+mod line;
+mod raw;
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Closed, Connection, Eol, Farewell};
+
+pub use command::Command;
+
+/// How an echo server takes what it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every byte comes back as it is (RFC 862).
+    Raw,
+    /// Every line comes back without the white space around it, behind a prefix.
+    Line,
+    /// As `Line`, but `TIME`, `HELP` and `QUIT` are commands.
+    Command,
+}
+
+/// What one echo server says, apart from what it is sent.
+#[derive(Clone, Debug)]
+pub struct Dialogue {
+    /// How input is taken.
+    pub mode: Mode,
+    /// The lines that a new client hears first.
+    pub greeting: Vec<String>,
+    /// What stands before an echoed line.
+    pub prefix: String,
+    /// What lines end with.
+    pub eol: Eol,
+    /// The answer to `TIME`: the local time as RFC 3339 writes it.
+    pub clock: fn() -> String,
+}
+
+impl Dialogue {
+    /// The dialogue that the lesson's program for `mode` holds: simple echo (s1) for
+    /// [`Mode::Line`], command echo (s3) for [`Mode::Command`].
+    #[must_use]
+    pub fn new(mode: Mode, clock: fn() -> String) -> Self {
+        let (greeting, eol): (&[&str], _) = match mode {
+            Mode::Raw | Mode::Line => (&[], Eol::Lf),
+            Mode::Command => (
+                &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
+                Eol::CrLf,
+            ),
+        };
+        let greeting = greeting.iter().map(|&line| line.to_owned()).collect();
+        Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
+    }
+
+    /// What a client hears when the server ends its connection. Raw bytes stay unmixed.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        match self.mode {
+            Mode::Raw => Farewell::Refusal,
+            Mode::Line | Mode::Command => Farewell::Sentences,
+        }
+    }
+}
+
+/// Holds the dialogue with one client, to its end.
+///
+/// # Errors
+/// The way in which the connection ended, where the client did not end it.
+pub async fn serve<S>(client: Connection<S>, dialogue: Arc<Dialogue>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match dialogue.mode {
+        Mode::Raw => raw::serve(client).await,
+        Mode::Line => line::serve(client, &dialogue).await,
+        Mode::Command => command::serve(client, &dialogue).await,
+    }
+}
+
+async fn greet<S>(client: &mut Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    for line in &dialogue.greeting {
+        client.write_parts(&[line.as_bytes(), dialogue.eol.as_str().as_bytes()]).await?;
+    }
+    Ok(())
+}
+
+async fn echo<S>(client: &mut Connection<S>, dialogue: &Dialogue, text: &[u8]) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let eol = dialogue.eol.as_str().as_bytes();
+    client.write_parts(&[dialogue.prefix.as_bytes(), text, eol]).await
+}

@@ -1,0 +1,15 @@
+//! The echo of RFC 862: what comes in goes out, byte for byte.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Closed, Connection};
+
+pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    while let Some(bytes) = client.read(usize::MAX).await? {
+        client.write(&bytes).await?;
+    }
+    Ok(())
+}

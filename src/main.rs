@@ -1,0 +1,18 @@
+//! The program: parse, run, exit code. The only place that prints an error.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use echoline::cli;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // With stderr gone too there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "echoline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Listening sockets: binding with a sentence that helps, accepting without ever giving up.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+use super::address::Address;
+
+/// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(6);
+
+/// How a listening socket is made. asyncio's `start_server(backlog=…, reuse_address=…,
+/// reuse_port=…)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// Connections that the system keeps until they are accepted; it cuts the number to
+    /// `net.core.somaxconn`. Default 1,024, as memcached.
+    pub backlog: u32,
+    /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default
+    /// `true`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`: several sockets may share the port. When one of them closes, the
+    /// connections in its queue are reset, so this is no way to restart. Default `false`.
+    pub reuse_port: bool,
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system gives
+    /// the peer up; `None` leaves it to the system. Default 30 s.
+    pub unacknowledged_timeout: Option<Duration>,
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            reuse_address: true,
+            reuse_port: false,
+            unacknowledged_timeout: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// A bound socket that listens. Connections queue up from now on and are served by
+/// [`Server::serve`](crate::Server::serve).
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Binds every socket address that `address` stands for (a name may stand for an IPv4 and an
+    /// IPv6 one). All or none.
+    ///
+    /// # Errors
+    /// One sentence with the address and the reason. An address family that the machine does not
+    /// have is passed over as long as another could be bound.
+    pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        let mut bound = Vec::new();
+        let mut missing = None;
+        for candidate in resolved {
+            match Self::bind_one(candidate, options) {
+                Ok(listener) => bound.push(listener),
+                Err(error) if is_family_missing(&error) => missing = Some(error),
+                Err(error) => return Err(say(address, &error)),
+            }
+        }
+        match missing {
+            Some(error) if bound.is_empty() => Err(say(address, &error)),
+            _ => Ok(bound),
+        }
+    }
+
+    /// Takes over a socket that listens already (socket activation, a test).
+    ///
+    /// # Errors
+    /// When the socket cannot be made non-blocking.
+    pub fn from_std(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket })
+    }
+
+    /// The address that was really bound: with the port, where 0 was asked for.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(options.reuse_address)?;
+        socket.set_reuse_port(options.reuse_port)?;
+        // Linux: accepted sockets inherit these four, so they cost nothing per connection.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_keepalive(true)?;
+        socket.set_tcp_keepalive(&KEEPALIVE)?;
+        socket.set_tcp_user_timeout(options.unacknowledged_timeout)?;
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        Self::from_std(socket.into())
+    }
+
+    pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
+        Ok(Acceptor { socket: tokio::net::TcpListener::from_std(self.socket)? })
+    }
+}
+
+fn is_family_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+fn say(address: &Address, error: &io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: end it, or choose another port (0: any free one)"
+        }
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    socket: tokio::net::TcpListener,
+}
+
+/// What came of one attempt to accept.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Connection(TcpStream, SocketAddr),
+    /// Nobody is waiting.
+    Nobody,
+    /// The one who was waiting has gone again.
+    Gone,
+    /// No descriptor or memory was left.
+    Exhausted(io::Error),
+}
+
+impl Acceptor {
+    /// Accepts one, waiting for it. Cancel safe.
+    pub(super) async fn accept(&self) -> Accepted {
+        what_happened(self.socket.accept().await)
+    }
+
+    /// Accepts one if the last attempt left somebody waiting.
+    pub(super) fn accept_now(&self) -> Accepted {
+        match self.socket.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => what_happened(result),
+            Poll::Pending => Accepted::Nobody,
+        }
+    }
+
+    /// Closes the listener. Returns who was in its queue: they have connected already, and the
+    /// system would reset them.
+    pub(super) fn into_queue(self) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+        let socket = self.socket.into_std().ok();
+        std::iter::from_fn(move || {
+            loop {
+                let accepted = socket.as_ref()?.accept().and_then(|(stream, peer)| {
+                    stream.set_nonblocking(true)?;
+                    Ok((TcpStream::from_std(stream)?, peer))
+                });
+                match what_happened(accepted) {
+                    Accepted::Connection(stream, peer) => return Some((stream, peer)),
+                    Accepted::Gone => {}
+                    Accepted::Nobody | Accepted::Exhausted(_) => return None,
+                }
+            }
+        })
+    }
+}
+
+/// A descriptor to give up when no other is left, so that whoever is waiting can be told.
+#[derive(Debug)]
+pub(super) struct Reserve(Option<File>);
+
+impl Reserve {
+    pub(super) fn open() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Tells the next one in the queue of `acceptor` that there is no place. Returns whether
+    /// somebody was told.
+    pub(super) fn refuse(&mut self, acceptor: &Acceptor, words: &str) -> bool {
+        self.0 = None;
+        let told = match acceptor.accept_now() {
+            Accepted::Connection(stream, _) => {
+                // Best effort: with no descriptors left there is no lingering.
+                let _ = tell(stream, words);
+                true
+            }
+            _ => false,
+        };
+        *self = Self::open();
+        told
+    }
+}
+
+fn tell(stream: TcpStream, words: &str) -> io::Result<()> {
+    let mut stream = stream.into_std()?;
+    stream.write_all(words.as_bytes())?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    // What lies unread would turn the close into a reset.
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread)? > 0 {}
+    Ok(())
+}
+
+/// accept(2) names the errors of the connection that was to be accepted: those are over with it.
+/// The others are ours and last; a listener must outlive them all.
+fn what_happened(result: io::Result<(TcpStream, SocketAddr)>) -> Accepted {
+    let error = match result {
+        Ok((stream, peer)) => return Accepted::Connection(stream, peer),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Nobody,
+        Err(error) => error,
+    };
+    let of_the_connection = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EOPNOTSUPP
+        )
+    );
+    if of_the_connection { Accepted::Gone } else { Accepted::Exhausted(error) }
+}
+
+/// How long to leave a listener alone that cannot accept: 10 ms, doubling to 1 s.
+#[derive(Debug, Default)]
+pub(super) struct BackOff {
+    failures: u32,
+}
+
+impl BackOff {
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = Duration::from_millis(10) * 2_u32.pow(self.failures.min(7));
+        self.failures += 1;
+        pause.min(Duration::from_secs(1))
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 1: what is wrong with one client must not slow down the next.
+    #[test]
+    fn an_error_of_the_client_is_no_error_of_the_listener() {
+        for number in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR, libc::EPROTO] {
+            let error = Err(io::Error::from_raw_os_error(number));
+            assert!(matches!(what_happened(error), Accepted::Gone), "{number}");
+        }
+        for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF] {
+            let error = Err(io::Error::from_raw_os_error(number));
+            assert!(matches!(what_happened(error), Accepted::Exhausted(_)), "{number}");
+        }
+        let error = Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        assert!(matches!(what_happened(error), Accepted::Nobody));
+    }
+
+    #[test]
+    fn the_pause_doubles_to_a_second_and_starts_again() {
+        let mut back_off = BackOff::default();
+        let pauses: Vec<u128> = (0..9).map(|_| back_off.next().as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        back_off.reset();
+        assert_eq!(back_off.next().as_millis(), 10);
+    }
+}

@@ -1,0 +1,31 @@
+//! Mechanism: what every server here stands on. It knows no protocol.
+
+mod address;
+mod buffers;
+mod closing;
+mod connection;
+mod inbound;
+mod limits;
+mod lines;
+mod listener;
+mod outbound;
+mod place;
+mod server;
+mod shutdown;
+mod signals;
+mod split;
+mod task;
+mod terms;
+mod watch;
+mod workers;
+
+pub use address::{Address, AddressError};
+pub use connection::Connection;
+pub use limits::{Closed, Limits};
+pub use lines::{Line, LineTooLong, Lines};
+pub use listener::{Listener, ListenerOptions};
+pub use place::Report;
+pub use server::Server;
+pub use shutdown::{Phase, Shutdown};
+pub use split::{Reader, Writer};
+pub use terms::{Eol, Farewell};

@@ -1,0 +1,85 @@
+//! The writing side of a connection: a bounded buffer that is sent in as few pieces as possible.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::buffers;
+
+/// Pieces of at least this size are sent from where they lie instead of being copied first.
+const DIRECT_BYTES: usize = 8 * 1024;
+
+/// What was written and not sent yet.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    buffer: Vec<u8>,
+    /// Bytes at the front of `buffer` that are sent already.
+    sent: usize,
+}
+
+impl Outbound {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent == self.buffer.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len() - self.sent
+    }
+
+    /// Whether `bytes` should go straight to the stream.
+    pub(super) fn is_direct(&self, bytes: &[u8]) -> bool {
+        self.is_empty() && bytes.len() >= DIRECT_BYTES
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer().extend_from_slice(bytes);
+    }
+
+    /// The buffer to append to.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers::take_write();
+        }
+        &mut self.buffer
+    }
+
+    /// Sends until nothing is left or the stream takes no more; says in `progress` whether it
+    /// took anything. An emptied buffer goes back to the worker.
+    pub(super) fn poll_flush<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        progress: &mut bool,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        while !self.is_empty() {
+            let rest = &self.buffer[self.sent..];
+            self.sent += ready!(poll_write(stream, rest, cx))?;
+            *progress = true;
+        }
+        if self.buffer.capacity() > 0 {
+            buffers::give_write(std::mem::take(&mut self.buffer));
+            self.sent = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes once. A stream that takes nothing is as good as closed.
+pub(super) fn poll_write<S>(
+    stream: &mut S,
+    bytes: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>>
+where
+    S: AsyncWrite + Unpin,
+{
+    match ready!(Pin::new(stream).poll_write(cx, bytes)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        other => Poll::Ready(other),
+    }
+}

@@ -1,0 +1,231 @@
+//! The places of a server: who is in, who may come, and what became of everybody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::limits::{Closed, Limits};
+
+/// All places of one server.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    taken: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    accepted: AtomicU64,
+    ends: Mutex<BTreeMap<Closed, u64>>,
+    /// Notified whenever the last place is given back.
+    emptied: Notify,
+}
+
+/// One place; given back when the last clone of its `Arc` is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    /// The address whose count this place is part of, where addresses are counted.
+    address: Option<IpAddr>,
+    /// Connections of the worker that serves this one.
+    load: Arc<AtomicUsize>,
+    at_end: AtomicBool,
+    /// Counts the connections of this server, from 1: their name in the log.
+    number: u64,
+}
+
+impl Places {
+    /// A place for a connection from `address` on the worker whose load is `load`, or why there
+    /// is none.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        address: IpAddr,
+        limits: &Limits,
+        load: &Arc<AtomicUsize>,
+    ) -> Result<Arc<Place>, Closed> {
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        // Only the accepting tasks add, and they look before: `max` is never passed by more than
+        // the number of listeners, and then not for longer than until the next line.
+        if self.taken.fetch_add(1, Ordering::AcqRel) >= limits.max_connections {
+            self.give_back();
+            return Err(Closed::Busy);
+        }
+        let counted = limits.max_per_ip.map(|most| (network(address), most));
+        if let Some((network, most)) = counted {
+            let mut by_address = lock(&self.by_address);
+            let count = by_address.entry(network).or_default();
+            if *count >= most {
+                drop(by_address);
+                self.give_back();
+                return Err(Closed::BusyAddress);
+            }
+            *count += 1;
+        }
+        load.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Place {
+            places: Arc::clone(self),
+            address: counted.map(|(network, _)| network),
+            load: Arc::clone(load),
+            at_end: AtomicBool::new(false),
+            number,
+        }))
+    }
+
+    /// Counts how a connection, or an attempt at one, has ended.
+    pub(super) fn count(&self, closed: Closed) {
+        *lock(&self.ends).entry(closed).or_default() += 1;
+    }
+
+    /// Counts somebody who was told that there was no descriptor left.
+    pub(super) fn count_refused(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.count(Closed::Busy);
+    }
+
+    /// Connections that are open now, lingering ones too.
+    pub(super) fn open(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Waits until no connection is open. Cancel safe.
+    pub(super) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// What has become of all so far.
+    pub(super) fn report(&self) -> Report {
+        Report {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            still_open: self.open() as u64,
+            ends: lock(&self.ends).clone(),
+        }
+    }
+
+    fn give_back(&self) {
+        if self.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+}
+
+impl Place {
+    /// The connection's name in the log.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The connection is being closed; `at_end`: because its peer has ended the stream.
+    pub(super) fn note_end(&self, at_end: bool) {
+        self.at_end.store(at_end, Ordering::Relaxed);
+    }
+
+    /// Counts the end of this connection by what its handler returned, and says what it was.
+    pub(super) fn count(&self, result: Result<(), Closed>) -> Closed {
+        let closed = match result {
+            Err(closed) => closed,
+            Ok(()) if self.at_end.load(Ordering::Relaxed) => Closed::EndOfStream,
+            Ok(()) => Closed::Finished,
+        };
+        self.places.count(closed);
+        closed
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            let mut by_address = lock(&self.places.by_address);
+            if let Some(count) = by_address.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(&address);
+                }
+            }
+        }
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.places.give_back();
+    }
+}
+
+/// What one host can be expected to own: an IPv4 address, or an IPv6 network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 => v4,
+    }
+}
+
+/// These maps are never left half changed, so a panic elsewhere must not take them away.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The account of a server that has ended: every connection is in it once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Connections that the system gave us, refused ones too.
+    pub accepted: u64,
+    /// Connections whose handler would not end even when it was told to.
+    pub still_open: u64,
+    /// How many ended in which way.
+    pub ends: BTreeMap<Closed, u64>,
+}
+
+impl Report {
+    /// How many connections ended as `closed`.
+    #[must_use]
+    pub fn count(&self, closed: Closed) -> u64 {
+        self.ends.get(&closed).copied().unwrap_or_default()
+    }
+
+    /// Whether nobody was cut off: no connection aborted, none left.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.count(Closed::Aborted) == 0 && self.still_open == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(places: &Arc<Places>, address: &str, limits: &Limits) -> Result<Arc<Place>, Closed> {
+        places.take(address.parse().unwrap(), limits, &Arc::default())
+    }
+
+    /// Fault 2: the limit is exact, and a place given back is free again.
+    #[test]
+    fn there_are_as_many_places_as_the_limit_says() {
+        let places = Arc::new(Places::default());
+        let limits = Limits { max_connections: 2, ..Limits::default() };
+        let first = take(&places, "10.0.0.1", &limits).unwrap();
+        let _second = take(&places, "10.0.0.2", &limits).unwrap();
+        assert_eq!(take(&places, "10.0.0.3", &limits).unwrap_err(), Closed::Busy);
+        drop(first);
+        take(&places, "10.0.0.3", &limits).unwrap();
+        assert_eq!(places.open(), 1);
+    }
+
+    /// Fault 4: one address, or one IPv6 network, cannot take all places.
+    #[test]
+    fn one_address_has_its_own_limit() {
+        let places = Arc::new(Places::default());
+        let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+        for (address, neighbour) in
+            [("10.0.0.1", "::ffff:10.0.0.1"), ("2001:db8::1", "2001:db8::ffff:2")]
+        {
+            let held = take(&places, address, &limits).unwrap();
+            assert_eq!(take(&places, neighbour, &limits).unwrap_err(), Closed::BusyAddress);
+            take(&places, "10.0.0.9", &limits).unwrap();
+            drop(held);
+            take(&places, neighbour, &limits).unwrap();
+        }
+        assert_eq!(places.open(), 0);
+        assert!(lock(&places.by_address).is_empty(), "the table must not grow for ever");
+    }
+}

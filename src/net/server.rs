@@ -1,0 +1,366 @@
+//! A server: listeners, a handler for each connection, and an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::address::{Address, AddressError};
+use super::connection::Connection;
+use super::limits::{Closed, Limits};
+use super::listener::{Accepted, Acceptor, BackOff, Listener, ListenerOptions, Reserve};
+use super::place::{Places, Report};
+use super::shutdown::{Phase, Shutdown};
+use super::task::Supervised;
+use super::terms::{Eol, Farewell, Terms};
+use super::workers::Workers;
+
+/// Connections accepted in a row before other tasks of the accepting thread get a turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// How long aborted connections have to be gone; only a handler that blocks its thread needs it.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A server that is bound and not yet serving. asyncio's `start_server`.
+///
+/// ```no_run
+/// use echoline::{Closed, Connection, Limits, Server};
+///
+/// async fn shout(mut client: Connection) -> Result<(), Closed> {
+///     while let Some(line) = client.read_line().await? {
+///         client.write_line(line.to_string().to_uppercase()).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let limits = Limits { max_connections: 10, ..Limits::default() };
+/// let report = Server::bind("127.0.0.1:8080").await?.limits(limits).serve(shout).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    limits: Limits,
+    eol: Eol,
+    farewell: Farewell,
+    shutdown: Shutdown,
+    workers: Option<NonZeroUsize>,
+    busy_poll: Option<Duration>,
+}
+
+impl Server {
+    /// Binds `address` with the default [`ListenerOptions`]. Connections queue up from now on.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong with the address, or why it cannot be had.
+    pub async fn bind<A>(address: A) -> io::Result<Self>
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
+        let address = address.try_into().map_err(AddressError::from)?;
+        Ok(Self::new(Listener::bind(&address, &ListenerOptions::default()).await?))
+    }
+
+    /// A server on listeners that were bound before, all of them before the first is served.
+    #[must_use]
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        Self {
+            listeners,
+            limits: Limits::default(),
+            eol: Eol::default(),
+            farewell: Farewell::default(),
+            shutdown: Shutdown::new(),
+            workers: None,
+            busy_poll: None,
+        }
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
+    #[must_use]
+    pub fn eol(mut self, eol: Eol) -> Self {
+        self.eol = eol;
+        self
+    }
+
+    /// Sets what a client hears when the server ends its connection. Default
+    /// [`Farewell::Sentences`].
+    #[must_use]
+    pub fn farewell(mut self, farewell: Farewell) -> Self {
+        self.farewell = farewell;
+        self
+    }
+
+    /// Serves on `count` threads of its own, each with a current-thread runtime, instead of on
+    /// the caller's runtime; a new connection goes to the one that has the fewest.
+    #[must_use]
+    pub fn workers(mut self, count: NonZeroUsize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// Has the workers look for work for `length` after each read before they sleep: a third of
+    /// the latency of few connections for all the time of the cores. Needs
+    /// [`workers`](Self::workers); worse than nothing where the clients share the cores.
+    #[must_use]
+    pub fn busy_poll(mut self, length: Duration) -> Self {
+        self.busy_poll = Some(length);
+        self
+    }
+
+    /// The handle that ends this server from elsewhere.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// The address of the first listener, with the real port.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
+    }
+
+    /// The addresses of all listeners.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(Listener::local_addr).collect()
+    }
+
+    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
+    /// asyncio's `serve_forever` with an end.
+    ///
+    /// # Errors
+    /// When signals or threads cannot be had; nothing was served then.
+    pub async fn serve<H, F>(self, handler: H) -> io::Result<Report>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut signals = super::signals::Signals::listen()?;
+        let shutdown = self.shutdown();
+        let serving = self.serve_until(handler, std::future::pending());
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                report = &mut serving => return report,
+                name = signals.next() => match shutdown.phase() {
+                    Phase::Running => {
+                        tracing::info!(signal = name, "draining; a second signal ends it now");
+                        shutdown.drain();
+                    }
+                    _ => {
+                        tracing::warn!(signal = name, "ending now");
+                        shutdown.abort();
+                    }
+                },
+            }
+        }
+    }
+
+    /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
+    /// is in the queue already, closes the listeners, lets each connection answer what it was
+    /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
+    ///
+    /// # Errors
+    /// When a listener cannot be registered or a thread cannot be started; nothing was served
+    /// then.
+    pub async fn serve_until<H, F>(
+        self,
+        handler: H,
+        end: impl Future<Output = ()>,
+    ) -> io::Result<Report>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let workers = match self.workers {
+            Some(count) => Workers::start(count, self.busy_poll)?,
+            None => Workers::current(),
+        };
+        let acceptors: Vec<Acceptor> =
+            self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
+        let terms = Terms::new(self.limits, self.shutdown.clone(), self.eol, self.farewell);
+        let house = Arc::new(House { terms: Arc::new(terms), places: Arc::default(), workers });
+        let abort = AbortOnDrop(self.shutdown.clone());
+        let mut accepting = JoinSet::new();
+        for acceptor in acceptors {
+            accepting.spawn(Arc::clone(&house).accept_from(acceptor, handler.clone()));
+        }
+        tokio::select! {
+            () = end => self.shutdown.drain(),
+            () = self.shutdown.reached(Phase::Draining) => {}
+        }
+        while accepting.join_next().await.is_some() {}
+        house.drain().await;
+        drop(abort);
+        Ok(house.places.report())
+    }
+}
+
+/// A server at work.
+struct House {
+    terms: Arc<Terms>,
+    places: Arc<Places>,
+    workers: Workers,
+}
+
+impl House {
+    async fn accept_from<H, F>(self: Arc<Self>, acceptor: Acceptor, handler: H)
+    where
+        H: Fn(Connection) -> F,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut trouble = Trouble::new();
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = self.terms.shutdown.reached(Phase::Draining) => break,
+                accepted = acceptor.accept() => accepted,
+            };
+            match self.accept_batch(first, &acceptor, &handler, &mut trouble) {
+                Some(pause) => sleep(pause).await,
+                None => tokio::task::yield_now().await,
+            }
+        }
+        // A flood ends here too.
+        let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
+        for (stream, peer) in acceptor.into_queue().take(most) {
+            self.welcome(stream, peer, &handler);
+        }
+    }
+
+    /// Serves who is waiting; returns how long to leave the listener alone, if at all.
+    fn accept_batch<H, F>(
+        &self,
+        first: Accepted,
+        acceptor: &Acceptor,
+        handler: &H,
+        trouble: &mut Trouble,
+    ) -> Option<Duration>
+    where
+        H: Fn(Connection) -> F,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut accepted = first;
+        for _ in 0..ACCEPT_BATCH {
+            match accepted {
+                Accepted::Connection(stream, peer) => {
+                    trouble.back_off.reset();
+                    self.welcome(stream, peer, handler);
+                }
+                Accepted::Gone => {}
+                Accepted::Nobody => break,
+                Accepted::Exhausted(error) => {
+                    trouble.log(&error);
+                    let words = self.terms.farewell(Closed::Busy).unwrap_or_default();
+                    if !trouble.reserve.refuse(acceptor, &words) {
+                        return Some(trouble.back_off.next());
+                    }
+                    self.places.count_refused();
+                }
+            }
+            accepted = acceptor.accept_now();
+        }
+        None
+    }
+
+    /// Gives a new connection its place and starts its handler, or tells it that there is none.
+    fn welcome<H, F>(&self, stream: TcpStream, peer: SocketAddr, handler: &H)
+    where
+        H: Fn(Connection) -> F,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let terms = Arc::clone(&self.terms);
+        let worker = self.workers.least_loaded();
+        let place = match self.places.take(peer.ip(), &terms.limits, worker.load()) {
+            Ok(place) => place,
+            Err(closed) => {
+                tracing::debug!(%peer, reason = closed.label(), "refused");
+                self.places.count(closed);
+                return Connection::with_terms(stream, Some(peer), terms, None).refuse(closed);
+            }
+        };
+        tracing::debug!(place = place.number(), %peer, "connected");
+        let _entered = worker.enter();
+        match worker.adopt(stream) {
+            Ok(stream) => {
+                let shutdown = terms.shutdown.clone();
+                let held = Some(Arc::clone(&place));
+                let connection = Connection::with_terms(stream, Some(peer), terms, held);
+                worker.spawn(Supervised::new(handler(connection), shutdown, place));
+            }
+            Err(error) => {
+                tracing::warn!(%peer, %error, "cannot serve a connection");
+                place.count(Err(Closed::from(error)));
+            }
+        }
+    }
+
+    async fn drain(&self) {
+        let shutdown = &self.terms.shutdown;
+        let open = self.places.open();
+        if open > 0 {
+            tracing::info!(open, "waiting for connections to finish");
+        }
+        let drained = timeout(self.terms.limits.drain_timeout, async {
+            tokio::select! {
+                () = self.places.empty() => {}
+                () = shutdown.reached(Phase::Aborting) => {}
+            }
+        });
+        let _ = drained.await;
+        shutdown.abort();
+        let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
+    }
+}
+
+/// What one listener keeps for bad times.
+struct Trouble {
+    back_off: BackOff,
+    reserve: Reserve,
+    /// When the trouble was last told.
+    logged: Option<Instant>,
+}
+
+impl Trouble {
+    fn new() -> Self {
+        Self { back_off: BackOff::default(), reserve: Reserve::open(), logged: None }
+    }
+
+    fn log(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
+            self.logged = Some(now);
+            tracing::warn!(%error, "cannot accept connections; raise the descriptor limit (ulimit -n)");
+        }
+    }
+}
+
+struct AbortOnDrop(Shutdown);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,150 @@
+//! Reader and writer of one connection as a pair.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{poll_input, poll_output};
+use super::inbound::Inbound;
+use super::limits::Closed;
+use super::lines::Line;
+use super::outbound::Outbound;
+use super::terms::Terms;
+use super::watch::Watch;
+
+/// The reading half of a [`Connection`](crate::Connection); see
+/// [`Connection::split`](crate::Connection::split).
+pub struct Reader<'a, S> {
+    stream: Arc<Mutex<&'a mut S>>,
+    input: &'a mut Inbound,
+    watch: &'a mut Watch,
+    terms: Arc<Terms>,
+}
+
+/// The writing half of a [`Connection`](crate::Connection).
+pub struct Writer<'a, S> {
+    stream: Arc<Mutex<&'a mut S>>,
+    output: &'a mut Outbound,
+    /// Its own: both halves may wait at the same time, for different things.
+    watch: Watch,
+    terms: Arc<Terms>,
+}
+
+pub(super) fn split<'a, S>(
+    stream: &'a mut S,
+    (input, output, watch): (&'a mut Inbound, &'a mut Outbound, &'a mut Watch),
+    terms: &Arc<Terms>,
+) -> (Reader<'a, S>, Writer<'a, S>) {
+    let stream = Arc::new(Mutex::new(stream));
+    (
+        Reader { stream: Arc::clone(&stream), input, watch, terms: Arc::clone(terms) },
+        Writer { stream, output, watch: Watch::default(), terms: Arc::clone(terms) },
+    )
+}
+
+/// The lock is held for the length of one poll; a stream that panicked in it is not used again.
+fn lock<'g, 'a, S>(stream: &'g Mutex<&'a mut S>) -> MutexGuard<'g, &'a mut S> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: AsyncRead + Unpin> Reader<'_, S> {
+    /// As [`Connection::read_line`](crate::Connection::read_line). Cancel safe.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
+        poll_fn(|cx| self.poll_read(cx, Inbound::next_line)).await
+    }
+
+    /// As [`Connection::read`](crate::Connection::read). Cancel safe.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, Closed> {
+        poll_fn(|cx| self.poll_read(cx, |input| input.next_chunk(most))).await
+    }
+
+    /// As [`Connection::read_exact`](crate::Connection::read_exact). Cancel safe.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
+        poll_fn(|cx| self.poll_read(cx, |input| input.next_exact(length))).await
+    }
+
+    /// As [`Connection::read_until`](crate::Connection::read_until). Cancel safe.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
+        poll_fn(|cx| self.poll_read(cx, |input| input.next_until(separator))).await
+    }
+
+    fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+    ) -> Poll<Result<T, Closed>> {
+        ready!(self.input.poll_turn(cx));
+        loop {
+            if let Some(found) = next(self.input)? {
+                self.watch.note_input();
+                return Poll::Ready(Ok(found));
+            }
+            let stream = &mut **lock(&self.stream);
+            ready!(poll_input(stream, self.input, self.watch, false, &self.terms, cx))?;
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Writer<'_, S> {
+    /// As [`Connection::write`](crate::Connection::write): into the buffer, or past the limit to
+    /// the peer. Nothing is sent before that by itself: call [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// The same. Not cancel safe.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        if self.output.len() + bytes.len() > self.terms.limits.write_high {
+            self.flush().await?;
+        }
+        self.output.push(bytes);
+        Ok(())
+    }
+
+    /// Writes `text` and the server's line end.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn write_line(&mut self, text: impl fmt::Display) -> Result<(), Closed> {
+        let line = format!("{text}{}", self.terms.eol.as_str());
+        self.write(line.as_bytes()).await
+    }
+
+    /// Sends all that was written. asyncio's `drain`. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Connection::flush`](crate::Connection::flush).
+    pub async fn flush(&mut self) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let stream = &mut **lock(&self.stream);
+            poll_output(stream, self.output, &mut self.watch, &self.terms, cx)
+        })
+        .await
+    }
+}
+
+impl<S> fmt::Debug for Reader<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("input", &self.input).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for Writer<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("unsent", &self.output.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! What all connections of one server share: limits, line end, last words, the way to the end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::limits::{Closed, Limits};
+use super::shutdown::Shutdown;
+
+/// What a line that is written ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Eol {
+    /// `\n`, as Unix programs write it.
+    #[default]
+    Lf,
+    /// `\r\n`, as RFC 854 (Telnet) and most Internet line protocols have it.
+    CrLf,
+}
+
+impl Eol {
+    /// The bytes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lf => "\n",
+            Self::CrLf => "\r\n",
+        }
+    }
+}
+
+/// What a peer hears when the server, and not the dialogue, ends its connection.
+#[derive(Clone, Default)]
+pub enum Farewell {
+    /// Nothing: the stream just ends.
+    Silent,
+    /// One sentence where there is no place, else nothing: for servers that otherwise pass bytes
+    /// on unchanged.
+    Refusal,
+    /// One sentence for each reason that the peer can do something about.
+    #[default]
+    Sentences,
+    /// What the function answers for the reason; `None` is silence.
+    Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
+}
+
+impl Farewell {
+    /// The words for `closed`, without a line end.
+    fn words(&self, closed: Closed, limits: &Limits) -> Option<String> {
+        match self {
+            Self::Custom(words) => words(closed),
+            Self::Sentences => sentence(closed, limits),
+            Self::Refusal if matches!(closed, Closed::Busy | Closed::BusyAddress) => {
+                sentence(closed, limits)
+            }
+            Self::Refusal | Self::Silent => None,
+        }
+    }
+}
+
+fn sentence(closed: Closed, limits: &Limits) -> Option<String> {
+    let words = match closed {
+        Closed::Busy => "Server is busy. Try again later.",
+        Closed::BusyAddress => "Too many connections from your address. Try again later.",
+        Closed::IdleTimeout | Closed::LineTimeout => "Connection timeout. Goodbye!",
+        Closed::LineTooLong => {
+            return Some(format!("Line too long (limit {} bytes). Goodbye!", limits.max_line));
+        }
+        Closed::Panicked => "Server error. Goodbye!",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
+impl fmt::Debug for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "Silent",
+            Self::Refusal => "Refusal",
+            Self::Sentences => "Sentences",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+/// The terms of one server's connections.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) limits: Limits,
+    pub(super) shutdown: Shutdown,
+    pub(super) eol: Eol,
+    pub(super) farewell: Farewell,
+    /// One permit for each connection that may linger.
+    pub(super) lingering: Semaphore,
+}
+
+impl Terms {
+    pub(super) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
+        let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
+        Self { limits, shutdown, eol, farewell, lingering }
+    }
+
+    /// The last words for `closed`, with their line end.
+    pub(super) fn farewell(&self, closed: Closed) -> Option<String> {
+        let mut words = self.farewell.words(closed, &self.limits)?;
+        words.push_str(self.eol.as_str());
+        Some(words)
+    }
+}
