@@ -1,0 +1,69 @@
+"""What `echoline echo` is meant to reach beside the other servers, as values to be checked.
+
+A miss is something to look into, not a failed test: it depends on the machine too.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+NAIVE = "naive tokio current"
+RAW, LINE, COMMAND = "echoline raw", "echoline line", "echoline command"
+BUSY_POLL = "echoline raw --busy-poll 50us"
+SPINNING = ", busy generator"
+
+
+def values(runs: list[dict | None], key: str) -> list[float]:
+    return [run[key] for run in runs if run is not None]
+
+
+def ratios(runs: list[dict | None], base: list[dict | None], key: str) -> list[float]:
+    """Round by round: what disturbed one round has disturbed both of its sides."""
+    pairs = zip(runs, base)
+    return [run[key] / other[key] for run, other in pairs if run and other and other[key]]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A median that must reach a bound; with `against`, the median of the ratio to that."""
+
+    scenario: str
+    entry: str
+    against: str | None
+    bound: float
+    key: str = "per_second"
+    at_least: bool = True
+
+    def sentence(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        than = f" × {self.against}" if self.against else ""
+        return f"{self.scenario}: {self.entry} {self.key} {sign} {self.bound:g}{than}"
+
+    def measured(self, runs_of: Callable[[str, str], list[dict | None]]) -> list[float]:
+        """One number a round, from the runs of a scenario and a server."""
+        runs = runs_of(self.scenario, self.entry)
+        if self.against is None:
+            return values(runs, self.key)
+        return ratios(runs, runs_of(self.scenario, self.against), self.key)
+
+    def met_by(self, numbers: list[float]) -> bool:
+        middle = statistics.median(numbers)
+        return middle >= self.bound if self.at_least else middle <= self.bound
+
+
+AIMS = (
+    Aim("ping50", RAW, NAIVE, 0.97),
+    Aim("ping500", RAW, NAIVE, 0.97),
+    Aim("bulk", RAW, NAIVE, 0.97),
+    Aim("ping50", LINE, RAW, 0.90),
+    Aim("ping50", COMMAND, RAW, 0.90),
+    Aim("ping50", RAW, NAIVE, 1.0, key="p999_us", at_least=False),
+    Aim("ping50", RAW, "python s1", 5),
+    Aim("pipeline", RAW, NAIVE, 0.95),
+    Aim("pipeline", LINE, RAW, 0.4),
+    Aim("single", BUSY_POLL, RAW, 0.4, key="p50_us", at_least=False),
+    Aim("single", BUSY_POLL + SPINNING, RAW + SPINNING, 0.4, key="p50_us", at_least=False),
+    Aim("idle", RAW, None, 1024, key="bytes", at_least=False),
+    Aim("idle", LINE, None, 1024, key="bytes", at_least=False),
+    Aim("start", RAW, None, 20, key="start_ms", at_least=False),
+)

@@ -1,0 +1,149 @@
+/* epoll_echo PORT: the barest TCP echo, to show how little room there is below a runtime.
+ *
+ * One thread, level-triggered epoll, one shared 64 KiB buffer. A connection that does not read
+ * its replies is not read from either: the unsent rest is kept and only its sending is awaited. */
+#include "loopback.h"
+
+#include <sys/epoll.h>
+
+#define BUFFER_BYTES (64 * 1024)
+#define EVENTS 256
+
+/* What one connection could not send yet. Most connections never need one, so it is made on
+ * demand: an idle connection costs this program one pointer. */
+struct rest {
+    size_t sent, length;
+    char bytes[];
+};
+
+static char buffer[BUFFER_BYTES];
+static struct rest **rests; /* by descriptor */
+static int poller;
+
+static void watch(int operation, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    if (epoll_ctl(poller, operation, fd, &event) != 0)
+        die("epoll_ctl: %s", strerror(errno));
+}
+
+static void end(int fd)
+{
+    free(rests[fd]);
+    rests[fd] = NULL;
+    close(fd); /* also takes it out of epoll */
+}
+
+static void accept_all(int listener)
+{
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EINTR || errno == ECONNABORTED)
+                continue;
+            if (errno == EAGAIN)
+                return;
+            /* Out of descriptors, most likely: better gone than seemingly slow. */
+            die("accept: %s", strerror(errno));
+        }
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        watch(EPOLL_CTL_ADD, fd, EPOLLIN);
+    }
+}
+
+static void keep_rest(int fd, const char *bytes, size_t length)
+{
+    struct rest *rest = malloc(sizeof *rest + length);
+    if (!rest)
+        die("out of memory");
+    rest->sent = 0;
+    rest->length = length;
+    memcpy(rest->bytes, bytes, length);
+    rests[fd] = rest;
+    watch(EPOLL_CTL_MOD, fd, EPOLLOUT); /* and no EPOLLIN: no more in before this is out */
+}
+
+static void echo(int fd)
+{
+    ssize_t got = recv(fd, buffer, sizeof buffer, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got <= 0) {
+        end(fd);
+        return;
+    }
+    ssize_t sent = send(fd, buffer, (size_t)got, MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        end(fd);
+        return;
+    }
+    if (sent < 0)
+        sent = 0;
+    if (sent < got)
+        keep_rest(fd, buffer + sent, (size_t)(got - sent));
+}
+
+static void send_rest(int fd)
+{
+    struct rest *rest = rests[fd];
+    ssize_t sent = send(fd, rest->bytes + rest->sent, rest->length - rest->sent, MSG_NOSIGNAL);
+    if (sent < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            end(fd);
+        return;
+    }
+    rest->sent += (size_t)sent;
+    if (rest->sent == rest->length) {
+        free(rest);
+        rests[fd] = NULL;
+        watch(EPOLL_CTL_MOD, fd, EPOLLIN);
+    }
+}
+
+/* Binds, tells the port (0 asks the kernel for one) and listens. */
+static int listen_on(uint16_t port)
+{
+    struct endpoint endpoint = loopback_endpoint("127.0.0.1", port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&endpoint.address, endpoint.length) != 0)
+        die("bind to port %u: %s", port, strerror(errno));
+    if (listen(fd, 1024) != 0)
+        die("listen: %s", strerror(errno));
+    struct sockaddr_in bound;
+    socklen_t length = sizeof bound;
+    getsockname(fd, (struct sockaddr *)&bound, &length);
+    printf("%u\n", ntohs(bound.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        die("usage: epoll_echo PORT");
+    uint16_t port = (uint16_t)number_between("PORT", argv[1], 0, 65535);
+    raise_descriptor_limit();
+    rests = calloc((size_t)sysconf(_SC_OPEN_MAX), sizeof *rests);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (!rests || poller < 0)
+        die("cannot start: %s", strerror(errno));
+    int listener = listen_on(port);
+    watch(EPOLL_CTL_ADD, listener, EPOLLIN);
+
+    for (;;) {
+        struct epoll_event events[EVENTS];
+        int ready = epoll_wait(poller, events, EVENTS, -1);
+        for (int i = 0; i < ready; i++) {
+            int fd = events[i].data.fd;
+            if (fd == listener)
+                accept_all(listener);
+            else if (rests[fd])
+                send_rest(fd);
+            else
+                echo(fd);
+        }
+    }
+}

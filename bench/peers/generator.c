@@ -1,0 +1,429 @@
+/* generator: loads an echo server at loopback and checks every byte that comes back.
+ *
+ * A closed loop on one thread: each connection sends a round of K messages in one write, waits
+ * for all K replies, notes how long that took, and begins the next round. A message names its
+ * connection and its number, so a lost, wrong or swapped reply cannot go unnoticed.
+ *
+ *   generator --port P [--host 127.0.0.1] [--connections 50] [--size 64] [--in-flight 1]
+ *             [--seconds 3] [--warm-up 0.5] [--prefix 'Echo: '] [--eol lf|crlf]
+ *             [--skip-lines N] [--busy]
+ *
+ * A message is SIZE bytes with its '\n'. The reply must be PREFIX, the message, and EOL in place
+ * of the '\n'. Prints one line of JSON; exits with 1 if anything was wrong or lost. */
+#include "loopback.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/epoll.h>
+
+#define GRACE (5 * NANOSECONDS) /* how long replies may be late after the end */
+#define CONNECT_SECONDS 5
+#define BUFFER_BYTES (64 * 1024)
+#define EVENTS 256
+
+/* A message: "c" + connection, "-m" + number, "-", filler, newline. */
+#define NUMBER_AT 7
+#define HEADER_BYTES 16
+#define SMALLEST_MESSAGE (HEADER_BYTES + 1)
+#define MOST_CONNECTIONS 65535 /* four hexadecimal digits */
+
+static struct options {
+    const char *host, *prefix, *eol;
+    unsigned port;
+    size_t connections, size, in_flight;
+    double seconds, warm_up;
+    int skip_lines;
+    bool busy;
+} options = {
+    .host = "127.0.0.1", .prefix = "", .eol = "\n", .connections = 50, .size = 64,
+    .in_flight = 1, .seconds = 3, .warm_up = 0.5,
+};
+
+struct connection {
+    int fd; /* -1 once it has failed */
+    unsigned index;
+    int greeting_lines_left;
+    bool waiting;  /* a round is under way */
+    uint32_t next_message;
+    uint64_t started_ns;
+    size_t sent, received; /* bytes of this round */
+    char *request;
+    char *expected; /* the same memory as `request` where a reply equals its message */
+};
+
+static struct run {
+    uint64_t from_ns, to_ns; /* the measured time, after the warm-up */
+    size_t request_bytes, reply_bytes, prefix_bytes; /* the first two: of one round */
+    size_t open_connections, rounds_under_way;
+    uint64_t messages;     /* answered within the measured time */
+    uint64_t messages_all; /* answered at any time: what the server's CPU was spent on */
+    uint64_t wrong, errors;
+} run;
+
+static char buffer[BUFFER_BYTES];
+
+/* ---- Latency: a log-linear histogram ----
+ * 128 buckets for each power of two of nanoseconds, reported by their middle: an error below
+ * 0.4 %, over all of 64 bits, so that no latency needs a special case. */
+
+#define BUCKET_BITS 7
+#define BUCKETS (65 << BUCKET_BITS)
+
+static uint64_t latencies[BUCKETS], latency_count, latency_max_ns;
+
+static size_t bucket_of(uint64_t ns)
+{
+    if (ns < (1u << BUCKET_BITS))
+        return (size_t)ns; /* exact: each has its own bucket */
+    int shift = 63 - __builtin_clzll(ns) - BUCKET_BITS;
+    return ((size_t)(shift + 1) << BUCKET_BITS) + (size_t)(ns >> shift) - (1u << BUCKET_BITS);
+}
+
+static double middle_of(size_t bucket)
+{
+    if (bucket < (1u << BUCKET_BITS))
+        return (double)bucket;
+    int shift = (int)(bucket >> BUCKET_BITS) - 1;
+    double low = (double)((1u << BUCKET_BITS) + bucket % (1u << BUCKET_BITS));
+    return ldexp(low + 0.5, shift);
+}
+
+static void record_latency(uint64_t ns)
+{
+    latencies[bucket_of(ns)]++;
+    latency_count++;
+    if (ns > latency_max_ns)
+        latency_max_ns = ns;
+}
+
+/* In microseconds; 0 when nothing was measured. */
+static double percentile_us(double share)
+{
+    uint64_t wanted = (uint64_t)ceil(share * (double)latency_count), seen = 0;
+    for (size_t i = 0; i < BUCKETS && latency_count > 0; i++) {
+        seen += latencies[i];
+        if (seen >= wanted && seen > 0)
+            return fmin(middle_of(i), (double)latency_max_ns) / 1000;
+    }
+    return 0;
+}
+
+/* ---- Messages ---- */
+
+static void write_hexadecimal(char *at, uint32_t value, int digits)
+{
+    while (digits-- > 0) {
+        at[digits] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    }
+}
+
+/* The parts of a message that stay. The filler's period is prime and its start depends on the
+ * connection: bytes that were lost or came from a neighbour do not fit. */
+static void write_body(char *message, unsigned connection)
+{
+    static const char filler[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678";
+    memcpy(message, "c0000-m00000000-", HEADER_BYTES);
+    write_hexadecimal(message + 1, connection, 4);
+    for (size_t i = HEADER_BYTES; i < options.size - 1; i++)
+        message[i] = filler[(i + connection) % (sizeof filler - 1)];
+}
+
+static void prepare_messages(struct connection *connection)
+{
+    size_t eol_bytes = strlen(options.eol), body = options.size - 1;
+    bool same = run.prefix_bytes == 0 && strcmp(options.eol, "\n") == 0;
+    connection->request = malloc(run.request_bytes);
+    connection->expected = same ? connection->request : malloc(run.reply_bytes);
+    if (!connection->request || !connection->expected)
+        die("out of memory");
+
+    char *request = connection->request, *expected = connection->expected;
+    for (size_t i = 0; i < options.in_flight; i++) {
+        write_body(request, connection->index);
+        request[body] = '\n';
+        if (!same) {
+            memcpy(expected, options.prefix, run.prefix_bytes);
+            memcpy(expected + run.prefix_bytes, request, body);
+            memcpy(expected + run.prefix_bytes + body, options.eol, eol_bytes);
+            expected += run.prefix_bytes + body + eol_bytes;
+        }
+        request += options.size;
+    }
+}
+
+/* Gives the messages of the next round their numbers, in both copies. */
+static void number_messages(struct connection *connection)
+{
+    size_t reply = run.reply_bytes / options.in_flight;
+    for (size_t i = 0; i < options.in_flight; i++) {
+        uint32_t number = connection->next_message++;
+        write_hexadecimal(connection->request + i * options.size + NUMBER_AT, number, 8);
+        if (connection->expected != connection->request) {
+            char *copy = connection->expected + i * reply + run.prefix_bytes;
+            write_hexadecimal(copy + NUMBER_AT, number, 8);
+        }
+    }
+}
+
+/* ---- One connection ---- */
+
+/* After a wrong or lost reply there is no way back into step: the connection is given up. Only
+ * the first sentence is printed, the rest are most often its echo. */
+static void fail(struct connection *connection, uint64_t *counter, const char *what)
+{
+    uint32_t sent = connection->waiting ? (uint32_t)options.in_flight : 0;
+    if (run.wrong + run.errors == 0)
+        fprintf(stderr, "connection %u, round from message %u, byte %zu: %s\n",
+                connection->index, connection->next_message - sent, connection->received, what);
+    ++*counter;
+    if (connection->waiting)
+        run.rounds_under_way--;
+    connection->waiting = false;
+    close(connection->fd);
+    connection->fd = -1;
+    run.open_connections--;
+}
+
+static void send_more(struct connection *connection)
+{
+    while (connection->sent < run.request_bytes) {
+        ssize_t sent = send(connection->fd, connection->request + connection->sent,
+                            run.request_bytes - connection->sent, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno == EAGAIN)
+            return; /* epoll tells when there is room; replies are read meanwhile */
+        if (sent < 0) {
+            fail(connection, &run.errors, strerror(errno));
+            return;
+        }
+        connection->sent += (size_t)sent;
+    }
+}
+
+static void begin_round(struct connection *connection, uint64_t now)
+{
+    if (now >= run.to_ns)
+        return;
+    number_messages(connection);
+    connection->sent = connection->received = 0;
+    connection->started_ns = now;
+    connection->waiting = true;
+    run.rounds_under_way++;
+    send_more(connection);
+}
+
+/* Messages count by when they end, latencies by when they began: a server that stalls at the
+ * very end loses throughput and keeps its bad latencies. */
+static void finish_round(struct connection *connection)
+{
+    uint64_t now = now_ns();
+    connection->waiting = false;
+    run.rounds_under_way--;
+    run.messages_all += options.in_flight;
+    if (now >= run.from_ns && now < run.to_ns)
+        run.messages += options.in_flight;
+    if (connection->started_ns >= run.from_ns)
+        record_latency(now - connection->started_ns);
+    begin_round(connection, now);
+}
+
+/* Takes whole lines off the front while a greeting is still due; how many bytes that were. */
+static size_t skip_greeting(struct connection *connection, const char *bytes, size_t count)
+{
+    size_t used = 0;
+    while (used < count && connection->greeting_lines_left > 0)
+        if (bytes[used++] == '\n')
+            connection->greeting_lines_left--;
+    return used;
+}
+
+static void take(struct connection *connection, const char *bytes, size_t count)
+{
+    if (connection->greeting_lines_left > 0) {
+        size_t used = skip_greeting(connection, bytes, count);
+        if (used == count) {
+            if (connection->greeting_lines_left == 0)
+                begin_round(connection, now_ns());
+            return;
+        }
+        bytes += used;
+        count -= used;
+    }
+    if (!connection->waiting || count > run.reply_bytes - connection->received) {
+        fail(connection, &run.wrong, "the server sent more than it was asked for");
+        return;
+    }
+    if (memcmp(bytes, connection->expected + connection->received, count) != 0) {
+        while (*bytes++ == connection->expected[connection->received])
+            connection->received++;
+        fail(connection, &run.wrong, "the reply differs here from what was sent");
+        return;
+    }
+    connection->received += count;
+    if (connection->received == run.reply_bytes)
+        finish_round(connection);
+}
+
+/* Edge-triggered: reads until the socket is empty. A short read says that already, unless the
+ * end of the stream is known to stand behind it. */
+static void read_more(struct connection *connection, bool ended)
+{
+    while (connection->fd >= 0) {
+        ssize_t got = recv(connection->fd, buffer, sizeof buffer, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return;
+        if (got < 0)
+            fail(connection, &run.errors, strerror(errno));
+        else if (got == 0)
+            fail(connection, &run.errors, "the server closed the connection");
+        else
+            take(connection, buffer, (size_t)got);
+        if (got < (ssize_t)sizeof buffer && !ended)
+            return;
+    }
+}
+
+/* ---- The run ---- */
+
+static void open_connections(struct connection *connections, int poller)
+{
+    struct endpoint endpoint = loopback_endpoint(options.host, (uint16_t)options.port);
+    for (size_t i = 0; i < options.connections; i++) {
+        struct connection *connection = &connections[i];
+        connection->index = (unsigned)i;
+        connection->greeting_lines_left = options.skip_lines;
+        connection->fd = connect_to(&endpoint, CONNECT_SECONDS);
+        if (connection->fd < 0)
+            die("connection %zu to %s port %u: %s", i, options.host, options.port,
+                strerror(errno));
+        fcntl(connection->fd, F_SETFL, O_NONBLOCK);
+        /* Both directions for good: no epoll_ctl while messages flow. */
+        struct epoll_event event = {
+            .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection,
+        };
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, connection->fd, &event) != 0)
+            die("epoll_ctl: %s", strerror(errno));
+        prepare_messages(connection);
+    }
+    run.open_connections = options.connections;
+}
+
+static void serve_events(int poller, int timeout_ms)
+{
+    struct epoll_event events[EVENTS];
+    int ready = epoll_wait(poller, events, EVENTS, timeout_ms);
+    for (int i = 0; i < ready; i++) {
+        struct connection *connection = events[i].data.ptr;
+        uint32_t what = events[i].events;
+        bool ended = what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+        if (connection->fd >= 0 && connection->waiting && (what & EPOLLOUT))
+            send_more(connection);
+        if (connection->fd >= 0 && (ended || (what & EPOLLIN)))
+            read_more(connection, ended);
+    }
+}
+
+/* Ends when the time is over and all replies are in, when no connection is left, or, with a
+ * server that does not answer, when the grace is over. */
+static void drive(struct connection *connections, int poller)
+{
+    uint64_t now = now_ns();
+    run.from_ns = now + (uint64_t)(options.warm_up * (double)NANOSECONDS);
+    run.to_ns = run.from_ns + (uint64_t)(options.seconds * (double)NANOSECONDS);
+    for (size_t i = 0; i < options.connections && options.skip_lines == 0; i++)
+        begin_round(&connections[i], now_ns());
+
+    while (run.open_connections > 0) {
+        now = now_ns();
+        if (now >= run.to_ns + GRACE || (now >= run.to_ns && run.rounds_under_way == 0))
+            break;
+        uint64_t until = now < run.to_ns ? run.to_ns : run.to_ns + GRACE;
+        serve_events(poller, options.busy ? 0 : (int)((until - now) / 1000000 + 1));
+    }
+    for (size_t i = 0; i < options.connections; i++)
+        if (connections[i].fd >= 0 && connections[i].greeting_lines_left > 0)
+            fail(&connections[i], &run.errors, "no greeting came");
+        else if (connections[i].fd >= 0 && connections[i].waiting)
+            fail(&connections[i], &run.errors, "the reply never came");
+}
+
+static void print_result(void)
+{
+    double rate = (double)run.messages / options.seconds;
+    printf("{\"messages\":%llu,\"messages_all\":%llu,\"seconds\":%.3f,\"per_second\":%.1f,"
+           "\"bytes_per_second\":%.0f,",
+           (unsigned long long)run.messages, (unsigned long long)run.messages_all,
+           options.seconds, rate, rate * (double)options.size);
+    printf("\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
+           percentile_us(0.50), percentile_us(0.90), percentile_us(0.99), percentile_us(0.999),
+           (double)latency_max_ns / 1000);
+    printf("\"wrong\":%llu,\"errors\":%llu}\n", (unsigned long long)run.wrong,
+           (unsigned long long)run.errors);
+}
+
+static const char *eol_named(const char *name)
+{
+    if (strcmp(name, "lf") == 0)
+        return "\n";
+    if (strcmp(name, "crlf") == 0)
+        return "\r\n";
+    die("--eol is lf or crlf, not %s", name);
+}
+
+static void read_options(int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"host", 1, 0, 'h'}, {"port", 1, 0, 'p'}, {"connections", 1, 0, 'c'},
+        {"size", 1, 0, 's'}, {"in-flight", 1, 0, 'k'}, {"seconds", 1, 0, 't'},
+        {"warm-up", 1, 0, 'w'}, {"prefix", 1, 0, 'x'}, {"eol", 1, 0, 'e'},
+        {"skip-lines", 1, 0, 'l'}, {"busy", 0, 0, 'b'}, {0},
+    };
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;)
+        switch (option) {
+        case 'h': options.host = optarg; break;
+        case 'p': options.port = (unsigned)number_between("--port", optarg, 1, 65535); break;
+        case 'c':
+            options.connections =
+                (size_t)number_between("--connections", optarg, 1, MOST_CONNECTIONS);
+            break;
+        case 's':
+            options.size = (size_t)number_between("--size", optarg, SMALLEST_MESSAGE, 16 << 20);
+            break;
+        case 'k': options.in_flight = (size_t)number_between("--in-flight", optarg, 1, 4096); break;
+        case 't': options.seconds = number_between("--seconds", optarg, 0.01, 3600); break;
+        case 'w': options.warm_up = number_between("--warm-up", optarg, 0, 60); break;
+        case 'x': options.prefix = optarg; break;
+        case 'e': options.eol = eol_named(optarg); break;
+        case 'l': options.skip_lines = (int)number_between("--skip-lines", optarg, 0, 1000); break;
+        case 'b': options.busy = true; break;
+        default: die("the options are explained at the top of generator.c");
+        }
+    if (options.port == 0 || optind != argc)
+        die("usage: generator --port P [options]");
+}
+
+int main(int argc, char **argv)
+{
+    read_options(argc, argv);
+    raise_descriptor_limit();
+    run.prefix_bytes = strlen(options.prefix);
+    run.request_bytes = options.in_flight * options.size;
+    run.reply_bytes = run.request_bytes
+        + options.in_flight * (run.prefix_bytes + strlen(options.eol) - 1);
+    /* Two copies of a round each: refuse what would rather measure the swap file. */
+    if ((double)options.connections * (double)(run.request_bytes + run.reply_bytes) > 2e9)
+        die("connections x in-flight x size is more than 1 GB: choose less");
+
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+    struct connection *connections = calloc(options.connections, sizeof *connections);
+    if (poller < 0 || !connections)
+        die("cannot start: %s", strerror(errno));
+    open_connections(connections, poller);
+    drive(connections, poller);
+    print_result();
+    return run.wrong + run.errors > 0;
+}

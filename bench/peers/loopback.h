@@ -1,0 +1,125 @@
+/* What every program in this folder needs: a clock, loopback sockets, numbers from arguments.
+ *
+ * All of it is `static inline`, so that each program stays one file and one gcc call. */
+#ifndef LOOPBACK_H
+#define LOOPBACK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NANOSECONDS 1000000000ull
+
+__attribute__((format(printf, 1, 2)))
+static inline _Noreturn void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    exit(2);
+}
+
+static inline uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NANOSECONDS + (uint64_t)now.tv_nsec;
+}
+
+/* The usual soft limit of 1,024 is kept low for the sake of select(); nobody here calls it. */
+static inline void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        die("cannot read the descriptor limit: %s", strerror(errno));
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        die("cannot raise the descriptor limit: %s", strerror(errno));
+}
+
+/* One decimal number between two bounds, or a sentence about what was wrong with it. */
+static inline double number_between(const char *name, const char *text, double low, double high)
+{
+    char *end = NULL;
+    double value = text ? strtod(text, &end) : NAN;
+    if (!text || end == text || *end != '\0' || !(value >= low && value <= high))
+        die("%s needs a number from %.10g to %.10g", name, low, high);
+    return value;
+}
+
+struct endpoint {
+    struct sockaddr_storage address;
+    socklen_t length;
+};
+
+/* These programs push as hard as they can: they must not be aimed at somebody's network. */
+static inline struct endpoint loopback_endpoint(const char *host, uint16_t port)
+{
+    struct endpoint endpoint = {0};
+    if (strcmp(host, "127.0.0.1") == 0) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&endpoint.address;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        endpoint.length = sizeof *v4;
+    } else if (strcmp(host, "::1") == 0) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&endpoint.address;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(port);
+        v6->sin6_addr = in6addr_loopback;
+        endpoint.length = sizeof *v6;
+    } else {
+        die("%s is refused: this program loads servers at 127.0.0.1 and ::1 only", host);
+    }
+    return endpoint;
+}
+
+/* A blocking socket, connected, with every wait bounded by `seconds`; -1 and errno otherwise.
+ * On loopback the handshake is done inside connect(), so nothing is lost by blocking here. */
+static inline int connect_to(const struct endpoint *endpoint, int seconds)
+{
+    int fd = socket(endpoint->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    struct timeval limit = {.tv_sec = seconds};
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* bounds connect() too */
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, (const struct sockaddr *)&endpoint->address, endpoint->length) != 0) {
+        int reason = errno;
+        close(fd);
+        errno = reason;
+        return -1;
+    }
+    return fd;
+}
+
+/* Ends a connection with RST, so that its port is free at once and not after a minute. */
+static inline void reset_and_close(int fd)
+{
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    close(fd);
+}
+
+#endif

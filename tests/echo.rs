@@ -1,0 +1,173 @@
+//! The three echoes over a stream of eight bytes' capacity, against a rule written down twice.
+
+use std::sync::Arc;
+
+use echoline::echo::{self, Dialogue, Mode};
+use echoline::{Closed, Connection, Eol, Limits};
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+fn clock() -> String {
+    "2026-11-23T12:00:00.000000+01:00".to_owned()
+}
+
+/// What a client hears that sends `input` in the given pieces and then ends its stream.
+async fn hear(dialogue: &Dialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(), Closed>) {
+    let (here, mut peer) = duplex(8);
+    let client = Connection::new(here, Limits::default());
+    let serving = tokio::spawn(echo::serve(client, Arc::new(dialogue.clone())));
+    let (mut from, mut to) = tokio::io::split(&mut peer);
+    let mut heard = Vec::new();
+    let speaking = async {
+        for piece in pieces {
+            // After QUIT nobody listens any more.
+            let _ = to.write_all(piece).await;
+            tokio::task::yield_now().await;
+        }
+        let _ = to.shutdown().await;
+    };
+    let (_, read) = tokio::join!(speaking, from.read_to_end(&mut heard));
+    read.unwrap();
+    (heard, serving.await.unwrap())
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn cut<'a>(input: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (input.len() + 1)).collect();
+    cuts.extend([0, input.len()]);
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| &input[pair[0]..pair[1]]).collect()
+}
+
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"time\n".to_vec()),
+        Just(b" HELP \r\n".to_vec()),
+        Just("é日 \u{3000}".as_bytes().to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..6),
+        "[ a-z]{0,30}".prop_map(String::into_bytes),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// The rule for line mode, written the slow way.
+fn expected(dialogue: &Dialogue, input: &[u8]) -> Vec<u8> {
+    let eol = dialogue.eol.as_str();
+    let mut heard: Vec<u8> =
+        dialogue.greeting.iter().flat_map(|line| format!("{line}{eol}").into_bytes()).collect();
+    let mut lines: Vec<&[u8]> = input.split(|&byte| byte == b'\n').collect();
+    if lines.last() == Some(&&b""[..]) {
+        lines.pop();
+    }
+    for line in lines {
+        let line = strip(line);
+        let reply = match line.to_ascii_uppercase().as_slice() {
+            b"TIME" if dialogue.mode == Mode::Command => {
+                format!("Server time: {}", clock()).into_bytes()
+            }
+            b"HELP" if dialogue.mode == Mode::Command => b"Commands: TIME, QUIT, HELP".to_vec(),
+            b"QUIT" if dialogue.mode == Mode::Command => {
+                heard.extend(format!("Goodbye!{eol}").into_bytes());
+                break;
+            }
+            _ => [dialogue.prefix.as_bytes(), line].concat(),
+        };
+        heard.extend(reply);
+        heard.extend(eol.as_bytes());
+    }
+    heard
+}
+
+fn strip(line: &[u8]) -> &[u8] {
+    let space = |letter: char| letter.is_whitespace() || ('\x1c'..='\x1f').contains(&letter);
+    let mut line = line;
+    'start: loop {
+        for length in 1..=line.len().min(3) {
+            if std::str::from_utf8(&line[..length]).is_ok_and(|text| text.chars().all(space)) {
+                line = &line[length..];
+                continue 'start;
+            }
+        }
+        break;
+    }
+    'end: loop {
+        for length in 1..=line.len().min(3) {
+            let start = line.len() - length;
+            if std::str::from_utf8(&line[start..]).is_ok_and(|text| text.chars().all(space)) {
+                line = &line[..start];
+                continue 'end;
+            }
+        }
+        return line;
+    }
+}
+
+proptest! {
+    /// Fault 27, and 21: packets may cut the input anywhere, bytes may be any.
+    #[test]
+    fn cutting_the_input_never_changes_the_output(
+        input in input(),
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+    ) {
+        for mode in [Mode::Raw, Mode::Line, Mode::Command] {
+            let dialogue = Dialogue::new(mode, clock);
+            let (heard, ended) = run(hear(&dialogue, &cut(&input, &cuts)));
+            let wanted = if mode == Mode::Raw { input.clone() } else { expected(&dialogue, &input) };
+            prop_assert_eq!(
+                String::from_utf8_lossy(&heard), String::from_utf8_lossy(&wanted), "{:?}", mode
+            );
+            prop_assert_eq!(heard, wanted);
+            prop_assert_eq!(ended, Ok(()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_command_echo_speaks_as_the_lesson() {
+    let dialogue = Dialogue::new(Mode::Command, clock);
+    let (heard, _) = hear(&dialogue, &[b"hi\nTime\nhelp\n\nquit\nnever heard\n"]).await;
+    assert_eq!(
+        String::from_utf8(heard).unwrap(),
+        "Welcome to Echo Server!\r\nCommands: TIME, QUIT, or any text for echo\r\n\
+         Echo: hi\r\nServer time: 2026-11-23T12:00:00.000000+01:00\r\n\
+         Commands: TIME, QUIT, HELP\r\nEcho: \r\nGoodbye!\r\n"
+    );
+}
+
+/// Defect 1 of the lesson: a message is a line, however long, however it was packed.
+#[tokio::test]
+async fn a_message_is_a_line() {
+    let long = "é".repeat(1500);
+    let input = format!("{long}\none\ntwo\n");
+    let dialogue = Dialogue::new(Mode::Line, clock);
+    let (heard, _) = hear(&dialogue, &[input.as_bytes()]).await;
+    assert_eq!(heard, format!("Echo: {long}\nEcho: one\nEcho: two\n").into_bytes());
+}
+
+/// Defect 2 of the lesson, fault 21: bytes that are no UTF-8 come back as they are.
+#[tokio::test]
+async fn the_echo_is_eight_bit_clean() {
+    let line: Vec<u8> = (0..=255).filter(|&byte| byte != b'\n').collect();
+    let mut dialogue = Dialogue::new(Mode::Line, clock);
+    dialogue.prefix = "> ".to_owned();
+    dialogue.eol = Eol::CrLf;
+    dialogue.greeting = vec!["Welcome!".to_owned()];
+    let (heard, ended) = hear(&dialogue, &[&line, b"\n"]).await;
+    assert_eq!(heard, [b"Welcome!\r\n> ", line.as_slice(), b"\r\n"].concat());
+    assert_eq!(ended, Ok(()));
+}
+
+/// Fault 29: a client that shuts its sending side down still gets all its bytes, then the end.
+#[tokio::test]
+async fn raw_gives_everything_back_after_a_half_close() {
+    let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    let dialogue = Dialogue::new(Mode::Raw, clock);
+    let (heard, ended) = hear(&dialogue, &[&bytes]).await;
+    assert!(heard == bytes, "{} of {} bytes came back", heard.len(), bytes.len());
+    assert_eq!(ended, Ok(()));
+}

@@ -1,0 +1,299 @@
+//! A server over real sockets, from the library: places, draining, panics, the report.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use echoline::{Closed, Connection, Eol, Limits, Report, Server, Shutdown};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+/// Nothing here takes this long; a test that waits for it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    serving: JoinHandle<io::Result<Report>>,
+}
+
+impl Running {
+    async fn start<H, F>(limits: Limits, workers: usize, handler: H) -> Self
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut server = Server::bind("127.0.0.1:0").await.unwrap().limits(limits).eol(Eol::CrLf);
+        if let Some(workers) = NonZeroUsize::new(workers) {
+            server = server.workers(workers);
+        }
+        let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());
+        let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
+        Self { address, shutdown, serving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn drain(self) -> Report {
+        self.shutdown.drain();
+        self.end().await
+    }
+
+    async fn end(self) -> Report {
+        timeout(PATIENCE, self.serving).await.expect("the server ends").unwrap().unwrap()
+    }
+}
+
+async fn echo(mut client: Connection) -> Result<(), Closed> {
+    while let Some(line) = client.read_line().await? {
+        if line == *b"PANIC!" {
+            panic!("as asked for");
+        }
+        client.write_line(&line).await?;
+    }
+    Ok(())
+}
+
+async fn exchange(stream: &mut TcpStream, line: &str) -> String {
+    stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    let mut heard = vec![0; line.len() + 2];
+    let read = timeout(PATIENCE, stream.read_exact(&mut heard)).await;
+    read.expect("an answer in time").expect("an answer");
+    String::from_utf8(heard).unwrap()
+}
+
+async fn hear(stream: &mut TcpStream) -> io::Result<String> {
+    let mut heard = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut heard)).await.expect("an end in time")?;
+    Ok(heard)
+}
+
+/// Everybody who comes at once is served, however the accepts are batched.
+#[tokio::test]
+async fn a_burst_of_clients_is_served() {
+    for workers in [0, 2] {
+        let server = Running::start(Limits::default(), workers, echo).await;
+        let mut clients = JoinSet::new();
+        for number in 0..500 {
+            let address = server.address;
+            clients.spawn(async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                assert_eq!(
+                    exchange(&mut stream, &number.to_string()).await,
+                    format!("{number}\r\n")
+                );
+            });
+        }
+        while let Some(result) = clients.join_next().await {
+            result.unwrap();
+        }
+        let report = server.drain().await;
+        assert_eq!((report.accepted, report.count(Closed::EndOfStream)), (500, 500));
+    }
+}
+
+/// Fault 2, defect 4 of the lesson: the one too many is told so, even when it has sent much, and
+/// comes in once there is a place.
+#[tokio::test]
+async fn the_one_too_many_is_told() {
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let server = Running::start(limits, 0, echo).await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    exchange(&mut first, "a").await;
+    exchange(&mut second, "b").await;
+    for _ in 0..20 {
+        let mut third = server.connect().await;
+        third.write_all(&b"unread\n".repeat(5_000)).await.unwrap();
+        assert_eq!(hear(&mut third).await.unwrap(), "Server is busy. Try again later.\r\n");
+    }
+    assert_eq!(exchange(&mut second, "still").await, "still\r\n");
+    drop(first);
+    let mut next = loop {
+        let mut next = server.connect().await;
+        next.write_all(b"hi\n").await.unwrap();
+        let mut heard = [0; 4];
+        next.read_exact(&mut heard).await.unwrap();
+        if heard == *b"hi\r\n" {
+            break next;
+        }
+    };
+    exchange(&mut next, "in").await;
+    drop((second, next));
+    let report = server.drain().await;
+    assert!(report.count(Closed::Busy) >= 20, "{report:?}");
+    assert_eq!(report.count(Closed::EndOfStream), 3);
+}
+
+/// Fault 4: one address cannot take all places.
+#[tokio::test]
+async fn one_address_cannot_take_all_places() {
+    let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+    let server = Running::start(limits, 0, echo).await;
+    let mut first = server.connect().await;
+    exchange(&mut first, "a").await;
+    let words = "Too many connections from your address. Try again later.\r\n";
+    assert_eq!(hear(&mut server.connect().await).await.unwrap(), words);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(server.address).await.unwrap();
+    exchange(&mut other, "b").await;
+    drop((first, other));
+    assert_eq!(server.drain().await.count(Closed::BusyAddress), 1);
+}
+
+/// Fault 8: connections go to the worker that has the fewest.
+#[tokio::test]
+async fn workers_share_the_connections() {
+    async fn name(mut client: Connection) -> Result<(), Closed> {
+        while client.read_line().await?.is_some() {
+            let thread = std::thread::current();
+            client.write_line(thread.name().unwrap_or("?")).await?;
+        }
+        Ok(())
+    }
+    let server = Running::start(Limits::default(), 4, name).await;
+    let mut clients = Vec::new();
+    let mut names = std::collections::BTreeMap::new();
+    for _ in 0..40 {
+        let mut client = server.connect().await;
+        let name = exchange(&mut client, "worker-?").await;
+        clients.push(client);
+        *names.entry(name).or_insert(0) += 1;
+    }
+    assert_eq!(names.into_values().collect::<Vec<u32>>(), [10; 4]);
+    drop(clients);
+    server.drain().await;
+}
+
+/// Fault 54: a panic ends its own connection, is told and counted, and leaks no place.
+#[tokio::test]
+async fn a_panic_ends_its_own_connection_only() {
+    for workers in [0, 1] {
+        let limits = Limits { max_connections: 3, ..Limits::default() };
+        let server = Running::start(limits, workers, echo).await;
+        let mut good = server.connect().await;
+        for _ in 0..50 {
+            let mut bad = server.connect().await;
+            bad.write_all(b"first\nPANIC!\n").await.unwrap();
+            assert_eq!(hear(&mut bad).await.unwrap(), "first\r\nServer error. Goodbye!\r\n");
+            drop(bad);
+            assert_eq!(exchange(&mut good, "alive").await, "alive\r\n");
+        }
+        drop(good);
+        let report = server.drain().await;
+        assert_eq!(report.count(Closed::Panicked), 50);
+        assert_eq!((report.count(Closed::EndOfStream), report.still_open), (1, 0));
+    }
+}
+
+/// Fault 51: what a client has sent when the server begins to drain is answered, then the stream
+/// ends in order; a line that was begun is waited for; nobody new is let in.
+#[tokio::test]
+async fn draining_answers_what_was_sent() {
+    let server = Running::start(Limits::default(), 1, echo).await;
+    let mut idle = server.connect().await;
+    exchange(&mut idle, "a").await;
+    let mut begun = server.connect().await;
+    exchange(&mut begun, "b").await;
+    begun.write_all(b"half a ").await.unwrap();
+    let mut queued = Vec::new();
+    for number in 0..50 {
+        let mut stream = server.connect().await;
+        stream.write_all(format!("{number}\n").as_bytes()).await.unwrap();
+        queued.push((number, stream));
+    }
+    let address = server.address;
+    server.shutdown.drain();
+    assert_eq!(hear(&mut idle).await.unwrap(), "");
+    for (number, stream) in &mut queued {
+        assert_eq!(hear(stream).await.unwrap(), format!("{number}\r\n"));
+    }
+    assert!(TcpStream::connect(address).await.is_err(), "nobody new");
+    begun.write_all(b"line\n").await.unwrap();
+    assert_eq!(hear(&mut begun).await.unwrap(), "half a line\r\n");
+    drop((idle, begun, queued));
+    let report = server.end().await;
+    assert_eq!(report.accepted, 52);
+    assert_eq!(report.count(Closed::Drained) + report.count(Closed::EndOfStream), 52, "{report:?}");
+    assert!(report.is_clean());
+}
+
+/// Fault 51: a client that never stops sending, or never reads, does not hold the server beyond
+/// the deadline.
+#[tokio::test]
+async fn the_drain_has_a_deadline() {
+    let limits = Limits { drain_timeout: Duration::from_millis(300), ..Limits::default() };
+    let server = Running::start(limits, 0, echo).await;
+    let mut stuck = server.connect().await;
+    exchange(&mut stuck, "a").await;
+    stuck.write_all(b"never ended").await.unwrap();
+    let report = server.drain().await;
+    assert_eq!(report.count(Closed::Aborted), 1);
+    assert!(!report.is_clean());
+    assert!(hear(&mut stuck).await.is_err(), "broken off, not ended");
+}
+
+/// Fault 52: the second order ends it at once, handlers that wait for something else too.
+#[tokio::test]
+async fn an_abort_does_not_wait() {
+    async fn sleepy(mut client: Connection) -> Result<(), Closed> {
+        client.write(b"zzz").await?;
+        client.flush().await?;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        Ok(())
+    }
+    for workers in [0, 1] {
+        let server = Running::start(Limits::default(), workers, sleepy).await;
+        let mut client = server.connect().await;
+        client.read_exact(&mut [0; 3]).await.unwrap();
+        server.shutdown.drain();
+        tokio::task::yield_now().await;
+        server.shutdown.abort();
+        let report = timeout(Duration::from_secs(5), server.end()).await.unwrap();
+        assert_eq!((report.count(Closed::Aborted), report.still_open), (1, 0));
+    }
+}
+
+/// A firehose does not stop the drain.
+#[tokio::test]
+async fn draining_cuts_a_firehose() {
+    let server = Running::start(Limits::default(), 1, echo).await;
+    let (mut from, mut to) = server.connect().await.into_split();
+    let pouring = tokio::spawn(async move {
+        let lines = b"0123456789\n".repeat(1000);
+        while to.write_all(&lines).await.is_ok() {}
+    });
+    let draining = tokio::spawn(async move {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut total = 0;
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            total += length;
+        }
+        total
+    });
+    while server.shutdown.phase() == echoline::Phase::Running {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.shutdown.drain();
+    }
+    let report = timeout(Duration::from_secs(8), server.end()).await.expect("in time");
+    assert_eq!(report.count(Closed::Drained), 1, "{report:?}");
+    assert!(draining.await.unwrap() > 0);
+    pouring.await.unwrap();
+}
+
+/// Every listener is bound before anybody is served, and a port that is taken is named.
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let first = Server::bind("127.0.0.1:0").await.unwrap();
+    let address = first.local_addr().unwrap();
+    let error = Server::bind(address).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let error = Server::bind("localhost").await.unwrap_err();
+    assert!(error.to_string().contains("HOST:PORT"), "{error}");
+}
