@@ -7,5 +7,5 @@ mod net;
 
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Limits, Line, LineTooLong, Lines,
-    Listener, ListenerOptions, Phase, Reader, Report, Server, Shutdown, Writer,
+    Listener, ListenerOptions, Phase, Reader, Report, Server, Shutdown, Write, Writer,
 };

@@ -58,13 +58,13 @@ where
         let line = line.trim();
         match Command::parse(&line) {
             Command::Echo => echo(&mut client, dialogue, &line).await?,
-            Command::Help => client.write_parts(&[b"Commands: TIME, QUIT, HELP", eol]).await?,
+            Command::Help => client.write_parts([&b"Commands: TIME, QUIT, HELP"[..], eol]).await?,
             Command::Time => {
                 let now = (dialogue.clock)();
-                client.write_parts(&[b"Server time: ", now.as_bytes(), eol]).await?;
+                client.write_parts([b"Server time: ", now.as_bytes(), eol]).await?;
             }
             Command::Quit => {
-                client.write_parts(&[b"Goodbye!", eol]).await?;
+                client.write_parts([b"Goodbye!", eol]).await?;
                 break;
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Closed, Connection, Eol, Farewell};
+use crate::net::{Closed, Connection, Eol, Farewell, Write};
 
 pub use command::Command;
 
@@ -84,15 +84,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     for line in &dialogue.greeting {
-        client.write_parts(&[line.as_bytes(), dialogue.eol.as_str().as_bytes()]).await?;
+        client.write_parts([line.as_bytes(), dialogue.eol.as_str().as_bytes()]).await?;
     }
     Ok(())
 }
 
-async fn echo<S>(client: &mut Connection<S>, dialogue: &Dialogue, text: &[u8]) -> Result<(), Closed>
+fn echo<'a, S>(client: &'a mut Connection<S>, dialogue: &'a Dialogue, text: &'a [u8]) -> Write<'a>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let eol = dialogue.eol.as_str().as_bytes();
-    client.write_parts(&[dialogue.prefix.as_bytes(), text, eol]).await
+    client.write_parts([dialogue.prefix.as_bytes(), text, eol])
 }

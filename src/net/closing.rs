@@ -14,35 +14,44 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::connection::poll_output;
+use super::core::Core;
 use super::inbound::poll_discard;
 use super::limits::Closed;
-use super::outbound::Outbound;
-use super::place::Place;
 use super::shutdown::Phase;
 use super::terms::Terms;
-use super::watch::Watch;
 
-/// What is left of a connection that is being closed.
+/// A connection that is being closed.
 pub(super) struct Closing<S> {
-    pub(super) stream: S,
-    pub(super) output: Outbound,
-    /// The peer has ended its stream: nothing can lie unread.
-    pub(super) at_end: bool,
+    core: Box<Core<S>>,
     /// Nothing can be sent any more, or must not.
-    pub(super) broken: bool,
-    pub(super) terms: Arc<Terms>,
-    /// Given back when this value ends, and not before: a lingering connection counts.
-    pub(super) _place: Option<Arc<Place>>,
+    broken: bool,
 }
 
 impl<S> Closing<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    /// Finds the last words.
+    pub(super) fn begin(mut core: Box<Core<S>>) -> Self {
+        let ended = if std::thread::panicking() {
+            Closed::Panicked
+        } else if core.watch.terms.shutdown.phase() == Phase::Aborting {
+            Closed::Aborted
+        } else {
+            core.ended.unwrap_or(Closed::Finished)
+        };
+        if let Some(words) = core.watch.terms.farewell(ended) {
+            core.output.push(words.as_bytes());
+        }
+        if let Some(place) = &core.watch.place {
+            place.note_end(core.input.at_end());
+        }
+        Self { core, broken: ended.is_broken() }
+    }
+
     /// Ends the connection; returns when nothing is left of it.
     pub(super) async fn run(mut self) {
-        let terms = Arc::clone(&self.terms);
+        let terms = Arc::clone(&self.core.watch.terms);
         if self.broken {
             return self.reset();
         }
@@ -66,25 +75,26 @@ where
 
     fn is_done_at_once(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
-        let flushed = self.output.poll_flush(&mut self.stream, cx, &mut false);
+        let core = &mut *self.core;
+        let flushed = core.output.poll_flush(&mut core.stream, cx, &mut false);
         if let Poll::Ready(Ok(())) = flushed {
-            return Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() && self.at_end;
+            let ended = Pin::new(&mut core.stream).poll_shutdown(cx).is_ready();
+            return ended && core.input.at_end();
         }
         self.broken = matches!(flushed, Poll::Ready(Err(_)));
         self.broken
     }
 
     async fn finish(&mut self) -> Result<(), Closed> {
-        let mut watch = Watch::default();
-        poll_fn(|cx| poll_output(&mut self.stream, &mut self.output, &mut watch, &self.terms, cx))
-            .await?;
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
-        if !self.at_end
-            && let Ok(_permit) = self.terms.lingering.try_acquire()
+        poll_fn(|cx| self.core.poll_flush(cx)).await?;
+        let core = &mut *self.core;
+        poll_fn(|cx| Pin::new(&mut core.stream).poll_shutdown(cx)).await?;
+        if !core.input.at_end()
+            && let Ok(_permit) = core.watch.terms.lingering.try_acquire()
         {
-            let limit = self.terms.limits.linger_timeout;
+            let limit = core.watch.terms.limits.linger_timeout;
             // Whether the peer closed or the time ran out, the last line has had its chance.
-            let _ = tokio::time::timeout(limit, linger(&mut self.stream, &self.terms)).await;
+            let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.watch.terms)).await;
         }
         Ok(())
     }
@@ -98,7 +108,7 @@ where
     /// Has the socket's close break the connection off instead of sending what the system still
     /// holds, which a peer that takes nothing would make it hold for minutes.
     fn reset(&mut self) {
-        if let Some(stream) = (&mut self.stream as &mut dyn Any).downcast_mut::<TcpStream>() {
+        if let Some(stream) = (&mut self.core.stream as &mut dyn Any).downcast_mut::<TcpStream>() {
             // It fails only on a socket that is gone, and then there is nothing to break off.
             let _ = stream.set_zero_linger();
         }

@@ -28,9 +28,9 @@ impl Outbound {
         self.buffer.len() - self.sent
     }
 
-    /// Whether `bytes` should go straight to the stream.
-    pub(super) fn is_direct(&self, bytes: &[u8]) -> bool {
-        self.is_empty() && bytes.len() >= DIRECT_BYTES
+    /// Whether a piece of `length` bytes should go straight to the stream.
+    pub(super) fn is_direct(&self, length: usize) -> bool {
+        self.is_empty() && length >= DIRECT_BYTES
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {

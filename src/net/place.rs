@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 
 use tokio::sync::Notify;
 
@@ -31,6 +32,8 @@ pub(super) struct Place {
     at_end: AtomicBool,
     /// Counts the connections of this server, from 1: their name in the log.
     number: u64,
+    /// The task that the server wakes when its phase changes.
+    task: OnceLock<Waker>,
 }
 
 impl Places {
@@ -67,6 +70,7 @@ impl Places {
             load: Arc::clone(load),
             at_end: AtomicBool::new(false),
             number,
+            task: OnceLock::new(),
         }))
     }
 
@@ -117,6 +121,18 @@ impl Place {
     /// The connection's name in the log.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Notes the waker of the task that runs the handler.
+    pub(super) fn note_task(&self, waker: &Waker) {
+        // A task has one waker for its life, so the first is as good as any.
+        self.task.get_or_init(|| waker.clone());
+    }
+
+    /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
+    /// that has a waker of its own (`FuturesUnordered`) is not.
+    pub(super) fn wakes(&self, waker: &Waker) -> bool {
+        self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
     /// The connection is being closed; `at_end`: because its peer has ended the stream.

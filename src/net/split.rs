@@ -8,12 +8,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{poll_input, poll_output};
+use super::core::{Core, poll_input, poll_output};
 use super::inbound::Inbound;
 use super::limits::Closed;
 use super::lines::Line;
 use super::outbound::Outbound;
-use super::terms::Terms;
 use super::watch::Watch;
 
 /// The reading half of a [`Connection`](crate::Connection); see
@@ -22,28 +21,22 @@ pub struct Reader<'a, S> {
     stream: Arc<Mutex<&'a mut S>>,
     input: &'a mut Inbound,
     watch: &'a mut Watch,
-    terms: Arc<Terms>,
 }
 
 /// The writing half of a [`Connection`](crate::Connection).
 pub struct Writer<'a, S> {
     stream: Arc<Mutex<&'a mut S>>,
     output: &'a mut Outbound,
-    /// Its own: both halves may wait at the same time, for different things.
     watch: Watch,
-    terms: Arc<Terms>,
 }
 
-pub(super) fn split<'a, S>(
-    stream: &'a mut S,
-    (input, output, watch): (&'a mut Inbound, &'a mut Outbound, &'a mut Watch),
-    terms: &Arc<Terms>,
-) -> (Reader<'a, S>, Writer<'a, S>) {
-    let stream = Arc::new(Mutex::new(stream));
-    (
-        Reader { stream: Arc::clone(&stream), input, watch, terms: Arc::clone(terms) },
-        Writer { stream, output, watch: Watch::default(), terms: Arc::clone(terms) },
-    )
+pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
+    let stream = Arc::new(Mutex::new(&mut core.stream));
+    // The writer may wait in another part of the task than the reader, so it has its own watch,
+    // which wakes for itself.
+    let watch = Watch::new(Arc::clone(&core.watch.terms), None);
+    let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, watch };
+    (Reader { stream, input: &mut core.input, watch: &mut core.watch }, writer)
 }
 
 /// The lock is held for the length of one poll; a stream that panicked in it is not used again.
@@ -96,7 +89,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
                 return Poll::Ready(Ok(found));
             }
             let stream = &mut **lock(&self.stream);
-            ready!(poll_input(stream, self.input, self.watch, false, &self.terms, cx))?;
+            ready!(poll_input(stream, self.input, self.watch, false, cx))?;
         }
     }
 }
@@ -108,7 +101,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     /// # Errors
     /// The same. Not cancel safe.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Closed> {
-        if self.output.len() + bytes.len() > self.terms.limits.write_high {
+        if self.output.len() + bytes.len() > self.watch.terms.limits.write_high {
             self.flush().await?;
         }
         self.output.push(bytes);
@@ -120,7 +113,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn write_line(&mut self, text: impl fmt::Display) -> Result<(), Closed> {
-        let line = format!("{text}{}", self.terms.eol.as_str());
+        let line = format!("{text}{}", self.watch.terms.eol.as_str());
         self.write(line.as_bytes()).await
     }
 
@@ -131,7 +124,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     pub async fn flush(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| {
             let stream = &mut **lock(&self.stream);
-            poll_output(stream, self.output, &mut self.watch, &self.terms, cx)
+            poll_output(stream, self.output, &mut self.watch, cx)
         })
         .await
     }

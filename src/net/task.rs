@@ -58,6 +58,9 @@ impl<F: Future<Output = Result<(), Closed>>> Future for Supervised<F> {
             }
             if this.phase_change.as_mut().poll(cx).is_pending() {
                 *this.listening_in = Some(phase);
+                if let Some(place) = this.place {
+                    place.note_task(cx.waker());
+                }
             } else {
                 this.phase_change.set(this.shutdown.changed());
             }

@@ -5,13 +5,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::limits::{Closed, Limits};
+use super::limits::Closed;
+use super::place::Place;
 use super::shutdown::Phase;
 use super::terms::Terms;
 
@@ -37,48 +39,78 @@ pub(super) enum Waiting {
     Room,
 }
 
-/// When what began, and the timer that looks at it.
-#[derive(Debug, Default)]
+/// When what began, the timer that looks at it, and the terms that it looks for.
+#[derive(Debug)]
 pub(super) struct Watch {
+    pub(super) terms: Arc<Terms>,
+    /// Where the connection is one of a server's: whose task the server wakes. Given back when
+    /// this value ends, and not before: a lingering connection counts.
+    pub(super) place: Option<Arc<Place>>,
     idle_since: Option<Instant>,
     partial_since: Option<Instant>,
-    stalled_since: Option<Instant>,
-    draining_since: Option<Instant>,
-    grace_until: Option<Instant>,
+    /// Boxed to keep idle connections small: most never have any of it.
+    rare: Option<Box<Rare>>,
     /// What the timer was armed for; another kind of waiting may have a nearer deadline.
     armed_for: Option<Waiting>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Created before the phase is looked at, so that no change of phase is missed.
+    /// Only where nobody else wakes the waiting task when the phase changes. Created before the
+    /// phase is looked at, so that no change is missed.
     phase_change: Option<Pin<Box<OwnedNotified>>>,
     waker: Option<Waker>,
 }
 
+/// What only connections in trouble, or at their end, have to note.
+#[derive(Debug, Default)]
+struct Rare {
+    stalled_since: Option<Instant>,
+    draining_since: Option<Instant>,
+    grace_until: Option<Instant>,
+}
+
 impl Watch {
+    pub(super) fn new(terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
+        Self {
+            terms,
+            place,
+            idle_since: None,
+            partial_since: None,
+            rare: None,
+            armed_for: None,
+            timer: None,
+            phase_change: None,
+            waker: None,
+        }
+    }
+
     /// What was asked for has come in full.
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
         self.partial_since = None;
-        self.grace_until = None;
+        if let Some(rare) = &mut self.rare {
+            rare.grace_until = None;
+        }
     }
 
     /// The peer took something.
     pub(super) fn note_progress(&mut self) {
-        self.stalled_since = None;
-        self.grace_until = None;
+        if let Some(rare) = &mut self.rare {
+            rare.stalled_since = None;
+            rare.grace_until = None;
+        }
     }
 
     /// Called before every read: ends a connection that a draining server has given its time,
     /// even when its peer never stops sending.
-    pub(super) fn check(&mut self, partial: bool, terms: &Terms) -> Result<(), Closed> {
+    pub(super) fn check(&mut self, partial: bool) -> Result<(), Closed> {
         if partial && self.partial_since.is_none() {
             self.partial_since = Some(Instant::now());
         }
-        match terms.shutdown.phase() {
+        match self.terms.shutdown.phase() {
             Phase::Running => Ok(()),
             Phase::Aborting => Err(Closed::Aborted),
             Phase::Draining => {
                 let now = Instant::now();
-                let deadline = *self.draining_since.get_or_insert(now) + DRAIN_QUIET;
+                let deadline = *self.rare().draining_since.get_or_insert(now) + DRAIN_QUIET;
                 // A line that was begun in time is finished; one begun since is not waited for.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now >= deadline && !in_hand { Err(Closed::Drained) } else { Ok(()) }
@@ -87,33 +119,32 @@ impl Watch {
     }
 
     /// Pending until a deadline has passed; then the reason. Also wakes when the phase changes.
-    pub(super) fn poll(
-        &mut self,
-        waiting: Waiting,
-        terms: &Terms,
-        cx: &mut Context<'_>,
-    ) -> Poll<Closed> {
-        if self.phase_change.is_none() {
-            self.phase_change = Some(Box::pin(terms.shutdown.changed()));
-        }
-        let phase = terms.shutdown.phase();
-        self.note_start(waiting, phase, &terms.limits);
+    pub(super) fn poll(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
+        let phase = self.terms.shutdown.phase();
+        self.note_start(waiting, phase);
         if phase == Phase::Running && self.is_armed(waiting, cx.waker()) {
             return Poll::Pending;
         }
         self.armed_for = Some(waiting);
-        self.poll_slowly(waiting, terms, cx)
+        self.poll_slowly(waiting, cx)
     }
 
-    fn note_start(&mut self, waiting: Waiting, phase: Phase, limits: &Limits) {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn note_start(&mut self, waiting: Waiting, phase: Phase) {
         if waiting == Waiting::Room || matches!(waiting, Waiting::Input { unsent: true, .. }) {
-            self.stalled_since.get_or_insert_with(Instant::now);
+            self.rare().stalled_since.get_or_insert_with(Instant::now);
         }
-        if waiting != Waiting::Room && limits.idle_timeout.is_some() && self.idle_since.is_none() {
+        if waiting != Waiting::Room
+            && self.terms.limits.idle_timeout.is_some()
+            && self.idle_since.is_none()
+        {
             self.idle_since = Some(Instant::now());
         }
         if phase == Phase::Draining {
-            self.draining_since.get_or_insert_with(Instant::now);
+            self.rare().draining_since.get_or_insert_with(Instant::now);
         }
     }
 
@@ -124,32 +155,28 @@ impl Watch {
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
 
-    fn poll_slowly(
-        &mut self,
-        waiting: Waiting,
-        terms: &Terms,
-        cx: &mut Context<'_>,
-    ) -> Poll<Closed> {
+    fn poll_slowly(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
         self.waker = Some(cx.waker().clone());
+        let supervised = self.place.as_ref().is_some_and(|place| place.wakes(cx.waker()));
         loop {
-            let phase = terms.shutdown.phase();
+            if !supervised {
+                self.await_phase_change(cx);
+            }
+            let phase = self.terms.shutdown.phase();
             if phase == Phase::Aborting {
                 return Poll::Ready(Closed::Aborted);
             }
-            self.note_start(waiting, phase, &terms.limits);
-            if self.poll_phase_change(terms, cx).is_ready() {
-                continue;
-            }
-            let Some((deadline, closed)) = self.earliest(waiting, phase, &terms.limits) else {
+            self.note_start(waiting, phase);
+            let Some((deadline, closed)) = self.earliest(waiting, phase) else {
                 self.timer = None;
                 return Poll::Pending;
             };
             let now = Instant::now();
             if deadline <= now {
-                if now - deadline <= LATE || self.grace_until.is_some() {
+                if now - deadline <= LATE || self.rare().grace_until.is_some() {
                     return Poll::Ready(closed);
                 }
-                self.grace_until = Some(now + GRACE);
+                self.rare().grace_until = Some(now + GRACE);
                 continue;
             }
             if self.poll_timer(deadline, cx).is_pending() {
@@ -158,14 +185,13 @@ impl Watch {
         }
     }
 
-    /// Ready when the phase has changed; then a fresh notice takes the place of the used one.
-    fn poll_phase_change(&mut self, terms: &Terms, cx: &mut Context<'_>) -> Poll<()> {
-        let notice = self.phase_change.get_or_insert_with(|| Box::pin(terms.shutdown.changed()));
-        let polled = notice.as_mut().poll(cx);
-        if polled.is_ready() {
-            notice.set(terms.shutdown.changed());
+    /// Has the task woken at the next change of phase.
+    fn await_phase_change(&mut self, cx: &mut Context<'_>) {
+        let shutdown = &self.terms.shutdown;
+        let notice = self.phase_change.get_or_insert_with(|| Box::pin(shutdown.changed()));
+        while notice.as_mut().poll(cx).is_ready() {
+            notice.set(shutdown.changed());
         }
-        polled
     }
 
     fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -177,17 +203,17 @@ impl Watch {
     }
 
     /// The nearest deadline and what it means; `None` where nothing limits this wait.
-    fn earliest(
-        &self,
-        waiting: Waiting,
-        phase: Phase,
-        limits: &Limits,
-    ) -> Option<(Instant, Closed)> {
+    fn earliest(&self, waiting: Waiting, phase: Phase) -> Option<(Instant, Closed)> {
+        let limits = &self.terms.limits;
+        let (stalled_since, draining_since, grace_until) = match self.rare.as_deref() {
+            Some(rare) => (rare.stalled_since, rare.draining_since, rare.grace_until),
+            None => (None, None, None),
+        };
         let after = |since: Option<Instant>, length: Option<Duration>, closed: Closed| {
             // A time-out too long to be added up never comes.
             Some((since?.checked_add(length?)?, closed))
         };
-        let stalled = after(self.stalled_since, limits.stall_timeout, Closed::StallTimeout);
+        let stalled = after(stalled_since, limits.stall_timeout, Closed::StallTimeout);
         let nearest = match waiting {
             Waiting::Room => stalled,
             Waiting::Input { partial, unsent } => {
@@ -197,15 +223,14 @@ impl Watch {
                     after(self.idle_since, limits.idle_timeout, Closed::IdleTimeout),
                     after(line, limits.line_timeout, Closed::LineTimeout),
                     stalled.filter(|_| unsent),
-                    after(self.draining_since, Some(DRAIN_QUIET), Closed::Drained)
-                        .filter(|_| drains),
+                    after(draining_since, Some(DRAIN_QUIET), Closed::Drained).filter(|_| drains),
                 ]
                 .into_iter()
                 .flatten()
                 .min_by_key(|(deadline, _)| *deadline)
             }
         };
-        nearest.map(|(deadline, closed)| match self.grace_until {
+        nearest.map(|(deadline, closed)| match grace_until {
             Some(grace) => (deadline.max(grace), closed),
             None => (deadline, closed),
         })

@@ -1,0 +1,180 @@
+//! The inside of a connection, which its handle, its halves and its end work on.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::inbound::Inbound;
+use super::limits::{Closed, Limits};
+use super::outbound::{Outbound, poll_write};
+use super::place::Place;
+use super::terms::Terms;
+use super::watch::{Waiting, Watch};
+
+/// All that is known of one connection.
+#[derive(Debug)]
+pub(super) struct Core<S> {
+    pub(super) stream: S,
+    pub(super) input: Inbound,
+    pub(super) output: Outbound,
+    pub(super) watch: Watch,
+    pub(super) peer: Option<SocketAddr>,
+    /// Why the last call failed, if it did.
+    pub(super) ended: Option<Closed>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
+    pub(super) fn new(
+        stream: S,
+        peer: Option<SocketAddr>,
+        terms: Arc<Terms>,
+        place: Option<Arc<Place>>,
+    ) -> Self {
+        let input = Inbound::new(terms.limits.max_line);
+        let (output, watch) = (Outbound::default(), Watch::new(terms, place));
+        Self { stream, input, output, watch, peer, ended: None }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.watch.terms.limits
+    }
+
+    /// Whether `more` bytes are more than may wait unsent.
+    pub(super) fn needs_room(&self, more: usize) -> bool {
+        self.output.len() + more > self.limits().write_high && !self.output.is_empty()
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let polled = self.poll_flush(cx);
+            self.note_end(polled)
+        })
+        .await
+    }
+
+    pub(super) fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+    ) -> Poll<Result<T, Closed>> {
+        ready!(self.input.poll_turn(cx));
+        loop {
+            let polled = match next(&mut self.input) {
+                Ok(None) => match ready!(self.poll_more(cx)) {
+                    Ok(()) => continue,
+                    Err(closed) => Err(closed),
+                },
+                Ok(Some(found)) => {
+                    self.watch.note_input();
+                    Ok(found)
+                }
+                Err(closed) => Err(closed),
+            };
+            return self.note_end(Poll::Ready(polled));
+        }
+    }
+
+    /// Sends what is written, then reads once; Pending only where the peer has to do something.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let mut progress = false;
+        let unsent = self.output.poll_flush(&mut self.stream, cx, &mut progress)?.is_pending();
+        if progress {
+            self.watch.note_progress();
+        }
+        poll_input(&mut self.stream, &mut self.input, &mut self.watch, unsent, cx)
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        poll_output(&mut self.stream, &mut self.output, &mut self.watch, cx)
+    }
+
+    /// Whether `parts` can be written without waiting for the peer: the usual case.
+    pub(super) fn takes_at_once(&self, parts: &[&[u8]]) -> bool {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        !self.needs_room(length) && !self.output.is_direct(length)
+    }
+
+    /// Writes `parts`, waiting for the peer where that is needed.
+    pub(super) async fn write_waiting(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
+        for part in parts {
+            if self.needs_room(part.len()) {
+                self.flush().await?;
+            }
+            if self.output.is_direct(part.len()) {
+                self.write_direct(part).await?;
+            } else {
+                self.output.push(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes from where the bytes lie.
+    async fn write_direct(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let polled = self.poll_write(&mut bytes, cx);
+            self.note_end(polled)
+        })
+        .await
+    }
+
+    fn poll_write(&mut self, bytes: &mut &[u8], cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        while !bytes.is_empty() {
+            match poll_write(&mut self.stream, bytes, cx)? {
+                Poll::Ready(sent) => {
+                    self.watch.note_progress();
+                    *bytes = &bytes[sent..];
+                }
+                Poll::Pending => {
+                    return self.watch.poll(Waiting::Room, cx).map(Err);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps the reason of a failure for the last words.
+    fn note_end<T>(&mut self, polled: Poll<Result<T, Closed>>) -> Poll<Result<T, Closed>> {
+        if let Poll::Ready(result) = &polled {
+            self.ended = result.as_ref().err().copied();
+        }
+        polled
+    }
+}
+
+/// Reads once; Pending only where the peer has to do something and no deadline has passed.
+pub(super) fn poll_input<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Inbound,
+    watch: &mut Watch,
+    unsent: bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    watch.check(input.has_partial())?;
+    if input.poll_fill(stream, cx)?.is_ready() {
+        return Poll::Ready(Ok(()));
+    }
+    let waiting = Waiting::Input { partial: input.has_partial(), unsent };
+    watch.poll(waiting, cx).map(Err)
+}
+
+/// Sends all that waits; Pending only while the peer takes nothing and no deadline has passed.
+pub(super) fn poll_output<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut Outbound,
+    watch: &mut Watch,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let mut progress = false;
+    let flushed = output.poll_flush(stream, cx, &mut progress)?;
+    if progress {
+        watch.note_progress();
+    }
+    match flushed {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
+    }
+}

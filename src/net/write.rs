@@ -1,0 +1,49 @@
+//! A write that has been taken over, and may have to wait.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::limits::Closed;
+
+/// What [`Connection::write`](crate::Connection::write) and its sisters return: await it.
+///
+/// The bytes are in the buffer already, as with asyncio's `write`; awaiting is its `drain`. It
+/// is small, because every handler holds one while it waits for input, and only the write that
+/// really waits for its peer pays for an allocation.
+#[must_use = "a write that is not awaited does not wait for the peer, and may not be sent"]
+pub struct Write<'a>(State<'a>);
+
+enum State<'a> {
+    Done(Result<(), Closed>),
+    Later(Pin<Box<dyn Future<Output = Result<(), Closed>> + Send + 'a>>),
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn done(result: Result<(), Closed>) -> Self {
+        Self(State::Done(result))
+    }
+
+    pub(super) fn later(rest: impl Future<Output = Result<(), Closed>> + Send + 'a) -> Self {
+        Self(State::Later(Box::pin(rest)))
+    }
+}
+
+impl Future for Write<'_> {
+    type Output = Result<(), Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Done(result) => Poll::Ready(*result),
+            State::Later(rest) => rest.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Write<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = matches!(self.0, State::Later(_));
+        f.debug_struct("Write").field("waiting", &waiting).finish()
+    }
+}
