@@ -1,5 +1,7 @@
 //! A connection over a stream of eight bytes' capacity: reading, writing, deadlines, the end.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Limits};
+use echoline::{Closed, Connection, Eol, Farewell, Limits};
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
@@ -16,7 +18,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 /// A connection with `limits` and the other end of its stream.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
-    (Connection::new(here, limits), there)
+    (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences), there)
 }
 
 fn seconds(number: u64) -> Option<Duration> {
@@ -316,6 +318,30 @@ async fn the_halves_have_their_deadlines_too() {
     let (read, written) = tokio::join!(reading, writing);
     assert_eq!(read, (Err(Closed::IdleTimeout), 5));
     assert_eq!(written, (Err(Closed::StallTimeout), 9));
+}
+
+/// The reason that a half met is the reason of the connection.
+#[tokio::test(start_paused = true)]
+async fn a_half_that_times_out_has_last_words() {
+    let (mut client, mut peer) = pair(Limits { idle_timeout: seconds(5), ..Limits::default() });
+    assert_eq!(client.split().0.read_line().await, Err(Closed::IdleTimeout));
+    drop(client);
+    let mut heard = String::new();
+    peer.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "Connection timeout. Goodbye!\n");
+}
+
+/// A client has no last words for its server.
+#[tokio::test(start_paused = true)]
+async fn a_client_goes_without_a_word() {
+    let (here, mut peer) = duplex(64);
+    let limits = Limits { idle_timeout: seconds(5), ..Limits::default() };
+    let mut client = Connection::new(here, limits);
+    assert_eq!(client.read_line().await, Err(Closed::IdleTimeout));
+    drop(client);
+    let mut heard = String::new();
+    peer.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "");
 }
 
 /// Counts how often it is written to.

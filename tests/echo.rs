@@ -1,5 +1,7 @@
 //! The three echoes over a stream of eight bytes' capacity, against a rule written down twice.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use echoline::echo::{self, Dialogue, Mode};
@@ -14,7 +16,7 @@ fn clock() -> String {
 /// What a client hears that sends `input` in the given pieces and then ends its stream.
 async fn hear(dialogue: &Dialogue, pieces: &[&[u8]]) -> (Vec<u8>, Result<(), Closed>) {
     let (here, mut peer) = duplex(8);
-    let client = Connection::new(here, Limits::default());
+    let client = Connection::accepted(here, Limits::default(), dialogue.eol, dialogue.farewell());
     let serving = tokio::spawn(echo::serve(client, Arc::new(dialogue.clone())));
     let (mut from, mut to) = tokio::io::split(&mut peer);
     let mut heard = Vec::new();

@@ -1,5 +1,7 @@
 //! A server over real sockets, from the library: places, draining, panics, the report.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Dialogue, echo, greet};
-use crate::net::{Closed, Connection};
+use crate::net::{Closed, Connection, Write};
 
 /// What a line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,23 +53,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     greet(&mut client, dialogue).await?;
-    let eol = dialogue.eol.as_str().as_bytes();
     while let Some(line) = client.read_line().await? {
-        let line = line.trim();
-        match Command::parse(&line) {
-            Command::Echo => echo(&mut client, dialogue, &line).await?,
-            Command::Help => client.write_parts([&b"Commands: TIME, QUIT, HELP"[..], eol]).await?,
-            Command::Time => {
-                let now = (dialogue.clock)();
-                client.write_parts([b"Server time: ", now.as_bytes(), eol]).await?;
-            }
-            Command::Quit => {
-                client.write_parts([b"Goodbye!", eol]).await?;
-                break;
-            }
+        match Command::parse(line.trimmed()) {
+            Command::Echo => echo(&mut client, dialogue, line.trimmed()).await?,
+            Command::Help => client.write_line("Commands: TIME, QUIT, HELP").await?,
+            Command::Time => tell_time(&mut client, dialogue).await?,
+            Command::Quit => return client.write_line("Goodbye!").await,
         }
     }
     Ok(())
+}
+
+fn tell_time<'a, S>(client: &'a mut Connection<S>, dialogue: &Dialogue) -> Write<'a>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client.write_line(format_args!("Server time: {}", (dialogue.clock)()))
 }
 
 #[cfg(test)]

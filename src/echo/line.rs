@@ -11,7 +11,7 @@ where
 {
     greet(&mut client, dialogue).await?;
     while let Some(line) = client.read_line().await? {
-        echo(&mut client, dialogue, &line.trim()).await?;
+        echo(&mut client, dialogue, line.trimmed()).await?;
     }
     Ok(())
 }

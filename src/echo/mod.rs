@@ -32,7 +32,7 @@ pub struct Dialogue {
     pub greeting: Vec<String>,
     /// What stands before an echoed line.
     pub prefix: String,
-    /// What lines end with.
+    /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
     pub eol: Eol,
     /// The answer to `TIME`: the local time as RFC 3339 writes it.
     pub clock: fn() -> String,
@@ -84,7 +84,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     for line in &dialogue.greeting {
-        client.write_parts([line.as_bytes(), dialogue.eol.as_str().as_bytes()]).await?;
+        client.write_line(line).await?;
     }
     Ok(())
 }
@@ -93,6 +93,5 @@ fn echo<'a, S>(client: &'a mut Connection<S>, dialogue: &'a Dialogue, text: &'a 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let eol = dialogue.eol.as_str().as_bytes();
-    client.write_parts([dialogue.prefix.as_bytes(), text, eol])
+    client.write_line_parts([dialogue.prefix.as_bytes(), text])
 }

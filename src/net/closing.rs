@@ -46,7 +46,8 @@ where
         if let Some(place) = &core.watch.place {
             place.note_end(core.input.at_end());
         }
-        Self { core, broken: ended.is_broken() }
+        let broken = ended.is_broken() || core.output.failed;
+        Self { core, broken }
     }
 
     /// Ends the connection; returns when nothing is left of it.

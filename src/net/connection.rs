@@ -1,5 +1,6 @@
 //! One peer, as its handler sees it: reads and writes, with limits, deadlines and shutdown inside.
 
+use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::Write as _;
@@ -49,8 +50,8 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// A connection over `stream` that no server keeps account of: for tests over
-    /// [`tokio::io::duplex`], and for clients.
+    /// A connection over `stream` that no server has accepted: a client's. It writes `\n` and
+    /// has no last words.
     ///
     /// ```
     /// use echoline::{Connection, Limits};
@@ -67,17 +68,18 @@ where
     /// # }
     /// ```
     pub fn new(stream: S, limits: Limits) -> Self {
-        let terms = Terms::new(limits, Shutdown::new(), Eol::default(), Farewell::default());
-        Self::with_terms(stream, None, Arc::new(terms), None)
+        Self::accepted(stream, limits, Eol::Lf, Farewell::Silent)
     }
 
-    pub(super) fn with_terms(
-        stream: S,
-        peer: Option<SocketAddr>,
-        terms: Arc<Terms>,
-        place: Option<Arc<Place>>,
-    ) -> Self {
-        Self { core: Some(Box::new(Core::new(stream, peer, terms, place))) }
+    /// A connection as a server makes it, over any stream: to test a handler over
+    /// [`tokio::io::duplex`].
+    pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
+        let terms = Terms::new(limits, Shutdown::new(), eol, farewell);
+        Self::with_terms(stream, Arc::new(terms), None)
+    }
+
+    pub(super) fn with_terms(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
+        Self { core: Some(Box::new(Core::new(stream, terms, place))) }
     }
 
     /// The next line without its end; `None` at the end of the stream. A last line that the
@@ -154,8 +156,11 @@ where
         Write::done(Ok(()))
     }
 
-    /// Writes `text` and the server's line end (`\n` unless [`Server::eol`](crate::Server::eol)
-    /// says otherwise). Waits as [`write`](Self::write) does.
+    /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) says
+    /// otherwise). Waits as [`write`](Self::write) does.
+    ///
+    /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
+    /// may not be held while waiting.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -166,6 +171,26 @@ where
             return Write::done(Err(error.into()));
         }
         if core.needs_room(0) { Write::later(core.flush()) } else { Write::done(Ok(())) }
+    }
+
+    /// Writes all `parts` and the line end as one line: for bytes that may be no text.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_line_parts<'a, const N: usize>(&'a mut self, parts: [&'a [u8]; N]) -> Write<'a> {
+        let core = self.core_mut();
+        let eol = core.watch.terms.eol.as_str().as_bytes();
+        if !core.takes_at_once(&parts) {
+            return Write::later(async move {
+                core.write_waiting(&parts).await?;
+                core.write_waiting(&[eol]).await
+            });
+        }
+        for part in parts {
+            core.output.push(part);
+        }
+        core.output.push(eol);
+        Write::done(Ok(()))
     }
 
     /// Sends all that was written and waits until the stream has taken it. asyncio's `drain`,
@@ -197,7 +222,10 @@ where
     /// The peer's address; `None` over a stream that has none.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.core().peer
+        let core = self.core();
+        let unaccepted =
+            || (&core.stream as &dyn Any).downcast_ref::<TcpStream>()?.peer_addr().ok();
+        core.watch.place.as_ref().map(|place| place.peer()).or_else(unaccepted)
     }
 
     /// The stream below. Bytes that this connection has read already are not in it any more.

@@ -1,7 +1,6 @@
 //! The inside of a connection, which its handle, its halves and its end work on.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -21,21 +20,15 @@ pub(super) struct Core<S> {
     pub(super) input: Inbound,
     pub(super) output: Outbound,
     pub(super) watch: Watch,
-    pub(super) peer: Option<SocketAddr>,
     /// Why the last call failed, if it did.
     pub(super) ended: Option<Closed>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
-    pub(super) fn new(
-        stream: S,
-        peer: Option<SocketAddr>,
-        terms: Arc<Terms>,
-        place: Option<Arc<Place>>,
-    ) -> Self {
+    pub(super) fn new(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
         let input = Inbound::new(terms.limits.max_line);
         let (output, watch) = (Outbound::default(), Watch::new(terms, place));
-        Self { stream, input, output, watch, peer, ended: None }
+        Self { stream, input, output, watch, ended: None }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -169,12 +162,14 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     let mut progress = false;
-    let flushed = output.poll_flush(stream, cx, &mut progress)?;
+    let flushed = output.poll_flush(stream, cx, &mut progress).map_err(Closed::from);
     if progress {
         watch.note_progress();
     }
-    match flushed {
-        Poll::Ready(()) => Poll::Ready(Ok(())),
+    let polled = match flushed {
         Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
-    }
+        ready => ready,
+    };
+    output.failed |= matches!(polled, Poll::Ready(Err(_)));
+    polled
 }

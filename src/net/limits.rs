@@ -167,6 +167,12 @@ impl From<LineTooLong> for Closed {
     }
 }
 
+impl From<LineTooLong> for io::Error {
+    fn from(error: LineTooLong) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
 impl From<Closed> for io::Error {
     fn from(closed: Closed) -> Self {
         let kind = match closed {

@@ -181,9 +181,16 @@ impl Line {
     /// white space.
     #[must_use]
     pub fn trim(mut self) -> Self {
-        self.0.advance(self.0.len() - trim_start(&self.0).len());
-        self.0.truncate(trim_end(&self.0).len());
+        let (start, end) = (self.len() - trim_start(&self).len(), trim_end(&self).len());
+        self.0.truncate(end.max(start));
+        self.0.advance(start);
         self
+    }
+
+    /// As [`trim`](Self::trim), borrowed.
+    #[must_use]
+    pub fn trimmed(&self) -> &[u8] {
+        trim_end(trim_start(&self.0))
     }
 
     /// The bytes themselves, without a copy.

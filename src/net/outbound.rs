@@ -17,6 +17,8 @@ pub(super) struct Outbound {
     buffer: Vec<u8>,
     /// Bytes at the front of `buffer` that are sent already.
     sent: usize,
+    /// The stream takes nothing any more: it failed, or the peer was given up.
+    pub(super) failed: bool,
 }
 
 impl Outbound {

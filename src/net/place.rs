@@ -1,22 +1,26 @@
 //! The places of a server: who is in, who may come, and what became of everybody.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
 use tokio::sync::Notify;
 
 use super::limits::{Closed, Limits};
+use super::shutdown::{Phase, Shutdown};
 
 /// All places of one server.
 #[derive(Debug, Default)]
 pub(super) struct Places {
+    shutdown: Shutdown,
     taken: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     accepted: AtomicU64,
     ends: Mutex<BTreeMap<Closed, u64>>,
+    /// Everybody who is in, by number: whose tasks wake when the phase changes.
+    members: Mutex<HashMap<u64, Weak<Place>>>,
     /// Notified whenever the last place is given back.
     emptied: Notify,
 }
@@ -25,8 +29,9 @@ pub(super) struct Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    /// The address whose count this place is part of, where addresses are counted.
-    address: Option<IpAddr>,
+    peer: SocketAddr,
+    /// Whether this place is part of its address's count.
+    counted: bool,
     /// Connections of the worker that serves this one.
     load: Arc<AtomicUsize>,
     at_end: AtomicBool,
@@ -37,11 +42,16 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// A place for a connection from `address` on the worker whose load is `load`, or why there
+    /// Empty places of a server that ends by `shutdown`.
+    pub(super) fn new(shutdown: Shutdown) -> Arc<Self> {
+        Arc::new(Self { shutdown, ..Self::default() })
+    }
+
+    /// A place for a connection from `peer` on the worker whose load is `load`, or why there
     /// is none.
     pub(super) fn take(
         self: &Arc<Self>,
-        address: IpAddr,
+        peer: SocketAddr,
         limits: &Limits,
         load: &Arc<AtomicUsize>,
     ) -> Result<Arc<Place>, Closed> {
@@ -52,7 +62,7 @@ impl Places {
             self.give_back();
             return Err(Closed::Busy);
         }
-        let counted = limits.max_per_ip.map(|most| (network(address), most));
+        let counted = limits.max_per_ip.map(|most| (network(peer.ip()), most));
         if let Some((network, most)) = counted {
             let mut by_address = lock(&self.by_address);
             let count = by_address.entry(network).or_default();
@@ -64,14 +74,27 @@ impl Places {
             *count += 1;
         }
         load.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Place {
+        let place = Arc::new(Place {
             places: Arc::clone(self),
-            address: counted.map(|(network, _)| network),
+            peer,
+            counted: counted.is_some(),
             load: Arc::clone(load),
             at_end: AtomicBool::new(false),
             number,
             task: OnceLock::new(),
-        }))
+        });
+        lock(&self.members).insert(number, Arc::downgrade(&place));
+        Ok(place)
+    }
+
+    /// Wakes the task of every connection, so that it sees the phase that has just begun.
+    pub(super) fn wake_all(&self) {
+        // A place must not be dropped under the lock that its drop takes.
+        let members: Vec<Arc<Place>> =
+            lock(&self.members).values().filter_map(Weak::upgrade).collect();
+        for task in members.iter().filter_map(|place| place.task.get()) {
+            task.wake_by_ref();
+        }
     }
 
     /// Counts how a connection, or an attempt at one, has ended.
@@ -129,6 +152,16 @@ impl Place {
         self.task.get_or_init(|| waker.clone());
     }
 
+    /// The phase of the server's life.
+    pub(super) fn phase(&self) -> Phase {
+        self.places.shutdown.phase()
+    }
+
+    /// The address of who has this place.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
     /// that has a waker of its own (`FuturesUnordered`) is not.
     pub(super) fn wakes(&self, waker: &Waker) -> bool {
@@ -154,15 +187,17 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
+        if self.counted {
+            let network = network(self.peer.ip());
             let mut by_address = lock(&self.places.by_address);
-            if let Some(count) = by_address.get_mut(&address) {
+            if let Some(count) = by_address.get_mut(&network) {
                 *count -= 1;
                 if *count == 0 {
-                    by_address.remove(&address);
+                    by_address.remove(&network);
                 }
             }
         }
+        lock(&self.places.members).remove(&self.number);
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.places.give_back();
     }
@@ -211,7 +246,8 @@ mod tests {
     use super::*;
 
     fn take(places: &Arc<Places>, address: &str, limits: &Limits) -> Result<Arc<Place>, Closed> {
-        places.take(address.parse().unwrap(), limits, &Arc::default())
+        let peer = SocketAddr::new(address.parse().unwrap(), 1);
+        places.take(peer, limits, &Arc::default())
     }
 
     /// Fault 2: the limit is exact, and a place given back is free again.

@@ -201,7 +201,8 @@ impl Server {
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
         let terms = Terms::new(self.limits, self.shutdown.clone(), self.eol, self.farewell);
-        let house = Arc::new(House { terms: Arc::new(terms), places: Arc::default(), workers });
+        let places = Places::new(self.shutdown.clone());
+        let house = Arc::new(House { terms: Arc::new(terms), places, workers });
         let abort = AbortOnDrop(self.shutdown.clone());
         let mut accepting = JoinSet::new();
         for acceptor in acceptors {
@@ -211,6 +212,7 @@ impl Server {
             () = end => self.shutdown.drain(),
             () = self.shutdown.reached(Phase::Draining) => {}
         }
+        house.places.wake_all();
         while accepting.join_next().await.is_some() {}
         house.drain().await;
         drop(abort);
@@ -292,22 +294,21 @@ impl House {
     {
         let terms = Arc::clone(&self.terms);
         let worker = self.workers.least_loaded();
-        let place = match self.places.take(peer.ip(), &terms.limits, worker.load()) {
+        let place = match self.places.take(peer, &terms.limits, worker.load()) {
             Ok(place) => place,
             Err(closed) => {
                 tracing::debug!(%peer, reason = closed.label(), "refused");
                 self.places.count(closed);
-                return Connection::with_terms(stream, Some(peer), terms, None).refuse(closed);
+                return Connection::with_terms(stream, terms, None).refuse(closed);
             }
         };
         tracing::debug!(place = place.number(), %peer, "connected");
         let _entered = worker.enter();
         match worker.adopt(stream) {
             Ok(stream) => {
-                let shutdown = terms.shutdown.clone();
                 let held = Some(Arc::clone(&place));
-                let connection = Connection::with_terms(stream, Some(peer), terms, held);
-                worker.spawn(Supervised::new(handler(connection), shutdown, place));
+                let connection = Connection::with_terms(stream, terms, held);
+                worker.spawn(Supervised::new(handler(connection), place));
             }
             Err(error) => {
                 tracing::warn!(%peer, %error, "cannot serve a connection");
@@ -330,6 +331,7 @@ impl House {
         });
         let _ = drained.await;
         shutdown.abort();
+        self.places.wake_all();
         let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
     }
 }

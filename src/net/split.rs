@@ -21,6 +21,8 @@ pub struct Reader<'a, S> {
     stream: Arc<Mutex<&'a mut S>>,
     input: &'a mut Inbound,
     watch: &'a mut Watch,
+    /// Why the last call failed: the connection's last words may depend on it.
+    ended: &'a mut Option<Closed>,
 }
 
 /// The writing half of a [`Connection`](crate::Connection).
@@ -36,7 +38,8 @@ pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     // which wakes for itself.
     let watch = Watch::new(Arc::clone(&core.watch.terms), None);
     let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, watch };
-    (Reader { stream, input: &mut core.input, watch: &mut core.watch }, writer)
+    let (input, watch, ended) = (&mut core.input, &mut core.watch, &mut core.ended);
+    (Reader { stream, input, watch, ended }, writer)
 }
 
 /// The lock is held for the length of one poll; a stream that panicked in it is not used again.
@@ -83,14 +86,25 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
         mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
         ready!(self.input.poll_turn(cx));
-        loop {
-            if let Some(found) = next(self.input)? {
-                self.watch.note_input();
-                return Poll::Ready(Ok(found));
+        let result = loop {
+            match next(self.input) {
+                Ok(Some(found)) => {
+                    self.watch.note_input();
+                    break Ok(found);
+                }
+                Ok(None) => {
+                    let stream = &mut **lock(&self.stream);
+                    if let Err(closed) =
+                        ready!(poll_input(stream, self.input, self.watch, false, cx))
+                    {
+                        break Err(closed);
+                    }
+                }
+                Err(closed) => break Err(closed),
             }
-            let stream = &mut **lock(&self.stream);
-            ready!(poll_input(stream, self.input, self.watch, false, cx))?;
-        }
+        };
+        *self.ended = result.as_ref().err().copied();
+        Poll::Ready(result)
     }
 }
 
