@@ -20,7 +20,7 @@ async fn read_all(mut client: Connection) -> Result<(), Closed> {
     show("read_line()", client.read_line().await?)?;
     show("read_exact(4)", client.read_exact(4).await?)?;
     show("read_until(\"; \")", client.read_until(b"; ").await?)?;
-    show("read(100)", client.read(100).await?)?;
+    show("read(8)", client.read(8).await?)?;
     client.write_line("that was all").await?;
     // Waits for the client, and sends the reply before that: a write is never forgotten.
     show("read_line()", client.read_line().await?)?;
