@@ -1,0 +1,56 @@
+//! Chapter 2, the parts of the stream API, one after the other. asyncio: `StreamReader` and
+//! `StreamWriter`. Better here: the end of the stream is `None` and cannot be taken for an empty
+//! line, every read has a limit, and `write` waits by itself where nobody reads.
+//! It runs by itself, both ends: `cargo run --example s2_streams [ADDRESS]`
+
+use std::io::{self, Write};
+use std::{env, fmt};
+
+use echoline::{Closed, Connection, Limits, Server};
+use tokio::net::TcpStream;
+
+fn show(what: &str, value: impl fmt::Debug) -> io::Result<()> {
+    writeln!(io::stdout(), "{what:<18} {value:?}")
+}
+
+/// The server's end: one read of each kind, then one reply.
+async fn read_all(mut client: Connection) -> Result<(), Closed> {
+    show("peer()", client.peer().map(|peer| peer.ip()))?;
+    // `readline()`, `readexactly(n)`, `readuntil(separator)` and `read(n)`, in that order.
+    show("read_line()", client.read_line().await?)?;
+    show("read_exact(4)", client.read_exact(4).await?)?;
+    show("read_until(\"; \")", client.read_until(b"; ").await?)?;
+    show("read(8)", client.read(8).await?)?;
+    client.write_line("that was all").await?;
+    // Waits for the client, and sends the reply before that: a write is never forgotten.
+    show("read_line()", client.read_line().await?)?;
+    show("at the end", client.read_line().await?).map_err(Closed::from)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let server = Server::bind(address).await?;
+    let (address, shutdown) = (server.local_addr()?, server.shutdown());
+    let client = async {
+        let stream = TcpStream::connect(address).await?;
+        let mut server = Connection::new(stream, Limits::default());
+        // `write` puts bytes into a buffer, `flush` sends them: `drain()`, but down to nothing.
+        server.write(b"a line\r\n").await?;
+        server.write(b"4321up to here; the rest").await?;
+        server.flush().await?;
+        // Reader and writer as a pair, where one task should do both at once.
+        let (mut reader, mut writer) = server.split();
+        let ask = async {
+            writer.write_line("thank you").await?;
+            writer.flush().await
+        };
+        let (reply, ()) = tokio::try_join!(reader.read_line(), ask)?;
+        show("split(): reply", reply)?;
+        // `close()` and `wait_closed()`: our end of the stream, and that the other has seen it.
+        server.close().await;
+        shutdown.drain();
+        Ok::<(), io::Error>(())
+    };
+    tokio::try_join!(server.serve(read_all), client).map(|_| ())
+}

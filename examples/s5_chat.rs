@@ -1,0 +1,60 @@
+//! Chapter 5, a chat. asyncio: a set of writers, and `broadcast` that awaits each in turn. Better
+//! here: all hear the lines in one order, and who does not read misses lines instead of stopping
+//! everybody. Shortcuts that `echoline chat` does not take: two may share a name, names and texts
+//! may hold terminal escapes, who gives no name stays. `cargo run --example s5_chat [ADDRESS]`
+use echoline::{Closed, Connection, Eol, Server};
+use std::{env, io, io::Write, sync::Arc};
+use tokio::sync::{Mutex, broadcast, broadcast::Sender};
+
+/// Who is here, and the lines that all hear, each with the port of its author (0: none).
+struct Hall(Mutex<Vec<String>>, Sender<(u16, String)>);
+
+async fn chat(mut client: Connection, hall: Arc<Hall>) -> Result<(), Closed> {
+    let (Hall(names, lines), port) = (&*hall, client.peer().map_or(0, |peer| peer.port()));
+    client.write(b"Enter your name: ").await?;
+    let Some(line) = client.read_line().await? else { return Ok(()) };
+    let name = Some(line.trim().to_string()).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| format!("User_{port}"));
+    names.lock().await.push(name.clone());
+    let mut heard = lines.subscribe(); // First, so that the newcomer hears the next line too.
+    let _ = lines.send((0, format!("*** {name} joined the chat ***")));
+    let end = async {
+        loop {
+            // Both are cancel safe: the one that comes second loses nothing.
+            tokio::select! {
+                line = heard.recv() => match line {
+                    Ok((author, _)) if author == port => {}
+                    Ok((_, line)) => client.write_line(line).await?,
+                    Err(_) => client.write_line("*** lines missed ***").await?,
+                },
+                line = client.read_line() => {
+                    let Some(line) = line? else { return Ok(()) };
+                    let text = line.trim().to_string();
+                    match text.to_lowercase().as_str() {
+                        "/quit" => return Ok(()),
+                        "/users" => {
+                            let online = names.lock().await.join(", ");
+                            client.write_line(format!("Online: {online}")).await?;
+                        }
+                        _ => drop(lines.send((port, format!("{name}: {text}")))),
+                    }
+                }
+            }
+        }
+    }
+    .await;
+    let mut here = names.lock().await;
+    let place = here.iter().position(|other| *other == name);
+    place.map(|place| here.remove(place));
+    let _ = lines.send((0, format!("*** {name} left the chat ***")));
+    end
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let server = Server::bind(address).await?.eol(Eol::CrLf);
+    writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
+    let hall = Arc::new(Hall(Mutex::default(), broadcast::channel(1024).0));
+    server.serve(move |client| chat(client, Arc::clone(&hall))).await.map(|_report| ())
+}

@@ -1,0 +1,36 @@
+//! Chapter 6, time-outs. asyncio: `wait_for(reader.readline(), 60)` around each read. Better here:
+//! the limits are said once, hold for every wait and cover writing too: a client that sends and
+//! never reads ends after `stall_timeout` (30 s by default) instead of holding its place for ever.
+//! Run it: `cargo run --example s6_timeouts [ADDRESS [SECONDS]]`
+
+use std::env;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use echoline::{Closed, Connection, Eol, Limits, Server};
+
+/// Knows nothing of time: when it is up, `read_line` returns `Closed::IdleTimeout`, `?` passes it
+/// on, and the client hears `Connection timeout. Goodbye!`
+async fn echo(mut client: Connection) -> Result<(), Closed> {
+    while let Some(line) = client.read_line().await? {
+        client.write_parts(&[b"Echo: ", &line.trim(), b"\r\n"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let seconds = env::args().nth(2).map_or(Ok(60), |text| text.parse());
+    let limits = Limits {
+        idle_timeout: Some(Duration::from_secs(seconds.map_err(io::Error::other)?)),
+        // The lesson has one limit for a whole line. A server of your own should keep this one,
+        // which ends clients that send one byte now and then.
+        line_timeout: None,
+        ..Limits::default()
+    };
+    let server = Server::bind(address).await?.eol(Eol::CrLf).limits(limits);
+    writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
+    server.serve(echo).await?;
+    Ok(())
+}
