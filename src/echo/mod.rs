@@ -79,19 +79,19 @@ where
     }
 }
 
-async fn greet<S>(client: &mut Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+fn greet<'a, S>(client: &'a mut Connection<S>, dialogue: &Dialogue) -> Write<'a>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    for line in &dialogue.greeting {
-        client.write_line(line).await?;
+    if dialogue.greeting.is_empty() {
+        return client.write(b"");
     }
-    Ok(())
+    client.write_line(dialogue.greeting.join(dialogue.eol.as_str()))
 }
 
 fn echo<'a, S>(client: &'a mut Connection<S>, dialogue: &'a Dialogue, text: &'a [u8]) -> Write<'a>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    client.write_line_parts([dialogue.prefix.as_bytes(), text])
+    client.write_line_parts(&[dialogue.prefix.as_bytes(), text])
 }

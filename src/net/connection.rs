@@ -137,7 +137,7 @@ where
     ///
     /// Not cancel safe: dropped half-way, some of the bytes may have been written.
     pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
-        self.write_parts([bytes])
+        self.write_parts(&[bytes])
     }
 
     /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
@@ -145,9 +145,10 @@ where
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn write_parts<'a, const N: usize>(&'a mut self, parts: [&'a [u8]; N]) -> Write<'a> {
+    pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
-        if !core.takes_at_once(&parts) {
+        if !core.takes_at_once(parts) {
+            let parts = parts.to_vec();
             return Write::later(async move { core.write_waiting(&parts).await });
         }
         for part in parts {
@@ -177,14 +178,12 @@ where
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn write_line_parts<'a, const N: usize>(&'a mut self, parts: [&'a [u8]; N]) -> Write<'a> {
+    pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         let eol = core.watch.terms.eol.as_str().as_bytes();
-        if !core.takes_at_once(&parts) {
-            return Write::later(async move {
-                core.write_waiting(&parts).await?;
-                core.write_waiting(&[eol]).await
-            });
+        if !core.takes_at_once(parts) {
+            let parts = [parts, &[eol]].concat();
+            return Write::later(async move { core.write_waiting(&parts).await });
         }
         for part in parts {
             core.output.push(part);

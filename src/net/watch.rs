@@ -53,10 +53,6 @@ pub(super) struct Watch {
     /// What the timer was armed for; another kind of waiting may have a nearer deadline.
     armed_for: Option<Waiting>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Only where nobody else wakes the waiting task when the phase changes. Created before the
-    /// phase is looked at, so that no change is missed.
-    phase_change: Option<Pin<Box<OwnedNotified>>>,
-    waker: Option<Waker>,
 }
 
 /// What only connections in trouble, or at their end, have to note.
@@ -65,6 +61,11 @@ struct Rare {
     stalled_since: Option<Instant>,
     draining_since: Option<Instant>,
     grace_until: Option<Instant>,
+    /// Only where nobody else wakes the waiting task when the phase changes. Created before the
+    /// phase is looked at, so that no change is missed.
+    phase_change: Option<Pin<Box<OwnedNotified>>>,
+    /// Who was last told to be woken, where that is not the task that the server knows.
+    waker: Option<Waker>,
 }
 
 impl Watch {
@@ -77,8 +78,6 @@ impl Watch {
             rare: None,
             armed_for: None,
             timer: None,
-            phase_change: None,
-            waker: None,
         }
     }
 
@@ -151,13 +150,28 @@ impl Watch {
     /// The timer will fire no later than it must, and wake who asks now.
     fn is_armed(&self, waiting: Waiting, waker: &Waker) -> bool {
         self.armed_for == Some(waiting)
-            && self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+            && self.is_known(waker)
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
 
+    /// Whether `waker` is who was last told to be woken, by the timer and at a change of phase.
+    fn is_known(&self, waker: &Waker) -> bool {
+        match self.rare.as_ref().and_then(|rare| rare.waker.as_ref()) {
+            Some(known) => known.will_wake(waker),
+            None => self.is_supervised(waker),
+        }
+    }
+
+    /// Whether the server wakes `waker` when its phase changes.
+    fn is_supervised(&self, waker: &Waker) -> bool {
+        self.place.as_ref().is_some_and(|place| place.wakes(waker))
+    }
+
     fn poll_slowly(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
-        self.waker = Some(cx.waker().clone());
-        let supervised = self.place.as_ref().is_some_and(|place| place.wakes(cx.waker()));
+        let supervised = self.is_supervised(cx.waker());
+        if let Some(rare) = &mut self.rare {
+            rare.waker = None;
+        }
         loop {
             if !supervised {
                 self.await_phase_change(cx);
@@ -188,7 +202,9 @@ impl Watch {
     /// Has the task woken at the next change of phase.
     fn await_phase_change(&mut self, cx: &mut Context<'_>) {
         let shutdown = &self.terms.shutdown;
-        let notice = self.phase_change.get_or_insert_with(|| Box::pin(shutdown.changed()));
+        let rare = self.rare.get_or_insert_default();
+        rare.waker = Some(cx.waker().clone());
+        let notice = rare.phase_change.get_or_insert_with(|| Box::pin(shutdown.changed()));
         while notice.as_mut().poll(cx).is_ready() {
             notice.set(shutdown.changed());
         }
