@@ -1,4 +1,12 @@
-//! echoline
+#![doc = include_str!("../README.md")]
+//!
+//! # The map
+//! What a server stands on, in the order in which one meets it: an [`Address`] is bound by a
+//! [`Listener`], a [`Server`] gives each client a [`Connection`] under [`Limits`] and runs its
+//! handler, every end has a name in [`Closed`], [`Shutdown`] ends it all and the [`Report`]
+//! accounts for everybody. [`Lines`] is the splitter alone, for other streams. [`echo`] and
+//! [`load`] are what the commands `echo` and `load` do.
+
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Runs everything that must hold: format, lints, all tests, documentation tests, docs, examples.
+# Installs what the tests need when it is missing, and says what it did. Needs a Rust toolchain.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Tool by tool: the command, and the Debian or Ubuntu package that brings it.
+need() {
+    command -v "$1" >/dev/null && return
+    missing+=("$2")
+}
+missing=()
+need cc gcc
+need python3 python3
+need prlimit util-linux
+need strace strace
+need taskset util-linux
+if ((${#missing[@]})); then
+    say "installing what the tests need: ${missing[*]}"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    for command in cc python3 prlimit strace taskset; do
+        command -v "$command" >/dev/null || {
+            echo "$command is still missing: install it by hand and run this again" >&2
+            exit 1
+        }
+    done
+fi
+for component in rustfmt clippy; do
+    cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || {
+        say "installing $component"
+        rustup component add "$component"
+    }
+done
+
+export RUSTFLAGS="${RUSTFLAGS:--D warnings}"
+
+say "format"
+cargo fmt --check
+
+say "lints"
+cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --lib --no-default-features --locked -- -D warnings
+
+say "tests"
+cargo build --locked --all-targets
+if cargo nextest --version >/dev/null 2>&1; then
+    # Tests of whole programs and of time share two cores with nobody by choice.
+    cargo nextest run --locked --no-fail-fast
+else
+    echo "cargo-nextest is not installed: running the tests with cargo test"
+    cargo test --locked --all-targets --no-fail-fast
+fi
+
+say "documentation tests"
+cargo test --locked --doc
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+say "dependencies"
+if cargo deny --version >/dev/null 2>&1; then
+    cargo deny --locked check
+else
+    echo "cargo-deny is not installed: licences and advisories were not checked" \
+        "(cargo install cargo-deny)"
+fi
+
+say "all good"

@@ -1,0 +1,156 @@
+//! Keeps the house: what may stand where, how long files and lines may be, what must be tested.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that decide without a clock, a socket or a task.
+const PURE: &[&str] = &[
+    "src/net/lines.rs",
+    "src/net/limits.rs",
+    "src/load/plan.rs",
+    "src/load/pacer.rs",
+    "src/load/record.rs",
+];
+
+const FILE_LINES_MAX: usize = 500;
+const LINE_COLUMNS_MAX: usize = 100;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `folder` that end with one of `endings`, with their paths from the root.
+fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().unwrap() != "target" {
+                folders.push(path);
+            } else if endings.iter().any(|ending| path.extension().is_some_and(|e| e == *ending)) {
+                found.push((name(&path), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
+}
+
+fn sources() -> Vec<(String, String)> {
+    ["src", "tests", "examples", "bench", "fuzz", "scripts"]
+        .iter()
+        .flat_map(|folder| files(folder, &["rs", "c", "h", "py", "sh"]))
+        .collect()
+}
+
+/// The part of a source file that is no test.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+/// What is said in code, comments left out.
+fn code(text: &str) -> String {
+    let lines = without_tests(text).lines();
+    lines.filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        let count = text.lines().count();
+        if count > FILE_LINES_MAX {
+            wrong.push(format!("{name} has {count} lines"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > LINE_COLUMNS_MAX {
+                wrong.push(format!("{name}:{} is too long", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = ["FIX", "TO", "XX"].iter().zip(["ME", "DO", "X"]).map(|(a, b)| format!("{a}{b}"));
+    for word in words {
+        for (name, text) in sources() {
+            assert!(!text.contains(&word), "{name} says {word}");
+        }
+    }
+}
+
+#[test]
+fn pure_files_have_no_clock_no_socket_no_task() {
+    for name in PURE {
+        let text = fs::read_to_string(root().join(name)).expect("every file of the list is there");
+        for word in ["tokio", "std::net", "Instant::now", "SystemTime", "std::thread", "rand::"] {
+            assert!(!code(&text).contains(word), "{name} names {word}");
+        }
+    }
+}
+
+#[test]
+fn mechanism_knows_no_policy() {
+    for (folder, strangers) in [
+        ("src/net", ["crate::echo", "crate::load", "crate::cli"]),
+        ("src/echo", ["crate::load", "crate::cli", "crate::chat"]),
+        ("src/load", ["crate::echo", "crate::cli", "crate::chat"]),
+    ] {
+        for (name, text) in files(folder, &["rs"]) {
+            for stranger in strangers {
+                assert!(!code(&text).contains(stranger), "{name} names {stranger}");
+            }
+        }
+    }
+}
+
+/// The public names inside the braces that follow `start`: fields or variants.
+fn members(text: &str, start: &str) -> Vec<String> {
+    let body = text.split(start).nth(1).unwrap().split("\n}").next().unwrap();
+    let names = body.lines().filter_map(|line| {
+        let line = line.trim().trim_start_matches("pub ");
+        let end = line.find([':', ',', '('])?;
+        let name = &line[..end];
+        let word = name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        (word && !name.is_empty()).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
+#[test]
+fn every_limit_and_every_end_is_tested() {
+    let text = fs::read_to_string(root().join("src/net/limits.rs")).unwrap();
+    let mut tests: String = files("tests", &["rs"])
+        .into_iter()
+        .filter(|(name, _)| name != "tests/tidy.rs")
+        .map(|(_, text)| text)
+        .collect();
+    for (_, text) in files("src", &["rs"]) {
+        tests.extend(text.split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()));
+    }
+    let fields = members(&text, "pub struct Limits {");
+    let variants = members(&text, "pub enum Closed {");
+    assert!(fields.len() >= 10 && variants.len() >= 14, "{fields:?} {variants:?}");
+    for field in fields {
+        let flag = format!("--{}", field.replace('_', "-"));
+        assert!(tests.contains(&format!("{field}:")) || tests.contains(&flag), "no test of {field}");
+    }
+    for variant in variants {
+        let named = format!("Closed::{variant}");
+        assert!(tests.contains(&named), "no test of {named}");
+    }
+}
+
+/// A fault that a test covers is named by its row in the list of faults.
+#[test]
+fn faults_are_named() {
+    let tests: String = files("tests", &["rs"]).into_iter().map(|(_, text)| text).collect();
+    assert!(tests.matches("/// Fault ").count() >= 10);
+}
