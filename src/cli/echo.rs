@@ -159,6 +159,8 @@ async fn serve(
     let dialogue = Arc::new(dialogue);
     let serving = server.serve(move |client| echo::serve(client, Arc::clone(&dialogue)));
     let ready = async {
+        // The tasks that accept have been started; they run before this goes on.
+        tokio::task::yield_now().await;
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
