@@ -153,6 +153,7 @@ fn a_line_in_hand_is_finished() {
     clients[1].ask("silent from now on");
     server.signal("TERM");
     assert_eq!(clients[1].rest(), "");
+    pause(millis(200));
     clients[0].send("line\n");
     assert_eq!(clients[0].rest(), "Echo: half a line\n");
     drop(clients);
@@ -237,20 +238,19 @@ fn a_log_that_nobody_takes_holds_nobody_up() {
     drop(reader);
     // Held open and never read: every write blocks once its 64 KiB are full.
     let (_reader, stuck) = std::io::pipe().unwrap();
-    for (name, stderr) in
-        [("full", Stdio::from(full)), ("closed", closed.into()), ("stuck", stuck.into())]
-    {
-        let server = Server::start_with_stderr(stderr, &["--log-level", "debug"]);
-        serve_and_end(name, server);
+    let flags = ["--log-level", "debug"];
+    for (name, stderr) in [("full", Stdio::from(full)), ("closed", closed.into())] {
+        serve_and_end(name, Server::start_with_stderr(stderr, &flags), 200);
     }
+    // Two lines each: more than the pipe and the 8,192 lines that wait in the server can hold.
+    serve_and_end("stuck", Server::start_with_stderr(stuck.into(), &flags), 5000);
     let closed = ["sh", "-c", r#"exec "$0" "$@" 2>&-"#];
-    serve_and_end("no stderr", Server::start_behind(&closed, &["--log-level", "debug"]));
+    serve_and_end("no stderr", Server::start_behind(&closed, &flags), 200);
 }
 
-/// Has enough connections for the log to overflow a pipe, then ends the server.
-fn serve_and_end(name: &str, server: Server) {
+fn serve_and_end(name: &str, server: Server, connections: usize) {
     let before = process::descriptors(server.id());
-    for _ in 0..500 {
+    for _ in 0..connections {
         server.connect().ask("hello");
     }
     let end = server.stop_when_empty(before);

@@ -220,8 +220,10 @@ fn stuff_with_lines(client: &mut Client) -> ErrorKind {
 fn a_client_that_never_reads_is_broken_off() {
     for mode in ["raw", "line"] {
         let server = Server::start(&["--mode", mode, "--stall-timeout", "1s"]);
+        let before = descriptors(server.id());
         server.connect().send("warm\n");
-        let (empty, before) = (resident_kib(server.id()), descriptors(server.id()));
+        server.await_descriptors(before);
+        let empty = resident_kib(server.id());
         let mut clients = server.clients(10);
         let start = now();
         let stuffed: Vec<ErrorKind> = std::thread::scope(|scope| {
@@ -279,19 +281,24 @@ fn the_last_words_are_not_lost_to_a_reset() {
     let server = Server::start(&["--max-line", "1000"]);
     for round in 0..200 {
         let mut client = server.connect();
+        let few = round % 2 == 0;
         // 1 MiB is more than the server still takes: then the words may be all that comes.
-        let more = "and on\n".repeat(if round % 2 == 0 { 16 * 1024 } else { 150 * 1024 });
+        let more = "and on\n".repeat(if few { 16 * 1024 } else { 150 * 1024 });
         let mut socket = client.socket();
         let sending = std::thread::spawn(move || {
             let all = "x".repeat(1001) + "\n" + &more;
-            let _ = socket.write_all(all.as_bytes());
+            socket.write_all(all.as_bytes())
         });
-        if round % 2 == 0 {
-            assert_eq!(client.rest(), GOODBYE, "round {round}");
-        } else {
-            assert_eq!(client.line(), GOODBYE, "round {round}");
+        assert_eq!(client.line(), GOODBYE, "round {round}");
+        let sent = sending.join().unwrap();
+        if few {
+            // Who has not heard yet may go on for a moment, without a reset.
+            sent.expect("the server takes the rest");
+            assert_eq!(client.rest(), "", "round {round}");
+            client.send("and on\n");
+            pause(millis(1));
+            client.send("and on\n");
         }
-        sending.join().unwrap();
     }
     assert_eq!(server.stop().count("line_too_long"), 200);
 }
@@ -341,22 +348,31 @@ fn closing_sends_the_rest_first() {
 /// Fault 39: small writes in a row wait for nobody's acknowledgement.
 #[test]
 fn small_writes_do_not_stall() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--workers", "1"]);
     let mut client = server.connect();
     let mut trips = Vec::new();
-    for _ in 0..60 {
+    for round in 0..100 {
         let start = now();
-        client.send("one\n");
-        // The second line comes while the first answer is on its way and not acknowledged.
-        pause(Duration::from_micros(300));
-        client.send("two\nthr");
-        client.send("ee\n");
-        for word in ["one", "two", "three"] {
+        // At some of these distances a line comes while the answer to the one before is on its
+        // way and not acknowledged, and no later line brings the acknowledgement along.
+        for word in ["one\n", "two\n", "three\n", "four\n"] {
+            client.send(word);
+            spin(Duration::from_micros(10 * (round % 10)));
+        }
+        for word in ["one", "two", "three", "four"] {
             assert_eq!(client.line(), format!("Echo: {word}\n"));
         }
         trips.push(start.elapsed());
     }
-    trips.sort();
-    // A delayed acknowledgement would take 40 ms.
-    assert!(trips[30] < millis(20), "median {:?}", trips[30]);
+    // A delayed acknowledgement takes 40 ms.
+    let stalled = trips.iter().filter(|trip| **trip > millis(30)).count();
+    assert!(stalled <= 10, "{stalled} of 100 round trips stalled: {trips:?}");
+}
+
+/// Waits for less time than the system can have a thread sleep.
+fn spin(length: Duration) {
+    let start = now();
+    while start.elapsed() < length {
+        std::hint::spin_loop();
+    }
 }

@@ -41,19 +41,21 @@ pub(crate) fn processor_time(id: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// For each thread whose name begins with `prefix`: how often it has gone to sleep.
-pub(crate) fn sleeps_of_threads(id: u32, prefix: &str) -> Vec<(String, usize)> {
-    let mut sleeps: Vec<(String, usize)> = fs::read_dir(format!("/proc/{id}/task"))
+/// For each thread whose name begins with `prefix`: the processor time it has used, to the
+/// nanosecond.
+pub(crate) fn work_of_threads(id: u32, prefix: &str) -> Vec<(String, Duration)> {
+    let mut work: Vec<(String, Duration)> = fs::read_dir(format!("/proc/{id}/task"))
         .unwrap()
         .filter_map(|entry| {
-            let status = fs::read_to_string(entry.ok()?.path().join("status")).ok()?;
-            let name = status.lines().next()?.strip_prefix("Name:")?.trim().to_owned();
-            let sleeps = number(&status, "\nvoluntary_ctxt_switches:");
-            name.starts_with(prefix).then_some((name, sleeps))
+            let folder = entry.ok()?.path();
+            let name = fs::read_to_string(folder.join("comm")).ok()?.trim().to_owned();
+            let schedule = fs::read_to_string(folder.join("schedstat")).ok()?;
+            let nanoseconds = schedule.split_whitespace().next()?.parse().ok()?;
+            name.starts_with(prefix).then_some((name, Duration::from_nanos(nanoseconds)))
         })
         .collect();
-    sleeps.sort();
-    sleeps
+    work.sort();
+    work
 }
 
 /// Connections of the machine whose local port is `port` and which are in TIME_WAIT.
