@@ -159,6 +159,8 @@ async fn serve(
     let dialogue = Arc::new(dialogue);
     let serving = server.serve(move |client| echo::serve(client, Arc::clone(&dialogue)));
     let ready = async {
+        // The tasks that accept have been started; they run before this goes on.
+        tokio::task::yield_now().await;
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
@@ -171,10 +173,10 @@ async fn serve(
         );
         flags.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, &addresses))
     };
-    // In this order: by the time the file is there, connections are accepted.
-    let (report, ready) = tokio::join!(serving, ready);
-    ready?;
-    let report = report.context("cannot serve")?;
+    let serving = async { serving.await.context("cannot serve") };
+    // In this order: by the time the file is there, connections are accepted. A file that cannot
+    // be written ends the server: whoever waits for it would wait for ever.
+    let (report, ()) = tokio::try_join!(serving, ready)?;
     if let Some(path) = &flags.ready_file {
         remove(path)?;
     }

@@ -20,6 +20,10 @@ use super::terms::Terms;
 /// How long a draining connection still listens, so that what has arrived is seen and answered.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
+/// A deadline that has passed is looked at once more after this, so that the runtime asks the
+/// system what has come before anybody is given up: SIGCONT wakes it with its timers only.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// A timer that fires this late means that the whole process was stopped or starved: then the
 /// peer gets [`GRACE`] more, because what it sent in time may not have been read yet.
 const LATE: Duration = Duration::from_secs(1);
@@ -187,10 +191,11 @@ impl Watch {
             };
             let now = Instant::now();
             if deadline <= now {
-                if now - deadline <= LATE || self.rare().grace_until.is_some() {
+                if self.rare().grace_until.is_some() {
                     return Poll::Ready(closed);
                 }
-                self.rare().grace_until = Some(now + GRACE);
+                let grace = if now - deadline > LATE { GRACE } else { LOOK };
+                self.rare().grace_until = Some(now + grace);
                 continue;
             }
             if self.poll_timer(deadline, cx).is_pending() {

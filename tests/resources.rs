@@ -1,0 +1,289 @@
+//! Faults of resources: descriptors, limits, backlog, memory, and what must not be left behind.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use support::process::{self, descriptors, processor_time, resident_kib};
+use support::{Client, NEVER, Server, has, millis, now, pause, until};
+
+const BUSY: &str = "Server is busy. Try again later.\n";
+const BUSY_ADDRESS: &str = "Too many connections from your address. Try again later.\n";
+
+/// A loopback address that is not everybody's: 127.0.0.`last`.
+const fn loopback(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
+}
+
+/// Fault 1: out of descriptors, a newcomer is told so, those who are in notice nothing, and there
+/// is room again as soon as somebody leaves.
+#[test]
+fn out_of_descriptors_newcomers_are_told() {
+    if !has("prlimit") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut clients = server.clients(40);
+    clients.iter_mut().for_each(|client| client.ask("in"));
+    process::limit_descriptors(server.id(), process::descriptor_ceiling(server.id()));
+    let mut refused = server.clients(60);
+    for client in &mut refused {
+        assert_eq!(client.rest(), BUSY);
+    }
+    clients.iter_mut().for_each(|client| client.ask("still in"));
+    let before = descriptors(server.id());
+    clients.truncate(30);
+    server.await_descriptors(before - 10);
+    let left = now();
+    let mut newcomers = server.clients(10);
+    newcomers.iter_mut().for_each(|client| client.ask("let in"));
+    assert!(left.elapsed() < millis(2500), "the room was used after {:?}", left.elapsed());
+    assert_eq!(server.connect().rest(), BUSY);
+    drop((clients, newcomers, refused));
+    let end = server.stop();
+    assert_eq!(
+        (end.count("connections"), end.count("busy")),
+        (40 + 60 + 10 + 1, 61),
+        "{}",
+        end.log
+    );
+    let warnings = end.log.lines().filter(|line| line.contains("raise the descriptor limit"));
+    assert!((1..=8).contains(&warnings.count()), "one line a second: {}", end.log);
+}
+
+/// Fault 1: with a queue that it cannot accept, the server waits instead of asking again and
+/// again, and serves the queue when it can.
+#[test]
+fn out_of_descriptors_the_server_sleeps() {
+    if !has("prlimit") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut inside = server.connect();
+    inside.ask("in");
+    // Not even the descriptor that is kept for refusals can be had below this.
+    process::limit_descriptors(server.id(), 3);
+    let mut queued = server.clients(50);
+    let (start, used) = (now(), processor_time(server.id()));
+    while start.elapsed() < millis(2000) {
+        inside.ask("still in");
+        pause(millis(50));
+    }
+    let used = processor_time(server.id()) - used;
+    assert!(used < millis(100), "{used:?} of processor time while there was nothing to do");
+    process::limit_descriptors(server.id(), 1000);
+    let raised = now();
+    queued.iter_mut().for_each(|client| client.ask("let in"));
+    assert!(raised.elapsed() < millis(2500), "served after {:?}", raised.elapsed());
+    assert!(server.log().lines().count() < 10, "one line a second: {}", server.log());
+}
+
+/// Fault 1: whatever `accept` fails with, the listener outlives it.
+#[test]
+fn a_listener_outlives_every_error_of_accept() {
+    if !has("strace") {
+        return;
+    }
+    for (error, times) in [("EMFILE", 8), ("ENFILE", 8), ("ENOMEM", 8), ("ECONNABORTED", 20)] {
+        let inject = format!("inject=accept4:error={error}:when=1..{times}");
+        let words = ["strace", "-f", "-D", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
+        let server = Server::start_behind(&[&words[..], &["-e", &inject]].concat(), &[]);
+        let start = now();
+        let mut clients = server.clients(20);
+        clients.iter_mut().for_each(|client| client.ask("hello"));
+        let took = start.elapsed();
+        // What is wrong with one client costs the next one no time; what is wrong here, a little.
+        let most = if error == "ECONNABORTED" { millis(1000) } else { millis(4000) };
+        assert!(took < most, "{error}: {took:?}");
+        drop(clients);
+        let end = server.stop();
+        assert_eq!(end.code, Some(0), "{error}: {}", end.log);
+    }
+}
+
+/// Fault 2: the limit of connections is exact, and one too many hears why.
+#[test]
+fn one_connection_too_many_is_told() {
+    let server = Server::start(&["--max-connections", "20"]);
+    let empty = descriptors(server.id());
+    let mut clients = server.clients(70);
+    for client in &mut clients[20..] {
+        assert_eq!(client.rest(), BUSY);
+    }
+    clients[..20].iter_mut().for_each(|client| client.ask("in"));
+    clients.truncate(15);
+    server.await_descriptors(empty + 15);
+    server.clients(5).iter_mut().for_each(|client| client.ask("let in"));
+    drop(clients);
+    let end = server.stop();
+    assert_eq!((end.count("connections"), end.count("busy")), (75, 50), "{}", end.log);
+}
+
+/// Fault 3: a descriptor limit below what was asked for lowers that, says both, and holds.
+#[test]
+fn the_descriptor_limit_lowers_the_limit_of_connections() {
+    if !has("prlimit") {
+        return;
+    }
+    let flags = ["--max-connections", "10000", "--workers", "2"];
+    let server = Server::start_behind(&["prlimit", "--nofile=256:256"], &flags);
+    server.await_log("max_connections=183 descriptors=256");
+    let mut clients = server.clients(200);
+    for client in &mut clients[183..] {
+        assert_eq!(client.rest(), BUSY);
+    }
+    clients[..183].iter_mut().for_each(|client| client.ask("in"));
+    drop(clients);
+    assert_eq!(server.stop().count("busy"), 17);
+}
+
+/// Fault 4: one address cannot take the places of the others.
+#[test]
+fn one_address_cannot_take_all_places() {
+    let server = Server::start(&["--max-per-ip", "3"]);
+    let mut inside = Vec::new();
+    for source in 2..8 {
+        let from = || Client::connect_from(loopback(source), server.address());
+        inside.extend((0..3).map(|_| from()));
+        assert_eq!(from().rest(), BUSY_ADDRESS, "127.0.0.{source}");
+    }
+    inside.iter_mut().for_each(|client| client.ask("in"));
+    let before = descriptors(server.id());
+    inside.remove(0);
+    server.await_descriptors(before - 1);
+    Client::connect_from(loopback(2), server.address()).ask("let in");
+    drop(inside);
+    assert_eq!(server.stop().count("busy_address"), 6);
+}
+
+/// Fault 4: without the flag an address has a quarter of the places; all of them on loopback.
+#[test]
+fn the_limit_per_address_is_off_on_loopback() {
+    let server = Server::start(&["--max-connections", "8"]);
+    server.clients(8).iter_mut().for_each(|client| client.ask("in"));
+    let server = Server::start(&["--max-connections", "8", "--listen", "0.0.0.0:0"]);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.address().port()));
+    let mut inside = [Client::connect(address), Client::connect(address)];
+    assert_eq!(Client::connect(address).rest(), BUSY_ADDRESS);
+    inside.iter_mut().for_each(|client| client.ask("in"));
+    Client::connect_from(loopback(2), address).ask("in");
+}
+
+/// Fault 7: thousands of connections that the server has ended do not keep its port from it.
+#[test]
+fn the_port_can_be_had_again_at_once() {
+    let server = Server::start(&["--mode", "command", "--greeting", "hi"]);
+    let address = server.address();
+    for number in 0..3000 {
+        let mut client = Client::connect_from(loopback(1 + number as u8 % 4), address);
+        client.send("quit\n");
+        assert_eq!(client.rest(), "hi\r\nGoodbye!\r\n");
+    }
+    assert_eq!(server.stop().count("finished"), 3000);
+    let waiting = process::in_time_wait(address.port());
+    assert!(waiting > 2000, "only {waiting} connections are in TIME_WAIT, so nothing is tested");
+    let again = Server::start(&["--listen", &address.to_string()]);
+    again.connect().ask("back");
+}
+
+/// Fault 8: connections are shared out to all workers alike.
+#[test]
+fn every_worker_has_its_share() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut clients = server.clients(40);
+    clients.iter_mut().for_each(|client| client.ask("hello"));
+    let before = process::work_of_threads(server.id(), "worker-");
+    for _ in 0..50 {
+        clients.iter_mut().for_each(|client| client.ask("hello"));
+    }
+    let after = process::work_of_threads(server.id(), "worker-");
+    let shares: Vec<Duration> =
+        after.iter().zip(&before).map(|((_, after), (_, before))| *after - *before).collect();
+    assert_eq!(shares.len(), 2, "{after:?}");
+    let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+    assert!(*most < 3 * *least, "how long each worker has worked: {shares:?}");
+}
+
+/// Fault 13, 60: after thousands of connections everything they took is given back.
+#[test]
+fn thousands_of_connections_leave_nothing_behind() {
+    let server = Server::start(&[]);
+    let before = descriptors(server.id());
+    let churn = |count: usize| {
+        for number in 0..count {
+            Client::connect_from(loopback(1 + (number % 4) as u8), server.address()).ask("hello");
+        }
+        server.await_descriptors(before);
+        resident_kib(server.id())
+    };
+    let warm = churn(1000);
+    let after = churn(5000);
+    assert!(after < warm + 1024, "{warm} KiB became {after} KiB");
+    let end = server.stop();
+    assert_eq!((end.code, end.count("still_open")), (Some(0), 0), "{}", end.log);
+    assert_eq!(end.count("end_of_stream"), 6000);
+}
+
+/// Fault 13: an idle connection costs little, and gives it back.
+#[test]
+fn idle_connections_are_small() {
+    const CLIENTS: usize = 4000;
+    let server = Server::start(&[]);
+    let before = descriptors(server.id());
+    let fill = |count: usize| {
+        let mut clients = server.clients(count);
+        clients.iter_mut().for_each(|client| client.ask(&"x".repeat(1000)));
+        clients
+    };
+    drop(fill(100));
+    server.await_descriptors(before);
+    let empty = resident_kib(server.id());
+    let clients = fill(CLIENTS);
+    let each = (resident_kib(server.id()) - empty) * 1024 / CLIENTS;
+    assert!(each < 6 * 1024, "an idle connection costs {each} bytes");
+    drop(clients);
+    server.await_descriptors(before);
+    let clients = fill(CLIENTS);
+    let again = (resident_kib(server.id()) - empty) * 1024 / CLIENTS;
+    assert!(again < each + 1024, "{each} bytes became {again} bytes in the second round");
+    drop(clients);
+}
+
+/// Fault 15: a client that sends without pause does not keep the same worker from the others.
+#[test]
+fn a_firehose_does_not_drown_the_others() {
+    let server = Server::start(&["--workers", "1"]);
+    let mut hose = server.connect();
+    let mut source = hose.socket();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let lines = "drop\n".repeat(10_000);
+            // The end of the test shuts the socket down, which ends this.
+            while std::io::Write::write_all(&mut source, lines.as_bytes()).is_ok() {}
+        });
+        let tap = hose.socket();
+        scope.spawn(move || {
+            let mut buffer = vec![0; 256 * 1024];
+            while hose.read_some(&mut buffer).is_ok_and(|length| length > 0) {}
+        });
+        let mut others = server.clients(20);
+        until("the hose is open", || processor_time(server.id()) > millis(100));
+        let mut trips = Vec::new();
+        let start = now();
+        while start.elapsed() < millis(1500) {
+            for client in &mut others {
+                let asked = now();
+                client.ask("between the drops");
+                trips.push(asked.elapsed());
+            }
+        }
+        trips.sort();
+        tap.shutdown(std::net::Shutdown::Both).unwrap();
+        // A machine that has other things to do makes some trips long, a starved worker all.
+        let (quick, worst) = (trips[trips.len() / 10], trips[trips.len() - 1]);
+        assert!(quick < millis(40), "one in ten within {quick:?}, the worst {worst:?}");
+        assert!(worst < NEVER / 5, "one in ten within {quick:?}, the worst {worst:?}");
+    });
+}

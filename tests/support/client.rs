@@ -1,0 +1,136 @@
+//! A client that says what it means and never waits for ever.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::NEVER;
+
+/// One connection to a server of lines.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect_timeout(&address, NEVER).expect("the server takes us"))
+    }
+
+    /// Connects from another address of this machine, such as 127.0.0.2.
+    pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect_timeout(&address.into(), NEVER).expect("the server takes us");
+        Self::over(socket.into())
+    }
+
+    /// Connects with a receive buffer as small as the system has them.
+    pub(crate) fn connect_small(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.connect_timeout(&address.into(), NEVER).expect("the server takes us");
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(NEVER)).unwrap();
+        stream.set_write_timeout(Some(NEVER)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// The socket, to write to from a thread of its own or to set something on.
+    pub(crate) fn socket(&self) -> TcpStream {
+        self.stream.get_ref().try_clone().unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(bytes.as_ref()).expect("the server takes what we send");
+    }
+
+    /// The next line with its end; empty at the end of the stream.
+    pub(crate) fn try_line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        self.try_line().expect("the server answers")
+    }
+
+    /// One line there and its echo back.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, text: &str) {
+        self.send(format!("{text}\n"));
+        assert_eq!(self.line(), format!("Echo: {text}\n"));
+    }
+
+    /// All that still comes, up to a clean end of the stream.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).expect("the stream ends cleanly");
+        String::from_utf8(rest).expect("the server writes text")
+    }
+
+    /// Fills `buffer`, or what comes before the end of the stream does.
+    pub(crate) fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn finish_sending(&self) {
+        self.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("still connected");
+    }
+
+    /// Breaks the connection off with a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
+    /// Sends until the server has taken nothing for a while, reading nothing; how much went out.
+    pub(crate) fn stuff(&mut self) -> usize {
+        let piece = [b'x'; 16 * 1024];
+        let stream = self.stream.get_mut();
+        stream.set_write_timeout(Some(super::millis(300))).unwrap();
+        let mut sent = 0;
+        while let Ok(length @ 1..) = stream.write(&piece) {
+            sent += length;
+        }
+        sent
+    }
+}
+
+/// Bytes that look random and are the same for the same seed.
+pub(crate) struct Noise(u64);
+
+impl Noise {
+    /// Prints the seed, so that a failure can be had again.
+    pub(crate) fn new(seed: u64) -> Self {
+        eprintln!("seed {seed}");
+        Self::same(seed)
+    }
+
+    pub(crate) fn same(seed: u64) -> Self {
+        Self(seed.max(1))
+    }
+
+    /// The next number (Marsaglia's xorshift64).
+    pub(crate) fn number(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Fills `buffer`, whose length must be a multiple of 8 for the stream not to depend on cuts.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
+        for word in buffer.chunks_exact_mut(8) {
+            word.copy_from_slice(&self.number().to_le_bytes());
+        }
+    }
+}

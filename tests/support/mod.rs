@@ -1,0 +1,260 @@
+//! What the whole-program tests share: a server that is a real process, and clients for it.
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
+
+pub(crate) mod client;
+pub(crate) mod process;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) use client::Client;
+
+/// How long anything may take before a test calls it never. Only a failing test waits this long.
+pub(crate) const NEVER: Duration = Duration::from_secs(15);
+
+/// `echoline echo` as a process of its own; ended with this value.
+pub(crate) struct Server {
+    child: Child,
+    addresses: Vec<SocketAddr>,
+    folder: TempDir,
+}
+
+/// How a server ended: its exit code and what the last line of its log counts.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// `None` where a signal killed it.
+    pub(crate) code: Option<i32>,
+    pub(crate) after: Duration,
+    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) log: String,
+}
+
+impl Server {
+    /// Starts on a free port of 127.0.0.1 (unless `flags` say where) and waits until it is ready.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_as(program(&[]), flags)
+    }
+
+    /// Starts behind the words of another program, `prlimit …` say, that becomes the server.
+    pub(crate) fn start_behind(words: &[&str], flags: &[&str]) -> Self {
+        Self::start_as(program(words), flags)
+    }
+
+    /// Starts with its stderr somewhere else than in the file that [`log`](Self::log) reads.
+    pub(crate) fn start_with_stderr(stderr: Stdio, flags: &[&str]) -> Self {
+        let mut command = program(&[]);
+        command.stderr(stderr);
+        Self::launch(command, flags, tempfile::tempdir().unwrap())
+    }
+
+    fn start_as(mut command: Command, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        command.stderr(File::create(folder.path().join("log")).unwrap());
+        Self::launch(command, flags, folder)
+    }
+
+    /// Starts without waiting for anything: for a start that is to fail, or to be interrupted.
+    pub(crate) fn spawn(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = program(&[]);
+        command.stderr(File::create(folder.path().join("log")).unwrap());
+        Self::spawn_as(command, flags, folder)
+    }
+
+    fn spawn_as(mut command: Command, flags: &[&str], folder: TempDir) -> Self {
+        command.arg("echo").args(flags);
+        if !flags.contains(&"--ready-file") {
+            command.arg("--ready-file").arg(folder.path().join("ready"));
+        }
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        Self { child: command.spawn().unwrap(), addresses: Vec::new(), folder }
+    }
+
+    fn launch(command: Command, flags: &[&str], folder: TempDir) -> Self {
+        let mut server = Self::spawn_as(command, flags, folder);
+        let ready = server.ready_file();
+        until("the server is ready", || {
+            if let Some(status) = server.child.try_wait().unwrap() {
+                panic!("the server ended with {status}: {}", server.log());
+            }
+            ready.exists()
+        });
+        let lines = fs::read_to_string(ready).unwrap();
+        server.addresses = lines.lines().map(|line| line.parse().unwrap()).collect();
+        server
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        self.folder.path().join("ready")
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits for `text` in the log, which a thread of its own writes.
+    #[track_caller]
+    pub(crate) fn await_log(&self, text: &str) {
+        until(text, || self.log().contains(text));
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub(crate) fn clients(&self, count: usize) -> Vec<Client> {
+        (0..count).map(|_| self.connect()).collect()
+    }
+
+    /// Sends a signal by its short name: `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> End {
+        let start = now();
+        let mut status: Option<ExitStatus> = None;
+        until("the server ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let log = self.log();
+        let counts = counts(&log);
+        End { code: status.unwrap().code(), after: start.elapsed(), counts, log }
+    }
+
+    /// Asks it to end and waits for that.
+    pub(crate) fn stop(self) -> End {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until all connections are gone, then asks it to end: so that each is counted as
+    /// what ended it, and none as drained.
+    pub(crate) fn stop_when_empty(self, descriptors_before: usize) -> End {
+        self.await_descriptors(descriptors_before);
+        self.stop()
+    }
+
+    #[track_caller]
+    pub(crate) fn await_descriptors(&self, wanted: usize) {
+        until("every descriptor is given back", || process::descriptors(self.id()) == wanted);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A stopped or stuck server must not outlive its test; one that has ended is no error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.len().saturating_sub(4000);
+            eprintln!("the server's log: {}", log.get(tail..).unwrap_or(&log));
+        }
+    }
+}
+
+impl End {
+    /// How many connections ended as `label`.
+    pub(crate) fn count(&self, label: &str) -> u64 {
+        self.counts.get(label).copied().unwrap_or_default()
+    }
+}
+
+/// The program under test behind the words of another that becomes it.
+pub(crate) fn program(words: &[&str]) -> Command {
+    let path = env!("CARGO_BIN_EXE_echoline");
+    let mut command = match words {
+        [] => Command::new(path),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(path);
+            command
+        }
+    };
+    // What the caller has set for itself is none of the test's business.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOLINE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// The numbers of the report, `… ended; end_of_stream=3 reset=1 connections=4 still_open=0`.
+fn counts(log: &str) -> BTreeMap<String, u64> {
+    let report = log.lines().rfind(|line| line.contains("ended; ")).unwrap_or_default();
+    report
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?)))
+        .collect()
+}
+
+/// The one place where the tests ask for the time.
+#[expect(clippy::disallowed_methods, reason = "a whole program lives in real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Looks again and again until `holds`; fails the test after [`NEVER`].
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = now();
+    while !holds() {
+        assert!(start.elapsed() < NEVER, "not within {NEVER:?}: {what}");
+        pause(Duration::from_millis(2));
+    }
+}
+
+/// Lets time pass: the pace of a slow client, or a length that is itself what is tested.
+pub(crate) fn pause(length: Duration) {
+    std::thread::sleep(length);
+}
+
+pub(crate) const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Whether a program is there; says so where it is not, for a test that then has to be skipped.
+pub(crate) fn has(name: &str) -> bool {
+    let found = Command::new(name).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_err() {
+        // Not by `eprintln!`, which the harness keeps to itself where a test passes.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED, not passed: this test needs {name}, which is not installed"
+        );
+    }
+    found.is_ok()
+}
