@@ -3,6 +3,7 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod echo;
+pub mod load;
 mod net;
 
 pub use net::{
