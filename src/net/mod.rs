@@ -27,5 +27,7 @@ pub use listener::{Listener, ListenerOptions};
 pub use place::Report;
 pub use server::Server;
 pub use shutdown::{Phase, Shutdown};
+#[cfg(feature = "cli")]
+pub(crate) use signals::Signals;
 pub use split::{Reader, Writer};
 pub use terms::{Eol, Farewell};
