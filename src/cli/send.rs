@@ -17,6 +17,7 @@ use clap::Args;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::output;
 use super::values::{self, EolName, Timeout};
 use crate::net::Address;
 use dialogue::{Dialogue, Ending, Side};
@@ -77,19 +78,25 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let round_trip = begin.elapsed();
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
-    // Put back when this ends, even while the prompt's own thread still waits for a key.
-    let _terminal = interactive.then(Terminal::save);
+    // Put back even while the prompt's own thread still waits for a key.
+    let terminal = interactive.then(Terminal::save);
     let line_ends = LineEnds::new(flags.eol.into());
     let (input, screen) = if interactive {
         let (prompt, printer) = Prompt::start(&format!("{address}> "))?;
         (Input::prompt(prompt, line_ends), Screen::prompt(printer))
     } else if flags.texts.is_empty() {
-        (Input::stdin(line_ends), Screen::stdout())
+        (Input::stdin(line_ends), Screen::plain(tokio::io::stdout()))
     } else {
-        (Input::texts(flags.texts, line_ends), Screen::stdout())
+        (Input::texts(flags.texts, line_ends), Screen::plain(tokio::io::stdout()))
     };
     let dialogue = Dialogue { input, screen, timeout, round_trip };
     let (ending, tally) = dialogue.hold(stream).await;
+    drop(terminal);
+    if interactive && matches!(ending, Ending::Closed { input_left: true }) {
+        // At a prompt that is how one leaves (`QUIT`), and what else is to come nobody knows.
+        output::tell(&format!("{address} closed the connection"));
+        return Ok(if tally.unanswered() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     conclude(ending, &tally, address, timeout)
 }
 

@@ -9,7 +9,7 @@
 //! use std::time::Duration;
 //!
 //! use echoline::load::{self, Pacer, Plan, Settings};
-//! use echoline::{Eol, Server, Shutdown};
+//! use echoline::{Connection, Eol, Server, Shutdown};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,16 +21,21 @@
 //!     messages: Pacer::closed_loop(),
 //!     timeout: Duration::from_secs(5),
 //! };
-//! # let stop = server.shutdown();
-//! # let serving = tokio::spawn(server.serve_until(std::future::pending(), |mut client| async move {
-//! #     while let Some(bytes) = client.read(1024).await? { client.write(&bytes).await?; }
-//! #     Ok(())
-//! # }));
-//! let report = load::run(&settings, &Shutdown::new(), |_ledger| ()).await?;
+//! // A server of our own to test, until the run has ended.
+//! let (ended, end) = tokio::sync::oneshot::channel::<()>();
+//! let echo = |mut client: Connection| async move {
+//!     while let Some(bytes) = client.read(usize::MAX).await? {
+//!         client.write(&bytes).await?;
+//!     }
+//!     Ok(())
+//! };
+//! let serving = tokio::spawn(server.serve_until(echo, async { drop(end.await) }));
+//!
+//! let report = load::run(&settings, &Shutdown::new(), |_progress| ()).await?;
 //! assert_eq!(report.record.ledger.ok(), 10);
 //! assert!(report.is_clean());
-//! # stop.drain();
-//! # serving.await??;
+//! drop(ended);
+//! serving.await??;
 //! # Ok(())
 //! # }
 //! ```

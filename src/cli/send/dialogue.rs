@@ -226,3 +226,76 @@ async fn watch_silence(timeout: Option<Duration>, shared: &Shared) -> Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::cli::send::line_ends::LineEnds;
+    use crate::net::Eol;
+
+    /// Sends `texts` to `server` over a pipe of eight bytes: the ending, what is unanswered, what
+    /// was printed, and how many seconds it took.
+    async fn hold<F: Future<Output = ()>>(
+        texts: &[&str],
+        server: impl FnOnce(DuplexStream) -> F,
+    ) -> (Ending, u64, Vec<u8>, u64) {
+        let (here, there) = duplex(8);
+        let (output, mut printed) = duplex(1 << 20);
+        let texts = texts.iter().map(|&text| text.to_owned()).collect();
+        let dialogue = Dialogue {
+            input: Input::texts(texts, LineEnds::new(Eol::Lf)),
+            screen: Screen::plain(output),
+            timeout: Some(Duration::from_secs(10)),
+            round_trip: Duration::ZERO,
+        };
+        let begin = Instant::now();
+        let ((ending, tally), ()) = tokio::join!(dialogue.hold(here), server(there));
+        let elapsed = begin.elapsed().as_secs();
+        let mut bytes = Vec::new();
+        printed.read_to_end(&mut bytes).await.unwrap();
+        (ending, tally.unanswered(), bytes, elapsed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipe_of_eight_bytes_is_enough() {
+        let text = "x".repeat(10_000);
+        let texts = [text.as_str(), "end"];
+        let held = hold(&texts, |there| async move {
+            let (mut reader, mut writer) = split(there);
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        let (ending, unanswered, printed, seconds) = held.await;
+        assert!(matches!(ending, Ending::Closed { input_left: false }), "{ending:?}");
+        assert_eq!((unanswered, seconds), (0, 0));
+        assert_eq!(printed, format!("{text}\nend\n").as_bytes());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_counts_from_the_last_byte_in_either_direction() {
+        let held = hold(&["a", "b"], |mut there| async move {
+            for _ in 0..3 {
+                sleep(Duration::from_secs(9)).await;
+                there.write_all(b"x").await.unwrap();
+            }
+            sleep(Duration::from_secs(11)).await;
+        });
+        let (ending, unanswered, printed, seconds) = held.await;
+        assert!(matches!(ending, Ending::Silent { unsent: false }), "{ending:?}");
+        assert_eq!((unanswered, printed.as_slice()), (2, &b"xxx"[..]));
+        assert_eq!(seconds, 38);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_is_given_up() {
+        let held = hold(&["more than eight bytes"], |there| async move {
+            sleep(Duration::from_secs(11)).await;
+            drop(there);
+        });
+        let (ending, unanswered, ..) = held.await;
+        assert!(matches!(ending, Ending::Silent { unsent: true }), "{ending:?}");
+        assert_eq!(unanswered, 1);
+    }
+}

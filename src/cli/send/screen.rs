@@ -2,13 +2,13 @@
 
 use std::io;
 
-use tokio::io::{AsyncWriteExt, Stdout};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::prompt::Printer;
 
 /// Shows what the server says.
 pub(super) struct Screen {
-    stdout: Stdout,
+    output: Box<dyn AsyncWrite + Unpin>,
     /// `None` where there is no prompt, or not any more.
     printer: Option<Printer>,
     /// Somebody reads this on a terminal, which obeys what is written to it.
@@ -16,12 +16,14 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn stdout() -> Self {
-        Self { stdout: tokio::io::stdout(), printer: None, interactive: false }
+    /// Everything as it comes.
+    pub(super) fn plain(output: impl AsyncWrite + Unpin + 'static) -> Self {
+        Self { output: Box::new(output), printer: None, interactive: false }
     }
 
+    /// Above the prompt, and on stdout once that has gone.
     pub(super) fn prompt(printer: Option<Printer>) -> Self {
-        Self { stdout: tokio::io::stdout(), printer, interactive: true }
+        Self { output: Box::new(tokio::io::stdout()), printer, interactive: true }
     }
 
     /// Whether pieces of a line are better shown together: above a prompt each piece takes a line.
@@ -31,8 +33,8 @@ impl Screen {
 
     pub(super) async fn show(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !self.interactive {
-            self.stdout.write_all(bytes).await?;
-            return self.stdout.flush().await;
+            self.output.write_all(bytes).await?;
+            return self.output.flush().await;
         }
         let text = printable(bytes);
         if let Some(mut printer) = self.printer.take() {
@@ -47,8 +49,8 @@ impl Screen {
                 return Ok(());
             }
         }
-        self.stdout.write_all(text.as_bytes()).await?;
-        self.stdout.flush().await
+        self.output.write_all(text.as_bytes()).await?;
+        self.output.flush().await
     }
 }
 
