@@ -188,3 +188,17 @@ fn flags_come_from_the_environment_too() {
     let ended = Program::start(&mut command).finish();
     assert_line(&ended, "Messages: 6");
 }
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let server = EchoServer::start(&[]);
+    let mut command = echoline(&["load", &server.address, "--clients", "2"]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}

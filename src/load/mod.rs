@@ -41,6 +41,7 @@
 //! ```
 
 mod deadline;
+mod ledger;
 mod pacer;
 mod plan;
 mod record;
@@ -49,8 +50,9 @@ mod report;
 mod run;
 mod worker;
 
+pub use ledger::{End, Ledger, Outcome};
 pub use pacer::{Pacer, Rate};
 pub use plan::{Plan, PlanError};
-pub use record::{End, Ledger, Outcome, Percentile, Record};
+pub use record::{Percentile, Record};
 pub use report::Report;
 pub use run::{Settings, run};

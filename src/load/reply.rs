@@ -273,7 +273,9 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(
-            input in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
+            input in prop::collection::vec(
+                prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200,
+            ),
             pieces in prop::collection::vec(1usize..9, 0..60),
         ) {
             verdicts(&[b"0:0", b"0:1"], &input, &pieces);

@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::ledger::{End, Ledger};
 use super::pacer::Pacer;
 use super::plan::Plan;
-use super::record::{End, Ledger, Record};
+use super::record::Record;
 use super::report::Report;
 use super::worker::{Job, Worker};
 use crate::net::{Address, Phase, Shutdown};
@@ -157,5 +158,50 @@ pub(super) fn describe(error: &io::Error) -> String {
                 .to_owned()
         }
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault of a generator and not of the server: the sentence says what to do.
+    #[test]
+    fn what_the_system_lacks_is_said_with_what_to_do() {
+        for (code, wanted) in [
+            (libc::EADDRNOTAVAIL, "ip_local_port_range"),
+            (libc::EMFILE, "ulimit -n"),
+            (libc::ECONNREFUSED, "connection refused"),
+            (libc::ECONNRESET, "connection reset"),
+            (libc::ENETUNREACH, "unreachable"),
+        ] {
+            let sentence = describe(&io::Error::from_raw_os_error(code));
+            assert!(sentence.contains(wanted), "{sentence}");
+        }
+    }
+
+    /// Times of connecting follow the pacer, and a stop ends the waiting.
+    #[tokio::test]
+    async fn a_stop_ends_a_slow_ramp() {
+        let number = |number| std::num::NonZero::new(number).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = Settings {
+            address: listener.local_addr().unwrap().into(),
+            plan: Plan::new(number(5), number(2), 16, crate::net::Eol::Lf, 1).unwrap(),
+            connects: Pacer::constant(super::super::Rate::new(1, TIMEOUT_MAX).unwrap()),
+            messages: Pacer::closed_loop(),
+            timeout: Duration::from_secs(60),
+        };
+        let stop = Shutdown::new();
+        let server = async {
+            // Accepts the only client, and ends it when the run waits for the second.
+            let accepted = listener.accept().await.unwrap();
+            stop.drain();
+            drop(accepted);
+        };
+        let (report, ()) = tokio::join!(run(&settings, &stop, |_| ()), server);
+        let ledger = report.unwrap().record.ledger;
+        assert!(ledger.adds_up() && ledger.sent() <= 1, "{ledger:?}");
+        assert!(ledger.skipped_by_end().any(|(end, count)| (end, count) >= (End::Stopped, 8)));
     }
 }

@@ -11,9 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use super::deadline::Deadline;
+use super::ledger::{End, Outcome};
 use super::pacer::Pacer;
 use super::plan::Plan;
-use super::record::{End, Outcome, Record};
+use super::record::Record;
 use super::reply::{Fault, Replies, Verdict, shown};
 use crate::net::{Phase, Shutdown};
 

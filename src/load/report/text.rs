@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Report;
-use crate::load::record::{End, Ledger, Percentile, Record};
+use crate::load::ledger::{End, Ledger};
+use crate::load::record::{Percentile, Record};
 use crate::load::run::Settings;
 use crate::net::Eol;
 
@@ -126,8 +127,7 @@ mod tests {
     use std::num::NonZero;
 
     use super::*;
-    use crate::load::record::Outcome;
-    use crate::load::{Pacer, Plan, Rate};
+    use crate::load::{Outcome, Pacer, Plan, Rate};
 
     #[test]
     fn times_have_three_digits() {
