@@ -262,9 +262,10 @@ impl House {
         H: Fn(Connection) -> F,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut accepted = first;
+        let mut first = Some(first);
         for _ in 0..ACCEPT_BATCH {
-            match accepted {
+            // Accepted here and nowhere else: what is accepted is served in the same round.
+            match first.take().unwrap_or_else(|| acceptor.accept_now()) {
                 Accepted::Connection(stream, peer) => {
                     trouble.back_off.reset();
                     self.welcome(stream, peer, handler);
@@ -280,7 +281,6 @@ impl House {
                     self.places.count_refused();
                 }
             }
-            accepted = acceptor.accept_now();
         }
         None
     }

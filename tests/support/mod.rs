@@ -146,7 +146,7 @@ pub(crate) fn run(arguments: &[&str], stdin: &[u8]) -> Ended {
 #[derive(Debug)]
 pub(crate) struct EchoServer {
     pub(crate) address: String,
-    _program: Program,
+    pub(crate) program: Program,
     _folder: TempDir,
 }
 
@@ -159,7 +159,7 @@ impl EchoServer {
         let program = Program::start(&mut command);
         wait_for("the ready file", || ready.exists());
         let address = std::fs::read_to_string(ready).unwrap().trim().to_owned();
-        Self { address, _program: program, _folder: folder }
+        Self { address, program, _folder: folder }
     }
 }
 
