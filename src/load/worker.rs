@@ -131,7 +131,8 @@ where
     /// Sends and receives at the same time: a message may be longer than all buffers between
     /// here and a server that echoes it byte by byte.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let unsent = match self.poll_send(cx) {
+        // A server that takes no more may still have said why: first that is read.
+        let broken = match self.poll_send(cx) {
             Poll::Ready(Err(error)) => Some(error),
             Poll::Ready(Ok(())) | Poll::Pending => None,
         };
@@ -143,14 +144,16 @@ where
                 Verdict::Incomplete => {}
             }
             match self.poll_receive(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
-                Poll::Ready(Ok(count)) => self.replies.fill(count),
+                Poll::Ready(Ok(count @ 1..)) => self.replies.fill(count),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(error))),
-                Poll::Pending => break,
+                // A reset is told once: whoever hears of it by sending reads a plain end.
+                Poll::Ready(Ok(0)) if broken.is_none() => {
+                    return Poll::Ready(Err(Failure::Closed));
+                }
+                Poll::Ready(Ok(0)) | Poll::Pending => break,
             }
         }
-        // Only now: what the server said before it broke off is in the report.
-        if let Some(error) = unsent {
+        if let Some(error) = broken {
             return Poll::Ready(Err(Failure::Broken(error)));
         }
         self.deadline.poll(cx).map(|()| Err(Failure::TimedOut))

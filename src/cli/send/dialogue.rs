@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::input::{Input, Next};
 use super::screen::Screen;
@@ -194,14 +194,15 @@ async fn receive<R: AsyncRead + Unpin>(
     }
 }
 
-/// Waits a moment for the rest of a line. What goes wrong shows at the next read.
+/// Waits a moment for the rest of a line. An end of the stream shows again at the next read.
 async fn complete_line<R: AsyncRead + Unpin>(
     reader: &mut R,
     chunk: &mut [u8],
     mut count: usize,
 ) -> usize {
+    let deadline = Instant::now() + LINE_WAIT;
     while count < chunk.len() && !chunk[..count].ends_with(b"\n") {
-        match timeout(LINE_WAIT, reader.read(&mut chunk[count..])).await {
+        match timeout_at(deadline, reader.read(&mut chunk[count..])).await {
             Ok(Ok(more)) if more > 0 => count += more,
             _ => break,
         }
@@ -219,8 +220,9 @@ async fn watch_silence(timeout: Option<Duration>, shared: &Shared) -> Ending {
             continue;
         }
         match shared.turn.get() {
-            _ if shared.printing.get() => sleep(timeout.min(LINE_WAIT)).await,
-            Turn::User => sleep(timeout.min(LINE_WAIT)).await,
+            // Whoever ends this notes the time, and this wakes no later than is due from then.
+            _ if shared.printing.get() => sleep(timeout).await,
+            Turn::User => sleep(timeout).await,
             Turn::ServerReads => return Ending::Silent { unsent: true },
             Turn::ServerAnswers => return Ending::Silent { unsent: false },
         }
