@@ -12,7 +12,8 @@ use support::EchoServer;
 fn a_burst_of_connections_loses_nobody() {
     let server = EchoServer::start(&["--mode", "raw"]);
     server.program.signal("STOP");
-    let clients: Vec<_> = (0..300).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    let mut clients = Vec::new();
+    clients.resize_with(300, || TcpStream::connect(&server.address).unwrap());
     server.program.signal("CONT");
     for (number, mut client) in clients.into_iter().enumerate() {
         let mut reply = [0; 5];
