@@ -11,6 +11,7 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod echo;
+pub mod load;
 mod net;
 
 pub use net::{

@@ -140,7 +140,10 @@ fn every_limit_and_every_end_is_tested() {
     assert!(fields.len() >= 10 && variants.len() >= 14, "{fields:?} {variants:?}");
     for field in fields {
         let flag = format!("--{}", field.replace('_', "-"));
-        assert!(tests.contains(&format!("{field}:")) || tests.contains(&flag), "no test of {field}");
+        assert!(
+            tests.contains(&format!("{field}:")) || tests.contains(&flag),
+            "no test of {field}"
+        );
     }
     for variant in variants {
         let named = format!("Closed::{variant}");

@@ -8,6 +8,9 @@ const CONNECTIONS_DEFAULT: usize = 10_000;
 /// Descriptors kept for everything that is no connection, where there are enough.
 const RESERVE: usize = 64;
 
+/// Descriptors of a load run that are no client: standard streams, poller, resolver.
+const CLIENT_RESERVE: usize = 32;
+
 /// The descriptor limit of this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptors {
@@ -42,6 +45,21 @@ impl Descriptors {
     }
 }
 
+impl Descriptors {
+    /// Refuses more clients than there can be.
+    pub(super) fn fit_clients(self, clients: u32) -> Result<(), String> {
+        let needed = usize::try_from(clients).unwrap_or(usize::MAX).saturating_add(CLIENT_RESERVE);
+        if needed <= self.limit {
+            return Ok(());
+        }
+        Err(format!(
+            "--clients {clients} needs {needed} open files and this process may have {}: use fewer \
+             clients, or raise the limit with 'ulimit -n {needed}'",
+            self.limit
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +74,13 @@ mod tests {
         assert_eq!(places(64, None).connections, 39);
         assert_eq!(places(8, None).connections, 1);
         assert_eq!(places(1024, Some(10)).connections, 10);
+    }
+
+    #[test]
+    fn clients_that_do_not_fit_are_told_what_would_do() {
+        let descriptors = Descriptors { limit: 1024 };
+        assert_eq!(descriptors.fit_clients(992), Ok(()));
+        let sentence = descriptors.fit_clients(993).unwrap_err();
+        assert!(sentence.contains("--clients 993") && sentence.contains("ulimit -n 1025"));
     }
 }

@@ -12,9 +12,9 @@ use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 
 use super::descriptors::Descriptors;
 use super::log;
-use super::values::{self, Timeout};
+use super::values::{self, EolName, Timeout};
 use crate::echo::{self, Dialogue, Mode};
-use crate::net::{Address, Eol, Limits, Listener, ListenerOptions, Report, Server};
+use crate::net::{Address, Limits, Listener, ListenerOptions, Report, Server};
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -115,12 +115,6 @@ enum ModeName {
     Command,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum EolName {
-    Lf,
-    Crlf,
-}
-
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
 pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
     let dialogue = flags.dialogue();
@@ -204,10 +198,7 @@ impl EchoFlags {
         };
         let mut dialogue = Dialogue::new(mode, now);
         if let Some(eol) = self.eol {
-            dialogue.eol = match eol {
-                EolName::Lf => Eol::Lf,
-                EolName::Crlf => Eol::CrLf,
-            };
+            dialogue.eol = eol.into();
         }
         dialogue.greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
         dialogue.prefix = self.prefix.clone().unwrap_or(dialogue.prefix);

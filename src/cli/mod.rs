@@ -2,7 +2,10 @@
 
 mod descriptors;
 mod echo;
+mod load;
 mod log;
+mod output;
+mod send;
 mod values;
 
 use std::process::ExitCode;
@@ -21,6 +24,12 @@ pub struct Arguments {
 enum Command {
     /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
     Echo(echo::EchoFlags),
+
+    /// Sends lines to a server and prints what it answers.
+    Send(send::SendFlags),
+
+    /// Tests a server with many clients at once, and checks every reply.
+    Load(load::LoadFlags),
 }
 
 /// Runs what was asked for.
@@ -30,5 +39,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Echo(flags) => echo::run(flags),
+        Command::Send(flags) => send::run(flags),
+        Command::Load(flags) => load::run(&flags),
     }
 }

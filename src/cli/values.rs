@@ -2,6 +2,27 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+use crate::load::Rate;
+use crate::net::Eol;
+
+/// What lines end with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum EolName {
+    Lf,
+    Crlf,
+}
+
+impl From<EolName> for Eol {
+    fn from(name: EolName) -> Self {
+        match name {
+            EolName::Lf => Self::Lf,
+            EolName::Crlf => Self::CrLf,
+        }
+    }
+}
+
 /// A length of time: `500ms`, `60s`, `1m 30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no length of time: write for example 500ms, 60s or 2m");
@@ -23,6 +44,34 @@ pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
         Ok(length) => Ok(Timeout(Some(length))),
         Err(wrong) => Err(format!("{wrong}, or 'off'")),
     }
+}
+
+/// A length of time that is not zero.
+pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("no reply comes in no time: write for example 5s".to_owned()),
+        length => Ok(length),
+    }
+}
+
+/// A rate, or `max` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaxRate(pub(super) Option<Rate>);
+
+/// Reads a [`MaxRate`]: `1000/s`, `90/m`, `max`.
+pub(super) fn rate(text: &str) -> Result<MaxRate, String> {
+    if text == "max" {
+        return Ok(MaxRate(None));
+    }
+    let wrong = || format!("'{text}' is no rate: write for example 1000/s, 90/m or max");
+    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let per = match unit {
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        _ => return Err(wrong()),
+    };
+    let rate = count.parse().ok().and_then(|count| Rate::new(count, per)).ok_or_else(wrong)?;
+    Ok(MaxRate(Some(rate)))
 }
 
 /// A number of bytes: `512`, `64KiB`, `1MiB`.
@@ -57,6 +106,10 @@ mod tests {
         assert_eq!(timeout("2m"), Ok(Timeout(Some(Duration::from_secs(120)))));
         assert_eq!(bytes("64KiB"), Ok(65_536));
         assert_eq!(bytes("10"), Ok(10));
+        let per = |count, seconds| MaxRate(Rate::new(count, Duration::from_secs(seconds)));
+        assert_eq!(rate("1000/s"), Ok(per(1000, 1)));
+        assert_eq!(rate("90/m"), Ok(per(90, 60)));
+        assert_eq!(rate("max"), Ok(MaxRate(None)));
     }
 
     #[test]
@@ -65,6 +118,11 @@ mod tests {
             let sentence = duration(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");
         }
+        for wrong in ["", "1000", "0/s", "-1/s", "1/h", "/s", "1.5/s", "99999999999/s"] {
+            let sentence = rate(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        assert!(some_duration("0s").is_err());
         for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {
             let sentence = bytes(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");

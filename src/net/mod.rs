@@ -29,6 +29,8 @@ pub use listener::{Listener, ListenerOptions};
 pub use place::Report;
 pub use server::Server;
 pub use shutdown::{Phase, Shutdown};
+#[cfg(feature = "cli")]
+pub(crate) use signals::Signals;
 pub use split::{Reader, Writer};
 pub use terms::{Eol, Farewell};
 pub use write::Write;

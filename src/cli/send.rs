@@ -1,0 +1,177 @@
+//! `echoline send`: lines to a server, its answers to stdout.
+
+mod dialogue;
+mod input;
+mod line_ends;
+mod prompt;
+mod screen;
+mod tally;
+mod terminal;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::output;
+use super::values::{self, EolName, Timeout};
+use crate::net::Address;
+use dialogue::{Dialogue, Ending, Side};
+use input::Input;
+use line_ends::LineEnds;
+use prompt::Prompt;
+use screen::Screen;
+use tally::Tally;
+use terminal::Terminal;
+
+/// What a client that the user broke off ends with, as shells have it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// The flags of `echoline send`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A line counts as answered when a line came back: lines that come before the first one is sent \
+(echoline waits a moment for a greeting) do not count, and from then on every line of the server \
+is the answer to one line.
+
+Exit code: 0 when every line was answered, 1 otherwise, 2 for wrong usage, 130 after Ctrl-C.")]
+pub(super) struct SendFlags {
+    /// The server, HOST:PORT.
+    #[arg(value_name = "ADDR")]
+    address: Address,
+
+    /// Lines to send. Without any, the lines of stdin; on a terminal, a prompt: Ctrl-D ends.
+    #[arg(value_name = "TEXT")]
+    texts: Vec<String>,
+
+    /// What lines end with. With lf the bytes of stdin go out unchanged.
+    #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
+    eol: EolName,
+
+    /// How long the server may be silent while it is connected to, while it takes nothing, and
+    /// after the end of the input; or 'off'.
+    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "10s")]
+    timeout: Timeout,
+}
+
+/// Sends and prints. Exit code 0 when every line was answered.
+pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(send(flags));
+    // A thread may still wait for stdin, which may never end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
+    let (address, timeout) = (&flags.address, flags.timeout.0);
+    let begin = Instant::now();
+    let stream = connect(address, timeout).await?;
+    let round_trip = begin.elapsed();
+    let interactive =
+        flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
+    // Put back even while the prompt's own thread still waits for a key.
+    let terminal = interactive.then(Terminal::save);
+    let line_ends = LineEnds::new(flags.eol.into());
+    let (input, screen) = if interactive {
+        let (prompt, printer) = Prompt::start(&format!("{address}> "))?;
+        (Input::prompt(prompt, line_ends), Screen::prompt(printer))
+    } else if flags.texts.is_empty() {
+        (Input::stdin(line_ends), Screen::plain(tokio::io::stdout()))
+    } else {
+        (Input::texts(flags.texts, line_ends), Screen::plain(tokio::io::stdout()))
+    };
+    let dialogue = Dialogue { input, screen, timeout, round_trip };
+    let (ending, tally) = dialogue.hold(stream).await;
+    drop(terminal);
+    if interactive && matches!(ending, Ending::Closed { input_left: true }) {
+        // At a prompt that is how one leaves (`QUIT`), and what else is to come nobody knows.
+        output::tell(&format!("{address} closed the connection"));
+        return Ok(if tally.unanswered() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    conclude(ending, &tally, address, timeout)
+}
+
+/// Connects to the first address that takes us, within the time-out for each.
+async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<TcpStream> {
+    let found = address.resolve().await.with_context(|| {
+        format!("cannot find {address}: check the name, or write the number of the address")
+    })?;
+    let mut last = anyhow!("{address} has no address");
+    for socket in found {
+        let connecting = TcpStream::connect(socket);
+        let connected = match timeout {
+            Some(length) => tokio::time::timeout(length, connecting).await,
+            None => Ok(connecting.await),
+        };
+        last = match connected {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => {
+                let advice = advice(&error);
+                anyhow!(error).context(format!("cannot connect to {address}{advice}"))
+            }
+            Err(_) => anyhow!(
+                "cannot connect to {address}: no answer within {:?}; is the address right, or does \
+                 a firewall drop what is sent to it?",
+                timeout.unwrap_or_default()
+            ),
+        };
+    }
+    Err(last)
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => " (is the server running, and on this port?)",
+        io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
+        _ => "",
+    }
+}
+
+/// One sentence and the exit code.
+fn conclude(
+    ending: Ending,
+    tally: &Tally,
+    address: &Address,
+    timeout: Option<Duration>,
+) -> anyhow::Result<ExitCode> {
+    let count = match tally.unanswered() {
+        0 => String::new(),
+        missing => format!("; {missing} of {} lines were not answered", tally.sent()),
+    };
+    let answered = tally.unanswered() == 0;
+    match ending {
+        Ending::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        Ending::OutputGone => {}
+        Ending::Closed { input_left: false } | Ending::Silent { unsent: false } if answered => {}
+        Ending::Closed { input_left: false } => {
+            bail!("{} of {} lines were not answered by {address}", tally.unanswered(), tally.sent())
+        }
+        Ending::Closed { input_left: true } => {
+            bail!("{address} closed the connection before the end of the input{count}")
+        }
+        Ending::Silent { unsent } => {
+            let length = timeout.unwrap_or_default();
+            let what = if unsent { "took and said" } else { "said" };
+            bail!("{address} {what} nothing for {length:?} (--timeout){count}")
+        }
+        Ending::Broken(Side::Server, _) if tally.is_complete() => {}
+        Ending::Broken(Side::Server, error) => {
+            return Err(error).context(format!("{address} broke off the connection{count}"));
+        }
+        Ending::Broken(Side::Input, error) => return Err(error).context("cannot read the input"),
+        Ending::Broken(Side::Output, error) => return Err(error).context("cannot write to stdout"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,37 @@
+//! The terminal as it was.
+
+use std::io::{self, Write};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// What a line editor turns on beside the terminal's modes; this turns it off.
+const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
+
+/// The terminal's modes; dropping this puts them back.
+///
+/// The line editor does so too when it returns, but while it waits for a key nothing makes it
+/// return, and the program ends without it when the server closes.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    modes: Option<Termios>,
+}
+
+impl Terminal {
+    pub(super) fn save() -> Self {
+        Self { modes: tcgetattr(io::stdin()).ok() }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let Some(modes) = &self.modes else { return };
+        let changed = tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != modes.local_modes);
+        if changed {
+            // Where this fails there is no terminal any more.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, modes);
+            let _ = io::stdout().write_all(BRACKETED_PASTE_OFF);
+            let _ = io::stdout().write_all(b"\r\n");
+            let _ = io::stdout().flush();
+        }
+    }
+}

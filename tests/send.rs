@@ -1,0 +1,203 @@
+//! `echoline send` as a whole program.
+
+mod programs;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use programs::{EchoServer, Ended, Program, echoline, nobody, read_to_end, run, serve};
+
+fn send(address: &str, arguments: &[&str], stdin: &[u8]) -> Ended {
+    let mut all = vec!["send", address];
+    all.extend_from_slice(arguments);
+    run(&all, stdin)
+}
+
+/// The dialogue of the lesson's client.
+#[test]
+fn texts_are_sent_and_answers_printed() {
+    let server = EchoServer::start(&[]);
+    let ended = send(&server.address, &["Hello, Server!", "How are you?"], b"");
+    assert_eq!(ended.text(), "Echo: Hello, Server!\nEcho: How are you?\n");
+    assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn bytes_of_stdin_come_back_unchanged() {
+    let server = EchoServer::start(&["--mode", "raw"]);
+    let input = b"\xff\x00 a \r\n\nno end";
+    let ended = send(&server.address, &[], input);
+    assert_eq!(ended.stdout, b"\xff\x00 a \r\n\nno end\n");
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let ended = send(&server.address, &["--eol", "crlf"], input);
+    assert_eq!(ended.stdout, b"\xff\x00 a \r\n\r\nno end\r\n");
+    let ended = send(&server.address, &[], b"");
+    assert_eq!((ended.code(), ended.stdout.len()), (Some(0), 0));
+}
+
+/// Fault 37: nobody waits for the other to read first, and no input has to fit anywhere.
+#[test]
+fn much_data_against_small_buffers_does_not_lock() {
+    let address = serve(|mut stream| {
+        // Smaller than a packet of the loopback interface they would make TCP probe for room.
+        socket2::SockRef::from(&stream).set_recv_buffer_size(256 * 1024).unwrap();
+        socket2::SockRef::from(&stream).set_send_buffer_size(256 * 1024).unwrap();
+        let mut chunk = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut chunk) {
+            stream.write_all(&chunk[..count]).unwrap();
+        }
+    });
+    let input: Vec<u8> = (0..2_000_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+    let ended = send(&address, &[], &input);
+    assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout == input, "{} of {} bytes", ended.stdout.len(), input.len());
+}
+
+#[test]
+fn a_greeting_is_printed_and_is_no_answer() {
+    let address = serve(|mut stream| {
+        stream.write_all(b"Welcome!\nname: ").unwrap();
+        read_to_end(&mut stream);
+    });
+    let ended = send(&address, &["a"], b"");
+    assert_eq!(ended.text(), "Welcome!\nname: ");
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains("1 of 1 lines were not answered by"), "{ended:?}");
+}
+
+#[test]
+fn a_silent_server_is_given_up() {
+    let (deaf, held) = std::sync::mpsc::channel();
+    let address = serve(move |stream| deaf.send(stream).unwrap());
+    let ended = send(&address, &["a", "b", "--timeout", "300ms"], b"");
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains("said nothing for 300ms"), "{ended:?}");
+    assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{ended:?}");
+    // One that takes nothing either, with more input than all buffers hold.
+    let mut program = Program::start(&mut echoline(&["send", &address, "--timeout", "300ms"]));
+    program.write(&vec![b'x'; 32 * 1024 * 1024]);
+    let ended = program.finish();
+    assert!(ended.stderr.contains("took and said nothing for 300ms"), "{ended:?}");
+    drop(held);
+}
+
+/// A server that answers and stays: everything was answered, so that is no failure.
+#[test]
+fn a_server_that_does_not_close_is_left() {
+    let address = serve(|mut stream| {
+        let mut line = [0; 2];
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(&line).unwrap();
+        thread::park();
+    });
+    let ended = send(&address, &["a", "--timeout", "300ms"], b"");
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "a\n"), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_closes_early_is_named() {
+    let address = serve(|mut stream| {
+        let mut line = [0; 2];
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(b"Goodbye!").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut stream);
+    });
+    let mut program = Program::start(&mut echoline(&["send", &address]));
+    program.write(b"a\n");
+    program.wait_for_stdout("Goodbye!");
+    // Stdin stays open: the server's end is enough.
+    let mut status = None;
+    programs::wait_for("the end", || {
+        status = program.child.try_wait().unwrap();
+        status.is_some()
+    });
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains("closed the connection before the end of the input"));
+}
+
+#[test]
+fn a_typing_user_is_waited_for() {
+    let server = EchoServer::start(&[]);
+    let arguments = ["send", &server.address, "--timeout", "200ms"];
+    let mut program = Program::start(&mut echoline(&arguments));
+    for text in ["one", "two"] {
+        thread::sleep(std::time::Duration::from_millis(600));
+        program.write(format!("{text}\n").as_bytes());
+        program.wait_for_stdout(&format!("Echo: {text}\n"));
+    }
+    assert_eq!(program.finish().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_reached_is_one_sentence() {
+    let address = nobody().to_string();
+    let ended = send(&address, &["a"], b"");
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains(&address) && ended.stderr.contains("is the server running"));
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert_eq!(send("nowhere", &["a"], b"").code(), Some(2));
+    assert_eq!(send("[::1]:1", &["a", "--timeout", "soon"], b"").code(), Some(2));
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let server = EchoServer::start(&["--mode", "raw"]);
+    let mut command = echoline(&["send", &server.address]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writing = thread::spawn(move || while stdin.write_all(b"more\n").is_ok() {});
+    stdout.read_exact(&mut [0; 5]).unwrap();
+    drop(stdout);
+    let ended = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.stderr, b"");
+}
+
+/// A pseudo-terminal by `script` of util-linux.
+#[test]
+fn a_prompt_edits_lines_and_shows_answers() {
+    if Command::new("script").arg("--version").output().is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: there is no 'script' here");
+        return;
+    }
+    let server = EchoServer::start(&["--mode", "command"]);
+    let folder = tempfile::tempdir().unwrap();
+    let shell = format!("'{}' send {}", env!("CARGO_BIN_EXE_echoline"), server.address);
+    let start = || {
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+        command.env("TERM", "xterm").env("XDG_STATE_HOME", folder.path());
+        let program = Program::start(&mut command);
+        program.wait_for_stdout("any text for echo");
+        program
+    };
+    let mut program = start();
+    program.write(b"helloo\x7f\r");
+    program.wait_for_stdout("Echo: hello\r\n");
+    program.write(b"\x04");
+    assert_eq!(program.finish().code(), Some(0));
+    let history = std::fs::read_to_string(folder.path().join("echoline/history")).unwrap();
+    assert!(history.ends_with("hello\n"), "{history:?}");
+    // The history of the first session is there in the second: key up, return.
+    let mut program = start();
+    program.write(b"\x1b[A\r");
+    program.wait_for_stdout("Echo: hello\r\n");
+    // The server ends it, while the prompt waits for a key.
+    program.write(b"quit\r");
+    program.wait_for_stdout("Goodbye!");
+    assert_eq!(program.finish().code(), Some(0));
+    let mut program = start();
+    program.write(b"\x03");
+    assert_eq!(program.finish().code(), Some(130));
+}
