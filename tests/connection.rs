@@ -274,6 +274,34 @@ async fn nothing_written_is_lost_at_the_end() {
     }
 }
 
+/// Fault 35: lingering is bounded in time, in bytes, and in how many do it at once.
+#[tokio::test(start_paused = true)]
+async fn lingering_has_its_bounds() {
+    let start = Instant::now();
+    let limits = Limits { linger_timeout: Duration::from_secs(2), ..Limits::default() };
+    let (client, mut peer) = pair(limits);
+    client.close().await;
+    assert_eq!(start.elapsed().as_secs(), 2, "a peer that neither sends nor closes");
+    assert!(peer.write_all(b"x").await.is_err());
+
+    let limits = Limits { linger_bytes: 1000, ..Limits::default() };
+    let (client, mut peer) = pair(limits);
+    let pouring = tokio::spawn(async move {
+        let mut poured = 0;
+        while peer.write_all(b"x").await.is_ok() {
+            poured += 1;
+        }
+        poured
+    });
+    client.close().await;
+    assert!((1000..1100).contains(&pouring.await.unwrap()));
+
+    let start = Instant::now();
+    let (client, _peer) = pair(Limits { max_lingering: 0, ..Limits::default() });
+    client.close().await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 /// Fault 37: both ends only write, each more than all buffers hold; reader and writer of one
 /// connection work at the same time.
 #[tokio::test]

@@ -119,7 +119,10 @@ proptest! {
         for mode in [Mode::Raw, Mode::Line, Mode::Command] {
             let dialogue = Dialogue::new(mode, clock);
             let (heard, ended) = run(hear(&dialogue, &cut(&input, &cuts)));
-            let wanted = if mode == Mode::Raw { input.clone() } else { expected(&dialogue, &input) };
+            let wanted = match mode {
+                Mode::Raw => input.clone(),
+                Mode::Line | Mode::Command => expected(&dialogue, &input),
+            };
             prop_assert_eq!(
                 String::from_utf8_lossy(&heard), String::from_utf8_lossy(&wanted), "{:?}", mode
             );

@@ -193,6 +193,29 @@ async fn a_panic_ends_its_own_connection_only() {
     }
 }
 
+/// A handler that says goodbye is no client that went.
+#[tokio::test]
+async fn who_ended_it_is_counted() {
+    async fn once(mut client: Connection) -> Result<(), Closed> {
+        while let Some(line) = client.read_line().await? {
+            client.write_line(&line).await?;
+            if line == *b"bye" {
+                break;
+            }
+        }
+        Ok(())
+    }
+    let server = Running::start(Limits::default(), 0, once).await;
+    let mut first = server.connect().await;
+    first.write_all(b"bye\n").await.unwrap();
+    assert_eq!(hear(&mut first).await.unwrap(), "bye\r\n");
+    drop(first);
+    exchange(&mut server.connect().await, "hello").await;
+    let report = server.drain().await;
+    let counts = (report.count(Closed::Finished), report.count(Closed::EndOfStream));
+    assert_eq!(counts, (1, 1));
+}
+
 /// Fault 51: what a client has sent when the server begins to drain is answered, then the stream
 /// ends in order; a line that was begun is waited for; nobody new is let in.
 #[tokio::test]

@@ -55,7 +55,8 @@ pub(super) struct EchoFlags {
 
     /// Look for work this long after each message before sleeping, for example 50us: less
     /// latency for few connections, at the price of the core.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
+    #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
 
     #[command(flatten)]

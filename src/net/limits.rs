@@ -20,8 +20,9 @@ pub struct Limits {
     /// Default 10,000, as Redis.
     pub max_connections: usize,
     /// Connections at once from one address (IPv6: one /64 network); one more ends as
-    /// [`Closed::BusyAddress`]. Loopback addresses are not counted unless the limit is set by
-    /// hand. Default `None`: no such limit.
+    /// [`Closed::BusyAddress`]. Default `None`: no such limit, because behind a proxy on the same
+    /// machine everybody has one address. (The program sets a quarter of `max_connections` unless
+    /// it listens on loopback addresses only.)
     pub max_per_ip: Option<usize>,
     /// Bytes of one line, its end not counted; one more is [`Closed::LineTooLong`].
     /// Default 65,536, as asyncio's reader.

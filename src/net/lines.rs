@@ -271,7 +271,8 @@ impl PartialEq<str> for Line {
     }
 }
 
-/// As text; bytes that are no UTF-8 show as `�`. To pass bytes on unchanged, write the line itself.
+/// As text; bytes that are no UTF-8 show as `�`. To pass bytes on unchanged, write the line
+/// itself.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
@@ -312,11 +313,16 @@ mod tests {
         (found, true)
     }
 
+    /// Any byte, line ends more often than others.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()]
+    }
+
     proptest! {
         /// Fault 27: packets may cut the input anywhere; the lines stay the same.
         #[test]
         fn cutting_the_input_never_changes_the_lines(
-            input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..80),
+            input in proptest::collection::vec(byte(), 0..80),
             mut cuts in proptest::collection::vec(0usize..80, 0..8),
             max_line in 0usize..30,
         ) {

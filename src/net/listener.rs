@@ -198,21 +198,33 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Tells the next one in the queue of `acceptor` that there is no place. Returns whether
-    /// somebody was told.
-    pub(super) fn refuse(&mut self, acceptor: &Acceptor, words: &str) -> bool {
+    /// Tells the next one in the queue of `acceptor` that there is no place.
+    pub(super) fn refuse(&mut self, acceptor: &Acceptor, words: &str) -> Refused {
         self.0 = None;
-        let told = match acceptor.accept_now() {
+        let refused = match acceptor.accept_now() {
             Accepted::Connection(stream, _) => {
                 // Best effort: with no descriptors left there is no lingering.
                 let _ = tell(stream, words);
-                true
+                Refused::Told
             }
-            _ => false,
+            // The system looks for a descriptor before it looks at the queue, so "none left" says
+            // nothing about whether somebody waits.
+            Accepted::Nobody | Accepted::Gone => Refused::Nobody,
+            Accepted::Exhausted(_) => Refused::Not,
         };
         *self = Self::open();
-        told
+        refused
     }
+}
+
+/// What came of an attempt to tell somebody that there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Told,
+    /// Nobody was waiting.
+    Nobody,
+    /// Not even the reserve helped.
+    Not,
 }
 
 fn tell(stream: TcpStream, words: &str) -> io::Result<()> {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::limits::{Closed, Limits};
-use super::listener::{Accepted, Acceptor, BackOff, Listener, ListenerOptions, Reserve};
+use super::listener::{Accepted, Acceptor, BackOff, Listener, ListenerOptions, Refused, Reserve};
 use super::place::{Places, Report};
 use super::shutdown::{Phase, Shutdown};
 use super::task::Supervised;
@@ -241,7 +241,10 @@ impl House {
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &handler, &mut trouble) {
-                Some(pause) => sleep(pause).await,
+                Some(pause) => tokio::select! {
+                    () = sleep(pause) => {}
+                    () = self.terms.shutdown.reached(Phase::Draining) => {}
+                },
                 None => tokio::task::yield_now().await,
             }
         }
@@ -276,10 +279,11 @@ impl House {
                 Accepted::Exhausted(error) => {
                     trouble.log(&error);
                     let words = self.terms.farewell(Closed::Busy).unwrap_or_default();
-                    if !trouble.reserve.refuse(acceptor, &words) {
-                        return Some(trouble.back_off.next());
+                    match trouble.reserve.refuse(acceptor, &words) {
+                        Refused::Told => self.places.count_refused(),
+                        Refused::Nobody => break,
+                        Refused::Not => return Some(trouble.back_off.next()),
                     }
-                    self.places.count_refused();
                 }
             }
         }
@@ -353,7 +357,8 @@ impl Trouble {
         let now = Instant::now();
         if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
             self.logged = Some(now);
-            tracing::warn!(%error, "cannot accept connections; raise the descriptor limit (ulimit -n)");
+            let hint = "raise the descriptor limit (ulimit -n)";
+            tracing::warn!(%error, "cannot accept connections; {hint}");
         }
     }
 }
