@@ -8,8 +8,5 @@ pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    while let Some(bytes) = client.read(usize::MAX).await? {
-        client.write(&bytes).await?;
-    }
-    Ok(())
+    client.echo().await
 }

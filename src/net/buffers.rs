@@ -4,11 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
-use bytes::BytesMut;
-
 /// Bytes that one read takes at most. One hot 64 KiB buffer per worker reads bulk as fast as one
 /// per connection, and stays in the cache.
-pub(super) const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
 /// Output buffers kept for reuse; each connection that is being written to uses one.
 const WRITE_BUFFERS_MAX: usize = 16;
@@ -18,7 +16,7 @@ const WRITE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Default)]
 struct Local {
-    read: RefCell<Option<BytesMut>>,
+    scratch: Cell<Vec<u8>>,
     write: RefCell<Vec<Vec<u8>>>,
     activity: Cell<u64>,
     sleeper: Cell<Option<Waker>>,
@@ -33,28 +31,17 @@ fn local<T>(look: impl FnOnce(&Local) -> T) -> Option<T> {
     LOCAL.try_with(look).ok()
 }
 
-/// An empty buffer with room for [`READ_BYTES`].
-pub(super) fn take_read() -> BytesMut {
-    let mut buffer = local(|local| local.read.take()).flatten().unwrap_or_default();
-    make_room(&mut buffer);
-    buffer
-}
-
-/// Makes room for the next read behind what is in `buffer`: in place where that is possible, in
-/// a new buffer where lines that somebody still holds keep the old one in use.
-pub(super) fn make_room(buffer: &mut BytesMut) {
-    let room = READ_BYTES.saturating_sub(buffer.len()).max(READ_BYTES / 4);
-    if !buffer.try_reclaim(room) {
-        buffer.reserve(room);
+/// Lends the worker's read buffer to `read`, for the length of one poll. What is in it is old.
+pub(super) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    // Taken out, so that a stream which reads from another connection inside finds none and
+    // makes one, instead of meeting a borrow.
+    let mut scratch = local(|local| local.scratch.take()).unwrap_or_default();
+    if scratch.is_empty() {
+        scratch = vec![0; READ_BYTES];
     }
-}
-
-/// Gives a read buffer back; what is in it is lost.
-pub(super) fn give_read(mut buffer: BytesMut) {
-    buffer.clear();
-    if buffer.capacity() <= 2 * READ_BYTES {
-        local(|local| local.read.replace(Some(buffer)));
-    }
+    let result = read(&mut scratch);
+    local(|local| local.scratch.set(scratch));
+    result
 }
 
 /// An empty output buffer.

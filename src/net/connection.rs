@@ -97,7 +97,7 @@ where
     }
 
     /// What comes next, at most `most` bytes and at least one; `None` at the end of the stream.
-    /// asyncio's `read(n)`. The bytes are a slice of the read buffer: no copy.
+    /// asyncio's `read(n)`.
     ///
     /// # Errors
     /// As [`read_line`](Self::read_line), without the two about lines. Cancel safe.
@@ -127,6 +127,20 @@ where
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
+    }
+
+    /// Sends everything back as it comes, until the stream ends (RFC 862): reading and writing by
+    /// hand, without a copy.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`write`](Self::write). Cancel safe.
+    pub async fn echo(&mut self) -> Result<(), Closed> {
+        let core = self.core_mut();
+        poll_fn(|cx| {
+            let polled = core.poll_echo(cx);
+            core.note_end(polled)
+        })
+        .await
     }
 
     /// Writes bytes: into the buffer at once, and awaited, waits where more than

@@ -1,11 +1,13 @@
 //! The inside of a connection, which its handle, its halves and its end work on.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::buffers;
 use super::inbound::Inbound;
 use super::limits::{Closed, Limits};
 use super::outbound::{Outbound, poll_write};
@@ -80,6 +82,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
         poll_input(&mut self.stream, &mut self.input, &mut self.watch, unsent, cx)
     }
 
+    /// Sends back what comes until the stream ends.
+    pub(super) fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        loop {
+            ready!(self.input.poll_turn(cx));
+            if let Some(Some(bytes)) = self.input.next_chunk(usize::MAX)? {
+                self.output.push(&bytes);
+            }
+            if !self.output.is_empty() {
+                ready!(self.poll_flush(cx))?;
+            }
+            if self.input.at_end() {
+                return Poll::Ready(Ok(()));
+            }
+            self.watch.check(false)?;
+            if self.poll_echo_once(cx)?.is_pending() {
+                let waiting = Waiting::Input { partial: false, unsent: false };
+                return self.watch.poll(waiting, cx).map(Err);
+            }
+            self.watch.note_input();
+        }
+    }
+
+    /// Reads once and writes from where the bytes lie; keeps what the stream does not take.
+    fn poll_echo_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        buffers::with_scratch(|scratch| {
+            let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
+            let mut rest = &scratch[..length];
+            while !rest.is_empty() {
+                match poll_write(&mut self.stream, rest, cx)? {
+                    Poll::Ready(sent) => rest = &rest[sent..],
+                    Poll::Pending => {
+                        self.output.push(rest);
+                        break;
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         poll_output(&mut self.stream, &mut self.output, &mut self.watch, cx)
     }
@@ -130,7 +172,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
     }
 
     /// Keeps the reason of a failure for the last words.
-    fn note_end<T>(&mut self, polled: Poll<Result<T, Closed>>) -> Poll<Result<T, Closed>> {
+    pub(super) fn note_end<T>(
+        &mut self,
+        polled: Poll<Result<T, Closed>>,
+    ) -> Poll<Result<T, Closed>> {
         if let Poll::Ready(result) = &polled {
             self.ended = result.as_ref().err().copied();
         }

@@ -1,12 +1,11 @@
 //! The reading side of a connection: bytes from the stream into [`Lines`].
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::buffers;
 use super::limits::Closed;
@@ -22,15 +21,13 @@ const READ_COST: u16 = 16;
 #[derive(Debug)]
 pub(super) struct Inbound {
     lines: Lines,
-    /// `lines` sits in a buffer of the worker's, to be given back before the connection waits.
-    borrowed: bool,
     at_end: bool,
     spent: u16,
 }
 
 impl Inbound {
     pub(super) fn new(max_line: usize) -> Self {
-        Self { lines: Lines::new(max_line), borrowed: false, at_end: false, spent: 0 }
+        Self { lines: Lines::new(max_line), at_end: false, spent: 0 }
     }
 
     /// Whether the peer has ended its stream.
@@ -102,52 +99,32 @@ impl Inbound {
     where
         S: AsyncRead + Unpin,
     {
-        if !self.borrowed && self.has_partial() {
-            return self.poll_extend(stream, cx);
-        }
-        if self.borrowed {
-            buffers::make_room(self.lines.buffer_mut());
-        } else {
-            self.lines.replace_buffer(buffers::take_read());
-            self.borrowed = true;
-        }
-        let polled = pin!(stream.read_buf(self.lines.buffer_mut())).poll(cx);
-        if !matches!(polled, Poll::Ready(Ok(1..))) {
-            self.give_back();
-        }
-        polled.map_ok(|length| self.note(length))
+        buffers::with_scratch(|scratch| {
+            let length = ready!(self.poll_scratch(stream, scratch, cx))?;
+            self.lines.push(&scratch[..length]);
+            Poll::Ready(Ok(()))
+        })
     }
 
-    /// Reads on to an unfinished line, which lies in a small buffer of its own.
-    fn poll_extend<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    /// Reads once into `scratch`, past the lines. Ready with the number of bytes; 0 is the end.
+    pub(super) fn poll_scratch<S>(
+        &mut self,
+        stream: &mut S,
+        scratch: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>>
     where
         S: AsyncRead + Unpin,
     {
-        let mut buffer = buffers::take_read();
-        let polled = pin!(stream.read_buf(&mut buffer)).poll(cx);
-        self.lines.push(&buffer);
-        buffers::give_read(buffer);
-        if polled.is_pending() {
+        let Poll::Ready(result) = poll_read(stream, scratch, cx) else {
             self.spent = 0;
-        }
-        polled.map_ok(|length| self.note(length))
-    }
-
-    fn note(&mut self, length: usize) {
+            return Poll::Pending;
+        };
+        let length = result?;
         self.at_end |= length == 0;
         self.spent += READ_COST;
         buffers::note_activity();
-    }
-
-    /// Gives the worker its buffer back; an unfinished line moves to a small one of its own.
-    fn give_back(&mut self) {
-        self.spent = 0;
-        self.borrowed = false;
-        buffers::give_read(if self.has_partial() {
-            self.lines.shrink()
-        } else {
-            self.lines.replace_buffer(BytesMut::new())
-        });
+        Poll::Ready(Ok(length))
     }
 }
 
@@ -157,8 +134,14 @@ pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::
 where
     S: AsyncRead + Unpin,
 {
-    let mut buffer = buffers::take_read();
-    let polled = pin!(stream.read_buf(&mut buffer)).poll(cx);
-    buffers::give_read(buffer);
-    polled
+    buffers::with_scratch(|scratch| poll_read(stream, scratch, cx))
+}
+
+fn poll_read<S>(stream: &mut S, scratch: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = ReadBuf::new(scratch);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
 }

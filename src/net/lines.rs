@@ -11,8 +11,8 @@ use memchr::{memchr, memmem};
 /// One line without its end (`\n` or `\r\n`): a cheap, owned slice of the bytes that were read.
 ///
 /// Lines are bytes, not text: an echo gives back what it got, valid UTF-8 or not. A `Line` keeps
-/// the whole read buffer that it was cut from alive (64 KiB), so copy what you keep for long
-/// (`line.to_vec()`).
+/// alive what was read together with it (64 KiB at most, or the longest line), so copy what you
+/// keep for long (`line.to_vec()`).
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Line(Bytes);
 
@@ -69,10 +69,10 @@ impl Lines {
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
-                let mut bytes = self.cut(self.scanned + found + 1).freeze();
+                let mut bytes = self.cut(self.scanned + found + 1);
                 bytes.truncate(length_without_end(&bytes));
                 self.fits(bytes.len())?;
-                Ok(Some(Line(bytes)))
+                Ok(Some(Line(bytes.freeze())))
             }
             None => {
                 self.scanned = self.buffer.len();
@@ -131,28 +131,12 @@ impl Lines {
         self.buffer.is_empty()
     }
 
-    /// Puts `buffer` in the place of the own one, which must be empty, and returns that.
-    pub(crate) fn replace_buffer(&mut self, buffer: BytesMut) -> BytesMut {
-        debug_assert!(self.buffer.is_empty(), "bytes would be lost");
-        self.scanned = 0;
-        std::mem::replace(&mut self.buffer, buffer)
-    }
-
-    /// The buffer itself, for a reader that appends to it.
-    pub(crate) fn buffer_mut(&mut self) -> &mut BytesMut {
-        &mut self.buffer
-    }
-
-    /// Moves what is waiting into a buffer of its own size and returns the large one.
-    pub(crate) fn shrink(&mut self) -> BytesMut {
-        let small = BytesMut::from(&self.buffer[..]);
-        let mut large = std::mem::replace(&mut self.buffer, small);
-        large.clear();
-        large
-    }
-
     fn cut(&mut self, length: usize) -> BytesMut {
         self.scanned = 0;
+        if length == self.buffer.len() {
+            // The usual case costs no reference count, and leaves no buffer behind.
+            return std::mem::take(&mut self.buffer);
+        }
         self.buffer.split_to(length)
     }
 

@@ -105,6 +105,9 @@ impl Watch {
     /// Called before every read: ends a connection that a draining server has given its time,
     /// even when its peer never stops sending.
     pub(super) fn check(&mut self, partial: bool) -> Result<(), Closed> {
+        if !partial && self.terms.shutdown.phase() == Phase::Running {
+            return Ok(());
+        }
         if partial && self.partial_since.is_none() {
             self.partial_since = Some(Instant::now());
         }
