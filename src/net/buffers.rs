@@ -16,7 +16,7 @@ const WRITE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Default)]
 struct Local {
-    scratch: Cell<Vec<u8>>,
+    scratch: RefCell<Vec<u8>>,
     write: RefCell<Vec<Vec<u8>>>,
     activity: Cell<u64>,
     sleeper: Cell<Option<Waker>>,
@@ -33,15 +33,20 @@ fn local<T>(look: impl FnOnce(&Local) -> T) -> Option<T> {
 
 /// Lends the worker's read buffer to `read`, for the length of one poll. What is in it is old.
 pub(super) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
-    // Taken out, so that a stream which reads from another connection inside finds none and
-    // makes one, instead of meeting a borrow.
-    let mut scratch = local(|local| local.scratch.take()).unwrap_or_default();
-    if scratch.is_empty() {
-        scratch = vec![0; READ_BYTES];
+    let mut read = Some(read);
+    let lent = local(|local| {
+        // A stream that reads from another connection inside finds it lent already.
+        let mut scratch = local.scratch.try_borrow_mut().ok()?;
+        if scratch.is_empty() {
+            scratch.resize(READ_BYTES, 0);
+        }
+        read.take().map(|read| read(&mut scratch))
+    });
+    match (lent.flatten(), read) {
+        (Some(result), _) => result,
+        (None, Some(read)) => read(&mut vec![0; READ_BYTES]),
+        (None, None) => unreachable!("a read that was taken has returned"),
     }
-    let result = read(&mut scratch);
-    local(|local| local.scratch.set(scratch));
-    result
 }
 
 /// An empty output buffer.

@@ -95,12 +95,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
             if self.input.at_end() {
                 return Poll::Ready(Ok(()));
             }
-            self.watch.check(false)?;
             if self.poll_echo_once(cx)?.is_pending() {
                 let waiting = Waiting::Input { partial: false, unsent: false };
                 return self.watch.poll(waiting, cx).map(Err);
             }
             self.watch.note_input();
+            self.watch.check(false)?;
         }
     }
 

@@ -189,6 +189,10 @@ fn is_space(letter: char) -> bool {
 }
 
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    // The usual line begins, and ends, with a visible ASCII letter.
+    if let [b'!'..=b'~', ..] = bytes {
+        return bytes;
+    }
     while let Some(letter) = first_letter(bytes).filter(|&letter| is_space(letter)) {
         bytes = &bytes[letter.len_utf8()..];
     }
@@ -196,6 +200,9 @@ fn trim_start(mut bytes: &[u8]) -> &[u8] {
 }
 
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    if let [.., b'!'..=b'~'] = bytes {
+        return bytes;
+    }
     while let Some(letter) = last_letter(bytes).filter(|&letter| is_space(letter)) {
         bytes = &bytes[..bytes.len() - letter.len_utf8()];
     }
