@@ -10,6 +10,8 @@ const PURE: &[&str] = &[
     "src/net/limits.rs",
     "src/load/plan.rs",
     "src/load/pacer.rs",
+    "src/load/reply.rs",
+    "src/load/ledger.rs",
     "src/load/record.rs",
 ];
 

@@ -166,6 +166,15 @@ async fn serve(
             mode = ?flags.mode,
             "ready"
         );
+        if let Some(asked) = flags.bounds.max_connections
+            && asked.get() > limits.max_connections
+        {
+            tracing::warn!(
+                "--max-connections {asked} does not fit the limit of {} descriptors: {} it is",
+                descriptors.limit,
+                limits.max_connections
+            );
+        }
         flags.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, &addresses))
     };
     let serving = async { serving.await.context("cannot serve") };
