@@ -8,15 +8,17 @@ say() { printf '\n== %s\n' "$*"; }
 
 # Tool by tool: the command, and the Debian or Ubuntu package that brings it.
 need() {
-    command -v "$1" >/dev/null && return
+    type -P "$1" >/dev/null && return
     missing+=("$2")
 }
 missing=()
-need cc gcc
+need cc build-essential
 need python3 python3
 need prlimit util-linux
 need strace strace
 need taskset util-linux
+need script bsdutils
+need kill procps
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
     as_root=()
@@ -24,8 +26,8 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    for command in cc python3 prlimit strace taskset; do
-        command -v "$command" >/dev/null || {
+    for command in cc python3 prlimit strace taskset script kill; do
+        type -P "$command" >/dev/null || {
             echo "$command is still missing: install it by hand and run this again" >&2
             exit 1
         }

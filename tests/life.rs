@@ -26,6 +26,7 @@ fn a_port_in_use_ends_the_start_with_a_sentence() {
     assert!(end.after < SOON, "it took {:?}", end.after);
     assert!(end.log.contains(&format!("cannot listen on {taken}")), "{}", end.log);
     assert!(end.log.contains("choose another port"), "{}", end.log);
+    assert!(end.log.contains(&format!("process {}", first.id())), "{}", end.log);
     assert_eq!(end.log.lines().count(), 1, "{}", end.log);
     assert!(!ready.exists());
     first.connect().ask("still here");

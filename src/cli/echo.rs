@@ -1,16 +1,17 @@
 //! `echoline echo`: flags to a server, a server to an exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 
 use super::descriptors::Descriptors;
+use super::holder::holder;
 use super::log;
 use super::values::{self, EolName, Timeout};
 use crate::echo::{self, Dialogue, Mode};
@@ -259,9 +260,18 @@ impl EchoFlags {
         };
         let mut listeners = Vec::new();
         for address in &self.listen {
-            listeners.extend(Listener::bind(address, &options).await?);
+            let bound = Listener::bind(address, &options).await;
+            listeners.extend(bound.map_err(|error| name_holder(&error, address.port()))?);
         }
         Ok(Server::new(listeners))
+    }
+}
+
+/// The sentence of `error`, and who has the port where somebody has it.
+fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
+    match holder(port).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
+        None => anyhow!("{error}"),
     }
 }
 
@@ -277,7 +287,7 @@ fn now() -> String {
 
 fn remove(path: &Path) -> anyhow::Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove --ready-file {}", path.display()))
         }
         _ => Ok(()),

@@ -59,10 +59,21 @@ pub(super) fn start(flags: &LogFlags) -> WorkerGuard {
 /// A panic is a line of the log like any other, and what it says is escaped like any other.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let payload = panic.payload_as_str().unwrap_or("no message");
+        let payload = escaped(panic.payload_as_str().unwrap_or("no message"));
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, message = payload, "panic");
+        tracing::error!(place, payload, "panicked");
     }));
+}
+
+/// Foreign text for a line of the log: control characters can give a terminal no orders and forge
+/// no line, and it is not longer than a line should be.
+fn escaped(text: &str) -> String {
+    const LETTERS_MAX: usize = 128;
+    let mut shown: String = text.chars().take(LETTERS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().to_string()
 }
 
 /// Stderr, and how many lines did not get there.
@@ -84,5 +95,23 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 22: what comes from outside is escaped and short where it is logged.
+    #[test]
+    fn foreign_text_is_harmless() {
+        for order in ["\x1b[2J", "\u{9b}2J", "\x1b]52;c;aGk=\x07", "a\rb", "a\nINFO b", "\u{202e}a"]
+        {
+            let shown = escaped(order);
+            let harmless = |letter: char| !letter.is_control() && letter != '\u{202e}';
+            assert!(shown.chars().all(harmless), "{shown}");
+        }
+        assert_eq!(escaped("plain"), "plain");
+        assert_eq!(escaped(&"x".repeat(1000)).chars().count(), 129);
     }
 }

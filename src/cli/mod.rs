@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod echo;
+mod holder;
 mod load;
 mod log;
 mod output;

@@ -32,6 +32,7 @@ fn local<T>(look: impl FnOnce(&Local) -> T) -> Option<T> {
 }
 
 /// Lends the worker's read buffer to `read`, for the length of one poll. What is in it is old.
+#[inline]
 pub(super) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut read = Some(read);
     let lent = local(|local| {
@@ -69,6 +70,7 @@ pub(super) fn give_write(mut buffer: Vec<u8>) {
 }
 
 /// Says that this worker has just read something.
+#[inline]
 pub(super) fn note_activity() {
     local(|local| {
         local.activity.set(local.activity.get().wrapping_add(1));

@@ -105,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
     }
 
     /// Reads once and writes from where the bytes lie; keeps what the stream does not take.
+    #[inline]
     fn poll_echo_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;

@@ -41,6 +41,7 @@ impl Inbound {
     }
 
     /// Ready unless the connection has had its turn; then it is woken again after the others.
+    #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {
             return Poll::Ready(());
@@ -107,6 +108,7 @@ impl Inbound {
     }
 
     /// Reads once into `scratch`, past the lines. Ready with the number of bytes; 0 is the end.
+    #[inline]
     pub(super) fn poll_scratch<S>(
         &mut self,
         stream: &mut S,

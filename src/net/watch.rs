@@ -86,6 +86,7 @@ impl Watch {
     }
 
     /// What was asked for has come in full.
+    #[inline]
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
         self.partial_since = None;
@@ -104,6 +105,7 @@ impl Watch {
 
     /// Called before every read: ends a connection that a draining server has given its time,
     /// even when its peer never stops sending.
+    #[inline]
     pub(super) fn check(&mut self, partial: bool) -> Result<(), Closed> {
         if !partial && self.terms.shutdown.phase() == Phase::Running {
             return Ok(());
@@ -125,6 +127,7 @@ impl Watch {
     }
 
     /// Pending until a deadline has passed; then the reason. Also wakes when the phase changes.
+    #[inline]
     pub(super) fn poll(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
         let phase = self.terms.shutdown.phase();
         self.note_start(waiting, phase);
@@ -139,6 +142,7 @@ impl Watch {
         self.rare.get_or_insert_default()
     }
 
+    #[inline]
     fn note_start(&mut self, waiting: Waiting, phase: Phase) {
         if waiting == Waiting::Room || matches!(waiting, Waiting::Input { unsent: true, .. }) {
             self.rare().stalled_since.get_or_insert_with(Instant::now);
@@ -155,6 +159,7 @@ impl Watch {
     }
 
     /// The timer will fire no later than it must, and wake who asks now.
+    #[inline]
     fn is_armed(&self, waiting: Waiting, waker: &Waker) -> bool {
         self.armed_for == Some(waiting)
             && self.is_known(waker)
@@ -162,6 +167,7 @@ impl Watch {
     }
 
     /// Whether `waker` is who was last told to be woken, by the timer and at a change of phase.
+    #[inline]
     fn is_known(&self, waker: &Waker) -> bool {
         match self.rare.as_ref().and_then(|rare| rare.waker.as_ref()) {
             Some(known) => known.will_wake(waker),

@@ -23,9 +23,10 @@ fn main() -> io::Result<()> {
 
 fn parse(arguments: &[String]) -> Option<(io::Result<Runtime>, u16, usize)> {
     let runtime = match arguments.first()?.as_str() {
-        "current" => Builder::new_current_thread().enable_io().build(),
+        // Everything on, as `#[tokio::main]` has it.
+        "current" => Builder::new_current_thread().enable_all().build(),
         // Two workers whatever the machine has, so that runs on different machines compare.
-        "multi" => Builder::new_multi_thread().worker_threads(2).enable_io().build(),
+        "multi" => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
         _ => return None,
     };
     let port = arguments.get(1)?.parse().ok()?;
