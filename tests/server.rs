@@ -248,6 +248,31 @@ async fn draining_answers_what_was_sent() {
     assert!(report.is_clean());
 }
 
+/// Fault 51: a handler that waits in a task of its own, whose waker the server does not know, hears
+/// of the drain too; and its deadlines wake it.
+#[tokio::test]
+async fn a_handler_may_wait_elsewhere() {
+    async fn elsewhere(client: Connection) -> Result<(), Closed> {
+        tokio::spawn(echo(client)).await.expect("the inner task ends")
+    }
+    let idle_timeout = Some(Duration::from_millis(200));
+    for (limits, reason) in [
+        (Limits::default(), Closed::Drained),
+        (Limits { idle_timeout, ..Limits::default() }, Closed::IdleTimeout),
+    ] {
+        let server = Running::start(limits, 1, elsewhere).await;
+        let mut client = server.connect().await;
+        exchange(&mut client, "a").await;
+        if reason == Closed::Drained {
+            server.shutdown.drain();
+        }
+        hear(&mut client).await.unwrap();
+        drop(client);
+        let report = timeout(Duration::from_secs(5), server.drain()).await.expect("in time");
+        assert_eq!(report.count(reason), 1, "{report:?}");
+    }
+}
+
 /// Fault 51: a client that never stops sending, or never reads, does not hold the server beyond
 /// the deadline.
 #[tokio::test]

@@ -52,6 +52,7 @@ pub(super) struct EchoFlags {
 
     /// Threads that serve connections. [default: one per core]
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
     workers: Option<NonZeroUsize>,
 
     /// Look for work this long after each message before sleeping, for example 50us: less
@@ -70,11 +71,13 @@ struct Bounds {
     /// Connections at once; one more hears `Server is busy. Try again later.` [default: 10000, or
     /// what the descriptor limit leaves room for]
     #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_connections: Option<NonZeroUsize>,
 
     /// Connections at once from one address (IPv6: one /64 network). [default: a quarter of
     /// --max-connections; no limit where only loopback addresses are listened on]
     #[arg(long, env = "ECHOLINE_MAX_PER_IP", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_per_ip: Option<NonZeroUsize>,
 
     /// The longest line, its end not counted.
@@ -115,6 +118,16 @@ enum ModeName {
     Line,
     /// As line; TIME, HELP and QUIT are commands.
     Command,
+}
+
+impl ModeName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Line => "line",
+            Self::Command => "command",
+        }
+    }
 }
 
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
@@ -164,7 +177,7 @@ async fn serve(
             max_connections = limits.max_connections,
             descriptors = descriptors.limit,
             workers = workers,
-            mode = ?flags.mode,
+            mode = flags.mode.name(),
             "ready"
         );
         if let Some(asked) = flags.bounds.max_connections

@@ -29,10 +29,12 @@ pub(super) struct LoadFlags {
 
     /// Connections at once.
     #[arg(long, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
     clients: NonZero<u32>,
 
     /// Messages of each client.
     #[arg(long, env = "ECHOLINE_MESSAGES", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
     messages: NonZero<u32>,
 
     /// The size of a message, its line end included.

@@ -1,5 +1,6 @@
 //! Values as they are typed on the command line, and the sentences that say what is wrong.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -28,6 +29,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no length of time: write for example 500ms, 60s or 2m");
     let length: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(length).map_err(|_| wrong())
+}
+
+/// A number of things, at least one.
+pub(super) fn count<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number from 1 up"))
 }
 
 /// A time-out: a length of time, or `off` (or `0`) for none.
