@@ -67,7 +67,12 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 say "dependencies"
 if cargo deny --version >/dev/null 2>&1; then
-    cargo deny --locked check
+    cargo deny --locked check licenses bans sources
+    if cargo deny --locked fetch db >/dev/null 2>&1; then
+        cargo deny --locked check advisories
+    else
+        echo "the database of advisories is out of reach: they were not checked"
+    fi
 else
     echo "cargo-deny is not installed: licences and advisories were not checked" \
         "(cargo install cargo-deny)"

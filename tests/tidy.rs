@@ -153,6 +153,14 @@ fn every_limit_and_every_end_is_tested() {
     }
 }
 
+/// Fault 54: a release that aborts on panic would end the server with one connection.
+#[test]
+fn a_panic_unwinds_in_a_release() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let release = manifest.split("[profile.release]").nth(1).unwrap();
+    assert!(release.split("\n[").next().unwrap().contains("panic = \"unwind\""));
+}
+
 /// A fault that a test covers is named by its row in the list of faults.
 #[test]
 fn faults_are_named() {

@@ -206,6 +206,27 @@ fn a_half_closed_connection_sleeps() {
     assert!(used < millis(100), "{used:?} of processor time for nothing");
 }
 
+/// Busy polling is bounded: it burns the core while there is something to do, and sleeps soon
+/// after.
+#[test]
+fn busy_polling_ends_when_nothing_comes() {
+    let server = Server::start(&["--workers", "1", "--busy-poll", "300ms"]);
+    let mut client = server.connect();
+    let before = processor_time(server.id());
+    for round in 0..3 {
+        client.ask(&round.to_string());
+        pause(millis(100));
+    }
+    let spinning = processor_time(server.id()) - before;
+    assert!(spinning > millis(50), "{spinning:?} of processor time: it does not poll");
+    pause(millis(600));
+    let before = processor_time(server.id());
+    pause(millis(600));
+    let idle = processor_time(server.id()) - before;
+    assert!(idle < millis(50), "{idle:?} of processor time for nothing");
+    client.ask("still there");
+}
+
 /// Sends lines until the server, whose answers nobody reads, takes no more; how that showed.
 fn stuff_with_lines(client: &mut Client) -> ErrorKind {
     let lines = ("x".repeat(999) + "\n").repeat(64);
