@@ -53,6 +53,29 @@ fn out_of_descriptors_newcomers_are_told() {
     assert!((1..=8).contains(&warnings.count()), "one line a second: {}", end.log);
 }
 
+/// Fault 1 and 51: who is in the queue when the server ends, and finds no descriptor, is told so
+/// instead of being reset.
+#[test]
+fn out_of_descriptors_the_queue_is_told_at_the_end() {
+    if !has("prlimit") {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.ask("in");
+    process::limit_descriptors(server.id(), process::descriptor_ceiling(server.id()));
+    server.signal("STOP");
+    let mut queued = server.clients(20);
+    server.signal("TERM");
+    server.signal("CONT");
+    for client in &mut queued {
+        assert_eq!(client.rest(), BUSY);
+    }
+    drop((client, queued));
+    let end = server.wait();
+    assert_eq!((end.code, end.count("busy")), (Some(0), 20), "{}", end.log);
+}
+
 /// Fault 1: with a queue that it cannot accept, the server waits instead of asking again and
 /// again, and serves the queue when it can.
 #[test]

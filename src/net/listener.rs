@@ -169,24 +169,47 @@ impl Acceptor {
         }
     }
 
-    /// Closes the listener. Returns who was in its queue: they have connected already, and the
-    /// system would reset them.
-    pub(super) fn into_queue(self) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    /// Closes the listener, after its queue was emptied: those in it have connected already, and
+    /// the system would reset them. Who finds no descriptor is told, as ever.
+    pub(super) fn into_queue(
+        self,
+        mut reserve: Reserve,
+        words: String,
+    ) -> impl Iterator<Item = Queued> {
         let socket = self.socket.into_std().ok();
         std::iter::from_fn(move || {
+            let socket = socket.as_ref()?;
             loop {
-                let accepted = socket.as_ref()?.accept().and_then(|(stream, peer)| {
-                    stream.set_nonblocking(true)?;
-                    Ok((TcpStream::from_std(stream)?, peer))
-                });
-                match what_happened(accepted) {
-                    Accepted::Connection(stream, peer) => return Some((stream, peer)),
+                match accept_from(socket) {
+                    Accepted::Connection(stream, peer) => {
+                        return Some(Queued::Connection(stream, peer));
+                    }
                     Accepted::Gone => {}
-                    Accepted::Nobody | Accepted::Exhausted(_) => return None,
+                    Accepted::Nobody => return None,
+                    Accepted::Exhausted(_) => {
+                        let refused = reserve.refuse(|| accept_from(socket), &words);
+                        return (refused == Refused::Told).then_some(Queued::Told);
+                    }
                 }
             }
         })
     }
+}
+
+/// Somebody who was in the queue of a listener that closes.
+#[derive(Debug)]
+pub(super) enum Queued {
+    Connection(TcpStream, SocketAddr),
+    /// There was no descriptor, and they heard so.
+    Told,
+}
+
+/// Accepts without the runtime, which may not know yet who is waiting.
+fn accept_from(socket: &TcpListener) -> Accepted {
+    what_happened(socket.accept().and_then(|(stream, peer)| {
+        stream.set_nonblocking(true)?;
+        Ok((TcpStream::from_std(stream)?, peer))
+    }))
 }
 
 /// A descriptor to give up when no other is left, so that whoever is waiting can be told.
@@ -198,10 +221,10 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Tells the next one in the queue of `acceptor` that there is no place.
-    pub(super) fn refuse(&mut self, acceptor: &Acceptor, words: &str) -> Refused {
+    /// Tells the next one, whom `accept` accepts, that there is no place.
+    pub(super) fn refuse(&mut self, accept: impl FnOnce() -> Accepted, words: &str) -> Refused {
         self.0 = None;
-        let refused = match acceptor.accept_now() {
+        let refused = match accept() {
             Accepted::Connection(stream, _) => {
                 // Best effort: with no descriptors left there is no lingering.
                 let _ = tell(stream, words);

@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::limits::{Closed, Limits};
-use super::listener::{Accepted, Acceptor, BackOff, Listener, ListenerOptions, Refused, Reserve};
+use super::listener::{
+    Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
+};
 use super::place::{Places, Report};
 use super::shutdown::{Phase, Shutdown};
 use super::task::Supervised;
@@ -250,8 +252,12 @@ impl House {
         }
         // A flood ends here too.
         let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
-        for (stream, peer) in acceptor.into_queue().take(most) {
-            self.welcome(stream, peer, &handler);
+        let words = self.terms.farewell(Closed::Busy).unwrap_or_default();
+        for queued in acceptor.into_queue(trouble.reserve, words).take(most) {
+            match queued {
+                Queued::Connection(stream, peer) => self.welcome(stream, peer, &handler),
+                Queued::Told => self.places.count_refused(),
+            }
         }
     }
 
@@ -279,7 +285,7 @@ impl House {
                 Accepted::Exhausted(error) => {
                     trouble.log(&error);
                     let words = self.terms.farewell(Closed::Busy).unwrap_or_default();
-                    match trouble.reserve.refuse(acceptor, &words) {
+                    match trouble.reserve.refuse(|| acceptor.accept_now(), &words) {
                         Refused::Told => self.places.count_refused(),
                         Refused::Nobody => break,
                         Refused::Not => return Some(trouble.back_off.next()),
