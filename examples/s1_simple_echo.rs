@@ -13,7 +13,7 @@ use echoline::{Closed, Connection, Server};
 async fn echo(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         // No `drain()`: replies leave when we next wait for input, all that are due at once.
-        client.write_parts(&[b"Echo: ", &line.trim(), b"\n"]).await?;
+        client.write_line_parts(&[b"Echo: ", &line.trim()]).await?;
     }
     Ok(())
 }

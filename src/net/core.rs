@@ -53,33 +53,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
     pub(super) fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+        next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
-        ready!(self.input.poll_turn(cx));
-        loop {
-            let polled = match next(&mut self.input) {
-                Ok(None) => match ready!(self.poll_more(cx)) {
-                    Ok(()) => continue,
-                    Err(closed) => Err(closed),
-                },
-                Ok(Some(found)) => {
-                    self.watch.note_input();
-                    Ok(found)
-                }
-                Err(closed) => Err(closed),
-            };
-            return self.note_end(Poll::Ready(polled));
-        }
-    }
-
-    /// Sends what is written, then reads once; Pending only where the peer has to do something.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        let mut progress = false;
-        let unsent = self.output.poll_flush(&mut self.stream, cx, &mut progress)?.is_pending();
-        if progress {
-            self.watch.note_progress();
-        }
-        poll_input(&mut self.stream, &mut self.input, &mut self.watch, unsent, cx)
+        let Self { stream, input, output, watch, ended } = self;
+        poll_next(input, watch, ended, cx, next, |input, watch, cx| {
+            let mut progress = false;
+            let unsent = output.poll_flush(stream, cx, &mut progress)?.is_pending();
+            if progress {
+                watch.note_progress();
+            }
+            poll_input(stream, input, watch, unsent, cx)
+        })
     }
 
     /// Sends back what comes until the stream ends.
@@ -182,6 +166,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
         }
         polled
     }
+}
+
+/// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
+/// for the last words.
+pub(super) fn poll_next<T>(
+    input: &mut Inbound,
+    watch: &mut Watch,
+    ended: &mut Option<Closed>,
+    cx: &mut Context<'_>,
+    mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+    mut more: impl FnMut(&mut Inbound, &mut Watch, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+) -> Poll<Result<T, Closed>> {
+    ready!(input.poll_turn(cx));
+    let result = loop {
+        match next(input) {
+            Ok(None) => match ready!(more(input, watch, cx)) {
+                Ok(()) => {}
+                Err(closed) => break Err(closed),
+            },
+            Ok(Some(found)) => {
+                watch.note_input();
+                break Ok(found);
+            }
+            Err(closed) => break Err(closed),
+        }
+    };
+    *ended = result.as_ref().err().copied();
+    Poll::Ready(result)
 }
 
 /// Reads once; Pending only where the peer has to do something and no deadline has passed.

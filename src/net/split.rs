@@ -3,12 +3,12 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::core::{Core, poll_input, poll_output};
+use super::core::{Core, poll_input, poll_next, poll_output};
 use super::inbound::Inbound;
 use super::limits::Closed;
 use super::lines::Line;
@@ -83,28 +83,11 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+        next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
-        ready!(self.input.poll_turn(cx));
-        let result = loop {
-            match next(self.input) {
-                Ok(Some(found)) => {
-                    self.watch.note_input();
-                    break Ok(found);
-                }
-                Ok(None) => {
-                    let stream = &mut **lock(&self.stream);
-                    if let Err(closed) =
-                        ready!(poll_input(stream, self.input, self.watch, false, cx))
-                    {
-                        break Err(closed);
-                    }
-                }
-                Err(closed) => break Err(closed),
-            }
-        };
-        *self.ended = result.as_ref().err().copied();
-        Poll::Ready(result)
+        poll_next(self.input, self.watch, self.ended, cx, next, |input, watch, cx| {
+            poll_input(&mut **lock(&self.stream), input, watch, false, cx)
+        })
     }
 }
 
