@@ -271,6 +271,36 @@ fn s5_chat() {
     });
 }
 
+/// Defect 5 of the lesson: one client that does not read stops nobody, and somebody may join and
+/// leave while a line is on its way.
+#[test]
+fn s5_nobody_waits_for_who_does_not_read() {
+    let (_running, address) = start("s5_chat", &[]);
+    let join = |name: &str| {
+        let mut client = Client::connect(address);
+        client.hear_exactly("Enter your name: ".len());
+        assert_eq!(client.ask(&format!("{name}\n")), format!("*** {name} joined the chat ***\r\n"));
+        client
+    };
+    let mut reader = join("reader");
+    let author = join("author");
+    assert_eq!(reader.hear(), "*** author joined the chat ***\r\n");
+    let _stuck = join("stuck");
+    assert_eq!(reader.hear(), "*** stuck joined the chat ***\r\n");
+    // More than all buffers between the server and the one who takes nothing.
+    let text = "x".repeat(4096);
+    for round in 0..4000 {
+        author.send(&format!("{text}\n"));
+        if round % 100 == 0 {
+            drop(join("passing"));
+            let heard = [reader.hear(), reader.hear(), reader.hear()];
+            assert!(heard.contains(&format!("author: {text}\r\n")), "{heard:?}");
+        } else {
+            assert_eq!(reader.hear(), format!("author: {text}\r\n"));
+        }
+    }
+}
+
 #[test]
 fn s6_timeouts() {
     let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 1")];

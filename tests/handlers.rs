@@ -57,6 +57,27 @@ fn accepted_sockets_send_small_writes_at_once() {
     assert!(serving.join().unwrap().is_clean());
 }
 
+/// Fault 18: a peer that has vanished is noticed by the system, whether we wait for it (keep-alive)
+/// or have sent it something.
+#[test]
+fn accepted_sockets_notice_a_vanished_peer() {
+    let (address, shutdown, serving) = start(|mut client: Connection| async move {
+        let socket = socket2::SockRef::from(client.get_ref());
+        let told = format!(
+            "{} {:?} {:?} {} {:?}",
+            socket.keepalive()?,
+            socket.tcp_keepalive_time()?,
+            socket.tcp_keepalive_interval()?,
+            socket.tcp_keepalive_retries()?,
+            socket.tcp_user_timeout()?,
+        );
+        client.write_line(told).await
+    });
+    assert_eq!(Client::connect(address).rest(), "true 60s 10s 6 Some(30s)\n");
+    shutdown.drain();
+    assert!(serving.join().unwrap().is_clean());
+}
+
 /// Serves with `handler`, two workers and twenty places, on a thread of its own.
 fn start<H, F>(handler: H) -> (SocketAddr, Shutdown, JoinHandle<Report>)
 where
