@@ -57,11 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
     ) -> Poll<Result<T, Closed>> {
         let Self { stream, input, output, watch, ended } = self;
         poll_next(input, watch, ended, cx, next, |input, watch, cx| {
-            let mut progress = false;
-            let unsent = output.poll_flush(stream, cx, &mut progress)?.is_pending();
-            if progress {
-                watch.note_progress();
-            }
+            let unsent = poll_send(stream, output, watch, cx)?.is_pending();
             poll_input(stream, input, watch, unsent, cx)
         })
     }
@@ -219,15 +215,25 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     watch: &mut Watch,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    let mut progress = false;
-    let flushed = output.poll_flush(stream, cx, &mut progress).map_err(Closed::from);
-    if progress {
-        watch.note_progress();
-    }
-    let polled = match flushed {
+    let polled = match poll_send(stream, output, watch, cx) {
         Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
         ready => ready,
     };
     output.failed |= matches!(polled, Poll::Ready(Err(_)));
     polled
+}
+
+/// Sends what the stream takes, and notes that it took something.
+fn poll_send<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut Outbound,
+    watch: &mut Watch,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let mut progress = false;
+    let polled = output.poll_flush(stream, cx, &mut progress);
+    if progress {
+        watch.note_progress();
+    }
+    polled.map_err(Closed::from)
 }
