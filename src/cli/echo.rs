@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
+use clap::error::ErrorKind;
+use clap::{Args, ValueEnum};
 
 use super::descriptors::Descriptors;
 use super::holder::holder;
@@ -230,7 +231,7 @@ impl EchoFlags {
         for (flag, given) in unused {
             if given && mode == Mode::Raw {
                 let text = format!("{flag} has no place in --mode raw, which changes no byte");
-                super::Arguments::command().error(ErrorKind::ArgumentConflict, text).exit();
+                super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
             }
         }
         dialogue

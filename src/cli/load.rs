@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::{Args, CommandFactory, error::ErrorKind};
+use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::descriptors::Descriptors;
@@ -107,7 +107,7 @@ impl LoadFlags {
         let plan = Plan::new(self.clients, self.messages, self.size, self.eol.into(), self.seed);
         let plan = plan.unwrap_or_else(|error| {
             let text = format!("--size {error}");
-            super::Arguments::command().error(ErrorKind::ValueValidation, text).exit()
+            super::wrong_use("load", ErrorKind::ValueValidation, &text)
         });
         Settings {
             address: self.address.clone(),

@@ -11,7 +11,8 @@ mod values;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Line-protocol servers one can trust: an echo server, a client and a load tester.
 #[derive(Debug, Parser)]
@@ -42,5 +43,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Echo(flags) => echo::run(flags),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
+    }
+}
+
+/// Ends the program for a wrong use that only the command itself can see, in the words and with
+/// the usage line of every other wrong use.
+fn wrong_use(command: &str, kind: ErrorKind, text: &str) -> ! {
+    let mut program = Arguments::command();
+    program.build();
+    match program.find_subcommand_mut(command) {
+        Some(command) => command.error(kind, text).exit(),
+        None => program.error(kind, text).exit(),
     }
 }
