@@ -15,6 +15,7 @@ pub mod load;
 mod net;
 
 pub use net::{
-    Address, AddressError, Closed, Connection, Eol, Farewell, Limits, Line, LineTooLong, Lines,
-    Listener, ListenerOptions, Phase, Reader, Report, Server, Shutdown, Write, Writer,
+    Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
+    Lines, Listener, ListenerOptions, Outlet, Phase, Reader, Report, Server, Shutdown, Write,
+    Writer,
 };

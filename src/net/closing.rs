@@ -4,7 +4,6 @@
 //! reset can overtake our last line. So after our FIN we go on reading for a moment and throw
 //! away what comes (nginx's `lingering_close`; RFC 1122, 4.2.2.13, allows the reset).
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -12,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::core::Core;
 use super::inbound::poll_discard;
@@ -106,13 +104,8 @@ where
         }
     }
 
-    /// Has the socket's close break the connection off instead of sending what the system still
-    /// holds, which a peer that takes nothing would make it hold for minutes.
     fn reset(&mut self) {
-        if let Some(stream) = (&mut self.core.stream as &mut dyn Any).downcast_mut::<TcpStream>() {
-            // It fails only on a socket that is gone, and then there is nothing to break off.
-            let _ = stream.set_zero_linger();
-        }
+        (self.core.break_off)(&mut self.core.stream);
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,7 +15,9 @@ use tokio::net::TcpStream;
 
 use super::closing::Closing;
 use super::core::Core;
+use super::feed::Outlet;
 use super::inbound::Inbound;
+use super::layer::Layer;
 use super::limits::{Closed, Limits};
 use super::lines::Line;
 use super::place::Place;
@@ -78,6 +82,14 @@ where
         Self::with_terms(stream, Arc::new(terms), None)
     }
 
+    /// The same connection over a stream that lies over the one it had. To be done before
+    /// anything is read or written.
+    #[must_use]
+    pub fn layer<T: Layer<Below = S>>(mut self, wrap: impl FnOnce(S) -> T) -> Connection<T> {
+        let core = self.core.take().expect("the core leaves only when self ends");
+        Connection { core: Some(Box::new(core.layer(wrap))) }
+    }
+
     pub(super) fn with_terms(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
         Self { core: Some(Box::new(Core::new(stream, terms, place))) }
     }
@@ -94,6 +106,62 @@ where
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, Inbound::next_line)).await
+    }
+
+    /// As [`read_line`](Self::read_line); while no line comes, sends what `feed` gives: what
+    /// others say in a chat, the ticks of a clock.
+    ///
+    /// `feed` is called when the peer has taken all that was written. It writes to the [`Outlet`]
+    /// and answers Pending when it has nothing more now (it will wake the task when it has), Ready
+    /// to be called again. What it fails with ends the wait. A peer that takes nothing is fed
+    /// nothing, and ends as [`Closed::StallTimeout`].
+    ///
+    /// # Errors
+    /// As [`read_line`](Self::read_line), and what `feed` fails with. Cancel safe.
+    pub async fn read_line_feeding<F>(&mut self, mut feed: F) -> Result<Option<Line>, Closed>
+    where
+        F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read_feeding(cx, Inbound::next_line, &mut feed)).await
+    }
+
+    /// Sends what `feed` gives (see [`read_line_feeding`](Self::read_line_feeding)) until `until`
+    /// is done, and reads nothing meanwhile, so that the peer has to wait.
+    ///
+    /// # Errors
+    /// [`Closed::StallTimeout`], what the stream reports, or what `feed` fails with.
+    /// As cancel safe as `until`.
+    pub async fn feed_until<F, T>(
+        &mut self,
+        mut feed: F,
+        until: impl Future<Output = T>,
+    ) -> Result<T, Closed>
+    where
+        F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    {
+        let mut until = pin!(until);
+        let core = self.core_mut();
+        poll_fn(|cx| {
+            let polled = core.poll_feed_until(cx, &mut feed, until.as_mut());
+            core.note_end(polled)
+        })
+        .await
+    }
+
+    /// The first byte that was not read yet, without reading it; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). Cancel safe.
+    pub async fn peek(&mut self) -> Result<Option<u8>, Closed> {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read(cx, Inbound::next_peek)).await
+    }
+
+    /// Throws away the rest of a line that was too long, as it comes and without keeping it: after
+    /// [`Closed::LineTooLong`] the connection can go on with the next line.
+    pub fn skip_line(&mut self) {
+        self.core_mut().input.skip_line();
     }
 
     /// What comes next, at most `most` bytes and at least one; `None` at the end of the stream.

@@ -1,14 +1,19 @@
 //! The inside of a connection, which its handle, its halves and its end work on.
 
-use std::future::poll_fn;
+use std::any::Any;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::buffers;
+use super::feed::{Outlet, poll_feed};
 use super::inbound::Inbound;
+use super::layer::Layer;
 use super::limits::{Closed, Limits};
 use super::outbound::{Outbound, poll_write};
 use super::place::Place;
@@ -24,13 +29,22 @@ pub(super) struct Core<S> {
     pub(super) watch: Watch,
     /// Why the last call failed, if it did.
     pub(super) ended: Option<Closed>,
+    /// Has the socket below break the connection off when it is closed.
+    pub(super) break_off: fn(&mut S),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) fn new(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
         let input = Inbound::new(terms.limits.max_line);
         let (output, watch) = (Outbound::default(), Watch::new(terms, place));
-        Self { stream, input, output, watch, ended: None }
+        Self { stream, input, output, watch, ended: None, break_off }
+    }
+
+    /// The same connection over a stream that lies over the one it had.
+    pub(super) fn layer<T: Layer<Below = S>>(self, wrap: impl FnOnce(S) -> T) -> Core<T> {
+        let Self { stream, input, output, watch, ended, .. } = self;
+        let break_off = |layer: &mut T| break_off(layer.below());
+        Core { stream: wrap(stream), input, output, watch, ended, break_off }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -55,11 +69,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
         cx: &mut Context<'_>,
         next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
-        let Self { stream, input, output, watch, ended } = self;
+        let Self { stream, input, output, watch, ended, .. } = self;
         poll_next(input, watch, ended, cx, next, |input, watch, cx| {
             let unsent = poll_send(stream, output, watch, cx)?.is_pending();
             poll_input(stream, input, watch, unsent, cx)
         })
+    }
+
+    /// As `poll_read`; while nothing comes, sends what `feed` gives.
+    pub(super) fn poll_read_feeding<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+        feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    ) -> Poll<Result<T, Closed>> {
+        let Self { stream, input, output, watch, ended, .. } = self;
+        poll_next(input, watch, ended, cx, next, |input, watch, cx| {
+            let unsent = poll_feed(stream, output, watch, cx, feed)?.is_pending();
+            poll_input(stream, input, watch, unsent, cx)
+        })
+    }
+
+    /// Sends what `feed` gives until `until` is done; reads nothing.
+    pub(super) fn poll_feed_until<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+        until: Pin<&mut impl Future<Output = T>>,
+    ) -> Poll<Result<T, Closed>> {
+        if let Poll::Ready(done) = until.poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        match poll_feed(&mut self.stream, &mut self.output, &mut self.watch, cx, feed)? {
+            Poll::Ready(()) => Poll::Pending,
+            Poll::Pending => self.watch.poll(Waiting::Room, cx).map(Err),
+        }
     }
 
     /// Sends back what comes until the stream ends.
@@ -164,6 +208,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Core<S> {
     }
 }
 
+/// Has `stream`, where it is a socket, break the connection off when it is closed instead of
+/// sending what the system still holds, which a peer that takes nothing would make it hold for
+/// minutes.
+fn break_off<S: 'static>(stream: &mut S) {
+    if let Some(socket) = (stream as &mut dyn Any).downcast_mut::<TcpStream>() {
+        // It fails only on a socket that is gone, and then there is nothing to break off.
+        let _ = socket.set_zero_linger();
+    }
+}
+
 /// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
 /// for the last words.
 pub(super) fn poll_next<T>(
@@ -224,7 +278,7 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Sends what the stream takes, and notes that it took something.
-fn poll_send<S: AsyncWrite + Unpin>(
+pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut Outbound,
     watch: &mut Watch,

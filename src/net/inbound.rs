@@ -59,6 +59,17 @@ impl Inbound {
         Ok(self.at_end.then(|| self.lines.finish()))
     }
 
+    pub(super) fn next_peek(&mut self) -> Result<Option<Option<u8>>, Closed> {
+        match self.lines.peek() {
+            Some(byte) => Ok(Some(Some(byte))),
+            None => Ok(self.at_end.then_some(None)),
+        }
+    }
+
+    pub(super) fn skip_line(&mut self) {
+        self.lines.skip_line();
+    }
+
     pub(super) fn next_chunk(&mut self, most: usize) -> Result<Option<Option<Bytes>>, Closed> {
         if self.has_partial() {
             return Ok(Some(Some(self.lines.take(most))));

@@ -47,18 +47,43 @@ pub struct Lines {
     /// Bytes at the front of `buffer` that are known to hold no separator.
     scanned: usize,
     max_line: usize,
+    /// What comes up to the next line end is thrown away.
+    skipping: bool,
 }
 
 impl Lines {
     /// An empty splitter for lines of at most `max_line` bytes.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, max_line }
+        Self { buffer: BytesMut::new(), scanned: 0, max_line, skipping: false }
     }
 
     /// Takes in bytes that follow those taken before.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        if !self.skipping {
+            self.buffer.extend_from_slice(bytes);
+        } else if let Some(end) = memchr(b'\n', bytes) {
+            self.skipping = false;
+            self.buffer.extend_from_slice(&bytes[end + 1..]);
+        }
+    }
+
+    /// Throws away everything up to and with the next line end, also what has not come yet: after
+    /// [`LineTooLong`] the next line can be read, and nothing of this one is kept.
+    pub fn skip_line(&mut self) {
+        match memchr(b'\n', &self.buffer[self.scanned..]) {
+            Some(found) => drop(self.cut(self.scanned + found + 1)),
+            None => {
+                drop(self.cut(self.buffer.len()));
+                self.skipping = true;
+            }
+        }
+    }
+
+    /// The first byte that was taken in and not given out yet.
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.buffer.first().copied()
     }
 
     /// The next whole line; `None` while its end has not come yet.
@@ -69,9 +94,11 @@ impl Lines {
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
-                let mut bytes = self.cut(self.scanned + found + 1);
-                bytes.truncate(length_without_end(&bytes));
-                self.fits(bytes.len())?;
+                let end = self.scanned + found + 1;
+                let length = length_without_end(&self.buffer[..end]);
+                self.fits(length)?;
+                let mut bytes = self.cut(end);
+                bytes.truncate(length);
                 Ok(Some(Line(bytes.freeze())))
             }
             None => {
@@ -322,6 +349,33 @@ mod tests {
             let whole = read(&input, &[], max_line);
             prop_assert_eq!(&read(&input, &cuts, max_line), &whole);
             prop_assert_eq!(&read(&input, &every_byte, max_line), &whole);
+        }
+
+        #[test]
+        fn a_line_that_was_too_long_is_skipped_and_nothing_else(
+            lines in prop::collection::vec(0..20_usize, 1..8),
+            cuts in prop::collection::vec(0..200_usize, 0..8),
+        ) {
+            let text = |length: &usize| "x".repeat(*length);
+            let input = lines.iter().map(|length| text(length) + "\n").collect::<String>();
+            let mut splitter = Lines::new(10);
+            let mut found = Vec::new();
+            let mut cuts: Vec<usize> = cuts.iter().map(|&cut| cut.min(input.len())).collect();
+            cuts.sort_unstable();
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            for (start, end) in starts.zip(cuts.iter().copied().chain([input.len()])) {
+                splitter.push(&input.as_bytes()[start..end]);
+                loop {
+                    match splitter.next_line() {
+                        Ok(Some(line)) => found.push(line.len()),
+                        Ok(None) => break,
+                        Err(LineTooLong { .. }) => splitter.skip_line(),
+                    }
+                }
+            }
+            let kept: Vec<usize> = lines.into_iter().filter(|&length| length <= 10).collect();
+            prop_assert_eq!(found, kept);
+            prop_assert_eq!(splitter.finish(), None);
         }
 
         #[test]

@@ -5,7 +5,9 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
+mod feed;
 mod inbound;
+mod layer;
 mod limits;
 mod lines;
 mod listener;
@@ -23,6 +25,8 @@ mod write;
 
 pub use address::{Address, AddressError};
 pub use connection::Connection;
+pub use feed::Outlet;
+pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};
 pub use listener::{Listener, ListenerOptions};

@@ -1,0 +1,112 @@
+//! What a connection sends by itself while its handler waits for the peer: a chat's room, a ticker.
+
+use std::fmt;
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::core::poll_send;
+use super::limits::Closed;
+use super::outbound::Outbound;
+use super::terms::Eol;
+use super::watch::Watch;
+
+/// Where a feed writes; see [`Connection::read_line_feeding`](crate::Connection::read_line_feeding).
+pub struct Outlet<'a, S> {
+    stream: &'a mut S,
+    output: &'a mut Outbound,
+    eol: Eol,
+    write_high: usize,
+    /// The stream took something of what was offered.
+    took: bool,
+    /// The stream takes no more now; it wakes the task when it does.
+    full: bool,
+}
+
+impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
+    /// Writes bytes. They are copied, and sent when the feed has returned.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.output.push(bytes);
+    }
+
+    /// Writes `text` and the server's line end.
+    pub fn write_line(&mut self, text: impl fmt::Display) {
+        let eol = self.eol.as_str();
+        // Writing to memory fails only where `text` itself does: then there is nothing to say.
+        let _ = write!(self.output.buffer(), "{text}{eol}");
+    }
+
+    /// Whether the peer has enough to take already: a feed stops here and goes on when it is
+    /// called again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full || self.output.len() >= self.write_high
+    }
+
+    /// Sends from where the bytes lie, as much as the stream takes at once; returns how many bytes
+    /// that was. What it did not take is still the caller's.
+    ///
+    /// # Errors
+    /// What the stream reports.
+    pub fn offer(
+        &mut self,
+        mut parts: &mut [IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        if self.output.poll_flush(self.stream, cx, &mut self.took)?.is_pending() {
+            self.full = true;
+        }
+        let mut sent = 0;
+        while !self.full && !parts.is_empty() {
+            match Pin::new(&mut *self.stream).poll_write_vectored(cx, parts)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(length) => {
+                    sent += length;
+                    IoSlice::advance_slices(&mut parts, length);
+                }
+                Poll::Pending => self.full = true,
+            }
+        }
+        self.took |= sent > 0;
+        Ok(sent)
+    }
+}
+
+impl<S> fmt::Debug for Outlet<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet")
+            .field("unsent", &self.output.len())
+            .field("full", &self.full)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends what waits, then what `feed` gives, until it has nothing more now (Ready) or the peer
+/// takes no more (Pending).
+pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut Outbound,
+    watch: &mut Watch,
+    cx: &mut Context<'_>,
+    feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+) -> Poll<Result<(), Closed>> {
+    loop {
+        ready!(poll_send(stream, output, watch, cx))?;
+        let limits = &watch.terms.limits;
+        let (eol, write_high) = (watch.terms.eol, limits.write_high);
+        let mut outlet = Outlet { stream, output, eol, write_high, took: false, full: false };
+        let fed = feed(&mut outlet, cx);
+        let (took, full) = (outlet.took, outlet.full);
+        if took {
+            watch.note_progress();
+        }
+        match fed {
+            Poll::Ready(Err(closed)) => return Poll::Ready(Err(closed)),
+            _ if full && output.is_empty() => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => return poll_send(stream, output, watch, cx),
+        }
+    }
+}
