@@ -1,0 +1,186 @@
+//! Who may not come in: names, addresses and networks, for a time or for good. Pure.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::name::{Key, Name};
+
+/// Bans at most; the oldest goes first.
+const BANS_MAX: usize = 10_000;
+
+/// Whom a ban means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// Whoever uses this name, or one that looks like it.
+    Name(Name),
+    /// Whoever comes from there.
+    Network(IpNet),
+}
+
+/// Where a ban holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Chat,
+    Room(Name),
+}
+
+/// One ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ban {
+    pub(super) subject: Subject,
+    pub(super) scope: Scope,
+    pub(super) by: String,
+    pub(super) reason: String,
+    /// Milliseconds since 1970; `None` is for good.
+    pub(super) until_ms: Option<u64>,
+}
+
+/// All bans.
+#[derive(Debug, Default)]
+pub(super) struct Bans {
+    bans: Vec<Ban>,
+}
+
+impl Subject {
+    /// What `text` means: an address, a network, or else a name.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Network(address.to_canonical().into()));
+        }
+        if let Ok(network) = text.parse::<IpNet>() {
+            return Ok(Self::Network(network.trunc()));
+        }
+        Name::parse(text).map(Self::Name).map_err(|error| error.to_string())
+    }
+
+    fn means(&self, name: Option<&Name>, address: Option<IpAddr>) -> bool {
+        match self {
+            Self::Name(banned) => name.is_some_and(|name| name.looks_like(banned)),
+            Self::Network(network) => {
+                address.is_some_and(|address| network.contains(&address.to_canonical()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name.as_str()),
+            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                network.addr().fmt(f)
+            }
+            Self::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+impl Scope {
+    fn is(&self, room: Option<&Key>) -> bool {
+        match self {
+            Self::Chat => room.is_none(),
+            Self::Room(name) => room == Some(name.key()),
+        }
+    }
+}
+
+impl Ban {
+    fn holds(&self, now_ms: u64) -> bool {
+        self.until_ms.is_none_or(|until| until > now_ms)
+    }
+}
+
+impl Bans {
+    /// Adds a ban, in place of one of the same subject and scope.
+    pub(super) fn add(&mut self, now_ms: u64, ban: Ban) {
+        self.bans.retain(|old| old.holds(now_ms));
+        self.remove(&ban.subject, &ban.scope);
+        if self.bans.len() >= BANS_MAX {
+            self.bans.remove(0);
+        }
+        self.bans.push(ban);
+    }
+
+    /// Lifts a ban; `None` where there is none.
+    pub(super) fn remove(&mut self, subject: &Subject, scope: &Scope) -> Option<Ban> {
+        let same = |ban: &Ban| {
+            ban.scope == *scope
+                && match (&ban.subject, subject) {
+                    (Subject::Name(a), Subject::Name(b)) => a.key() == b.key(),
+                    (a, b) => a == b,
+                }
+        };
+        let index = self.bans.iter().position(same)?;
+        Some(self.bans.remove(index))
+    }
+
+    /// The ban that keeps such a person out of the chat, or of `room`.
+    pub(super) fn find(
+        &self,
+        now_ms: u64,
+        name: Option<&Name>,
+        address: Option<IpAddr>,
+        room: Option<&Key>,
+    ) -> Option<&Ban> {
+        self.bans.iter().find(|ban| {
+            ban.scope.is(room) && ban.holds(now_ms) && ban.subject.means(name, address)
+        })
+    }
+
+    /// The bans that hold for the chat (`None`) or a room.
+    pub(super) fn list(&self, now_ms: u64, room: Option<&Key>) -> impl Iterator<Item = &Ban> {
+        self.bans.iter().filter(move |ban| ban.scope.is(room) && ban.holds(now_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ban(subject: &str, scope: Scope, until_ms: Option<u64>) -> Ban {
+        let subject = Subject::parse(subject).unwrap();
+        Ban { subject, scope, by: "root".into(), reason: String::new(), until_ms }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_ban_means_a_name_and_its_look_alikes_an_address_or_a_network() {
+        let mut bans = Bans::default();
+        bans.add(0, ban("mallory", Scope::Chat, None));
+        bans.add(0, ban("10.1.2.3/8", Scope::Chat, None));
+        bans.add(0, ban("::1", Scope::Chat, None));
+        let finds = |who: &str, from: &str| {
+            bans.find(0, Some(&name(who)), address(from), None).map(|ban| ban.subject.to_string())
+        };
+        assert_eq!(finds("MALLORY", "1.1.1.1").as_deref(), Some("mallory"));
+        assert_eq!(finds("mаllory", "1.1.1.1").as_deref(), Some("mallory"), "a Cyrillic a");
+        assert_eq!(finds("ann", "10.200.0.1").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(finds("ann", "::ffff:10.0.0.1").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(finds("ann", "::1").as_deref(), Some("::1"));
+        assert_eq!(finds("ann", "::2"), None);
+        assert_eq!(bans.list(0, None).count(), 3);
+    }
+
+    #[test]
+    fn a_ban_holds_where_and_as_long_as_it_says() {
+        let mut bans = Bans::default();
+        let room = Scope::Room(name("dev"));
+        bans.add(0, ban("ann", room.clone(), Some(1000)));
+        let (ann, dev) = (name("ann"), name("DEV"));
+        let finds = |bans: &Bans, now| bans.find(now, Some(&ann), None, Some(dev.key())).is_some();
+        assert!(finds(&bans, 999) && !finds(&bans, 1000));
+        assert!(bans.find(0, Some(&ann), None, None).is_none(), "only in the room");
+        assert!(bans.remove(&Subject::Name(name("Ann")), &room).is_some());
+        assert!(!finds(&bans, 0));
+        assert!(Subject::parse("no name").is_err());
+    }
+}

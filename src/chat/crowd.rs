@@ -1,0 +1,179 @@
+//! A room behind its lock, and who waits for its next line.
+//!
+//! The lock is held for the length of a decision, never across an await or a system call. Members
+//! who have seen everything leave their waker; who is stuck leaves none, and costs nobody anything.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::batch::Batch;
+use super::line::Kind;
+use super::log::LineView;
+use super::room::{Appended, Room, Seat};
+
+/// A room that sessions share.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    room: Room,
+    /// By seat.
+    waiters: Vec<Waiter>,
+    /// The seats that have to be woken at the next line.
+    waiting: Vec<Seat>,
+    /// Up to which line everybody was woken.
+    told: u64,
+    /// Room for the next waking, so that it allocates nothing.
+    spare: Vec<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Waiter {
+    waker: Option<Waker>,
+    is_waiting: bool,
+}
+
+/// What a member has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Lines that were not kept long enough.
+    pub(super) missed: u64,
+    /// Pending where the batch has all there is, and the task will be woken for more.
+    pub(super) more: Poll<()>,
+}
+
+impl Crowd {
+    pub(super) fn new(room: Room) -> Self {
+        let told = room.log.visible();
+        let state =
+            State { room, waiters: Vec::new(), waiting: Vec::new(), told, spare: Vec::new() };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Looks at the room, or changes it; whoever appends calls [`wake`](Self::wake) after.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
+        look(&mut self.lock().room)
+    }
+
+    /// As `with`, then wakes those who wait for what was appended.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        let result = self.with(change);
+        self.wake();
+        result
+    }
+
+    /// Says a line, without waking anybody yet: many lines are one waking.
+    pub(super) fn say(
+        &self,
+        now_ms: u64,
+        seat: Seat,
+        kind: Kind,
+        text: &str,
+    ) -> Option<Appended> {
+        self.lock().room.say(now_ms, seat, kind, text)
+    }
+
+    /// Fills `batch` with what a member has to see next; where that is all, has the task woken at
+    /// the next line.
+    pub(super) fn take(&self, seat: Seat, batch: &mut Batch, cx: &Context<'_>) -> Taken {
+        let mut state = self.lock();
+        let missed = state.room.take(seat, batch);
+        Taken { missed, more: state.wait(seat, cx) }
+    }
+
+    /// Gives lines to `each`, one by one, until it answers `false` or there is no more; then has
+    /// the task woken at the next line. Returns how many were missed.
+    pub(super) fn take_lines(
+        &self,
+        seat: Seat,
+        cx: &Context<'_>,
+        mut each: impl FnMut(Option<u64>, LineView<'_>) -> bool,
+    ) -> Taken {
+        let mut state = self.lock();
+        let mut missed = 0;
+        let mut goes_on = true;
+        while goes_on {
+            let Some(line) = state.room.take_line(seat, &mut missed) else { break };
+            let before = std::mem::take(&mut missed);
+            goes_on = each((before > 0).then_some(before), line);
+        }
+        Taken { missed, more: state.wait(seat, cx) }
+    }
+
+    /// The member has not taken all of its batch.
+    pub(super) fn put_back(&self, seat: Seat, next: u64) {
+        self.lock().room.put_back(seat, next);
+    }
+
+    /// A member leaves by `leave`; its task is not woken any more.
+    pub(super) fn leave<T>(&self, seat: Seat, leave: impl FnOnce(&mut Room) -> T) -> T {
+        let result = {
+            let mut state = self.lock();
+            if let Some(waiter) = state.waiters.get_mut(seat) {
+                // A waker keeps its task alive.
+                *waiter = Waiter::default();
+            }
+            leave(&mut state.room)
+        };
+        self.wake();
+        result
+    }
+
+    /// What `look` finds where the member has seen everything; else `None`.
+    pub(super) fn at_end<T>(&self, seat: Seat, look: impl FnOnce(&Room) -> T) -> Option<T> {
+        let state = self.lock();
+        state.room.is_caught_up(seat).then(|| look(&state.room))
+    }
+
+    /// Wakes everybody who waits, if there is something new.
+    pub(super) fn wake(&self) {
+        let mut wakers = {
+            let mut state = self.lock();
+            let visible = state.room.log.visible();
+            if std::mem::replace(&mut state.told, visible) == visible || state.waiting.is_empty() {
+                return;
+            }
+            state.take_wakers()
+        };
+        // Outside the lock: who wakes on another thread wants it at once.
+        wakers.drain(..).for_each(Waker::wake);
+        self.lock().spare = wakers;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under it is a defect, but a room that is half changed still has its order.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(&mut self, seat: Seat, cx: &Context<'_>) -> Poll<()> {
+        if !self.room.is_caught_up(seat) {
+            return Poll::Ready(());
+        }
+        if self.waiters.len() <= seat {
+            self.waiters.resize_with(seat + 1, Waiter::default);
+        }
+        let waiter = &mut self.waiters[seat];
+        if !waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            waiter.waker = Some(cx.waker().clone());
+        }
+        if !std::mem::replace(&mut waiter.is_waiting, true) {
+            self.waiting.push(seat);
+        }
+        Poll::Pending
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = std::mem::take(&mut self.spare);
+        for seat in self.waiting.drain(..) {
+            let waiter = &mut self.waiters[seat];
+            waiter.is_waiting = false;
+            wakers.extend(waiter.waker.clone());
+        }
+        wakers
+    }
+}

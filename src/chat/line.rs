@@ -1,0 +1,121 @@
+//! What a line of a room is, and how a terminal shows it. Pure.
+
+use std::ops::Range;
+
+/// What the lines of a terminal end with.
+pub(super) const EOL: &str = "\r\n";
+
+/// What a line of a room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Somebody said the text.
+    Said,
+    /// Somebody does what the text says (`/me`).
+    Action,
+    /// Somebody came.
+    Joined,
+    /// Somebody left; the text, if any, says why.
+    Left,
+    /// Somebody has a new name: the text.
+    Renamed,
+    /// Somebody set the topic to the text, or removed it.
+    Topic,
+    /// The server says the text.
+    Notice,
+}
+
+impl Kind {
+    /// Its name in transcripts.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Said => "said",
+            Self::Action => "action",
+            Self::Joined => "joined",
+            Self::Left => "left",
+            Self::Renamed => "renamed",
+            Self::Topic => "topic",
+            Self::Notice => "notice",
+        }
+    }
+
+    /// What stands before the name, between name and text, and after the text.
+    fn frame(self, has_text: bool) -> [&'static str; 3] {
+        match (self, has_text) {
+            (Self::Said, _) => ["", ": ", ""],
+            (Self::Action, _) => ["* ", " ", ""],
+            (Self::Joined, _) => ["*** ", " joined the chat", " ***"],
+            (Self::Left, false) => ["*** ", " left the chat", " ***"],
+            (Self::Left, true) => ["*** ", " left the chat (", ") ***"],
+            (Self::Renamed, _) => ["*** ", " is now ", " ***"],
+            (Self::Topic, false) => ["*** ", " removed the topic", " ***"],
+            (Self::Topic, true) => ["*** ", " set the topic: ", " ***"],
+            (Self::Notice, _) => ["*** ", "", " ***"],
+        }
+    }
+}
+
+/// Where name and text lie in an encoded line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) kind: Kind,
+    name: u8,
+    text: u32,
+}
+
+impl Shape {
+    /// The line's bytes but for its end, in pieces, and where name and text will lie in them.
+    ///
+    /// A name has at most 128 bytes (32 letters); a text that does not fit into 32 bits cannot
+    /// have come through a line limit.
+    pub(super) fn encode<'a>(kind: Kind, name: &'a str, text: &'a str) -> (Self, [&'a str; 5]) {
+        let [before, between, after] = kind.frame(!text.is_empty());
+        let shape = Self {
+            kind,
+            name: u8::try_from(name.len()).expect("a name has at most 128 bytes"),
+            text: u32::try_from(text.len()).expect("a line limit is far below 4 GiB"),
+        };
+        (shape, [before, name, between, text, after])
+    }
+
+    pub(super) fn name(self) -> Range<usize> {
+        let start = self.frame()[0].len();
+        start..start + usize::from(self.name)
+    }
+
+    pub(super) fn text(self) -> Range<usize> {
+        let start = self.name().end + self.frame()[1].len();
+        start..start + self.text as usize
+    }
+
+    fn frame(self) -> [&'static str; 3] {
+        self.kind.frame(self.text > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(kind: Kind, name: &str, text: &str) -> String {
+        let (shape, parts) = Shape::encode(kind, name, text);
+        let line = parts.concat();
+        assert_eq!(&line[shape.name()], name);
+        assert_eq!(&line[shape.text()], text);
+        line
+    }
+
+    #[test]
+    fn every_kind_reads_as_the_lesson_has_it() {
+        assert_eq!(shown(Kind::Said, "ann", "hi: there"), "ann: hi: there");
+        assert_eq!(shown(Kind::Said, "ann", ""), "ann: ");
+        assert_eq!(shown(Kind::Action, "ann", "waves"), "* ann waves");
+        assert_eq!(shown(Kind::Joined, "ann", ""), "*** ann joined the chat ***");
+        assert_eq!(shown(Kind::Left, "ann", ""), "*** ann left the chat ***");
+        assert_eq!(shown(Kind::Left, "ann", "tea"), "*** ann left the chat (tea) ***");
+        assert_eq!(shown(Kind::Renamed, "ann", "bea"), "*** ann is now bea ***");
+        assert_eq!(shown(Kind::Topic, "ann", "tea"), "*** ann set the topic: tea ***");
+        assert_eq!(shown(Kind::Topic, "ann", ""), "*** ann removed the topic ***");
+        assert_eq!(shown(Kind::Notice, "", "tea is ready"), "*** tea is ready ***");
+    }
+}

@@ -1,0 +1,356 @@
+//! A room's lines in their one order: numbered, encoded once, bounded. Pure.
+//!
+//! A line is encoded where it is appended, as a terminal shows it, into a chunk of bytes; a member
+//! is a cursor, a number. All that a member has not seen is a few slices of those chunks, however
+//! many lines that are: nothing is copied for it, and nothing is kept for it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::batch::Batch;
+use super::line::{EOL, Kind, Shape};
+
+/// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
+/// the room: a thousand rooms of a few lines are to cost little.
+const CHUNK_BYTES_MIN: usize = 1024;
+const CHUNK_BYTES_MAX: usize = 128 * 1024;
+
+/// The lines of one room that are kept in memory.
+///
+/// Invariants: `entries` has the lines `first..next()` in order; their bytes lie without gaps in
+/// `chunks`, then `tail`, and no line lies in two of them; times increase strictly; `visible` is
+/// between `first` and `next()`.
+#[derive(Debug)]
+pub(super) struct Log {
+    limits: LogLimits,
+    first: u64,
+    entries: VecDeque<Entry>,
+    chunks: VecDeque<Chunk>,
+    /// What was appended since it was last looked at.
+    tail: BytesMut,
+    tail_start: u64,
+    /// The lines before this one may be shown.
+    visible: u64,
+    last_time_ms: u64,
+}
+
+/// What a log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Lines at most. Default 10,000.
+    pub lines: usize,
+    /// Bytes at most, as shown. Default 1 MiB.
+    pub bytes: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { lines: 10_000, bytes: 1024 * 1024 }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where the line begins, counted from the first byte that the room ever had.
+    start: u64,
+    time_ms: u64,
+    author: u64,
+    shape: Shape,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// One line, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineView<'a> {
+    pub(super) number: u64,
+    /// Milliseconds since 1970, UTC; larger than those of the line before.
+    pub(super) time_ms: u64,
+    /// The session that wrote it; 0 where none of this process did.
+    pub(super) author: u64,
+    pub(super) kind: Kind,
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+    /// As a terminal shows it, without its end.
+    pub(super) shown: &'a str,
+}
+
+impl Log {
+    /// An empty log whose first line will have the number `first`, later than `last_time_ms`.
+    pub(super) fn new(limits: LogLimits, first: u64, last_time_ms: u64) -> Self {
+        Self {
+            limits,
+            first,
+            entries: VecDeque::new(),
+            chunks: VecDeque::new(),
+            tail: BytesMut::new(),
+            tail_start: 0,
+            visible: first,
+            last_time_ms,
+        }
+    }
+
+    /// Appends a line that may be shown once [`show`](Self::show) says so; returns its number and
+    /// its time, which is `now_ms` or, where the clock has not moved on, a little later.
+    pub(super) fn append(
+        &mut self,
+        now_ms: u64,
+        author: u64,
+        kind: Kind,
+        name: &str,
+        text: &str,
+    ) -> (u64, u64) {
+        let (shape, parts) = Shape::encode(kind, name, text);
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + EOL.len();
+        self.make_room(length);
+        let start = self.tail_start + self.tail.len() as u64;
+        for part in parts.iter().chain([&EOL]) {
+            self.tail.extend_from_slice(part.as_bytes());
+        }
+        let time_ms = now_ms.max(self.last_time_ms + 1);
+        self.last_time_ms = time_ms;
+        self.entries.push_back(Entry { start, time_ms, author, shape });
+        self.forget_old();
+        (self.next() - 1, time_ms)
+    }
+
+    /// Lets all lines before `until` be seen.
+    pub(super) fn show(&mut self, until: u64) {
+        self.visible = until.clamp(self.visible, self.next());
+    }
+
+    /// The first number that is kept.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number that the next line will have.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The lines before this one may be seen.
+    pub(super) fn visible(&self) -> u64 {
+        self.visible
+    }
+
+    /// Fills `batch` with what may be seen from number `from` on, which is kept, but for the lines
+    /// in `own` (ranges in order).
+    pub(super) fn gather(&mut self, from: u64, own: &VecDeque<Range<u64>>, batch: &mut Batch) {
+        self.freeze();
+        let mut at = from;
+        for mine in own.iter().filter(|mine| mine.end > from) {
+            if !self.gather_all(at..mine.start.min(self.visible), batch) {
+                return;
+            }
+            at = mine.end.max(at);
+        }
+        if self.gather_all(at..self.visible, batch) {
+            batch.until = self.visible;
+        }
+    }
+
+    /// Whether all of `numbers` found a place in `batch`; where not, the batch ends before.
+    fn gather_all(&self, numbers: Range<u64>, batch: &mut Batch) -> bool {
+        if numbers.is_empty() {
+            return true;
+        }
+        let (mut at, end) = (self.start_of(numbers.start), self.start_of(numbers.end));
+        let mut number = numbers.start;
+        let mut index = self.chunks.partition_point(|chunk| chunk.end() <= at);
+        while at < end {
+            let chunk = &self.chunks[index];
+            let until = chunk.end().min(end);
+            let within = (at - chunk.start) as usize..(until - chunk.start) as usize;
+            if !batch.push(number, chunk.bytes.slice(within)) {
+                batch.until = number;
+                return false;
+            }
+            index += 1;
+            at = until;
+            if at < end {
+                number = self.number_at(at);
+            }
+        }
+        true
+    }
+
+    /// The line of this number, where it is kept and may be seen.
+    pub(super) fn line(&self, number: u64) -> Option<LineView<'_>> {
+        if !(self.first..self.visible).contains(&number) {
+            return None;
+        }
+        let entry = &self.entries[(number - self.first) as usize];
+        let shown = self.bytes(entry.start, self.start_of(number + 1));
+        let shown = std::str::from_utf8(shown).expect("lines are made of text");
+        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
+        Some(LineView {
+            number,
+            time_ms: entry.time_ms,
+            author: entry.author,
+            kind: entry.shape.kind,
+            name: &shown[entry.shape.name()],
+            text: &shown[entry.shape.text()],
+            shown,
+        })
+    }
+
+    fn bytes(&self, start: u64, end: u64) -> &[u8] {
+        let index = self.chunks.partition_point(|chunk| chunk.end() <= start);
+        let (origin, bytes) = match self.chunks.get(index) {
+            Some(chunk) => (chunk.start, &chunk.bytes[..]),
+            None => (self.tail_start, &self.tail[..]),
+        };
+        &bytes[(start - origin) as usize..(end - origin) as usize]
+    }
+
+    /// Where the line `number` begins, or would begin.
+    fn start_of(&self, number: u64) -> u64 {
+        match self.entries.get((number - self.first) as usize) {
+            Some(entry) => entry.start,
+            None => self.tail_start + self.tail.len() as u64,
+        }
+    }
+
+    fn number_at(&self, start: u64) -> u64 {
+        self.first + self.entries.partition_point(|entry| entry.start < start) as u64
+    }
+
+    /// Has the tail take `length` more bytes without moving what is in it.
+    fn make_room(&mut self, length: usize) {
+        if self.tail.capacity() - self.tail.len() < length {
+            self.freeze();
+            let usual = self.kept_bytes().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+            self.tail = BytesMut::with_capacity(usual.max(length));
+        }
+    }
+
+    /// Makes what was appended shareable.
+    fn freeze(&mut self) {
+        if !self.tail.is_empty() {
+            let bytes = self.tail.split().freeze();
+            let chunk = Chunk { start: self.tail_start, bytes };
+            self.tail_start = chunk.end();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        let end = self.tail_start + self.tail.len() as u64;
+        self.entries.front().map_or(0, |entry| (end - entry.start) as usize)
+    }
+
+    fn forget_old(&mut self) {
+        while self.entries.len() > self.limits.lines.max(1)
+            || (self.kept_bytes() > self.limits.bytes && self.entries.len() > 1)
+        {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.visible = self.visible.max(self.first);
+        let start = self.entries.front().map_or(self.tail_start, |entry| entry.start);
+        while self.chunks.front().is_some_and(|chunk| chunk.end() <= start) {
+            self.chunks.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn log(limits: LogLimits) -> Log {
+        Log::new(limits, 1, 0)
+    }
+
+    fn say(log: &mut Log, now_ms: u64, text: &str) -> u64 {
+        let (number, _) = log.append(now_ms, 1, Kind::Said, "ann", text);
+        log.show(number + 1);
+        number
+    }
+
+    /// All that a member gets who has to see `from` and wrote `own`.
+    fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
+        let mut all = Vec::new();
+        while from < log.visible() {
+            let mut batch = Batch::default();
+            log.gather(from, own, &mut batch);
+            assert!(batch.until > from, "a batch goes on");
+            batch.with_slices(|slices| slices.iter().for_each(|slice| all.extend(&**slice)));
+            from = batch.until;
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn lines_are_numbered_and_later_than_the_line_before() {
+        let mut log = Log::new(LogLimits::default(), 7, 1000);
+        // P10, and Fault 58: the clock was set back.
+        assert_eq!(log.append(900, 1, Kind::Said, "ann", "x"), (7, 1001));
+        assert_eq!(log.append(900, 1, Kind::Said, "ann", "y"), (8, 1002));
+        assert_eq!(log.append(2000, 1, Kind::Said, "ann", "z"), (9, 2000));
+        assert_eq!(log.line(7), None, "not to be seen yet");
+        log.show(9);
+        assert_eq!(log.line(8).unwrap().shown, "ann: y");
+        assert_eq!((log.line(9), log.visible(), log.next()), (None, 9, 10));
+        assert_eq!(seen(&mut log, 7, &VecDeque::new()), "ann: x\r\nann: y\r\n");
+    }
+
+    #[test]
+    fn a_log_is_bounded_in_lines_and_in_bytes() {
+        let mut few = log(LogLimits { lines: 3, bytes: 1000 });
+        (0..10).for_each(|number| drop(say(&mut few, number, "x")));
+        assert_eq!((few.first(), few.next()), (8, 11));
+        let mut small = log(LogLimits { lines: 1000, bytes: 100 });
+        (0..100).for_each(|number| drop(say(&mut small, number, "12345")));
+        assert!(small.kept_bytes() <= 100 && small.chunks.len() <= 3);
+        say(&mut small, 0, &"long".repeat(1000));
+        assert_eq!(small.next() - small.first(), 1, "the last line stays whatever its size");
+        assert!(small.line(small.first()).is_some());
+    }
+
+    proptest! {
+        /// P1: whatever was looked at in between, everybody gets the lines in one order, once,
+        /// without their own.
+        #[test]
+        fn everybody_gets_the_same_but_for_their_own(
+            lines in prop::collection::vec((0..5_usize, 0..300_usize, any::<bool>()), 1..200),
+            from in 0..200_u64,
+        ) {
+            let mut log = log(LogLimits::default());
+            let mut own = VecDeque::<Range<u64>>::new();
+            let mut expected = Vec::new();
+            for (index, &(author, length, look)) in lines.iter().enumerate() {
+                let text = index.to_string() + &"x".repeat(length);
+                let number = say(&mut log, 0, &text);
+                if author == 0 {
+                    own.push_back(number..number + 1);
+                } else {
+                    expected.push((number, format!("ann: {text}\r\n")));
+                }
+                if look {
+                    log.freeze();
+                }
+                prop_assert_eq!(log.line(number).unwrap().text, text);
+            }
+            let from = from.min(log.next() - 1).max(1);
+            let expected: String =
+                expected.into_iter().filter(|&(n, _)| n >= from).map(|(_, line)| line).collect();
+            prop_assert_eq!(seen(&mut log, from, &own), expected);
+        }
+    }
+}

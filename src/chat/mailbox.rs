@@ -1,0 +1,148 @@
+//! What one person alone is told: private lines, notices, and that they have to go.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use super::name::Name;
+
+/// Letters that may wait; beyond it the sender is told that they cannot be delivered.
+const LETTERS_MAX: usize = 100;
+
+/// What somebody is told by another person or the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Letter {
+    /// Somebody says this to the receiver alone.
+    Private {
+        /// Milliseconds since 1970.
+        time_ms: u64,
+        from: Name,
+        session: u64,
+        text: Arc<str>,
+    },
+    /// The server says this.
+    Notice(String),
+    /// Somebody took the receiver out of this room, with these words, if any.
+    Expelled { room: Name, words: String },
+}
+
+/// Somebody has to go, and is told these words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) words: String,
+}
+
+/// The letters of one person. The sender never waits.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    /// Whether there is anything inside: looked at often, and mostly in vain.
+    has_news: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    letters: VecDeque<Letter>,
+    ending: Option<Ending>,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    /// Delivers a letter; `false` where there are too many already.
+    pub(super) fn deliver(&self, letter: Letter) -> bool {
+        let mut state = self.lock();
+        if state.letters.len() >= LETTERS_MAX {
+            return false;
+        }
+        state.letters.push_back(letter);
+        self.announce(state);
+        true
+    }
+
+    /// Tells the person that they are out of a room: that has to be delivered, and can come only
+    /// once per room.
+    pub(super) fn expel(&self, room: Name, words: String) {
+        let mut state = self.lock();
+        state.letters.push_back(Letter::Expelled { room, words });
+        self.announce(state);
+    }
+
+    /// Tells the person to go; the first reason counts.
+    pub(super) fn end(&self, ending: Ending) {
+        let mut state = self.lock();
+        state.ending.get_or_insert(ending);
+        self.announce(state);
+    }
+
+    /// The next letter.
+    pub(super) fn take(&self) -> Option<Letter> {
+        if !self.has_news.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.lock();
+        let letter = state.letters.pop_front();
+        if letter.is_none() && state.ending.is_none() {
+            self.has_news.store(false, Ordering::Release);
+        }
+        letter
+    }
+
+    /// Why the person has to go, if so.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        if !self.has_news.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().ending.clone()
+    }
+
+    /// Has the task woken at the next news.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        self.lock().waker = Some(cx.waker().clone());
+        if self.has_news.load(Ordering::Acquire) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn announce(&self, state: MutexGuard<'_, State>) {
+        self.has_news.store(true, Ordering::Release);
+        let waker = state.waker.clone();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_has_a_bound_and_says_so() {
+        let mailbox = Mailbox::default();
+        assert_eq!(mailbox.take(), None);
+        let notice = |number: usize| Letter::Notice(number.to_string());
+        assert!((0..LETTERS_MAX).all(|number| mailbox.deliver(notice(number))));
+        assert!(!mailbox.deliver(notice(999)));
+        for number in 0..LETTERS_MAX {
+            assert_eq!(mailbox.take(), Some(notice(number)));
+        }
+        assert_eq!(mailbox.take(), None);
+        assert!(mailbox.deliver(notice(1)), "there is room again");
+    }
+
+    #[test]
+    fn the_first_reason_to_go_counts() {
+        let mailbox = Mailbox::default();
+        let ending = |words: &str| Ending { words: words.into() };
+        mailbox.end(ending("first"));
+        mailbox.end(ending("second"));
+        assert_eq!(mailbox.take(), None);
+        assert_eq!(mailbox.ending(), Some(ending("first")));
+    }
+}

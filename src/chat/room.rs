@@ -1,0 +1,330 @@
+//! One room: its log, its members and what they may do. Pure; time is an argument.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::batch::Batch;
+use super::line::Kind;
+use super::log::{LineView, Log};
+use super::name::{Key, Name};
+
+/// A place in a room; given back when its member leaves.
+pub(super) type Seat = usize;
+
+/// One room.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) name: Name,
+    pub(super) topic: Arc<str>,
+    /// Not listed, and only those who were invited may come in.
+    pub(super) private: bool,
+    /// A hash of the words that let people in.
+    pub(super) password: Option<Arc<str>>,
+    pub(super) log: Log,
+    /// Lines are seen when the store has them, not before.
+    pub(super) hold: bool,
+    members: Slab<Member>,
+    /// Members who were expelled and whose sessions have not noticed yet.
+    outside: usize,
+    /// Counts those who came, to list them in that order.
+    arrivals: u64,
+    invited: BTreeSet<Key>,
+    /// Who may not speak, and until when (milliseconds since 1970).
+    muted: HashMap<Key, u64>,
+}
+
+/// Somebody who is in a room.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) session: u64,
+    pub(super) name: Name,
+    pub(super) operator: bool,
+    /// Expelled: for the others this one has left already.
+    is_out: bool,
+    arrival: u64,
+    /// The next line to be seen.
+    next: u64,
+    /// The lines that this member wrote and has not passed, which a terminal does not show again.
+    own: VecDeque<Range<u64>>,
+}
+
+/// A line that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Appended {
+    pub(super) number: u64,
+    pub(super) time_ms: u64,
+}
+
+/// Why a room cannot be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entrance {
+    Open,
+    /// Only the invited may come.
+    Invited,
+    /// Only who knows the words may come.
+    Password,
+}
+
+impl Room {
+    /// An empty room.
+    pub(super) fn new(name: Name, log: Log) -> Self {
+        Self {
+            name,
+            topic: Arc::default(),
+            private: false,
+            password: None,
+            log,
+            hold: false,
+            members: Slab::new(),
+            outside: 0,
+            arrivals: 0,
+            invited: BTreeSet::new(),
+            muted: HashMap::new(),
+        }
+    }
+
+    fn append(&mut self, now_ms: u64, author: u64, kind: Kind, name: &str, text: &str) -> Appended {
+        let (number, time_ms) = self.log.append(now_ms, author, kind, name, text);
+        if !self.hold {
+            self.log.show(number + 1);
+        }
+        Appended { number, time_ms }
+    }
+
+    /// Somebody comes in, which everybody hears, the newcomer too. `replay` earlier lines at most
+    /// are still to be seen, or all from `resume` on that are kept.
+    pub(super) fn join(
+        &mut self,
+        now_ms: u64,
+        session: u64,
+        name: Name,
+        see: See,
+    ) -> (Seat, Appended) {
+        let joined = self.append(now_ms, session, Kind::Joined, name.as_str(), "");
+        let next = match see {
+            See::Last(count) => joined.number.saturating_sub(count).max(self.log.first()),
+            See::From(number) => number.min(joined.number),
+        };
+        self.arrivals += 1;
+        let (arrival, own) = (self.arrivals, VecDeque::new());
+        let is_out = false;
+        let member = Member { session, name, operator: false, is_out, arrival, next, own };
+        (self.members.insert(member), joined)
+    }
+
+    /// A member leaves, which the others hear, with the reason if there is one; not so where the
+    /// member was expelled before.
+    pub(super) fn leave(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
+        let Member { session, name, is_out, .. } = self.members.remove(seat);
+        if is_out {
+            self.outside -= 1;
+            return None;
+        }
+        Some(self.append(now_ms, session, Kind::Left, name.as_str(), reason))
+    }
+
+    /// Takes a member out of the order here; the seat is given back when its session leaves.
+    pub(super) fn expel(&mut self, now_ms: u64, session: u64, reason: &str) -> Option<Appended> {
+        let seat = self.seat_of(session)?;
+        self.members[seat].is_out = true;
+        self.outside += 1;
+        let name = self.members[seat].name.clone();
+        Some(self.append(now_ms, session, Kind::Left, name.as_str(), reason))
+    }
+
+    /// A member goes without a word: the server ends.
+    pub(super) fn leave_silently(&mut self, seat: Seat) {
+        self.outside -= usize::from(self.members.remove(seat).is_out);
+    }
+
+    /// A member says something; `None` where the member was expelled.
+    pub(super) fn say(
+        &mut self,
+        now_ms: u64,
+        seat: Seat,
+        kind: Kind,
+        text: &str,
+    ) -> Option<Appended> {
+        let Self { members, log, .. } = self;
+        let member = &mut members[seat];
+        if member.is_out {
+            return None;
+        }
+        let (number, time_ms) = log.append(now_ms, member.session, kind, member.name.as_str(), text);
+        if !self.hold {
+            log.show(number + 1);
+        }
+        match member.own.back_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            _ => {
+                // Who reads nothing and goes on writing is not to grow for it.
+                let passed = member.next.max(log.first());
+                while member.own.front().is_some_and(|range| range.end <= passed) {
+                    member.own.pop_front();
+                }
+                member.own.push_back(number..number + 1);
+            }
+        }
+        Some(Appended { number, time_ms })
+    }
+
+    /// A member has a new name from here on.
+    pub(super) fn rename(&mut self, now_ms: u64, seat: Seat, name: Name) -> Option<Appended> {
+        let member = &mut self.members[seat];
+        if member.is_out {
+            return None;
+        }
+        let old = std::mem::replace(&mut member.name, name.clone());
+        let session = member.session;
+        Some(self.append(now_ms, session, Kind::Renamed, old.as_str(), name.as_str()))
+    }
+
+    /// A member sets the topic, or removes it.
+    pub(super) fn set_topic(&mut self, now_ms: u64, seat: Seat, topic: &str) -> Appended {
+        self.topic = Arc::from(topic);
+        let (session, name) = (self.members[seat].session, self.members[seat].name.clone());
+        self.append(now_ms, session, Kind::Topic, name.as_str(), topic)
+    }
+
+    /// The server says something to the room.
+    pub(super) fn announce(&mut self, now_ms: u64, text: &str) -> Appended {
+        self.append(now_ms, 0, Kind::Notice, "", text)
+    }
+
+    /// Fills `batch` with what a member has to see next, and takes it as seen. Returns how many
+    /// lines it has missed because they are not kept any more.
+    pub(super) fn take(&mut self, seat: Seat, batch: &mut Batch) -> u64 {
+        let member = &mut self.members[seat];
+        let missed = member.skip_to(self.log.first());
+        self.log.gather(member.next, &member.own, batch);
+        member.next = batch.until;
+        missed
+    }
+
+    /// The member has not taken all of its batch: `next` is what it has to see now.
+    pub(super) fn put_back(&mut self, seat: Seat, next: u64) {
+        self.members[seat].next = next;
+    }
+
+    /// The next line that a member has to see, its own ones too; `missed` counts those before it
+    /// that are not kept any more.
+    pub(super) fn take_line(&mut self, seat: Seat, missed: &mut u64) -> Option<LineView<'_>> {
+        let member = &mut self.members[seat];
+        *missed += member.skip_to(self.log.first());
+        let line = self.log.line(member.next)?;
+        member.next = line.number + 1;
+        Some(line)
+    }
+
+    /// Whether a member has seen all there is.
+    pub(super) fn is_caught_up(&self, seat: Seat) -> bool {
+        self.members[seat].next >= self.log.visible()
+    }
+
+    /// A member.
+    pub(super) fn member(&self, seat: Seat) -> &Member {
+        &self.members[seat]
+    }
+
+    /// Makes a member an operator of the room, or no longer.
+    pub(super) fn set_operator(&mut self, seat: Seat, operator: bool) {
+        self.members[seat].operator = operator;
+    }
+
+    /// The seat of a session that is in.
+    pub(super) fn seat_of(&self, session: u64) -> Option<Seat> {
+        let mut members = self.present();
+        members.find(|(_, member)| member.session == session).map(|(seat, _)| seat)
+    }
+
+    fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
+        self.members.iter().filter(|(_, member)| !member.is_out)
+    }
+
+    /// How many are in.
+    pub(super) fn count(&self) -> usize {
+        self.members.len() - self.outside
+    }
+
+    /// Everybody who is in, in the order in which they came.
+    pub(super) fn members(&self) -> Vec<&Member> {
+        let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
+        members.sort_unstable_by_key(|member| member.arrival);
+        members
+    }
+
+    /// Who has not seen everything yet, and how many lines that is; the farthest behind first.
+    pub(super) fn lags(&self) -> Vec<(&Name, u64)> {
+        let visible = self.log.visible();
+        let members = self.present().map(|(_, member)| member);
+        let behind = members.filter(|member| member.next < visible);
+        let mut lags: Vec<_> =
+            behind.map(|member| (&member.name, visible - member.next)).collect();
+        lags.sort_by_key(|&(_, lag)| std::cmp::Reverse(lag));
+        lags
+    }
+
+    /// What it takes to come in for who is called `key`.
+    pub(super) fn entrance(&self, key: &Key) -> Entrance {
+        match () {
+            () if self.invited.contains(key) => Entrance::Open,
+            () if self.private => Entrance::Invited,
+            () if self.password.is_some() => Entrance::Password,
+            () => Entrance::Open,
+        }
+    }
+
+    /// Lets who is called `key` in from now on. Bounded: the invitations of one room are few.
+    pub(super) fn invite(&mut self, key: Key) {
+        const INVITED_MAX: usize = 1000;
+        if self.invited.len() >= INVITED_MAX {
+            self.invited.pop_first();
+        }
+        self.invited.insert(key);
+    }
+
+    /// Forbids who is called `key` to speak until then, or allows it again.
+    pub(super) fn mute(&mut self, now_ms: u64, key: Key, until_ms: Option<u64>) {
+        self.muted.retain(|_, until| *until > now_ms);
+        match until_ms {
+            Some(until) => drop(self.muted.insert(key, until)),
+            None => drop(self.muted.remove(&key)),
+        }
+    }
+
+    /// Until when who is called `key` may not speak.
+    pub(super) fn muted_until(&self, now_ms: u64, key: &Key) -> Option<u64> {
+        if self.muted.is_empty() {
+            return None;
+        }
+        self.muted.get(key).copied().filter(|&until| until > now_ms)
+    }
+}
+
+/// What a newcomer is to see of what was said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum See {
+    /// So many lines at most.
+    Last(u64),
+    /// All from this number on that are kept.
+    From(u64),
+}
+
+impl Member {
+    /// Goes to `first` where the member is not there yet; returns how many lines of others it
+    /// misses by that.
+    fn skip_to(&mut self, first: u64) -> u64 {
+        if self.next >= first {
+            return 0;
+        }
+        let own = self.own.iter().map(|range| {
+            range.end.min(first).saturating_sub(range.start.max(self.next))
+        });
+        let missed = first - self.next - own.sum::<u64>();
+        self.next = first;
+        missed
+    }
+}

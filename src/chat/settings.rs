@@ -1,0 +1,66 @@
+//! What one chat allows and how it is set up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flood::FloodLimits;
+use super::log::LogLimits;
+use super::name::Name;
+
+/// The settings of a chat. Each default says why it is what it is.
+#[derive(Clone)]
+pub struct Settings {
+    /// The room that everybody comes into. Default `lobby`.
+    pub lobby: Name,
+    /// Rooms at most, empty ones with a history too. Default 1,000.
+    pub max_rooms: usize,
+    /// Rooms that one person may be in. Default 10.
+    pub max_rooms_each: usize,
+    /// What each room keeps in memory.
+    pub log: LogLimits,
+    /// Earlier lines that a newcomer sees. Default 0, as in the lesson.
+    pub replay: u64,
+    /// How long somebody may take to give a name. Default 30 s.
+    pub login_timeout: Duration,
+    /// How fast one person may write.
+    pub flood: FloodLimits,
+    /// How long a token brings its owner back. Default 7 days.
+    pub token_lifetime: Duration,
+    /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
+    /// the whole chat, only those of rooms.
+    pub operator_password: Option<Arc<str>>,
+    /// The wall clock, in milliseconds since 1970; for display only.
+    pub clock: fn() -> u64,
+    /// How a moment is shown: the time of day.
+    pub time: fn(u64) -> String,
+}
+
+impl Settings {
+    /// The defaults, with these clocks.
+    #[must_use]
+    pub fn new(clock: fn() -> u64, time: fn(u64) -> String) -> Self {
+        Self {
+            lobby: Name::parse_room("lobby").expect("it is a name"),
+            max_rooms: 1000,
+            max_rooms_each: 10,
+            log: LogLimits::default(),
+            replay: 0,
+            login_timeout: Duration::from_secs(30),
+            flood: FloodLimits::default(),
+            token_lifetime: Duration::from_secs(7 * 24 * 3600),
+            operator_password: None,
+            clock,
+            time,
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("lobby", &self.lobby)
+            .field("log", &self.log)
+            .field("flood", &self.flood)
+            .finish_non_exhaustive()
+    }
+}

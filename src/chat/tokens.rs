@@ -1,0 +1,103 @@
+//! Tokens: a line that brings its owner back with name, rooms and positions. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::name::Name;
+
+/// Tokens at most; beyond it the one that ends first goes.
+const TOKENS_MAX: usize = 10_000;
+
+/// The letters of a token: 32 of them, none of which is taken for another.
+const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+
+/// Letters of one token, in groups of four: 60 bits.
+const TOKEN_LETTERS: usize = 12;
+
+/// What a token restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) name: Name,
+    pub(super) rooms: Vec<Position>,
+    /// Milliseconds since 1970.
+    pub(super) until_ms: u64,
+    /// The session that has it, while that lasts.
+    pub(super) session: Option<u64>,
+}
+
+/// Where somebody stood in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) room: Name,
+    /// The next line to be seen.
+    pub(super) next: u64,
+    pub(super) operator: bool,
+}
+
+/// All tokens that hold.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    places: HashMap<Arc<str>, Place>,
+}
+
+/// The token of these random bytes: `ab2c-d3ef-gh45`.
+pub(super) fn token(random: [u8; TOKEN_LETTERS]) -> Arc<str> {
+    let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+    Arc::from(groups.join("-"))
+}
+
+impl Tokens {
+    /// Keeps what a token restores, in place of what it did before.
+    pub(super) fn keep(&mut self, now_ms: u64, token: Arc<str>, place: Place) {
+        if self.places.len() >= TOKENS_MAX && !self.places.contains_key(&token) {
+            self.places.retain(|_, place| place.until_ms > now_ms);
+            let first = self.places.iter().min_by_key(|(_, place)| place.until_ms);
+            if let Some(first) = first.map(|(token, _)| Arc::clone(token))
+                && self.places.len() >= TOKENS_MAX
+            {
+                self.places.remove(&first);
+            }
+        }
+        self.places.insert(token, place);
+    }
+
+    /// What a token restores; it is used up by that.
+    pub(super) fn redeem(&mut self, now_ms: u64, token: &str) -> Option<Place> {
+        let token = token.trim().to_ascii_lowercase();
+        self.places.remove(&*token).filter(|place| place.until_ms > now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(until_ms: u64) -> Place {
+        let name = Name::parse("ann").unwrap();
+        Place { name, rooms: Vec::new(), until_ms, session: None }
+    }
+
+    #[test]
+    fn a_token_is_used_once_and_in_time() {
+        let mut tokens = Tokens::default();
+        let one = token([0, 31, 32, 255, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(&*one, "a9a9-efgh-jkmn");
+        tokens.keep(0, Arc::clone(&one), place(10));
+        assert_eq!(tokens.redeem(5, " A9A9-EFGH-JKMN "), Some(place(10)));
+        assert_eq!(tokens.redeem(5, &one), None, "used up");
+        tokens.keep(0, Arc::clone(&one), place(10));
+        assert_eq!(tokens.redeem(10, &one), None, "too late");
+    }
+
+    #[test]
+    fn tokens_are_bounded() {
+        let mut tokens = Tokens::default();
+        for number in 0..TOKENS_MAX as u64 + 10 {
+            tokens.keep(0, Arc::from(number.to_string()), place(1000 + number));
+        }
+        assert_eq!(tokens.places.len(), TOKENS_MAX);
+        assert_eq!(tokens.redeem(0, "0"), None);
+        assert!(tokens.redeem(0, "20").is_some());
+    }
+}
