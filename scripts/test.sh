@@ -48,6 +48,7 @@ cargo fmt --check
 say "lints"
 cargo clippy --all-targets --locked -- -D warnings
 cargo clippy --lib --no-default-features --locked -- -D warnings
+cargo clippy --lib --no-default-features --features chat --locked -- -D warnings
 
 say "tests"
 cargo build --locked --all-targets
