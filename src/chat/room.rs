@@ -198,6 +198,9 @@ impl Room {
     /// lines it has missed because they are not kept any more.
     pub(super) fn take(&mut self, seat: Seat, batch: &mut Batch) -> u64 {
         let member = &mut self.members[seat];
+        if member.is_out {
+            return 0;
+        }
         let missed = member.skip_to(self.log.first());
         self.log.gather(member.next, &member.own, batch);
         member.next = batch.until;
@@ -213,6 +216,9 @@ impl Room {
     /// that are not kept any more.
     pub(super) fn take_line(&mut self, seat: Seat, missed: &mut u64) -> Option<LineView<'_>> {
         let member = &mut self.members[seat];
+        if member.is_out {
+            return None;
+        }
         *missed += member.skip_to(self.log.first());
         let line = self.log.line(member.next)?;
         member.next = line.number + 1;
@@ -221,12 +227,19 @@ impl Room {
 
     /// Whether a member has seen all there is.
     pub(super) fn is_caught_up(&self, seat: Seat) -> bool {
-        self.members[seat].next >= self.log.visible()
+        let member = &self.members[seat];
+        member.is_out || member.next >= self.log.visible()
     }
 
     /// A member.
     pub(super) fn member(&self, seat: Seat) -> &Member {
         &self.members[seat]
+    }
+
+    /// The next line that a member has to see, and whether they are an operator of the room.
+    pub(super) fn standing(&self, seat: Seat) -> (u64, bool) {
+        let member = &self.members[seat];
+        (member.next, member.operator)
     }
 
     /// Makes a member an operator of the room, or no longer.

@@ -28,7 +28,9 @@ pub struct Outlet<'a, S> {
 impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
     /// Writes bytes. They are copied, and sent when the feed has returned.
     pub fn write(&mut self, bytes: &[u8]) {
-        self.output.push(bytes);
+        if !bytes.is_empty() {
+            self.output.push(bytes);
+        }
     }
 
     /// Writes `text` and the server's line end.

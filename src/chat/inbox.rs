@@ -1,0 +1,282 @@
+//! What one member is to be told, and has not been: the lines of their rooms, and their letters.
+//!
+//! This is what feeds a connection while its session waits for a line. It is asked only when the
+//! peer has taken all that was written, so a member who does not read costs one line of memory.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use serde_json::json;
+use tokio::io::AsyncWrite;
+
+use super::batch::Batch;
+use super::hall::Seated;
+use super::line::EOL;
+use super::mailbox::Letter;
+use super::name::Name;
+use super::person::Person;
+use super::view::{Frame, View};
+use crate::net::{Closed, Outlet};
+
+/// Bytes of decorated lines that are made at once.
+const PRINTED_BYTES: usize = 16 * 1024;
+
+/// Everything that one member reads.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    person: Arc<Person>,
+    /// The rooms that the member is in, in the order in which they came.
+    pub(super) seats: Vec<Seated>,
+    /// The one in which they speak.
+    current: usize,
+    pub(super) view: View,
+    time: fn(u64) -> String,
+    /// Somebody may be waiting for what this member said.
+    pub(super) has_said: bool,
+    /// To be answered at the member's place in the order of their current room.
+    pub(super) question: Option<Question>,
+    /// Who was last told to be woken by letters.
+    waker: Option<Waker>,
+    /// Who wrote the last private line.
+    pub(super) reply_to: Option<Name>,
+}
+
+/// What has its answer at one place of a room's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Who is in the room.
+    Users,
+    /// Who has not read everything.
+    Lag,
+    /// Nothing; just to have seen everything.
+    Nothing,
+}
+
+impl Inbox {
+    pub(super) fn new(person: Arc<Person>, time: fn(u64) -> String) -> Self {
+        Self {
+            person,
+            // One room is what most are in.
+            seats: Vec::with_capacity(1),
+            current: 0,
+            view: View::default(),
+            time,
+            has_said: false,
+            question: None,
+            waker: None,
+            reply_to: None,
+        }
+    }
+
+    /// The room in which the member speaks; `None` where they were expelled from all.
+    pub(super) fn current(&self) -> Option<&Seated> {
+        self.seats.get(self.current)
+    }
+
+    /// Where the member is, in this room.
+    pub(super) fn position(&self, room: &Name) -> Option<usize> {
+        self.seats.iter().position(|seated| seated.room.same_as(room))
+    }
+
+    /// Speaks in the room at `index` from now on.
+    pub(super) fn turn_to(&mut self, index: usize) {
+        self.current = index;
+    }
+
+    /// The member is in one room more, and speaks there.
+    pub(super) fn enter(&mut self, seated: Seated) {
+        self.seats.push(seated);
+        self.current = self.seats.len() - 1;
+    }
+
+    /// The member is out of the room at `index`, and speaks in the one before it.
+    pub(super) fn remove(&mut self, index: usize) -> Seated {
+        self.question = None;
+        let seated = self.seats.remove(index);
+        if self.current >= index {
+            self.current = self.current.saturating_sub(1);
+        }
+        seated
+    }
+
+    /// Writes what there is to tell, as much as the peer takes; Pending where that was all, and
+    /// the task will be woken for more.
+    pub(super) fn poll<S: AsyncWrite + Unpin>(
+        &mut self,
+        outlet: &mut Outlet<'_, S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        self.announce();
+        self.read_letters(outlet, cx)?;
+        let mut more = Poll::Pending;
+        for index in 0..self.seats.len() {
+            if outlet.is_full() {
+                return Poll::Ready(Ok(()));
+            }
+            let is_plain = index == self.current && self.view.is_plain();
+            let polled = if is_plain {
+                self.pass_on(index, outlet, cx)?
+            } else {
+                self.print(index, outlet, cx)
+            };
+            if polled.is_ready() {
+                more = Poll::Ready(Ok(()));
+            }
+        }
+        if self.question.is_some() && !outlet.is_full() {
+            self.answer(outlet);
+            more = Poll::Ready(Ok(()));
+        }
+        more
+    }
+
+    /// Wakes those who wait for what this member said.
+    pub(super) fn announce(&mut self) {
+        if std::mem::take(&mut self.has_said) {
+            self.seats.iter().for_each(|seated| seated.crowd.wake());
+        }
+    }
+
+    /// Sends lines as they lie in the room's log.
+    fn pass_on<S: AsyncWrite + Unpin>(
+        &self,
+        index: usize,
+        outlet: &mut Outlet<'_, S>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<()>, Closed> {
+        let Seated { crowd, seat, .. } = &self.seats[index];
+        let mut batch = Batch::default();
+        let taken = crowd.take(*seat, &mut batch, cx);
+        if taken.missed > 0 {
+            outlet.write(missed(taken.missed).as_bytes());
+        }
+        if batch.is_empty() {
+            return Ok(taken.more);
+        }
+        let sent = batch.with_slices(|slices| outlet.offer(slices, cx))?;
+        if sent < batch.bytes() {
+            let progress = batch.progress(sent);
+            outlet.write(progress.rest);
+            crowd.put_back(*seat, progress.next);
+        }
+        Ok(taken.more)
+    }
+
+    /// Prints lines as this member wants to see them.
+    fn print<S: AsyncWrite + Unpin>(
+        &self,
+        index: usize,
+        outlet: &mut Outlet<'_, S>,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        let Seated { crowd, seat, room, .. } = &self.seats[index];
+        let frame = Frame {
+            view: &self.view,
+            session: self.person.session,
+            room: room.as_str(),
+            is_current: index == self.current,
+            time: self.time,
+        };
+        let mut printed = String::new();
+        let taken = crowd.take_lines(*seat, cx, |before, line| {
+            if let Some(count) = before {
+                self.print_missed(count, room, &mut printed);
+            }
+            frame.print(&line, &mut printed);
+            printed.len() < PRINTED_BYTES
+        });
+        if taken.missed > 0 {
+            self.print_missed(taken.missed, room, &mut printed);
+        }
+        outlet.write(printed.as_bytes());
+        taken.more
+    }
+
+    fn print_missed(&self, count: u64, room: &Name, printed: &mut String) {
+        if self.view.bot {
+            let text = json!({ "kind": "missed", "room": room.as_str(), "count": count });
+            printed.push_str(&format!("{text}{EOL}"));
+        } else {
+            printed.push_str(&missed(count));
+        }
+    }
+
+    fn read_letters<S: AsyncWrite + Unpin>(
+        &mut self,
+        outlet: &mut Outlet<'_, S>,
+        cx: &Context<'_>,
+    ) -> Result<(), Closed> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.person.mailbox.register(cx);
+        }
+        let mut printed = String::new();
+        while let Some(letter) = self.person.mailbox.take() {
+            self.read(letter, &mut printed);
+        }
+        let ending = self.person.mailbox.ending();
+        if let Some(ending) = &ending {
+            self.view.print(&format!("*** {} ***", ending.words), &mut printed);
+        }
+        outlet.write(printed.as_bytes());
+        ending.map_or(Ok(()), |_| Err(Closed::Finished))
+    }
+
+    fn read(&mut self, letter: Letter, printed: &mut String) {
+        match letter {
+            Letter::Private { from, session, text, time_ms } => {
+                if self.view.ignores(session, from.as_str()) {
+                    return;
+                }
+                if self.view.bot {
+                    let name = from.as_str();
+                    let letter = json!({
+                        "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
+                    });
+                    printed.push_str(&format!("{letter}{EOL}"));
+                } else {
+                    self.view.print(&format!("[{} -> you] {text}", from.as_str()), printed);
+                }
+                self.reply_to = Some(from);
+            }
+            Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
+            Letter::Expelled { room, words } => {
+                if let Some(index) = self.position(&room) {
+                    let Seated { crowd, seat, .. } = self.remove(index);
+                    crowd.leave(seat, |room| room.leave_silently(seat));
+                }
+                if !words.is_empty() {
+                    self.view.print(&format!("*** {words} ***"), printed);
+                }
+            }
+        }
+    }
+
+    /// Answers the question where the member has seen everything in the current room.
+    fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) {
+        let (Some(question), Some(Seated { crowd, seat, .. })) = (self.question, self.current())
+        else {
+            self.question = None;
+            return;
+        };
+        let mut printed = String::new();
+        let answered = crowd.at_end(*seat, |room| match question {
+            Question::Users => {
+                let names: Vec<&str> =
+                    room.members().iter().map(|member| member.name.as_str()).collect();
+                self.view.print(&format!("Online: {}", names.join(", ")), &mut printed);
+            }
+            Question::Lag => super::people::print_lags(&room.lags(), &self.view, &mut printed),
+            Question::Nothing => {}
+        });
+        if answered.is_some() {
+            self.question = None;
+            outlet.write(printed.as_bytes());
+        }
+    }
+}
+
+fn missed(count: u64) -> String {
+    let lines = if count == 1 { "line" } else { "lines" };
+    format!("*** {count} {lines} missed ***{EOL}")
+}

@@ -1,0 +1,149 @@
+//! The first words: a name, a place left before, or somebody who came to the wrong port.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::command::Command;
+use super::foreign::Foreign;
+use super::hall::{Hall, NameTaken};
+use super::name::Name;
+use super::person::Person;
+use super::telnet::Telnet;
+use super::text::clean;
+use super::tokens::Place;
+use crate::net::{Closed, Connection};
+
+/// What a terminal is asked.
+const PROMPT: &[u8] = b"Enter your name: ";
+
+/// Names that a person without one may find taken before we give up: somebody plays games.
+const SUFFIXES_MAX: u32 = 1000;
+
+/// Somebody who gave a name that is theirs now.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) person: Arc<Person>,
+    /// What a token brought back.
+    pub(super) place: Option<Place>,
+}
+
+/// Asks for a name until there is one; `None` where the peer went away or came to the wrong port.
+pub(super) async fn ask<S>(
+    client: &mut Connection<Telnet<S>>,
+    hall: &Hall,
+) -> Result<Option<Arrival>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (address, port) = client.peer().map_or((None, 0), |peer| (Some(peer.ip()), peer.port()));
+    client.write(PROMPT).await?;
+    if client.peek().await?.is_some_and(|byte| Foreign::of_byte(byte).is_some()) {
+        return refuse(client, Foreign::Tls).await;
+    }
+    loop {
+        let line = match client.read_line().await {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(None),
+            Err(Closed::LineTooLong) => {
+                client.skip_line();
+                again(client, "A name is 1 to 32 letters, digits, _ or -").await?;
+                continue;
+            }
+            Err(closed) => return Err(closed),
+        };
+        if let Some(foreign) = Foreign::of_line(&line) {
+            return refuse(client, foreign).await;
+        }
+        let Ok(text) = clean(line.trimmed()) else {
+            again(client, "That was not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
+            continue;
+        };
+        match arrive(hall, text.trim(), address, port).await {
+            Ok(arrival) => return Ok(Some(arrival)),
+            Err(sentence) => again(client, &sentence).await?,
+        }
+    }
+}
+
+async fn again<S>(client: &mut Connection<Telnet<S>>, sentence: &str) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client.write_line(format!("*** {sentence} ***")).await?;
+    client.write(PROMPT).await
+}
+
+async fn refuse<S>(
+    client: &mut Connection<Telnet<S>>,
+    foreign: Foreign,
+) -> Result<Option<Arrival>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client.write_line(foreign.sentence()).await?;
+    Ok(None)
+}
+
+/// Lets in who is called `text`, or says what is wrong.
+async fn arrive(
+    hall: &Hall,
+    text: &str,
+    address: Option<IpAddr>,
+    port: u16,
+) -> Result<Arrival, String> {
+    if text.is_empty() {
+        return nameless(hall, address, port);
+    }
+    if let Ok(Command::Resume(token)) = Command::parse(text) {
+        return resume(hall, token, address).await;
+    }
+    let name = Name::parse(text).map_err(|error| error.to_string())?;
+    let person = hall.enter(&name, address).map_err(|taken| taken.sentence())?;
+    Ok(Arrival { person, place: None })
+}
+
+/// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
+fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
+    let name = Name::numbered(port);
+    let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
+    let mut last = String::new();
+    for name in names {
+        match hall.enter(&name, address) {
+            Ok(person) => return Ok(Arrival { person, place: None }),
+            Err(taken @ NameTaken::Banned(_)) => return Err(taken.sentence()),
+            Err(taken) => last = taken.sentence(),
+        }
+    }
+    Err(last)
+}
+
+async fn resume(hall: &Hall, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
+    let Some(place) = hall.redeem(token) else {
+        // Sixty bits cannot be guessed at this pace.
+        tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+        return Err("That token brings nobody back; type a name".to_owned());
+    };
+    match hall.enter(&place.name, address) {
+        Ok(person) => Ok(Arrival { person, place: Some(place) }),
+        Err(taken) => {
+            let sentence = taken.sentence();
+            let token = super::resume::put_back(hall, token, place);
+            Err(format!("{sentence}. Later, /resume {token} will do it"))
+        }
+    }
+}
+
+impl NameTaken {
+    /// What is told to who asked for the name.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
+            Self::LooksLike(name) => {
+                format!("That looks too much like {}, who is here; type another name", name.as_str())
+            }
+            Self::Banned(words) => words.clone(),
+        }
+    }
+}

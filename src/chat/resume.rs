@@ -1,0 +1,58 @@
+//! Coming back: who leaves with a token finds name, rooms and positions again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::crowd::Crowd;
+use super::hall::Hall;
+use super::name::Name;
+use super::person::Person;
+use super::tokens::{Place, Position, token};
+
+/// How long a wrong token is thought about.
+pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where a session stands in each of `rooms` that it is in.
+pub(super) fn positions(rooms: &[Arc<Crowd>], session: u64) -> Vec<Position> {
+    let position = |crowd: &Arc<Crowd>| {
+        crowd.with(|room| {
+            let seat = room.seat_of(session)?;
+            let (next, operator) = room.standing(seat);
+            Some(Position { room: room.name.clone(), next, operator })
+        })
+    };
+    rooms.iter().filter_map(position).collect()
+}
+
+/// The person's token, which from now on brings them back here.
+pub(super) fn token_of(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Arc<str> {
+    let token = person.token_or(new_token);
+    keep(hall, Arc::clone(&token), person.name(), rooms, Some(person.session));
+    token
+}
+
+/// Keeps where somebody stood who is leaving.
+pub(super) fn keep_at_leaving(hall: &Hall, person: &Person, rooms: Vec<Position>) {
+    if let Some(token) = person.token() {
+        keep(hall, token, person.name(), rooms, None);
+    }
+}
+
+/// A token that could not be used is worth something again; returns it.
+pub(super) fn put_back(hall: &Hall, token: &str, place: Place) -> Arc<str> {
+    let token: Arc<str> = Arc::from(token);
+    hall.keep_place(Arc::clone(&token), place);
+    token
+}
+
+fn keep(hall: &Hall, token: Arc<str>, name: Name, rooms: Vec<Position>, session: Option<u64>) {
+    let lifetime = u64::try_from(hall.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
+    let until_ms = hall.now_ms().saturating_add(lifetime);
+    hall.keep_place(token, Place { name, rooms, until_ms, session });
+}
+
+fn new_token() -> Arc<str> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).expect("the system has random bytes");
+    token(random)
+}

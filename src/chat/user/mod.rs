@@ -1,0 +1,240 @@
+//! What one user does: their words and commands, on the hall and its rooms. No connection here.
+
+mod moderation;
+mod passwords;
+mod past;
+mod people;
+mod rooms;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::arguments::Secret;
+use super::command::Command;
+use super::command_table::Rank;
+use super::hall::{Hall, Leaving, Pass};
+use super::help::help;
+use super::inbox::{Inbox, Question};
+use super::line::Kind;
+use super::name::Name;
+use super::person::Person;
+use super::resume;
+use super::room::See;
+use super::tokens::Place;
+
+pub(super) use people::print_lags;
+
+/// One user, who is in the chat.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) hall: Arc<Hall>,
+    pub(super) person: Arc<Person>,
+    pub(super) inbox: Inbox,
+    /// What is to be written to the user.
+    pub(super) replies: String,
+    /// They know that there is more than the lesson's commands.
+    knows_more: bool,
+    /// Until when they may not speak because they spoke too fast (milliseconds since 1970).
+    name: Name,
+}
+
+/// What follows from a command.
+pub(super) enum Step {
+    /// It is done; the replies say what there is to say.
+    Done,
+    /// The answer is to be given at the user's place in the order of the room.
+    Ask(Question),
+    /// It takes a while, and other people's lines are to come meanwhile.
+    Wait(Job),
+    /// The user leaves, with these words.
+    Quit(String),
+}
+
+/// Something that takes a while; then the rest of the command.
+pub(super) type Job = Pin<Box<dyn Future<Output = Rest> + Send>>;
+
+/// The rest of a command whose first part took a while.
+pub(super) type Rest = Box<dyn FnOnce(&mut User) + Send>;
+
+impl User {
+    /// Somebody who has just given their name and is in no room yet.
+    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
+        let inbox = Inbox::new(Arc::clone(&person), hall.settings.time);
+        let name = person.name();
+        Self { hall, person, inbox, replies: String::new(), knows_more: false, name }
+    }
+
+    /// Enters the rooms that a token brings back, or else the lobby.
+    pub(super) fn arrive(&mut self, place: Option<Place>) {
+        self.knows_more = place.is_some();
+        for position in place.into_iter().flat_map(|place| place.rooms) {
+            let pass = Pass::Token { operator: position.operator };
+            let see = See::From(position.next);
+            if let Ok(seated) = self.hall.join(&self.person, &position.room, see, pass) {
+                let (room, next) = (seated.room.as_str(), position.next);
+                self.notice(&format!("Back in {room}, from line {next} on"));
+                self.inbox.enter(seated);
+            }
+        }
+        if self.inbox.seats.is_empty() {
+            self.enter_lobby();
+        }
+        self.inbox.turn_to(0);
+    }
+
+    fn enter_lobby(&mut self) {
+        let lobby = self.hall.settings.lobby.clone();
+        let see = See::Last(self.hall.settings.replay);
+        match self.hall.join(&self.person, &lobby, see, Pass::Nothing) {
+            Ok(seated) => {
+                self.separate(&seated);
+                self.inbox.enter(seated);
+            }
+            Err(not_in) => {
+                let sentence = not_in.sentence(&lobby);
+                self.notice(&sentence);
+            }
+        }
+    }
+
+    /// Does what a line says that is clean and trimmed.
+    pub(super) fn act(&mut self, line: &str) -> Step {
+        match Command::parse(line) {
+            Ok(Command::Say(words)) => self.say(Kind::Said, words),
+            Ok(command) => self.obey(command),
+            Err(error) => {
+                self.notice(&error.to_string());
+                Step::Done
+            }
+        }
+    }
+
+    fn say(&mut self, kind: Kind, words: &str) -> Step {
+        let now_ms = self.hall.now_ms();
+        let Some(seated) = self.inbox.current() else {
+            self.notice("You are in no room: /join ROOM, or /rooms for a list");
+            return Step::Done;
+        };
+        let said = seated.crowd.with(|room| {
+            if let Some(until) = room.muted_until(now_ms, self.name.key()) {
+                return Err(Some(until));
+            }
+            let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
+            self.hall.archive.line(room, appended, kind, &self.name, words);
+            Ok(())
+        });
+        match said {
+            Ok(()) => self.inbox.has_said = true,
+            Err(Some(until)) => {
+                let until = (self.hall.settings.moment)(until);
+                self.notice(&format!("You may not speak in this room until {until}"));
+            }
+            Err(None) => self.notice("You are not in this room any more"),
+        }
+        Step::Done
+    }
+
+    /// Carries out a command. The lesson's two are all that a newcomer knows.
+    fn obey(&mut self, command: Command<'_>) -> Step {
+        // What a command finds is to include what was said before it.
+        self.inbox.announce();
+        self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
+        if command.needs_operator() {
+            return self.moderate(command);
+        }
+        match command {
+            Command::Me(words) => return self.say(Kind::Action, words),
+            Command::Users(None) => return Step::Ask(Question::Users),
+            Command::Lag => return Step::Ask(Question::Lag),
+            Command::Quit(words) => return Step::Quit(words.unwrap_or_default().to_owned()),
+            Command::History(passage) => return self.history(passage),
+            Command::Search(words) => return self.search(words),
+            Command::Quote(number) => return self.quote(number),
+            Command::Join { room, password } => return self.join(room, password),
+            Command::Oper(password) => return self.become_operator(password),
+            Command::Users(Some(room)) => self.users_of(room),
+            Command::Message { to, words } => self.message(to, words),
+            Command::Reply(words) => self.answer(words),
+            Command::Nick(name) => self.rename(name),
+            Command::Ignore(name) => self.ignore(name),
+            Command::Unignore(name) => self.unignore(name),
+            Command::Away(words) => self.away(words),
+            Command::Rooms => self.rooms(),
+            Command::Leave(room) => self.leave(room),
+            Command::Topic(words) => self.topic(words),
+            Command::Numbers(switch) => self.inbox.view.numbers = switch.is_on(),
+            Command::Times(switch) => self.inbox.view.times = switch.is_on(),
+            Command::Quiet(switch) => self.inbox.view.quiet = switch.is_on(),
+            Command::Token => self.show_token(),
+            Command::Resume(token) => self.resume(token),
+            Command::Help(topic) => {
+                for line in help(topic, self.rank()) {
+                    self.reply(&line);
+                }
+            }
+            _ => {}
+        }
+        Step::Done
+    }
+
+    /// Writes a line to the user.
+    pub(super) fn reply(&mut self, text: &str) {
+        self.inbox.view.print(text, &mut self.replies);
+    }
+
+    /// Writes the server's words to the user.
+    pub(super) fn notice(&mut self, words: &str) {
+        self.reply(&format!("*** {words} ***"));
+    }
+
+    /// Whether they may keep order where they are.
+    fn rank(&self) -> Rank {
+        let in_room = self.inbox.current().is_some_and(|seated| {
+            seated.crowd.with(|room| room.standing(seated.seat).1)
+        });
+        if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }
+    }
+
+    fn show_token(&mut self) {
+        let rooms = self.positions();
+        let token = resume::token_of(&self.hall, &self.person, rooms);
+        self.notice(&format!("/resume {token} brings you back here, from any connection"));
+    }
+
+    fn resume(&mut self, _token: Secret<'_>) {
+        self.notice("Say that in a new connection, where you are asked for your name");
+    }
+
+    fn positions(&self) -> Vec<super::tokens::Position> {
+        let rooms: Vec<_> =
+            self.inbox.seats.iter().map(|seated| Arc::clone(&seated.crowd)).collect();
+        resume::positions(&rooms, self.person.session)
+    }
+
+    /// Leaves for good. Who knows that there is more is told how to come back.
+    pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
+        let rooms = self.positions();
+        if self.knows_more && !self.inbox.view.bot {
+            let token = resume::token_of(&self.hall, &self.person, rooms.clone());
+            self.notice(&format!("/resume {token} brings you back"));
+        }
+        resume::keep_at_leaving(&self.hall, &self.person, rooms);
+        self.exit(leaving);
+    }
+
+    fn exit(&mut self, leaving: Leaving<'_>) {
+        self.inbox.announce();
+        let seats = std::mem::take(&mut self.inbox.seats);
+        self.hall.exit(&self.person, seats, leaving);
+    }
+}
+
+impl Drop for User {
+    /// A session that was broken off in the middle leaves too.
+    fn drop(&mut self) {
+        if !self.inbox.seats.is_empty() || self.hall.knows(&self.person) {
+            self.exit(Leaving::Because(""));
+        }
+    }
+}

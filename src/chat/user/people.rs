@@ -1,0 +1,141 @@
+//! Other people: who is there, what is said to one alone, names, who is ignored and who is away.
+
+use std::sync::Arc;
+
+use super::User;
+use crate::chat::hall::NameTaken;
+use crate::chat::mailbox::Letter;
+use crate::chat::name::Name;
+use crate::chat::person::Person;
+use crate::chat::view::View;
+
+/// Members that `/lag` lists.
+const LAGS_SHOWN: usize = 20;
+
+impl User {
+    pub(super) fn users_of(&mut self, room: &str) {
+        let Some((name, crowd)) = self.visible_room(room) else { return };
+        let names = crowd.with(|room| {
+            room.members().iter().map(|member| member.name.to_string()).collect::<Vec<_>>()
+        });
+        if names.is_empty() {
+            self.reply(&format!("Nobody is in {name}"));
+        } else {
+            self.reply(&format!("Online in {name}: {}", names.join(", ")));
+        }
+    }
+
+    pub(super) fn message(&mut self, to: &str, words: &str) {
+        let Some(other) = self.somebody(to) else { return };
+        if other.session == self.person.session {
+            return self.notice("You need nobody to talk to yourself");
+        }
+        let name = other.name();
+        if let Some(away) = other.away() {
+            self.notice(&format!("{name} is away: {away}"));
+        }
+        let letter = Letter::Private {
+            time_ms: self.hall.now_ms(),
+            from: self.name.clone(),
+            session: self.person.session,
+            text: Arc::from(words),
+        };
+        if other.mailbox.deliver(letter) {
+            self.reply(&format!("[you -> {name}] {words}"));
+        } else {
+            self.notice(&format!("{name} does not read: that was not delivered"));
+        }
+    }
+
+    pub(super) fn answer(&mut self, words: &str) {
+        match self.inbox.reply_to.clone() {
+            Some(name) => self.message(name.as_str(), words),
+            None => self.notice("Nobody has written to you yet: /msg NAME WORDS"),
+        }
+    }
+
+    pub(super) fn rename(&mut self, text: &str) {
+        let name = match Name::parse(text) {
+            Ok(name) => name,
+            Err(error) => return self.notice(&error.to_string()),
+        };
+        if name.as_str() == self.name.as_str() {
+            return self.notice(&format!("You are {name} already"));
+        }
+        match self.hall.rename(&self.person, &name, &self.inbox.seats) {
+            Ok(()) => self.name = name,
+            Err(taken @ (NameTaken::Taken(_) | NameTaken::LooksLike(_))) => {
+                self.notice(&taken.sentence());
+            }
+            Err(NameTaken::Banned(words)) => self.notice(&words),
+        }
+    }
+
+    pub(super) fn ignore(&mut self, name: Option<&str>) {
+        let Some(name) = name else {
+            let names: Vec<String> = self.inbox.view.ignored().map(Name::to_string).collect();
+            return match names.as_slice() {
+                [] => self.notice("You ignore nobody"),
+                names => self.reply(&format!("Ignored: {}", names.join(", "))),
+            };
+        };
+        let Some(other) = self.somebody(name) else { return };
+        let name = other.name();
+        if other.session == self.person.session {
+            self.notice("You cannot ignore yourself");
+        } else if self.inbox.view.ignore(name.clone(), other.session) {
+            self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
+        } else {
+            self.notice("You ignore too many people already; /ignore lists them");
+        }
+    }
+
+    pub(super) fn unignore(&mut self, name: &str) {
+        match Name::parse(name) {
+            Ok(name) if self.inbox.view.heed(&name) => {
+                self.notice(&format!("You see what {name} says again"));
+            }
+            Ok(name) => self.notice(&format!("You do not ignore {name}")),
+            Err(error) => self.notice(&error.to_string()),
+        }
+    }
+
+    pub(super) fn away(&mut self, words: Option<&str>) {
+        self.person.set_away(words);
+        match words {
+            Some(words) => self.notice(&format!("Who writes to you hears that you are away: {words}")),
+            None => self.notice("You are back"),
+        }
+    }
+
+    /// Who is called so; where nobody is, the user is told.
+    pub(super) fn somebody(&mut self, text: &str) -> Option<Arc<Person>> {
+        let found = Name::parse(text).map(|name| self.hall.find(&name));
+        match found {
+            Ok(Some(person)) => Some(person),
+            Ok(None) => {
+                let shown = crate::chat::text::excerpt(text);
+                self.notice(&format!("Nobody here is called {shown}; /users lists who is"));
+                None
+            }
+            Err(error) => {
+                self.notice(&error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Writes who is behind, and how far.
+pub(in crate::chat) fn print_lags(lags: &[(&Name, u64)], view: &View, printed: &mut String) {
+    if lags.is_empty() {
+        view.print("Nobody is behind", printed);
+        return;
+    }
+    let mut parts: Vec<String> =
+        lags.iter().take(LAGS_SHOWN).map(|(name, lines)| format!("{name} {lines}")).collect();
+    if lags.len() > LAGS_SHOWN {
+        parts.push(format!("and {} more", lags.len() - LAGS_SHOWN));
+    }
+    view.print(&format!("Lines behind: {}", parts.join(", ")), printed);
+}

@@ -1,0 +1,160 @@
+//! How one member sees the lines of a room. Pure.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::line::{EOL, Kind};
+use super::log::LineView;
+use super::name::Name;
+use super::wrap::wrap;
+
+/// Names that one person may ignore.
+const IGNORED_MAX: usize = 100;
+
+/// What a member wants to see, and how.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// With their numbers, own lines too.
+    pub(super) numbers: bool,
+    /// With the time of day.
+    pub(super) times: bool,
+    /// Without who came, left and changed names.
+    pub(super) quiet: bool,
+    /// JSON for a program.
+    pub(super) bot: bool,
+    /// Columns of the terminal, where it said so.
+    pub(super) width: Option<u16>,
+    ignored: Vec<Ignored>,
+}
+
+/// Somebody whose lines are not shown: by name and, so that a new name does not help, by session.
+#[derive(Debug)]
+struct Ignored {
+    name: Name,
+    session: u64,
+}
+
+/// The lines of a room that a member sees.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) view: &'a View,
+    /// The member's session.
+    pub(super) session: u64,
+    pub(super) room: &'a str,
+    /// Whether it is the room in which the member speaks.
+    pub(super) is_current: bool,
+    pub(super) time: fn(u64) -> String,
+}
+
+impl View {
+    /// Whether lines are seen as the room's log has them.
+    pub(super) fn is_plain(&self) -> bool {
+        !(self.numbers || self.times || self.quiet || self.bot)
+            && self.width.is_none()
+            && self.ignored.is_empty()
+    }
+
+    /// Ignores somebody; `false` where too many are ignored already.
+    pub(super) fn ignore(&mut self, name: Name, session: u64) -> bool {
+        self.heed(&name);
+        let fits = self.ignored.len() < IGNORED_MAX;
+        if fits {
+            self.ignored.push(Ignored { name, session });
+        }
+        fits
+    }
+
+    /// Ignores somebody no longer; `false` where they were not ignored.
+    pub(super) fn heed(&mut self, name: &Name) -> bool {
+        let before = self.ignored.len();
+        self.ignored.retain(|ignored| !ignored.name.same_as(name));
+        self.ignored.len() < before
+    }
+
+    /// Who is ignored.
+    pub(super) fn ignored(&self) -> impl Iterator<Item = &Name> {
+        self.ignored.iter().map(|ignored| &ignored.name)
+    }
+
+    /// Whether lines of this session, or under this name, are not to be seen.
+    pub(super) fn ignores(&self, session: u64, name: &str) -> bool {
+        self.ignored
+            .iter()
+            .any(|ignored| ignored.session == session || ignored.name.as_str() == name)
+    }
+
+    /// Writes one line of text as this member's terminal, or program, gets it.
+    pub(super) fn print(&self, text: &str, out: &mut String) {
+        if self.bot {
+            let _ = write!(out, "{}{EOL}", json!({ "kind": "reply", "text": text }));
+        } else {
+            self.print_wrapped(text, out);
+        }
+    }
+
+    /// Wrapped where the terminal's width is known; what follows is indented, so that no part of
+    /// a line looks like a line of its own.
+    fn print_wrapped(&self, text: &str, out: &mut String) {
+        match self.width {
+            Some(width) => {
+                for part in wrap(text, width) {
+                    let _ = write!(out, "{part}{EOL}");
+                }
+            }
+            None => {
+                let _ = write!(out, "{text}{EOL}");
+            }
+        }
+    }
+}
+
+impl Frame<'_> {
+    /// Writes `line`, unless it is not to be seen.
+    pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
+        if self.hides(line) {
+            return;
+        }
+        if self.view.bot {
+            let _ = write!(out, "{}{EOL}", self.json(line));
+            return;
+        }
+        let mut shown = String::with_capacity(line.shown.len() + 32);
+        if !self.is_current {
+            let _ = write!(shown, "[{}] ", self.room);
+        }
+        if self.view.numbers {
+            let _ = write!(shown, "#{} ", line.number);
+        }
+        if self.view.times {
+            let _ = write!(shown, "{} ", (self.time)(line.time_ms));
+        }
+        shown.push_str(line.shown);
+        self.view.print_wrapped(&shown, out);
+    }
+
+    fn hides(&self, line: &LineView<'_>) -> bool {
+        let View { numbers, bot, quiet, .. } = *self.view;
+        match line.kind {
+            Kind::Said | Kind::Action => {
+                // Who types at a terminal sees what they typed.
+                (line.author == self.session && !numbers && !bot)
+                    || self.view.ignores(line.author, line.name)
+            }
+            Kind::Joined | Kind::Left | Kind::Renamed => quiet,
+            Kind::Topic | Kind::Notice => false,
+        }
+    }
+
+    fn json(&self, line: &LineView<'_>) -> serde_json::Value {
+        json!({
+            "kind": line.kind.label(),
+            "room": self.room,
+            "number": line.number,
+            "time_ms": line.time_ms,
+            "name": line.name,
+            "text": line.text,
+            "own": line.author == self.session,
+        })
+    }
+}
