@@ -1,11 +1,19 @@
-//! Policy: what a chat says. The pure parts first: names, what may reach a terminal.
+//! Policy: what a chat says. The pure parts first: names, what may reach a terminal, commands.
 
+mod arguments;
 mod character;
+mod command;
+mod command_table;
+mod help;
 mod key;
 mod name;
 mod name_error;
 mod text;
 
+pub use arguments::{Passage, Secret, Switch, Target};
+pub use command::{Command, CommandError};
+pub use command_table::Rank;
+pub use help::help;
 pub use key::Key;
 pub use name::Name;
 pub use name_error::{NameError, NameFault};

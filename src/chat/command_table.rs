@@ -1,0 +1,191 @@
+//! All commands in one table: how each is read, shown in `/help`, and explained when it is used
+//! wrongly. Pure.
+
+use super::arguments::{Arguments, Passage, Secret, Switch, Target, number};
+use super::command::Command;
+
+/// Who is shown a command in `/help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Everybody.
+    Member,
+    /// Those who keep order.
+    Operator,
+}
+
+/// One command.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) usage: &'static str,
+    /// What it does, in one line of at most 52 columns.
+    pub(super) purpose: &'static str,
+    pub(super) example: &'static str,
+    pub(super) rank: Rank,
+    /// `None` where the arguments are wrong; what it leaves over is wrong too.
+    pub(super) read: Read,
+}
+
+type Read = for<'a> fn(&mut Arguments<'a>) -> Option<Command<'a>>;
+
+/// The command of that name, in any case.
+pub(super) fn find(name: &str) -> Option<&'static Entry> {
+    COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name))
+}
+
+/// The command that was probably meant: at most a third of its letters are others.
+pub(super) fn nearest(name: &str) -> Option<&'static Entry> {
+    // Longer than any command: nothing is near, and nothing long is compared.
+    if name.len() > 12 {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    let distance = |entry: &Entry| strsim::damerau_levenshtein(&name, entry.name);
+    let entry = COMMANDS.iter().min_by_key(|entry| distance(entry))?;
+    (distance(entry) <= entry.name.len().div_ceil(3)).then_some(entry)
+}
+
+const fn member(
+    name: &'static str,
+    usage: &'static str,
+    purpose: &'static str,
+    example: &'static str,
+    read: Read,
+) -> Entry {
+    Entry { name, usage, purpose, example, rank: Rank::Member, read }
+}
+
+const fn operator(
+    name: &'static str,
+    usage: &'static str,
+    purpose: &'static str,
+    example: &'static str,
+    read: Read,
+) -> Entry {
+    Entry { name, usage, purpose, example, rank: Rank::Operator, read }
+}
+
+use Command as C;
+
+/// In the order of `/help`: talking, rooms, the past, oneself, the way out; then the operators'.
+#[rustfmt::skip]
+pub(super) static COMMANDS: &[Entry] = &[
+    member("me", "/me WORDS", "say what you do: * anna waves", "/me waves",
+        |a| Some(C::Me(a.words()?))),
+    member("msg", "/msg NAME WORDS", "say something to one person alone", "/msg anna hello",
+        |a| Some(C::Message { to: a.word()?, words: a.words()? })),
+    member("reply", "/reply WORDS", "answer who wrote to you alone last", "/reply see you there",
+        |a| Some(C::Reply(a.words()?))),
+    member("users", "/users [ROOM]", "who is here, or in another room", "/users garden",
+        |a| Some(C::Users(a.word()))),
+    member("rooms", "/rooms", "which rooms there are", "/rooms",
+        |_| Some(C::Rooms)),
+    member("join", "/join ROOM [PASSWORD]", "go to a room; a new one is made", "/join garden",
+        |a| Some(C::Join { room: a.word()?, password: a.word().map(Secret::new) })),
+    member("leave", "/leave [ROOM]", "leave this room, or another", "/leave garden",
+        |a| Some(C::Leave(a.word()))),
+    member("topic", "/topic [WORDS]", "what the room is about; with words: set it", "/topic bees",
+        |a| Some(C::Topic(a.words()))),
+    member("history", "/history [N | FROM-TO]", "the last lines, or those with these numbers",
+        "/history 120-140",
+        |a| Some(C::History(match a.words() {
+            Some(text) => Some(Passage::parse(text)?),
+            None => None,
+        }))),
+    member("search", "/search WORDS", "lines of this room that have these words", "/search bees",
+        |a| Some(C::Search(a.words()?))),
+    member("quote", "/quote N", "say line number N again", "/quote 133",
+        |a| Some(C::Quote(number(a.word()?)?))),
+    member("nick", "/nick NAME", "take another name", "/nick anna_7",
+        |a| Some(C::Nick(a.word()?))),
+    member("away", "/away [WORDS]", "tell others that you are away; alone: back", "/away lunch",
+        |a| Some(C::Away(a.words()))),
+    member("ignore", "/ignore [NAME]", "hear nothing more of somebody; alone: the list",
+        "/ignore mallory",
+        |a| Some(C::Ignore(a.word()))),
+    member("unignore", "/unignore NAME", "hear somebody again", "/unignore mallory",
+        |a| Some(C::Unignore(a.word()?))),
+    member("numbers", "/numbers on|off", "show the number of each line", "/numbers on",
+        |a| Some(C::Numbers(Switch::parse(a.word()?)?))),
+    member("times", "/times on|off", "show the time of each line", "/times on",
+        |a| Some(C::Times(Switch::parse(a.word()?)?))),
+    member("quiet", "/quiet on|off", "do not tell who joins and who leaves", "/quiet on",
+        |a| Some(C::Quiet(Switch::parse(a.word()?)?))),
+    member("lag", "/lag", "who is behind, and by how many lines", "/lag",
+        |_| Some(C::Lag)),
+    member("token", "/token", "a token that brings you back after a break", "/token",
+        |_| Some(C::Token)),
+    member("resume", "/resume TOKEN", "go on where the token was given to you",
+        "/resume ab12-cd34",
+        |a| Some(C::Resume(Secret::new(a.word()?)))),
+    member("help", "/help [COMMAND]", "this list, or how one command works", "/help msg",
+        |a| Some(C::Help(a.word()))),
+    member("quit", "/quit [WORDS]", "leave the chat", "/quit good night",
+        |a| Some(C::Quit(a.words()))),
+    operator("oper", "/oper PASSWORD", "become an operator", "/oper secret",
+        |a| Some(C::Oper(Secret::new(a.words()?)))),
+    operator("op", "/op NAME", "make somebody an operator", "/op anna",
+        |a| Some(C::Op(a.word()?))),
+    operator("deop", "/deop NAME", "an operator is one no longer", "/deop anna",
+        |a| Some(C::Deop(a.word()?))),
+    operator("kick", "/kick NAME [WORDS]", "send somebody out, with a reason",
+        "/kick mallory calm down",
+        |a| Some(C::Kick { name: a.word()?, words: a.words() })),
+    operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "keep a person or a network out",
+        "/ban 192.0.2.0/24 2h spam",
+        |a| Some(C::Ban {
+            target: Target::parse(a.word()?)?,
+            length: a.length()?,
+            words: a.words(),
+        })),
+    operator("unban", "/unban NAME|ADDRESS", "let them in again", "/unban 192.0.2.0/24",
+        |a| Some(C::Unban(Target::parse(a.word()?)?))),
+    operator("bans", "/bans", "who is kept out, for how long, and why", "/bans",
+        |_| Some(C::Bans)),
+    operator("mute", "/mute NAME [DURATION]", "take away somebody's word", "/mute mallory 10m",
+        |a| Some(C::Mute { name: a.word()?, length: a.length()? })),
+    operator("unmute", "/unmute NAME", "give the word back", "/unmute mallory",
+        |a| Some(C::Unmute(a.word()?))),
+    operator("invite", "/invite NAME", "let somebody into a private room", "/invite anna",
+        |a| Some(C::Invite(a.word()?))),
+    operator("private", "/private on|off", "only who is invited may join", "/private on",
+        |a| Some(C::Private(Switch::parse(a.word()?)?))),
+    operator("password", "/password WORD|off", "only who knows the word may join",
+        "/password hunter2",
+        |a| {
+            let word = a.word()?;
+            let off = word.eq_ignore_ascii_case("off");
+            Some(C::Password((!off).then(|| Secret::new(word))))
+        }),
+    operator("audit", "/audit [N]", "what operators did, the last N entries", "/audit 50",
+        |a| Some(C::Audit(match a.word() {
+            Some(text) => Some(number(text)?),
+            None => None,
+        }))),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_agrees_with_itself() {
+        for entry in COMMANDS {
+            let slashed = format!("/{}", entry.name);
+            assert!(entry.usage.split(' ').next() == Some(slashed.as_str()), "{slashed}");
+            assert!(entry.purpose.len() <= 52, "{slashed}");
+            assert!(entry.name.len() <= 12, "{slashed}: see nearest()");
+            let read = Command::parse(entry.example);
+            assert!(read.is_ok_and(|command| !matches!(command, C::Say(_))), "{}", entry.example);
+            assert!(entry.example.starts_with(&slashed), "{slashed}");
+            assert_eq!(COMMANDS.iter().filter(|other| other.name == entry.name).count(), 1);
+        }
+    }
+
+    #[test]
+    fn who_is_shown_a_command_may_give_it() {
+        for entry in COMMANDS.iter().filter(|entry| entry.name != "oper") {
+            let command = Command::parse(entry.example).unwrap();
+            assert_eq!(command.needs_operator(), entry.rank == Rank::Operator, "{}", entry.name);
+        }
+    }
+}
