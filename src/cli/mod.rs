@@ -7,6 +7,7 @@ mod load;
 mod log;
 mod output;
 mod send;
+mod serving;
 mod values;
 
 use std::process::ExitCode;
