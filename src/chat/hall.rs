@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope};
 use super::crowd::Crowd;
-use super::keeper::Keeper;
 use super::line::Kind;
 use super::log::Log;
 use super::mailbox::Ending;
@@ -23,7 +23,7 @@ use super::tokens::{Place, Tokens};
 #[derive(Debug)]
 pub struct Hall {
     pub(super) settings: Settings,
-    pub(super) keeper: Keeper,
+    pub(super) archive: Archive,
     pub(super) lobby: Arc<Crowd>,
     state: Mutex<State>,
 }
@@ -38,6 +38,14 @@ struct State {
     rooms: BTreeMap<Key, Arc<Crowd>>,
     bans: Bans,
     tokens: Tokens,
+}
+
+/// What a store brings back.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) rooms: Vec<Room>,
+    pub(super) bans: Bans,
+    pub(super) tokens: Tokens,
 }
 
 /// Somebody's place in a room.
@@ -70,6 +78,7 @@ pub(super) enum NotIn {
     /// It needs the words whose hash this is.
     Password(Arc<str>),
     TooManyRooms,
+    TooManyOfYours,
 }
 
 /// What a newcomer to a room has shown.
@@ -87,11 +96,11 @@ impl Hall {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let lobby = Room::new(settings.lobby.clone(), Log::new(settings.log, 1, 0));
-        Self::open(settings, Keeper::nothing(), vec![lobby])
+        Self::open(settings, Archive::default(), vec![lobby])
     }
 
     /// A chat with the rooms that were kept.
-    pub(super) fn open(settings: Settings, keeper: Keeper, kept: Vec<Room>) -> Self {
+    pub(super) fn open(settings: Settings, archive: Archive, kept: Vec<Room>) -> Self {
         let mut rooms = BTreeMap::new();
         for room in kept {
             rooms.insert(room.name.key().clone(), Arc::new(Crowd::new(room)));
@@ -152,7 +161,7 @@ impl Hall {
         for seated in seats {
             seated.crowd.change(|room| {
                 if let Some(appended) = room.rename(now_ms, seated.seat, name.clone()) {
-                    self.keeper.line(room, appended, Kind::Renamed, &old, name.as_str());
+                    self.archive.line(room, appended, Kind::Renamed, &old, name.as_str());
                 }
             });
         }
@@ -190,15 +199,16 @@ impl Hall {
             let (seat, joined) = room.join(now_ms, person.session, name.clone(), see);
             let token = matches!(pass, Pass::Token { operator: true });
             room.set_operator(seat, is_new || token);
-            self.keeper.line(room, joined, Kind::Joined, &name, "");
+            self.archive.line(room, joined, Kind::Joined, &name, "");
             Ok((seat, room.name.clone(), joined.number))
         });
         seated.map(|(seat, room, joined)| Seated { crowd, room, seat, joined })
     }
 
     fn make_room(&self, state: &mut State, name: &Name) -> Arc<Crowd> {
-        let room = Room::new(name.clone(), Log::new(self.settings.log, 1, 0));
-        self.keeper.room(&room);
+        let mut room = Room::new(name.clone(), Log::new(self.settings.log, 1, 0));
+        room.hold = self.holds();
+        self.archive.room(&room);
         let crowd = Arc::new(Crowd::new(room));
         state.rooms.insert(name.key().clone(), Arc::clone(&crowd));
         crowd
@@ -229,14 +239,13 @@ impl Hall {
         let mut state = self.lock();
         let Seated { crowd, seat, .. } = seated;
         let is_empty = crowd.leave(seat, |room| {
-            let name = person.name();
             if let Some(left) = room.leave(now_ms, seat, reason) {
-                self.keeper.line(room, left, Kind::Left, &name, reason);
+                self.archive.line(room, left, Kind::Left, &person.name(), reason);
             }
             (room.count() == 0).then(|| room.name.clone())
         });
         if let Some(room) = is_empty
-            && !self.keeper.is_lasting()
+            && !self.archive.is_lasting()
             && !Arc::ptr_eq(&crowd, &self.lobby)
         {
             state.rooms.remove(room.key());
@@ -280,7 +289,7 @@ impl Hall {
         let now_ms = self.now_ms();
         let words = self.ban_words(&ban);
         let mut state = self.lock();
-        self.keeper.ban(&ban);
+        self.archive.ban(&ban);
         let scope = ban.scope.clone();
         state.bans.add(now_ms, ban);
         let room = match &scope {
@@ -315,7 +324,7 @@ impl Hall {
         let name = person.name();
         let expelled = crowd.change(|room| {
             let left = room.expel(now_ms, person.session, reason)?;
-            self.keeper.line(room, left, Kind::Left, &name, reason);
+            self.archive.line(room, left, Kind::Left, &name, reason);
             Some(room.name.clone())
         });
         match expelled {
@@ -330,7 +339,7 @@ impl Hall {
     /// Lifts a ban; `None` where there is none.
     pub(super) fn unban(&self, subject: &super::bans::Subject, scope: &Scope) -> Option<Ban> {
         let lifted = self.lock().bans.remove(subject, scope)?;
-        self.keeper.unban(&lifted);
+        self.archive.unban(&lifted);
         Some(lifted)
     }
 
@@ -354,7 +363,7 @@ impl Hall {
     /// Keeps what a token brings back.
     pub(super) fn keep_place(&self, token: Arc<str>, place: Place) {
         let now_ms = self.now_ms();
-        self.keeper.token(&token, &place);
+        self.archive.token(&token, &place);
         self.lock().tokens.keep(now_ms, token, place);
     }
 
@@ -363,7 +372,7 @@ impl Hall {
         let now_ms = self.now_ms();
         let mut state = self.lock();
         let mut place = state.tokens.redeem(now_ms, token)?;
-        self.keeper.token_used(token);
+        self.archive.token_used(token);
         let old = place.session.take().and_then(|session| state.people.get(&session).cloned());
         if let Some(person) = old {
             let rooms: Vec<_> = state.rooms.values().cloned().collect();
@@ -377,6 +386,11 @@ impl Hall {
             person.mailbox.end(Ending { words });
         }
         Some(place)
+    }
+
+    /// Whether this session is in the chat.
+    pub(super) fn knows(&self, person: &Person) -> bool {
+        self.lock().people.contains_key(&person.session)
     }
 
     /// How many are in, all rooms together.

@@ -73,6 +73,11 @@ impl Inbox {
         self.seats.get(self.current)
     }
 
+    /// The index of that room.
+    pub(super) fn current_index(&self) -> usize {
+        self.current
+    }
+
     /// Where the member is, in this room.
     pub(super) fn position(&self, room: &Name) -> Option<usize> {
         self.seats.iter().position(|seated| seated.room.same_as(room))
@@ -266,7 +271,7 @@ impl Inbox {
                     room.members().iter().map(|member| member.name.as_str()).collect();
                 self.view.print(&format!("Online: {}", names.join(", ")), &mut printed);
             }
-            Question::Lag => super::people::print_lags(&room.lags(), &self.view, &mut printed),
+            Question::Lag => super::user::print_lags(&room.lags(), &self.view, &mut printed),
             Question::Nothing => {}
         });
         if answered.is_some() {

@@ -126,6 +126,11 @@ impl Log {
         (self.next() - 1, time_ms)
     }
 
+    /// The next line will be later than this.
+    pub(super) fn set_last_time(&mut self, time_ms: u64) {
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+    }
+
     /// Lets all lines before `until` be seen.
     pub(super) fn show(&mut self, until: u64) {
         self.visible = until.clamp(self.visible, self.next());

@@ -31,14 +31,16 @@ pub struct Settings {
     pub operator_password: Option<Arc<str>>,
     /// The wall clock, in milliseconds since 1970; for display only.
     pub clock: fn() -> u64,
-    /// How a moment is shown: the time of day.
+    /// How the time of a line is shown: the time of day.
     pub time: fn(u64) -> String,
+    /// How a moment is shown that may be days away.
+    pub moment: fn(u64) -> String,
 }
 
 impl Settings {
     /// The defaults, with these clocks.
     #[must_use]
-    pub fn new(clock: fn() -> u64, time: fn(u64) -> String) -> Self {
+    pub fn new(clock: fn() -> u64, time: fn(u64) -> String, moment: fn(u64) -> String) -> Self {
         Self {
             lobby: Name::parse_room("lobby").expect("it is a name"),
             max_rooms: 1000,
@@ -51,6 +53,7 @@ impl Settings {
             operator_password: None,
             clock,
             time,
+            moment,
         }
     }
 }

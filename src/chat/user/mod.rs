@@ -35,7 +35,6 @@ pub(super) struct User {
     pub(super) replies: String,
     /// They know that there is more than the lesson's commands.
     knows_more: bool,
-    /// Until when they may not speak because they spoke too fast (milliseconds since 1970).
     name: Name,
 }
 
@@ -72,8 +71,10 @@ impl User {
             let pass = Pass::Token { operator: position.operator };
             let see = See::From(position.next);
             if let Ok(seated) = self.hall.join(&self.person, &position.room, see, pass) {
-                let (room, next) = (seated.room.as_str(), position.next);
-                self.notice(&format!("Back in {room}, from line {next} on"));
+                if !self.inbox.view.bot {
+                    let (room, next) = (seated.room.as_str(), position.next);
+                    self.notice(&format!("Back in {room}, from line {next} on"));
+                }
                 self.inbox.enter(seated);
             }
         }
@@ -108,6 +109,11 @@ impl User {
                 Step::Done
             }
         }
+    }
+
+    /// Says words that are no command, whatever they begin with.
+    pub(super) fn say_plainly(&mut self, words: &str) -> Step {
+        self.say(Kind::Said, words)
     }
 
     fn say(&mut self, kind: Kind, words: &str) -> Step {

@@ -1,0 +1,225 @@
+//! Between the hall and its store: what is kept, and in which words. Without a store all of it is
+//! in memory only, and gone with the process.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::bans::{Ban, Scope, Subject};
+use super::history::{self, Change, Store, StoreError, Stored, Sync};
+use super::line::{Kind, Shape};
+use super::name::Name;
+use super::room::{Appended, Room};
+use super::tokens::Place;
+
+/// Entries of the audit log that are kept without a store.
+const AUDIT_MAX: usize = 1000;
+
+/// An entry of the audit log: when (milliseconds since 1970), who, what.
+pub(super) type Entry = (u64, String, String);
+
+/// What outlives a room, or the process.
+#[derive(Debug, Default)]
+pub(super) struct Archive {
+    store: Option<Store>,
+    /// Lines are shown when they are stored, not before.
+    pub(super) holds: bool,
+    /// Nothing can be written now.
+    is_failing: AtomicBool,
+    audit: Mutex<VecDeque<Entry>>,
+}
+
+impl Archive {
+    /// Keeps everything in `store`.
+    pub(super) fn in_store(store: Store, sync: Sync) -> Self {
+        Self { store: Some(store), holds: sync == Sync::Each, ..Self::default() }
+    }
+
+    /// Whether rooms outlive their last member.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Whether what is said can be written.
+    pub(super) fn is_well(&self) -> bool {
+        !self.is_failing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_well(&self, is_well: bool) {
+        self.is_failing.store(!is_well, Ordering::Relaxed);
+    }
+
+    fn write(&self, change: impl FnOnce() -> Change) {
+        if let Some(store) = &self.store {
+            store.write(change());
+        }
+    }
+
+    /// Keeps a line; called under the room's lock, so that lines come in their order.
+    pub(super) fn line(
+        &self,
+        room: &Room,
+        appended: Appended,
+        kind: Kind,
+        name: &Name,
+        text: &str,
+    ) {
+        self.line_of(room, appended, kind, name.as_str(), text);
+    }
+
+    /// As `line`, where it may be nobody's.
+    pub(super) fn line_of(
+        &self,
+        room: &Room,
+        appended: Appended,
+        kind: Kind,
+        name: &str,
+        text: &str,
+    ) {
+        self.write(|| Change::Line {
+            room: Arc::from(room.name.as_str()),
+            line: Stored {
+                number: appended.number,
+                time_ms: appended.time_ms,
+                kind,
+                name: Arc::from(name),
+                text: Arc::from(text),
+            },
+        });
+    }
+
+    /// Keeps what a room is.
+    pub(super) fn room(&self, room: &Room) {
+        self.write(|| Change::Room {
+            name: room.name.to_string(),
+            topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
+            private: room.private,
+            password: room.password.as_deref().map(str::to_owned),
+        });
+    }
+
+    pub(super) fn ban(&self, ban: &Ban) {
+        self.write(|| {
+            Change::Ban(history::Ban {
+                subject: subject(ban),
+                shown: ban.subject.to_string(),
+                by: ban.by.clone(),
+                reason: ban.reason.clone(),
+                until_ms: ban.until_ms,
+            })
+        });
+    }
+
+    pub(super) fn unban(&self, ban: &Ban) {
+        self.write(|| Change::Unban(subject(ban)));
+    }
+
+    pub(super) fn token(&self, token: &str, place: &Place) {
+        let rooms = || place.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
+        self.write(|| {
+            Change::Token(history::Token {
+                token: token.to_owned(),
+                name: place.name.to_string(),
+                rooms: rooms().collect(),
+                until_ms: place.until_ms,
+            })
+        });
+    }
+
+    pub(super) fn token_used(&self, token: &str) {
+        self.write(|| Change::TokenUsed(token.to_owned()));
+    }
+
+    /// Writes down what an operator did.
+    pub(super) fn audit(&self, time_ms: u64, by: &str, what: &str) {
+        let entry = (time_ms, by.to_owned(), what.to_owned());
+        if self.is_lasting() {
+            let (time_ms, by, what) = entry;
+            return self.write(|| Change::Audit { time_ms, by, what });
+        }
+        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        audit.truncate(AUDIT_MAX - 1);
+        audit.push_front(entry);
+    }
+
+    /// The last entries of the audit log, the oldest of them first.
+    pub(super) async fn audit_log(&self, most: usize) -> Vec<Entry> {
+        let mut entries = match &self.store {
+            Some(store) => store.audit(most).await.unwrap_or_default(),
+            None => {
+                let audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+                audit.iter().take(most).cloned().collect()
+            }
+        };
+        entries.reverse();
+        entries
+    }
+
+    pub(super) async fn lines(
+        &self,
+        room: &Name,
+        numbers: RangeInclusive<u64>,
+        most: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        match &self.store {
+            Some(store) => store.lines(room.as_str(), numbers, most).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) async fn search(
+        &self,
+        room: &Name,
+        words: &str,
+        most: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        match &self.store {
+            Some(store) => store.search(room.as_str(), words, most).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes what waits; returns how many changes could not be written.
+    pub(super) fn close(&mut self) -> u64 {
+        self.store.take().map_or(0, Store::close)
+    }
+}
+
+/// What a ban is called in the store: where, a space (no name has one), and whom it means.
+fn subject(ban: &Ban) -> String {
+    let (kind, subject) = match &ban.subject {
+        Subject::Name(_) => ("name", ban.subject.to_string()),
+        Subject::Network(network) => ("network", network.to_string()),
+    };
+    match &ban.scope {
+        Scope::Chat => format!("chat {kind} {subject}"),
+        Scope::Room(room) => format!("room {room} {kind} {subject}"),
+    }
+}
+
+/// The ban that was stored so; `None` where this version does not know its form.
+pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
+    let words: Vec<&str> = ban.subject.split(' ').collect();
+    let (scope, kind, subject) = match *words.as_slice() {
+        ["chat", kind, subject] => (Scope::Chat, kind, subject),
+        ["room", room, kind, subject] => {
+            (Scope::Room(Name::parse_room(room).ok()?), kind, subject)
+        }
+        _ => return None,
+    };
+    let subject = match kind {
+        "name" => Subject::Name(Name::parse(subject).ok()?),
+        "network" => Subject::Network(subject.parse().ok()?),
+        _ => return None,
+    };
+    let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
+    Some(Ban { subject, scope, by, reason, until_ms })
+}
+
+impl Stored {
+    /// The line as a terminal shows it.
+    pub(super) fn shown(&self) -> String {
+        Shape::encode(self.kind, &self.name, &self.text).1.concat()
+    }
+}

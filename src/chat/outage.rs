@@ -1,0 +1,185 @@
+//! A chat with a store: opened, told what its store tells, closed.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::archive::{Archive, restored};
+use super::bans::Bans;
+use super::hall::{Hall, Kept};
+use super::history::{
+    RestoredRoom, Restored, Store, StoreError, StoreEvent, StoreOptions, Token,
+};
+use super::line::Kind;
+use super::log::Log;
+use super::name::Name;
+use super::room::Room;
+use super::settings::Settings;
+use super::tokens::{Place, Position, Tokens};
+
+/// The words with which a room goes on after a restart: whoever was in it is not any more.
+pub(super) const RESTARTED: &str = "The server was started again";
+
+impl Hall {
+    /// A chat that keeps its rooms, lines, bans and tokens in this folder, and goes on with those
+    /// that are there. Reads the whole store, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// What is wrong with the folder, in one sentence.
+    pub fn with_store(
+        settings: Settings,
+        folder: &Path,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        let place = Arc::new(OnceLock::<Weak<Self>>::new());
+        let told = Arc::clone(&place);
+        let on_event = move |event| {
+            if let Some(hall) = told.get().and_then(Weak::upgrade) {
+                hall.hear(event);
+            }
+        };
+        let (store, found) = Store::open(folder, options, settings.log.lines, on_event)?;
+        for notice in &found.notices {
+            tracing::warn!("{notice}");
+        }
+        let kept = kept(&settings, found);
+        let hall = Arc::new(Self::open(settings, Archive::in_store(store, options.sync), kept));
+        // Only now: what is said from here on is told to this hall.
+        let _ = place.set(Arc::downgrade(&hall));
+        hall.start_rooms();
+        Ok(hall)
+    }
+
+    /// Every room that has a past is told that the present begins here.
+    fn start_rooms(&self) {
+        for crowd in self.rooms() {
+            crowd.change(|room| {
+                room.hold = self.archive.holds;
+                if room.log.next() > 1 {
+                    let appended = room.announce(self.now_ms(), RESTARTED);
+                    self.archive.notice(room, appended, RESTARTED);
+                }
+            });
+        }
+    }
+
+    /// What the store tells.
+    fn hear(&self, event: StoreEvent) {
+        match event {
+            StoreEvent::Committed(rooms) => {
+                for (room, number) in rooms {
+                    let room = Name::parse_room(&room).ok().and_then(|name| self.room(&name));
+                    if let Some(crowd) = room {
+                        crowd.change(|room| room.log.show(number.saturating_add(1)));
+                    }
+                }
+            }
+            StoreEvent::Failing(reason) => {
+                tracing::error!(reason, "cannot keep what is said; the chat goes on");
+                self.tell_all(false, "What is said is not being kept now; the chat goes on");
+            }
+            StoreEvent::Recovered { lost } => {
+                tracing::info!(lost, "what is said is kept again");
+                let lost = match lost {
+                    0 => "nothing was lost".to_owned(),
+                    lost => format!("{lost} changes were lost"),
+                };
+                self.tell_all(true, &format!("What is said is kept again; {lost}"));
+            }
+        }
+    }
+
+    /// Tells every room in which there is somebody; lines are held for the store again, or not.
+    fn tell_all(&self, is_well: bool, words: &str) {
+        self.archive.set_well(is_well);
+        for crowd in self.rooms() {
+            crowd.change(|room| {
+                room.hold = self.holds();
+                if !room.hold {
+                    room.log.show(room.log.next());
+                }
+                if room.count() > 0 {
+                    let appended = room.announce(self.now_ms(), words);
+                    self.archive.notice(room, appended, words);
+                }
+            });
+        }
+    }
+
+    /// Whether lines are shown only when they are stored.
+    pub(super) fn holds(&self) -> bool {
+        self.archive.holds && self.archive.is_well()
+    }
+
+    /// Writes what waits to the store and closes it, once all sessions have ended; returns how
+    /// many changes could not be written. Blocks, for ten seconds at most.
+    pub fn close(self: Arc<Self>) -> u64 {
+        match Arc::into_inner(self) {
+            Some(mut hall) => hall.archive.close(),
+            None => {
+                tracing::warn!("a session has not ended; the store closes without waiting");
+                0
+            }
+        }
+    }
+}
+
+fn kept(settings: &Settings, found: Restored) -> Kept {
+    let now_ms = (settings.clock)();
+    let mut bans = Bans::default();
+    for ban in found.bans.iter().filter_map(restored) {
+        bans.add(now_ms, ban);
+    }
+    let mut tokens = Tokens::default();
+    for token in found.tokens {
+        if let Some(place) = place(&token) {
+            tokens.keep(now_ms, Arc::from(token.token), place);
+        }
+    }
+    let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
+    Kept { rooms, bans, tokens }
+}
+
+fn place(token: &Token) -> Option<Place> {
+    let position = |(room, next, operator): &(String, u64, bool)| {
+        let room = Name::parse_room(room).ok()?;
+        Some(Position { room, next: *next, operator: *operator })
+    };
+    Some(Place {
+        name: Name::parse(&token.name).ok()?,
+        rooms: token.rooms.iter().filter_map(position).collect(),
+        until_ms: token.until_ms,
+        session: None,
+    })
+}
+
+/// A room as it was. Its last lines are in memory, as far as they are without a gap.
+fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
+    let name = Name::parse_room(&kept.name).ok()?;
+    let mut lines = kept.lines;
+    let mut next = kept.next_number;
+    let whole = lines.iter().rev().take_while(|line| {
+        let follows = line.number + 1 == next;
+        next -= u64::from(follows);
+        follows
+    });
+    let whole = whole.count();
+    lines.drain(..lines.len() - whole);
+    let mut log = Log::new(settings.log, next, 0);
+    for line in &lines {
+        log.append(line.time_ms, 0, line.kind, &line.name, &line.text);
+    }
+    log.show(log.next());
+    log.set_last_time(kept.last_time_ms);
+    let mut room = Room::new(name, log);
+    room.topic = Arc::from(kept.topic.unwrap_or_default());
+    room.private = kept.private;
+    room.password = kept.password.map(Arc::from);
+    Some(room)
+}
+
+impl Archive {
+    /// Keeps what the server said.
+    fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
+        self.line_of(room, appended, Kind::Notice, "", words);
+    }
+}

@@ -1,0 +1,246 @@
+//! The dialogue with one user: lines in, the room's lines out, until one of them leaves.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::bot;
+use super::flood::{Flood, Verdict};
+use super::hall::{Hall, Leaving};
+use super::inbox::Question;
+use super::login::{self, Arrival};
+use super::telnet::Telnet;
+use super::text::clean;
+use super::user::{Rest, Step, User};
+use crate::net::{Closed, Connection, Line};
+
+/// As whom somebody is served: each listener has its own answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// A person at a terminal, `nc` say. Telnet's sequences are understood, none are sent first.
+    #[default]
+    Person,
+    /// A person at a Telnet client, which is asked for its width.
+    Telnet,
+    /// A program: JSON in lines, no greeting, no limit on how fast it writes.
+    Bot,
+}
+
+/// One user's connection.
+struct Session<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client: Connection<Telnet<S>>,
+    user: User,
+    flood: Option<Flood>,
+}
+
+/// Serves one user, to the end.
+///
+/// # Errors
+/// The way in which the connection ended, where neither side ended it.
+pub async fn serve<S>(client: Connection<S>, hall: Arc<Hall>, role: Role) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut client = client.layer(|stream| match role {
+        Role::Telnet => Telnet::negotiating(stream),
+        Role::Person | Role::Bot => Telnet::new(stream),
+    });
+    let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(()) };
+    let flood = (role != Role::Bot).then(|| Flood::new(hall.settings.flood));
+    let mut user = User::new(hall, arrival.person);
+    user.inbox.view.bot = role == Role::Bot;
+    user.arrive(arrival.place);
+    let mut session = Session { client, user, flood };
+    let ended = session.converse().await;
+    session.leave(ended).await
+}
+
+/// Lets somebody in, who has a time to say who they are.
+async fn greet<S>(
+    client: &mut Connection<Telnet<S>>,
+    hall: &Arc<Hall>,
+    role: Role,
+) -> Result<Option<Arrival>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
+        client.write_line(format!("*** {words} ***")).await?;
+        return Ok(None);
+    }
+    let asked = async {
+        match role {
+            Role::Bot => bot::ask(client, hall).await,
+            Role::Person | Role::Telnet => login::ask(client, hall).await,
+        }
+    };
+    // Boxed: what it takes to get in is not to be carried along for hours.
+    if let Ok(arrival) = timeout(hall.settings.login_timeout, Box::pin(asked)).await {
+        return arrival;
+    }
+    client.write_line("Connection timeout. Goodbye!").await?;
+    Err(Closed::IdleTimeout)
+}
+
+impl<S> Session<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Takes lines until the user leaves: with these words.
+    async fn converse(&mut self) -> Result<String, Closed> {
+        self.write_replies().await?;
+        loop {
+            let Self { client, user, .. } = self;
+            let line = match client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(String::new()),
+                Err(Closed::LineTooLong) => {
+                    self.skip_line().await?;
+                    continue;
+                }
+                Err(closed) => return Err(closed),
+            };
+            if self.is_too_fast().await? {
+                continue;
+            }
+            let step = self.take(&line);
+            if let Some(words) = self.follow(step).await? {
+                return Ok(words);
+            }
+        }
+    }
+
+    fn take(&mut self, line: &Line) -> Step {
+        let user = &mut self.user;
+        user.inbox.view.width = self.client.get_ref().width();
+        match clean(line.trimmed()) {
+            Ok(text) if user.inbox.view.bot => bot::act(user, &text),
+            // What was cleaned away may have left white space at the ends.
+            Ok(text) => user.act(text.trim()),
+            Err(_) => {
+                user.notice("That line was not UTF-8 and was not sent");
+                Step::Done
+            }
+        }
+    }
+
+    async fn skip_line(&mut self) -> Result<(), Closed> {
+        self.client.skip_line();
+        let limit = self.client.limits().max_line;
+        self.user.notice(&format!(
+            "That line was too long (limit {limit} bytes) and was not sent"
+        ));
+        self.write_replies().await
+    }
+
+    /// Slows somebody down who writes too fast; whether the line is to be thrown away.
+    async fn is_too_fast(&mut self) -> Result<bool, Closed> {
+        let Some(flood) = &mut self.flood else { return Ok(false) };
+        match flood.line(Instant::now().into_std()) {
+            Verdict::Pass => Ok(false),
+            Verdict::Delay(length) => self.wait(length).await.map(|()| false),
+            Verdict::Warn(length) => {
+                self.user.notice("Slow down, or you will be muted");
+                self.write_replies().await?;
+                self.wait(length).await.map(|()| false)
+            }
+            Verdict::Mute(length) => {
+                let seconds = length.as_secs().max(1);
+                self.user.notice(&format!(
+                    "You wrote too fast and are muted for {seconds} s: that was not sent"
+                ));
+                self.write_replies().await.map(|()| true)
+            }
+            Verdict::Muted => Ok(true),
+        }
+    }
+
+    async fn wait(&mut self, length: Duration) -> Result<(), Closed> {
+        let Self { client, user, .. } = self;
+        client.feed_until(|o, cx| user.inbox.poll(o, cx), sleep(length)).await
+    }
+
+    /// Finishes what a command began; the words of a user who leaves.
+    async fn follow(&mut self, step: Step) -> Result<Option<String>, Closed> {
+        match step {
+            Step::Done => {}
+            Step::Ask(question) => self.ask(question).await?,
+            Step::Wait(job) => {
+                let Self { client, user, .. } = self;
+                let rest: Rest = client.feed_until(|o, cx| user.inbox.poll(o, cx), job).await?;
+                rest(&mut self.user);
+            }
+            Step::Quit(words) => return Ok(Some(words)),
+        }
+        self.write_replies().await?;
+        Ok(None)
+    }
+
+    /// Has the question answered after everything that came before it in the room.
+    async fn ask(&mut self, question: Question) -> Result<(), Closed> {
+        self.write_replies().await?;
+        let Self { client, user, .. } = self;
+        user.inbox.question = Some(question);
+        let is_answered = AtomicBool::new(false);
+        let feed = |outlet: &mut _, cx: &mut std::task::Context<'_>| {
+            let polled = user.inbox.poll(outlet, cx);
+            if user.inbox.question.is_none() && !is_answered.swap(true, Ordering::Relaxed) {
+                cx.waker().wake_by_ref();
+            }
+            polled
+        };
+        let answered = poll_fn(|_| match is_answered.load(Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        client.feed_until(feed, answered).await
+    }
+
+    async fn write_replies(&mut self) -> Result<(), Closed> {
+        if self.user.replies.is_empty() {
+            return Ok(());
+        }
+        // Taken, so that nothing is kept for it while the user reads or thinks.
+        let replies = std::mem::take(&mut self.user.replies);
+        self.client.write(replies.as_bytes()).await
+    }
+
+    /// Leaves the chat, and the others hear why where it was not the user's own wish.
+    async fn leave(mut self, ended: Result<String, Closed>) -> Result<(), Closed> {
+        let stall = self.client.limits().stall_timeout.unwrap_or_default();
+        let (reason, result) = match ended {
+            Ok(words) => (words, Ok(())),
+            Err(closed) => (reason(closed, stall), Err(closed)),
+        };
+        let leaving = match result {
+            Err(Closed::Drained | Closed::Aborted) => Leaving::Silently,
+            _ => Leaving::Because(&reason),
+        };
+        self.user.leave_chat(leaving);
+        if result.is_ok() || result == Err(Closed::Drained) {
+            self.write_replies().await?;
+        }
+        match result {
+            // Whom an operator sends out, the handler has said goodbye to.
+            Err(Closed::Finished) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// What the others hear.
+fn reason(closed: Closed, stall: Duration) -> String {
+    match closed {
+        Closed::StallTimeout => format!("read nothing for {} s", stall.as_secs().max(1)),
+        Closed::IdleTimeout | Closed::LineTimeout => "timed out".to_owned(),
+        _ => String::new(),
+    }
+}

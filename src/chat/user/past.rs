@@ -1,0 +1,137 @@
+//! What was said before: by number, by words, and said again.
+
+use std::sync::Arc;
+
+use super::{Step, User};
+use crate::chat::arguments::Passage;
+use crate::chat::crowd::Crowd;
+use crate::chat::history::{StoreError, Stored};
+use crate::chat::line::Kind;
+
+/// Lines that `/history` shows without a number, and at most.
+const HISTORY_USUAL: u64 = 20;
+const HISTORY_MAX: u64 = 500;
+
+/// Lines that `/search` shows at most.
+const FOUND_MAX: usize = 50;
+
+impl User {
+    pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
+        let Some(seated) = self.inbox.current() else { return Step::Done };
+        let crowd = Arc::clone(&seated.crowd);
+        let (first, end) = crowd.with(|room| (room.log.first(), room.log.visible()));
+        let (from, until) = match passage {
+            None => (end.saturating_sub(HISTORY_USUAL), end),
+            Some(Passage::Last(count)) => (end.saturating_sub(count.min(HISTORY_MAX)), end),
+            Some(Passage::Between { from, to }) => (from, to.saturating_add(1).min(end)),
+        };
+        let until = until.min(from.saturating_add(HISTORY_MAX));
+        let (from, is_kept) = (from.max(1), self.hall.archive.is_lasting());
+        if from >= first || !is_kept {
+            let lines = (from.max(first)..until).filter_map(|number| kept(&crowd, number));
+            let lines: Vec<Stored> = lines.collect();
+            self.show_past(&lines, "There are no such lines");
+            return Step::Done;
+        }
+        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
+        Step::Wait(Box::pin(async move {
+            let most = HISTORY_MAX as usize;
+            let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
+            rest(found, "There are no such lines")
+        }))
+    }
+
+    pub(super) fn search(&mut self, words: &str) -> Step {
+        let Some(seated) = self.inbox.current() else { return Step::Done };
+        if !self.hall.archive.is_lasting() {
+            let wanted: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
+            let (first, end) =
+                seated.crowd.with(|room| (room.log.first(), room.log.visible()));
+            let mut found = Vec::new();
+            for number in (first..end).rev() {
+                found.extend(kept(&seated.crowd, number).filter(|line| has(line, &wanted)));
+                if found.len() == FOUND_MAX {
+                    break;
+                }
+            }
+            found.reverse();
+            self.show_past(&found, "Nothing was found");
+            return Step::Done;
+        }
+        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
+        let words = words.to_owned();
+        Step::Wait(Box::pin(async move {
+            let mut found = hall.archive.search(&room, &words, FOUND_MAX).await;
+            if let Ok(lines) = &mut found {
+                lines.reverse();
+            }
+            rest(found, "Nothing was found")
+        }))
+    }
+
+    pub(super) fn quote(&mut self, number: u64) -> Step {
+        let Some(seated) = self.inbox.current() else { return Step::Done };
+        if let Some(line) = kept(&seated.crowd, number) {
+            return self.say_again(&line);
+        }
+        if !self.hall.archive.is_lasting() {
+            self.notice(&format!("There is no line {number}"));
+            return Step::Done;
+        }
+        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
+        Step::Wait(Box::pin(async move {
+            let found = hall.archive.lines(&room, number..=number, 1).await;
+            let line = found.ok().and_then(|mut lines| lines.pop());
+            Box::new(move |user: &mut Self| match line {
+                Some(line) => drop(user.say_again(&line)),
+                None => user.notice(&format!("There is no line {number}")),
+            }) as super::Rest
+        }))
+    }
+
+    fn say_again(&mut self, line: &Stored) -> Step {
+        let words = format!("> #{} {}", line.number, line.shown());
+        // Who quotes sees what was quoted; at a terminal they do not see what they say.
+        self.reply(&words);
+        self.say(Kind::Said, &words)
+    }
+
+    fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+        if lines.is_empty() {
+            self.notice(nothing);
+        }
+        for line in lines {
+            let time = (self.hall.settings.time)(line.time_ms);
+            self.reply(&format!("#{} {time} {}", line.number, line.shown()));
+        }
+    }
+}
+
+/// A line that is still in memory.
+fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
+    crowd.with(|room| {
+        let line = room.log.line(number)?;
+        Some(Stored {
+            number,
+            time_ms: line.time_ms,
+            kind: line.kind,
+            name: Arc::from(line.name),
+            text: Arc::from(line.text),
+        })
+    })
+}
+
+fn has(line: &Stored, words: &[String]) -> bool {
+    let (name, text) = (line.name.to_lowercase(), line.text.to_lowercase());
+    words.iter().all(|word| text.contains(word) || name.contains(word))
+}
+
+fn rest(found: Result<Vec<Stored>, StoreError>, nothing: &'static str) -> super::Rest {
+    Box::new(move |user: &mut User| match found {
+        Ok(lines) => user.show_past(&lines, nothing),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the history");
+            user.notice("The history cannot be read now");
+        }
+    })
+}
