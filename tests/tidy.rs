@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "src/chat/key.rs",
     "src/chat/name.rs",
     "src/chat/name_error.rs",
+    "src/chat/telnet.rs",
     "src/chat/text.rs",
 ];
 

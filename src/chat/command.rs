@@ -64,7 +64,7 @@ pub enum Command<'a> {
     Token,
     /// Comes back with a token.
     Resume(Secret<'a>),
-    /// All commands, or one: see [`help`](super::help).
+    /// All commands, or one: see [`help`](super::help()).
     Help(Option<&'a str>),
     /// Leaves the chat, perhaps with last words.
     Quit(Option<&'a str>),

@@ -8,6 +8,8 @@ mod help;
 mod key;
 mod name;
 mod name_error;
+mod telnet;
+mod telnet_stream;
 mod text;
 
 pub use arguments::{Passage, Secret, Switch, Target};
@@ -17,4 +19,6 @@ pub use help::help;
 pub use key::Key;
 pub use name::Name;
 pub use name_error::{NameError, NameFault};
+pub use telnet::Parser;
+pub use telnet_stream::Telnet;
 pub use text::{NotText, clean, escape, excerpt, is_clean};
