@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bans::{Ban, Scope, Subject};
-use super::history::{self, Change, Store, StoreError, Stored, Sync};
-use super::line::{Kind, Shape};
+use super::history::{self, Change, Kind, Store, StoreError, Stored, Sync};
+use super::line::Shape;
 use super::name::Name;
 use super::room::{Appended, Room};
 use super::tokens::Place;
@@ -203,9 +203,7 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
         ["chat", kind, subject] => (Scope::Chat, kind, subject),
-        ["room", room, kind, subject] => {
-            (Scope::Room(Name::parse_room(room).ok()?), kind, subject)
-        }
+        ["room", room, kind, subject] => (Scope::Room(Name::parse_room(room).ok()?), kind, subject),
         _ => return None,
     };
     let subject = match kind {

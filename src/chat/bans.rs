@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::name::{Key, Name};
+use super::key::Key;
+use super::name::Name;
 
 /// Bans at most; the oldest goes first.
 const BANS_MAX: usize = 10_000;
@@ -44,17 +45,6 @@ pub(super) struct Bans {
 }
 
 impl Subject {
-    /// What `text` means: an address, a network, or else a name.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Network(address.to_canonical().into()));
-        }
-        if let Ok(network) = text.parse::<IpNet>() {
-            return Ok(Self::Network(network.trunc()));
-        }
-        Name::parse(text).map(Self::Name).map_err(|error| error.to_string())
-    }
-
     fn means(&self, name: Option<&Name>, address: Option<IpAddr>) -> bool {
         match self {
             Self::Name(banned) => name.is_some_and(|name| name.looks_like(banned)),
@@ -124,9 +114,9 @@ impl Bans {
         address: Option<IpAddr>,
         room: Option<&Key>,
     ) -> Option<&Ban> {
-        self.bans.iter().find(|ban| {
-            ban.scope.is(room) && ban.holds(now_ms) && ban.subject.means(name, address)
-        })
+        self.bans
+            .iter()
+            .find(|ban| ban.scope.is(room) && ban.holds(now_ms) && ban.subject.means(name, address))
     }
 
     /// The bans that hold for the chat (`None`) or a room.
@@ -137,10 +127,14 @@ impl Bans {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arguments::Target;
     use super::*;
 
     fn ban(subject: &str, scope: Scope, until_ms: Option<u64>) -> Ban {
-        let subject = Subject::parse(subject).unwrap();
+        let subject = match Target::parse(subject).unwrap() {
+            Target::Name(name) => Subject::Name(Name::parse(name).unwrap()),
+            Target::Network(network) => Subject::Network(network.trunc()),
+        };
         Ban { subject, scope, by: "root".into(), reason: String::new(), until_ms }
     }
 
@@ -181,6 +175,5 @@ mod tests {
         assert!(bans.find(0, Some(&ann), None, None).is_none(), "only in the room");
         assert!(bans.remove(&Subject::Name(name("Ann")), &room).is_some());
         assert!(!finds(&bans, 0));
-        assert!(Subject::parse("no name").is_err());
     }
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::hall::Hall;
 use super::login::{Arrival, resume};
 use super::name::Name;
-use super::telnet::Telnet;
+use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, Position};
 use super::user::{Step, User};
@@ -114,7 +114,9 @@ pub(super) fn act(user: &mut User, line: &str) -> Step {
     let (room, words) = match serde_json::from_str(line) {
         Ok(Input::Say { say, room }) => (room, Ok(say)),
         Ok(Input::Do { line, room }) => (room, Err(line)),
-        Err(_) => return wrong(user, "A line is {\"say\": \"…\"} or {\"do\": \"/…\"}, with a \"room\""),
+        Err(_) => {
+            return wrong(user, "A line is {\"say\": \"…\"} or {\"do\": \"/…\"}, with a \"room\"");
+        }
     };
     if let Some(room) = room {
         let index = Name::parse_room(&room).ok().and_then(|room| user.inbox.position(&room));

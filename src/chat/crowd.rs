@@ -7,9 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::batch::Batch;
-use super::line::Kind;
 use super::log::LineView;
-use super::room::{Appended, Room, Seat};
+use super::room::{Room, Seat};
 
 /// A room that sessions share.
 #[derive(Debug)]
@@ -53,7 +52,8 @@ impl Crowd {
         Self { state: Mutex::new(state) }
     }
 
-    /// Looks at the room, or changes it; whoever appends calls [`wake`](Self::wake) after.
+    /// Looks at the room, or changes it. Whoever appends calls [`wake`](Self::wake) after: not at
+    /// once, so that many lines are one waking.
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
         look(&mut self.lock().room)
     }
@@ -63,17 +63,6 @@ impl Crowd {
         let result = self.with(change);
         self.wake();
         result
-    }
-
-    /// Says a line, without waking anybody yet: many lines are one waking.
-    pub(super) fn say(
-        &self,
-        now_ms: u64,
-        seat: Seat,
-        kind: Kind,
-        text: &str,
-    ) -> Option<Appended> {
-        self.lock().room.say(now_ms, seat, kind, text)
     }
 
     /// Fills `batch` with what a member has to see next; where that is all, has the task woken at

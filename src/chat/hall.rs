@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope};
 use super::crowd::Crowd;
-use super::line::Kind;
+use super::history::Kind;
+use super::key::Key;
 use super::log::Log;
 use super::mailbox::Ending;
-use super::name::{Key, Name};
+use super::name::Name;
 use super::person::Person;
 use super::room::{Entrance, Room, Seat, See};
 use super::settings::Settings;
@@ -88,30 +89,33 @@ pub(super) enum Pass<'a> {
     /// They know the words of which this is the hash.
     Password(&'a str),
     /// A token says that they were in.
-    Token { operator: bool },
+    Token {
+        operator: bool,
+    },
 }
 
 impl Hall {
     /// An empty chat that keeps everything in memory.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let lobby = Room::new(settings.lobby.clone(), Log::new(settings.log, 1, 0));
-        Self::open(settings, Archive::default(), vec![lobby])
+        Self::open(settings, Archive::default(), Kept::default())
     }
 
-    /// A chat with the rooms that were kept.
-    pub(super) fn open(settings: Settings, archive: Archive, kept: Vec<Room>) -> Self {
+    /// A chat with what was kept.
+    pub(super) fn open(settings: Settings, archive: Archive, kept: Kept) -> Self {
         let mut rooms = BTreeMap::new();
-        for room in kept {
+        for room in kept.rooms {
             rooms.insert(room.name.key().clone(), Arc::new(Crowd::new(room)));
         }
         let lobby = rooms.entry(settings.lobby.key().clone()).or_insert_with(|| {
-            let log = Log::new(settings.log, 1, 0);
-            Arc::new(Crowd::new(Room::new(settings.lobby.clone(), log)))
+            let mut room = Room::new(settings.lobby.clone(), Log::new(settings.log, 1, 0));
+            room.hold = archive.holds;
+            Arc::new(Crowd::new(room))
         });
         let lobby = Arc::clone(lobby);
-        let state = Mutex::new(State { rooms, ..State::default() });
-        Self { settings, keeper, lobby, state }
+        let Kept { bans, tokens, .. } = kept;
+        let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
+        Self { settings, archive, lobby, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -214,12 +218,7 @@ impl Hall {
         crowd
     }
 
-    fn admit(
-        room: &Room,
-        person: &Person,
-        name: &Name,
-        pass: Pass<'_>,
-    ) -> Result<(), NotIn> {
+    fn admit(room: &Room, person: &Person, name: &Name, pass: Pass<'_>) -> Result<(), NotIn> {
         if room.seat_of(person.session).is_some() {
             return Err(NotIn::Already);
         }
@@ -302,9 +301,13 @@ impl Hall {
                 continue;
             }
             match room.and_then(|key| rooms.get(key)) {
-                Some(crowd) => drop(self.expel(crowd, person, &words, "banned")),
+                Some(crowd) => {
+                    self.expel(crowd, person, &words, "banned");
+                }
                 None => {
-                    rooms.values().for_each(|crowd| drop(self.expel(crowd, person, "", "banned")));
+                    for crowd in rooms.values() {
+                        self.expel(crowd, person, "", "banned");
+                    }
                     person.mailbox.end(Ending { words: words.clone() });
                 }
             }
@@ -313,13 +316,7 @@ impl Hall {
 
     /// Takes a member out of a room at this place of its order, whatever their session does.
     /// They hear `words`, the others `reason`. `false` where they are not in it.
-    pub(super) fn expel(
-        &self,
-        crowd: &Crowd,
-        person: &Person,
-        words: &str,
-        reason: &str,
-    ) -> bool {
+    pub(super) fn expel(&self, crowd: &Crowd, person: &Person, words: &str, reason: &str) -> bool {
         let now_ms = self.now_ms();
         let name = person.name();
         let expelled = crowd.change(|room| {

@@ -48,8 +48,6 @@ pub(super) enum Question {
     Users,
     /// Who has not read everything.
     Lag,
-    /// Nothing; just to have seen everything.
-    Nothing,
 }
 
 impl Inbox {
@@ -272,7 +270,6 @@ impl Inbox {
                 self.view.print(&format!("Online: {}", names.join(", ")), &mut printed);
             }
             Question::Lag => super::user::print_lags(&room.lags(), &self.view, &mut printed),
-            Question::Nothing => {}
         });
         if answered.is_some() {
             self.question = None;

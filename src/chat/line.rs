@@ -2,27 +2,10 @@
 
 use std::ops::Range;
 
+use super::history::Kind;
+
 /// What the lines of a terminal end with.
 pub(super) const EOL: &str = "\r\n";
-
-/// What a line of a room is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Somebody said the text.
-    Said,
-    /// Somebody does what the text says (`/me`).
-    Action,
-    /// Somebody came.
-    Joined,
-    /// Somebody left; the text, if any, says why.
-    Left,
-    /// Somebody has a new name: the text.
-    Renamed,
-    /// Somebody set the topic to the text, or removed it.
-    Topic,
-    /// The server says the text.
-    Notice,
-}
 
 impl Kind {
     /// Its name in transcripts.

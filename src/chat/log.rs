@@ -10,7 +10,8 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::batch::Batch;
-use super::line::{EOL, Kind, Shape};
+use super::history::Kind;
+use super::line::{EOL, Shape};
 
 /// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
 /// the room: a thousand rooms of a few lines are to cost little.

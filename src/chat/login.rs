@@ -10,7 +10,7 @@ use super::foreign::Foreign;
 use super::hall::{Hall, NameTaken};
 use super::name::Name;
 use super::person::Person;
-use super::telnet::Telnet;
+use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::Place;
 use crate::net::{Closed, Connection};
@@ -39,8 +39,9 @@ where
 {
     let (address, port) = client.peer().map_or((None, 0), |peer| (Some(peer.ip()), peer.port()));
     client.write(PROMPT).await?;
-    if client.peek().await?.is_some_and(|byte| Foreign::of_byte(byte).is_some()) {
-        return refuse(client, Foreign::Tls).await;
+    // A handshake has no line end, and its sender waits for an answer.
+    if let Some(foreign) = client.peek().await?.and_then(Foreign::recognize) {
+        return refuse(client, foreign).await;
     }
     loop {
         let line = match client.read_line().await {
@@ -53,7 +54,7 @@ where
             }
             Err(closed) => return Err(closed),
         };
-        if let Some(foreign) = Foreign::of_line(&line) {
+        if let Some(foreign) = Foreign::recognize(&line) {
             return refuse(client, foreign).await;
         }
         let Ok(text) = clean(line.trimmed()) else {
@@ -82,7 +83,7 @@ async fn refuse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    client.write_line(foreign.sentence()).await?;
+    client.write_line(foreign.answer()).await?;
     Ok(None)
 }
 
@@ -97,7 +98,7 @@ async fn arrive(
         return nameless(hall, address, port);
     }
     if let Ok(Command::Resume(token)) = Command::parse(text) {
-        return resume(hall, token, address).await;
+        return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
     let person = hall.enter(&name, address).map_err(|taken| taken.sentence())?;
@@ -119,7 +120,11 @@ fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, 
     Err(last)
 }
 
-async fn resume(hall: &Hall, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
+pub(super) async fn resume(
+    hall: &Hall,
+    token: &str,
+    address: Option<IpAddr>,
+) -> Result<Arrival, String> {
     let Some(place) = hall.redeem(token) else {
         // Sixty bits cannot be guessed at this pace.
         tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
@@ -141,7 +146,10 @@ impl NameTaken {
         match self {
             Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
             Self::LooksLike(name) => {
-                format!("That looks too much like {}, who is here; type another name", name.as_str())
+                format!(
+                    "That looks too much like {}, who is here; type another name",
+                    name.as_str()
+                )
             }
             Self::Banned(words) => words.clone(),
         }

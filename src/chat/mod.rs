@@ -1,24 +1,80 @@
-//! Policy: what a chat says. The pure parts first: names, what may reach a terminal, commands.
+//! Policy: what a chat says.
+//!
+//! A [`Hall`] is a chat: rooms, and people in them; [`serve`] holds the dialogue with one of them.
+//! Everything that decides is pure: names ([`Name`]), what may reach a terminal ([`clean`]), what
+//! somebody wants ([`Command`]), a room and its log, how fast one may write.
+//!
+//! One order: a room is a log, and an append gives the line its number. Every member sees the
+//! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
+mod archive;
 mod arguments;
+mod bans;
+mod batch;
+mod bot;
 mod character;
 mod command;
 mod command_table;
+mod crowd;
+mod flood;
+mod foreign;
+mod hall;
 mod help;
+pub mod history;
+mod inbox;
 mod key;
+mod line;
+mod log;
+mod login;
+mod mailbox;
 mod name;
 mod name_error;
+mod outage;
+mod person;
+mod resume;
+mod room;
+mod session;
+mod settings;
 mod telnet;
 mod telnet_stream;
 mod text;
+mod tokens;
+mod user;
+mod view;
+mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
 pub use command::{Command, CommandError};
 pub use command_table::Rank;
+pub use flood::{Flood, FloodLimits, Verdict};
+pub use foreign::Foreign;
+pub use hall::Hall;
 pub use help::help;
 pub use key::Key;
+pub use log::LogLimits;
 pub use name::Name;
 pub use name_error::{NameError, NameFault};
+pub use session::{Role, serve};
+pub use settings::Settings;
 pub use telnet::Parser;
 pub use telnet_stream::Telnet;
 pub use text::{NotText, clean, escape, excerpt, is_clean};
+pub use wrap::wrap;
+
+use std::sync::Arc;
+
+use crate::net::{Closed, Farewell};
+
+/// What somebody hears when the chat, and not they or an operator, ends their connection.
+#[must_use]
+pub fn farewell() -> Farewell {
+    let words = |closed| match closed {
+        Closed::Busy => Some("Server is busy. Try again later."),
+        Closed::BusyAddress => Some("Too many connections from your address. Try again later."),
+        Closed::IdleTimeout | Closed::LineTimeout => Some("Connection timeout. Goodbye!"),
+        Closed::Drained => Some("*** The server is shutting down. Goodbye! ***"),
+        Closed::Panicked => Some("Server error. Goodbye!"),
+        _ => None,
+    };
+    Farewell::Custom(Arc::new(move |closed| words(closed).map(str::to_owned)))
+}

@@ -218,6 +218,15 @@ fn part(c: char) -> Result<Part, NameFault> {
     }
 }
 
+/// Two names are equal when they are spelled the same; see [`Name::same_as`] for when they are one.
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for Name {}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

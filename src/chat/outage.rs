@@ -6,10 +6,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::archive::{Archive, restored};
 use super::bans::Bans;
 use super::hall::{Hall, Kept};
-use super::history::{
-    RestoredRoom, Restored, Store, StoreError, StoreEvent, StoreOptions, Token,
-};
-use super::line::Kind;
+use super::history::Kind;
+use super::history::{Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Token};
 use super::log::Log;
 use super::name::Name;
 use super::room::Room;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::batch::Batch;
-use super::line::Kind;
+use super::history::Kind;
+use super::key::Key;
 use super::log::{LineView, Log};
-use super::name::{Key, Name};
+use super::name::Name;
 
 /// A place in a room; given back when its member leaves.
 pub(super) type Seat = usize;
@@ -153,7 +154,8 @@ impl Room {
         if member.is_out {
             return None;
         }
-        let (number, time_ms) = log.append(now_ms, member.session, kind, member.name.as_str(), text);
+        let (number, time_ms) =
+            log.append(now_ms, member.session, kind, member.name.as_str(), text);
         if !self.hold {
             log.show(number + 1);
         }
@@ -183,10 +185,14 @@ impl Room {
     }
 
     /// A member sets the topic, or removes it.
-    pub(super) fn set_topic(&mut self, now_ms: u64, seat: Seat, topic: &str) -> Appended {
+    pub(super) fn set_topic(&mut self, now_ms: u64, seat: Seat, topic: &str) -> Option<Appended> {
+        let Member { session, name, is_out, .. } = &self.members[seat];
+        if *is_out {
+            return None;
+        }
+        let (session, name) = (*session, name.clone());
         self.topic = Arc::from(topic);
-        let (session, name) = (self.members[seat].session, self.members[seat].name.clone());
-        self.append(now_ms, session, Kind::Topic, name.as_str(), topic)
+        Some(self.append(now_ms, session, Kind::Topic, name.as_str(), topic))
     }
 
     /// The server says something to the room.
@@ -231,11 +237,6 @@ impl Room {
         member.is_out || member.next >= self.log.visible()
     }
 
-    /// A member.
-    pub(super) fn member(&self, seat: Seat) -> &Member {
-        &self.members[seat]
-    }
-
     /// The next line that a member has to see, and whether they are an operator of the room.
     pub(super) fn standing(&self, seat: Seat) -> (u64, bool) {
         let member = &self.members[seat];
@@ -274,8 +275,7 @@ impl Room {
         let visible = self.log.visible();
         let members = self.present().map(|(_, member)| member);
         let behind = members.filter(|member| member.next < visible);
-        let mut lags: Vec<_> =
-            behind.map(|member| (&member.name, visible - member.next)).collect();
+        let mut lags: Vec<_> = behind.map(|member| (&member.name, visible - member.next)).collect();
         lags.sort_by_key(|&(_, lag)| std::cmp::Reverse(lag));
         lags
     }
@@ -333,9 +333,10 @@ impl Member {
         if self.next >= first {
             return 0;
         }
-        let own = self.own.iter().map(|range| {
-            range.end.min(first).saturating_sub(range.start.max(self.next))
-        });
+        let own = self
+            .own
+            .iter()
+            .map(|range| range.end.min(first).saturating_sub(range.start.max(self.next)));
         let missed = first - self.next - own.sum::<u64>();
         self.next = first;
         missed

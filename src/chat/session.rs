@@ -14,7 +14,7 @@ use super::flood::{Flood, Verdict};
 use super::hall::{Hall, Leaving};
 use super::inbox::Question;
 use super::login::{self, Arrival};
-use super::telnet::Telnet;
+use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::user::{Rest, Step, User};
 use crate::net::{Closed, Connection, Line};
@@ -38,7 +38,7 @@ where
 {
     client: Connection<Telnet<S>>,
     user: User,
-    flood: Option<Flood>,
+    flood: Flood,
 }
 
 /// Serves one user, to the end.
@@ -54,7 +54,8 @@ where
         Role::Person | Role::Bot => Telnet::new(stream),
     });
     let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(()) };
-    let flood = (role != Role::Bot).then(|| Flood::new(hall.settings.flood));
+    let limits = hall.settings.flood.filter(|_| role != Role::Bot);
+    let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
     user.inbox.view.bot = role == Role::Bot;
     user.arrive(arrival.place);
@@ -135,16 +136,13 @@ where
     async fn skip_line(&mut self) -> Result<(), Closed> {
         self.client.skip_line();
         let limit = self.client.limits().max_line;
-        self.user.notice(&format!(
-            "That line was too long (limit {limit} bytes) and was not sent"
-        ));
+        self.user.notice(&format!("That line was too long (limit {limit} bytes) and was not sent"));
         self.write_replies().await
     }
 
     /// Slows somebody down who writes too fast; whether the line is to be thrown away.
     async fn is_too_fast(&mut self) -> Result<bool, Closed> {
-        let Some(flood) = &mut self.flood else { return Ok(false) };
-        match flood.line(Instant::now().into_std()) {
+        match self.flood.line(Instant::now().into_std()) {
             Verdict::Pass => Ok(false),
             Verdict::Delay(length) => self.wait(length).await.map(|()| false),
             Verdict::Warn(length) => {
@@ -159,7 +157,7 @@ where
                 ));
                 self.write_replies().await.map(|()| true)
             }
-            Verdict::Muted => Ok(true),
+            Verdict::Refuse(_) => Ok(true),
         }
     }
 
@@ -190,18 +188,21 @@ where
         let Self { client, user, .. } = self;
         user.inbox.question = Some(question);
         let is_answered = AtomicBool::new(false);
-        let feed = |outlet: &mut _, cx: &mut std::task::Context<'_>| {
-            let polled = user.inbox.poll(outlet, cx);
-            if user.inbox.question.is_none() && !is_answered.swap(true, Ordering::Relaxed) {
-                cx.waker().wake_by_ref();
-            }
-            polled
-        };
         let answered = poll_fn(|_| match is_answered.load(Ordering::Relaxed) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         });
-        client.feed_until(feed, answered).await
+        let feed = client.feed_until(
+            |outlet, cx| {
+                let polled = user.inbox.poll(outlet, cx);
+                if user.inbox.question.is_none() && !is_answered.swap(true, Ordering::Relaxed) {
+                    cx.waker().wake_by_ref();
+                }
+                polled
+            },
+            answered,
+        );
+        feed.await
     }
 
     async fn write_replies(&mut self) -> Result<(), Closed> {

@@ -22,8 +22,8 @@ pub struct Settings {
     pub replay: u64,
     /// How long somebody may take to give a name. Default 30 s.
     pub login_timeout: Duration,
-    /// How fast one person may write.
-    pub flood: FloodLimits,
+    /// How fast one person may write; `None` is as fast as they like.
+    pub flood: Option<FloodLimits>,
     /// How long a token brings its owner back. Default 7 days.
     pub token_lifetime: Duration,
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
@@ -48,7 +48,7 @@ impl Settings {
             log: LogLimits::default(),
             replay: 0,
             login_timeout: Duration::from_secs(30),
-            flood: FloodLimits::default(),
+            flood: Some(FloodLimits::default()),
             token_lifetime: Duration::from_secs(7 * 24 * 3600),
             operator_password: None,
             clock,

@@ -9,6 +9,7 @@ use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::telnet::Parser;
+use crate::net::Layer;
 
 /// A stream without the telnet commands in what it brings; they are answered on the way.
 ///
@@ -149,6 +150,14 @@ impl<S: AsyncWrite + Unpin> Telnet<S> {
     fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
         self.writer_waits = result.is_pending();
         result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for Telnet<S> {
+    type Below = S;
+
+    fn below(&mut self) -> &mut S {
+        &mut self.stream
     }
 }
 

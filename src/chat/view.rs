@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::line::{EOL, Kind};
+use super::history::Kind;
+use super::line::EOL;
 use super::log::LineView;
 use super::name::Name;
 use super::wrap::wrap;
@@ -98,8 +99,8 @@ impl View {
     fn print_wrapped(&self, text: &str, out: &mut String) {
         match self.width {
             Some(width) => {
-                for part in wrap(text, width) {
-                    let _ = write!(out, "{part}{EOL}");
+                for (indent, part) in wrap(text, width) {
+                    let _ = write!(out, "{indent}{part}{EOL}");
                 }
             }
             None => {

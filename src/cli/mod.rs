@@ -1,5 +1,6 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
+mod chat;
 mod descriptors;
 mod echo;
 mod holder;
@@ -28,6 +29,9 @@ enum Command {
     /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
     Echo(echo::EchoFlags),
 
+    /// Serves a chat for nc, Telnet and programs.
+    Chat(chat::ChatFlags),
+
     /// Sends lines to a server and prints what it answers.
     Send(send::SendFlags),
 
@@ -42,6 +46,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Echo(flags) => echo::run(flags),
+        Command::Chat(flags) => chat::run(flags),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
     }

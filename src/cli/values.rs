@@ -1,10 +1,12 @@
 //! Values as they are typed on the command line, and the sentences that say what is wrong.
 
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::chat::FloodLimits;
 use crate::load::Rate;
 use crate::net::Eol;
 
@@ -78,6 +80,28 @@ pub(super) fn rate(text: &str) -> Result<MaxRate, String> {
     };
     let rate = count.parse().ok().and_then(|count| Rate::new(count, per)).ok_or_else(wrong)?;
     Ok(MaxRate(Some(rate)))
+}
+
+/// How fast one person may write, or not at all limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FloodRate(Option<NonZeroU16>);
+
+impl FloodRate {
+    /// The limits of a chat, with so many lines at once.
+    pub(super) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
+        let rate_per_second = self.0?.get();
+        Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })
+    }
+}
+
+/// Reads a [`FloodRate`]: `5/s`, `off`.
+pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
+    if text == "off" {
+        return Ok(FloodRate(None));
+    }
+    let rate = text.strip_suffix("/s").and_then(|count| count.parse().ok());
+    let wrong = || format!("'{text}' is no rate of lines: write for example 5/s, or off");
+    rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
 
 /// A number of bytes: `512`, `64KiB`, `1MiB`.

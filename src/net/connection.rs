@@ -149,13 +149,15 @@ where
         .await
     }
 
-    /// The first byte that was not read yet, without reading it; `None` at the end of the stream.
+    /// What has come and was not read yet, at least one byte, without reading it; `None` at the
+    /// end of the stream.
     ///
     /// # Errors
     /// As [`read`](Self::read). Cancel safe.
-    pub async fn peek(&mut self) -> Result<Option<u8>, Closed> {
+    pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
         let core = self.core_mut();
-        poll_fn(|cx| core.poll_read(cx, Inbound::next_peek)).await
+        let has_some = poll_fn(|cx| core.poll_read(cx, Inbound::next_peek)).await?;
+        Ok(has_some.then(|| core.input.unread()))
     }
 
     /// Throws away the rest of a line that was too long, as it comes and without keeping it: after

@@ -59,11 +59,14 @@ impl Inbound {
         Ok(self.at_end.then(|| self.lines.finish()))
     }
 
-    pub(super) fn next_peek(&mut self) -> Result<Option<Option<u8>>, Closed> {
-        match self.lines.peek() {
-            Some(byte) => Ok(Some(Some(byte))),
-            None => Ok(self.at_end.then_some(None)),
-        }
+    /// Whether there is something to be read, or nothing any more.
+    pub(super) fn next_peek(&mut self) -> Result<Option<bool>, Closed> {
+        let has_some = self.has_partial();
+        Ok((has_some || self.at_end).then_some(has_some))
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        self.lines.unread()
     }
 
     pub(super) fn skip_line(&mut self) {

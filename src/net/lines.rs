@@ -80,10 +80,10 @@ impl Lines {
         }
     }
 
-    /// The first byte that was taken in and not given out yet.
+    /// The bytes that were taken in and not given out yet.
     #[must_use]
-    pub fn peek(&self) -> Option<u8> {
-        self.buffer.first().copied()
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer
     }
 
     /// The next whole line; `None` while its end has not come yet.

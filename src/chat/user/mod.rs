@@ -15,8 +15,8 @@ use super::command::Command;
 use super::command_table::Rank;
 use super::hall::{Hall, Leaving, Pass};
 use super::help::help;
+use super::history::Kind;
 use super::inbox::{Inbox, Question};
-use super::line::Kind;
 use super::name::Name;
 use super::person::Person;
 use super::resume;
@@ -196,9 +196,10 @@ impl User {
 
     /// Whether they may keep order where they are.
     fn rank(&self) -> Rank {
-        let in_room = self.inbox.current().is_some_and(|seated| {
-            seated.crowd.with(|room| room.standing(seated.seat).1)
-        });
+        let in_room = self
+            .inbox
+            .current()
+            .is_some_and(|seated| seated.crowd.with(|room| room.standing(seated.seat).1));
         if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }
     }
 

@@ -78,7 +78,7 @@ impl User {
         self.audit(&format!("made {name} {now} of {room}"));
         self.notice(&format!("{name} is {now} of {room}"));
         let words = format!("You are {now} of {room}");
-        drop(other.mailbox.deliver(Letter::Notice(words)));
+        other.mailbox.deliver(Letter::Notice(words));
     }
 
     fn kick(&mut self, name: &str, words: &str) {
@@ -142,7 +142,8 @@ impl User {
         }
         for Ban { subject, by, reason, until_ms, .. } in bans {
             let until = until_ms.map(self.hall.settings.moment);
-            let until = until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
+            let until =
+                until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
             self.reply(&format!("{subject}, {until}, by {by} {reason}"));
         }
     }
@@ -160,7 +161,7 @@ impl User {
         let what = if length.is_some() { "muted" } else { "unmuted" };
         self.audit(&format!("{what} {name} in {room}"));
         self.notice(&format!("You {what} {name} in {room}"));
-        drop(other.mailbox.deliver(Letter::Notice(format!("You were {what} in {room}"))));
+        other.mailbox.deliver(Letter::Notice(format!("You were {what} in {room}")));
     }
 
     fn invite(&mut self, name: &str) {
@@ -171,7 +172,7 @@ impl User {
         self.audit(&format!("invited {name} to {room}"));
         self.notice(&format!("{name} may join {room}"));
         let words = format!("{} invites you: /join {room}", self.name);
-        drop(other.mailbox.deliver(Letter::Notice(words)));
+        other.mailbox.deliver(Letter::Notice(words));
     }
 
     fn show_audit(&mut self, count: Option<u64>) -> Step {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use tokio::sync::Semaphore;
 
 /// Hashes at once: each takes a core for tens of milliseconds, and 19 MiB.
@@ -23,9 +23,8 @@ pub(super) async fn hash(password: String) -> Option<Arc<str>> {
 pub(super) async fn fits(password: String, hash: Arc<str>) -> bool {
     let Ok(_permit) = AT_WORK.acquire().await else { return false };
     let work = move || {
-        PasswordHash::new(&hash).is_ok_and(|hash| {
-            Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
-        })
+        PasswordHash::new(&hash)
+            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(false)
 }

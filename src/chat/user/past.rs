@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Step, User};
 use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
+use crate::chat::history::Kind;
 use crate::chat::history::{StoreError, Stored};
-use crate::chat::line::Kind;
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;
@@ -45,8 +45,7 @@ impl User {
         let Some(seated) = self.inbox.current() else { return Step::Done };
         if !self.hall.archive.is_lasting() {
             let wanted: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-            let (first, end) =
-                seated.crowd.with(|room| (room.log.first(), room.log.visible()));
+            let (first, end) = seated.crowd.with(|room| (room.log.first(), room.log.visible()));
             let mut found = Vec::new();
             for number in (first..end).rev() {
                 found.extend(kept(&seated.crowd, number).filter(|line| has(line, &wanted)));

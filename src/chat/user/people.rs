@@ -103,7 +103,9 @@ impl User {
     pub(super) fn away(&mut self, words: Option<&str>) {
         self.person.set_away(words);
         match words {
-            Some(words) => self.notice(&format!("Who writes to you hears that you are away: {words}")),
+            Some(words) => {
+                self.notice(&format!("Who writes to you hears that you are away: {words}"))
+            }
             None => self.notice("You are back"),
         }
     }

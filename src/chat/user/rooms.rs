@@ -7,7 +7,7 @@ use super::{Step, User};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{NotIn, Pass, Seated};
-use crate::chat::line::Kind;
+use crate::chat::history::Kind;
 use crate::chat::name::Name;
 use crate::chat::room::{Entrance, See};
 
@@ -63,9 +63,9 @@ impl User {
         }
         let see = See::Last(self.hall.settings.replay);
         let seated = self.hall.join(&self.person, room, see, pass)?;
-        let (count, topic) =
-            seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
-        let people = if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
+        let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
+        let people =
+            if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
         self.notice(&format!("You speak in {} now: {people}", seated.room));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
@@ -173,9 +173,7 @@ impl User {
         let sees_all = self.person.is_operator();
         let room = self.hall.room(&name).filter(|crowd| {
             crowd.with(|room| {
-                room.entrance(&key) == Entrance::Open
-                    || room.seat_of(session).is_some()
-                    || sees_all
+                room.entrance(&key) == Entrance::Open || room.seat_of(session).is_some() || sees_all
             })
         });
         if room.is_none() {

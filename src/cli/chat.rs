@@ -1,0 +1,249 @@
+//! `echoline chat`: flags to a chat, a chat to an exit code.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::serving::{Service, ServingFlags};
+use super::values;
+use crate::chat::history::{StoreOptions, Sync};
+use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
+use crate::net::{Address, Eol, Limits};
+
+/// The longest line and the stall time-out of a chat, where the flags say nothing: people type
+/// lines, and who reads nothing for 10 s is in nobody's conversation.
+const MAX_LINE: usize = 4096;
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The flags of `echoline chat`.
+#[derive(Debug, Args)]
+pub(super) struct ChatFlags {
+    /// Where to listen, HOST:PORT; may be given several times. `telnet://HOST:PORT` asks Telnet
+    /// clients for their window's width first, to wrap long lines.
+    #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    #[arg(default_value = "127.0.0.1:8080")]
+    listen: Vec<Listen>,
+
+    /// Where to listen for programs, which speak JSON in lines and are not slowed down.
+    #[arg(long, env = "ECHOLINE_BOT", value_name = "ADDR", value_delimiter = ',')]
+    bot: Vec<Address>,
+
+    /// Keep rooms, lines, bans and tokens in this folder. [default: in memory only]
+    #[arg(long, env = "ECHOLINE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// When a line is shown to the others: once it is safe on disk (each), or at once, and on disk
+    /// within a second (second).
+    #[arg(long, env = "ECHOLINE_HISTORY_SYNC", value_enum, default_value = "second")]
+    history_sync: SyncName,
+
+    /// Lines of each room that are kept.
+    #[arg(long, env = "ECHOLINE_HISTORY", value_name = "N", default_value = "10000")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    history: NonZeroUsize,
+
+    /// Earlier lines that a newcomer to a room sees. [default: 20 with --data, else 0]
+    #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N")]
+    replay: Option<u64>,
+
+    /// The room that everybody comes into.
+    #[arg(long, env = "ECHOLINE_LOBBY", value_name = "NAME", default_value = "lobby")]
+    #[arg(value_parser = |text: &str| Name::parse_room(text))]
+    lobby: Name,
+
+    /// Rooms at most.
+    #[arg(long, env = "ECHOLINE_MAX_ROOMS", value_name = "N", default_value = "1000")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_rooms: NonZeroUsize,
+
+    /// Lines a second that one person may write for long, or `off`.
+    #[arg(long, env = "ECHOLINE_FLOOD", value_name = "RATE", default_value = "5/s")]
+    #[arg(value_parser = values::flood)]
+    flood: values::FloodRate,
+
+    /// Lines that one person may write at once.
+    #[arg(long, env = "ECHOLINE_BURST", value_name = "N", default_value = "20")]
+    burst: NonZeroU16,
+
+    /// How long somebody may take to give a name.
+    #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::some_duration, default_value = "30s")]
+    login_timeout: Duration,
+
+    /// A file whose first line is the password that makes somebody an operator (`/oper`).
+    #[arg(long, env = "ECHOLINE_OPERATOR_PASSWORD_FILE", value_name = "PATH")]
+    operator_password_file: Option<PathBuf>,
+
+    /// Only say whether all of this is right, and end.
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    serving: ServingFlags,
+}
+
+/// An address for people, and what they use.
+#[derive(Clone, Debug)]
+struct Listen {
+    address: Address,
+    role: Role,
+}
+
+impl FromStr for Listen {
+    type Err = <Address as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (rest, role) = match text.strip_prefix("telnet://") {
+            Some(rest) => (rest, Role::Telnet),
+            None => (text, Role::Person),
+        };
+        rest.parse().map(|address| Self { address, role })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum SyncName {
+    Each,
+    Second,
+}
+
+/// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
+pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
+    let settings = flags.settings()?;
+    if flags.check {
+        return flags.check(settings);
+    }
+    let _log = flags.serving.start_log();
+    let hall = flags.open(settings)?;
+    let (service, roles) = flags.service();
+    // Which listener somebody came to shows in the address of this end of their connection.
+    let by_address = Arc::new(OnceLock::<HashMap<u16, Role>>::new());
+    let told = Arc::clone(&by_address);
+    let bound = move |addresses: &[Vec<SocketAddr>]| {
+        let ports = addresses.iter().zip(roles);
+        let ports = ports.flat_map(|(at, role)| at.iter().map(move |at| (at.port(), role)));
+        let _ = told.set(ports.collect());
+    };
+    let guests = Arc::clone(&hall);
+    let handler = move |client: crate::net::Connection| {
+        let port = client.get_ref().local_addr().map_or(0, |address| address.port());
+        let role = by_address.get().and_then(|roles| roles.get(&port)).copied();
+        chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
+    };
+    let code = flags.serving.run(service, bound, handler)?;
+    match hall.close() {
+        0 => Ok(code),
+        lost => bail!("{lost} changes could not be written to --data; see the log"),
+    }
+}
+
+impl ChatFlags {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::new(now_ms, time_of_day, moment);
+        settings.lobby = self.lobby.clone();
+        settings.max_rooms = self.max_rooms.get();
+        settings.log = LogLimits { lines: self.history.get(), ..LogLimits::default() };
+        settings.replay = self.replay.unwrap_or(if self.data.is_some() { 20 } else { 0 });
+        settings.login_timeout = self.login_timeout;
+        settings.flood = self.flood.limits(self.burst);
+        if let Some(path) = &self.operator_password_file {
+            settings.operator_password = Some(password(path)?);
+        }
+        Ok(settings)
+    }
+
+    fn open(&self, settings: Settings) -> anyhow::Result<Arc<Hall>> {
+        let Some(folder) = &self.data else { return Ok(Arc::new(Hall::new(settings))) };
+        let options = StoreOptions {
+            keep_lines: self.history.get() as u64,
+            sync: match self.history_sync {
+                SyncName::Each => Sync::Each,
+                SyncName::Second => Sync::Second,
+            },
+            ..StoreOptions::default()
+        };
+        let hall = Hall::with_store(settings, folder, options);
+        hall.with_context(|| format!("cannot use --data {}", folder.display()))
+    }
+
+    fn service(&self) -> (Service, Vec<Role>) {
+        let people = self.listen.iter().map(|listen| (listen.address.clone(), listen.role));
+        let bots = self.bot.iter().map(|address| (address.clone(), Role::Bot));
+        let (listen, roles) = people.chain(bots).unzip();
+        let service = Service {
+            listen,
+            what: "chat",
+            eol: Eol::CrLf,
+            farewell: chat::farewell(),
+            limits: Limits {
+                max_line: MAX_LINE,
+                stall_timeout: Some(STALL_TIMEOUT),
+                ..Limits::default()
+            },
+        };
+        (service, roles)
+    }
+
+    /// Tries everything but to listen, and says what a chat would be like.
+    fn check(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+        let lobby = settings.lobby.clone();
+        let hall = self.open(settings)?;
+        hall.close();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "All is right: the chat's first room is {lobby}.")?;
+        let keeps = match &self.data {
+            Some(folder) => format!("What is said is kept in {}.", folder.display()),
+            None => "What is said is kept in memory only; --data DIR keeps it.".to_owned(),
+        };
+        writeln!(out, "{keeps}")?;
+        for listen in &self.listen {
+            writeln!(out, "People come to {}.", listen.address)?;
+        }
+        for bot in &self.bot {
+            writeln!(out, "Programs come to {bot}.")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The first line of the file.
+fn password(path: &Path) -> anyhow::Result<Arc<str>> {
+    let flag = || format!("cannot read --operator-password-file {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(flag)?;
+    match text.lines().next().map(str::trim) {
+        Some(line) if line.len() >= 8 => Ok(Arc::from(line)),
+        _ => bail!("{}: its first line is to be a password of 8 letters or more", flag()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program is the one that has a wall clock")]
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn time_of_day(time_ms: u64) -> String {
+    local(time_ms, "%H:%M")
+}
+
+fn moment(time_ms: u64) -> String {
+    local(time_ms, "%Y-%m-%d %H:%M")
+}
+
+fn local(time_ms: u64, format: &str) -> String {
+    let time_ms = i64::try_from(time_ms).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_millisecond(time_ms) {
+        Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
+        Err(_) => "for good".to_owned(),
+    }
+}
