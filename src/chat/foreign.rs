@@ -1,0 +1,125 @@
+//! Other protocols that come to the chat's port by mistake, or to be misused. Pure.
+
+/// A protocol that is not ours, as its first bytes show it.
+///
+/// A browser can be made to post to any port; what it sends must not become lines of a chat
+/// (cross-protocol scripting). The others would wait for ever for an answer they understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A request of HTTP/0.9 to HTTP/2 (RFC 9112, 9113).
+    Http,
+    /// A handshake record (RFC 8446, section 5.1).
+    Tls,
+    /// A version string (RFC 4253, section 4.2).
+    Ssh,
+}
+
+const METHODS: &[&[u8]] = &[
+    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI",
+];
+
+impl Foreign {
+    /// What speaks, by the first line, or by the first bytes where no line end has come: a TLS
+    /// handshake need not have one. `None` for everything that may be a name.
+    ///
+    /// ```
+    /// use echoline::chat::Foreign;
+    ///
+    /// assert_eq!(Foreign::recognize(b"GET / HTTP/1.1\r\n"), Some(Foreign::Http));
+    /// assert_eq!(Foreign::recognize(b"\x16\x03\x01\x02\0"), Some(Foreign::Tls));
+    /// assert_eq!(Foreign::recognize(b"GET lost"), None);
+    /// ```
+    #[must_use]
+    pub fn recognize(start: &[u8]) -> Option<Self> {
+        match start {
+            [0x16, 0x03, ..] => Some(Self::Tls),
+            [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
+            _ => is_request(start).then_some(Self::Http),
+        }
+    }
+
+    /// All that is sent before the connection is closed, a line end after it. One line that says
+    /// what to use instead; for HTTP with what makes browsers and curl show it.
+    #[must_use]
+    pub fn answer(self) -> &'static str {
+        match self {
+            Self::Http => {
+                "HTTP/1.0 400 Bad Request\r\n\
+                 Content-Type: text/plain\r\n\
+                 Connection: close\r\n\
+                 \r\n\
+                 This is a chat for lines of text, not a web server: use nc or telnet."
+            }
+            Self::Tls => "This is a chat for lines of text without TLS: use nc or telnet.",
+            Self::Ssh => "This is a chat for lines of text, not an SSH server: use nc or telnet.",
+        }
+    }
+}
+
+/// A method, and a target that begins as targets do or is followed by a version.
+fn is_request(start: &[u8]) -> bool {
+    let line = start.split(|&byte| byte == b'\n').next().unwrap_or(start);
+    let mut words = line.split(|&byte| byte == b' ');
+    let method = words.next().is_some_and(|word| METHODS.contains(&word));
+    let target = words.next().is_some_and(|word| matches!(word.first(), Some(b'/' | b'*')));
+    method && (target || words.any(|word| word.starts_with(b"HTTP/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::name::Name;
+    use super::*;
+
+    /// Fault 25: the three that come by mistake, by their first bytes.
+    #[test]
+    fn each_is_recognized() {
+        for (start, foreign) in [
+            (&b"GET / HTTP/1.1\r\nHost: x\r\n"[..], Foreign::Http),
+            (b"GET /", Foreign::Http),
+            (b"POST /chat HTTP/1.0", Foreign::Http),
+            (b"CONNECT example.org:443 HTTP/1.1", Foreign::Http),
+            (b"GET http://example.org/ HTTP/1.1", Foreign::Http),
+            (b"OPTIONS * HTTP/1.1", Foreign::Http),
+            (b"PRI * HTTP/2.0", Foreign::Http),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Foreign::Tls),
+            (b"\x16\x03\x03", Foreign::Tls),
+            (b"SSH-2.0-OpenSSH_9.9", Foreign::Ssh),
+        ] {
+            assert_eq!(Foreign::recognize(start), Some(foreign), "{start:x?}");
+        }
+    }
+
+    #[test]
+    fn people_are_not_taken_for_programs() {
+        for start in
+            ["", "anna", "GET", "GET lost", "get / HTTP/1.1", "SSH", "GETTY / x", "POST it"]
+        {
+            assert_eq!(Foreign::recognize(start.as_bytes()), None, "{start}");
+        }
+    }
+
+    /// Fault 25: the answer is text that says what to do, and nothing that was sent.
+    #[test]
+    fn each_answer_ends_with_one_sentence() {
+        for foreign in [Foreign::Http, Foreign::Tls, Foreign::Ssh] {
+            let sentence = foreign.answer().lines().last().unwrap();
+            assert!(sentence.starts_with("This is a chat") && sentence.ends_with("nc or telnet."));
+        }
+        assert!(Foreign::Http.answer().starts_with("HTTP/1.0 400 Bad Request\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn recognizing_never_panics(start in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Foreign::recognize(&start);
+        }
+
+        #[test]
+        fn no_name_is_foreign(name in "[A-Z_-]{1,32}") {
+            prop_assume!(Name::parse(&name).is_ok() && !name.starts_with("SSH-"));
+            prop_assert_eq!(Foreign::recognize(name.as_bytes()), None);
+        }
+    }
+}

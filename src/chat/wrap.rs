@@ -1,0 +1,134 @@
+//! Long lines on narrow terminals. Pure.
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// Stands before every part but the first, so that no part looks like a line of its own.
+const INDENT: &str = "  ";
+
+/// A narrower window is taken for one of so many columns, so that a line does not become hundreds.
+const COLUMNS_MIN: usize = 20;
+
+/// The parts of a line on a terminal of `columns` columns: what stands before each part (nothing,
+/// then two spaces), and the part.
+///
+/// Parts end at spaces where that is possible; those spaces are left out. A character is never
+/// cut from its marks (Unicode Standard Annex 29), and none is lost.
+///
+/// ```
+/// use echoline::chat::wrap;
+///
+/// let parts: Vec<_> = wrap("bob: the bees are in the garden again", 20).collect();
+/// assert_eq!(parts, [("", "bob: the bees are in"), ("  ", "the garden again")]);
+/// ```
+pub fn wrap(line: &str, columns: u16) -> impl Iterator<Item = (&'static str, &str)> {
+    let columns = usize::from(columns).max(COLUMNS_MIN);
+    let mut rest = Some(line);
+    let mut indent = "";
+    std::iter::from_fn(move || {
+        let (part, later) = split(rest?, columns - indent.len());
+        let before = std::mem::replace(&mut indent, INDENT);
+        rest = later;
+        Some((before, part))
+    })
+}
+
+/// The first part of at most `room` columns, and what comes after it, where there is anything.
+fn split(text: &str, room: usize) -> (&str, Option<&str>) {
+    let mut taken = 0;
+    let mut last_space = None;
+    for (at, cluster) in text.grapheme_indices(true) {
+        taken += cluster.width();
+        // A space may hang over the edge: it is not shown there.
+        if cluster == " " {
+            last_space = Some(at).filter(|&at| !text[..at].trim_ascii().is_empty()).or(last_space);
+        } else if taken > room && at > 0 {
+            return cut(text, last_space.unwrap_or(at));
+        }
+    }
+    // Only spaces can hang over here.
+    if taken > room { cut(text, last_space.unwrap_or(text.len())) } else { (text, None) }
+}
+
+fn cut(text: &str, at: usize) -> (&str, Option<&str>) {
+    let (part, rest) = text.split_at(at);
+    let rest = rest.trim_start_matches(' ');
+    (part.trim_end_matches(' '), (!rest.is_empty()).then_some(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wrapped(line: &str, columns: u16) -> Vec<String> {
+        wrap(line, columns).map(|(indent, part)| format!("{indent}{part}")).collect()
+    }
+
+    #[test]
+    fn what_fits_stays_one_line() {
+        assert_eq!(wrapped("", 80), [""]);
+        assert_eq!(wrapped("anna: hello", 80), ["anna: hello"]);
+        let full = "x".repeat(80);
+        assert_eq!(wrapped(&full, 80), [full.as_str()]);
+    }
+
+    #[test]
+    fn parts_end_at_spaces() {
+        assert_eq!(
+            wrapped("anna: one two three four five six seven", 20),
+            ["anna: one two three", "  four five six", "  seven"]
+        );
+        assert_eq!(wrapped("aaaaaaaaaa bbbbbbbbb  c", 20), ["aaaaaaaaaa bbbbbbbbb", "  c"]);
+        assert_eq!(wrapped(&format!("  {}", "x".repeat(19)), 20), ["  xxxxxxxxxxxxxxxxxx", "  x"]);
+    }
+
+    /// Promise P9: a wrapped part never looks like a line of its own.
+    #[test]
+    fn no_part_looks_like_a_line() {
+        let forged = format!("mallory: {}bob: I agree", " ".repeat(11));
+        assert_eq!(wrapped(&forged, 20), ["mallory:", "  bob: I agree"]);
+        let forged = format!("mallory: {}*** bob left the chat ***", "x".repeat(11));
+        assert!(wrapped(&forged, 20)[1..].iter().all(|part| part.starts_with("  ")));
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        let word = ["x".repeat(20), format!("  {}", "x".repeat(18)), "  x".into()];
+        assert_eq!(wrapped(&"x".repeat(39), 20), word);
+        assert_eq!(wrapped(&"日".repeat(11), 21), ["日".repeat(10), "  日".into()]);
+        let accented = "e\u{301}".repeat(21);
+        assert_eq!(wrapped(&accented, 20), ["e\u{301}".repeat(20), "  e\u{301}".into()]);
+        let family = "👨\u{200d}👩\u{200d}👧".repeat(11);
+        assert_eq!(wrapped(&family, 20)[1], "  👨\u{200d}👩\u{200d}👧");
+    }
+
+    #[test]
+    fn no_window_is_too_narrow() {
+        for columns in [0, 1, 2, 19] {
+            assert_eq!(wrapped(&"x".repeat(21), columns), ["x".repeat(20), "  x".into()]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_everything_fits(
+            line in "[a-c日é\u{301}👩 ]{0,200}",
+            columns in 0_u16..60,
+        ) {
+            let parts = wrapped(&line, columns);
+            let letters = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(letters(&parts.concat()), letters(&line));
+            for (number, part) in parts.iter().enumerate() {
+                prop_assert!(part.width() <= usize::from(columns).max(COLUMNS_MIN), "{:?}", part);
+                prop_assert!(number == 0 || (part.starts_with("  ") && part.len() > 2));
+            }
+        }
+
+        #[test]
+        fn wrapping_never_panics(line in "\\PC{0,200}", columns in any::<u16>()) {
+            prop_assert!(wrap(&line, columns).count() <= line.len() + 1);
+        }
+    }
+}
