@@ -17,12 +17,15 @@ const PURE: &[&str] = &[
     "src/chat/character.rs",
     "src/chat/command.rs",
     "src/chat/command_table.rs",
+    "src/chat/flood.rs",
+    "src/chat/foreign.rs",
     "src/chat/help.rs",
     "src/chat/key.rs",
     "src/chat/name.rs",
     "src/chat/name_error.rs",
     "src/chat/telnet.rs",
     "src/chat/text.rs",
+    "src/chat/wrap.rs",
 ];
 
 const FILE_LINES_MAX: usize = 500;

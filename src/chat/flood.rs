@@ -252,6 +252,11 @@ mod tests {
         assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
     }
 
+    /// Most lines follow at once.
+    fn pauses_ms() -> impl Strategy<Value = Vec<u64>> {
+        prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..2000_u64], 1..300)
+    }
+
     proptest! {
         /// In any window of `t` seconds at most `burst + rate * t` lines pass, whether or not the
         /// session waits before it reads on.
@@ -260,10 +265,11 @@ mod tests {
             rate_per_second in 1_u16..50,
             burst in 1_u16..30,
             mute_after in 0_u16..100,
-            pauses_ms in prop::collection::vec(prop_oneof![3 => Just(0_u64), 1 => 0..2000_u64], 1..300),
+            pauses_ms in pauses_ms(),
             waits in any::<bool>(),
         ) {
-            let limits = FloodLimits { rate_per_second, burst, mute_after, ..FloodLimits::default() };
+            let default = FloodLimits::default();
+            let limits = FloodLimits { rate_per_second, burst, mute_after, ..default };
             let (mut flood, begin) = (Flood::new(limits), start());
             let (mut now, mut taken) = (begin, Vec::new());
             for pause in pauses_ms {

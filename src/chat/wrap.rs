@@ -95,10 +95,8 @@ mod tests {
 
     #[test]
     fn long_words_are_cut_between_characters() {
-        assert_eq!(
-            wrapped(&"x".repeat(39), 20),
-            ["x".repeat(20), format!("  {}", "x".repeat(18)), "  x".into()]
-        );
+        let word = ["x".repeat(20), format!("  {}", "x".repeat(18)), "  x".into()];
+        assert_eq!(wrapped(&"x".repeat(39), 20), word);
         assert_eq!(wrapped(&"日".repeat(11), 21), ["日".repeat(10), "  日".into()]);
         let accented = "e\u{301}".repeat(21);
         assert_eq!(wrapped(&accented, 20), ["e\u{301}".repeat(20), "  e\u{301}".into()]);
@@ -115,7 +113,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_everything_fits(line in "[a-c日é\u{301}👩 ]{0,200}", columns in 0_u16..60) {
+        fn nothing_is_lost_and_everything_fits(
+            line in "[a-c日é\u{301}👩 ]{0,200}",
+            columns in 0_u16..60,
+        ) {
             let parts = wrapped(&line, columns);
             let letters = |text: &str| text.replace(' ', "");
             prop_assert_eq!(letters(&parts.concat()), letters(&line));
