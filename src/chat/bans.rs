@@ -1,7 +1,8 @@
 //! Who may not come in: names, addresses and networks, for a time or for good. Pure.
 
+// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 

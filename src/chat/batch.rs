@@ -76,6 +76,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -101,7 +102,7 @@ mod tests {
         /// Fault 34: however little the stream takes, no line is cut, doubled or lost.
         #[test]
         fn a_batch_taken_in_part_goes_on_where_it_stopped(
-            pieces in prop::collection::vec((1..4_u64, prop::collection::vec(0..5_usize, 1..5)), 1..5),
+            pieces in vec((1..4_u64, vec(0..5_usize, 1..5)), 1..5),
             share in 0.0..=1.0,
         ) {
             let mut batch = Batch::default();

@@ -38,18 +38,12 @@ impl Foreign {
         }
     }
 
-    /// All that is sent before the connection is closed, a line end after it. One line that says
-    /// what to use instead; for HTTP with what makes browsers and curl show it.
+    /// One line that says what to use instead. (Not in the words of the protocol: the question for
+    /// a name has gone out already.)
     #[must_use]
     pub fn answer(self) -> &'static str {
         match self {
-            Self::Http => {
-                "HTTP/1.0 400 Bad Request\r\n\
-                 Content-Type: text/plain\r\n\
-                 Connection: close\r\n\
-                 \r\n\
-                 This is a chat for lines of text, not a web server: use nc or telnet."
-            }
+            Self::Http => "This is a chat for lines of text, not a web server: use nc or telnet.",
             Self::Tls => "This is a chat for lines of text without TLS: use nc or telnet.",
             Self::Ssh => "This is a chat for lines of text, not an SSH server: use nc or telnet.",
         }
@@ -100,14 +94,14 @@ mod tests {
         }
     }
 
-    /// Fault 25: the answer is text that says what to do, and nothing that was sent.
+    /// Fault 25: the answer is one line that says what to do, and nothing that was sent.
     #[test]
-    fn each_answer_ends_with_one_sentence() {
+    fn each_answer_is_one_sentence() {
         for foreign in [Foreign::Http, Foreign::Tls, Foreign::Ssh] {
-            let sentence = foreign.answer().lines().last().unwrap();
+            let sentence = foreign.answer();
             assert!(sentence.starts_with("This is a chat") && sentence.ends_with("nc or telnet."));
+            assert_eq!(sentence.lines().count(), 1);
         }
-        assert!(Foreign::Http.answer().starts_with("HTTP/1.0 400 Bad Request\r\n"));
     }
 
     proptest! {

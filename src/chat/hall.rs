@@ -273,6 +273,11 @@ impl Hall {
         state.people.get(session).cloned()
     }
 
+    /// The person of this session, while it lasts.
+    pub(super) fn person(&self, session: u64) -> Option<Arc<Person>> {
+        self.lock().people.get(&session).cloned()
+    }
+
     /// The room of this name.
     pub(super) fn room(&self, name: &Name) -> Option<Arc<Crowd>> {
         self.lock().rooms.get(name.key()).cloned()

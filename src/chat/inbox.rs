@@ -37,8 +37,8 @@ pub(super) struct Inbox {
     pub(super) question: Option<Question>,
     /// Who was last told to be woken by letters.
     waker: Option<Waker>,
-    /// Who wrote the last private line.
-    pub(super) reply_to: Option<Name>,
+    /// The session that wrote the last private line.
+    pub(super) reply_to: Option<u64>,
 }
 
 /// What has its answer at one place of a room's order.
@@ -240,7 +240,7 @@ impl Inbox {
                 } else {
                     self.view.print(&format!("[{} -> you] {text}", from.as_str()), printed);
                 }
-                self.reply_to = Some(from);
+                self.reply_to = Some(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
             Letter::Expelled { room, words } => {

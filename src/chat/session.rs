@@ -49,19 +49,35 @@ pub async fn serve<S>(client: Connection<S>, hall: Arc<Hall>, role: Role) -> Res
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // Boxed, as all that is not waiting for a line: what it takes to get in, to be slowed down or
+    // to leave is not to be carried along for hours.
+    let Some(mut session) = Box::pin(admit(client, hall, role)).await? else { return Ok(()) };
+    let ended = session.converse().await;
+    Box::pin(session.leave(ended)).await
+}
+
+/// Greets somebody; `None` where they do not come in.
+async fn admit<S>(
+    client: Connection<S>,
+    hall: Arc<Hall>,
+    role: Role,
+) -> Result<Option<Session<S>>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut client = client.layer(|stream| match role {
         Role::Telnet => Telnet::negotiating(stream),
         Role::Person | Role::Bot => Telnet::new(stream),
     });
-    let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(()) };
+    let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(None) };
     let limits = hall.settings.flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
     user.inbox.view.bot = role == Role::Bot;
     user.arrive(arrival.place);
     let mut session = Session { client, user, flood };
-    let ended = session.converse().await;
-    session.leave(ended).await
+    session.write_replies().await?;
+    Ok(Some(session))
 }
 
 /// Lets somebody in, who has a time to say who they are.
@@ -83,8 +99,7 @@ where
             Role::Person | Role::Telnet => login::ask(client, hall).await,
         }
     };
-    // Boxed: what it takes to get in is not to be carried along for hours.
-    if let Ok(arrival) = timeout(hall.settings.login_timeout, Box::pin(asked)).await {
+    if let Ok(arrival) = timeout(hall.settings.login_timeout, asked).await {
         return arrival;
     }
     client.write_line("Connection timeout. Goodbye!").await?;
@@ -97,7 +112,6 @@ where
 {
     /// Takes lines until the user leaves: with these words.
     async fn converse(&mut self) -> Result<String, Closed> {
-        self.write_replies().await?;
         loop {
             let Self { client, user, .. } = self;
             let line = match client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await {
@@ -109,12 +123,17 @@ where
                 }
                 Err(closed) => return Err(closed),
             };
-            if self.is_too_fast().await? {
+            let verdict = self.flood.line(Instant::now().into_std());
+            if verdict != Verdict::Pass && !Box::pin(self.slow_down(verdict)).await? {
                 continue;
             }
-            let step = self.take(&line);
-            if let Some(words) = self.follow(step).await? {
-                return Ok(words);
+            match self.take(&line) {
+                Step::Done if self.user.replies.is_empty() => {}
+                step => {
+                    if let Some(words) = Box::pin(self.follow(step)).await? {
+                        return Ok(words);
+                    }
+                }
             }
         }
     }
@@ -140,24 +159,24 @@ where
         self.write_replies().await
     }
 
-    /// Slows somebody down who writes too fast; whether the line is to be thrown away.
-    async fn is_too_fast(&mut self) -> Result<bool, Closed> {
-        match self.flood.line(Instant::now().into_std()) {
-            Verdict::Pass => Ok(false),
-            Verdict::Delay(length) => self.wait(length).await.map(|()| false),
+    /// Slows somebody down who writes too fast; whether the line is to be taken in the end.
+    async fn slow_down(&mut self, verdict: Verdict) -> Result<bool, Closed> {
+        match verdict {
+            Verdict::Pass => Ok(true),
+            Verdict::Delay(length) => self.wait(length).await.map(|()| true),
             Verdict::Warn(length) => {
                 self.user.notice("Slow down, or you will be muted");
                 self.write_replies().await?;
-                self.wait(length).await.map(|()| false)
+                self.wait(length).await.map(|()| true)
             }
             Verdict::Mute(length) => {
                 let seconds = length.as_secs().max(1);
                 self.user.notice(&format!(
                     "You wrote too fast and are muted for {seconds} s: that was not sent"
                 ));
-                self.write_replies().await.map(|()| true)
+                self.write_replies().await.map(|()| false)
             }
-            Verdict::Refuse(_) => Ok(true),
+            Verdict::Refuse(_) => Ok(false),
         }
     }
 

@@ -13,7 +13,8 @@ use super::outbound::Outbound;
 use super::terms::Eol;
 use super::watch::Watch;
 
-/// Where a feed writes; see [`Connection::read_line_feeding`](crate::Connection::read_line_feeding).
+/// Where a feed writes; see
+/// [`Connection::read_line_feeding`](crate::Connection::read_line_feeding).
 pub struct Outlet<'a, S> {
     stream: &'a mut S,
     output: &'a mut Outbound,

@@ -26,7 +26,12 @@ impl User {
     }
 
     pub(super) fn message(&mut self, to: &str, words: &str) {
-        let Some(other) = self.somebody(to) else { return };
+        if let Some(other) = self.somebody(to) {
+            self.write_to(&other, words);
+        }
+    }
+
+    fn write_to(&mut self, other: &Person, words: &str) {
         if other.session == self.person.session {
             return self.notice("You need nobody to talk to yourself");
         }
@@ -48,9 +53,12 @@ impl User {
     }
 
     pub(super) fn answer(&mut self, words: &str) {
-        match self.inbox.reply_to.clone() {
-            Some(name) => self.message(name.as_str(), words),
-            None => self.notice("Nobody has written to you yet: /msg NAME WORDS"),
+        let Some(session) = self.inbox.reply_to else {
+            return self.notice("Nobody has written to you yet: /msg NAME WORDS");
+        };
+        match self.hall.person(session) {
+            Some(other) => self.write_to(&other, words),
+            None => self.notice("Who wrote to you last has left"),
         }
     }
 
