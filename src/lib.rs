@@ -7,6 +7,8 @@
 //! accounts for everybody. [`Lines`] is the splitter alone, for other streams. [`echo`] and
 //! [`load`] are what the commands `echo` and `load` do.
 
+#[cfg(feature = "chat")]
+pub mod chat;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Files that decide without a clock, a socket or a task.
 const PURE: &[&str] = &[
+    "src/chat/history/checksum.rs",
+    "src/chat/history/pace.rs",
+    "src/chat/history/record.rs",
+    "src/chat/history/words.rs",
+    "src/chat/history/write_ahead_log.rs",
     "src/net/lines.rs",
     "src/net/limits.rs",
     "src/load/plan.rs",
@@ -101,6 +106,7 @@ fn pure_files_have_no_clock_no_socket_no_task() {
 #[test]
 fn mechanism_knows_no_policy() {
     for (folder, strangers) in [
+        ("src/chat/history", ["crate::echo", "crate::load", "crate::cli"]),
         ("src/net", ["crate::echo", "crate::load", "crate::cli"]),
         ("src/echo", ["crate::load", "crate::cli", "crate::chat"]),
         ("src/load", ["crate::echo", "crate::cli", "crate::chat"]),

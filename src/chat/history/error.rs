@@ -1,0 +1,144 @@
+//! What can go wrong with a store, and what each error of SQLite asks for.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// Why a store cannot be opened, or did not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The folder, or a file in it, cannot be made, opened or renamed.
+    #[error("the chat's history cannot use {path}: {source}")]
+    File {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has the folder.
+    #[error(
+        "the chat's history in {folder} is in use by {}: stop it, or use another folder",
+        .process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// Who has it, where that could be read.
+        process: Option<u32>,
+    },
+    /// The file was written by a newer version.
+    #[error(
+        "{path} has version {found} and this program knows versions up to {known}: \
+         use the newer program, or another folder"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// The file is a good SQLite database of somebody else.
+    #[error("{path} is no chat's history, but another program's database: use another folder")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds what cannot be right.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// SQLite could not do it, because of the disk, say.
+    #[error("the chat's history in {path} cannot be used: {reason}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// A thousand questions wait for an answer already.
+    #[error("too many questions to the chat's history wait already: try again later")]
+    Busy,
+    /// The store was closed before it could answer.
+    #[error("the chat's history is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(super) fn file(path: &Path, source: io::Error) -> Self {
+        Self::File { path: path.to_owned(), source }
+    }
+
+    /// From an error of SQLite with the file at `path`.
+    pub(super) fn database(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, reason) = (path.to_owned(), error.to_string());
+        match Fault::of(error) {
+            Fault::Damage => Self::Damaged { path, reason },
+            _ => Self::Database { path, reason },
+        }
+    }
+}
+
+/// What an error of SQLite asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Try the same again later: no space, or somebody else has the file.
+    Wait,
+    /// Nothing may be believed before the file was opened anew. After an fsync that failed, the
+    /// system counts pages as written that are not
+    /// (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+    Reopen,
+    /// The file holds what cannot be right.
+    Damage,
+    /// This change can never be written.
+    Refuse,
+}
+
+impl Fault {
+    pub(super) fn of(error: &rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::ToSqlConversionFailure(_) => Self::Refuse,
+            // What is read has another type than what was written, or is no text.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..) => Self::Damage,
+            _ => match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    Self::Wait
+                }
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damage,
+                Some(
+                    ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch,
+                ) => Self::Refuse,
+                _ => Self::Reopen,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn errors_are_sorted_by_what_they_ask_for() {
+        let fault = |code| Fault::of(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert_eq!(fault(ffi::SQLITE_FULL), Fault::Wait);
+        assert_eq!(fault(ffi::SQLITE_BUSY), Fault::Wait);
+        assert_eq!(fault(ffi::SQLITE_IOERR_FSYNC), Fault::Reopen);
+        assert_eq!(fault(ffi::SQLITE_READONLY), Fault::Reopen);
+        assert_eq!(fault(ffi::SQLITE_CORRUPT), Fault::Damage);
+        assert_eq!(fault(ffi::SQLITE_NOTADB), Fault::Damage);
+        assert_eq!(fault(ffi::SQLITE_TOOBIG), Fault::Refuse);
+        assert_eq!(fault(ffi::SQLITE_ERROR), Fault::Reopen);
+    }
+}

@@ -1,0 +1,283 @@
+//! The store's thread: it owns the connection, writes what waits in one transaction when it is
+//! due, and answers questions in between.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::error::{Fault, StoreError};
+use super::folder::Folder;
+use super::options::{StoreEvent, StoreOptions};
+use super::pace::{Load, Next, Pace};
+use super::question::Question;
+use super::queue::{Queue, now};
+use super::record::Change;
+use super::schema;
+use super::tables::{Refused, Tables};
+
+/// What the thread works with.
+pub(super) struct Keeper<E> {
+    folder: Folder,
+    options: StoreOptions,
+    queue: Arc<Queue>,
+    on_event: E,
+    /// `None`: it has to be opened anew before anything is written or believed.
+    connection: Option<Connection>,
+    tables: Tables,
+    batch: Batch,
+    pace: Pace,
+    outage: Option<Outage>,
+}
+
+/// What is in hand until it is durable: a transaction that can be begun again.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: Vec<Change>,
+    /// How many of them are in the open transaction; `None` where there is none.
+    applied: Option<usize>,
+    /// The last entry of the audit log that is durable.
+    audit_id: i64,
+}
+
+/// From the first failure until everything that waited is written.
+#[derive(Debug)]
+struct Outage {
+    lost: u64,
+    /// Not over before: so that a steady flood is one outage and not thousands.
+    over_at: Instant,
+}
+
+/// Between the last change that was lost and the end of an outage.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Why a transaction failed.
+#[derive(Debug)]
+enum Failure {
+    Open(StoreError),
+    Sqlite(rusqlite::Error),
+    Change(Refused),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl<E: Fn(StoreEvent)> Keeper<E> {
+    /// Over a connection that was just opened.
+    pub(super) fn new(
+        folder: Folder,
+        options: StoreOptions,
+        queue: Arc<Queue>,
+        on_event: E,
+        connection: Connection,
+    ) -> Result<Self, StoreError> {
+        let failed = |error: rusqlite::Error| StoreError::database(&folder.database(), &error);
+        let mut tables = Tables::default();
+        tables.find_over(&connection, &options).map_err(failed)?;
+        let sql = "SELECT coalesce(max(id), 0) FROM audit";
+        let audit_id = connection.query_row(sql, (), |row| row.get(0)).map_err(failed)?;
+        let batch = Batch { audit_id, ..Batch::default() };
+        let pace = Pace::new(options.sync);
+        let connection = Some(connection);
+        let outage = None;
+        Ok(Self { folder, options, queue, on_event, connection, tables, batch, pace, outage })
+    }
+
+    /// Until the store is closed and nothing is left to write, or no time is.
+    pub(super) fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        loop {
+            let turn = queue.wait(|load| self.next(load));
+            if turn.lost > 0 {
+                self.lose(turn.lost, "more is said than can be written");
+            }
+            if let Some(question) = turn.question {
+                self.answer(question);
+            }
+            if turn.write {
+                self.write();
+            }
+            if turn.end {
+                break;
+            }
+        }
+        self.roll_back();
+        self.recover();
+        // Its end is told only once the file is closed.
+        self.connection = None;
+    }
+
+    fn next(&self, load: Load) -> Next {
+        let waiting = load.waiting || (self.tables.is_over() && !load.closing);
+        match (self.pace.next(Load { waiting, ..load }), &self.outage) {
+            (Next::WhenAsked, Some(outage)) if !load.closing => Next::At(outage.over_at),
+            (next, _) => next,
+        }
+    }
+
+    /// Writes what waits in one transaction, and makes it durable.
+    fn write(&mut self) {
+        match self.transaction() {
+            Ok(()) => self.committed(),
+            Err(failure) => self.failed(failure),
+        }
+        if self.outage.as_ref().is_some_and(|outage| outage.over_at <= now()) {
+            self.recover();
+        }
+    }
+
+    fn transaction(&mut self) -> Result<(), Failure> {
+        self.connect()?;
+        self.apply()?;
+        let Some(connection) = &self.connection else { return Ok(()) };
+        if self.batch.applied.is_some() {
+            let added = self.batch.changes.len() as u64;
+            self.tables.finish(connection, added, &self.options)?;
+            connection.execute_batch("COMMIT")?;
+        }
+        Ok(())
+    }
+
+    /// Opens the database anew where the last connection is not to be believed. A database that is
+    /// damaged now is not set aside behind everybody's back: that is for the next start.
+    fn connect(&mut self) -> Result<(), Failure> {
+        if self.connection.is_none() {
+            self.connection = Some(schema::open(&self.folder.database()).map_err(Failure::Open)?);
+        }
+        Ok(())
+    }
+
+    /// Brings all that waits into the transaction, which is begun where there is none.
+    fn apply(&mut self) -> Result<(), Failure> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        self.batch.changes.extend(self.queue.take());
+        if self.batch.changes.is_empty() && !self.tables.is_over() {
+            return Ok(());
+        }
+        if self.batch.applied.is_none() {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+        }
+        let applied = *self.batch.applied.get_or_insert(0);
+        let (before, rest) = self.batch.changes.split_at(applied);
+        let audit_id = self.batch.audit_id + audits(before);
+        self.tables.apply(connection, rest, audit_id).map_err(|refused| {
+            Failure::Change(Refused { place: applied + refused.place, ..refused })
+        })?;
+        self.batch.applied = Some(self.batch.changes.len());
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        self.pace.committed(now());
+        if self.batch.applied.take().is_none() {
+            return;
+        }
+        self.batch.audit_id += audits(&self.batch.changes);
+        let mut rooms = BTreeMap::new();
+        for change in self.batch.changes.drain(..) {
+            if let Change::Line { room, line } = change {
+                let last = rooms.entry(room).or_insert(line.number);
+                *last = line.number.max(*last);
+            }
+        }
+        self.queue.done();
+        if !rooms.is_empty() {
+            (self.on_event)(StoreEvent::Committed(rooms.into_iter().collect()));
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        self.roll_back();
+        let path = self.folder.database();
+        let (fault, reason) = match failure {
+            Failure::Open(error) => (Fault::Reopen, error.to_string()),
+            Failure::Sqlite(error) => {
+                (Fault::of(&error), StoreError::database(&path, &error).to_string())
+            }
+            Failure::Change(Refused { place, error }) => {
+                let fault = Fault::of(&error);
+                if fault == Fault::Refuse {
+                    self.batch.changes.remove(place);
+                    return self.lose(1, &format!("something can never be written ({error})"));
+                }
+                (fault, StoreError::database(&path, &error).to_string())
+            }
+        };
+        if fault != Fault::Wait {
+            self.connection = None;
+        }
+        self.pace.failed(now());
+        self.outage(&reason, now());
+    }
+
+    fn roll_back(&mut self) {
+        if self.batch.applied.take().is_some() {
+            self.tables.forget();
+        }
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+            && connection.execute_batch("ROLLBACK").is_err()
+        {
+            self.connection = None;
+        }
+    }
+
+    fn lose(&mut self, count: u64, reason: &str) {
+        let reason = format!("the chat's history falls behind: {reason}");
+        self.outage(&reason, now() + QUIET).lost += count;
+    }
+
+    /// The outage that there is, or else a new one, which is told.
+    fn outage(&mut self, reason: &str, over_at: Instant) -> &mut Outage {
+        if self.outage.is_none() {
+            (self.on_event)(StoreEvent::Failing(reason.to_owned()));
+        }
+        let outage = self.outage.get_or_insert(Outage { lost: 0, over_at });
+        outage.over_at = outage.over_at.max(over_at);
+        outage
+    }
+
+    /// Ends an outage where nothing is left of it.
+    fn recover(&mut self) {
+        if self.batch.changes.is_empty()
+            && !self.pace.is_failing()
+            && let Some(Outage { lost, .. }) = self.outage.take()
+        {
+            (self.on_event)(StoreEvent::Recovered { lost });
+        }
+    }
+
+    /// Answers from what was written before the question, durable or not yet; in an outage from
+    /// what is durable.
+    fn answer(&mut self, question: Question) {
+        if !self.pace.is_failing()
+            && let Err(failure) = self.apply()
+        {
+            self.failed(failure);
+        }
+        let path = self.folder.database();
+        let Some(connection) = &self.connection else {
+            let reason = "it could not be opened anew yet after an error".to_owned();
+            return question.refuse(StoreError::Database { path, reason });
+        };
+        let failed = |error: &rusqlite::Error| StoreError::database(&path, error);
+        if let Some(rest) = question.answer(connection, failed) {
+            self.queue.put_back(rest);
+        }
+    }
+}
+
+impl<E> Drop for Keeper<E> {
+    /// However the thread ends, nobody waits for it any longer.
+    fn drop(&mut self) {
+        self.queue.ended();
+    }
+}
+
+fn audits(changes: &[Change]) -> i64 {
+    changes.iter().filter(|change| matches!(change, Change::Audit { .. })).count() as i64
+}

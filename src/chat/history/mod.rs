@@ -1,0 +1,191 @@
+//! What a chat keeps: its rooms' lines, topics, bans, tokens and the operators' audit log, in one
+//! SQLite file, `chat.sqlite3`.
+//!
+//! One thread owns the database. [`Store::write`] hands a change over and returns at once; all
+//! changes that wait go into one transaction, which is synced to the disk (`synchronous = FULL`)
+//! before [`StoreEvent::Committed`] says so. What that event named is there after a `kill -9` or a
+//! power failure; of what was written later, the beginning may be there, never a later part without
+//! an earlier one.
+//!
+//! A full disk or one that fails does not stop anybody: changes wait in a bounded queue, the thread
+//! tries again with pauses that grow to five seconds, and [`StoreEvent::Failing`] and
+//! [`StoreEvent::Recovered`] say when an outage begins and ends and what it cost. After an error
+//! other than a full disk the database is opened anew before anything is written: a sync that
+//! failed once must not be believed the next time.
+//!
+//! Every line has a checksum. A file that is damaged is set aside under another name, never
+//! deleted, and [`Restored::notices`] says so. What cannot be seen is a log (`chat.sqlite3-wal`)
+//! that was cut or deleted exactly between two transactions.
+
+mod checksum;
+mod database;
+mod error;
+mod folder;
+mod keeper;
+mod options;
+mod pace;
+mod question;
+mod queue;
+mod read;
+mod record;
+mod schema;
+mod tables;
+mod words;
+mod write_ahead_log;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub use error::StoreError;
+pub use options::{StoreEvent, StoreOptions, Sync};
+pub use record::{Ban, Change, Kind, Restored, RestoredRoom, Stored, Token};
+
+use folder::Folder;
+use keeper::Keeper;
+use question::{Question, Reply, Search};
+use queue::{Queue, Refusal, now};
+use words::Words;
+
+/// How long [`Store::close`] waits, and the thread goes on trying.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// A store that is open. Dropped without [`close`](Self::close), its thread writes what waits as
+/// long as the process lives, and nobody waits for it.
+#[derive(Debug)]
+pub struct Store {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store in a folder, which is made where it is missing (mode 0700; the files have
+    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most.
+    ///
+    /// A damaged file is set aside and a new one begun; see [`Restored::notices`]. This reads the
+    /// whole file once to find damage, for ten seconds at most, and blocks meanwhile.
+    ///
+    /// `on_event` is called on the store's own thread, which must not be held up.
+    ///
+    /// # Errors
+    /// When another process has the folder, the file is of a newer version or of another program,
+    /// or the folder or its disk cannot be used.
+    pub fn open(
+        folder: &Path,
+        options: StoreOptions,
+        recent: usize,
+        on_event: impl Fn(StoreEvent) + Send + 'static,
+    ) -> Result<(Self, Restored), StoreError> {
+        let folder = Folder::enter(folder)?;
+        let path = folder.database();
+        let (connection, restored) = database::open(&folder, recent)?;
+        let queue = Arc::new(Queue::new(options.queue, options.sync));
+        let keeper = Keeper::new(folder, options, Arc::clone(&queue), on_event, connection)?;
+        let thread = Builder::new().name("chat-history".to_owned()).spawn(|| keeper.run());
+        let thread = Some(thread.map_err(|error| StoreError::file(&path, error))?);
+        Ok((Self { queue, thread }, restored))
+    }
+
+    /// Hands a change over. Never waits and never fails: a change that finds no place in the queue
+    /// is counted, and told with [`StoreEvent::Failing`] and [`StoreEvent::Recovered`].
+    pub fn write(&self, change: Change) {
+        self.queue.push(change);
+    }
+
+    /// Lines of a room by their numbers, oldest first, at most `most` of them and 10,000; those
+    /// that are not kept are left out, and a room that is not known has none.
+    ///
+    /// Cancel safe, as are the other questions. Each sees what was written before it was asked,
+    /// durable or not yet; in an outage only what is durable.
+    ///
+    /// # Errors
+    /// When the database cannot be read, too many questions wait, or the store is closed.
+    pub async fn lines(
+        &self,
+        room: &str,
+        numbers: RangeInclusive<u64>,
+        most: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let (room, (from, to)) = (room.to_owned(), numbers.into_inner());
+        self.ask(|reply| Question::Lines { room, from, to, most, reply }).await
+    }
+
+    /// The newest `count` lines of a room, 10,000 at most, whose numbers are below `before`;
+    /// oldest first.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn last(
+        &self,
+        room: &str,
+        before: u64,
+        count: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let room = room.to_owned();
+        self.ask(|reply| Question::Last { room, before, count, reply }).await
+    }
+
+    /// Lines of a room in which each of the words occurs, in the name or the text, as a part of a
+    /// word too, in any case of any script; newest first, at most `most` of them and 10,000.
+    /// No words find nothing; only the first 16 count.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn search(
+        &self,
+        room: &str,
+        words: &str,
+        most: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let (room, words) = (room.to_owned(), Words::new(words));
+        if words.is_empty() || most == 0 {
+            return Ok(Vec::new());
+        }
+        let (before, found) = (u64::MAX, Vec::new());
+        self.ask(|reply| Question::Search(Search { room, words, most, before, found, reply })).await
+    }
+
+    /// The newest entries of the audit log, newest first: when (in milliseconds since 1970, UTC),
+    /// who, and what. The newest 10,000 are kept.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
+        self.ask(|reply| Question::Audit { most, reply }).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(question(reply)).map_err(|refusal| match refusal {
+            Refusal::Busy => StoreError::Busy,
+            Refusal::Closed => StoreError::Closed,
+        })?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Writes and syncs everything that waits, and closes the file. Blocks, for six seconds at
+    /// most; returns how many changes could not be written in that time (0 unless the disk fails).
+    pub fn close(mut self) -> u64 {
+        let until = now() + CLOSE_MAX;
+        self.queue.close(until);
+        // A little longer, so that the thread's last attempt counts.
+        let (ended, left) = self.queue.await_end(until + CLOSE_MAX / 5);
+        if let Some(thread) = self.thread.take().filter(|_| ended) {
+            // It has nothing left to do but to give the folder's lock back.
+            let _ = thread.join();
+        }
+        left
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.queue.close(now() + CLOSE_MAX);
+        }
+    }
+}

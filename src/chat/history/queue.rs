@@ -1,0 +1,224 @@
+//! The way to the store's thread: changes, which never wait for a place, and questions.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::options::Sync;
+use super::pace::{Load, Next};
+use super::question::Question;
+use super::record::Change;
+
+/// Bytes of changes that wait at most.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Questions that wait at most.
+const QUESTIONS_MAX: usize = 1000;
+
+/// A bounded queue. What the thread has in hand counts until it is durable.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the thread.
+    work: Condvar,
+    /// Wakes who waits for the thread's end.
+    end: Condvar,
+    bound: usize,
+    sync: Sync,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    changes: VecDeque<Change>,
+    bytes: usize,
+    /// How many changes, and bytes, the thread has in hand.
+    in_hand: (usize, usize),
+    /// Changes that found no place and were not yet told of.
+    lost: u64,
+    questions: VecDeque<Question>,
+    /// Until when the thread may go on trying.
+    closing: Option<Instant>,
+    /// The thread is gone: how many changes it left behind.
+    ended: Option<u64>,
+    /// Whether the thread waits, and how: a wake-up is a system call.
+    asleep: bool,
+}
+
+/// What the thread is to do next.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) question: Option<Question>,
+    pub(super) write: bool,
+    /// Changes lost since the last turn.
+    pub(super) lost: u64,
+    /// Nothing is left, or no more time.
+    pub(super) end: bool,
+}
+
+impl Queue {
+    pub(super) fn new(bound: usize, sync: Sync) -> Self {
+        let (state, work, end) = (Mutex::default(), Condvar::new(), Condvar::new());
+        Self { state, work, end, bound: bound.max(8), sync }
+    }
+
+    /// Takes a change, or counts it as lost.
+    pub(super) fn push(&self, change: Change) {
+        let size = change.size();
+        let mut state = self.lock();
+        let reserved = if matches!(change, Change::Line { .. }) { 8 } else { 0 };
+        let part = |bound: usize| bound - bound.checked_div(reserved).unwrap_or(0);
+        let (count, bytes) = (state.count(), state.bytes + state.in_hand.1);
+        let was_half_full = self.is_half_full(&state);
+        if state.ended.is_some() || count >= part(self.bound) || bytes + size > part(BYTES_MAX) {
+            state.lost += 1;
+        } else {
+            state.changes.push_back(change);
+            state.bytes += size;
+        }
+        // Who sleeps until a second is over has nothing to learn from one more line.
+        let news =
+            self.sync == Sync::Each || count == 0 || (!was_half_full && self.is_half_full(&state));
+        self.wake(state, news);
+    }
+
+    /// Puts a question; gives it back where too many wait, or nobody is there to answer.
+    pub(super) fn ask(&self, question: Question) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return Err(Refusal::Closed);
+        }
+        if state.questions.len() >= QUESTIONS_MAX {
+            return Err(Refusal::Busy);
+        }
+        state.questions.push_back(question);
+        self.wake(state, true);
+        Ok(())
+    }
+
+    /// Waits for something to do: a question, or the time that `next` names.
+    pub(super) fn wait(&self, next: impl Fn(Load) -> Next) -> Turn {
+        let mut state = self.lock();
+        loop {
+            let now = now();
+            let late = state.closing.is_some_and(|until| until <= now);
+            let closing = state.closing.is_some();
+            let (waiting, half_full) = (state.count() > 0, self.is_half_full(&state));
+            let next = next(Load { waiting, half_full, closing });
+            let write = match next {
+                Next::Now => true,
+                Next::At(time) => time <= now,
+                Next::WhenAsked => false,
+            };
+            let end = late || (closing && next == Next::WhenAsked && state.questions.is_empty());
+            if write || end || !state.questions.is_empty() {
+                let (question, lost) =
+                    (state.questions.pop_front(), std::mem::take(&mut state.lost));
+                return Turn { question, write, lost, end };
+            }
+            let until = match next {
+                Next::At(time) => Some(state.closing.map_or(time, |until| until.min(time))),
+                _ => state.closing,
+            };
+            state = self.sleep(state, until.map(|until| until - now));
+        }
+    }
+
+    /// Hands out all changes that wait, and counts them as being in hand.
+    pub(super) fn take(&self) -> VecDeque<Change> {
+        let mut state = self.lock();
+        let (taken, bytes) = (std::mem::take(&mut state.changes), std::mem::take(&mut state.bytes));
+        state.in_hand = (state.in_hand.0 + taken.len(), state.in_hand.1 + bytes);
+        taken
+    }
+
+    /// What was in hand is written, or given up.
+    pub(super) fn done(&self) {
+        self.lock().in_hand = (0, 0);
+    }
+
+    /// Puts back a question that takes more than one turn.
+    pub(super) fn put_back(&self, question: Question) {
+        self.lock().questions.push_back(question);
+    }
+
+    /// Asks the thread to finish, and to give up at `until`.
+    pub(super) fn close(&self, until: Instant) {
+        let mut state = self.lock();
+        state.closing = Some(until);
+        self.wake(state, true);
+    }
+
+    /// Waits for the thread's end, at most until a time: whether it came, and how many changes were
+    /// left behind.
+    pub(super) fn await_end(&self, until: Instant) -> (bool, u64) {
+        let mut state = self.lock();
+        loop {
+            let rest = until.saturating_duration_since(now());
+            match state.ended {
+                Some(left) => return (true, left),
+                None if rest.is_zero() => return (false, state.count() as u64 + state.lost),
+                None => state = self.end.wait_timeout(state, rest).unwrap_or_else(whole).0,
+            }
+        }
+    }
+
+    /// The thread is gone: questions are dropped, which their askers notice.
+    pub(super) fn ended(&self) {
+        let mut state = self.lock();
+        state.ended = Some(state.count() as u64 + state.lost);
+        state.questions.clear();
+        state.changes.clear();
+        self.end.notify_all();
+    }
+
+    fn is_half_full(&self, state: &State) -> bool {
+        state.count() * 2 >= self.bound || (state.bytes + state.in_hand.1) * 2 >= BYTES_MAX
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>, news: bool) {
+        if news && std::mem::take(&mut state.asleep) {
+            self.work.notify_one();
+        }
+    }
+
+    fn sleep<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        length: Option<Duration>,
+    ) -> MutexGuard<'s, State> {
+        state.asleep = true;
+        let mut state = match length {
+            Some(length) => self.work.wait_timeout(state, length).unwrap_or_else(whole).0,
+            None => self.work.wait(state).unwrap_or_else(whole),
+        };
+        state.asleep = false;
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(whole)
+    }
+}
+
+impl State {
+    fn count(&self) -> usize {
+        self.changes.len() + self.in_hand.0
+    }
+}
+
+/// Why a question was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Busy,
+    Closed,
+}
+
+/// Every change of the state is complete before anything can panic.
+fn whole<T>(poisoned: PoisonError<T>) -> T {
+    poisoned.into_inner()
+}
+
+/// The store's thread lives in real time: what it waits for is the disk.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, outside of tokio's clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}

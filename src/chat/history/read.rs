@@ -1,0 +1,235 @@
+//! What is asked of the tables.
+
+use rusqlite::{Connection, Params, Result, Row, params};
+use tracing::warn;
+
+use super::checksum::Checksum;
+use super::record::{Ban, Kind, RestoredRoom, Stored, Token};
+use super::words::Words;
+
+/// Lines of one answer, at most.
+pub(super) const LINES_MAX: usize = 10_000;
+/// Lines that a search looks at in one turn.
+const SEARCH_STEP: usize = 1000;
+
+/// The columns that [`line`] reads.
+const COLUMNS: &str = "line.room, number, time_ms, kind, line.name, text, line.checksum";
+
+/// Lines of a room by number, the oldest `most` of them, oldest first.
+pub(super) fn lines(
+    connection: &Connection,
+    room: &str,
+    from: u64,
+    to: u64,
+    most: usize,
+) -> Result<Vec<Stored>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
+         AND number BETWEEN ?2 AND ?3 ORDER BY number LIMIT ?4"
+    );
+    collect(connection, &sql, params![room, number(from), number(to), most.min(LINES_MAX) as i64])
+}
+
+/// The newest `count` lines of a room that come before a number, oldest first.
+pub(super) fn last(
+    connection: &Connection,
+    room: &str,
+    before: u64,
+    count: usize,
+) -> Result<Vec<Stored>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
+         AND number < ?2 ORDER BY number DESC LIMIT ?3"
+    );
+    // A number above all that can be stored comes after all of them.
+    let before = if before > i64::MAX as u64 { i64::MAX } else { number(before) };
+    let mut lines = collect(connection, &sql, params![room, before, count.min(LINES_MAX) as i64])?;
+    lines.reverse();
+    Ok(lines)
+}
+
+/// Looks at the next lines of a room, newest first, adds those that match to `found`, and returns
+/// the number before which the search has to go on; `None` where it is at its end.
+pub(super) fn search_step(
+    connection: &Connection,
+    room: &str,
+    words: &Words,
+    before: u64,
+    found: &mut Vec<Stored>,
+    most: usize,
+) -> Result<Option<u64>> {
+    let step = last(connection, room, before, SEARCH_STEP)?;
+    let Some(oldest) = step.first().map(|line| line.number) else { return Ok(None) };
+    let matching = step.into_iter().rev().filter(|line| words.match_line(&line.name, &line.text));
+    found.extend(matching.take(most.min(LINES_MAX).saturating_sub(found.len())));
+    Ok((found.len() < most.min(LINES_MAX)).then_some(oldest))
+}
+
+/// The newest entries of the audit log, newest first: when, who, what.
+pub(super) fn audit(connection: &Connection, most: usize) -> Result<Vec<(u64, String, String)>> {
+    let mut entries =
+        connection.prepare("SELECT time_ms, by, what FROM audit ORDER BY id DESC LIMIT ?1")?;
+    let entry = |row: &Row<'_>| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?));
+    entries.query_map([most.min(LINES_MAX) as i64], entry)?.collect()
+}
+
+/// All rooms with their newest lines; and what is wrong with them, a sentence each.
+pub(super) fn rooms(
+    connection: &Connection,
+    recent: usize,
+    notices: &mut Vec<String>,
+) -> Result<Vec<RestoredRoom>> {
+    let mut rooms = connection
+        .prepare("SELECT name, topic, private, password, checksum, id FROM room ORDER BY name")?;
+    let mut rows = rooms.query(())?;
+    let mut restored = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let (topic, private, password): (Option<String>, bool, Option<String>) =
+            (row.get(1)?, row.get(2)?, row.get(3)?);
+        if row.get::<_, i64>(4)? != room_sum(&name, topic.as_deref(), private, password.as_deref())
+        {
+            notices.push(format!(
+                "the entry of room {name:?} is damaged: check its topic, password and privacy"
+            ));
+        }
+        let newest = newest(connection, row.get(5)?)?;
+        let lines = last(connection, &name, u64::MAX, recent)?;
+        let (last_number, last_time_ms) = newest.unwrap_or_default();
+        let next_number = last_number + 1;
+        restored.push(RestoredRoom {
+            name,
+            topic,
+            private,
+            password,
+            next_number,
+            last_time_ms,
+            lines,
+        });
+    }
+    Ok(restored)
+}
+
+/// Number and time of a room's last line.
+fn newest(connection: &Connection, room: i64) -> Result<Option<(u64, u64)>> {
+    let sql = "SELECT number, time_ms FROM line WHERE room = ?1 ORDER BY number DESC LIMIT 1";
+    let mut newest = connection.prepare(sql)?;
+    let mut rows = newest.query([room])?;
+    rows.next()?.map(|row| Ok((unsigned(row, 0)?, unsigned(row, 1)?))).transpose()
+}
+
+/// All bans; and which of them are damaged.
+pub(super) fn bans(connection: &Connection, notices: &mut Vec<String>) -> Result<Vec<Ban>> {
+    let mut bans = connection.prepare(
+        "SELECT subject, shown, by, reason, until_ms, checksum FROM ban ORDER BY subject",
+    )?;
+    let ban = |row: &Row<'_>| {
+        let until_ms = row.get::<_, Option<i64>>(4)?.map(|until| until as u64);
+        let (subject, shown) = (row.get(0)?, row.get(1)?);
+        let ban = Ban { subject, shown, by: row.get(2)?, reason: row.get(3)?, until_ms };
+        Ok((row.get::<_, i64>(5)? == ban_sum(&ban), ban))
+    };
+    let mut all = Vec::new();
+    for entry in bans.query_map((), ban)? {
+        let (right, ban) = entry?;
+        if !right {
+            notices.push(format!("the ban of {:?} is damaged: check it", ban.shown));
+        }
+        all.push(ban);
+    }
+    Ok(all)
+}
+
+pub(super) fn tokens(connection: &Connection) -> Result<Vec<Token>> {
+    let mut tokens =
+        connection.prepare("SELECT token, name, until_ms FROM token ORDER BY token")?;
+    let mut rooms = connection
+        .prepare("SELECT room, seen, operator FROM token_room WHERE token = ?1 ORDER BY room")?;
+    let all = tokens.query_map((), |row| {
+        let token: String = row.get(0)?;
+        let rooms = rooms
+            .query_map([&token], |row| Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?)))?
+            .collect::<Result<_>>()?;
+        Ok(Token { token, name: row.get(1)?, rooms, until_ms: unsigned(row, 2)? })
+    })?;
+    all.collect()
+}
+
+/// Reads every line of every room: how many are damaged, and whether each room has as many as it
+/// should.
+pub(super) fn check_lines(connection: &Connection) -> Result<(u64, bool)> {
+    let mut all = connection.prepare(&format!("SELECT {COLUMNS} FROM line"))?;
+    let mut rows = all.query(())?;
+    let (mut damaged, mut count) = (0, 0);
+    while let Some(row) = rows.next()? {
+        count += 1;
+        damaged += u64::from(line(row)?.is_none());
+    }
+    let expected = "SELECT coalesce(sum(lines), 0) FROM room";
+    Ok((damaged, count == connection.query_row(expected, (), |row| row.get::<_, i64>(0))?))
+}
+
+/// Damaged lines are left out; that there are some was said when the store was opened.
+fn collect(connection: &Connection, sql: &str, parameters: impl Params) -> Result<Vec<Stored>> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        match line(row)? {
+            Some(line) => lines.push(line),
+            None => warn!("a damaged line of the history is left out"),
+        }
+    }
+    Ok(lines)
+}
+
+/// A line; `None` where its checksum is wrong, or what is there is no line at all.
+fn line(row: &Row<'_>) -> Result<Option<Stored>> {
+    let whole = || {
+        let room = row.get_ref(0)?.as_i64()?;
+        let (number, time_ms) = (row.get_ref(1)?.as_i64()?, row.get_ref(2)?.as_i64()?);
+        let kind = row.get_ref(3)?.as_i64()?;
+        let (name, text) = (row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?);
+        let kind = u8::try_from(kind).ok().and_then(Kind::from_code);
+        let line = kind.map(|kind| Stored {
+            number: number as u64,
+            time_ms: time_ms as u64,
+            kind,
+            name: name.into(),
+            text: text.into(),
+        });
+        let sum = row.get_ref(6)?.as_i64()?;
+        Ok::<_, rusqlite::Error>(line.filter(|line| line_sum(room, line) == sum))
+    };
+    Ok(whole().unwrap_or(None))
+}
+
+pub(super) fn line_sum(room: i64, line: &Stored) -> i64 {
+    let sum = Checksum::new().number(room as u64).number(line.number).number(line.time_ms);
+    sum.number(line.kind.code().into()).text(&line.name).text(&line.text).end().into()
+}
+
+pub(super) fn room_sum(
+    name: &str,
+    topic: Option<&str>,
+    private: bool,
+    password: Option<&str>,
+) -> i64 {
+    let sum = Checksum::new().text(name).optional(topic).number(private.into());
+    sum.optional(password).end().into()
+}
+
+pub(super) fn ban_sum(ban: &Ban) -> i64 {
+    let sum = Checksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);
+    // As it is stored: a time that no `i64` holds is the last one.
+    sum.number(ban.until_ms.map_or(0, |until| number(until) as u64 + 1)).end().into()
+}
+
+/// As SQLite holds it; what is above is taken for the highest.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
+}

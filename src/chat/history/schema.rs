@@ -1,0 +1,204 @@
+//! The tables, their version, and the way from an older one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Result, config::DbConfig};
+
+use super::error::StoreError;
+
+/// "echo" as a number, in the file's header: whose file it is.
+const APPLICATION: i64 = 0x6563_686F;
+
+/// How long another program that looks into the file may hold us up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What leads from each version to the next; the first makes the tables. Never change one that was
+/// released: add another.
+const STEPS: &[&str] = &["
+    -- `lines` and `bytes` are what the room holds, so that nobody has to count.
+    CREATE TABLE room (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, topic TEXT, private INTEGER NOT NULL,
+        password TEXT, checksum INTEGER NOT NULL,
+        lines INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    -- Lines of a room lie together, in their order.
+    CREATE TABLE line (
+        room INTEGER NOT NULL, number INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+        kind INTEGER NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (room, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE ban (
+        subject TEXT PRIMARY KEY NOT NULL, shown TEXT NOT NULL, by TEXT NOT NULL,
+        reason TEXT NOT NULL, until_ms INTEGER, checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE token (
+        token TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, until_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE token_room (
+        token TEXT NOT NULL, room TEXT NOT NULL, seen INTEGER NOT NULL, operator INTEGER NOT NULL,
+        PRIMARY KEY (token, room)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, by TEXT NOT NULL, what TEXT NOT NULL
+    ) STRICT;
+"];
+
+/// The newest version that is known.
+const VERSION: i64 = STEPS.len() as i64;
+
+/// Makes a database of the newest version in the empty file at `path`, and syncs it.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    let made = connect(path).and_then(|mut connection| {
+        connection.pragma_update(None, "application_id", APPLICATION)?;
+        migrate(&mut connection, STEPS)?;
+        checkpoint(&connection)
+    });
+    made.map_err(|error| StoreError::database(path, &error))
+}
+
+/// Opens the database at `path`, brings its tables up to date, and makes everything that is
+/// visible in it durable.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |error: rusqlite::Error| StoreError::database(path, &error);
+    let mut connection = connect(path).map_err(failed)?;
+    let application: i64 = integer(&connection, "application_id").map_err(failed)?;
+    if application != APPLICATION {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    let found = integer(&connection, "user_version").map_err(failed)?;
+    if found > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    if found < 1 {
+        let reason = format!("its version is {found}");
+        return Err(StoreError::Damaged { path: path.to_owned(), reason });
+    }
+    migrate(&mut connection, STEPS).map_err(failed)?;
+    compare(&connection, path)?;
+    checkpoint(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// A commit is synced before it returns (`synchronous = FULL`).
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Nothing that a damaged or a forged file says may run or reach out.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.execute_batch(
+        "PRAGMA cell_size_check = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;
+         PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 8388608;",
+    )?;
+    Ok(connection)
+}
+
+/// Takes the steps that are missing, all or none.
+fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<()> {
+    let version = usize::try_from(integer(connection, "user_version")?).unwrap_or(usize::MAX);
+    let Some(missing @ [_, ..]) = steps.get(version..) else { return Ok(()) };
+    let transaction = connection.transaction()?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", steps.len() as i64)?;
+    transaction.commit()
+}
+
+/// The tables have to be those that a new database has: a flipped bit in their description must
+/// not turn up as a puzzling error later.
+fn compare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let tables = |connection: &Connection| {
+        let mut tables = connection
+            .prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+        tables.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>>>()
+    };
+    let right = Connection::open_in_memory().and_then(|mut pattern| {
+        migrate(&mut pattern, STEPS)?;
+        Ok(tables(&pattern)? == tables(connection)?)
+    });
+    match right {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let reason = "its tables are not those of a chat's history".to_owned();
+            Err(StoreError::Damaged { path: path.to_owned(), reason })
+        }
+        Err(error) => Err(StoreError::database(path, &error)),
+    }
+}
+
+/// Brings the log's content into the database, syncs it, and begins the log anew.
+///
+/// This makes durable what an earlier process, or an earlier connection, wrote without being able
+/// to sync it: what can be read may be in the system's memory alone, and a later sync of the log
+/// would not bring it to the disk.
+fn checkpoint(connection: &Connection) -> Result<()> {
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
+    if busy == 0 {
+        return Ok(());
+    }
+    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    let reason = "another program is reading the file, and has been for 2 s".to_owned();
+    Err(rusqlite::Error::SqliteFailure(busy, Some(reason)))
+}
+
+fn integer(connection: &Connection, pragma: &str) -> Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new() -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sqlite3");
+        std::fs::write(&path, "").unwrap();
+        create(&path).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn what_is_created_can_be_opened() {
+        let (_folder, path) = new();
+        let connection = open(&path).unwrap();
+        let mode: String =
+            connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert_eq!(integer(&connection, "synchronous").unwrap(), 2);
+        assert_eq!(integer(&connection, "user_version").unwrap(), VERSION);
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_in_one_sentence() {
+        let (_folder, path) = new();
+        open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn the_database_of_another_program_is_left_alone() {
+        let (_folder, path) = new();
+        open(&path).unwrap().pragma_update(None, "application_id", 7).unwrap();
+        assert!(matches!(open(&path), Err(StoreError::Foreign { .. })));
+    }
+
+    #[test]
+    fn missing_steps_are_taken_all_or_none() {
+        let (_folder, path) = new();
+        let mut connection = open(&path).unwrap();
+        let good = "ALTER TABLE ban ADD COLUMN more TEXT";
+        migrate(&mut connection, &[STEPS[0], good, "CREATE TABLE broken ("]).unwrap_err();
+        assert_eq!(integer(&connection, "user_version").unwrap(), 1);
+        connection.prepare("SELECT more FROM ban").unwrap_err();
+        migrate(&mut connection, &[STEPS[0], good]).unwrap();
+        assert_eq!(integer(&connection, "user_version").unwrap(), 2);
+        connection.prepare("SELECT more FROM ban").unwrap();
+    }
+}

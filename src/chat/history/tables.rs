@@ -1,0 +1,285 @@
+//! Writes changes into the tables, and trims what is beyond the bounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
+
+use super::options::StoreOptions;
+use super::read::{ban_sum, line_sum, number, room_sum};
+use super::record::{Ban, Change, Stored, Token};
+
+/// What is known of the tables, so that nothing has to be counted; forgotten where a transaction
+/// fails.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    rooms: BTreeMap<Arc<str>, Room>,
+    /// Rooms that hold more than they may.
+    over: BTreeSet<Arc<str>>,
+    /// Rooms whose counts are not yet in the table.
+    changed: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    id: i64,
+    lines: u64,
+    bytes: u64,
+}
+
+/// A change that could not be written: its place among the others.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) place: usize,
+    pub(super) error: rusqlite::Error,
+}
+
+/// Lines that are trimmed in one transaction on top of those that were added, per room.
+const TRIM_STEP: u64 = 256;
+/// What a line costs besides its name and text.
+const LINE_BYTES: u64 = 32;
+
+/// Entries of the audit log that are kept.
+const AUDIT_MAX: i64 = 10_000;
+/// Bans and tokens that are kept; the one that ends first gives way.
+const BANS_MAX: i64 = 100_000;
+const TOKENS_MAX: i64 = 100_000;
+
+impl Tables {
+    /// Marks the rooms that hold more than they may, because the bounds were lowered.
+    pub(super) fn find_over(
+        &mut self,
+        connection: &Connection,
+        options: &StoreOptions,
+    ) -> Result<()> {
+        let mut rooms = connection
+            .prepare("SELECT name FROM room WHERE lines > 1 AND (lines > ?1 OR bytes > ?2)")?;
+        let bounds = params![number(options.keep_lines), number(options.keep_bytes)];
+        for name in rooms.query_map(bounds, |row| row.get::<_, String>(0))? {
+            self.over.insert(name?.into());
+        }
+        Ok(())
+    }
+
+    /// Forgets what a transaction that failed has left here; what is over stays to be looked at.
+    pub(super) fn forget(&mut self) {
+        self.rooms.clear();
+        self.over.append(&mut self.changed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// Writes changes in their order. The number of the first entry of the audit log among them is
+    /// given, so that writing them again writes nothing twice.
+    pub(super) fn apply(
+        &mut self,
+        connection: &Connection,
+        changes: &[Change],
+        mut audit_id: i64,
+    ) -> std::result::Result<(), Refused> {
+        let mut insert = connection
+            .prepare("INSERT INTO line VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING")
+            .map_err(|error| Refused { place: 0, error })?;
+        for (place, change) in changes.iter().enumerate() {
+            let written = match change {
+                Change::Line { room, line } => self.line(connection, &mut insert, room, line),
+                Change::Audit { time_ms, by, what } => {
+                    audit_id += 1;
+                    audit(connection, audit_id, *time_ms, by, what)
+                }
+                other => self.rare(connection, other),
+            };
+            written.map_err(|error| Refused { place, error })?;
+        }
+        Ok(())
+    }
+
+    fn rare(&mut self, connection: &Connection, change: &Change) -> Result<()> {
+        match change {
+            Change::Room { name, topic, private, password } => {
+                let (topic, password) = (topic.as_deref(), password.as_deref());
+                upsert_room(connection, name, topic, *private, password)
+            }
+            Change::RoomGone(name) => self.room_gone(connection, name),
+            Change::Ban(ban) => put_ban(connection, ban),
+            Change::Unban(subject) => {
+                connection.execute("DELETE FROM ban WHERE subject = ?1", [subject]).map(drop)
+            }
+            Change::Token(token) => put_token(connection, token),
+            Change::TokenUsed(token) => drop_token(connection, token),
+            // Written by `apply`.
+            Change::Line { .. } | Change::Audit { .. } => Ok(()),
+        }
+    }
+
+    fn line(
+        &mut self,
+        connection: &Connection,
+        insert: &mut Statement<'_>,
+        name: &Arc<str>,
+        line: &Stored,
+    ) -> Result<()> {
+        let room = self.room(connection, name)?;
+        let sum = line_sum(room.id, line);
+        let kind = line.kind.code();
+        let (number, time_ms) = (exactly(line.number)?, exactly(line.time_ms)?);
+        let added =
+            insert.execute(params![room.id, number, time_ms, kind, line.name, line.text, sum])?;
+        room.lines += added as u64;
+        room.bytes += added as u64 * (line.name.len() as u64 + line.text.len() as u64 + LINE_BYTES);
+        if !self.changed.contains(name) {
+            self.changed.insert(Arc::clone(name));
+        }
+        Ok(())
+    }
+
+    /// A room, begun where there is none.
+    fn room(&mut self, connection: &Connection, name: &Arc<str>) -> Result<&mut Room> {
+        if !self.rooms.contains_key(name) {
+            let room = match find_room(connection, name)? {
+                Some(room) => room,
+                None => {
+                    upsert_room(connection, name, None, false, None)?;
+                    Room { id: connection.last_insert_rowid(), lines: 0, bytes: 0 }
+                }
+            };
+            self.rooms.insert(Arc::clone(name), room);
+        }
+        Ok(self.rooms.get_mut(name).expect("it was put there above"))
+    }
+
+    fn room_gone(&mut self, connection: &Connection, name: &str) -> Result<()> {
+        self.rooms.remove(name);
+        self.changed.remove(name);
+        self.over.remove(name);
+        let lines = "DELETE FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)";
+        connection.execute(lines, [name])?;
+        connection.execute("DELETE FROM room WHERE name = ?1", [name])?;
+        connection.execute("DELETE FROM token_room WHERE room = ?1", [name]).map(drop)
+    }
+
+    /// Trims a step of every room that holds more than it may, and writes the counts down: the last
+    /// thing in a transaction. `added` lines were written in it.
+    pub(super) fn finish(
+        &mut self,
+        connection: &Connection,
+        added: u64,
+        options: &StoreOptions,
+    ) -> Result<()> {
+        self.over.append(&mut self.changed.clone());
+        for name in std::mem::take(&mut self.over) {
+            let room = self.room(connection, &name)?;
+            trim(connection, room, TRIM_STEP + added, options)?;
+            if excess(room, options) {
+                self.over.insert(Arc::clone(&name));
+            }
+            self.changed.insert(name);
+        }
+        let mut update =
+            connection.prepare("UPDATE room SET lines = ?2, bytes = ?3 WHERE id = ?1")?;
+        for name in std::mem::take(&mut self.changed) {
+            if let Some(room) = self.rooms.get(&name) {
+                update.execute(params![room.id, number(room.lines), number(room.bytes)])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn excess(room: &Room, options: &StoreOptions) -> bool {
+    room.lines > 1 && (room.lines > options.keep_lines || room.bytes > options.keep_bytes)
+}
+
+/// Takes away the oldest lines of a room while it holds more than it may, `most` at most.
+fn trim(connection: &Connection, room: &mut Room, most: u64, options: &StoreOptions) -> Result<()> {
+    if !excess(room, options) {
+        return Ok(());
+    }
+    let mut oldest = connection.prepare(
+        "SELECT number, octet_length(name) + octet_length(text) FROM line WHERE room = ?1
+         ORDER BY number LIMIT ?2",
+    )?;
+    let mut rows = oldest.query(params![room.id, number(most)])?;
+    let mut last = None;
+    while excess(room, options) {
+        let Some(row) = rows.next()? else { break };
+        last = Some(row.get::<_, i64>(0)?);
+        let bytes = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+        room.lines -= 1;
+        room.bytes = room.bytes.saturating_sub(bytes + LINE_BYTES);
+    }
+    drop(rows);
+    let trimmed = "DELETE FROM line WHERE room = ?1 AND number <= ?2";
+    last.map_or(Ok(()), |last| connection.execute(trimmed, [room.id, last]).map(drop))
+}
+
+fn find_room(connection: &Connection, name: &str) -> Result<Option<Room>> {
+    let room = |row: &rusqlite::Row<'_>| {
+        let count = |column| row.get(column).map(|count: i64| count.max(0) as u64);
+        Ok(Room { id: row.get(0)?, lines: count(1)?, bytes: count(2)? })
+    };
+    let sql = "SELECT id, lines, bytes FROM room WHERE name = ?1";
+    connection.query_row(sql, [name], room).optional()
+}
+
+fn upsert_room(
+    connection: &Connection,
+    name: &str,
+    topic: Option<&str>,
+    private: bool,
+    password: Option<&str>,
+) -> Result<()> {
+    let sum = room_sum(name, topic, private, password);
+    let sql = "INSERT INTO room (name, topic, private, password, checksum)
+               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET topic = ?2,
+               private = ?3, password = ?4, checksum = ?5";
+    connection.execute(sql, params![name, topic, private, password, sum]).map(drop)
+}
+
+fn put_ban(connection: &Connection, ban: &Ban) -> Result<()> {
+    let until = ban.until_ms.map(number);
+    let sql = "INSERT OR REPLACE INTO ban VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let values = params![ban.subject, ban.shown, ban.by, ban.reason, until, ban_sum(ban)];
+    connection.execute(sql, values)?;
+    // Those without an end come last.
+    let sql = "DELETE FROM ban WHERE rowid IN (SELECT rowid FROM ban
+               ORDER BY until_ms IS NULL, until_ms
+               LIMIT max(0, (SELECT count(*) FROM ban) - ?1))";
+    connection.execute(sql, [BANS_MAX]).map(drop)
+}
+
+fn put_token(connection: &Connection, token: &Token) -> Result<()> {
+    drop_token(connection, &token.token)?;
+    let sql = "INSERT INTO token VALUES (?1, ?2, ?3)";
+    connection.execute(sql, params![token.token, token.name, number(token.until_ms)])?;
+    let mut insert =
+        connection.prepare("INSERT OR REPLACE INTO token_room VALUES (?1, ?2, ?3, ?4)")?;
+    for (room, seen, operator) in &token.rooms {
+        insert.execute(params![token.token, room, number(*seen), operator])?;
+    }
+    let count: i64 = connection.query_row("SELECT count(*) FROM token", (), |row| row.get(0))?;
+    if count > TOKENS_MAX {
+        let sql = "SELECT token FROM token ORDER BY until_ms LIMIT 1";
+        let first: String = connection.query_row(sql, (), |row| row.get(0))?;
+        drop_token(connection, &first)?;
+    }
+    Ok(())
+}
+
+fn drop_token(connection: &Connection, token: &str) -> Result<()> {
+    connection.execute("DELETE FROM token_room WHERE token = ?1", [token])?;
+    connection.execute("DELETE FROM token WHERE token = ?1", [token]).map(drop)
+}
+
+fn audit(connection: &Connection, id: i64, time_ms: u64, by: &str, what: &str) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO audit VALUES (?1, ?2, ?3, ?4)";
+    connection.execute(sql, params![id, number(time_ms), by, what])?;
+    connection.execute("DELETE FROM audit WHERE id <= ?1", [id - AUDIT_MAX]).map(drop)
+}
+
+/// A number that has to come back as it is.
+fn exactly(number: u64) -> Result<i64> {
+    i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

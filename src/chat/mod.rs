@@ -1,0 +1,3 @@
+//! A chat: what is kept of it.
+
+pub mod history;
