@@ -92,7 +92,8 @@ pub(super) enum Fault {
     /// Try the same again later: no space, or somebody else has the file.
     Wait,
     /// Nothing may be believed before the file was opened anew. After an fsync that failed, the
-    /// system counts pages as written that are not (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+    /// system counts pages as written that are not
+    /// (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
     Reopen,
     /// The file holds what cannot be right.
     Damage,

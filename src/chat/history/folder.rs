@@ -70,7 +70,8 @@ impl Folder {
             .map_err(|error| StoreError::file(&self.database(), error))
     }
 
-    /// Gives the database and its log another name, under which SQLite can still open them; returns it.
+    /// Gives the database and its log another name, under which SQLite can still open them; returns
+    /// that name.
     pub(super) fn set_aside(&self) -> Result<String, StoreError> {
         let name = self.free_name()?;
         for ending in ["", "-wal"] {

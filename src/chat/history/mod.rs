@@ -167,8 +167,8 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Writes and syncs everything that waits, and closes the file. Blocks, for six seconds at most;
-    /// returns how many changes could not be written in that time (0 unless the disk fails).
+    /// Writes and syncs everything that waits, and closes the file. Blocks, for six seconds at
+    /// most; returns how many changes could not be written in that time (0 unless the disk fails).
     pub fn close(mut self) -> u64 {
         let until = now() + CLOSE_MAX;
         self.queue.close(until);

@@ -54,7 +54,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_of_a_line_finds_it(before in ".{0,20}", part in "[a-zа-я%_'\"]{1,9}", after in ".{0,20}") {
+        fn a_part_of_a_line_finds_it(
+            before in ".{0,20}",
+            part in "[a-zа-я%_'\"]{1,9}",
+            after in ".{0,20}",
+        ) {
             let text = format!("{before} {part}{after}");
             prop_assert!(Words::new(&part.to_uppercase()).match_line("", &text));
         }

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Kills a process that writes a chat's history, again and again over the same file, and damages
+# files at random: many more rounds than the normal tests. Usage: history-kill.sh [ROUNDS]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-1000}
+for test in killed::what_was_committed_survives_kill_9 damaged::; do
+    ECHOLINE_ROUNDS=$rounds cargo test --locked --test history -- --nocapture "$test"
+done
