@@ -373,11 +373,12 @@ impl Hall {
     pub(super) fn redeem(&self, token: &str) -> Option<Place> {
         let now_ms = self.now_ms();
         let mut state = self.lock();
-        let mut place = state.tokens.redeem(now_ms, token)?;
-        self.archive.token_used(token);
+        let (token, mut place) = state.tokens.redeem(now_ms, token)?;
+        self.archive.token_used(&token);
         let old = place.session.take().and_then(|session| state.people.get(&session).cloned());
         if let Some(person) = old {
             let rooms: Vec<_> = state.rooms.values().cloned().collect();
+            person.retire();
             place.name = person.name();
             place.rooms = super::resume::positions(&rooms, person.session);
             for crowd in &rooms {

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::AsyncWrite;
 
 use super::batch::Batch;
-use super::hall::Seated;
+use super::hall::{Hall, Seated};
 use super::line::EOL;
 use super::mailbox::Letter;
 use super::name::Name;
@@ -24,13 +24,13 @@ const PRINTED_BYTES: usize = 16 * 1024;
 /// Everything that one member reads.
 #[derive(Debug)]
 pub(super) struct Inbox {
+    hall: Arc<Hall>,
     person: Arc<Person>,
     /// The rooms that the member is in, in the order in which they came.
     pub(super) seats: Vec<Seated>,
     /// The one in which they speak.
     current: usize,
     pub(super) view: View,
-    time: fn(u64) -> String,
     /// Somebody may be waiting for what this member said.
     pub(super) has_said: bool,
     /// To be answered at the member's place in the order of their current room.
@@ -51,14 +51,14 @@ pub(super) enum Question {
 }
 
 impl Inbox {
-    pub(super) fn new(person: Arc<Person>, time: fn(u64) -> String) -> Self {
+    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
         Self {
+            hall,
             person,
             // One room is what most are in.
             seats: Vec::with_capacity(1),
             current: 0,
             view: View::default(),
-            time,
             has_said: false,
             question: None,
             waker: None,
@@ -178,7 +178,7 @@ impl Inbox {
             session: self.person.session,
             room: room.as_str(),
             is_current: index == self.current,
-            time: self.time,
+            time: self.hall.settings.time,
         };
         let mut printed = String::new();
         let taken = crowd.take_lines(*seat, cx, |before, line| {
@@ -245,8 +245,8 @@ impl Inbox {
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
             Letter::Expelled { room, words } => {
                 if let Some(index) = self.position(&room) {
-                    let Seated { crowd, seat, .. } = self.remove(index);
-                    crowd.leave(seat, |room| room.leave_silently(seat));
+                    let seated = self.remove(index);
+                    self.hall.part(&self.person, seated, "");
                 }
                 if !words.is_empty() {
                     self.view.print(&format!("*** {words} ***"), printed);

@@ -16,6 +16,8 @@ pub(super) struct Person {
     pub(super) address: Option<IpAddr>,
     pub(super) mailbox: Mailbox,
     operator: AtomicBool,
+    /// Goes on in another session.
+    retired: AtomicBool,
     card: Mutex<Card>,
 }
 
@@ -34,6 +36,7 @@ impl Person {
             address,
             mailbox: Mailbox::default(),
             operator: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             card: Mutex::new(Card { name, away: None, token: None }),
         }
     }
@@ -71,6 +74,15 @@ impl Person {
 
     pub(super) fn make_operator(&self) {
         self.operator.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they go on in another session, so that this one has nothing to come back to.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     fn card(&self) -> MutexGuard<'_, Card> {

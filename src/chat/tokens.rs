@@ -62,10 +62,10 @@ impl Tokens {
         self.places.insert(token, place);
     }
 
-    /// What a token restores; it is used up by that.
-    pub(super) fn redeem(&mut self, now_ms: u64, token: &str) -> Option<Place> {
+    /// What a token restores, and the token as it was given; it is used up by that.
+    pub(super) fn redeem(&mut self, now_ms: u64, token: &str) -> Option<(Arc<str>, Place)> {
         let token = token.trim().to_ascii_lowercase();
-        self.places.remove(&*token).filter(|place| place.until_ms > now_ms)
+        self.places.remove_entry(&*token).filter(|(_, place)| place.until_ms > now_ms)
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
         let one = token([0, 31, 32, 255, 4, 5, 6, 7, 8, 9, 10, 11]);
         assert_eq!(&*one, "a9a9-efgh-jkmn");
         tokens.keep(0, Arc::clone(&one), place(10));
-        assert_eq!(tokens.redeem(5, " A9A9-EFGH-JKMN "), Some(place(10)));
+        assert_eq!(tokens.redeem(5, " A9A9-EFGH-JKMN "), Some((Arc::clone(&one), place(10))));
         assert_eq!(tokens.redeem(5, &one), None, "used up");
         tokens.keep(0, Arc::clone(&one), place(10));
         assert_eq!(tokens.redeem(10, &one), None, "too late");

@@ -21,6 +21,7 @@ use super::name::Name;
 use super::person::Person;
 use super::resume;
 use super::room::See;
+use super::text::escape;
 use super::tokens::Place;
 
 pub(super) use people::print_lags;
@@ -59,13 +60,16 @@ pub(super) type Rest = Box<dyn FnOnce(&mut User) + Send>;
 impl User {
     /// Somebody who has just given their name and is in no room yet.
     pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
-        let inbox = Inbox::new(Arc::clone(&person), hall.settings.time);
+        let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
         let name = person.name();
         Self { hall, person, inbox, replies: String::new(), knows_more: false, name }
     }
 
     /// Enters the rooms that a token brings back, or else the lobby.
     pub(super) fn arrive(&mut self, place: Option<Place>) {
+        let Person { session, address, .. } = &*self.person;
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(session, name = %self.name, address, "joined");
         self.knows_more = place.is_some();
         for position in place.into_iter().flat_map(|place| place.rooms) {
             let pass = Pass::Token { operator: position.operator };
@@ -128,6 +132,7 @@ impl User {
             }
             let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
             self.hall.archive.line(room, appended, kind, &self.name, words);
+            tracing::debug!(room = %room.name, name = %self.name, "{}", escape(words.as_bytes()));
             Ok(())
         });
         match said {
@@ -221,16 +226,19 @@ impl User {
 
     /// Leaves for good. Who knows that there is more is told how to come back.
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
-        let rooms = self.positions();
-        if self.knows_more && !self.inbox.view.bot {
-            let token = resume::token_of(&self.hall, &self.person, rooms.clone());
-            self.notice(&format!("/resume {token} brings you back"));
+        if !self.person.is_retired() {
+            let rooms = self.positions();
+            if self.knows_more && !self.inbox.view.bot {
+                let token = resume::token_of(&self.hall, &self.person, rooms.clone());
+                self.notice(&format!("/resume {token} brings you back"));
+            }
+            resume::keep_at_leaving(&self.hall, &self.person, rooms);
         }
-        resume::keep_at_leaving(&self.hall, &self.person, rooms);
         self.exit(leaving);
     }
 
     fn exit(&mut self, leaving: Leaving<'_>) {
+        tracing::info!(session = self.person.session, name = %self.name, "left");
         self.inbox.announce();
         let seats = std::mem::take(&mut self.inbox.seats);
         self.hall.exit(&self.person, seats, leaving);
