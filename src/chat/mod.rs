@@ -4,6 +4,22 @@
 //! Everything that decides is pure: names ([`Name`]), what may reach a terminal ([`clean`]), what
 //! somebody wants ([`Command`]), a room and its log, how fast one may write.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use echoline::chat::{self, Hall, Role, Settings};
+//! use echoline::{Connection, Eol, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let hall = Arc::new(Hall::new(Settings::default()));
+//! let server = Server::bind("127.0.0.1:0").await?.eol(Eol::CrLf).farewell(chat::farewell());
+//! let guest = move |client: Connection| chat::serve(client, Arc::clone(&hall), Role::Person);
+//! server.serve_until(guest, async { /* until this is done */ }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! One order: a room is a log, and an append gives the line its number. Every member sees the
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
@@ -13,6 +29,7 @@ mod bans;
 mod batch;
 mod bot;
 mod character;
+mod clock;
 mod command;
 mod command_table;
 mod crowd;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock;
 use super::flood::FloodLimits;
 use super::log::LogLimits;
 use super::name::Name;
@@ -29,18 +30,16 @@ pub struct Settings {
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
     pub operator_password: Option<Arc<str>>,
-    /// The wall clock, in milliseconds since 1970; for display only.
+    /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,
-    /// How the time of a line is shown: the time of day.
+    /// How the time of a line is shown. Default: the local time of day.
     pub time: fn(u64) -> String,
-    /// How a moment is shown that may be days away.
+    /// How a moment is shown that may be days away. Default: local date and time.
     pub moment: fn(u64) -> String,
 }
 
-impl Settings {
-    /// The defaults, with these clocks.
-    #[must_use]
-    pub fn new(clock: fn() -> u64, time: fn(u64) -> String, moment: fn(u64) -> String) -> Self {
+impl Default for Settings {
+    fn default() -> Self {
         Self {
             lobby: Name::parse_room("lobby").expect("it is a name"),
             max_rooms: 1000,
@@ -51,9 +50,9 @@ impl Settings {
             flood: Some(FloodLimits::default()),
             token_lifetime: Duration::from_secs(7 * 24 * 3600),
             operator_password: None,
-            clock,
-            time,
-            moment,
+            clock: clock::now_ms,
+            time: clock::time_of_day,
+            moment: clock::moment,
         }
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use jiff::tz::TimeZone;
 
 use super::serving::{Service, ServingFlags};
 use super::values;
@@ -149,17 +148,16 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
 
 impl ChatFlags {
     fn settings(&self) -> anyhow::Result<Settings> {
-        let mut settings = Settings::new(now_ms, time_of_day, moment);
-        settings.lobby = self.lobby.clone();
-        settings.max_rooms = self.max_rooms.get();
-        settings.log = LogLimits { lines: self.history.get(), ..LogLimits::default() };
-        settings.replay = self.replay.unwrap_or(if self.data.is_some() { 20 } else { 0 });
-        settings.login_timeout = self.login_timeout;
-        settings.flood = self.flood.limits(self.burst);
-        if let Some(path) = &self.operator_password_file {
-            settings.operator_password = Some(password(path)?);
-        }
-        Ok(settings)
+        Ok(Settings {
+            lobby: self.lobby.clone(),
+            max_rooms: self.max_rooms.get(),
+            log: LogLimits { lines: self.history.get(), ..LogLimits::default() },
+            replay: self.replay.unwrap_or(if self.data.is_some() { 20 } else { 0 }),
+            login_timeout: self.login_timeout,
+            flood: self.flood.limits(self.burst),
+            operator_password: self.operator_password_file.as_deref().map(password).transpose()?,
+            ..Settings::default()
+        })
     }
 
     fn open(&self, settings: Settings) -> anyhow::Result<Arc<Hall>> {
@@ -223,27 +221,5 @@ fn password(path: &Path) -> anyhow::Result<Arc<str>> {
     match text.lines().next().map(str::trim) {
         Some(line) if line.len() >= 8 => Ok(Arc::from(line)),
         _ => bail!("{}: its first line is to be a password of 8 letters or more", flag()),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the program is the one that has a wall clock")]
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn time_of_day(time_ms: u64) -> String {
-    local(time_ms, "%H:%M")
-}
-
-fn moment(time_ms: u64) -> String {
-    local(time_ms, "%Y-%m-%d %H:%M")
-}
-
-fn local(time_ms: u64, format: &str) -> String {
-    let time_ms = i64::try_from(time_ms).unwrap_or(i64::MAX);
-    match jiff::Timestamp::from_millisecond(time_ms) {
-        Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
-        Err(_) => "for good".to_owned(),
     }
 }

@@ -1,0 +1,31 @@
+//! The wall clock of a chat, and how its people read it: local time. The order never depends on it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Milliseconds since 1970, UTC.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `17:04`
+pub(super) fn time_of_day(time_ms: u64) -> String {
+    local(time_ms, "%H:%M")
+}
+
+/// `2026-11-23 17:04`; a moment that no calendar has is for good.
+pub(super) fn moment(time_ms: u64) -> String {
+    local(time_ms, "%Y-%m-%d %H:%M")
+}
+
+fn local(time_ms: u64, format: &str) -> String {
+    let time_ms = i64::try_from(time_ms).unwrap_or(i64::MAX);
+    match Timestamp::from_millisecond(time_ms) {
+        Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
+        Err(_) => "for good".to_owned(),
+    }
+}
