@@ -36,7 +36,7 @@ pub(super) fn kind(c: char) -> Kind {
 }
 
 /// The characters that most lines are made of, without a search in the tables.
-fn is_common(c: char) -> bool {
+pub(super) fn is_common(c: char) -> bool {
     matches!(c,
         '!'..='~'
         // Latin, Greek, Cyrillic.

@@ -92,7 +92,8 @@ impl Name {
         Self(Arc::new(Spelling::new(format!("User_{port}").into())))
     }
 
-    /// The same name with `_` and a number behind it, shortened where it would be too long.
+    /// The same name with `_` and a number behind it, shortened where it would be too long. Each
+    /// number gives another name.
     #[must_use]
     pub fn with_suffix(&self, number: u32) -> Self {
         let suffix = format!("_{number}");

@@ -11,7 +11,7 @@ use std::str::{self, Chars};
 use unicode_properties::UnicodeEmoji;
 use unicode_script::{Script, UnicodeScript};
 
-use super::character::{Kind, is_letter, kind};
+use super::character::{Kind, is_common, is_letter, kind};
 
 /// Combining marks in a row; more than that paints over the lines above and below.
 const MARKS_MAX: u8 = 4;
@@ -54,17 +54,19 @@ pub struct NotText {
 pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     let plain = is_plain(bytes);
     let text = str::from_utf8(bytes).map_err(|error| NotText { at: error.valid_up_to() })?;
-    let cleaned = Cleaned::new(text);
-    if plain || cleaned.clone().eq(text.chars()) {
+    if plain || is_clean(text) {
         return Ok(Cow::Borrowed(text));
     }
-    Ok(Cow::Owned(cleaned.collect()))
+    let mut cleaned = String::with_capacity(text.len());
+    cleaned.extend(Cleaned::new(text));
+    Ok(Cow::Owned(cleaned))
 }
 
 /// Whether [`clean`] would change nothing.
 #[must_use]
 pub fn is_clean(text: &str) -> bool {
-    is_plain(text.as_bytes()) || Cleaned::new(text).eq(text.chars())
+    // Most lines need neither the tables nor the rules about what stands beside what.
+    text.chars().all(|c| c == ' ' || is_common(c)) || Cleaned::new(text).eq(text.chars())
 }
 
 /// Whether all bytes are printable ASCII. Looks at all of them in any case, so that the compiler

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Fuzzes: every target in fuzz/ for some seconds (60), or the targets that are named.
+#   scripts/fuzz.sh [SECONDS] [TARGET]...
+# Installs cargo-fuzz when it is missing. A crash is kept in fuzz/artifacts/ and ends the run; what
+# was found on the way is kept in fuzz/corpus/ and is where the next run begins.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds="${1:-60}"
+shift || true
+if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
+    echo "'$seconds' is no number of seconds: write for example scripts/fuzz.sh 60 text" >&2
+    exit 2
+fi
+
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    echo "== installing cargo-fuzz"
+    cargo install --locked cargo-fuzz
+fi
+
+# The flags for coverage are those of a nightly compiler; a stable one takes them with this. There
+# is no unsafe code, so that a sanitizer would only cost time.
+export RUSTC_BOOTSTRAP=1
+
+if (($# == 0)); then
+    mapfile -t targets < <(cargo fuzz list)
+else
+    targets=("$@")
+fi
+for target in "${targets[@]}"; do
+    echo "== $target for $seconds s"
+    mkdir -p "fuzz/corpus/$target"
+    cargo fuzz run --sanitizer none "$target" "fuzz/corpus/$target" -- \
+        -max_total_time="$seconds" -max_len=1024 -rss_limit_mb=1024 -print_final_stats=0
+done
