@@ -1,6 +1,7 @@
 //! Fault 62: the process ends in the middle; Fault 14: by the system's hand.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64
     count
 }
 
+const CALLS: &str = "trace=openat,fsync,fdatasync";
+
 /// Fault 62: after an fsync that failed nothing is called committed (the system marks what it
 /// could not write as written), and where the disk is well again nothing is missing.
 #[test]
@@ -77,7 +80,7 @@ fn nothing_is_committed_after_a_sync_that_failed() {
         assert_eq!(Rig::open(folder.path(), EACH).store.close(), 0);
         let inject = format!("inject=fsync,fdatasync:error=EIO:{when}");
         let trace = format!("-o{}", folder.path().join("trace").display());
-        let words = ["strace", "-f", "-qq", &trace, "-e", "trace=fsync,fdatasync", "-e", &inject];
+        let words = ["strace", "-f", "-qq", &trace, "-e", CALLS, "-e", &inject];
         let mut writer = Writer::start(&words, folder.path(), Sync::Each, 7);
         let mut committed = BTreeMap::new();
         let open = writer.next().expect("the child opens");
@@ -94,6 +97,10 @@ fn nothing_is_committed_after_a_sync_that_failed() {
         if recovers {
             assert!(after.is_some_and(|line| line.starts_with("committed")));
             assert_eq!(writer.next().unwrap(), "recovered 0");
+            // Whoever had the file open may be told later that all is well, and it is not.
+            let trace = fs::read_to_string(folder.path().join("trace")).unwrap();
+            let (_, after) = trace.split_once("(INJECTED)").unwrap();
+            assert!(after.contains("chat.sqlite3\""), "not opened anew:\n{after}");
         } else {
             assert_eq!(after, None, "nothing more is said, least of all that it is committed");
         }

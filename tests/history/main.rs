@@ -6,6 +6,7 @@ mod damaged;
 mod full;
 mod kept;
 mod killed;
+mod measured;
 mod model;
 
 use std::collections::hash_map::RandomState;
