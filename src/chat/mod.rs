@@ -56,7 +56,9 @@ mod telnet;
 mod telnet_stream;
 mod text;
 mod tokens;
+mod transcript;
 mod user;
+mod verify;
 mod view;
 mod wrap;
 
@@ -76,6 +78,8 @@ pub use settings::Settings;
 pub use telnet::Parser;
 pub use telnet_stream::Telnet;
 pub use text::{NotText, clean, escape, excerpt, is_clean};
+pub use transcript::{NotNumbered, Transcript};
+pub use verify::{Contradiction, Report, verify};
 pub use wrap::wrap;
 
 use std::sync::Arc;

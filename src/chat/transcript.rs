@@ -1,0 +1,332 @@
+//! What one client saw, read back from what it was sent: to compare it with what others saw. Pure.
+
+use serde_json::Value;
+
+use super::history::Kind;
+use super::key::Key;
+use super::name::Name;
+
+/// What one connection was sent, as far as it can be compared.
+///
+/// Two forms are understood: a program's (JSON in lines, as on a `--bot` address), and a
+/// terminal's with `/numbers on`. Lines without a number, and lines that were looked up
+/// (`/history`, or all with `/times on`), have no place in the order and are passed over.
+#[derive(Debug)]
+pub struct Transcript {
+    pub(super) source: String,
+    pub(super) events: Vec<Event>,
+}
+
+/// Something in a transcript, and the line (from 1) on which it stands.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) line: usize,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Seen(Seen),
+    /// The server says that so many lines are not there, in this room.
+    Missed {
+        room: Key,
+        count: u64,
+    },
+    /// The client came into the room, or out of it: what it sees there begins anew.
+    Anew(Key),
+    /// Another connection begins here: with it, everything.
+    Connected,
+    /// The server says who is in the room.
+    Users {
+        room: Key,
+        names: Vec<String>,
+    },
+    /// Nothing that a chat sends.
+    Unreadable,
+}
+
+/// One line of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) room: Key,
+    pub(super) room_name: String,
+    pub(super) number: u64,
+    pub(super) time_ms: Option<u64>,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Why there is nothing to compare in a transcript.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} has no line numbers: record a terminal after /numbers on (without /times on), \
+     or a program on a --bot address"
+)]
+pub struct NotNumbered(String);
+
+impl Transcript {
+    /// Reads what a client was sent; `source` is what the transcript is called, `lobby` the room
+    /// that everybody comes into.
+    ///
+    /// # Errors
+    /// [`NotNumbered`] where no line has a number.
+    pub fn read(source: &str, lobby: &Name, text: &[u8]) -> Result<Self, NotNumbered> {
+        let mut reader = Reader { rooms: vec![lobby.to_string()], current: 0, events: Vec::new() };
+        let text = String::from_utf8_lossy(text);
+        // What has no end was cut off, and says nothing.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for (line, text) in (1..).zip(whole.split('\n')) {
+            reader.take(line, text.strip_suffix('\r').unwrap_or(text), lobby);
+        }
+        let events = reader.events;
+        if !events.iter().any(|event| matches!(event.what, What::Seen(_))) {
+            return Err(NotNumbered(source.to_owned()));
+        }
+        Ok(Self { source: source.to_owned(), events })
+    }
+}
+
+/// Follows in which room a client speaks: those lines have no room before them.
+struct Reader {
+    rooms: Vec<String>,
+    current: usize,
+    events: Vec<Event>,
+}
+
+impl Reader {
+    fn take(&mut self, line: usize, text: &str, lobby: &Name) {
+        let what = if text.starts_with('{') {
+            self.json(text, lobby)
+        } else {
+            // The prompt has no end of its own; it stands before what came next.
+            let mut rest = text;
+            while let Some(after) = rest.strip_prefix("Enter your name: ") {
+                self.connect(line, lobby);
+                rest = after;
+            }
+            self.words(rest)
+        };
+        self.events.extend(what.map(|what| Event { line, what }));
+    }
+
+    fn connect(&mut self, line: usize, lobby: &Name) {
+        (self.rooms, self.current) = (vec![lobby.to_string()], 0);
+        self.events.push(Event { line, what: What::Connected });
+    }
+
+    fn json(&mut self, text: &str, lobby: &Name) -> Option<What> {
+        let Ok(value) = serde_json::from_str::<Value>(text) else {
+            return Some(What::Unreadable);
+        };
+        let word = |field: &str| value[field].as_str().unwrap_or_default();
+        match word("kind") {
+            "welcome" => {
+                (self.rooms, self.current) = (vec![lobby.to_string()], 0);
+                Some(What::Connected)
+            }
+            "missed" => {
+                Some(What::Missed { room: key(word("room"))?, count: value["count"].as_u64()? })
+            }
+            // A program may speak in another room with every line: only who is in one is asked.
+            "reply" if word("text").starts_with("Online: ") && self.rooms.len() > 1 => None,
+            "reply" => self.words(word("text")),
+            "private" | "error" => None,
+            label => {
+                let seen = || {
+                    let room_name = word("room").to_owned();
+                    Some(Seen {
+                        room: key(&room_name)?,
+                        number: value["number"].as_u64()?,
+                        time_ms: Some(value["time_ms"].as_u64()?),
+                        kind: KINDS.into_iter().find(|kind| kind.label() == label)?,
+                        name: word("name").to_owned(),
+                        text: word("text").to_owned(),
+                        room_name,
+                    })
+                };
+                let seen = seen();
+                if let Some(seen) = &seen {
+                    self.note_room(&seen.room_name);
+                }
+                Some(seen.map_or(What::Unreadable, What::Seen))
+            }
+        }
+    }
+
+    /// A program does not say which rooms it named when it came: they show in its lines.
+    fn note_room(&mut self, room: &str) {
+        if !self.rooms.iter().any(|known| key(known) == key(room)) {
+            if self.events.iter().all(|event| !matches!(event.what, What::Seen(_))) {
+                self.rooms.clear();
+            }
+            self.rooms.push(room.to_owned());
+        }
+    }
+
+    fn words(&mut self, text: &str) -> Option<What> {
+        if let Some(names) = text.strip_prefix("Online: ") {
+            let names = names.split(", ").map(str::to_owned).collect();
+            return Some(What::Users { room: key(self.rooms.get(self.current)?)?, names });
+        }
+        let (room, rest) = match text.strip_prefix('[').and_then(|text| text.split_once("] ")) {
+            Some((room, rest)) => (room.to_owned(), rest),
+            None => (self.rooms.get(self.current)?.clone(), text),
+        };
+        if let Some(inner) = rest.strip_prefix("*** ").and_then(|t| t.strip_suffix(" ***")) {
+            return self.notice(inner, &room);
+        }
+        let (number, shown) = rest.strip_prefix('#')?.split_once(' ')?;
+        let number = number.parse().ok()?;
+        if has_time(shown) {
+            return None;
+        }
+        let Some((kind, name, text)) = parse_shown(shown) else { return Some(What::Unreadable) };
+        let room_name = room;
+        let room = key(&room_name)?;
+        Some(What::Seen(Seen { room, room_name, number, time_ms: None, kind, name, text }))
+    }
+
+    /// The server's words to this client alone that tell where it is.
+    fn notice(&mut self, words: &str, room: &str) -> Option<What> {
+        if let Some(count) = ["line missed", "lines missed"]
+            .iter()
+            .find_map(|end| words.strip_suffix(end)?.trim_end().parse().ok())
+        {
+            return Some(What::Missed { room: key(room)?, count });
+        }
+        if let Some(rest) = words.strip_prefix("You speak in ") {
+            let room = rest.split([' ', ':']).next()?;
+            return self.turn_to(room);
+        }
+        if let Some(rest) = words.strip_prefix("Back in ") {
+            let (room, _) = rest.split_once(", from line ")?;
+            if !self.events.iter().any(|event| matches!(event.what, What::Seen(_))) {
+                self.rooms.clear();
+            }
+            self.rooms.push(room.to_owned());
+            return None;
+        }
+        let left = words.strip_prefix("You left ").and_then(|rest| rest.split_once(" and speak"));
+        let expelled = words.strip_prefix("You were kicked from ");
+        let expelled = expelled.and_then(|rest| rest.split_once(" by "));
+        let banned = words.strip_prefix("You are banned from the room ");
+        let banned = banned.and_then(|rest| rest.split([' ', ':']).next());
+        let gone = left.or(expelled).map(|(room, _)| room).or(banned)?;
+        self.remove(gone)
+    }
+
+    fn turn_to(&mut self, room: &str) -> Option<What> {
+        let found = self.rooms.iter().position(|known| key(known) == key(room));
+        self.current = found.unwrap_or(self.rooms.len());
+        if found.is_none() {
+            self.rooms.push(room.to_owned());
+            return Some(What::Anew(key(room)?));
+        }
+        None
+    }
+
+    fn remove(&mut self, room: &str) -> Option<What> {
+        let index = self.rooms.iter().position(|known| key(known) == key(room))?;
+        self.rooms.remove(index);
+        if self.current >= index {
+            self.current = self.current.saturating_sub(1);
+        }
+        Some(What::Anew(key(room)?))
+    }
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Said, Kind::Action, Kind::Joined, Kind::Left, Kind::Renamed, Kind::Topic, Kind::Notice];
+
+fn key(room: &str) -> Option<Key> {
+    Some(Name::parse_room(room).ok()?.key().clone())
+}
+
+/// Whether a line begins with the time of day: it was looked up, or `/times` is on.
+fn has_time(shown: &str) -> bool {
+    let word = shown.split(' ').next().unwrap_or_default();
+    word.split_once(':').is_some_and(|(hours, minutes)| {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        digits(hours) && digits(minutes)
+    })
+}
+
+/// What kind of line a terminal shows so, whose it is, and its text.
+pub(super) fn parse_shown(shown: &str) -> Option<(Kind, String, String)> {
+    let own = |kind, name: &str, text: &str| Some((kind, name.to_owned(), text.to_owned()));
+    if let Some(inner) = shown.strip_prefix("*** ").and_then(|text| text.strip_suffix(" ***")) {
+        let (name, words) = inner.split_once(' ').unwrap_or((inner, ""));
+        let reason = words.strip_prefix("left the chat (").and_then(|text| text.strip_suffix(')'));
+        return match words {
+            "joined the chat" => own(Kind::Joined, name, ""),
+            "left the chat" => own(Kind::Left, name, ""),
+            "removed the topic" => own(Kind::Topic, name, ""),
+            _ => {
+                match (reason, words.strip_prefix("is now "), words.strip_prefix("set the topic: "))
+                {
+                    (Some(reason), ..) => own(Kind::Left, name, reason),
+                    (_, Some(new), _) => own(Kind::Renamed, name, new),
+                    (.., Some(topic)) => own(Kind::Topic, name, topic),
+                    _ => own(Kind::Notice, "", inner),
+                }
+            }
+        };
+    }
+    if let Some(action) = shown.strip_prefix("* ") {
+        let (name, text) = action.split_once(' ')?;
+        return own(Kind::Action, name, text);
+    }
+    let (name, text) = shown.split_once(": ")?;
+    own(Kind::Said, name, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::Shape;
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_shows_is_read_back() {
+        for kind in KINDS {
+            for text in ["", "tea", "a: b (c) ***"] {
+                let wants = !matches!(kind, Kind::Left | Kind::Joined | Kind::Topic);
+                if text.is_empty() && wants || kind == Kind::Joined && !text.is_empty() {
+                    continue;
+                }
+                let name = if kind == Kind::Notice { "" } else { "ann" };
+                let shown = Shape::encode(kind, name, text).1.concat();
+                let expected = (kind, name.to_owned(), text.to_owned());
+                assert_eq!(parse_shown(&shown), Some(expected), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transcript_needs_numbers() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        let read = |text: &str| Transcript::read("a.txt", &lobby, text.as_bytes());
+        let error = read("ann: hi\r\n").unwrap_err().to_string();
+        assert!(error.starts_with("a.txt has no line numbers") && error.contains("/numbers on"));
+        assert!(read("").is_err());
+        assert!(read("#1 ann: hi").is_err(), "cut off");
+        assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
+    }
+
+    #[test]
+    fn the_room_is_where_one_speaks() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        let text = "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n[lobby] #2 a: z\n\
+                    *** You left den and speak in lobby now ***\n#3 a: w\n";
+        let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
+        let rooms: Vec<_> = transcript
+            .events
+            .iter()
+            .filter_map(|event| match &event.what {
+                What::Seen(seen) => Some((seen.room_name.as_str(), seen.number)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(rooms, [("lobby", 1), ("den", 7), ("lobby", 2), ("lobby", 3)]);
+    }
+}

@@ -1,0 +1,387 @@
+//! Whether what several clients saw can be true together. Pure.
+//!
+//! All transcripts of a room are laid on one line of numbers. Each alone must follow it without a
+//! gap that no notice counts, and without a repetition; together they must say the same about each
+//! number, times must increase, and who speaks or leaves must have come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use super::history::Kind;
+use super::key::Key;
+use super::name::Name;
+use super::transcript::{Seen, Transcript, What};
+
+/// Contradictions that a report holds; more are only counted.
+const SHOWN_MAX: usize = 100;
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rooms that were seen.
+    pub rooms: usize,
+    /// Lines of rooms, each counted once.
+    pub lines: usize,
+    /// Lines of rooms, as often as they were seen.
+    pub seen: usize,
+    /// What cannot be; the first 100.
+    pub contradictions: Vec<Contradiction>,
+    /// How many there are in all.
+    pub found: usize,
+}
+
+/// Something that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The transcript in which it shows.
+    pub source: String,
+    /// The line of that transcript, from 1.
+    pub line: usize,
+    /// What is wrong, with the number and the room.
+    pub what: String,
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.source, self.line, self.what)
+    }
+}
+
+/// Compares what several clients of one run of a server saw.
+#[must_use]
+pub fn verify(transcripts: &[Transcript]) -> Report {
+    let mut verifier = Verifier { transcripts, ..Verifier::default() };
+    for index in 0..transcripts.len() {
+        verifier.follow(index);
+    }
+    let rooms = std::mem::take(&mut verifier.rooms);
+    for room in rooms.values() {
+        verifier.fold(room);
+    }
+    verifier.report.rooms = rooms.len();
+    verifier.report.lines = rooms.values().map(|room| room.lines.len()).sum();
+    verifier.report
+}
+
+/// Where something stands: which transcript, which line of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spot {
+    transcript: usize,
+    line: usize,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    name: String,
+    lines: BTreeMap<u64, (Seen, Spot)>,
+    /// Who is said to be in, before which number, and where that stands.
+    users: Vec<(u64, Vec<String>, Spot)>,
+}
+
+/// Where one client stands in one room.
+#[derive(Debug, Default)]
+struct Position {
+    /// The number that comes next; `None` until there was one.
+    next: Option<u64>,
+    missed: u64,
+}
+
+#[derive(Default)]
+struct Verifier<'a> {
+    transcripts: &'a [Transcript],
+    rooms: BTreeMap<Key, Room>,
+    report: Report,
+}
+
+impl Verifier<'_> {
+    /// Follows one client through its lines.
+    fn follow(&mut self, transcript: usize) {
+        let mut positions = HashMap::<Key, Position>::new();
+        for event in &self.transcripts[transcript].events {
+            let spot = Spot { transcript, line: event.line };
+            match &event.what {
+                What::Connected => positions.clear(),
+                What::Anew(room) => drop(positions.remove(room)),
+                What::Missed { room, count } => {
+                    positions.entry(room.clone()).or_default().missed += count;
+                }
+                What::Users { room, names } => {
+                    let position = positions.get(room);
+                    let sure = position.filter(|position| position.missed == 0);
+                    if let Some(next) = sure.and_then(|position| position.next) {
+                        let users = (next, names.clone(), spot);
+                        self.rooms.entry(room.clone()).or_default().users.push(users);
+                    }
+                }
+                What::Seen(seen) => {
+                    self.step(positions.entry(seen.room.clone()).or_default(), seen, spot);
+                    self.merge(seen, spot);
+                }
+                What::Unreadable => self.object(spot, "this is nothing that a chat sends".into()),
+            }
+        }
+    }
+
+    /// P3: nothing twice, no gap without a notice that counts it.
+    fn step(&mut self, position: &mut Position, seen: &Seen, spot: Spot) {
+        let missed = std::mem::take(&mut position.missed);
+        let next = position.next.replace(seen.number.saturating_add(1));
+        let Some(next) = next else { return };
+        let (number, room) = (seen.number, &seen.room_name);
+        if number < next {
+            let last = next - 1;
+            self.object(spot, format!("#{number} of {room} comes after #{last}"));
+            position.next = Some(next);
+        } else if number - next != missed {
+            let gap = number - next;
+            let what = match missed {
+                0 => format!("{gap} lines before #{number} of {room} are missing without a notice"),
+                _ => format!("{missed} lines of {room} are said to be missed, but {gap} are"),
+            };
+            self.object(spot, what);
+        }
+    }
+
+    /// P1: everybody sees the same line under the same number.
+    fn merge(&mut self, seen: &Seen, spot: Spot) {
+        self.report.seen += 1;
+        let room = self.rooms.entry(seen.room.clone()).or_default();
+        room.name.clone_from(&seen.room_name);
+        let (first, place) = room.lines.entry(seen.number).or_insert_with(|| (seen.clone(), spot));
+        let same_time = match (first.time_ms, seen.time_ms) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        first.time_ms = first.time_ms.or(seen.time_ms);
+        let same = (first.kind, &first.name, &first.text) == (seen.kind, &seen.name, &seen.text);
+        if same && same_time {
+            return;
+        }
+        let source = &self.transcripts[place.transcript].source;
+        let (number, room) = (seen.number, &seen.room_name);
+        let what = if same { "has another time" } else { "is another line" };
+        let what = format!("#{number} of {room} {what} than in {source}:{}", place.line);
+        self.object(spot, what);
+    }
+
+    /// P5, P6, P10: membership and time along one room's order.
+    fn fold(&mut self, room: &Room) {
+        let mut people = People::default();
+        let mut users = room.users.iter().collect::<Vec<_>>();
+        users.sort_by_key(|(before, ..)| *before);
+        let mut users = users.into_iter().peekable();
+        let (mut next, mut time_ms) = (1, 0);
+        for (&number, (seen, spot)) in &room.lines {
+            while let Some(claim) = users.next_if(|(before, ..)| *before <= number) {
+                self.compare(&people, claim, next, room);
+            }
+            if number != next {
+                people.forget();
+            }
+            next = number + 1;
+            if let Some(time) = seen.time_ms {
+                if time <= time_ms {
+                    let what = format!("#{number} of {} is not later than before", room.name);
+                    self.object(*spot, what);
+                }
+                time_ms = time;
+            }
+            if let Err(what) = people.take(seen) {
+                self.object(*spot, format!("#{number} of {}: {what}", room.name));
+            }
+        }
+        for claim in users {
+            self.compare(&people, claim, next, room);
+        }
+    }
+
+    /// `/users` is what came of all joins, leaves and renames before it.
+    fn compare(
+        &mut self,
+        people: &People,
+        (before, names, spot): &(u64, Vec<String>, Spot),
+        next: u64,
+        room: &Room,
+    ) {
+        if *before != next || !people.is_complete {
+            return;
+        }
+        let here: Vec<&str> = people.here.iter().map(|name| name.as_str()).collect();
+        if here != *names {
+            let (names, here, last) = (names.join(", "), here.join(", "), next - 1);
+            let what = format!("after #{last} of {} there are {here}, not {names}", room.name);
+            self.object(*spot, what);
+        }
+    }
+
+    fn object(&mut self, spot: Spot, what: String) {
+        self.report.found += 1;
+        if self.report.contradictions.len() < SHOWN_MAX {
+            let source = self.transcripts[spot.transcript].source.clone();
+            self.report.contradictions.push(Contradiction { source, line: spot.line, what });
+        }
+    }
+}
+
+/// Who is in a room, as far as its lines tell.
+#[derive(Debug)]
+struct People {
+    /// In the order in which they came.
+    here: Vec<Name>,
+    keys: HashMap<Key, Name>,
+    /// Whose leaving was seen, and no coming after.
+    gone: HashMap<Key, ()>,
+    /// All lines from the first on were seen.
+    is_complete: bool,
+}
+
+impl Default for People {
+    fn default() -> Self {
+        let (here, keys, gone) = Default::default();
+        Self { here, keys, gone, is_complete: true }
+    }
+}
+
+impl People {
+    /// Lines are missing: anybody may be here.
+    fn forget(&mut self) {
+        *self = Self { is_complete: false, ..Self::default() };
+    }
+
+    fn take(&mut self, seen: &Seen) -> Result<(), String> {
+        let name = match seen.kind {
+            Kind::Notice => return Ok(()),
+            _ => Name::parse(&seen.name).map_err(|error| error.to_string())?,
+        };
+        match seen.kind {
+            Kind::Joined => self.come(name),
+            Kind::Left => {
+                self.be_here(&name, "leaves")?;
+                self.go(&name);
+                Ok(())
+            }
+            Kind::Renamed => {
+                let new = Name::parse(&seen.text).map_err(|error| error.to_string())?;
+                self.be_here(&name, "takes another name")?;
+                let place = self.go(&name);
+                self.come(new)?;
+                if let (Some(place), Some(new)) = (place, self.here.pop()) {
+                    self.here.insert(place, new);
+                }
+                Ok(())
+            }
+            _ => self.be_here(&name, "speaks"),
+        }
+    }
+
+    fn come(&mut self, name: Name) -> Result<(), String> {
+        if let Some(other) = name.keys().find_map(|key| self.keys.get(key)) {
+            return Err(format!("{name} comes while {other} is here"));
+        }
+        for key in name.keys() {
+            self.keys.insert(key.clone(), name.clone());
+        }
+        self.gone.remove(name.key());
+        self.here.push(name);
+        Ok(())
+    }
+
+    /// Where the name stood among those who are here.
+    fn go(&mut self, name: &Name) -> Option<usize> {
+        for key in name.keys() {
+            self.keys.remove(key);
+        }
+        self.gone.insert(name.key().clone(), ());
+        let place = self.here.iter().position(|here| here.as_str() == name.as_str())?;
+        self.here.remove(place);
+        Some(place)
+    }
+
+    fn be_here(&mut self, name: &Name, does: &str) -> Result<(), String> {
+        if self.here.iter().any(|here| here.as_str() == name.as_str()) {
+            return Ok(());
+        }
+        if self.is_complete || self.gone.contains_key(name.key()) {
+            return Err(format!("{name} {does} without being here"));
+        }
+        // Came before the first line that was seen.
+        self.come(name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(texts: &[&str]) -> Vec<String> {
+        let lobby = Name::parse_room("lobby").unwrap();
+        let transcripts: Vec<_> = (1..)
+            .zip(texts)
+            .map(|(n, text)| Transcript::read(&n.to_string(), &lobby, text.as_bytes()).unwrap())
+            .collect();
+        let report = verify(&transcripts);
+        assert_eq!(report.found, report.contradictions.len());
+        report.contradictions.iter().map(Contradiction::to_string).collect()
+    }
+
+    fn json(number: u64, time_ms: u64, kind: &str, name: &str, text: &str) -> String {
+        let line = serde_json::json!({ "kind": kind, "room": "lobby", "number": number,
+            "time_ms": time_ms, "name": name, "text": text, "own": false });
+        format!("{line}\r\n")
+    }
+
+    const GOOD: &str = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n\
+        #3 ann: hi\n*** 2 lines missed ***\n#6 bob: ho\n";
+
+    #[test]
+    fn what_agrees_is_accepted() {
+        let other = "#2 *** bob joined the chat ***\n#3 ann: hi\n#4 ann: a\n#5 ann: b\n#6 bob: ho\n\
+            Online: ann, bob\n#7 *** bob left the chat (tea) ***\nOnline: ann\n";
+        assert_eq!(found(&[GOOD, other]), [""; 0]);
+    }
+
+    #[test]
+    fn each_kind_of_contradiction_is_named() {
+        for (texts, what) in [
+            (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is another line than in 1:3"),
+            (vec!["#3 a: x\n#5 a: y\n"], "1:2: 1 lines before #5 of lobby are missing without"),
+            (vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"], "said to be missed, but 2 are"),
+            (vec!["#3 a: x\n#3 a: x\n"], "1:2: #3 of lobby comes after #3"),
+            (vec!["#3 a: x\n#2 a: w\n"], "1:2: #2 of lobby comes after #3"),
+            (vec!["#1 a: x\n"], "1:1: #1 of lobby: a speaks without being here"),
+            (
+                vec!["#1 *** ann joined the chat ***\n#2 *** Ann joined the chat ***\n"],
+                "#2 of lobby: Ann comes while ann is here",
+            ),
+            (
+                vec!["#4 *** ann left the chat ***\n#5 ann: x\n"],
+                "#5 of lobby: ann speaks without being here",
+            ),
+            (
+                vec!["#1 *** ann joined the chat ***\nOnline: ann, bob\n"],
+                "1:2: after #1 of lobby there are ann, not ann, bob",
+            ),
+            (vec!["#1 *** a joined the chat ***\n#2 what\n"], "1:2: this is nothing that a chat"),
+        ] {
+            let found = found(&texts);
+            assert!(found.len() == 1 && found[0].contains(what), "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn times_increase_and_are_the_same_for_all() {
+        let first = json(1, 10, "joined", "ann", "") + &json(2, 10, "said", "ann", "x");
+        assert_eq!(found(&[&first]), ["1:2: #2 of lobby is not later than before"]);
+        let one = json(1, 10, "joined", "ann", "");
+        let other = json(1, 11, "joined", "ann", "");
+        assert_eq!(found(&[&one, &other]), ["2:1: #1 of lobby has another time than in 1:1"]);
+        assert_eq!(found(&[&one, "#1 *** ann joined the chat ***\n"]), [""; 0]);
+    }
+
+    #[test]
+    fn who_takes_a_name_keeps_the_place() {
+        let text = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n\
+            #3 *** ann is now eve ***\nOnline: eve, bob\n#4 ann: x\n";
+        assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
+    }
+}
