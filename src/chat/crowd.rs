@@ -3,11 +3,12 @@
 //! The lock is held for the length of a decision, never across an await or a system call. Members
 //! who have seen everything leave their waker; who is stuck leaves none, and costs nobody anything.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::batch::Batch;
 use super::log::LineView;
+use super::relay::Relay;
 use super::room::{Room, Seat};
 
 /// A room that sessions share.
@@ -21,10 +22,17 @@ struct State {
     room: Room,
     /// By seat.
     waiters: Vec<Waiter>,
-    /// The seats that have to be woken at the next line.
-    waiting: Vec<Seat>,
+    /// The seats that have to be woken at the next line, by thread.
+    waiting: Vec<Waiting>,
     /// Up to which line everybody was woken.
     told: u64,
+}
+
+/// Who waits on one thread.
+#[derive(Debug)]
+struct Waiting {
+    relay: Arc<Relay>,
+    seats: Vec<Seat>,
     /// Room for the next waking, so that it allocates nothing.
     spare: Vec<Waker>,
 }
@@ -47,8 +55,7 @@ pub(super) struct Taken {
 impl Crowd {
     pub(super) fn new(room: Room) -> Self {
         let told = room.log.visible();
-        let state =
-            State { room, waiters: Vec::new(), waiting: Vec::new(), told, spare: Vec::new() };
+        let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
         Self { state: Mutex::new(state) }
     }
 
@@ -67,10 +74,16 @@ impl Crowd {
 
     /// Fills `batch` with what a member has to see next; where that is all, has the task woken at
     /// the next line.
-    pub(super) fn take(&self, seat: Seat, batch: &mut Batch, cx: &Context<'_>) -> Taken {
+    pub(super) fn take(
+        &self,
+        seat: Seat,
+        batch: &mut Batch,
+        relay: &Arc<Relay>,
+        cx: &Context<'_>,
+    ) -> Taken {
         let mut state = self.lock();
         let missed = state.room.take(seat, batch);
-        Taken { missed, more: state.wait(seat, cx) }
+        Taken { missed, more: state.wait(seat, relay, cx) }
     }
 
     /// Gives lines to `each`, one by one, until it answers `false` or there is no more; then has
@@ -78,6 +91,7 @@ impl Crowd {
     pub(super) fn take_lines(
         &self,
         seat: Seat,
+        relay: &Arc<Relay>,
         cx: &Context<'_>,
         mut each: impl FnMut(Option<u64>, LineView<'_>) -> bool,
     ) -> Taken {
@@ -89,7 +103,7 @@ impl Crowd {
             let before = std::mem::take(&mut missed);
             goes_on = each((before > 0).then_some(before), line);
         }
-        Taken { missed, more: state.wait(seat, cx) }
+        Taken { missed, more: state.wait(seat, relay, cx) }
     }
 
     /// The member has not taken all of its batch.
@@ -119,17 +133,22 @@ impl Crowd {
 
     /// Wakes everybody who waits, if there is something new.
     pub(super) fn wake(&self) {
-        let mut wakers = {
+        let mut lists = {
             let mut state = self.lock();
             let visible = state.room.log.visible();
-            if std::mem::replace(&mut state.told, visible) == visible || state.waiting.is_empty() {
+            if std::mem::replace(&mut state.told, visible) == visible {
                 return;
             }
             state.take_wakers()
         };
         // Outside the lock: who wakes on another thread wants it at once.
-        wakers.drain(..).for_each(Waker::wake);
-        self.lock().spare = wakers;
+        for (relay, wakers) in &mut lists {
+            relay.wake(wakers);
+        }
+        let mut state = self.lock();
+        for (relay, wakers) in lists {
+            state.waiting_at(&relay).spare = wakers;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -139,7 +158,7 @@ impl Crowd {
 }
 
 impl State {
-    fn wait(&mut self, seat: Seat, cx: &Context<'_>) -> Poll<()> {
+    fn wait(&mut self, seat: Seat, relay: &Arc<Relay>, cx: &Context<'_>) -> Poll<()> {
         if !self.room.is_caught_up(seat) {
             return Poll::Ready(());
         }
@@ -151,18 +170,36 @@ impl State {
             waiter.waker = Some(cx.waker().clone());
         }
         if !std::mem::replace(&mut waiter.is_waiting, true) {
-            self.waiting.push(seat);
+            self.waiting_at(relay).seats.push(seat);
         }
         Poll::Pending
     }
 
-    fn take_wakers(&mut self) -> Vec<Waker> {
-        let mut wakers = std::mem::take(&mut self.spare);
-        for seat in self.waiting.drain(..) {
-            let waiter = &mut self.waiters[seat];
-            waiter.is_waiting = false;
-            wakers.extend(waiter.waker.clone());
+    /// Who waits on the thread of this relay. There are few threads.
+    fn waiting_at(&mut self, relay: &Arc<Relay>) -> &mut Waiting {
+        let same = |waiting: &Waiting| Arc::ptr_eq(&waiting.relay, relay);
+        let index = self.waiting.iter().position(same).unwrap_or_else(|| {
+            // A thread that is gone has nobody waiting.
+            self.waiting.retain(|waiting| !waiting.seats.is_empty());
+            let relay = Arc::clone(relay);
+            self.waiting.push(Waiting { relay, seats: Vec::new(), spare: Vec::new() });
+            self.waiting.len() - 1
+        });
+        &mut self.waiting[index]
+    }
+
+    fn take_wakers(&mut self) -> Vec<(Arc<Relay>, Vec<Waker>)> {
+        let Self { waiting, waiters, .. } = self;
+        let mut lists = Vec::new();
+        for Waiting { relay, seats, spare } in waiting.iter_mut().filter(|w| !w.seats.is_empty()) {
+            let mut wakers = std::mem::take(spare);
+            for seat in seats.drain(..) {
+                let waiter = &mut waiters[seat];
+                waiter.is_waiting = false;
+                wakers.extend(waiter.waker.clone());
+            }
+            lists.push((Arc::clone(relay), wakers));
         }
-        wakers
+        lists
     }
 }

@@ -16,6 +16,7 @@ use super::log::Log;
 use super::mailbox::Ending;
 use super::name::Name;
 use super::person::Person;
+use super::relay::Relays;
 use super::room::{Entrance, Room, Seat, See};
 use super::settings::Settings;
 use super::tokens::{Place, Tokens};
@@ -25,6 +26,7 @@ use super::tokens::{Place, Tokens};
 pub struct Hall {
     pub(super) settings: Settings,
     pub(super) archive: Archive,
+    pub(super) relays: Relays,
     pub(super) lobby: Arc<Crowd>,
     state: Mutex<State>,
 }
@@ -115,7 +117,7 @@ impl Hall {
         let lobby = Arc::clone(lobby);
         let Kept { bans, tokens, .. } = kept;
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
-        Self { settings, archive, lobby, state }
+        Self { settings, archive, relays: Relays::default(), lobby, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {

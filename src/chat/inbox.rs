@@ -15,6 +15,7 @@ use super::line::EOL;
 use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
+use super::relay::Relay;
 use super::view::{Frame, View};
 use crate::net::{Closed, Outlet};
 
@@ -26,6 +27,8 @@ const PRINTED_BYTES: usize = 16 * 1024;
 pub(super) struct Inbox {
     hall: Arc<Hall>,
     person: Arc<Person>,
+    /// Wakes the tasks of this member's thread.
+    relay: Arc<Relay>,
     /// The rooms that the member is in, in the order in which they came.
     pub(super) seats: Vec<Seated>,
     /// The one in which they speak.
@@ -52,9 +55,11 @@ pub(super) enum Question {
 
 impl Inbox {
     pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
+        let relay = hall.relays.here();
         Self {
             hall,
             person,
+            relay,
             // One room is what most are in.
             seats: Vec::with_capacity(1),
             current: 0,
@@ -149,7 +154,7 @@ impl Inbox {
     ) -> Result<Poll<()>, Closed> {
         let Seated { crowd, seat, .. } = &self.seats[index];
         let mut batch = Batch::default();
-        let taken = crowd.take(*seat, &mut batch, cx);
+        let taken = crowd.take(*seat, &mut batch, &self.relay, cx);
         if taken.missed > 0 {
             outlet.write(missed(taken.missed).as_bytes());
         }
@@ -181,7 +186,7 @@ impl Inbox {
             time: self.hall.settings.time,
         };
         let mut printed = String::new();
-        let taken = crowd.take_lines(*seat, cx, |before, line| {
+        let taken = crowd.take_lines(*seat, &self.relay, cx, |before, line| {
             if let Some(count) = before {
                 self.print_missed(count, room, &mut printed);
             }

@@ -48,6 +48,7 @@ mod name;
 mod name_error;
 mod outage;
 mod person;
+mod relay;
 mod resume;
 mod room;
 mod session;

@@ -1,0 +1,174 @@
+//! One waking for each thread.
+//!
+//! To wake a task that runs on another thread costs a system call, each time. So members are woken
+//! in lists, one for each thread, and each thread has a task that is woken for its list: it wakes
+//! the others from there, which is a push to its own queue.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::thread::{self, ThreadId};
+
+/// The relays of one chat, one for each thread that serves it.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    by_thread: Mutex<HashMap<ThreadId, Arc<Relay>>>,
+}
+
+/// What wakes the tasks of one thread.
+#[derive(Debug)]
+pub(super) struct Relay {
+    thread: ThreadId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whom the relay's task has still to wake.
+    wakers: Vec<Waker>,
+    /// Wakes the relay's task; `None` once it has ended.
+    task: Option<Waker>,
+    is_over: bool,
+}
+
+impl Relays {
+    /// The relay of this thread, whose runtime must be the current one.
+    pub(super) fn here(&self) -> Arc<Relay> {
+        let thread = thread::current().id();
+        let mut by_thread = lock(&self.by_thread);
+        let relay = by_thread.get(&thread).filter(|relay| !lock(&relay.state).is_over);
+        if let Some(relay) = relay {
+            return Arc::clone(relay);
+        }
+        let relay = Arc::new(Relay { thread, state: Mutex::default() });
+        drop(tokio::spawn(run(Arc::clone(&relay))));
+        by_thread.insert(thread, Arc::clone(&relay));
+        relay
+    }
+}
+
+impl Drop for Relays {
+    fn drop(&mut self) {
+        for relay in lock(&self.by_thread).values() {
+            relay.end();
+        }
+    }
+}
+
+impl Relay {
+    /// Wakes all of `wakers`, and leaves the list empty for the next time.
+    pub(super) fn wake(&self, wakers: &mut Vec<Waker>) {
+        if let Some(task) = self.hand_over(wakers) {
+            return task.wake();
+        }
+        wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Leaves `wakers` to the relay's task, which is to be woken for it; `None` where it does not
+    /// take them: it is on this very thread, has not begun, or has ended with its runtime.
+    fn hand_over(&self, wakers: &mut Vec<Waker>) -> Option<Waker> {
+        if self.thread == thread::current().id() {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        let task = state.task.clone()?;
+        state.wakers.append(wakers);
+        Some(task)
+    }
+
+    fn end(&self) {
+        let mut state = lock(&self.state);
+        state.is_over = true;
+        if let Some(task) = state.task.take() {
+            drop(state);
+            task.wake();
+        }
+    }
+}
+
+/// The task of a relay: ends with its chat.
+async fn run(relay: Arc<Relay>) {
+    // Dropped with the runtime, it still wakes whom it was given.
+    let relay = AtEnd(relay);
+    let mut wakers = Vec::new();
+    poll_fn(|cx| {
+        let mut state = lock(&relay.0.state);
+        std::mem::swap(&mut wakers, &mut state.wakers);
+        if state.is_over {
+            return Poll::Ready(());
+        }
+        state.task = Some(cx.waker().clone());
+        drop(state);
+        wakers.drain(..).for_each(Waker::wake);
+        Poll::Pending
+    })
+    .await;
+}
+
+struct AtEnd(Arc<Relay>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.0.end();
+        let mut left = std::mem::take(&mut lock(&self.0.state).wakers);
+        left.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// A panic elsewhere must not keep anybody asleep.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn wakers(count: &Arc<Count>, number: usize) -> Vec<Waker> {
+        (0..number).map(|_| Waker::from(Arc::clone(count))).collect()
+    }
+
+    /// Everybody is woken: from this thread, from another one, and when the runtime is gone.
+    #[test]
+    fn nobody_is_left_asleep() {
+        let (relays, count) = (Relays::default(), Arc::new(Count::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let relay = runtime.block_on(async { relays.here() });
+        let other = |number| {
+            let (relay, mut list) = (Arc::clone(&relay), wakers(&count, number));
+            thread::spawn(move || {
+                relay.wake(&mut list);
+                assert!(list.is_empty());
+            })
+            .join()
+            .unwrap();
+        };
+        other(1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "its task has not begun yet");
+        runtime.block_on(tokio::task::yield_now());
+        other(10);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "the task has them");
+        runtime.block_on(tokio::task::yield_now());
+        assert_eq!(count.0.load(Ordering::SeqCst), 11);
+        relay.wake(&mut wakers(&count, 5));
+        assert_eq!(count.0.load(Ordering::SeqCst), 16, "on its own thread at once");
+        other(20);
+        drop(runtime);
+        assert_eq!(count.0.load(Ordering::SeqCst), 36, "the end wakes whom it still had");
+        other(30);
+        assert_eq!(count.0.load(Ordering::SeqCst), 66, "after the end at once");
+    }
+}
