@@ -160,7 +160,8 @@ impl Flood {
         let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
         self.mutes = self.mutes.saturating_add(1);
         self.muted = true;
-        self.full_at = Some(now + length + self.capacity());
+        // Lines whose delay is not over yet count still, where the session did not wait for them.
+        self.full_at = self.full_at.max(Some(now + length + self.capacity()));
         Verdict::Mute(length)
     }
 }
@@ -239,6 +240,16 @@ mod tests {
     }
 
     #[test]
+    fn a_mute_does_not_forget_lines_that_were_not_waited_for() {
+        let one = FloodLimits { rate_per_second: 1, burst: 1, ..FloodLimits::default() };
+        let (mut flood, now) = (Flood::new(one), start());
+        let last = (0..76).map(|_| flood.line(now)).last();
+        assert_eq!(last, Some(Verdict::Mute(seconds(30))));
+        // One line was taken at once, the others for the 75 seconds to come.
+        assert_eq!(flood.line(now + seconds(31)), Verdict::Refuse(seconds(44)));
+    }
+
+    #[test]
     fn it_can_be_off() {
         let (mut flood, now) = (Flood::off(), start());
         assert!((0..1000).all(|_| flood.line(now) == Verdict::Pass));
@@ -258,6 +269,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
         /// In any window of `t` seconds at most `burst + rate * t` lines pass, whether or not the
         /// session waits before it reads on.
         #[test]
