@@ -72,7 +72,8 @@ where
         match arrived {
             Ok(arrival) => {
                 let name = arrival.person.name();
-                client.write_line(json!({ "kind": "welcome", "name": name.as_str() })).await?;
+                // Written, but not waited for: who is in must not be lost here.
+                drop(client.write_line(json!({ "kind": "welcome", "name": name.as_str() })));
                 return Ok(Some(arrival));
             }
             Err(sentence) => {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use super::batch::Batch;
 use super::log::LineView;
 use super::relay::Relay;
-use super::room::{Room, Seat};
+use super::room::{Own, Room, Seat};
 
 /// A room that sessions share.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Crowd {
     pub(super) fn take_lines(
         &self,
         seat: Seat,
+        own: Own,
         relay: &Arc<Relay>,
         cx: &Context<'_>,
         mut each: impl FnMut(Option<u64>, LineView<'_>) -> bool,
@@ -99,7 +100,7 @@ impl Crowd {
         let mut missed = 0;
         let mut goes_on = true;
         while goes_on {
-            let Some(line) = state.room.take_line(seat, &mut missed) else { break };
+            let Some(line) = state.room.take_line(seat, own, &mut missed) else { break };
             let before = std::mem::take(&mut missed);
             goes_on = each((before > 0).then_some(before), line);
         }

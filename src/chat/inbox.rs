@@ -186,25 +186,29 @@ impl Inbox {
             time: self.hall.settings.time,
         };
         let mut printed = String::new();
-        let taken = crowd.take_lines(*seat, &self.relay, cx, |before, line| {
+        let taken = crowd.take_lines(*seat, self.view.own(), &self.relay, cx, |before, line| {
             if let Some(count) = before {
-                self.print_missed(count, room, &mut printed);
+                self.print_missed(count, index, &mut printed);
             }
             frame.print(&line, &mut printed);
             printed.len() < PRINTED_BYTES
         });
         if taken.missed > 0 {
-            self.print_missed(taken.missed, room, &mut printed);
+            self.print_missed(taken.missed, index, &mut printed);
         }
         outlet.write(printed.as_bytes());
         taken.more
     }
 
-    fn print_missed(&self, count: u64, room: &Name, printed: &mut String) {
+    fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
+        let room = self.seats[index].room.as_str();
         if self.view.bot {
-            let text = json!({ "kind": "missed", "room": room.as_str(), "count": count });
+            let text = json!({ "kind": "missed", "room": room, "count": count });
             printed.push_str(&format!("{text}{EOL}"));
         } else {
+            if index != self.current {
+                printed.push_str(&format!("[{room}] "));
+            }
             printed.push_str(&missed(count));
         }
     }

@@ -50,6 +50,8 @@ pub(super) struct Member {
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
     own: VecDeque<Range<u64>>,
+    /// How many such lines were forgotten with the log's oldest before the member passed them.
+    own_forgotten: u64,
 }
 
 /// A line that was appended.
@@ -112,7 +114,8 @@ impl Room {
         self.arrivals += 1;
         let (arrival, own) = (self.arrivals, VecDeque::new());
         let is_out = false;
-        let member = Member { session, name, operator: false, is_out, arrival, next, own };
+        let (operator, own_forgotten) = (false, 0);
+        let member = Member { session, name, operator, is_out, arrival, next, own, own_forgotten };
         (self.members.insert(member), joined)
     }
 
@@ -164,7 +167,9 @@ impl Room {
             _ => {
                 // Who reads nothing and goes on writing is not to grow for it.
                 let passed = member.next.max(log.first());
-                while member.own.front().is_some_and(|range| range.end <= passed) {
+                while let Some(range) = member.own.front().filter(|range| range.end <= passed) {
+                    let unseen = range.end.saturating_sub(range.start.max(member.next));
+                    member.own_forgotten += unseen;
                     member.own.pop_front();
                 }
                 member.own.push_back(number..number + 1);
@@ -207,7 +212,7 @@ impl Room {
         if member.is_out {
             return 0;
         }
-        let missed = member.skip_to(self.log.first());
+        let missed = member.skip_to(self.log.first(), Own::Hidden);
         self.log.gather(member.next, &member.own, batch);
         member.next = batch.until;
         missed
@@ -219,13 +224,18 @@ impl Room {
     }
 
     /// The next line that a member has to see, its own ones too; `missed` counts those before it
-    /// that are not kept any more.
-    pub(super) fn take_line(&mut self, seat: Seat, missed: &mut u64) -> Option<LineView<'_>> {
+    /// that are not kept any more, own ones only where they are shown.
+    pub(super) fn take_line(
+        &mut self,
+        seat: Seat,
+        own: Own,
+        missed: &mut u64,
+    ) -> Option<LineView<'_>> {
         let member = &mut self.members[seat];
         if member.is_out {
             return None;
         }
-        *missed += member.skip_to(self.log.first());
+        *missed += member.skip_to(self.log.first(), own);
         let line = self.log.line(member.next)?;
         member.next = line.number + 1;
         Some(line)
@@ -317,6 +327,13 @@ impl Room {
     }
 }
 
+/// Whether members are shown what they wrote themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    Shown,
+    Hidden,
+}
+
 /// What a newcomer is to see of what was said before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum See {
@@ -327,17 +344,19 @@ pub(super) enum See {
 }
 
 impl Member {
-    /// Goes to `first` where the member is not there yet; returns how many lines of others it
-    /// misses by that.
-    fn skip_to(&mut self, first: u64) -> u64 {
+    /// Goes to `first` where the member is not there yet; returns how many lines that it
+    /// would be shown it misses by that.
+    fn skip_to(&mut self, first: u64, own: Own) -> u64 {
         if self.next >= first {
             return 0;
         }
-        let own = self
+        let own_lines = self
             .own
             .iter()
             .map(|range| range.end.min(first).saturating_sub(range.start.max(self.next)));
-        let missed = first - self.next - own.sum::<u64>();
+        let own_lines = own_lines.sum::<u64>() + std::mem::take(&mut self.own_forgotten);
+        let hidden = if own == Own::Hidden { own_lines } else { 0 };
+        let missed = first - self.next - hidden;
         self.next = first;
         missed
     }

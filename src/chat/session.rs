@@ -127,7 +127,12 @@ where
             if verdict != Verdict::Pass && !Box::pin(self.slow_down(verdict)).await? {
                 continue;
             }
-            match self.take(&line) {
+            let step = self.take(&line);
+            if self.client.unsent() > 0 {
+                // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
+                self.user.inbox.announce();
+            }
+            match step {
                 Step::Done if self.user.replies.is_empty() => {}
                 step => {
                     if let Some(words) = Box::pin(self.follow(step)).await? {
@@ -228,6 +233,8 @@ where
         if self.user.replies.is_empty() {
             return Ok(());
         }
+        // A peer that takes nothing may make this wait: not for what the others are to hear.
+        self.user.inbox.announce();
         // Taken, so that nothing is kept for it while the user reads or thinks.
         let replies = std::mem::take(&mut self.user.replies);
         self.client.write(replies.as_bytes()).await

@@ -72,7 +72,8 @@ impl Transcript {
     /// # Errors
     /// [`NotNumbered`] where no line has a number.
     pub fn read(source: &str, lobby: &Name, text: &[u8]) -> Result<Self, NotNumbered> {
-        let mut reader = Reader { rooms: vec![lobby.to_string()], current: 0, events: Vec::new() };
+        let mut reader = Reader::default();
+        reader.arrive(lobby);
         let text = String::from_utf8_lossy(text);
         // What has no end was cut off, and says nothing.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -88,13 +89,28 @@ impl Transcript {
 }
 
 /// Follows in which room a client speaks: those lines have no room before them.
+#[derive(Default)]
 struct Reader {
     rooms: Vec<String>,
     current: usize,
+    /// The lobby is only what is to be expected: nothing has shown yet where the client is.
+    is_guess: bool,
     events: Vec<Event>,
 }
 
 impl Reader {
+    fn arrive(&mut self, lobby: &Name) {
+        (self.rooms, self.current, self.is_guess) = (vec![lobby.to_string()], 0, true);
+    }
+
+    /// The client is in a room one more than was known.
+    fn learn(&mut self, room: &str) {
+        if std::mem::take(&mut self.is_guess) {
+            self.rooms.clear();
+        }
+        self.rooms.push(room.to_owned());
+    }
+
     fn take(&mut self, line: usize, text: &str, lobby: &Name) {
         let what = if text.starts_with('{') {
             self.json(text, lobby)
@@ -111,7 +127,7 @@ impl Reader {
     }
 
     fn connect(&mut self, line: usize, lobby: &Name) {
-        (self.rooms, self.current) = (vec![lobby.to_string()], 0);
+        self.arrive(lobby);
         self.events.push(Event { line, what: What::Connected });
     }
 
@@ -122,7 +138,7 @@ impl Reader {
         let word = |field: &str| value[field].as_str().unwrap_or_default();
         match word("kind") {
             "welcome" => {
-                (self.rooms, self.current) = (vec![lobby.to_string()], 0);
+                self.arrive(lobby);
                 Some(What::Connected)
             }
             "missed" => {
@@ -157,11 +173,9 @@ impl Reader {
     /// A program does not say which rooms it named when it came: they show in its lines.
     fn note_room(&mut self, room: &str) {
         if !self.rooms.iter().any(|known| key(known) == key(room)) {
-            if self.events.iter().all(|event| !matches!(event.what, What::Seen(_))) {
-                self.rooms.clear();
-            }
-            self.rooms.push(room.to_owned());
+            self.learn(room);
         }
+        self.is_guess = false;
     }
 
     fn words(&mut self, text: &str) -> Option<What> {
@@ -201,10 +215,7 @@ impl Reader {
         }
         if let Some(rest) = words.strip_prefix("Back in ") {
             let (room, _) = rest.split_once(", from line ")?;
-            if !self.events.iter().any(|event| matches!(event.what, What::Seen(_))) {
-                self.rooms.clear();
-            }
-            self.rooms.push(room.to_owned());
+            self.learn(room);
             return None;
         }
         let left = words.strip_prefix("You left ").and_then(|rest| rest.split_once(" and speak"));

@@ -8,6 +8,7 @@ use super::history::Kind;
 use super::line::EOL;
 use super::log::LineView;
 use super::name::Name;
+use super::room::Own;
 use super::wrap::wrap;
 
 /// Names that one person may ignore.
@@ -54,6 +55,11 @@ impl View {
         !(self.numbers || self.times || self.quiet || self.bot)
             && self.width.is_none()
             && self.ignored.is_empty()
+    }
+
+    /// Whether one's own lines are seen: who types at a terminal sees what they typed.
+    pub(super) fn own(&self) -> Own {
+        if self.numbers || self.bot { Own::Shown } else { Own::Hidden }
     }
 
     /// Ignores somebody; `false` where too many are ignored already.
@@ -135,14 +141,12 @@ impl Frame<'_> {
     }
 
     fn hides(&self, line: &LineView<'_>) -> bool {
-        let View { numbers, bot, quiet, .. } = *self.view;
         match line.kind {
             Kind::Said | Kind::Action => {
-                // Who types at a terminal sees what they typed.
-                (line.author == self.session && !numbers && !bot)
+                (line.author == self.session && self.view.own() == Own::Hidden)
                     || self.view.ignores(line.author, line.name)
             }
-            Kind::Joined | Kind::Left | Kind::Renamed => quiet,
+            Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet,
             Kind::Topic | Kind::Notice => false,
         }
     }

@@ -317,6 +317,12 @@ where
         &self.core().stream
     }
 
+    /// How many bytes were written that the stream has not taken.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.core().output.len()
+    }
+
     /// The limits that hold for this connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs simulated evenings of the chat for as long as one likes: simulate.sh [SECONDS] [FIRST_SEED]
+# (default: 600 s, from a first seed that is the time of day, so that each run has seeds of its
+# own). Builds with optimization, which makes a seed ten times as fast. Stops at the first failure,
+# which names its seed and how to run it again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-600}
+first=${2:-$(date +%s)000}
+batch=2000
+end=$((SECONDS + seconds))
+
+cargo test --release --test chat_simulation --no-run
+while ((SECONDS < end)); do
+    echo "seeds from $first"
+    ECHOLINE_FIRST_SEED=$first ECHOLINE_SEEDS=$batch \
+        cargo test --quiet --release --test chat_simulation
+    first=$((first + batch))
+done
+echo "no promise was broken"

@@ -1,0 +1,380 @@
+//! Follows what a plain terminal was sent, line by line: every one of them has to have its place.
+//!
+//! A terminal does not show numbers, so where in a room's order somebody came in is found by
+//! trying all places at which somebody of that name did; a place that does not fit is dropped.
+
+use std::collections::HashMap;
+
+use super::order::{Entry, Order};
+use super::record::Record;
+use super::world::ROOMS;
+
+/// The server's words to one person alone. What begins otherwise was forged, or is a defect.
+const NOTICES: [&str; 27] = [
+    "A name is ",
+    "A room's name is ",
+    "/resume ",
+    "Connection timeout. Goodbye!",
+    "Goodbye",
+    "No topic is set",
+    "Nobody here is called ",
+    "Only who is invited",
+    "Slow down, ",
+    "That line was not UTF-8",
+    "That line was too long",
+    "That looks too much like ",
+    "That token brings nobody back",
+    "The name ",
+    "That is not how /nick works",
+    "There are no such lines",
+    "There is no /histroy. Did you mean /history?",
+    "Topic: ",
+    "You are in ",
+    "You are ann already",
+    "You are not in ",
+    "You go on in another connection",
+    "You need nobody to talk to yourself",
+    "You wrote too fast and are muted",
+    "Nobody is behind",
+    "That was not UTF-8",
+    "You are ",
+];
+
+/// Where somebody may stand in a room's order.
+#[derive(Clone, Debug)]
+struct Place {
+    /// The index of what they have to see next.
+    next: usize,
+    /// The index of the line that says that they came.
+    joined: usize,
+    /// What they are called there.
+    name: String,
+}
+
+#[derive(Debug, Default)]
+struct Position {
+    /// `None` while nothing came from this room.
+    places: Option<Vec<Place>>,
+    /// Earlier lines that were announced.
+    replay: u64,
+    /// From which number on, where a token brought them back.
+    from: Option<u64>,
+}
+
+/// A terminal, as far as it was followed.
+#[derive(Debug)]
+pub(crate) struct Follower<'a> {
+    orders: &'a HashMap<String, Order>,
+    record: &'a Record,
+    rooms: Vec<String>,
+    current: usize,
+    positions: HashMap<String, Position>,
+    pub(crate) whispers: Vec<String>,
+    /// From which number on a token brought them back to which room.
+    pub(crate) back: Vec<(String, u64)>,
+}
+
+impl<'a> Follower<'a> {
+    pub(crate) fn new(orders: &'a HashMap<String, Order>, record: &'a Record) -> Self {
+        Self {
+            orders,
+            record,
+            rooms: vec![ROOMS[0].to_owned()],
+            current: 0,
+            positions: HashMap::new(),
+            whispers: Vec::new(),
+            back: Vec::new(),
+        }
+    }
+
+    /// Follows all whole lines.
+    pub(crate) fn follow(&mut self) -> Result<(), String> {
+        for line in self.record.text().split_terminator("\r\n") {
+            let mut rest = line;
+            while let Some(after) = rest.strip_prefix("Enter your name: ") {
+                rest = after;
+            }
+            self.take(rest).map_err(|what| format!("{what}: {line:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Every line that others wrote was seen, to the last.
+    pub(crate) fn has_all(&self) -> Result<(), String> {
+        for room in &self.rooms {
+            let position = self.positions.get(room);
+            let Some(places) = position.and_then(|position| position.places.as_ref()) else {
+                return Err(format!("nothing came from {room}"));
+            };
+            let order = &self.orders[room];
+            if !places.iter().any(|place| self.others(order, place, place.next).is_none()) {
+                return Err(format!("lines at the end of {room} never came: {places:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every line before `number` was seen.
+    pub(crate) fn has_all_before(&self, room: &str, number: u64) -> Result<(), String> {
+        let Some(places) = self.positions.get(room).and_then(|p| p.places.as_ref()) else {
+            return Ok(());
+        };
+        let order = &self.orders[room];
+        let end = order.index(number);
+        let ends = |place: &Place| {
+            place.next <= end && self.others(order, place, place.next).is_none_or(|at| at >= end)
+        };
+        if places.iter().any(ends) {
+            return Ok(());
+        }
+        Err(format!("P3: the token goes on at #{number} of {room}, but here: {places:?}"))
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), String> {
+        if line.is_empty() || line == "Server error. Goodbye!" {
+            return Err("a line that nobody sends".into());
+        }
+        if let Some(names) = line.strip_prefix("Online: ") {
+            return self.users(names);
+        }
+        if let Some(count) = line.strip_prefix("--- the ").and_then(|l| l.strip_suffix(" ---")) {
+            let count = count.strip_suffix(" lines before").map_or(Ok(1), str::parse);
+            let room = self.rooms[self.current].clone();
+            let replay = count.map_err(|_| "a strange count".to_owned())?;
+            self.positions.insert(room, Position { replay, ..Position::default() });
+            return Ok(());
+        }
+        if line.starts_with('#') {
+            return self.looked_up(line);
+        }
+        if is_reply(line) {
+            return Ok(());
+        }
+        let (room, rest) = match line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
+            Some((head, text)) if head.contains(" -> ") => {
+                return self.letter(head, text);
+            }
+            Some((room, rest)) => (room.to_owned(), rest),
+            None => (self.rooms.get(self.current).cloned().unwrap_or_default(), line),
+        };
+        if !self.orders.contains_key(&room) {
+            return self.notice_or(line, "a line of no room");
+        }
+        if let Some(inner) = rest.strip_prefix("*** ").and_then(|rest| rest.strip_suffix(" ***")) {
+            if let Some(count) = inner.strip_suffix(" missed") {
+                let count = count.split(' ').next().and_then(|count| count.parse().ok());
+                return self.skip(&room, count.ok_or("a strange count")?);
+            }
+            if self.notice(inner) {
+                return Ok(());
+            }
+        }
+        self.step(&room, rest)
+    }
+
+    fn notice_or(&mut self, line: &str, what: &str) -> Result<(), String> {
+        let inner = line.strip_prefix("*** ").and_then(|line| line.strip_suffix(" ***"));
+        match inner.is_some_and(|inner| self.notice(inner)) {
+            true => Ok(()),
+            false => Err(what.to_owned()),
+        }
+    }
+
+    /// Goes one line on.
+    fn step(&mut self, room: &str, shown: &str) -> Result<(), String> {
+        let order = &self.orders[room];
+        let places = self.places(room);
+        let mut fitting = Vec::new();
+        for mut place in places.clone() {
+            let Some(at) = self.others(order, &place, place.next) else { continue };
+            let entry = &order.entries[at];
+            if entry.shown == shown && self.advance(order, &mut place, at + 1) {
+                fitting.push(place);
+            }
+        }
+        if fitting.is_empty() {
+            let due: Vec<_> = places
+                .iter()
+                .map(|place| {
+                    self.others(order, place, place.next).map(|at| &order.entries[at].shown)
+                })
+                .collect();
+            return Err(format!("this has no place in {room}, where {due:?} comes next"));
+        }
+        self.positions.entry(room.to_owned()).or_default().places = Some(fitting);
+        Ok(())
+    }
+
+    /// A notice says that so many lines are not there.
+    fn skip(&mut self, room: &str, count: u64) -> Result<(), String> {
+        let order = &self.orders[room];
+        let mut fitting = Vec::new();
+        for mut place in self.places(room) {
+            let mut at = place.next;
+            for _ in 0..count {
+                match self.others(order, &place, at) {
+                    Some(other) => at = other + 1,
+                    None => at = usize::MAX,
+                }
+                if at == usize::MAX {
+                    break;
+                }
+            }
+            if at != usize::MAX && self.advance(order, &mut place, at) {
+                fitting.push(place);
+            }
+        }
+        if fitting.is_empty() {
+            return Err(format!("more lines of {room} are missed than there are"));
+        }
+        self.positions.entry(room.to_owned()).or_default().places = Some(fitting);
+        Ok(())
+    }
+
+    /// The next line at or after `at` that this terminal does not show as its own.
+    fn others(&self, order: &Order, place: &Place, at: usize) -> Option<usize> {
+        (at..order.entries.len()).find(|&at| !self.is_own(&order.entries[at], at, place))
+    }
+
+    fn is_own(&self, entry: &Entry, at: usize, place: &Place) -> bool {
+        let said = matches!(&*entry.kind, "said" | "action");
+        said && at > place.joined && self.is_mine(&entry.text)
+    }
+
+    fn is_mine(&self, text: &str) -> bool {
+        text.starts_with(&self.record.mark) || text.starts_with(&format!("> {}", self.record.mark))
+    }
+
+    /// P5, P9: what is passed on the way has to fit who this is; nobody passes their own leaving.
+    fn advance(&self, order: &Order, place: &mut Place, until: usize) -> bool {
+        for at in place.next..until {
+            let entry = &order.entries[at];
+            if at <= place.joined {
+                continue;
+            }
+            if self.is_own(entry, at, place) && entry.name != place.name {
+                return false;
+            }
+            match &*entry.kind {
+                "left" if entry.name == place.name => return false,
+                "renamed" if entry.name == place.name => place.name.clone_from(&entry.text),
+                _ => {}
+            }
+        }
+        place.next = until;
+        true
+    }
+
+    /// All places that fit so far.
+    fn places(&mut self, room: &str) -> Vec<Place> {
+        let position = self.positions.entry(room.to_owned()).or_default();
+        if let Some(places) = &position.places {
+            return places.clone();
+        }
+        let order = &self.orders[room];
+        let joins = (0_usize..).zip(&order.entries).filter(|(_, entry)| {
+            entry.kind == "joined" && self.record.names.iter().any(|name| *name == entry.name)
+        });
+        let places = joins.filter_map(|(joined, entry)| {
+            let next = match position.from {
+                Some(from) => order.index(from),
+                None => joined.checked_sub(position.replay as usize)?,
+            };
+            (next <= joined).then(|| Place { next, joined, name: entry.name.clone() })
+        });
+        places.collect()
+    }
+
+    /// P5: `/users` is what came of all that this terminal saw.
+    fn users(&mut self, names: &str) -> Result<(), String> {
+        let room = self.rooms[self.current].clone();
+        let order = &self.orders[&room];
+        let agrees = |place: &Place| {
+            let last = place.next.checked_sub(1).map(|last| &order.entries[last]);
+            last.is_some_and(|last| last.members.join(", ") == names)
+        };
+        let mut places = self.places(&room);
+        places.retain(agrees);
+        if places.is_empty() {
+            return Err(format!("P5: not who is in {room} by the lines before"));
+        }
+        self.positions.entry(room).or_default().places = Some(places);
+        Ok(())
+    }
+
+    /// A line of `/history`.
+    fn looked_up(&self, line: &str) -> Result<(), String> {
+        let parsed = line[1..].split_once(" 09:30 ").and_then(|(number, shown)| {
+            let order = &self.orders[self.rooms.get(self.current)?];
+            let entry = order.entries.get(order.index(number.parse().ok()?))?;
+            Some(entry.shown == shown)
+        });
+        match parsed {
+            Some(true) => Ok(()),
+            _ => Err("P1: the past is another one".into()),
+        }
+    }
+
+    fn letter(&mut self, head: &str, text: &str) -> Result<(), String> {
+        match head.split_once(" -> ") {
+            Some(("you", _)) => Ok(()),
+            Some((_, "you")) => {
+                self.whispers.push(text.to_owned());
+                Ok(())
+            }
+            _ => Err("a strange letter".into()),
+        }
+    }
+
+    /// Whether these are the server's words; follows where they say that this terminal is.
+    fn notice(&mut self, words: &str) -> bool {
+        let room_after = |start: &str| {
+            let rest = words.strip_prefix(start)?;
+            let room = rest.split([' ', ',', ':']).next()?;
+            self.orders.contains_key(room).then(|| room.to_owned())
+        };
+        if let Some(room) = room_after("You speak in ") {
+            let known = self.rooms.iter().position(|known| *known == room);
+            self.current = known.unwrap_or(self.rooms.len());
+            if known.is_none() {
+                self.positions.remove(&room);
+                self.rooms.push(room);
+            }
+            return true;
+        }
+        if let Some(room) = room_after("Back in ") {
+            let from =
+                words.rsplit("line ").next().and_then(|rest| rest.split(' ').next()?.parse().ok());
+            if self.back.is_empty() {
+                self.rooms.clear();
+            }
+            self.back.push((room.clone(), from.unwrap_or(0)));
+            self.positions.insert(room.clone(), Position { from, ..Position::default() });
+            self.rooms.push(room);
+            return from.is_some();
+        }
+        if let Some(room) = room_after("You left ").or_else(|| room_after("You were kicked from "))
+        {
+            if let Some(index) = self.rooms.iter().position(|known| *known == room) {
+                self.rooms.remove(index);
+                if self.current >= index {
+                    self.current = self.current.saturating_sub(1);
+                }
+            }
+            return true;
+        }
+        NOTICES.iter().any(|start| words.starts_with(start))
+    }
+}
+
+/// Lines of the server without a mark, which answer a command.
+fn is_reply(line: &str) -> bool {
+    let rooms = ROOMS.iter().any(|room| line.starts_with(&format!("{room} (")));
+    rooms
+        || line.starts_with("Lines behind: ")
+        || line == "Nobody is behind"
+        || line.starts_with("/msg NAME WORDS: ")
+        || line.starts_with("For example: ")
+        || line.starts_with("There is no /nothing. ")
+        || line == "Connection timeout. Goodbye!"
+}
