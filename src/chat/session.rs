@@ -1,5 +1,6 @@
 //! The dialogue with one user: lines in, the room's lines out, until one of them leaves.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,7 +134,10 @@ where
                 }
                 Err(closed) => return Err(closed),
             };
-            let verdict = self.flood.line(Instant::now().into_std());
+            let verdict = match self.flood.is_off() {
+                true => Verdict::Pass,
+                false => self.flood.line(Instant::now().into_std()),
+            };
             if verdict != Verdict::Pass && !Box::pin(self.slow_down(verdict)).await? {
                 continue;
             }
@@ -153,8 +157,9 @@ where
         user.inbox.view.width = self.client.get_ref().width();
         match clean(line.trimmed()) {
             Ok(text) if user.inbox.view.bot => bot::act(user, &text),
+            Ok(Cow::Borrowed(text)) => user.act(text),
             // What was cleaned away may have left white space at the ends.
-            Ok(text) => user.act(text.trim()),
+            Ok(Cow::Owned(text)) => user.act(text.trim()),
             Err(_) => {
                 user.notice("That line was not UTF-8 and was not sent");
                 Step::Done
