@@ -1,4 +1,4 @@
-"""What `echoline echo` is meant to reach beside the other servers, as values to be checked.
+"""What `echoline` is meant to reach beside the other servers, as values to be checked.
 
 A miss is something to look into, not a failed test: it depends on the machine too.
 """
@@ -11,6 +11,9 @@ NAIVE = "naive tokio current"
 RAW, LINE, COMMAND = "echoline raw", "echoline line", "echoline command"
 BUSY_POLL = "echoline raw --busy-poll 50us"
 SPINNING = ", busy generator"
+
+CHAT, LOG, NATS, NAIVE_CHAT = "echoline chat", "bare log", "nats-server", "naive chat"
+STUCK = ", and 100 stuck"
 
 
 def values(runs: list[dict | None], key: str) -> list[float]:
@@ -51,7 +54,7 @@ class Aim:
         return middle >= self.bound if self.at_least else middle <= self.bound
 
 
-AIMS = (
+ECHO_AIMS = (
     Aim("ping50", RAW, NAIVE, 0.97),
     Aim("ping500", RAW, NAIVE, 0.97),
     Aim("bulk", RAW, NAIVE, 0.97),
@@ -66,4 +69,12 @@ AIMS = (
     Aim("idle", RAW, None, 1024, key="bytes", at_least=False),
     Aim("idle", LINE, None, 1024, key="bytes", at_least=False),
     Aim("start", RAW, None, 20, key="start_ms", at_least=False),
+)
+
+FANOUT_AIMS = (
+    *(Aim(scenario, CHAT, NATS, 10) for scenario in ("n100", "n1000", "n5000")),
+    *(Aim(scenario, CHAT, LOG, 0.5) for scenario in ("n100", "n1000", "n5000")),
+    Aim("one", CHAT, NAIVE_CHAT, 1.0),
+    Aim("steady", CHAT + STUCK, CHAT, 1.5, key="p99_us", at_least=False),
+    Aim("idle", CHAT, None, 2048, key="bytes", at_least=False),
 )

@@ -9,19 +9,4 @@
 # Builds what it needs first. ECHOLINE=path takes a finished binary, ECHOLINE_OPTIONS='--option 5'
 # adds options to its every start, BENCH_TARGET=folder puts the peers elsewhere (relative paths
 # count from the repository's root), `--without-echoline` runs the peers alone.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-wants_echoline=yes
-for argument in "$@"; do
-    case $argument in
-        --without-echoline | --help | -h) wants_echoline=no ;;
-    esac
-done
-
-if [[ $wants_echoline == yes && -z ${ECHOLINE:-} ]]; then
-    cargo build --quiet --release >&2
-fi
-bench/peers/build.sh >&2
-# -B: leaves no __pycache__ in the source folder.
-exec python3 -B bench/echo.py "$@"
+exec "$(dirname "${BASH_SOURCE[0]}")/run.sh" echo.py "$@"

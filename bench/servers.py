@@ -14,6 +14,8 @@ from pathlib import Path
 
 START_SECONDS = 10
 STOP_SECONDS = 3
+STUCK_BYTES = 2048
+LISTENING = "0A"  # as /proc/net/tcp writes it
 POLL_SECONDS = 0.0002  # short beside the few milliseconds that a start takes
 
 
@@ -108,8 +110,8 @@ class Server:
 
     def is_ready(self) -> bool:
         if self.peer.tells_port == "never":
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            # Not by a connection: a chat would tell everybody about it.
+            return any(state == LISTENING for state, _ in self.sockets())
         found = re.match(r".*:(\d+)/?$", first_line(self.ready))
         self.port = int(found[1]) if found else 0
         return found is not None
@@ -140,6 +142,16 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         return int(found[1]) * 1024 if found else self.fail("has ended")
+
+    def stuck_connections(self) -> int:
+        """Connections whose peer leaves more unread than is ever on its way on loopback."""
+        return sum(unsent > STUCK_BYTES for _, unsent in self.sockets())
+
+    def sockets(self) -> list[tuple[str, int]]:
+        """The state and the unsent bytes of all sockets that have the server's port."""
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        local = f":{self.port:04X}"
+        return [(row[3], int(row[4].split(":")[0], 16)) for row in rows if row[1].endswith(local)]
 
 
 def stop(process: subprocess.Popen):

@@ -36,20 +36,8 @@ static void end(int fd)
 
 static void accept_all(int listener)
 {
-    for (;;) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EINTR || errno == ECONNABORTED)
-                continue;
-            if (errno == EAGAIN)
-                return;
-            /* Out of descriptors, most likely: better gone than seemingly slow. */
-            die("accept: %s", strerror(errno));
-        }
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    for (int fd; (fd = accept_from(listener)) >= 0;)
         watch(EPOLL_CTL_ADD, fd, EPOLLIN);
-    }
 }
 
 static void keep_rest(int fd, const char *bytes, size_t length)
@@ -99,25 +87,6 @@ static void send_rest(int fd)
         rests[fd] = NULL;
         watch(EPOLL_CTL_MOD, fd, EPOLLIN);
     }
-}
-
-/* Binds, tells the port (0 asks the kernel for one) and listens. */
-static int listen_on(uint16_t port)
-{
-    struct endpoint endpoint = loopback_endpoint("127.0.0.1", port);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&endpoint.address, endpoint.length) != 0)
-        die("bind to port %u: %s", port, strerror(errno));
-    if (listen(fd, 1024) != 0)
-        die("listen: %s", strerror(errno));
-    struct sockaddr_in bound;
-    socklen_t length = sizeof bound;
-    getsockname(fd, (struct sockaddr *)&bound, &length);
-    printf("%u\n", ntohs(bound.sin_port));
-    fflush(stdout);
-    return fd;
 }
 
 int main(int argc, char **argv)

@@ -10,8 +10,9 @@
  *
  * A message is SIZE bytes with its '\n'. The reply must be PREFIX, the message, and EOL in place
  * of the '\n'. Prints one line of JSON; exits with 1 if anything was wrong or lost. */
-#include "loopback.h"
+#include "loopback.h" /* first: it asks for the GNU extensions */
 
+#include "histogram.h"
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/epoll.h>
@@ -61,52 +62,6 @@ static struct run {
 } run;
 
 static char buffer[BUFFER_BYTES];
-
-/* ---- Latency: a log-linear histogram ----
- * 128 buckets for each power of two of nanoseconds, reported by their middle: an error below
- * 0.4 %, over all of 64 bits, so that no latency needs a special case. */
-
-#define BUCKET_BITS 7
-#define BUCKETS (65 << BUCKET_BITS)
-
-static uint64_t latencies[BUCKETS], latency_count, latency_max_ns;
-
-static size_t bucket_of(uint64_t ns)
-{
-    if (ns < (1u << BUCKET_BITS))
-        return (size_t)ns; /* exact: each has its own bucket */
-    int shift = 63 - __builtin_clzll(ns) - BUCKET_BITS;
-    return ((size_t)(shift + 1) << BUCKET_BITS) + (size_t)(ns >> shift) - (1u << BUCKET_BITS);
-}
-
-static double middle_of(size_t bucket)
-{
-    if (bucket < (1u << BUCKET_BITS))
-        return (double)bucket;
-    int shift = (int)(bucket >> BUCKET_BITS) - 1;
-    double low = (double)((1u << BUCKET_BITS) + bucket % (1u << BUCKET_BITS));
-    return ldexp(low + 0.5, shift);
-}
-
-static void record_latency(uint64_t ns)
-{
-    latencies[bucket_of(ns)]++;
-    latency_count++;
-    if (ns > latency_max_ns)
-        latency_max_ns = ns;
-}
-
-/* In microseconds; 0 when nothing was measured. */
-static double percentile_us(double share)
-{
-    uint64_t wanted = (uint64_t)ceil(share * (double)latency_count), seen = 0;
-    for (size_t i = 0; i < BUCKETS && latency_count > 0; i++) {
-        seen += latencies[i];
-        if (seen >= wanted && seen > 0)
-            return fmin(middle_of(i), (double)latency_max_ns) / 1000;
-    }
-    return 0;
-}
 
 /* ---- Messages ---- */
 

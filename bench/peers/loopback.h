@@ -93,9 +93,15 @@ static inline struct endpoint loopback_endpoint(const char *host, uint16_t port)
     return endpoint;
 }
 
+/* Small buffers and segments, as a peer has them that is far away; 0 is what is usual here. */
+struct narrow {
+    int buffer_bytes, segment_bytes;
+};
+
 /* A blocking socket, connected, with every wait bounded by `seconds`; -1 and errno otherwise.
  * On loopback the handshake is done inside connect(), so nothing is lost by blocking here. */
-static inline int connect_to(const struct endpoint *endpoint, int seconds)
+static inline int connect_narrow(const struct endpoint *endpoint, int seconds,
+                                 struct narrow narrow)
 {
     int fd = socket(endpoint->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -105,6 +111,11 @@ static inline int connect_to(const struct endpoint *endpoint, int seconds)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* bounds connect() too */
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (narrow.buffer_bytes > 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &narrow.buffer_bytes, sizeof narrow.buffer_bytes);
+    if (narrow.segment_bytes > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &narrow.segment_bytes,
+                   sizeof narrow.segment_bytes);
     if (connect(fd, (const struct sockaddr *)&endpoint->address, endpoint->length) != 0) {
         int reason = errno;
         close(fd);
@@ -112,6 +123,48 @@ static inline int connect_to(const struct endpoint *endpoint, int seconds)
         return -1;
     }
     return fd;
+}
+
+static inline int connect_to(const struct endpoint *endpoint, int seconds)
+{
+    return connect_narrow(endpoint, seconds, (struct narrow){0});
+}
+
+/* A server: binds, tells the port (0 asks the kernel for one) and listens. */
+static inline int listen_on(uint16_t port)
+{
+    struct endpoint endpoint = loopback_endpoint("127.0.0.1", port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&endpoint.address, endpoint.length) != 0)
+        die("bind to port %u: %s", port, strerror(errno));
+    if (listen(fd, 4096) != 0)
+        die("listen: %s", strerror(errno));
+    struct sockaddr_in bound;
+    socklen_t length = sizeof bound;
+    getsockname(fd, (struct sockaddr *)&bound, &length);
+    printf("%u\n", ntohs(bound.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+/* The next connection that waits, not blocking; -1 where there is none. */
+static inline int accept_from(int listener)
+{
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            int on = 1;
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            return fd;
+        }
+        if (errno == EAGAIN)
+            return -1;
+        /* Out of descriptors, most likely: better gone than seemingly slow. */
+        if (errno != EINTR && errno != ECONNABORTED)
+            die("accept: %s", strerror(errno));
+    }
 }
 
 /* Ends a connection with RST, so that its port is free at once and not after a minute. */

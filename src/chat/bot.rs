@@ -65,19 +65,16 @@ where
             Ok(Hello { token: Some(token), .. }) => resume(hall, &token, address).await,
             Ok(hello) => hello.place(hall).and_then(|place| {
                 let person = hall.enter(&place.name, address).map_err(|taken| taken.sentence())?;
-                Ok(Arrival { person, place: Some(place) })
+                Ok(Arrival { person, place: Some(place), is_back: false })
             }),
             Err(error) => Err(format!("The first line is to be {{\"name\": \"…\"}}: {error}")),
         };
         match arrived {
-            Ok(arrival) => {
-                let name = arrival.person.name();
-                // Written, but not waited for: who is in must not be lost here.
-                drop(client.write_line(json!({ "kind": "welcome", "name": name.as_str() })));
-                return Ok(Some(arrival));
-            }
+            Ok(arrival) => return Ok(Some(arrival)),
             Err(sentence) => {
-                client.write_line(json!({ "kind": "error", "text": sentence })).await?;
+                // It may hold what came from outside.
+                let text = clean(sentence.as_bytes()).unwrap_or_default();
+                client.write_line(json!({ "kind": "error", "text": text })).await?;
                 client.flush().await?;
             }
         }
@@ -108,6 +105,11 @@ impl Hello {
         let rooms = rooms.iter().map(position).collect::<Result<_, String>>()?;
         Ok(Place { name, rooms, until_ms: u64::MAX, session: None })
     }
+}
+
+/// The words that a person would get, for a program.
+pub(super) fn end(text: &str) -> String {
+    json!({ "kind": "end", "text": text }).to_string()
 }
 
 /// Does what a line says.

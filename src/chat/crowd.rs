@@ -126,10 +126,17 @@ impl Crowd {
         result
     }
 
-    /// What `look` finds where the member has seen everything; else `None`.
-    pub(super) fn at_end<T>(&self, seat: Seat, look: impl FnOnce(&Room) -> T) -> Option<T> {
-        let state = self.lock();
-        state.room.is_caught_up(seat).then(|| look(&state.room))
+    /// What `look` finds where the member has seen everything, and (`settled`) no line waits for
+    /// the store; else `None`.
+    pub(super) fn at_end<T>(
+        &self,
+        seat: Seat,
+        settled: bool,
+        look: impl FnOnce(&Room) -> T,
+    ) -> Option<T> {
+        let State { room, .. } = &*self.lock();
+        let at_end = room.is_caught_up(seat) && (!settled || room.is_settled());
+        at_end.then(|| look(room))
     }
 
     /// Wakes everybody who waits, if there is something new.

@@ -41,6 +41,9 @@ struct State {
     rooms: BTreeMap<Key, Arc<Crowd>>,
     bans: Bans,
     tokens: Tokens,
+    /// Higher than the number of any line of a room that was forgotten: a room of the same name
+    /// does not begin in the middle of it.
+    numbers_from: u64,
 }
 
 /// What a store brings back.
@@ -212,7 +215,8 @@ impl Hall {
     }
 
     fn make_room(&self, state: &mut State, name: &Name) -> Arc<Crowd> {
-        let mut room = Room::new(name.clone(), Log::new(self.settings.log, 1, 0));
+        let first = state.numbers_from.max(1);
+        let mut room = Room::new(name.clone(), Log::new(self.settings.log, first, 0));
         room.hold = self.holds();
         self.archive.room(&room);
         let crowd = Arc::new(Crowd::new(room));
@@ -243,13 +247,14 @@ impl Hall {
             if let Some(left) = room.leave(now_ms, seat, reason) {
                 self.archive.line(room, left, Kind::Left, &person.name(), reason);
             }
-            (room.count() == 0).then(|| room.name.clone())
+            (room.count() == 0).then(|| (room.name.clone(), room.log.next()))
         });
-        if let Some(room) = is_empty
+        if let Some((room, next)) = is_empty
             && !self.archive.is_lasting()
             && !Arc::ptr_eq(&crowd, &self.lobby)
         {
             state.rooms.remove(room.key());
+            state.numbers_from = state.numbers_from.max(next);
         }
     }
 

@@ -19,6 +19,9 @@ use super::relay::Relay;
 use super::view::{Frame, View};
 use crate::net::{Closed, Outlet};
 
+/// How often an answer is put off because lines wait for the store.
+const PATIENCE: u8 = 50;
+
 /// Bytes of decorated lines that are made at once.
 const PRINTED_BYTES: usize = 16 * 1024;
 
@@ -37,7 +40,10 @@ pub(super) struct Inbox {
     /// Somebody may be waiting for what this member said.
     pub(super) has_said: bool,
     /// To be answered at the member's place in the order of their current room.
-    pub(super) question: Option<Question>,
+    question: Option<Question>,
+    /// How often an answer may still be put off because lines wait for the store: who is in is to
+    /// be what the lines that were seen add up to, but not at the price of never saying it.
+    patience: u8,
     /// Who was last told to be woken by letters.
     waker: Option<Waker>,
     /// The session that wrote the last private line.
@@ -66,6 +72,7 @@ impl Inbox {
             view: View::default(),
             has_said: false,
             question: None,
+            patience: 0,
             waker: None,
             reply_to: None,
         }
@@ -107,6 +114,17 @@ impl Inbox {
         seated
     }
 
+    /// Has a question answered in its place.
+    pub(super) fn ask(&mut self, question: Question) {
+        self.question = Some(question);
+        self.patience = PATIENCE;
+    }
+
+    /// Whether no question is left to be answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.question.is_none()
+    }
+
     /// Writes what there is to tell, as much as the peer takes; Pending where that was all, and
     /// the task will be woken for more.
     pub(super) fn poll<S: AsyncWrite + Unpin>(
@@ -131,8 +149,7 @@ impl Inbox {
                 more = Poll::Ready(Ok(()));
             }
         }
-        if self.question.is_some() && !outlet.is_full() {
-            self.answer(outlet);
+        if more.is_pending() && self.answer(outlet) {
             more = Poll::Ready(Ok(()));
         }
         more
@@ -264,15 +281,16 @@ impl Inbox {
         }
     }
 
-    /// Answers the question where the member has seen everything in the current room.
-    fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) {
-        let (Some(question), Some(Seated { crowd, seat, .. })) = (self.question, self.current())
-        else {
+    /// Answers the question, if there is one, where the member has seen everything in the current
+    /// room; whether it did. Where it did not, the room wakes the task when there is more to see.
+    fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
+        let Some(question) = self.question else { return false };
+        let Some(Seated { crowd, seat, .. }) = self.current() else {
             self.question = None;
-            return;
+            return true;
         };
         let mut printed = String::new();
-        let answered = crowd.at_end(*seat, |room| match question {
+        let answered = crowd.at_end(*seat, self.patience > 0, |room| match question {
             Question::Users => {
                 let names: Vec<&str> =
                     room.members().iter().map(|member| member.name.as_str()).collect();
@@ -280,10 +298,13 @@ impl Inbox {
             }
             Question::Lag => super::user::print_lags(&room.lags(), &self.view, &mut printed),
         });
-        if answered.is_some() {
-            self.question = None;
-            outlet.write(printed.as_bytes());
+        if answered.is_none() {
+            self.patience = self.patience.saturating_sub(1);
+            return false;
         }
+        self.question = None;
+        outlet.write(printed.as_bytes());
+        true
     }
 }
 

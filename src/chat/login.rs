@@ -25,8 +25,10 @@ const SUFFIXES_MAX: u32 = 1000;
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) person: Arc<Person>,
-    /// What a token brought back.
+    /// Where they go; `None` is the lobby.
     pub(super) place: Option<Place>,
+    /// A token says that they were there, so they need no password.
+    pub(super) is_back: bool,
 }
 
 /// Asks for a name until there is one; `None` where the peer went away or came to the wrong port.
@@ -102,7 +104,7 @@ async fn arrive(
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
     let person = hall.enter(&name, address).map_err(|taken| taken.sentence())?;
-    Ok(Arrival { person, place: None })
+    Ok(Arrival { person, place: None, is_back: false })
 }
 
 /// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
@@ -112,7 +114,7 @@ fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, 
     let mut last = String::new();
     for name in names {
         match hall.enter(&name, address) {
-            Ok(person) => return Ok(Arrival { person, place: None }),
+            Ok(person) => return Ok(Arrival { person, place: None, is_back: false }),
             Err(taken @ NameTaken::Banned(_)) => return Err(taken.sentence()),
             Err(taken) => last = taken.sentence(),
         }
@@ -131,7 +133,7 @@ pub(super) async fn resume(
         return Err("That token brings nobody back; type a name".to_owned());
     };
     match hall.enter(&place.name, address) {
-        Ok(person) => Ok(Arrival { person, place: Some(place) }),
+        Ok(person) => Ok(Arrival { person, place: Some(place), is_back: true }),
         Err(taken) => {
             let sentence = taken.sentence();
             let token = super::resume::put_back(hall, token, place);

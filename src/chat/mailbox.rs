@@ -43,19 +43,26 @@ pub(super) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Made for the first of them: most people never get one.
+    post: Option<Box<Post>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Post {
     letters: VecDeque<Letter>,
     ending: Option<Ending>,
-    waker: Option<Waker>,
 }
 
 impl Mailbox {
     /// Delivers a letter; `false` where there are too many already.
     pub(super) fn deliver(&self, letter: Letter) -> bool {
         let mut state = self.lock();
-        if state.letters.len() >= LETTERS_MAX {
+        let letters = &mut state.post().letters;
+        if letters.len() >= LETTERS_MAX {
             return false;
         }
-        state.letters.push_back(letter);
+        letters.push_back(letter);
         self.announce(state);
         true
     }
@@ -64,14 +71,14 @@ impl Mailbox {
     /// once per room.
     pub(super) fn expel(&self, room: Name, words: String) {
         let mut state = self.lock();
-        state.letters.push_back(Letter::Expelled { room, words });
+        state.post().letters.push_back(Letter::Expelled { room, words });
         self.announce(state);
     }
 
     /// Tells the person to go; the first reason counts.
     pub(super) fn end(&self, ending: Ending) {
         let mut state = self.lock();
-        state.ending.get_or_insert(ending);
+        state.post().ending.get_or_insert(ending);
         self.announce(state);
     }
 
@@ -81,8 +88,9 @@ impl Mailbox {
             return None;
         }
         let mut state = self.lock();
-        let letter = state.letters.pop_front();
-        if letter.is_none() && state.ending.is_none() {
+        let letter = state.post().letters.pop_front();
+        if letter.is_none() && state.post().ending.is_none() {
+            state.post = None;
             self.has_news.store(false, Ordering::Release);
         }
         letter
@@ -93,7 +101,7 @@ impl Mailbox {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
         }
-        self.lock().ending.clone()
+        self.lock().post.as_ref()?.ending.clone()
     }
 
     /// Has the task woken at the next news.
@@ -115,6 +123,12 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn post(&mut self) -> &mut Post {
+        self.post.get_or_insert_default()
     }
 }
 

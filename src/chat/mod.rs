@@ -90,13 +90,16 @@ use crate::net::{Closed, Farewell};
 /// What somebody hears when the chat, and not they or an operator, ends their connection.
 #[must_use]
 pub fn farewell() -> Farewell {
-    let words = |closed| match closed {
+    Farewell::Custom(Arc::new(|closed| last_words(closed).map(str::to_owned)))
+}
+
+fn last_words(closed: Closed) -> Option<&'static str> {
+    match closed {
         Closed::Busy => Some("Server is busy. Try again later."),
         Closed::BusyAddress => Some("Too many connections from your address. Try again later."),
         Closed::IdleTimeout | Closed::LineTimeout => Some("Connection timeout. Goodbye!"),
         Closed::Drained => Some("*** The server is shutting down. Goodbye! ***"),
         Closed::Panicked => Some("Server error. Goodbye!"),
         _ => None,
-    };
-    Farewell::Custom(Arc::new(move |closed| words(closed).map(str::to_owned)))
+    }
 }

@@ -61,7 +61,6 @@ pub struct Name(Arc<Spelling>);
 
 struct Spelling {
     text: Box<str>,
-    folded: Box<str>,
     key: Key,
     shown_key: Option<Key>,
 }
@@ -142,7 +141,7 @@ impl Name {
     /// Whether both are one name in different spellings or cases: "taken".
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0.folded == other.0.folded
+        self.0.key == other.0.key && fold(self.as_str()) == fold(other.as_str())
     }
 
     /// Whether one may be taken for the other, or is the other.
@@ -158,7 +157,7 @@ impl Spelling {
         let folded = fold(&text);
         let key = Key::of_look(&folded);
         let shown_key = Some(Key::of_look(&as_shown(&text))).filter(|shown| *shown != key);
-        Self { text, folded, key, shown_key }
+        Self { text, key, shown_key }
     }
 
     fn keys(&self) -> impl Iterator<Item = &Key> {

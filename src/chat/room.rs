@@ -1,6 +1,6 @@
 //! One room: its log, its members and what they may do. Pure; time is an argument.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) struct Room {
     arrivals: u64,
     invited: BTreeSet<Key>,
     /// Who may not speak, and until when (milliseconds since 1970).
-    muted: HashMap<Key, u64>,
+    muted: Vec<(Muted, u64)>,
 }
 
 /// Somebody who is in a room.
@@ -85,7 +85,7 @@ impl Room {
             outside: 0,
             arrivals: 0,
             invited: BTreeSet::new(),
-            muted: HashMap::new(),
+            muted: Vec::new(),
         }
     }
 
@@ -241,6 +241,11 @@ impl Room {
         Some(line)
     }
 
+    /// Whether all lines can be seen: none waits for the store.
+    pub(super) fn is_settled(&self) -> bool {
+        self.log.visible() == self.log.next()
+    }
+
     /// Whether a member has seen all there is.
     pub(super) fn is_caught_up(&self, seat: Seat) -> bool {
         let member = &self.members[seat];
@@ -309,21 +314,30 @@ impl Room {
         self.invited.insert(key);
     }
 
-    /// Forbids who is called `key` to speak until then, or allows it again.
-    pub(super) fn mute(&mut self, now_ms: u64, key: Key, until_ms: Option<u64>) {
-        self.muted.retain(|_, until| *until > now_ms);
-        match until_ms {
-            Some(until) => drop(self.muted.insert(key, until)),
-            None => drop(self.muted.remove(&key)),
-        }
+    /// Forbids somebody to speak until then, or allows it again.
+    pub(super) fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
+        self.muted.retain(|(old, until)| *until > now_ms && !old.means(&muted.key, muted.session));
+        self.muted.extend(until_ms.map(|until| (muted, until)));
     }
 
-    /// Until when who is called `key` may not speak.
-    pub(super) fn muted_until(&self, now_ms: u64, key: &Key) -> Option<u64> {
-        if self.muted.is_empty() {
-            return None;
-        }
-        self.muted.get(key).copied().filter(|&until| until > now_ms)
+    /// Until when somebody may not speak.
+    pub(super) fn muted_until(&self, now_ms: u64, key: &Key, session: u64) -> Option<u64> {
+        let muted = self.muted.iter().find(|(muted, _)| muted.means(key, session));
+        muted.map(|&(_, until)| until).filter(|&until| until > now_ms)
+    }
+}
+
+/// Somebody who may not speak: a name, so that leaving does not help, and a session, so that a new
+/// name does not either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Muted {
+    pub(super) key: Key,
+    pub(super) session: u64,
+}
+
+impl Muted {
+    fn means(&self, key: &Key, session: u64) -> bool {
+        self.session == session || self.key == *key
     }
 }
 

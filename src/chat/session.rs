@@ -1,5 +1,6 @@
 //! The dialogue with one user: lines in, the room's lines out, until one of them leaves.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use super::bot;
 use super::flood::{Flood, Verdict};
 use super::hall::{Hall, Leaving};
 use super::inbox::Question;
+use super::line::EOL;
 use super::login::{self, Arrival};
 use super::telnet_stream::Telnet;
 use super::text::clean;
@@ -69,12 +71,16 @@ where
         Role::Telnet => Telnet::negotiating(stream),
         Role::Person | Role::Bot => Telnet::new(stream),
     });
+    if role == Role::Bot {
+        // Its last words are JSON too.
+        client.keep_silent();
+    }
     let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(None) };
     let limits = hall.settings.flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
     user.inbox.view.bot = role == Role::Bot;
-    user.arrive(arrival.place);
+    user.arrive(arrival.place, arrival.is_back);
     let mut session = Session { client, user, flood };
     session.write_replies().await?;
     Ok(Some(session))
@@ -90,7 +96,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
-        client.write_line(format!("*** {words} ***")).await?;
+        let words = if role == Role::Bot { bot::end(&words) } else { format!("*** {words} ***") };
+        client.write_line(words).await?;
         return Ok(None);
     }
     let asked = async {
@@ -102,7 +109,11 @@ where
     if let Ok(arrival) = timeout(hall.settings.login_timeout, asked).await {
         return arrival;
     }
-    client.write_line("Connection timeout. Goodbye!").await?;
+    let words = "Connection timeout. Goodbye!";
+    match role {
+        Role::Bot => client.write_line(bot::end(words)).await?,
+        Role::Person | Role::Telnet => client.write_line(words).await?,
+    }
     Err(Closed::IdleTimeout)
 }
 
@@ -123,7 +134,10 @@ where
                 }
                 Err(closed) => return Err(closed),
             };
-            let verdict = self.flood.line(Instant::now().into_std());
+            let verdict = match self.flood.is_off() {
+                true => Verdict::Pass,
+                false => self.flood.line(Instant::now().into_std()),
+            };
             if verdict != Verdict::Pass && !Box::pin(self.slow_down(verdict)).await? {
                 continue;
             }
@@ -148,8 +162,9 @@ where
         user.inbox.view.width = self.client.get_ref().width();
         match clean(line.trimmed()) {
             Ok(text) if user.inbox.view.bot => bot::act(user, &text),
+            Ok(Cow::Borrowed(text)) => user.act(text),
             // What was cleaned away may have left white space at the ends.
-            Ok(text) => user.act(text.trim()),
+            Ok(Cow::Owned(text)) => user.act(text.trim()),
             Err(_) => {
                 user.notice("That line was not UTF-8 and was not sent");
                 Step::Done
@@ -210,7 +225,7 @@ where
     async fn ask(&mut self, question: Question) -> Result<(), Closed> {
         self.write_replies().await?;
         let Self { client, user, .. } = self;
-        user.inbox.question = Some(question);
+        user.inbox.ask(question);
         let is_answered = AtomicBool::new(false);
         let answered = poll_fn(|_| match is_answered.load(Ordering::Relaxed) {
             true => Poll::Ready(()),
@@ -219,7 +234,7 @@ where
         let feed = client.feed_until(
             |outlet, cx| {
                 let polled = user.inbox.poll(outlet, cx);
-                if user.inbox.question.is_none() && !is_answered.swap(true, Ordering::Relaxed) {
+                if user.inbox.is_answered() && !is_answered.swap(true, Ordering::Relaxed) {
                     cx.waker().wake_by_ref();
                 }
                 polled
@@ -252,7 +267,13 @@ where
             _ => Leaving::Because(&reason),
         };
         self.user.leave_chat(leaving);
-        if result.is_ok() || result == Err(Closed::Drained) {
+        if let Err(closed) = result
+            && self.user.inbox.view.bot
+            && let Some(words) = super::last_words(closed)
+        {
+            self.user.replies.push_str(&format!("{}{EOL}", bot::end(words)));
+        }
+        if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
             self.write_replies().await?;
         }
         match result {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use super::serving::{Service, ServingFlags};
@@ -43,7 +43,8 @@ pub(super) struct ChatFlags {
 
     /// When a line is shown to the others: once it is safe on disk (each), or at once, and on disk
     /// within a second (second).
-    #[arg(long, env = "ECHOLINE_HISTORY_SYNC", value_enum, default_value = "second")]
+    #[arg(long, env = "ECHOLINE_HISTORY_SYNC", value_name = "WHEN")]
+    #[arg(value_enum, default_value = "second")]
     history_sync: SyncName,
 
     /// Lines of each room that are kept.
@@ -171,7 +172,7 @@ impl ChatFlags {
             ..StoreOptions::default()
         };
         let hall = Hall::with_store(settings, folder, options);
-        hall.with_context(|| format!("cannot use --data {}", folder.display()))
+        hall.map_err(|error| anyhow!("cannot use --data: {error}"))
     }
 
     fn service(&self) -> (Service, Vec<Role>) {
@@ -216,10 +217,10 @@ impl ChatFlags {
 
 /// The first line of the file.
 fn password(path: &Path) -> anyhow::Result<Arc<str>> {
-    let flag = || format!("cannot read --operator-password-file {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(flag)?;
+    let flag = format!("--operator-password-file {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}"))?;
     match text.lines().next().map(str::trim) {
         Some(line) if line.len() >= 8 => Ok(Arc::from(line)),
-        _ => bail!("{}: its first line is to be a password of 8 letters or more", flag()),
+        _ => bail!("{flag}: its first line is to be a password of 8 letters or more"),
     }
 }

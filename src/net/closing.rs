@@ -38,7 +38,7 @@ where
         } else {
             core.ended.unwrap_or(Closed::Finished)
         };
-        if let Some(words) = core.watch.terms.farewell(ended) {
+        if let Some(words) = core.watch.terms.farewell(ended).filter(|_| !core.is_silent) {
             core.output.push(words.as_bytes());
         }
         if let Some(place) = &core.watch.place {

@@ -302,6 +302,12 @@ where
         super::split::split(self.core_mut())
     }
 
+    /// Leaves the last words to the handler: the server's [`Farewell`] does not hold for this
+    /// connection.
+    pub fn keep_silent(&mut self) {
+        self.core_mut().is_silent = true;
+    }
+
     /// The peer's address; `None` over a stream that has none.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {

@@ -29,6 +29,8 @@ pub(super) struct Core<S> {
     pub(super) watch: Watch,
     /// Why the last call failed, if it did.
     pub(super) ended: Option<Closed>,
+    /// The handler has its own last words.
+    pub(super) is_silent: bool,
     /// Has the socket below break the connection off when it is closed.
     pub(super) break_off: fn(&mut S),
 }
@@ -37,14 +39,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) fn new(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
         let input = Inbound::new(terms.limits.max_line);
         let (output, watch) = (Outbound::default(), Watch::new(terms, place));
-        Self { stream, input, output, watch, ended: None, break_off }
+        Self { stream, input, output, watch, ended: None, is_silent: false, break_off }
     }
 
     /// The same connection over a stream that lies over the one it had.
     pub(super) fn layer<T: Layer<Below = S>>(self, wrap: impl FnOnce(S) -> T) -> Core<T> {
-        let Self { stream, input, output, watch, ended, .. } = self;
+        let Self { stream, input, output, watch, ended, is_silent, .. } = self;
         let break_off = |layer: &mut T| break_off(layer.below());
-        Core { stream: wrap(stream), input, output, watch, ended, break_off }
+        Core { stream: wrap(stream), input, output, watch, ended, is_silent, break_off }
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -12,7 +12,7 @@ pub(super) const LINES_MAX: usize = 10_000;
 /// Lines that a search looks at in one turn.
 const SEARCH_STEP: usize = 1000;
 
-/// The columns that [`line`] reads.
+/// The columns that `line` reads.
 const COLUMNS: &str = "line.room, number, time_ms, kind, line.name, text, line.checksum";
 
 /// Lines of a room by number, the oldest `most` of them, oldest first.
@@ -41,9 +41,8 @@ pub(super) fn last(
         "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
          AND number < ?2 ORDER BY number DESC LIMIT ?3"
     );
-    // A number above all that can be stored comes after all of them.
-    let before = if before > i64::MAX as u64 { i64::MAX } else { number(before) };
-    let mut lines = collect(connection, &sql, params![room, before, count.min(LINES_MAX) as i64])?;
+    let bounds = params![room, number(before), count.min(LINES_MAX) as i64];
+    let mut lines = collect(connection, &sql, bounds)?;
     lines.reverse();
     Ok(lines)
 }
@@ -58,8 +57,14 @@ pub(super) fn search_step(
     found: &mut Vec<Stored>,
     most: usize,
 ) -> Result<Option<u64>> {
+    // Asked for by itself, because damaged lines are not among those of the step.
+    let sql = "SELECT min(number) FROM (SELECT number FROM line
+               WHERE room = (SELECT id FROM room WHERE name = ?1) AND number < ?2
+               ORDER BY number DESC LIMIT ?3)";
+    let bounds = params![room, number(before), SEARCH_STEP as i64];
+    let oldest = connection.query_row(sql, bounds, |row| row.get::<_, Option<i64>>(0))?;
+    let Some(oldest) = oldest.map(|number| number as u64) else { return Ok(None) };
     let step = last(connection, room, before, SEARCH_STEP)?;
-    let Some(oldest) = step.first().map(|line| line.number) else { return Ok(None) };
     let matching = step.into_iter().rev().filter(|line| words.match_line(&line.name, &line.text));
     found.extend(matching.take(most.min(LINES_MAX).saturating_sub(found.len())));
     Ok((found.len() < most.min(LINES_MAX)).then_some(oldest))

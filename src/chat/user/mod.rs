@@ -10,21 +10,27 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::arguments::Secret;
 use super::command::Command;
 use super::command_table::Rank;
-use super::hall::{Hall, Leaving, Pass};
+use super::hall::{Hall, Leaving, NotIn, Pass};
 use super::help::help;
 use super::history::Kind;
 use super::inbox::{Inbox, Question};
+use super::line::EOL;
 use super::name::Name;
 use super::person::Person;
 use super::resume;
 use super::room::See;
 use super::text::escape;
-use super::tokens::Place;
+use super::tokens::{Place, Position};
 
 pub(super) use people::print_lags;
+
+/// What somebody hears who was sent out of all rooms.
+const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
 
 /// One user, who is in the chat.
 #[derive(Debug)]
@@ -65,27 +71,46 @@ impl User {
         Self { hall, person, inbox, replies: String::new(), knows_more: false, name }
     }
 
-    /// Enters the rooms that a token brings back, or else the lobby.
-    pub(super) fn arrive(&mut self, place: Option<Place>) {
+    /// Enters the rooms that somebody wants to be in, or else the lobby. Who is back needs no
+    /// password again.
+    pub(super) fn arrive(&mut self, place: Option<Place>, is_back: bool) {
         let Person { session, address, .. } = &*self.person;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name, address, "joined");
+        if self.inbox.view.bot {
+            let welcome = json!({ "kind": "welcome", "name": self.name.as_str() });
+            self.replies.push_str(&format!("{welcome}{EOL}"));
+        }
         self.knows_more = place.is_some();
         for position in place.into_iter().flat_map(|place| place.rooms) {
-            let pass = Pass::Token { operator: position.operator };
-            let see = See::From(position.next);
-            if let Ok(seated) = self.hall.join(&self.person, &position.room, see, pass) {
-                if !self.inbox.view.bot {
-                    let (room, next) = (seated.room.as_str(), position.next);
-                    self.notice(&format!("Back in {room}, from line {next} on"));
-                }
-                self.inbox.enter(seated);
-            }
+            self.take_position(&position, is_back);
         }
         if self.inbox.seats.is_empty() {
             self.enter_lobby();
         }
         self.inbox.turn_to(0);
+    }
+
+    fn take_position(&mut self, position: &Position, is_back: bool) {
+        let Position { room, next, operator } = position;
+        let pass = if is_back { Pass::Token { operator: *operator } } else { Pass::Nothing };
+        let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
+        let joined = match is_full {
+            true => Err(NotIn::TooManyOfYours),
+            false => self.hall.join(&self.person, room, See::From(*next), pass),
+        };
+        match joined {
+            Ok(seated) => {
+                if is_back && !self.inbox.view.bot {
+                    self.notice(&format!("Back in {room}, from line {next} on"));
+                }
+                self.inbox.enter(seated);
+            }
+            Err(not_in) => {
+                let sentence = not_in.sentence(room);
+                self.notice(&sentence);
+            }
+        }
     }
 
     fn enter_lobby(&mut self) {
@@ -105,6 +130,10 @@ impl User {
 
     /// Does what a line says that is clean and trimmed.
     pub(super) fn act(&mut self, line: &str) -> Step {
+        if self.person.mailbox.ending().is_some() {
+            // They are out already, and hear of it when all that they sent before is read.
+            return Step::Done;
+        }
         match Command::parse(line) {
             Ok(Command::Say(words)) => self.say(Kind::Said, words),
             Ok(command) => self.obey(command),
@@ -121,13 +150,13 @@ impl User {
     }
 
     fn say(&mut self, kind: Kind, words: &str) -> Step {
-        let now_ms = self.hall.now_ms();
+        let (now_ms, session) = (self.hall.now_ms(), self.person.session);
         let Some(seated) = self.inbox.current() else {
-            self.notice("You are in no room: /join ROOM, or /rooms for a list");
+            self.notice(IN_NO_ROOM);
             return Step::Done;
         };
         let said = seated.crowd.with(|room| {
-            if let Some(until) = room.muted_until(now_ms, self.name.key()) {
+            if let Some(until) = room.muted_until(now_ms, self.name.key(), session) {
                 return Err(Some(until));
             }
             let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
@@ -156,8 +185,8 @@ impl User {
         }
         match command {
             Command::Me(words) => return self.say(Kind::Action, words),
-            Command::Users(None) => return Step::Ask(Question::Users),
-            Command::Lag => return Step::Ask(Question::Lag),
+            Command::Users(None) => return self.ask(Question::Users),
+            Command::Lag => return self.ask(Question::Lag),
             Command::Quit(words) => return Step::Quit(words.unwrap_or_default().to_owned()),
             Command::History(passage) => return self.history(passage),
             Command::Search(words) => return self.search(words),
@@ -186,6 +215,14 @@ impl User {
             }
             _ => {}
         }
+        Step::Done
+    }
+
+    fn ask(&mut self, question: Question) -> Step {
+        if self.inbox.current().is_some() {
+            return Step::Ask(question);
+        }
+        self.notice(IN_NO_ROOM);
         Step::Done
     }
 
@@ -218,7 +255,7 @@ impl User {
         self.notice("Say that in a new connection, where you are asked for your name");
     }
 
-    fn positions(&self) -> Vec<super::tokens::Position> {
+    fn positions(&self) -> Vec<Position> {
         let rooms: Vec<_> =
             self.inbox.seats.iter().map(|seated| Arc::clone(&seated.crowd)).collect();
         resume::positions(&rooms, self.person.session)

@@ -11,6 +11,7 @@ use crate::chat::command_table::Rank;
 use crate::chat::mailbox::{Ending, Letter};
 use crate::chat::name::Name;
 use crate::chat::person::Person;
+use crate::chat::room::Muted;
 
 /// How long a password for operators is thought about: guessing is to be slow.
 const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
@@ -157,7 +158,8 @@ impl User {
         let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
         let Some(seated) = self.inbox.current() else { return };
         let (room, name, now_ms) = (seated.room.clone(), other.name(), self.hall.now_ms());
-        seated.crowd.with(|room| room.mute(now_ms, name.key().clone(), until_ms));
+        let muted = Muted { key: name.key().clone(), session: other.session };
+        seated.crowd.with(|room| room.mute(now_ms, muted, until_ms));
         let what = if length.is_some() { "muted" } else { "unmuted" };
         self.audit(&format!("{what} {name} in {room}"));
         self.notice(&format!("You {what} {name} in {room}"));

@@ -145,9 +145,9 @@ impl User {
         };
         // `/topic -` removes it.
         let words = if words == "-" { "" } else { words };
-        let now_ms = self.hall.now_ms();
+        let (now_ms, session) = (self.hall.now_ms(), self.person.session);
         let set = seated.crowd.change(|room| {
-            if room.muted_until(now_ms, self.name.key()).is_some() {
+            if room.muted_until(now_ms, self.name.key(), session).is_some() {
                 return false;
             }
             let Some(appended) = room.set_topic(now_ms, seated.seat, words) else { return false };

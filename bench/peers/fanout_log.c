@@ -1,0 +1,175 @@
+/* fanout_log PORT: the barest fan-out over a shared log, to show what a chat can reach at most.
+ *
+ * One thread, one edge-triggered epoll. What members write goes into one ring of bytes, whole
+ * lines only; a member is a position in it, and gets all that it has not seen in one contiguous
+ * write. No names, no commands, nothing is looked at but line ends.
+ *
+ * Shortcuts, because it is a mark and no server: whoever falls behind by the whole ring is cut
+ * off, and whoever writes while being behind sees its own lines too. */
+#include "loopback.h"
+
+#include <sys/epoll.h>
+#include <sys/mman.h>
+
+#define EVENTS 256
+#define LOG_BYTES (1ull << 20) /* as much as echoline's rooms keep */
+#define LINE_BYTES_MAX 4096
+#define READ_BYTES (64 * 1024)
+
+struct member {
+    int fd; /* -1 once it is gone */
+    bool full; /* takes no more until epoll says so */
+    size_t place; /* in `members` */
+    uint64_t seen; /* the next byte of the log that it has to get */
+    char *rest; /* the beginning of a line whose end has not come */
+    size_t rest_bytes;
+};
+
+static struct member **members;
+static size_t member_count;
+static char *log_bytes; /* mapped twice, side by side: no write ever meets its end */
+static uint64_t log_end;
+static int poller;
+
+static char *at(uint64_t position)
+{
+    return log_bytes + position % LOG_BYTES;
+}
+
+static void map_log(void)
+{
+    int memory = memfd_create("log", MFD_CLOEXEC);
+    if (memory < 0 || ftruncate(memory, LOG_BYTES) != 0)
+        die("memfd: %s", strerror(errno));
+    log_bytes = mmap(NULL, 2 * LOG_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int half = 0; half < 2; half++)
+        if (log_bytes == MAP_FAILED
+            || mmap(log_bytes + half * LOG_BYTES, LOG_BYTES, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_FIXED, memory, 0) == MAP_FAILED)
+            die("mmap: %s", strerror(errno));
+}
+
+/* Its memory stays until the process ends: an event for it may still be in the batch. */
+static void end(struct member *member)
+{
+    members[member->place] = members[--member_count];
+    members[member->place]->place = member->place;
+    close(member->fd);
+    member->fd = -1;
+    free(member->rest);
+    member->rest = NULL;
+}
+
+static void accept_all(int listener)
+{
+    for (int fd; (fd = accept_from(listener)) >= 0;) {
+        struct member *member = calloc(1, sizeof *member);
+        if (!member)
+            die("out of memory");
+        *member = (struct member){.fd = fd, .place = member_count, .seen = log_end};
+        members[member_count++] = member;
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = member};
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) != 0)
+            die("epoll_ctl: %s", strerror(errno));
+        send(fd, "joined\n", 7, MSG_NOSIGNAL); /* it sees all that is said from here on */
+    }
+}
+
+/* Appends the whole lines that lie at the log's end, and keeps what follows them. */
+static void append(struct member *member, size_t bytes)
+{
+    char *lines = at(log_end);
+    char *last = memrchr(lines, '\n', bytes);
+    size_t whole = last ? (size_t)(last + 1 - lines) : 0;
+    member->rest_bytes = bytes - whole;
+    if (member->rest_bytes > 0) {
+        if (!member->rest && !(member->rest = malloc(LINE_BYTES_MAX)))
+            die("out of memory");
+        memcpy(member->rest, lines + whole, member->rest_bytes);
+    }
+    if (member->seen == log_end)
+        member->seen += whole; /* its own */
+    log_end += whole;
+}
+
+static void read_all(struct member *member)
+{
+    for (;;) {
+        if (member->rest_bytes > 0)
+            memcpy(at(log_end), member->rest, member->rest_bytes);
+        ssize_t got = recv(member->fd, at(log_end) + member->rest_bytes, READ_BYTES, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return;
+        if (got <= 0 || (memrchr(at(log_end) + member->rest_bytes, '\n', (size_t)got) == NULL
+                         && member->rest_bytes + (size_t)got > LINE_BYTES_MAX)) {
+            end(member);
+            return;
+        }
+        append(member, member->rest_bytes + (size_t)got);
+        if (got < READ_BYTES)
+            return;
+    }
+}
+
+static void write_all(struct member *member)
+{
+    /* What is read next may overwrite what is further back. */
+    if (log_end - member->seen > LOG_BYTES - READ_BYTES - LINE_BYTES_MAX) {
+        end(member);
+        return;
+    }
+    while (!member->full && member->seen < log_end) {
+        ssize_t sent = send(member->fd, at(member->seen), log_end - member->seen, MSG_NOSIGNAL);
+        if (sent >= 0)
+            member->seen += (uint64_t)sent;
+        else if (errno == EAGAIN)
+            member->full = true;
+        else if (errno != EINTR) {
+            end(member);
+            return;
+        }
+    }
+}
+
+static void fan_out(void)
+{
+    /* From the back: who is ended here is replaced by one that was served already. */
+    for (size_t i = member_count; i-- > 0;)
+        if (members[i]->seen < log_end)
+            write_all(members[i]);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        die("usage: fanout_log PORT");
+    uint16_t port = (uint16_t)number_between("PORT", argv[1], 0, 65535);
+    raise_descriptor_limit();
+    members = calloc((size_t)sysconf(_SC_OPEN_MAX), sizeof(struct member *));
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (!members || poller < 0)
+        die("cannot start: %s", strerror(errno));
+    map_log();
+    int listener = listen_on(port);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
+
+    for (;;) {
+        struct epoll_event events[EVENTS];
+        int ready = epoll_wait(poller, events, EVENTS, -1);
+        for (int i = 0; i < ready; i++) {
+            struct member *member = events[i].data.ptr;
+            if (!member) {
+                accept_all(listener);
+                continue;
+            }
+            if (events[i].events & EPOLLOUT)
+                member->full = false;
+            if (member->fd >= 0 && (events[i].events & ~(uint32_t)EPOLLOUT))
+                read_all(member);
+        }
+        fan_out();
+    }
+}

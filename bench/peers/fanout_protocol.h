@@ -1,0 +1,110 @@
+/* What `fanout` says to each kind of server, and what it has to hear.
+ *
+ * A line is a text of a fixed length with its number in it, between a constant head and tail: so
+ * what stands at any byte of what a member gets is known beforehand. */
+#ifndef FANOUT_PROTOCOL_H
+#define FANOUT_PROTOCOL_H
+
+#include "loopback.h"
+
+#define TEXT_NUMBER_AT 5 /* "line " and 8 hexadecimal digits */
+#define TEXT_HEADER_BYTES 14
+#define FRAME_BYTES_MAX 2048
+
+struct protocol {
+    const char *name;
+    size_t joins_at_once; /* each is told to all: more would overrun a server's queues */
+    /* printf formats of what a newcomer sends, and of the line that says that it is in: the
+     * number is the member's, or, in heads, that of the bytes in a text. */
+    const char *join, *joined, *join_as_sender, *joined_as_sender;
+    const char *answer; /* to that line, where it wants one */
+    const char *sent_head, *sent_tail, *shown_head, *shown_tail;
+};
+
+static const struct protocol protocols[] = {
+    {
+        .name = "chat", .joins_at_once = 64,
+        .join = "m%u\n", .joined = "*** m%u joined the chat ***",
+        .join_as_sender = "sender\n", .joined_as_sender = "*** sender joined the chat ***",
+        .answer = "", .sent_head = "", .sent_tail = "\n",
+        .shown_head = "sender: ", .shown_tail = "\r\n",
+    },
+    {
+        .name = "log", .joins_at_once = 64,
+        .join = "", .joined = "joined", .join_as_sender = "", .joined_as_sender = "joined",
+        .answer = "", .sent_head = "", .sent_tail = "\n", .shown_head = "", .shown_tail = "\n",
+    },
+    {
+        /* nats-server asks every client once, two seconds after it came: who waits for that
+         * will not be disturbed by it later. It tells nobody who joins, so all may at once. */
+        .name = "nats", .joins_at_once = SIZE_MAX,
+        .join = "CONNECT {\"verbose\":false}\r\nSUB f 1\r\nPING\r\n", .joined = "PING",
+        .join_as_sender = "CONNECT {\"verbose\":false}\r\nPING\r\n", .joined_as_sender = "PING",
+        .answer = "PONG\r\n", .sent_head = "PUB f %u\r\n", .sent_tail = "\r\n",
+        .shown_head = "MSG f 1 %u\r\n", .shown_tail = "\r\n",
+    },
+};
+
+static inline const struct protocol *protocol_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        if (strcmp(name, protocols[i].name) == 0)
+            return &protocols[i];
+    die("--protocol is chat, log or nats, not %s", name);
+}
+
+/* A format with one number in it, or none, written out. */
+__attribute__((format(printf, 3, 0)))
+static inline size_t fill(char *at, size_t room, const char *format, unsigned number)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    int length = snprintf(at, room, format, number);
+#pragma GCC diagnostic pop
+    if (length < 0 || (size_t)length >= room)
+        die("a line does not fit into %zu bytes", room);
+    return (size_t)length;
+}
+
+/* Many lines side by side, of which only the numbers change. */
+struct frames {
+    size_t frame_bytes, number_at;
+    uint64_t count; /* places; line n lies in place (n - 1) % count */
+    char *bytes;
+};
+
+static inline struct frames make_frames(const char *head, const char *tail, size_t text_bytes,
+                                        uint64_t count)
+{
+    static const char filler[] = "abcdefghijklmnopqrstuvwxyz012345678 ";
+    char frame[FRAME_BYTES_MAX];
+    size_t length = fill(frame, sizeof frame - text_bytes - 16, head, (unsigned)text_bytes);
+    struct frames frames = {.number_at = length + TEXT_NUMBER_AT, .count = count};
+    memcpy(frame + length, "line 00000000 ", TEXT_HEADER_BYTES);
+    for (size_t i = TEXT_HEADER_BYTES; i < text_bytes; i++)
+        frame[length + i] = filler[i % (sizeof filler - 1)];
+    frame[length + text_bytes - 1] = '.'; /* a space at the end would be trimmed */
+    length += text_bytes;
+    memcpy(frame + length, tail, strlen(tail));
+    frames.frame_bytes = length + strlen(tail);
+    frames.bytes = malloc(frames.frame_bytes * count);
+    if (!frames.bytes)
+        die("out of memory");
+    for (uint64_t i = 0; i < count; i++)
+        memcpy(frames.bytes + i * frames.frame_bytes, frame, frames.frame_bytes);
+    return frames;
+}
+
+static inline char *frame_at(const struct frames *frames, uint64_t line)
+{
+    return frames->bytes + (line - 1) % frames->count * frames->frame_bytes;
+}
+
+static inline void number_frame(const struct frames *frames, uint64_t line)
+{
+    char *at = frame_at(frames, line) + frames->number_at;
+    for (int digit = 7; digit >= 0; digit--, line >>= 4)
+        at[digit] = "0123456789abcdef"[line & 15];
+}
+
+#endif

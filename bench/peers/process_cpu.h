@@ -1,0 +1,39 @@
+/* What a measurement cost: time on a CPU, as the kernel counts it. */
+#ifndef PROCESS_CPU_H
+#define PROCESS_CPU_H
+
+#include "loopback.h"
+
+#include <dirent.h>
+
+/* On-CPU nanoseconds of all threads of a process that live; 0 where there is none. */
+static inline double process_cpu_ns(int pid)
+{
+    char path[64];
+    double total = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *tasks = pid ? opendir(path) : NULL;
+    for (struct dirent *task; tasks && (task = readdir(tasks));) {
+        char name[sizeof path + 280];
+        snprintf(name, sizeof name, "%s/%s/schedstat", path, task->d_name);
+        FILE *file = task->d_name[0] == '.' ? NULL : fopen(name, "re");
+        double spent = 0;
+        if (file && fscanf(file, "%lf", &spent) == 1)
+            total += spent;
+        if (file)
+            fclose(file);
+    }
+    if (tasks)
+        closedir(tasks);
+    return total;
+}
+
+/* The same of this program. */
+static inline double own_cpu_ns(void)
+{
+    struct timespec spent;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+    return (double)spent.tv_sec * NANOSECONDS + (double)spent.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds what the benchmarks need and runs one of them; bench/echo.sh and bench/fanout.sh call it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+program=$1
+shift
+
+wants_echoline=yes
+for argument in "$@"; do
+    case $argument in
+        --without-echoline | --help | -h) wants_echoline=no ;;
+    esac
+done
+
+if [[ $wants_echoline == yes && -z ${ECHOLINE:-} ]]; then
+    cargo build --quiet --release >&2
+fi
+bench/peers/build.sh >&2
+# -B: leaves no __pycache__ in the source folder.
+exec python3 -B "bench/$program" "$@"
