@@ -135,7 +135,7 @@ impl Verifier<'_> {
         } else if number - next != missed {
             let gap = number - next;
             let what = match missed {
-                0 => format!("{gap} lines before #{number} of {room} are missing without a notice"),
+                0 => format!("#{number} of {room} comes after #{}, without a notice", next - 1),
                 _ => format!("{missed} lines of {room} are said to be missed, but {gap} are"),
             };
             self.object(spot, what);
@@ -344,7 +344,7 @@ mod tests {
     fn each_kind_of_contradiction_is_named() {
         for (texts, what) in [
             (vec![GOOD, "#3 ann: ho\n"], "2:1: #3 of lobby is another line than in 1:3"),
-            (vec!["#3 a: x\n#5 a: y\n"], "1:2: 1 lines before #5 of lobby are missing without"),
+            (vec!["#3 a: x\n#5 a: y\n"], "1:2: #5 of lobby comes after #3, without a notice"),
             (vec!["#3 a: x\n*** 1 line missed ***\n#6 a: y\n"], "said to be missed, but 2 are"),
             (vec!["#3 a: x\n#3 a: x\n"], "1:2: #3 of lobby comes after #3"),
             (vec!["#3 a: x\n#2 a: w\n"], "1:2: #2 of lobby comes after #3"),

@@ -11,10 +11,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::serving::{Service, ServingFlags};
 use super::values;
+use super::verify::{self, VerifyFlags};
 use crate::chat::history::{StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Limits};
@@ -26,7 +27,11 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The flags of `echoline chat`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ChatFlags {
+    #[command(subcommand)]
+    also: Option<Also>,
+
     /// Where to listen, HOST:PORT; may be given several times. `telnet://HOST:PORT` asks Telnet
     /// clients for their window's width first, to wrap long lines.
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
@@ -92,6 +97,13 @@ pub(super) struct ChatFlags {
     serving: ServingFlags,
 }
 
+/// What there is to do about a chat besides serving one.
+#[derive(Debug, Subcommand)]
+enum Also {
+    /// Compares what several clients saw: one order, no gap without a notice, nothing twice.
+    Verify(VerifyFlags),
+}
+
 /// An address for people, and what they use.
 #[derive(Clone, Debug)]
 struct Listen {
@@ -119,6 +131,9 @@ enum SyncName {
 
 /// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
 pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
+    if let Some(Also::Verify(flags)) = &flags.also {
+        return verify::run(flags);
+    }
     let settings = flags.settings()?;
     if flags.check {
         return flags.check(settings);

@@ -10,6 +10,7 @@ mod output;
 mod send;
 mod serving;
 mod values;
+mod verify;
 
 use std::process::ExitCode;
 
