@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "src/net/limits.rs",
     "src/chat/view.rs",
     "src/chat/tokens.rs",
+    "src/chat/own.rs",
     "src/chat/room.rs",
     "src/chat/log.rs",
     "src/chat/line.rs",
