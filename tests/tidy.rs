@@ -13,6 +13,9 @@ const PURE: &[&str] = &[
     "src/load/reply.rs",
     "src/load/ledger.rs",
     "src/load/record.rs",
+    "src/load/metric.rs",
+    "src/load/objective.rs",
+    "src/load/units.rs",
 ];
 
 const FILE_LINES_MAX: usize = 500;

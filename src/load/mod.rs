@@ -42,15 +42,20 @@
 
 mod deadline;
 mod ledger;
+mod metric;
+mod objective;
 mod pacer;
 mod plan;
 mod record;
 mod reply;
 mod report;
 mod run;
+mod units;
 mod worker;
 
 pub use ledger::{End, Ledger, Outcome};
+pub use metric::Metric;
+pub use objective::{Breach, Comparison, Objective, ObjectiveError, Objectives};
 pub use pacer::{Pacer, Rate};
 pub use plan::{Plan, PlanError};
 pub use record::{Percentile, Record};

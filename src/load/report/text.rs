@@ -7,6 +7,7 @@ use super::Report;
 use crate::load::ledger::{End, Ledger};
 use crate::load::record::{Percentile, Record};
 use crate::load::run::Settings;
+use crate::load::units;
 use crate::net::Eol;
 
 impl fmt::Display for Report {
@@ -67,20 +68,8 @@ fn write_latency(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Three digits and a unit.
 fn time(time: Option<Duration>) -> String {
-    let Some(time) = time else { return "-".to_owned() };
-    let micros = time.as_secs_f64() * 1e6;
-    let (value, unit) = match micros {
-        ..999.5 => (micros, "µs"),
-        ..999_500.0 => (micros / 1e3, "ms"),
-        _ => (micros / 1e6, "s"),
-    };
-    match value {
-        ..9.995 => format!("{value:.2} {unit}"),
-        ..99.95 => format!("{value:.1} {unit}"),
-        _ => format!("{value:.0} {unit}"),
-    }
+    time.map_or_else(|| "-".to_owned(), units::time)
 }
 
 fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,23 +117,6 @@ mod tests {
 
     use super::*;
     use crate::load::{Outcome, Pacer, Plan, Rate};
-
-    #[test]
-    fn times_have_three_digits() {
-        for (nanos, text) in [
-            (0, "0.00 µs"),
-            (1_234, "1.23 µs"),
-            (99_949, "99.9 µs"),
-            (99_950, "100 µs"),
-            (999_499, "999 µs"),
-            (999_500, "1.00 ms"),
-            (28_549_000, "28.5 ms"),
-            (5_000_000_000, "5.00 s"),
-        ] {
-            assert_eq!(time(Some(Duration::from_nanos(nanos))), text);
-        }
-        assert_eq!(time(None), "-");
-    }
 
     #[test]
     fn a_report_shows_the_four_figures_the_ledger_and_the_reasons() {
