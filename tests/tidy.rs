@@ -13,6 +13,10 @@ const PURE: &[&str] = &[
     "src/load/reply.rs",
     "src/load/ledger.rs",
     "src/load/record.rs",
+    "src/load/series.rs",
+    "src/load/times.rs",
+    "src/load/trust.rs",
+    "src/load/walk.rs",
 ];
 
 const FILE_LINES_MAX: usize = 500;
