@@ -16,6 +16,10 @@ const PURE: &[&str] = &[
     "src/load/metric.rs",
     "src/load/objective.rs",
     "src/load/units.rs",
+    "src/load/series.rs",
+    "src/load/times.rs",
+    "src/load/trust.rs",
+    "src/load/walk.rs",
 ];
 
 const FILE_LINES_MAX: usize = 500;

@@ -4,19 +4,22 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::record::Record;
+use super::times::Percentile;
 use super::units;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// The latency that this share of the answers did not exceed, in millionths: `p99`, `p99.9`.
-    /// In open loop from the intended time, in closed loop the service time. In seconds.
-    Percentile(u32),
+    /// The latency that this share of messages did not exceed: `p99`, `p99.9`. Of right answers
+    /// and of time-outs with their age; in open loop from the intended time, in closed loop the
+    /// service time. In seconds.
+    Percentile(Percentile),
     /// The longest latency: `max`. In seconds.
     Max,
     /// The average latency: `mean`. In seconds.
     Mean,
-    /// The share of messages sent that were not answered right: `errors`. From 0 to 1.
+    /// The share of messages planned that were not answered right: `errors`. From 0 to 1.
     Errors,
     /// The share of messages planned that were never sent: `skipped`. From 0 to 1.
     Skipped,
@@ -25,6 +28,23 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// What a run of this length shows; `None` where too few samples lie beyond a percentile, or
+    /// where there are none at all.
+    #[must_use]
+    pub fn of(self, record: &Record, elapsed: Duration) -> Option<f64> {
+        let ledger = &record.ledger;
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        match self {
+            Self::Percentile(percentile) => seconds(record.response_times().percentile(percentile)),
+            Self::Max => seconds(record.response_times().max()),
+            Self::Mean => seconds(record.response_times().mean()),
+            Self::Errors => Some(ledger.error_share()),
+            Self::Skipped => Some(share(ledger.skipped(), ledger.planned())),
+            Self::Rate if elapsed.is_zero() => None,
+            Self::Rate => Some(ledger.ok() as f64 / elapsed.as_secs_f64()),
+        }
+    }
+
     /// A limit as it is typed for this metric, in its unit; `None` where it is none.
     pub(super) fn read_limit(self, text: &str) -> Option<f64> {
         match self {
@@ -79,6 +99,10 @@ impl Metric {
     }
 }
 
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 impl FromStr for Metric {
     type Err = ();
 
@@ -94,7 +118,7 @@ impl FromStr for Metric {
     }
 }
 
-/// `99.9` in millionths of one; in whole numbers, because 99.9 is no binary fraction.
+/// `99.9`: from above 0 to below 100, with up to three decimals.
 fn percentile(text: &str) -> Option<Metric> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str, most: usize| {
@@ -103,18 +127,14 @@ fn percentile(text: &str) -> Option<Metric> {
     if !digits(whole, 2) || !digits(fraction, 3) {
         return None;
     }
-    let millionths = format!("{whole}{fraction:0<4}").parse().ok()?;
-    (millionths > 0).then_some(Metric::Percentile(millionths))
+    let percentile = Percentile::new(text.parse().ok()?)?;
+    (percentile.quantile() > 0.0).then_some(Metric::Percentile(percentile))
 }
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Percentile(millionths) => {
-                let (whole, fraction) = (millionths / 10_000, millionths % 10_000);
-                let text = format!("p{whole}.{fraction:04}");
-                f.pad(text.trim_end_matches('0').trim_end_matches('.'))
-            }
+            Self::Percentile(percentile) => percentile.fmt(f),
             Self::Max => f.pad("max"),
             Self::Mean => f.pad("mean"),
             Self::Errors => f.pad("errors"),
@@ -127,21 +147,33 @@ impl fmt::Display for Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{Answer, End, Outcome};
 
     #[test]
     fn a_metric_is_read_and_shown() {
-        for (text, metric) in [
-            ("p50", Metric::Percentile(500_000)),
-            ("p99.9", Metric::Percentile(999_000)),
-            ("p99.999", Metric::Percentile(999_990)),
-            ("max", Metric::Max),
-            ("rate", Metric::Rate),
-        ] {
-            assert_eq!(text.parse(), Ok(metric));
-            assert_eq!(metric.to_string(), text);
+        for text in ["p50", "p99.9", "p99.999", "p7", "max", "mean", "errors", "skipped", "rate"] {
+            assert_eq!(text.parse::<Metric>().unwrap().to_string(), text);
         }
         for wrong in ["", "p", "p100", "p0", "p.9", "p99.", "p99.9999", "p+9", "P99", "max "] {
             assert_eq!(wrong.parse::<Metric>(), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_record_is_measured() {
+        let mut record = Record::new(40);
+        let millis = Duration::from_millis;
+        for number in 1..=20 {
+            record.answer(Answer { at: millis(1), latency: None, service: millis(number) });
+        }
+        record.fail(Outcome::TimedOut, millis(1), millis(300));
+        record.end_client(19, End::TimedOut);
+        let of = |text: &str| text.parse::<Metric>().unwrap().of(&record, millis(500));
+        assert!(of("p50").is_some_and(|p50| (p50 - 0.011).abs() < 1e-4));
+        assert_eq!((of("p99"), of("max")), (None, Some(0.3)));
+        assert_eq!((of("errors"), of("skipped")), (Some(0.5), Some(19.0 / 40.0)));
+        assert_eq!(of("rate"), Some(40.0));
+        assert_eq!(Metric::Rate.of(&record, Duration::ZERO), None);
+        assert_eq!(Metric::Max.of(&Record::default(), millis(500)), None);
     }
 }

@@ -13,7 +13,7 @@ use super::ledger::{End, Ledger};
 use super::pacer::Pacer;
 use super::plan::Plan;
 use super::record::Record;
-use super::report::Report;
+use super::report::{Mode, Report, Summary};
 use super::worker::{Job, Worker};
 use crate::net::{Address, Phase, Shutdown};
 
@@ -39,6 +39,27 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
+impl Settings {
+    fn summary(&self) -> Summary {
+        let text = |name: &str, value: String| (name.to_owned(), value);
+        Summary {
+            mode: Mode::Closed,
+            clients: self.plan.clients(),
+            rate: None,
+            duration: None,
+            targets: vec![self.address.to_string()],
+            bytes: self.plan.size(),
+            seed: self.plan.seed(),
+            listed: vec![
+                text("clients", self.plan.clients().to_string()),
+                text("messages", self.plan.messages().to_string()),
+                text("size", self.plan.size().to_string()),
+                text("seed", self.plan.seed().to_string()),
+            ],
+        }
+    }
+}
+
 /// Runs the plan to its end, or until `stop` is drained: then no more is sent, and what is in
 /// flight is waited for. `watch` hears ten times a second how far it is.
 ///
@@ -59,7 +80,7 @@ pub async fn run(
         timeout: settings.timeout.min(TIMEOUT_MAX),
         start: Instant::now(),
         stop: stop.clone(),
-        record: Mutex::new(Record::new(settings.plan.total(), settings.timeout)),
+        record: Mutex::new(Record::new(settings.plan.total())),
     });
     tokio::select! {
         () = run_clients(&addresses, settings.connects.clone(), &job) => {}
@@ -67,7 +88,17 @@ pub async fn run(
     }
     let record = job.record().clone();
     debug_assert!(record.ledger.adds_up(), "{:?}", record.ledger);
-    Ok(Report { settings: settings.clone(), elapsed: job.start.elapsed(), record })
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: String::new(),
+        settings: settings.summary(),
+        elapsed: job.start.elapsed(),
+        record,
+        warm_up: None,
+        processor: None,
+        distrust: Vec::new(),
+        walk: None,
+    })
 }
 
 /// Never ends.
@@ -122,7 +153,7 @@ async fn run_client(client: u32, addresses: &[SocketAddr], job: &Job) {
         Err(_) => format!("no answer within {:?}", job.timeout),
     };
     let mut record = job.record();
-    record.note_reason(format!("cannot connect: {reason}"));
+    record.note_reason(&format!("cannot connect: {reason}"));
     record.end_client(job.plan.messages().into(), End::NotConnected);
 }
 

@@ -14,7 +14,7 @@ use super::deadline::Deadline;
 use super::ledger::{End, Outcome};
 use super::pacer::Pacer;
 use super::plan::Plan;
-use super::record::Record;
+use super::record::{Answer, Record};
 use super::reply::{Fault, Replies, Verdict, shown};
 use crate::net::{Phase, Shutdown};
 
@@ -113,7 +113,8 @@ where
         self.deadline.put_off(begin + self.job.timeout);
         match poll_fn(|cx| self.poll_exchange(cx)).await {
             Ok(()) => {
-                self.job.record().answer(begin.elapsed());
+                let (at, service) = (self.job.start.elapsed(), begin.elapsed());
+                self.job.record().answer(Answer { at, latency: None, service });
                 Ok(())
             }
             Err(failure) => {
@@ -122,7 +123,8 @@ where
                 if outcome == Outcome::Wrong {
                     record.note_wrong(|| self.compare());
                 }
-                record.fail(outcome, self.describe(failure));
+                record.fail(outcome, self.job.start.elapsed(), begin.elapsed());
+                record.note_reason(&self.describe(failure));
                 Err(outcome.into())
             }
         }
@@ -223,7 +225,7 @@ mod tests {
         let number = |number| NonZero::new(number).unwrap();
         let plan = Plan::new(number(1), number(messages), size, Eol::Lf, 1).unwrap();
         Job {
-            record: Mutex::new(Record::new(plan.total(), TIMEOUT)),
+            record: Mutex::new(Record::new(plan.total())),
             plan,
             messages: Pacer::closed_loop(),
             timeout: TIMEOUT,
@@ -277,7 +279,7 @@ mod tests {
         assert_eq!(begin.elapsed().as_secs(), 3 + 5);
         assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (1, 1));
         assert_eq!(record.ledger.skipped_by_end().collect::<Vec<_>>(), [(End::TimedOut, 8)]);
-        assert_eq!(record.latency_max(), Some(Duration::from_secs(3)));
+        assert_eq!(record.service.max(), Some(Duration::from_secs(3)));
         assert_eq!(record.reasons(), [("no reply within 5s", 1)]);
     }
 
