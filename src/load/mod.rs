@@ -40,12 +40,14 @@
 //! # }
 //! ```
 
+mod compare;
 mod deadline;
 mod ledger;
 mod metric;
 mod objective;
 mod pacer;
 mod plan;
+mod rank;
 mod record;
 mod reply;
 mod report;
@@ -57,13 +59,16 @@ mod units;
 mod walk;
 mod worker;
 
+pub use compare::{CompareError, Difference, Finding, RunComparison};
 pub use ledger::{End, Ledger, Outcome};
 pub use metric::Metric;
 pub use objective::{Breach, Comparison, Objective, ObjectiveError, Objectives};
 pub use pacer::{Pacer, Rate};
 pub use plan::{Plan, PlanError};
 pub use record::{Answer, Record};
-pub use report::{Mode, Report, Summary};
+#[cfg(feature = "report")]
+pub use report::{FORMAT, ReadError};
+pub use report::{MergeError, Mode, Report, Summary};
 pub use run::{Settings, run};
 pub use series::{Series, Slot};
 pub use times::{Percentile, Times};

@@ -53,6 +53,23 @@ pub(super) fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second.round() as u64))
 }
 
+/// A text from outside for a terminal: what would steer the terminal or turn the text round is
+/// written as an escape.
+pub(super) fn printable(text: &str) -> String {
+    let steers = |letter: char| {
+        letter.is_control() || matches!(letter, '\u{200e}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if steers(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 /// A length of time as it is typed: `5ms`, `2.5us`, `1s`; `None` where it is none.
 pub(super) fn parse_time(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
@@ -115,6 +132,12 @@ mod tests {
         for (number, text) in [(0.25, "0.25/s"), (20_000.4, "20,000/s"), (f64::MAX, "18,446,")] {
             assert!(rate(number).starts_with(text));
         }
+    }
+
+    #[test]
+    fn a_text_from_outside_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\x1b[31m\u{202e}b"), "a\\u{1b}[31m\\u{202e}b");
+        assert_eq!(printable("zwölf 'µs' → \"1\""), "zwölf 'µs' → \"1\"");
     }
 
     #[test]

@@ -1,5 +1,20 @@
 //! What a run has to say.
 
+#[cfg(feature = "report")]
+mod chart;
+#[cfg(feature = "report")]
+mod csv;
+#[cfg(feature = "report")]
+mod hdr;
+#[cfg(feature = "report")]
+mod histogram;
+#[cfg(feature = "report")]
+mod html;
+#[cfg(feature = "report")]
+mod json;
+mod merge;
+#[cfg(all(test, feature = "report"))]
+pub(crate) mod sample;
 mod text;
 
 use std::time::Duration;
@@ -7,6 +22,11 @@ use std::time::Duration;
 use super::record::Record;
 use super::trust::{Distrust, Processor};
 use super::walk::Walk;
+
+pub use merge::MergeError;
+
+#[cfg(feature = "report")]
+pub use json::{FORMAT, ReadError};
 
 /// Whether messages come by a plan of their own, or wait for one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
