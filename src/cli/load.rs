@@ -9,6 +9,7 @@ use clap::{Args, error::ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::descriptors::Descriptors;
+use super::load_output::OutputFlags;
 use super::output;
 use super::values::{self, EolName, MaxRate};
 use crate::load::{self, Ledger, Pacer, Plan, Report, Settings};
@@ -21,7 +22,9 @@ Each client sends a line, waits for the reply and checks it: the reply is a line
 what was sent; what stands before that (as 'Echo: ') is learnt from the first reply and must stay \
 the same. Up to 16 lines before the first answer are taken for a greeting.
 
-Exit code: 0 when every planned message was answered right, 1 otherwise, 2 for wrong usage.")]
+Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
+conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written; 2 for \
+wrong usage.")]
 pub(super) struct LoadFlags {
     /// The server, HOST:PORT.
     #[arg(value_name = "ADDR")]
@@ -59,19 +62,22 @@ pub(super) struct LoadFlags {
     /// What the messages' text is made from: the same seed sends the same bytes.
     #[arg(long, env = "ECHOLINE_SEED", value_name = "NUMBER", default_value = "1")]
     seed: u64,
+
+    #[command(flatten)]
+    output: OutputFlags,
 }
 
-/// Runs the load. Exit code 0 when every planned message was answered right, else 1.
+/// Runs the load and reports.
 pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     let settings = flags.settings();
+    flags.output.check("load");
     Descriptors::raise().fit_clients(flags.clients.get()).map_err(|sentence| anyhow!(sentence))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let report = runtime.block_on(run_until_told(&settings))?;
-    output::print(&report.to_string()).context("cannot write the report to stdout")?;
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    flags.output.write(&report)
 }
 
 /// The first signal ends the sending, the second everything.

@@ -1,11 +1,16 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
+mod compare;
 mod descriptors;
+mod destination;
 mod echo;
 mod holder;
 mod load;
+mod load_output;
 mod log;
+mod merge;
 mod output;
+mod report_files;
 mod send;
 mod values;
 
@@ -32,6 +37,12 @@ enum Command {
 
     /// Tests a server with many clients at once, and checks every reply.
     Load(load::LoadFlags),
+
+    /// Compares runs of load before and after a change, and says whether it made them worse.
+    Compare(compare::CompareFlags),
+
+    /// Merges the reports of load on several machines into one, exactly.
+    Merge(merge::MergeFlags),
 }
 
 /// Runs what was asked for.
@@ -43,6 +54,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Echo(flags) => echo::run(flags),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
+        Command::Compare(flags) => compare::run(&flags),
+        Command::Merge(flags) => merge::run(&flags),
     }
 }
 

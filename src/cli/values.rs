@@ -80,6 +80,19 @@ pub(super) fn rate(text: &str) -> Result<MaxRate, String> {
     Ok(MaxRate(Some(rate)))
 }
 
+/// A share, typed in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Share(pub(super) f64);
+
+/// Reads a [`Share`]: `5%`, `0.5%`, `200%`.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    percent
+        .filter(|percent| (0.0..=10_000.0).contains(percent))
+        .map(|percent| Share(percent / 100.0))
+        .ok_or_else(|| format!("'{text}' is no percentage: write for example 5% or 0.5%"))
+}
+
 /// A number of bytes: `512`, `64KiB`, `1MiB`.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
@@ -126,6 +139,11 @@ mod tests {
         }
         for wrong in ["", "1000", "0/s", "-1/s", "1/h", "/s", "1.5/s", "99999999999/s"] {
             let sentence = rate(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        assert_eq!(share("0.5%"), Ok(Share(0.005)));
+        for wrong in ["", "5", "%", "-1%", "NaN%", "inf%", "99999%"] {
+            let sentence = share(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");
         }
         assert!(some_duration("0s").is_err());
