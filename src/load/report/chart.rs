@@ -80,6 +80,8 @@ impl Line {
 pub(super) enum Axis {
     /// Equal steps, from zero.
     Linear(fn(f64) -> String),
+    /// Seconds from the start to this end, so that charts of one run lie below one another.
+    Seconds(f64),
     /// Equal factors, with steps at 1, 2, 5.
     Logarithmic(fn(f64) -> String),
     /// The share of samples beyond, `-log10(1 - q)`: as much room for the last thousandth as for
@@ -188,6 +190,7 @@ impl Scale {
         }
         match axis {
             Axis::Linear(label) => Self::linear(high, count, label),
+            Axis::Seconds(end) => Self::seconds(end.max(high), count),
             Axis::Logarithmic(label) => Self::logarithmic(low, high, count, label),
             Axis::Tail => Self::tail(high),
         }
@@ -199,6 +202,15 @@ impl Scale {
         let ticks = (0..=steps as usize).map(|number| number as f64 * step);
         let ticks = ticks.map(|value| (value, label(value))).collect();
         Self { ends: 0.0..steps * step, is_logarithmic: false, ticks }
+    }
+
+    fn seconds(end: f64, count: usize) -> Self {
+        let mut scale = Self::linear(end, count, |seconds| {
+            format!("{} s", (seconds * 1000.0).round() / 1000.0)
+        });
+        scale.ends.end = end.max(f64::MIN_POSITIVE);
+        scale.ticks.retain(|&(tick, _)| tick <= end);
+        scale
     }
 
     fn logarithmic(low: f64, high: f64, count: usize, label: fn(f64) -> String) -> Self {
@@ -295,6 +307,8 @@ mod tests {
         assert_eq!(labels(&Scale::linear(0.0, 4, label)).len(), 2);
         assert_eq!(labels(&Scale::logarithmic(3.0, 40.0, 6, label)), ["2", "5", "10", "20", "50"]);
         assert_eq!(labels(&Scale::logarithmic(1.0, 9e5, 4, label)).len(), 7);
+        assert_eq!(labels(&Scale::seconds(7.1, 4)), ["0 s", "2 s", "4 s", "6 s"]);
+        assert_eq!(labels(&Scale::seconds(0.0, 4)), ["0 s"]);
         assert_eq!(labels(&Scale::tail(2.4)), ["0", "p50", "p90", "p99"]);
     }
 
@@ -314,7 +328,7 @@ mod tests {
         ) {
             let line = Line { name: "any".to_owned(), role: Role::Tail, points };
             let axis = if is_linear { Axis::Linear(label) } else { Axis::Logarithmic(label) };
-            for x in [axis, Axis::Tail] {
+            for x in [axis, Axis::Tail, Axis::Seconds(1.5)] {
                 let lines = vec![line.clone()];
                 let svg = Chart { label: "<&\"".to_owned(), x, y: axis, lines }.svg();
                 let is_empty = line.values().next().is_none();

@@ -36,15 +36,18 @@ impl Report {
     }
 
     fn header(&self) -> String {
+        let began = match self.started.escape_debug().to_string() {
+            began if began.is_empty() => began,
+            began => format!("#[Run began {began}]\n"),
+        };
         format!(
             "#[Logged with echoline {}; values in nanoseconds, times from the start of the run]\n\
              #[Histogram log format version 1.3]\n\
-             #[Run began {}]\n\
+             {began}\
              #[BaseTime: 0.000 (seconds since epoch)]\n\
              #[MaxValueDivisor: {NANOS_PER_MILLI:.1}]\n\
              \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
             self.version.escape_debug(),
-            self.started.escape_debug(),
         )
     }
 

@@ -174,7 +174,7 @@ impl Report {
         ];
         let what = if self.settings.mode == Mode::Open { "Latency" } else { "Service time" };
         let caption = format!("{what} of the right answers of each {}.", self.stretch());
-        let seconds = Axis::Linear(axis_seconds);
+        let seconds = Axis::Seconds(self.elapsed.as_secs_f64());
         figure("Latency over time", caption, seconds, Axis::Logarithmic(axis_time), lines)
     }
 
@@ -219,7 +219,7 @@ impl Report {
             lines.push(self.rate_line("failed", Role::Bad, |slot| slot.failed));
         }
         let caption = "Messages per second; an answer counts when it came.".to_owned();
-        let axes = (Axis::Linear(axis_seconds), Axis::Linear(axis_rate));
+        let axes = (Axis::Seconds(self.elapsed.as_secs_f64()), Axis::Linear(axis_rate));
         figure("Rate over time", caption, axes.0, axes.1, lines)
     }
 
@@ -314,10 +314,6 @@ fn axis_time(seconds: f64) -> String {
 
 fn axis_rate(per_second: f64) -> String {
     if per_second == 0.0 { "0".to_owned() } else { units::rate(per_second) }
-}
-
-fn axis_seconds(seconds: f64) -> String {
-    format!("{} s", (seconds * 1000.0).round() / 1000.0)
 }
 
 #[cfg(test)]
