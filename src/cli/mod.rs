@@ -31,7 +31,7 @@ enum Command {
     Send(send::SendFlags),
 
     /// Tests a server with many clients at once, and checks every reply.
-    Load(load::LoadFlags),
+    Load(Box<load::LoadFlags>),
 }
 
 /// Runs what was asked for.
