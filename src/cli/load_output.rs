@@ -101,7 +101,7 @@ impl OutputFlags {
         match breaches {
             Some(breaches) if !breaches.is_empty() => ExitCode::from(BROKEN),
             _ if !is_written => ExitCode::FAILURE,
-            None if !report.is_clean() => ExitCode::FAILURE,
+            None if !report.is_clean() || report.record.ledger.ok() == 0 => ExitCode::FAILURE,
             _ => ExitCode::SUCCESS,
         }
     }

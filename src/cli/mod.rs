@@ -36,7 +36,7 @@ enum Command {
     Send(send::SendFlags),
 
     /// Tests a server with many clients at once, and checks every reply.
-    Load(load::LoadFlags),
+    Load(Box<load::LoadFlags>),
 
     /// Compares runs of load before and after a change, and says whether it made them worse.
     Compare(compare::CompareFlags),

@@ -33,6 +33,8 @@ pub struct Record {
     /// In open loop: how much later than intended, or than its connection was free, the tester
     /// began to send. It is the tester's own fault.
     pub lag: Times,
+    /// In open loop: messages that found their connection busy at their intended time.
+    pub delayed: u64,
     /// The same, second by second.
     pub series: Series,
     failures: [Times; Outcome::ALL.len()],
@@ -104,6 +106,7 @@ impl Record {
         self.ledger.merge(&other.ledger);
         self.clients_ok += other.clients_ok;
         self.connections += other.connections;
+        self.delayed += other.delayed;
         self.latency.merge(&other.latency);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);

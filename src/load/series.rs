@@ -34,7 +34,7 @@ impl Default for Slot {
 }
 
 impl Slot {
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         self.ok += other.ok;
         self.failed += other.failed;
@@ -79,6 +79,11 @@ impl Series {
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// The slot before the one that `offset` lies in, where there is one and something happened.
+    pub(super) fn last_whole(&self, offset: Duration) -> Option<&Slot> {
+        self.slots.get(self.index(offset).checked_sub(1)?)
     }
 
     /// A message was sent at `offset`.

@@ -21,12 +21,12 @@ pub struct Percentile {
 
 impl Percentile {
     /// The percentiles of a report: p50, p90, p99, p99.9.
-    pub const SHOWN: [Self; 4] = [
-        Self { per_million: 500_000 },
-        Self { per_million: 900_000 },
-        Self { per_million: 990_000 },
-        Self { per_million: 999_000 },
-    ];
+    pub const SHOWN: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P999];
+
+    pub(super) const P50: Self = Self { per_million: 500_000 };
+    pub(super) const P90: Self = Self { per_million: 900_000 };
+    pub(super) const P99: Self = Self { per_million: 990_000 };
+    pub(super) const P999: Self = Self { per_million: 999_000 };
 
     /// `percent` from 0 to 100, exact to four decimals; `None` outside of that.
     #[must_use]
