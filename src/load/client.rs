@@ -90,8 +90,8 @@ impl Client {
         }
         let mut back_off = BACK_OFF;
         for number in 0.. {
-            if !waiting {
-                self.turn().await;
+            if !waiting && !self.turn().await {
+                return self.finish(End::Finished);
             }
             let connected = self.connect(number).await;
             if waiting {
@@ -186,24 +186,24 @@ impl Client {
         }
     }
 
-    /// Waits until a message is due, or nothing ever will be.
-    async fn turn(&mut self) {
+    /// Waits until a message is due or the run is stopped; whether any will ever be.
+    async fn turn(&mut self) -> bool {
         let mut asked = false;
         poll_fn(|cx| {
             let now = Instant::now();
-            let due = self.turns.due(self.since_start(now));
-            let Some((due, start)) = due.zip(self.job.common.start.at()) else {
-                return Poll::Ready(());
+            let Some(due) = self.turns.due(self.since_start(now)) else {
+                return Poll::Ready(false);
             };
+            let start = self.job.common.start.at().unwrap_or(now);
             if start + due <= now || !self.job.is_running() {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
             if !std::mem::replace(&mut asked, true) {
                 self.job.alarm.wake_at(start + due, cx.waker().clone());
             }
             Poll::Pending
         })
-        .await;
+        .await
     }
 
     async fn connect(&mut self, number: u64) -> Result<TcpStream, End> {

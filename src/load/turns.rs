@@ -57,10 +57,7 @@ impl Turns {
 
     /// The next turn of a client that could send at `now`.
     pub(super) fn take(&mut self, now: Duration) -> Turn {
-        let Some(mut due) = self.due(now) else {
-            self.over = true;
-            return Turn::Over;
-        };
+        let Some(mut due) = self.due(now) else { return Turn::Over };
         if due > now {
             return Turn::Wait(due);
         }
@@ -76,12 +73,14 @@ impl Turns {
     /// When the next message is due for a client that could send at `now`; `None` where there is
     /// none.
     pub(super) fn due(&mut self, now: Duration) -> Option<Duration> {
-        let over = !self.is_open() && self.end.is_some_and(|end| now >= end);
-        if over || self.number == self.messages.unwrap_or(u32::MAX) {
+        let late = !self.is_open() && self.end.is_some_and(|end| now >= end);
+        self.over |= late || self.number == self.messages.unwrap_or(u32::MAX);
+        if self.over {
             return None;
         }
         let due = self.upcoming(now);
-        self.end.is_none_or(|end| due < end).then_some(due)
+        self.over = self.end.is_some_and(|end| due >= end);
+        (!self.over).then_some(due)
     }
 
     /// How many messages of the plan were not taken. A closed loop without a number of messages
