@@ -45,7 +45,7 @@ class Result:
     report: dict
 
 
-def run(command: list[str]) -> tuple[str, float]:
+def run(command: list[str], codes: tuple[int, ...] = (0,)) -> tuple[str, float]:
     """What a pinned program prints, and the processor seconds that it used."""
     child = subprocess.Popen(
         command,
@@ -62,7 +62,7 @@ def run(command: list[str]) -> tuple[str, float]:
         if child.returncode is None:
             child.kill()
             child.wait()
-    if child.returncode != 0:
+    if child.returncode not in codes:
         raise Failure(f"{command[0]} ended with {child.returncode}")
     return text, usage.ru_utime + usage.ru_stime
 
@@ -73,7 +73,8 @@ def echoline(port: int, seconds: float, flags: list[str]) -> Result:
         command = [ECHOLINE, "load", f"127.0.0.1:{port}", "--quiet", "--json", str(file)]
         command += ["--duration", f"{seconds}s", "--warmup", f"{WARM_UP_SECONDS}s"]
         command += ["--connect-rate", "max", "--workers", "1", *flags]
-        _, cpu = run(command)
+        # 1 where a message was left over: the report has it.
+        _, cpu = run(command, (0, 1))
         report = json.loads(file.read_text())
     measured, warm_up = report["measured"], report["warm_up"]
     ok = measured["ledger"]["ok"]
@@ -214,6 +215,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Runs everything and says which aims are missed."""
     given = options()
     raise_descriptor_limit()
     print(f"{platform.platform()}, {os.cpu_count()} cores; server on core {SERVER_CORE}, tester on "

@@ -1,5 +1,7 @@
 //! `echoline load` with schedules, searches and other servers than an echo.
 
+#![allow(clippy::unwrap_used)]
+
 mod programs;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -126,12 +126,11 @@ impl Client {
     /// A message was answered right.
     pub(super) fn answer(&mut self, flight: &Flight, now: Instant) {
         let at = self.offset(flight.is_warm_up, now);
-        let begun_at = self.offset(flight.is_warm_up, flight.begun);
         let service = now.saturating_duration_since(flight.begun);
         let latency = flight.intended.map(|_| flight.age(now));
         let mut records = self.job.records();
         let record = records.of(flight.is_warm_up);
-        flight.note_sent(begun_at, record);
+        flight.note_sent(at.saturating_sub(service), record);
         record.answer(Answer { at, latency, service });
         if !flight.is_warm_up {
             records.last_answer = at;

@@ -11,6 +11,10 @@ use crate::net::Eol;
 /// space, which a line server would strip.
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
 
+/// Letters that bodies are cut from: a prime, so that a long body does not repeat in step with
+/// anybody's buffers.
+const POOL_LETTERS: usize = 4093;
+
 /// All messages of one run: client `c` sends message `0`, `1`, `2` …, each a line.
 ///
 /// Where nothing else is asked for, a message is of `size` bytes and says whose it is and which,
@@ -48,6 +52,9 @@ enum Text {
         /// Digits of the highest client number and of the highest message number: with fixed
         /// widths no message begins like another.
         digits: (usize, usize),
+        /// What bodies are cut from, each at another place: to draw each letter of each message
+        /// anew takes longer than all the rest of sending it.
+        letters: Arc<[u8]>,
     },
     Template(Template),
     /// One after the other and again from the first; each client begins where its number says.
@@ -99,7 +106,10 @@ impl Plan {
             let clients = clients.get();
             return Err(PlanError::TooSmall { size, least, clients, messages: highest });
         }
-        Ok(Self { clients, messages, text: Text::Numbered { digits }, size, eol, seed })
+        let mut letters = Vec::with_capacity(POOL_LETTERS);
+        push_letters(&mut Random::new(seed, 0, 0), POOL_LETTERS, &mut letters);
+        let text = Text::Numbered { digits, letters: letters.into() };
+        Ok(Self { clients, messages, text, size, eol, seed })
     }
 
     /// Messages made from a template.
@@ -179,8 +189,16 @@ impl Plan {
     /// Appends message `number` of `client`, its line end included.
     pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
         match &self.text {
-            Text::Numbered { digits } => {
-                self.push_numbered(*digits, client, number, message);
+            Text::Numbered { digits, letters } => {
+                let end = message.len() + self.size - self.eol.as_str().len();
+                push_number(client, digits.0, message);
+                message.push(b':');
+                push_number(number, digits.1, message);
+                if message.len() < end {
+                    message.push(b':');
+                }
+                let place = Random::new(self.seed, client, number).next();
+                push_cut(letters, place, end - message.len(), message);
             }
             Text::Template(template) => template.write(self.seed, client, number, message),
             Text::Lines(lines) => {
@@ -189,23 +207,6 @@ impl Plan {
             }
         }
         message.extend_from_slice(self.eol.as_str().as_bytes());
-    }
-
-    fn push_numbered(
-        &self,
-        digits: (usize, usize),
-        client: u32,
-        number: u32,
-        message: &mut Vec<u8>,
-    ) {
-        let end = message.len() + self.size - self.eol.as_str().len();
-        push_number(client, digits.0, message);
-        message.push(b':');
-        push_number(number, digits.1, message);
-        if message.len() < end {
-            message.push(b':');
-        }
-        push_letters(&mut Random::new(self.seed, client, number), end - message.len(), message);
     }
 }
 
@@ -221,6 +222,17 @@ pub(super) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
     for digit in bytes[start..].iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
+    }
+}
+
+/// Appends so many letters of `pool`, from a place on that a random number says, round and round.
+fn push_cut(pool: &[u8], place: u64, mut count: usize, bytes: &mut Vec<u8>) {
+    let mut rest = &pool[(place % pool.len() as u64) as usize..];
+    while count > 0 {
+        let wanted = count.min(rest.len());
+        bytes.extend_from_slice(&rest[..wanted]);
+        count -= wanted;
+        rest = pool;
     }
 }
 
