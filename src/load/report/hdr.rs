@@ -46,7 +46,8 @@ impl Report {
              {began}\
              #[BaseTime: 0.000 (seconds since epoch)]\n\
              #[MaxValueDivisor: {NANOS_PER_MILLI:.1}]\n\
-             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
+             \"Interval_Compressed_Histogram\"\n",
             self.version.escape_debug(),
         )
     }
