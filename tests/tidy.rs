@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "src/load/report/text.rs",
     "src/load/template.rs",
     "src/load/turns.rs",
+    "src/load/search.rs",
     "src/load/series.rs",
     "src/load/times.rs",
     "src/load/trust.rs",

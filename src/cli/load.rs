@@ -5,6 +5,7 @@ mod message;
 mod network;
 mod traffic;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -16,7 +17,7 @@ use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
-use crate::load::{self, Report, Settings};
+use crate::load::{self, Objectives, Report, Settings, View};
 use crate::net::{Address, Shutdown, Signals};
 
 /// The flags of `echoline load`.
@@ -48,12 +49,27 @@ pub(super) struct LoadFlags {
     #[command(flatten)]
     network: NetworkFlags,
 
+    /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
+    /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
+    /// [default: 5s].
+    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", conflicts_with = "messages")]
+    find_max: bool,
+
+    /// What must hold: percentiles, max, mean, errors …
+    #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
+    #[arg(value_parser = goals)]
+    slo: Option<Objectives>,
+
     /// Shows nothing while it runs.
     #[arg(long, short, env = "ECHOLINE_QUIET")]
     quiet: bool,
 
     #[command(flatten)]
     output: OutputFlags,
+}
+
+fn goals(text: &str) -> Result<Objectives, String> {
+    Objectives::goals(text).map_err(|error| error.to_string())
 }
 
 /// Runs the load and reports.
@@ -67,45 +83,62 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let report = runtime.block_on(run_until_told(&settings, flags.quiet))?;
+    let report = runtime.block_on(run_until_told(flags, &settings))?;
     flags.output.write(&report)
 }
 
 /// The first signal ends the sending, the second everything; there is a report each time.
-async fn run_until_told(settings: &Settings, quiet: bool) -> anyhow::Result<Report> {
+async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Result<Report> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let stop = Shutdown::new();
-    let live = Live::start("", settings.plan.total(), quiet);
-    let running = load::run(settings, &stop, |view| live.show(view));
-    let told = async {
-        let signal = signals.next().await;
-        stop.drain();
-        live.tell(&format!(
-            "{signal}: sends no more and waits up to {:?} for what is in flight; once more reports \
-             at once",
-            settings.timeout
-        ));
-        let signal = signals.next().await;
-        live.tell(&format!("{signal}: ends at once"));
-        stop.abort();
-        std::future::pending().await
+    let live = Live::start(settings.plan.total(), flags.quiet);
+    let running = async {
+        match &flags.slo {
+            None => load::run(settings, &stop, |view| live.show("", view)).await,
+            Some(goals) => {
+                let label = |rate| format!("{rate:.0}/s: ");
+                let first = flags.traffic.first_rate();
+                let show = |rate, _, view: &View| live.show(&label(rate), view);
+                load::find_max(settings, goals, first, &stop, show).await
+            }
+        }
     };
     let report = tokio::select! {
         report = running => report,
-        () = told => unreachable!("it only tells"),
+        () = stop_when_told(&mut signals, &stop, &live, settings) => unreachable!("it only tells"),
     };
     live.clear();
     report.context("cannot run the load")
 }
 
+/// Never ends.
+async fn stop_when_told(signals: &mut Signals, stop: &Shutdown, live: &Live, settings: &Settings) {
+    let signal = signals.next().await;
+    stop.drain();
+    live.tell(&format!(
+        "{signal}: sends no more and waits up to {:?} for what is in flight; once more reports at \
+         once",
+        settings.timeout
+    ));
+    let signal = signals.next().await;
+    live.tell(&format!("{signal}: ends at once"));
+    stop.abort();
+    std::future::pending().await
+}
+
 impl LoadFlags {
+    /// A search ends by itself.
+    fn messages_each(&self) -> Option<NonZero<u32>> {
+        if self.find_max { None } else { self.traffic.messages() }
+    }
+
     /// The settings, or the end of the program for flags that do not fit together.
     fn settings(&self) -> anyhow::Result<Settings> {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.mistake().or_else(|| self.messages.mistake(depth)) {
             super::wrong_use("load", ErrorKind::ArgumentConflict, text);
         }
-        let plan = self.messages.plan(self.traffic.clients, self.traffic.messages())?;
+        let plan = self.messages.plan(self.traffic.clients, self.messages_each())?;
         // Where there is at least one address, because the flag is required.
         let mut settings = Settings::new(self.addresses[0].clone(), plan);
         settings.expect = self.messages.expect();

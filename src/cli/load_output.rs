@@ -101,6 +101,10 @@ impl OutputFlags {
         match breaches {
             Some(breaches) if !breaches.is_empty() => ExitCode::from(BROKEN),
             _ if !is_written => ExitCode::FAILURE,
+            None if report.walk.is_some() => {
+                let found = report.walk.as_ref().is_some_and(|walk| walk.highest.is_some());
+                if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
             None if !report.is_clean() || report.record.ledger.ok() == 0 => ExitCode::FAILURE,
             _ => ExitCode::SUCCESS,
         }

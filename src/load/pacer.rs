@@ -213,6 +213,12 @@ impl Pacer {
         !matches!(self.schedule, Schedule::ClosedLoop { .. })
     }
 
+    /// What the arrivals of a Poisson process are made from; `None` for others.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        self.poisson.as_ref().map(|poisson| poisson.seed)
+    }
+
     /// Events per second of the whole schedule, on average until `end`; `None` in closed loop.
     #[must_use]
     pub fn average_until(&self, end: Duration) -> Option<f64> {

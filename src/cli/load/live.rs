@@ -1,6 +1,7 @@
 //! How far a run is, on stderr while it goes: one line that changes on a terminal, else a line
 //! every few seconds.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -16,20 +17,18 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// What watches a run.
 pub(super) struct Live {
     kind: Kind,
-    /// What stands before each line.
-    label: String,
 }
 
 enum Kind {
     Quiet,
     Terminal(ProgressBar),
     /// When the next line is due, from the start of the run.
-    Plain(std::cell::Cell<Duration>),
+    Plain(Cell<Duration>),
 }
 
 impl Live {
     /// Watches a run of so many messages, or of a length of time.
-    pub(super) fn start(label: &str, planned: Option<u64>, quiet: bool) -> Self {
+    pub(super) fn start(planned: Option<u64>, quiet: bool) -> Self {
         let kind = if quiet {
             Kind::Quiet
         } else if std::io::stderr().is_terminal() {
@@ -37,11 +36,11 @@ impl Live {
         } else {
             Kind::Plain(PLAIN_EVERY.into())
         };
-        Self { kind, label: label.to_owned() }
+        Self { kind }
     }
 
-    /// Shows how far the run is.
-    pub(super) fn show(&self, view: &View) {
+    /// Shows how far the run is, after a word on which run it is.
+    pub(super) fn show(&self, label: &str, view: &View) {
         match &self.kind {
             Kind::Quiet => {}
             Kind::Terminal(bar) => {
@@ -53,14 +52,17 @@ impl Live {
                     }
                     None => bar.set_position(settled),
                 }
-                bar.set_message(format!("{}{}", self.label, describe(view)));
+                bar.set_message(format!("{label}{}", describe(view)));
             }
-            Kind::Plain(due) if view.elapsed >= due.get() => {
-                due.set(view.elapsed + PLAIN_EVERY);
-                let seconds = view.elapsed.as_secs_f64();
-                output::tell(&format!("{}{seconds:.0} s: {}", self.label, describe(view)));
+            Kind::Plain(due) => {
+                // The next of several runs begins at zero.
+                due.set(due.get().min(view.elapsed + PLAIN_EVERY));
+                if view.elapsed >= due.get() {
+                    due.set(view.elapsed + PLAIN_EVERY);
+                    let seconds = view.elapsed.as_secs_f64();
+                    output::tell(&format!("{label}{seconds:.0} s: {}", describe(view)));
+                }
             }
-            Kind::Plain(_) => {}
         }
     }
 

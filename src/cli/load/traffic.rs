@@ -14,6 +14,9 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 /// Messages of each client where neither a time nor a rate is given.
 const MESSAGES_DEFAULT: NonZero<u32> = NonZero::new(100).expect("100 is not 0");
 
+/// Messages per second at which a search begins.
+const FIND_FROM: f64 = 1000.0;
+
 /// When messages are sent, and for how long.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Traffic")]
@@ -122,6 +125,11 @@ impl TrafficFlags {
     pub(super) fn messages(&self) -> Option<NonZero<u32>> {
         let timed = self.duration.is_some() || self.rate.is_some();
         self.messages.or_else(|| (!timed).then_some(MESSAGES_DEFAULT))
+    }
+
+    /// Where a search begins, in messages per second.
+    pub(super) fn first_rate(&self) -> f64 {
+        self.rate.map_or(FIND_FROM, |rate| rate.from.as_per_second())
     }
 
     pub(super) fn depth(&self) -> u32 {
