@@ -18,8 +18,8 @@ use crate::load::{Difference, Finding, Metric, Report, RunComparison};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each figure of each run counts once. With five runs or more on each side they are put to the \
-Mann-Whitney U test (exact, two-sided), corrected for the number of figures (Holm): a difference is \
-claimed where chance alone would make one like it in at most 5 % of comparisons, and where the \
+Mann-Whitney U test (exact, two-sided), corrected for the number of figures (Holm): a difference \
+is claimed where chance alone would make one like it in at most 5 % of comparisons, and where the \
 medians differ by more than --tolerance. With fewer runs the figures are shown and nothing is \
 claimed.
 

@@ -42,3 +42,27 @@ pub(super) fn slot_percentile(slot: &Slot, percentile: Percentile) -> Option<Dur
 pub(super) fn slot_max(slot: &Slot) -> Option<Duration> {
     (!slot.latency.is_empty()).then(|| Duration::from_nanos(slot.latency.max()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+
+    #[test]
+    fn each_second_is_a_line_and_no_percentile_is_chance() {
+        let report = sample::open();
+        let csv = report.to_csv();
+        let lines: Vec<Vec<&str>> =
+            csv.trim_end().split("\r\n").map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines.len(), 1 + report.record.series.slots().len());
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{csv}");
+        let column = |name: &str| lines[0].iter().position(|found| *found == name).unwrap();
+        let sum = |name: &str| -> u64 {
+            lines[1..].iter().map(|line| line[column(name)].parse::<u64>().unwrap()).sum()
+        };
+        assert_eq!((sum("sent"), sum("ok"), sum("failed")), (9990, 9980, 10));
+        assert_eq!(lines[2][column("offset_s")], "1");
+        // A thousand samples tell the 99th percentile, and not the 99.9th.
+        assert!(lines[2][column("p99_ns")].parse::<u64>().unwrap() > 300_000);
+        assert_eq!(lines[2][column("p99.9_ns")], "");
+    }
+}

@@ -46,7 +46,8 @@ impl Report {
              {began}\
              #[BaseTime: 0.000 (seconds since epoch)]\n\
              #[MaxValueDivisor: {NANOS_PER_MILLI:.1}]\n\
-             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
+             \"Interval_Compressed_Histogram\"\n",
             self.version.escape_debug(),
         )
     }
@@ -82,5 +83,40 @@ impl Log {
         let encoded = histogram::encode(histogram);
         writeln!(self.0, "{tag}{start:.3},{length:.3},{max:.3},{encoded}")
             .expect("a text takes all that is written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn the_log_is_read_as_what_was_recorded() {
+        let report = sample::open();
+        let log = report.to_hdr_log();
+        let mut seconds = 0;
+        let mut tags = Vec::new();
+        for entry in IntervalLogIterator::new(log.as_bytes()) {
+            let LogEntry::Interval(interval) = entry.unwrap() else { continue };
+            let text = interval.encoded_histogram();
+            let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text).unwrap();
+            let found: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+            match interval.tag() {
+                None => seconds += found.len(),
+                Some(tag) => {
+                    tags.push(tag.as_str().to_owned());
+                    let all = report.tagged();
+                    let (_, times) = all.iter().find(|(name, _)| name == tag.as_str()).unwrap();
+                    assert_eq!(&found, times.histogram());
+                    assert_eq!(interval.duration().as_secs(), 10);
+                }
+            }
+        }
+        assert_eq!(seconds, 9980);
+        assert_eq!(tags, ["latency", "service", "connect", "lag", "wrong", "timed_out"]);
     }
 }

@@ -35,7 +35,8 @@ struct Page<'report> {
     skipped_count: String,
     outcomes: Vec<Outcomes>,
     skipped: Vec<(String, &'static str)>,
-    reasons: Vec<(&'report str, String)>,
+    reasons: Vec<(String, String)>,
+    wrong_example: Option<String>,
     steps: Vec<StepRow>,
 }
 
@@ -78,7 +79,7 @@ impl Report {
         let reasons = self.record.reasons().into_iter();
         let page = Page {
             report: self,
-            title: self.settings.targets.join(", "),
+            title: units::printable(&self.settings.targets.join(", ")),
             headline: headline(&self.settings),
             is_open: self.settings.mode == Mode::Open,
             tiles: self.tiles(),
@@ -90,7 +91,10 @@ impl Report {
             skipped_count: units::count(ledger.skipped()),
             outcomes: self.outcomes(),
             skipped: skipped.map(|(end, messages)| (units::count(messages), words(end))).collect(),
-            reasons: reasons.map(|(reason, count)| (reason, units::count(count))).collect(),
+            reasons: reasons
+                .map(|(reason, count)| (units::printable(reason), units::count(count)))
+                .collect(),
+            wrong_example: self.record.wrong_example().map(units::printable),
             steps: self.walk.iter().flat_map(|walk| walk.steps.iter().map(step_row)).collect(),
         };
         page.render().expect("every value of the page can be written into a text")
@@ -334,7 +338,7 @@ mod tests {
         }
         let page = sample::open().to_html();
         assert!(page.contains("&#60;script&#62;&#38;&#34;&#39;&#60;/script&#62;"), "{page}");
-        assert!(page.contains("wrong: &#60;img src"));
+        assert!(page.contains("wrong: &#60;img src") && !page.contains('\x1b'), "{page}");
     }
 
     #[test]

@@ -428,6 +428,38 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
+        /// Recorded on several machines, written, read and merged: still the percentiles of all
+        /// samples, as sorting them gives, within the histogram's error of one in a thousand.
+        #[test]
+        fn percentiles_survive_files_and_merging(
+            samples in prop::collection::vec(1_000u64..5_000_000_000, 20..600), machines in 1usize..4,
+        ) {
+            let reports = (0..machines).map(|machine| {
+                let mut report = sample::closed();
+                report.record = crate::load::Record::new(0);
+                for &sample in samples.iter().skip(machine).step_by(machines) {
+                    report.record.service.record(Duration::from_nanos(sample));
+                }
+                Report::from_json(&report.to_json()).unwrap()
+            });
+            let merged = reports.reduce(|mut merged, report| {
+                merged.merge(&report).unwrap();
+                merged
+            });
+            let times = merged.unwrap().record.service;
+            let mut sorted = samples;
+            sorted.sort_unstable();
+            prop_assert_eq!(times.count(), sorted.len() as u64);
+            prop_assert_eq!(times.max().map(nanos), sorted.last().copied());
+            for percentile in Percentile::SHOWN {
+                let Some(shown) = times.percentile(percentile) else { continue };
+                let rank = (percentile.quantile() * sorted.len() as f64).ceil() as usize;
+                let exact = sorted[rank.clamp(1, sorted.len()) - 1] as f64;
+                let error = (nanos(shown) as f64 - exact).abs() / exact;
+                prop_assert!(error <= 0.001, "{percentile}: {shown:?} for {exact} ns");
+            }
+        }
+
         #[test]
         fn a_damaged_file_never_panics(at in 0usize..20_000, byte in 0x20u8..0x7f, cut: bool) {
             let mut bytes = sample::closed().to_json().into_bytes();

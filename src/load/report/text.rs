@@ -81,9 +81,25 @@ fn write_distrust(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;
     }
     for reason in &report.distrust {
-        writeln!(f, "do not trust this run: {reason}")?;
+        write_wrapped(&format!("do not trust this run: {reason}"), f)?;
     }
     Ok(())
+}
+
+/// Writes a text in lines of at most so many columns, broken between words.
+fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            writeln!(f, "{line}")?;
+            line = String::from("   ");
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(f, "{line}")
 }
 
 fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
