@@ -70,6 +70,11 @@ impl Line {
             .map(|segment| segment.iter().filter_map(|&(x, y)| Some((x, y?))).collect::<Vec<_>>())
     }
 
+    /// Whether there is anything to draw.
+    pub(super) fn has_figures(&self) -> bool {
+        self.values().next().is_some()
+    }
+
     fn values(&self) -> impl Iterator<Item = f64> {
         self.points.iter().filter_map(|&(_, y)| y)
     }
@@ -102,7 +107,7 @@ pub(super) struct Chart {
 impl Chart {
     /// The chart in both sizes; empty where there is nothing to draw.
     pub(super) fn svg(&self) -> String {
-        if self.lines.iter().all(|line| line.values().next().is_none()) {
+        if !self.lines.iter().any(Line::has_figures) {
             return String::new();
         }
         [("wide", WIDE), ("narrow", NARROW)].map(|(class, size)| self.draw(class, size)).concat()

@@ -11,6 +11,7 @@ use super::text::{headline, purpose_words, rows, time, words};
 use super::{Mode, Report};
 use crate::load::ledger::Outcome;
 use crate::load::metric::Metric;
+use crate::load::rank;
 use crate::load::series::Slot;
 use crate::load::times::{Percentile, Times};
 use crate::load::units;
@@ -143,7 +144,11 @@ impl Report {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let mut figures = vec![self.percentile_curve(), self.latency_over_time(), self.rates()];
+        let mut figures = vec![self.percentile_curve()];
+        // One dot would say no more than the figures above.
+        if self.elapsed >= 2 * self.record.series.length() {
+            figures.extend([self.latency_over_time(), self.rates()]);
+        }
         if let Some(walk) = &self.walk {
             figures.insert(0, walk_curve(walk));
         }
@@ -242,7 +247,8 @@ impl Report {
     }
 }
 
-fn figure(title: &'static str, caption: String, x: Axis, y: Axis, lines: Vec<Line>) -> Figure {
+fn figure(title: &'static str, caption: String, x: Axis, y: Axis, mut lines: Vec<Line>) -> Figure {
+    lines.retain(Line::has_figures);
     let legend = lines.iter().map(|line| (line.name.clone(), line.role.class())).collect();
     let names: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
     let label = format!("{title}: {}", names.join(", "));
@@ -264,9 +270,15 @@ fn curve(name: &str, role: Role, times: &Times) -> Line {
 fn walk_curve(walk: &Walk) -> Figure {
     let mut steps: Vec<&Step> = walk.steps.iter().collect();
     steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    // A rate that was tried again has one place on the line: the middle of what it showed.
     let line = |name: &str, role, figure: fn(&Step) -> Option<Duration>| {
-        let point = |step: &&Step| (step.rate, figure(step).map(|time| time.as_secs_f64()));
-        Line { name: name.to_owned(), role, points: steps.iter().map(point).collect() }
+        let tries = steps.chunk_by(|one, other| one.rate == other.rate);
+        let point = |tries: &[&Step]| {
+            let times = tries.iter().filter_map(|&step| figure(step));
+            let seconds: Vec<_> = times.map(|time| time.as_secs_f64()).collect();
+            (tries[0].rate, rank::median(&seconds))
+        };
+        Line { name: name.to_owned(), role, points: tries.map(point).collect() }
     };
     let lines = vec![
         line("p99.9", Role::Frame, |step| step.p999),
@@ -349,7 +361,7 @@ mod tests {
         };
         let (open, closed) = (sample::open().to_html(), sample::closed().to_html());
         assert_eq!(titles(&open), [false, true, true, true, true]);
-        assert_eq!(titles(&closed), [false, true, true, true, false]);
+        assert_eq!(titles(&closed), [false, true, false, false, false]);
         assert_eq!(titles(&sample::search().to_html()), [true; 5]);
         assert!(open.contains("Latency counts from") && !open.contains("Closed loop"));
         assert!(closed.contains("Closed loop: each client waits"));

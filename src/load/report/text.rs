@@ -244,7 +244,7 @@ fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             purpose_words(*purpose),
         )?;
     }
-    writeln!(f, "{}", units::printable(&walk.verdict))?;
+    write_wrapped(&units::printable(&walk.verdict), f)?;
     writeln!(f, "What follows is the last run at that rate.")
 }
 
