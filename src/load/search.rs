@@ -49,7 +49,7 @@ impl Search {
                 Some(((held * 2.0).min(RATE_MAX), Purpose::Bracket))
             }
             (Some(held), Some(broke)) if broke > held * RESOLUTION => {
-                Some(((held * broke).sqrt(), Purpose::Bisect))
+                Some((three_digits((held * broke).sqrt()), Purpose::Bisect))
             }
             (Some(held), _) => {
                 (self.confirmations < CONFIRMATIONS).then_some((held, Purpose::Confirm))
@@ -89,6 +89,12 @@ impl Search {
     pub(super) fn times(&self) -> u32 {
         self.confirmations + 1
     }
+}
+
+/// A rate as one would write it. Half of a step of five per cent is more than the last digit.
+fn three_digits(rate: f64) -> f64 {
+    let unit = 10f64.powf(rate.log10().floor() - 2.0);
+    (rate / unit).round() * unit
 }
 
 #[cfg(test)]
