@@ -227,7 +227,9 @@ pub(super) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
 
 /// Appends so many letters of `pool`, from a place on that a random number says, round and round.
 fn push_cut(pool: &[u8], place: u64, mut count: usize, bytes: &mut Vec<u8>) {
-    let mut rest = &pool[(place % pool.len() as u64) as usize..];
+    // The upper half of the product is below the length, and costs less than a remainder.
+    let place = (u128::from(place) * pool.len() as u128) >> u64::BITS;
+    let mut rest = &pool[place as usize..];
     while count > 0 {
         let wanted = count.min(rest.len());
         bytes.extend_from_slice(&rest[..wanted]);

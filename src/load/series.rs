@@ -9,9 +9,6 @@ use super::times::nanos;
 /// Slots that are kept. When one more is needed, each two neighbours become one.
 const SLOTS_MAX: usize = 300;
 
-/// The length of a slot until there are more than [`SLOTS_MAX`] of them.
-const FIRST_LENGTH: Duration = Duration::from_secs(1);
-
 /// One stretch of a run.
 #[derive(Clone, Debug)]
 pub struct Slot {
@@ -46,16 +43,11 @@ impl Slot {
 /// runs, so that there are never more than 300.
 ///
 /// Offsets count from the start of what is measured, after the warm-up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Series {
-    length: Duration,
+    /// A slot is two to the power of this seconds long: to shift is cheaper than to divide.
+    exponent: u32,
     slots: Vec<Slot>,
-}
-
-impl Default for Series {
-    fn default() -> Self {
-        Self { length: FIRST_LENGTH, slots: Vec::new() }
-    }
 }
 
 impl Series {
@@ -66,13 +58,13 @@ impl Series {
         let fits = length.subsec_nanos() == 0
             && length.as_secs().is_power_of_two()
             && slots.len() <= SLOTS_MAX;
-        fits.then_some(Self { length, slots })
+        fits.then(|| Self { exponent: length.as_secs().ilog2(), slots })
     }
 
     /// How long each slot is: a power of two of seconds.
     #[must_use]
     pub fn length(&self) -> Duration {
-        self.length
+        Duration::from_secs(1 << self.exponent)
     }
 
     /// Slot `i` begins at `i` times [`length`](Self::length).
@@ -106,10 +98,10 @@ impl Series {
     /// Takes in the slots of `other`, each where it lies in time.
     pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();
-        while self.length < other.length {
+        while self.exponent < other.exponent {
             self.coarsen();
         }
-        while other.length < self.length {
+        while other.exponent < self.exponent {
             other.coarsen();
         }
         if self.slots.len() < other.slots.len() {
@@ -133,12 +125,12 @@ impl Series {
     }
 
     fn index(&self, offset: Duration) -> usize {
-        usize::try_from(offset.as_secs() / self.length.as_secs()).unwrap_or(usize::MAX)
+        usize::try_from(offset.as_secs() >> self.exponent).unwrap_or(usize::MAX)
     }
 
     /// Makes one slot of each two.
     fn coarsen(&mut self) {
-        self.length *= 2;
+        self.exponent += 1;
         let mut slots = std::mem::take(&mut self.slots).into_iter();
         while let Some(mut slot) = slots.next() {
             if let Some(next) = slots.next() {
