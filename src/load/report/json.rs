@@ -432,7 +432,8 @@ mod tests {
         /// samples, as sorting them gives, within the histogram's error of one in a thousand.
         #[test]
         fn percentiles_survive_files_and_merging(
-            samples in prop::collection::vec(1_000u64..5_000_000_000, 20..600), machines in 1usize..4,
+            samples in prop::collection::vec(1_000u64..5_000_000_000, 20..600),
+            machines in 1usize..4,
         ) {
             let reports = (0..machines).map(|machine| {
                 let mut report = sample::closed();
