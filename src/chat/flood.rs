@@ -99,9 +99,15 @@ impl Flood {
         flood
     }
 
+    /// Whether every line passes, so that nobody has to ask what time it is.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.limits.rate_per_second == 0
+    }
+
     /// What to do with a line that came at `now`, which never goes back.
     pub fn line(&mut self, now: Instant) -> Verdict {
-        if self.limits.rate_per_second == 0 {
+        if self.is_off() {
             return Verdict::Pass;
         }
         if let Some(rest) = self.muted_for(now) {

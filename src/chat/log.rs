@@ -117,7 +117,7 @@ impl Log {
         let length = parts.iter().map(|part| part.len()).sum::<usize>() + EOL.len();
         self.make_room(length);
         let start = self.tail_start + self.tail.len() as u64;
-        for part in parts.iter().chain([&EOL]) {
+        for part in parts.iter().chain([&EOL]).filter(|part| !part.is_empty()) {
             self.tail.extend_from_slice(part.as_bytes());
         }
         let time_ms = now_ms.max(self.last_time_ms + 1);
@@ -175,7 +175,7 @@ impl Log {
         }
         let (mut at, end) = (self.start_of(numbers.start), self.start_of(numbers.end));
         let mut number = numbers.start;
-        let mut index = self.chunks.partition_point(|chunk| chunk.end() <= at);
+        let mut index = self.chunk_at(at);
         while at < end {
             let chunk = &self.chunks[index];
             let until = chunk.end().min(end);
@@ -214,12 +214,21 @@ impl Log {
     }
 
     fn bytes(&self, start: u64, end: u64) -> &[u8] {
-        let index = self.chunks.partition_point(|chunk| chunk.end() <= start);
+        let index = self.chunk_at(start);
         let (origin, bytes) = match self.chunks.get(index) {
             Some(chunk) => (chunk.start, &chunk.bytes[..]),
             None => (self.tail_start, &self.tail[..]),
         };
         &bytes[(start - origin) as usize..(end - origin) as usize]
+    }
+
+    /// The index of the chunk that has this byte, or of the one that would come next. Nearly always
+    /// it is the last: who is not stuck wants what has just been said.
+    fn chunk_at(&self, byte: u64) -> usize {
+        match self.chunks.back() {
+            Some(last) if last.start <= byte && byte < last.end() => self.chunks.len() - 1,
+            _ => self.chunks.partition_point(|chunk| chunk.end() <= byte),
+        }
     }
 
     /// Where the line `number` begins, or would begin.
@@ -319,10 +328,10 @@ mod tests {
     #[test]
     fn a_log_is_bounded_in_lines_and_in_bytes() {
         let mut few = log(LogLimits { lines: 3, bytes: 1000 });
-        (0..10).for_each(|number| drop(say(&mut few, number, "x")));
+        (0..10).for_each(|number| _ = say(&mut few, number, "x"));
         assert_eq!((few.first(), few.next()), (8, 11));
         let mut small = log(LogLimits { lines: 1000, bytes: 100 });
-        (0..100).for_each(|number| drop(say(&mut small, number, "12345")));
+        (0..100).for_each(|number| _ = say(&mut small, number, "12345"));
         assert!(small.kept_bytes() <= 100 && small.chunks.len() <= 3);
         say(&mut small, 0, &"long".repeat(1000));
         assert_eq!(small.next() - small.first(), 1, "the last line stays whatever its size");
