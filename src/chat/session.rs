@@ -1,5 +1,6 @@
 //! The dialogue with one user: lines in, the room's lines out, until one of them leaves.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,9 +44,26 @@ where
 
 /// Serves one user, to the end.
 ///
+/// What happens now and then (coming in, commands, being held up, leaving) is boxed while it lasts:
+/// most of the time thousands of these futures wait for a line, and are to be small.
+///
 /// # Errors
 /// The way in which the connection ended, where neither side ended it.
 pub async fn serve<S>(client: Connection<S>, hall: Arc<Hall>, role: Role) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(mut session) = Box::pin(begin(client, hall, role)).await? else { return Ok(()) };
+    let ended = session.converse().await;
+    Box::pin(session.leave(ended)).await
+}
+
+/// Takes somebody in; `None` for those who do not come in.
+async fn begin<S>(
+    client: Connection<S>,
+    hall: Arc<Hall>,
+    role: Role,
+) -> Result<Option<Session<S>>, Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -53,15 +71,13 @@ where
         Role::Telnet => Telnet::negotiating(stream),
         Role::Person | Role::Bot => Telnet::new(stream),
     });
-    let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(()) };
+    let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(None) };
     let limits = hall.settings.flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
     user.inbox.view.bot = role == Role::Bot;
     user.arrive(arrival.place);
-    let mut session = Session { client, user, flood };
-    let ended = session.converse().await;
-    session.leave(ended).await
+    Ok(Some(Session { client, user, flood }))
 }
 
 /// Lets somebody in, who has a time to say who they are.
@@ -83,8 +99,7 @@ where
             Role::Person | Role::Telnet => login::ask(client, hall).await,
         }
     };
-    // Boxed: what it takes to get in is not to be carried along for hours.
-    if let Ok(arrival) = timeout(hall.settings.login_timeout, Box::pin(asked)).await {
+    if let Ok(arrival) = timeout(hall.settings.login_timeout, asked).await {
         return arrival;
     }
     client.write_line("Connection timeout. Goodbye!").await?;
@@ -104,16 +119,19 @@ where
                 Ok(Some(line)) => line,
                 Ok(None) => return Ok(String::new()),
                 Err(Closed::LineTooLong) => {
-                    self.skip_line().await?;
+                    Box::pin(self.skip_line()).await?;
                     continue;
                 }
                 Err(closed) => return Err(closed),
             };
-            if self.is_too_fast().await? {
+            if !self.flood.is_off() && self.is_too_fast().await? {
                 continue;
             }
             let step = self.take(&line);
-            if let Some(words) = self.follow(step).await? {
+            if matches!(step, Step::Done) && self.user.replies.is_empty() {
+                continue;
+            }
+            if let Some(words) = Box::pin(self.follow(step)).await? {
                 return Ok(words);
             }
         }
@@ -124,8 +142,9 @@ where
         user.inbox.view.width = self.client.get_ref().width();
         match clean(line.trimmed()) {
             Ok(text) if user.inbox.view.bot => bot::act(user, &text),
+            Ok(Cow::Borrowed(text)) => user.act(text),
             // What was cleaned away may have left white space at the ends.
-            Ok(text) => user.act(text.trim()),
+            Ok(Cow::Owned(text)) => user.act(text.trim()),
             Err(_) => {
                 user.notice("That line was not UTF-8 and was not sent");
                 Step::Done
@@ -143,6 +162,13 @@ where
     /// Slows somebody down who writes too fast; whether the line is to be thrown away.
     async fn is_too_fast(&mut self) -> Result<bool, Closed> {
         match self.flood.line(Instant::now().into_std()) {
+            Verdict::Pass => Ok(false),
+            verdict => Box::pin(self.hold_up(verdict)).await,
+        }
+    }
+
+    async fn hold_up(&mut self, verdict: Verdict) -> Result<bool, Closed> {
+        match verdict {
             Verdict::Pass => Ok(false),
             Verdict::Delay(length) => self.wait(length).await.map(|()| false),
             Verdict::Warn(length) => {
