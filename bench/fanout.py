@@ -134,13 +134,11 @@ def measure_steady(settings: Settings, scenario: Scenario, entry: Entry) -> dict
             preexec_fn=pinned(GENERATOR_CORE if settings.pin else None),
         )
         try:
-            wait_for(client, "measuring", JOIN_SECONDS)
+            line_of(client, "measuring", JOIN_SECONDS)
             before = server.resident_bytes()
-            wait_for(client, "measured", settings.seconds + 60)
+            line_of(client, "measured", settings.seconds + 60)
             after, stuck = server.resident_bytes(), server.stuck_connections()
-            result = read_line(client, 60)
-            if not result.startswith("{"):
-                wait_for(client, "{", 0)
+            result = line_of(client, "{", 60)
         finally:
             stop(client)
             client.stderr.close()
@@ -149,10 +147,13 @@ def measure_steady(settings: Settings, scenario: Scenario, entry: Entry) -> dict
     }
 
 
-def wait_for(client: subprocess.Popen, word: str, seconds: float):
-    if read_line(client, seconds) != word:
-        stop(client)
-        raise Failure(f"fanout: {client.stderr.read().decode().strip() or f'no {word!r}'}")
+def line_of(client: subprocess.Popen, start: str, seconds: float) -> str:
+    """The next line, which has to begin so; else what the program has to say about it."""
+    line = read_line(client, seconds)
+    if line.startswith(start):
+        return line
+    stop(client)
+    raise Failure(f"fanout: {client.stderr.read().decode().strip() or f'no {start!r}'}")
 
 
 def measure_idle(settings: Settings, _: Scenario, entry: Entry) -> dict:

@@ -51,8 +51,15 @@ impl Batch {
 
     /// Runs `write` on all pieces.
     pub(super) fn with_slices<T>(&self, write: impl FnOnce(&mut [IoSlice<'_>]) -> T) -> T {
-        let slices = self.pieces.iter().map(|piece| IoSlice::new(&piece.bytes));
-        write(&mut slices.collect::<ArrayVec<_, PIECES_MAX>>())
+        if let [only] = &*self.pieces {
+            // The usual case: neither a list nor a system call for lists.
+            return write(&mut [IoSlice::new(&only.bytes)]);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(&piece.bytes);
+        }
+        write(&mut slices[..self.pieces.len()])
     }
 
     /// Where a member stands that took the first `taken` bytes.

@@ -240,6 +240,9 @@ impl Inbox {
             self.waker = Some(cx.waker().clone());
             self.person.mailbox.register(cx);
         }
+        if !self.person.mailbox.has_news() {
+            return Ok(());
+        }
         let mut printed = String::new();
         while let Some(letter) = self.person.mailbox.take() {
             self.read(letter, &mut printed);

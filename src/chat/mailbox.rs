@@ -82,6 +82,12 @@ impl Mailbox {
         self.announce(state);
     }
 
+    /// Whether there may be a letter, or a reason to go. Most of the time there is none.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Acquire)
+    }
+
     /// The next letter.
     pub(super) fn take(&self) -> Option<Letter> {
         if !self.has_news.load(Ordering::Acquire) {

@@ -55,14 +55,15 @@ enum Next {
 
 /// Serves one user, to the end.
 ///
+/// What happens now and then (coming in, commands, being held up, leaving) is boxed while it lasts:
+/// most of the time thousands of these futures wait for a line, and are to be small.
+///
 /// # Errors
 /// The way in which the connection ended, where neither side ended it.
 pub async fn serve<S>(client: Connection<S>, hall: Arc<Hall>, role: Role) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Boxed, as all that is not waiting for a line: what it takes to get in, to be slowed down or
-    // to leave is not to be carried along for hours.
     let Some(mut session) = Box::pin(admit(client, hall, role)).await? else { return Ok(()) };
     let ended = session.converse().await;
     Box::pin(session.leave(ended)).await
@@ -132,8 +133,6 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Takes lines until the user leaves: with these words.
-    ///
-    /// Thousands of these futures wait for a line, so what follows from one now and then is boxed.
     async fn converse(&mut self) -> Result<String, Closed> {
         loop {
             let Self { client, user, .. } = self;

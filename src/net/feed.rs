@@ -58,12 +58,20 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         mut parts: &mut [IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> io::Result<usize> {
-        if self.output.poll_flush(self.stream, cx, &mut self.took)?.is_pending() {
+        if !self.output.is_unused()
+            && self.output.poll_flush(self.stream, cx, &mut self.took)?.is_pending()
+        {
             self.full = true;
         }
         let mut sent = 0;
         while !self.full && !parts.is_empty() {
-            match Pin::new(&mut *self.stream).poll_write_vectored(cx, parts)? {
+            let stream = Pin::new(&mut *self.stream);
+            // One piece needs no list, which the system would have to read and check first.
+            let taken = match parts {
+                [only] => stream.poll_write(cx, only)?,
+                _ => stream.poll_write_vectored(cx, parts)?,
+            };
+            match taken {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(length) => {
                     sent += length;

@@ -52,7 +52,9 @@ impl Inbound {
     }
 
     pub(super) fn next_line(&mut self) -> Result<Option<Option<Line>>, Closed> {
-        if let Some(line) = self.lines.next_line()? {
+        if !self.lines.is_empty()
+            && let Some(line) = self.lines.next_line()?
+        {
             self.spent += 1;
             return Ok(Some(Some(line)));
         }

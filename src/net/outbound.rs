@@ -26,6 +26,11 @@ impl Outbound {
         self.sent == self.buffer.len()
     }
 
+    /// Whether nothing waits and no buffer has to be given back.
+    pub(super) fn is_unused(&self) -> bool {
+        self.buffer.capacity() == 0
+    }
+
     pub(super) fn len(&self) -> usize {
         self.buffer.len() - self.sent
     }

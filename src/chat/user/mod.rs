@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::arguments::Secret;
+use super::arguments::{Secret, Switch};
 use super::command::Command;
 use super::command_table::Rank;
 use super::hall::{Hall, Leaving, NotIn, Pass};
@@ -26,6 +26,7 @@ use super::resume;
 use super::room::See;
 use super::text::escape;
 use super::tokens::{Place, Position};
+use super::view::View;
 
 pub(super) use people::print_lags;
 
@@ -203,9 +204,9 @@ impl User {
             Command::Rooms => self.rooms(),
             Command::Leave(room) => self.leave(room),
             Command::Topic(words) => self.topic(words),
-            Command::Numbers(switch) => self.inbox.view.numbers = switch.is_on(),
-            Command::Times(switch) => self.inbox.view.times = switch.is_on(),
-            Command::Quiet(switch) => self.inbox.view.quiet = switch.is_on(),
+            Command::Numbers(switch) => self.set(|view| &mut view.numbers, "numbers", switch),
+            Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
+            Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
             Command::Token => self.show_token(),
             Command::Resume(token) => self.resume(token),
             Command::Help(topic) => {
@@ -216,6 +217,12 @@ impl User {
             _ => {}
         }
         Step::Done
+    }
+
+    fn set(&mut self, choice: fn(&mut View) -> &mut bool, what: &str, switch: Switch) {
+        *choice(&mut self.inbox.view) = switch.is_on();
+        let now = if switch.is_on() { "on" } else { "off" };
+        self.notice(&format!("{what} {now}"));
     }
 
     fn ask(&mut self, question: Question) -> Step {
