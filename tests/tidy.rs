@@ -37,6 +37,8 @@ const PURE: &[&str] = &[
     "src/chat/name_error.rs",
     "src/chat/telnet.rs",
     "src/chat/text.rs",
+    "src/chat/transcript.rs",
+    "src/chat/verify.rs",
     "src/chat/wrap.rs",
 ];
 

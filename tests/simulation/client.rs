@@ -74,7 +74,7 @@ impl Present {
     }
 
     /// Notes what became of a connection that nobody ended.
-    pub(crate) fn settle(&self) {
+    fn settle(&self) {
         self.shared.with(|record| {
             if record.end == End::Stayed && self.session.is_finished() {
                 record.end = End::Ended;
@@ -84,12 +84,14 @@ impl Present {
         });
     }
 
-    /// Breaks the connection off.
-    pub(crate) fn go(self) {
+    /// Breaks the connection off; what it did and heard.
+    pub(crate) fn go(self) -> Shared {
+        self.settle();
         self.reader.abort();
         if let Some(also) = &self.also {
             also.abort();
         }
+        self.shared
     }
 
     fn end(&self, end: End) {
