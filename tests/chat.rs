@@ -290,3 +290,27 @@ async fn nobody_is_left_over() {
     stayed.say("/rooms").await;
     while stayed.line().await != "lobby (1)" {}
 }
+
+/// Fault 54: a session that panics ends alone: its owner is told, its name is free again.
+#[tokio::test]
+async fn a_panic_ends_one_session() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    let clock = || match BROKEN.swap(false, Ordering::Relaxed) {
+        false => 1_000_000,
+        true => panic!("the clock breaks once, as this test wants"),
+    };
+    let parlour = Parlour::new(Settings { clock, ..settings() });
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    for round in 0..20 {
+        BROKEN.store(true, Ordering::Relaxed);
+        bob.say("boom").await;
+        assert_eq!(bob.rest().await, b"Server error. Goodbye!\r\n");
+        assert!(bob.session.await.unwrap_err().is_panic(), "round {round}");
+        ann.hear("*** bob left the chat ***").await;
+        ann.ask("/users", "Online: ann").await;
+        bob = parlour.enter("bob").await;
+        ann.hear("*** bob joined the chat ***").await;
+    }
+    assert_eq!(parlour.hall.people(), 2);
+}

@@ -113,7 +113,7 @@ fn the_dialogue_is_the_lessons_to_the_byte() {
     dialogue(address);
 }
 
-/// Fault 51, 52: everybody hears the end and is let out; a second signal breaks off.
+/// Fault 51: everybody hears the end, in their own way, and is let out.
 #[test]
 fn a_signal_ends_the_chat_in_order() {
     let chat = Chat::start(&[]);
@@ -188,4 +188,50 @@ fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Fault 62, promises 4 and 11: what was shown as stored is there after `kill -9`, under the same
+/// numbers and at the same times, and the numbers go on behind it.
+#[test]
+fn what_was_shown_outlives_a_crash() {
+    for lines in [1, 20, 300] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let flags = ["--data", data, "--history-sync", "each", "--replay", "0"];
+        let mut chat = Chat::start(&flags);
+        let mut reader = Wire::connect(chat.addresses[1]);
+        reader.send(b"{\"name\": \"reader\"}\n");
+        assert!(reader.line().contains("welcome"));
+        let mut writer = Wire::connect(chat.addresses[1]);
+        writer.send(b"{\"name\": \"writer\"}\n");
+        for number in 0..2 * lines {
+            writer.send(format!("{{\"say\": \"{number}\"}}\n").as_bytes());
+        }
+        let mut shown: Vec<String> = (0..lines).map(|_| seen_by_others(&reader.line())).collect();
+        chat.program.child.kill().unwrap();
+        // What was on its way was shown too.
+        let mut line = String::new();
+        while let Ok(1..) = reader.0.read_line(&mut line) {
+            shown.extend(line.ends_with('\n').then(|| seen_by_others(&line)));
+            line.clear();
+        }
+        chat.program.finish();
+
+        let chat = Chat::start(&flags);
+        let mut after = Wire::connect(chat.addresses[1]);
+        after.send(b"{\"name\": \"after\", \"after\": {\"lobby\": 0}}\n");
+        assert!(after.line().contains("welcome"));
+        let mut all = Vec::new();
+        while all.last().is_none_or(|line: &String| !line.contains("\"name\":\"after\"")) {
+            all.push(seen_by_others(&after.line()));
+        }
+        assert!(all.starts_with(&shown), "{shown:#?}\n{all:#?}");
+        for (number, line) in (1..).zip(&all) {
+            assert!(line.contains(&format!("\"number\":{number},")), "{line} is not #{number}");
+        }
+    }
+}
+
+fn seen_by_others(line: &str) -> String {
+    line.replace("\"own\":true", "\"own\":false")
 }

@@ -148,7 +148,8 @@ pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
     let mut keeper = Present::begin(world, Role::Bot, Habit::PROMPT, record, fork);
     let rooms = serde_json::json!({ "name": "keeper", "rooms": ROOMS });
     keeper.send(format!("{rooms}\n").as_bytes(), &mut random).await;
-    keeper.shared.until(|heard| (lines(heard) > ROOMS.len()).then_some(())).await;
+    let welcome = keeper.shared.until(|heard| (lines(heard) > ROOMS.len()).then_some(()));
+    timeout(Duration::from_secs(1), welcome).await.expect("the chat lets the keeper in");
     keeper.end(End::Stayed);
     let mut writer = keeper.writer.take().expect("it was just made");
     if world.kicks {
