@@ -2,12 +2,13 @@
  *
  *   fanout --protocol chat|log|nats --port P [--members 100] [--size 64] [--seconds 2]
  *          [--warm-up 0.5] [--window 1024 | --rate LINES_PER_SECOND] [--stuck 0]
- *          [--server-pid PID] [--marks] [--idle]
+ *          [--server-pid PID] [--first 0] [--marks] [--idle]
  *
- * All members come in; the first line tells when each hears the sender and nobody else. Then the
- * sender is at most WINDOW lines ahead of the slowest member, or writes RATE lines a second; then
- * the latency of a delivery counts from when its line was due. STUCK more members join and never
- * read again. A line is SIZE bytes with its end, as the sender writes it to a chat.
+ * All members come in, called m and a number from FIRST on; the first line tells when each hears
+ * the sender and nobody else. Then the sender is at most WINDOW lines ahead of the slowest member,
+ * or writes RATE lines a second; then the latency of a delivery counts from when its line was due.
+ * STUCK more members join and never read again. A line is SIZE bytes with its end, as the sender
+ * writes it to a chat.
  *
  * Every byte that comes is counted, and what a member gets next is known by that count. In the
  * warm-up, at a rate, with a small window and at the end every byte is compared; else the bytes of
@@ -37,7 +38,7 @@
 
 static struct options {
     const struct protocol *protocol;
-    unsigned port;
+    unsigned port, first;
     size_t members, stuck, size;
     uint64_t window;
     double seconds, warm_up, rate;
@@ -110,7 +111,7 @@ static void join(struct member *member, const char *format)
     if (!member->heard)
         die("out of memory");
     char words[256];
-    say(member, words, fill(words, sizeof words, format, member->index));
+    say(member, words, fill(words, sizeof words, format, member->index + options.first));
     watch(member);
 }
 
@@ -127,7 +128,7 @@ static void hear_joined(struct member *member)
     bool sender = member == &run.sender;
     const struct protocol *protocol = options.protocol;
     const char *format = sender ? protocol->joined_as_sender : protocol->joined;
-    if (!has_heard(member, line, fill(line, sizeof line, format, member->index)))
+    if (!has_heard(member, line, fill(line, sizeof line, format, member->index + options.first)))
         return;
     say(member, protocol->answer, strlen(protocol->answer));
     member->stage = IN;
@@ -434,7 +435,7 @@ static void read_options(int argc, char **argv)
         {"protocol", 1, 0, 'p'}, {"port", 1, 0, 'P'}, {"members", 1, 0, 'm'},
         {"stuck", 1, 0, 'x'}, {"size", 1, 0, 's'}, {"window", 1, 0, 'w'}, {"rate", 1, 0, 'r'},
         {"seconds", 1, 0, 't'}, {"warm-up", 1, 0, 'u'}, {"server-pid", 1, 0, 'c'},
-        {"marks", 0, 0, 'k'}, {"idle", 0, 0, 'i'}, {0},
+        {"first", 1, 0, 'f'}, {"marks", 0, 0, 'k'}, {"idle", 0, 0, 'i'}, {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;)
         switch (option) {
@@ -448,6 +449,7 @@ static void read_options(int argc, char **argv)
         case 't': options.seconds = number_between("--seconds", optarg, 0.01, 3600); break;
         case 'u': options.warm_up = number_between("--warm-up", optarg, 0, 60); break;
         case 'c': options.server_pid = (int)number_between("--server-pid", optarg, 1, 1e9); break;
+        case 'f': options.first = (unsigned)number_between("--first", optarg, 0, 1e6); break;
         case 'k': options.marks = true; break;
         case 'i': options.idle = true; break;
         default: die("the options are explained at the top of fanout.c");
