@@ -48,6 +48,11 @@ async fn a_name_is_one_persons_as_long_as_they_are_here() {
     ann.ask("/nick bob", "*** Ann is now bob ***").await;
     bob.hear("*** Ann is now bob ***").await;
     bob.ask("/users", "Online: bob, eve").await;
+    // A capital i looks like a small l.
+    bob.ask("/nick lan", "*** eve is now lan ***").await;
+    ann.hear("*** eve is now lan ***").await;
+    ann.say("/nick Ian").await;
+    ann.hear_of("looks too much like lan").await;
 }
 
 /// Fault 16: whoever gives no name goes after the time for that.

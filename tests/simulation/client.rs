@@ -12,14 +12,16 @@ use super::record::{End, Record, Resumed, Shared, Sight};
 use super::talk;
 use super::world::{ROOMS, World, elapsed_ms};
 
-/// Names that look alike stand in one row: only one of them can be in the chat.
-const NAMES: [[&str; 3]; 6] = [
+/// Names that look alike stand in one row: not all of them can be in the chat.
+const NAMES: [[&str; 3]; 7] = [
     ["ann", "Ann", "\u{430}nn"],
     ["bob", "BOB", "b0b"],
     ["eve", "EVE", "\u{435}ve"],
     ["mia", "Mia", "mi\u{430}"],
     ["joe", "JOE", "j\u{43e}e"],
     ["kim", "Kim", "KIM"],
+    // The first looks like both others, which do not look like each other.
+    ["Ian", "ian", "lan"],
 ];
 
 /// How somebody reads.
