@@ -221,6 +221,28 @@ async fn rooms_can_be_closed() {
     eve.ask("/join den hunter22", "*** You speak in den now: 3 people ***").await;
 }
 
+/// The operator of a room keeps people out of that room, and of no other.
+#[tokio::test]
+async fn a_room_can_keep_people_out() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear("*** ann joined the chat ***").await;
+    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+    bob.hear("*** bob joined the chat ***").await;
+    ann.hear("*** bob joined the chat ***").await;
+    ann.say("/ban bob 1h noise").await;
+    ann.hear_of("You banned bob from den until tomorrow").await;
+    ann.hear("*** bob left the chat (banned) ***").await;
+    bob.hear_of("You are banned from the room den").await;
+    bob.say("/join den").await;
+    bob.hear_of("You are banned from the room den").await;
+    bob.ask("/users", "Online: ann, bob").await;
+    ann.say("/unban bob").await;
+    ann.hear_of("bob may come to den again").await;
+    bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
+}
+
 fn token(line: &str) -> &str {
     line.strip_prefix("*** /resume ").unwrap().split(' ').next().unwrap()
 }
