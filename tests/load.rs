@@ -29,7 +29,10 @@ fn every_mode_of_the_echo_answers_right() {
             assert_line(&ended, "Successful clients: 5/5");
             assert_line(&ended, "Messages: 250");
             assert_line(&ended, "Planned 250 = sent 250 + skipped 0");
-            assert_line(&ended, "Sent 250 = ok 250 + wrong 0 + timed out 0 + lost 0");
+            assert_line(
+                &ended,
+                "Sent 250 = ok 250 + wrong 0 + timed out 0 + reset 0 + lost 0 + in flight 0",
+            );
             assert!(ended.text().contains("seed 1") && ended.text().contains("service time"));
             assert_eq!(ended.stderr, "");
         }
@@ -64,7 +67,7 @@ fn a_server_that_closes_mid_run_costs_only_what_it_lost() {
     assert_line(&ended, "Successful clients: 0/2");
     assert_line(&ended, "Messages: 6");
     assert_line(&ended, "Planned 20 = sent 8 + skipped 12");
-    assert_line(&ended, "Sent 8 = ok 6 + wrong 0 + timed out 0 + lost 2");
+    assert_line(&ended, "Sent 8 = ok 6 + wrong 0 + timed out 0 + reset 0 + lost 2 + in flight 0");
     assert_line(&ended, "Skipped 12: the connection had ended");
     assert_line(&ended, "2 × the server closed the connection before the reply");
 }
@@ -81,7 +84,7 @@ fn a_wrong_reply_is_shown_beside_what_was_sent() {
     });
     let ended = load(&address, &["--clients", "1", "--messages", "10", "--size", "7"]);
     assert_eq!(ended.code(), Some(1));
-    assert_line(&ended, "Sent 2 = ok 1 + wrong 1 + timed out 0 + lost 0");
+    assert_line(&ended, "Sent 2 = ok 1 + wrong 1 + timed out 0 + reset 0 + lost 0 + in flight 0");
     assert_line(&ended, "Skipped 8: a wrong reply came before, which closes the connection");
     assert!(ended.text().contains(r#"got "\x1b[31mnonsense""#), "{ended:?}");
     assert!(!ended.stdout.contains(&0x1b));
@@ -92,7 +95,7 @@ fn a_server_that_never_answers_times_out() {
     let address = serve(|mut stream| read_to_end(&mut stream));
     let ended = load(&address, &["--clients", "3", "--messages", "10", "--timeout", "300ms"]);
     assert_eq!(ended.code(), Some(1));
-    assert_line(&ended, "Sent 3 = ok 0 + wrong 0 + timed out 3 + lost 0");
+    assert_line(&ended, "Sent 3 = ok 0 + wrong 0 + timed out 3 + reset 0 + lost 0 + in flight 0");
     assert_line(&ended, "3 × no reply within 300ms");
 }
 
@@ -108,10 +111,18 @@ fn hostile_servers_end_in_the_ledger() {
     for address in [serve(endless), serve(newlines), serve(garbage)] {
         let ended = load(&address, &["--clients", "2", "--messages", "2", "--timeout", "20s"]);
         assert_eq!(ended.code(), Some(1));
-        assert_line(&ended, "Sent 2 = ok 0 + wrong 2 + timed out 0 + lost 0");
+        assert_line(
+            &ended,
+            "Sent 2 = ok 0 + wrong 2 + timed out 0 + reset 0 + lost 0 + in flight 0",
+        );
     }
+    // A socket that is closed over what it has not read resets the connection.
     let ended = load(&serve(drop), &["--clients", "2", "--messages", "2"]);
-    assert_line(&ended, "Sent 2 = ok 0 + wrong 0 + timed out 0 + lost 2");
+    assert_line(&ended, "Planned 4 = sent 2 + skipped 2");
+    let text = ended.text();
+    let gone =
+        |reset: u32| format!("timed out 0 + reset {reset} + lost {} + in flight 0", 2 - reset);
+    assert!((0..=2).any(|reset| text.contains(&gone(reset))), "{ended:?}");
 }
 
 #[test]
@@ -136,15 +147,14 @@ fn nobody_there_is_one_reason_with_its_count() {
 }
 
 #[test]
-fn the_first_interrupt_reports_and_the_second_ends() {
+fn the_first_interrupt_stops_sending_and_the_second_reports_at_once() {
     let address = serve(|mut stream| {
         let mut first = [0; 64];
         stream.read_exact(&mut first).unwrap();
         stream.write_all(&first).unwrap();
         read_to_end(&mut stream);
     });
-    for (signals, reported) in [(1, true), (2, false)] {
-        let timeout = if reported { "2s" } else { "1h" };
+    for (signals, timeout) in [(1, "2s"), (2, "1h")] {
         let flags = ["load", &address, "--clients", "1", "--messages", "9", "--timeout", timeout];
         let program = Program::start(&mut echoline(&flags));
         std::thread::sleep(std::time::Duration::from_millis(500));
@@ -155,11 +165,12 @@ fn the_first_interrupt_reports_and_the_second_ends() {
         let ended = program.finish();
         assert_eq!(ended.code(), Some(1), "{ended:?}");
         assert!(ended.stderr.contains("SIGINT: sends no more"), "{ended:?}");
-        if reported {
-            assert_line(&ended, "Sent 2 = ok 1 + wrong 0 + timed out 1 + lost 0");
-        } else {
-            assert_eq!(ended.text(), "");
-        }
+        let text = match signals {
+            1 => "Sent 2 = ok 1 + wrong 0 + timed out 1 + reset 0 + lost 0 + in flight 0",
+            _ => "Sent 2 = ok 1 + wrong 0 + timed out 0 + reset 0 + lost 0 + in flight 1",
+        };
+        assert_line(&ended, text);
+        assert_line(&ended, "Planned 9 = sent 2 + skipped 7");
     }
 }
 

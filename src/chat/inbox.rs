@@ -3,6 +3,7 @@
 //! This is what feeds a connection while its session waits for a line. It is asked only when the
 //! peer has taken all that was written, so a member who does not read costs one line of memory.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -47,7 +48,7 @@ pub(super) struct Inbox {
     /// Who was last told to be woken by letters.
     waker: Option<Waker>,
     /// The session that wrote the last private line.
-    pub(super) reply_to: Option<u64>,
+    pub(super) reply_to: Option<NonZeroU64>,
 }
 
 /// What has its answer at one place of a room's order.
@@ -266,7 +267,7 @@ impl Inbox {
                 } else {
                     self.view.print(&format!("[{} -> you] {text}", from.as_str()), printed);
                 }
-                self.reply_to = Some(session);
+                self.reply_to = NonZeroU64::new(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
             Letter::Expelled { room, words } => {

@@ -154,10 +154,15 @@ impl Log {
 
     /// Fills `batch` with what may be seen from number `from` on, which is kept, but for the lines
     /// in `own` (ranges in order).
-    pub(super) fn gather(&mut self, from: u64, own: &VecDeque<Range<u64>>, batch: &mut Batch) {
+    pub(super) fn gather<'a>(
+        &mut self,
+        from: u64,
+        own: impl Iterator<Item = &'a Range<u64>>,
+        batch: &mut Batch,
+    ) {
         self.freeze();
         let mut at = from;
-        for mine in own.iter().filter(|mine| mine.end > from) {
+        for mine in own.filter(|mine| mine.end > from) {
             if !self.gather_all(at..mine.start.min(self.visible), batch) {
                 return;
             }
@@ -294,7 +299,7 @@ mod tests {
         let mut all = Vec::new();
         while from < log.visible() {
             let mut batch = Batch::default();
-            log.gather(from, own, &mut batch);
+            log.gather(from, own.iter(), &mut batch);
             assert!(batch.until > from, "a batch goes on");
             batch.with_slices(|slices| slices.iter().for_each(|slice| all.extend(&**slice)));
             from = batch.until;

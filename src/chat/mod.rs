@@ -47,6 +47,7 @@ mod mailbox;
 mod name;
 mod name_error;
 mod outage;
+mod own;
 mod person;
 mod relay;
 mod resume;

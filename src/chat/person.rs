@@ -24,6 +24,13 @@ pub(super) struct Person {
 #[derive(Debug)]
 struct Card {
     name: Name,
+    /// Made for the first of it: most people need none.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    /// The words for those who write to somebody who is away.
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
     token: Option<Arc<str>>,
@@ -37,7 +44,7 @@ impl Person {
             mailbox: Mailbox::default(),
             operator: AtomicBool::new(false),
             retired: AtomicBool::new(false),
-            card: Mutex::new(Card { name, away: None, token: None }),
+            card: Mutex::new(Card { name, more: None }),
         }
     }
 
@@ -51,20 +58,20 @@ impl Person {
 
     /// The words for those who write to somebody who is away.
     pub(super) fn away(&self) -> Option<Arc<str>> {
-        self.card().away.clone()
+        self.card().more.as_ref()?.away.clone()
     }
 
     pub(super) fn set_away(&self, words: Option<&str>) {
-        self.card().away = words.map(Arc::from);
+        self.card().more.get_or_insert_default().away = words.map(Arc::from);
     }
 
     /// The person's token, made by `make` where there is none yet.
     pub(super) fn token_or(&self, make: impl FnOnce() -> Arc<str>) -> Arc<str> {
-        Arc::clone(self.card().token.get_or_insert_with(make))
+        Arc::clone(self.card().more.get_or_insert_default().token.get_or_insert_with(make))
     }
 
     pub(super) fn token(&self) -> Option<Arc<str>> {
-        self.card().token.clone()
+        self.card().more.as_ref()?.token.clone()
     }
 
     /// Whether they may do everything, in every room.

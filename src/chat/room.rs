@@ -1,7 +1,6 @@
 //! One room: its log, its members and what they may do. Pure; time is an argument.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -11,6 +10,7 @@ use super::history::Kind;
 use super::key::Key;
 use super::log::{LineView, Log};
 use super::name::Name;
+use super::own::OwnLines;
 
 /// A place in a room; given back when its member leaves.
 pub(super) type Seat = usize;
@@ -49,9 +49,7 @@ pub(super) struct Member {
     /// The next line to be seen.
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
-    own: VecDeque<Range<u64>>,
-    /// How many such lines were forgotten with the log's oldest before the member passed them.
-    own_forgotten: u64,
+    own: OwnLines,
 }
 
 /// A line that was appended.
@@ -112,10 +110,10 @@ impl Room {
             See::From(number) => number.min(joined.number),
         };
         self.arrivals += 1;
-        let (arrival, own) = (self.arrivals, VecDeque::new());
+        let (arrival, own) = (self.arrivals, OwnLines::default());
         let is_out = false;
-        let (operator, own_forgotten) = (false, 0);
-        let member = Member { session, name, operator, is_out, arrival, next, own, own_forgotten };
+        let operator = false;
+        let member = Member { session, name, operator, is_out, arrival, next, own };
         (self.members.insert(member), joined)
     }
 
@@ -162,19 +160,7 @@ impl Room {
         if !self.hold {
             log.show(number + 1);
         }
-        match member.own.back_mut() {
-            Some(last) if last.end == number => last.end += 1,
-            _ => {
-                // Who reads nothing and goes on writing is not to grow for it.
-                let passed = member.next.max(log.first());
-                while let Some(range) = member.own.front().filter(|range| range.end <= passed) {
-                    let unseen = range.end.saturating_sub(range.start.max(member.next));
-                    member.own_forgotten += unseen;
-                    member.own.pop_front();
-                }
-                member.own.push_back(number..number + 1);
-            }
-        }
+        member.own.push(number, member.next, log.first());
         Some(Appended { number, time_ms })
     }
 
@@ -213,7 +199,7 @@ impl Room {
             return 0;
         }
         let missed = member.skip_to(self.log.first(), Own::Hidden);
-        self.log.gather(member.next, &member.own, batch);
+        self.log.gather(member.next, member.own.ranges(), batch);
         member.next = batch.until;
         missed
     }
@@ -364,11 +350,7 @@ impl Member {
         if self.next >= first {
             return 0;
         }
-        let own_lines = self
-            .own
-            .iter()
-            .map(|range| range.end.min(first).saturating_sub(range.start.max(self.next)));
-        let own_lines = own_lines.sum::<u64>() + std::mem::take(&mut self.own_forgotten);
+        let own_lines = self.own.take_missed(self.next, first);
         let hidden = if own == Own::Hidden { own_lines } else { 0 };
         let missed = first - self.next - hidden;
         self.next = first;

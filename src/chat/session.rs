@@ -43,6 +43,16 @@ where
     flood: Flood,
 }
 
+/// What comes next after something was read.
+enum Next {
+    /// A line was taken: this follows from it.
+    Follow(Step),
+    /// A line came too fast.
+    SlowDown(Verdict, Line),
+    /// A line is too long.
+    Skip,
+}
+
 /// Serves one user, to the end.
 ///
 /// # Errors
@@ -124,39 +134,52 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Takes lines until the user leaves: with these words.
+    ///
+    /// Thousands of these futures wait for a line, so what follows from one now and then is boxed.
     async fn converse(&mut self) -> Result<String, Closed> {
         loop {
             let Self { client, user, .. } = self;
-            let line = match client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await {
-                Ok(Some(line)) => line,
+            let next = match client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await {
+                Ok(Some(line)) => self.next(line),
                 Ok(None) => return Ok(String::new()),
-                Err(Closed::LineTooLong) => {
-                    self.skip_line().await?;
-                    continue;
-                }
+                Err(Closed::LineTooLong) => Next::Skip,
                 Err(closed) => return Err(closed),
             };
-            let verdict = match self.flood.is_off() {
-                true => Verdict::Pass,
-                false => self.flood.line(Instant::now().into_std()),
-            };
-            if verdict != Verdict::Pass && !Box::pin(self.slow_down(verdict)).await? {
-                continue;
-            }
-            let step = self.take(&line);
             if self.client.unsent() > 0 {
                 // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
                 self.user.inbox.announce();
             }
-            match step {
-                Step::Done if self.user.replies.is_empty() => {}
-                step => {
-                    if let Some(words) = Box::pin(self.follow(step)).await? {
-                        return Ok(words);
-                    }
-                }
+            if matches!(next, Next::Follow(Step::Done)) && self.user.replies.is_empty() {
+                continue;
+            }
+            if let Some(words) = Box::pin(self.go_on(next)).await? {
+                return Ok(words);
             }
         }
+    }
+
+    /// Takes a line at once, if its author is not too fast.
+    fn next(&mut self, line: Line) -> Next {
+        let verdict = match self.flood.is_off() {
+            true => Verdict::Pass,
+            false => self.flood.line(Instant::now().into_std()),
+        };
+        match verdict {
+            Verdict::Pass => Next::Follow(self.take(&line)),
+            verdict => Next::SlowDown(verdict, line),
+        }
+    }
+
+    async fn go_on(&mut self, next: Next) -> Result<Option<String>, Closed> {
+        let step = match next {
+            Next::Follow(step) => step,
+            Next::SlowDown(verdict, line) => match self.slow_down(verdict).await? {
+                true => self.take(&line),
+                false => return Ok(None),
+            },
+            Next::Skip => self.skip_line(),
+        };
+        self.follow(step).await
     }
 
     fn take(&mut self, line: &Line) -> Step {
@@ -174,11 +197,11 @@ where
         }
     }
 
-    async fn skip_line(&mut self) -> Result<(), Closed> {
+    fn skip_line(&mut self) -> Step {
         self.client.skip_line();
         let limit = self.client.limits().max_line;
         self.user.notice(&format!("That line was too long (limit {limit} bytes) and was not sent"));
-        self.write_replies().await
+        Step::Done
     }
 
     /// Slows somebody down who writes too fast; whether the line is to be taken in the end.

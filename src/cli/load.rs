@@ -1,146 +1,155 @@
 //! `echoline load`: flags to settings, a report to stdout and an exit code.
 
+mod live;
+mod message;
+mod network;
+mod traffic;
+
 use std::num::NonZero;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, error::ErrorKind};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use self::live::Live;
+use self::message::MessageFlags;
+use self::network::NetworkFlags;
+use self::traffic::TrafficFlags;
 use super::descriptors::Descriptors;
-use super::output;
-use super::values::{self, EolName, MaxRate};
-use crate::load::{self, Ledger, Pacer, Plan, Report, Settings};
+use super::load_output::OutputFlags;
+use crate::load::{self, Objectives, Report, Settings, View};
 use crate::net::{Address, Shutdown, Signals};
 
 /// The flags of `echoline load`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each client sends a line, waits for the reply and checks it: the reply is a line that ends with \
-what was sent; what stands before that (as 'Echo: ') is learnt from the first reply and must stay \
-the same. Up to 16 lines before the first answer are taken for a greeting.
+Without --rate it is a closed loop: each client sends a line, waits for the reply and checks it. \
+With --rate it is an open loop: latency counts from the time at which the plan intends a message, \
+so that a server that stalls cannot hide it.
 
-Exit code: 0 when every planned message was answered right, 1 otherwise, 2 for wrong usage.")]
+An echo is a line that ends with what was sent; what stands before that (as 'Echo: ') is learnt \
+from the first reply and must stay the same. Up to 16 lines before the first answer are taken for \
+a greeting.
+
+Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
+conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written; 2 for \
+wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
+at once.")]
 pub(super) struct LoadFlags {
-    /// The server, HOST:PORT.
-    #[arg(value_name = "ADDR")]
-    address: Address,
+    /// The servers, HOST:PORT; clients take several in turn.
+    #[arg(value_name = "ADDR", required = true)]
+    addresses: Vec<Address>,
 
-    /// Connections at once.
-    #[arg(long, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
-    #[arg(value_parser = values::count::<NonZero<u32>>)]
-    clients: NonZero<u32>,
+    #[command(flatten)]
+    traffic: TrafficFlags,
 
-    /// Messages of each client.
-    #[arg(long, env = "ECHOLINE_MESSAGES", value_name = "N", default_value = "100")]
-    #[arg(value_parser = values::count::<NonZero<u32>>)]
-    messages: NonZero<u32>,
+    #[command(flatten)]
+    messages: MessageFlags,
 
-    /// The size of a message, its line end included.
-    #[arg(long, env = "ECHOLINE_SIZE", value_name = "BYTES", value_parser = values::bytes)]
-    #[arg(default_value = "64")]
-    size: usize,
+    #[command(flatten)]
+    network: NetworkFlags,
 
-    /// Connections that are opened per second, or 'max' for all at once.
-    #[arg(long, env = "ECHOLINE_CONNECT_RATE", value_name = "RATE", value_parser = values::rate)]
-    #[arg(default_value = "1000/s")]
-    connect_rate: MaxRate,
+    /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
+    /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
+    /// [default: 5s].
+    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", conflicts_with = "messages")]
+    find_max: bool,
 
-    /// How long to wait for a reply, and for a connection.
-    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::some_duration, default_value = "5s")]
-    timeout: Duration,
+    /// What must hold: percentiles, max, mean, errors …
+    #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
+    #[arg(value_parser = goals)]
+    slo: Option<Objectives>,
 
-    /// What messages end with; a reply may end with either.
-    #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
-    eol: EolName,
+    /// Shows nothing while it runs.
+    #[arg(long, short, env = "ECHOLINE_QUIET")]
+    quiet: bool,
 
-    /// What the messages' text is made from: the same seed sends the same bytes.
-    #[arg(long, env = "ECHOLINE_SEED", value_name = "NUMBER", default_value = "1")]
-    seed: u64,
+    #[command(flatten)]
+    output: OutputFlags,
 }
 
-/// Runs the load. Exit code 0 when every planned message was answered right, else 1.
+fn goals(text: &str) -> Result<Objectives, String> {
+    Objectives::goals(text).map_err(|error| error.to_string())
+}
+
+/// Runs the load and reports.
 pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
-    let settings = flags.settings();
-    Descriptors::raise().fit_clients(flags.clients.get()).map_err(|sentence| anyhow!(sentence))?;
+    let settings = flags.settings()?;
+    flags.output.check("load");
+    Descriptors::raise()
+        .fit_clients(flags.traffic.clients.get())
+        .map_err(|sentence| anyhow!(sentence))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let report = runtime.block_on(run_until_told(&settings))?;
-    output::print(&report.to_string()).context("cannot write the report to stdout")?;
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = runtime.block_on(run_until_told(flags, &settings))?;
+    flags.output.write(&report)
 }
 
-/// The first signal ends the sending, the second everything.
-async fn run_until_told(settings: &Settings) -> anyhow::Result<Report> {
+/// The first signal ends the sending, the second everything; there is a report each time.
+async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Result<Report> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let stop = Shutdown::new();
-    let progress = Progress::start(settings.plan.total());
-    let running = load::run(settings, &stop, |ledger| progress.show(ledger));
-    let told = async {
-        let signal = signals.next().await;
-        stop.drain();
-        progress.tell(&format!(
-            "{signal}: sends no more and waits up to {:?} for what is in flight; once more ends at \
-             once",
-            settings.timeout
-        ));
-        signals.next().await
+    let live = Live::start(settings.plan.total(), flags.quiet);
+    let running = async {
+        match &flags.slo {
+            None => load::run(settings, &stop, |view| live.show("", view)).await,
+            Some(goals) => {
+                let label = |rate| format!("{rate:.0}/s: ");
+                let first = flags.traffic.first_rate();
+                let show = |rate, _, view: &View| live.show(&label(rate), view);
+                load::find_max(settings, goals, first, &stop, show).await
+            }
+        }
     };
-    tokio::select! {
-        report = running => {
-            progress.clear();
-            report.with_context(|| format!("cannot resolve {}", settings.address))
-        }
-        signal = told => {
-            progress.clear();
-            Err(anyhow!("ended at the second signal ({signal}), without a report"))
-        }
-    }
+    let report = tokio::select! {
+        report = running => report,
+        () = stop_when_told(&mut signals, &stop, &live, settings) => unreachable!("it only tells"),
+    };
+    live.clear();
+    report.context("cannot run the load")
+}
+
+/// Never ends.
+async fn stop_when_told(signals: &mut Signals, stop: &Shutdown, live: &Live, settings: &Settings) {
+    let signal = signals.next().await;
+    stop.drain();
+    live.tell(&format!(
+        "{signal}: sends no more and waits up to {:?} for what is in flight; once more reports at \
+         once",
+        settings.timeout
+    ));
+    let signal = signals.next().await;
+    live.tell(&format!("{signal}: ends at once"));
+    stop.abort();
+    std::future::pending().await
 }
 
 impl LoadFlags {
-    fn settings(&self) -> Settings {
-        let plan = Plan::new(self.clients, self.messages, self.size, self.eol.into(), self.seed);
-        let plan = plan.unwrap_or_else(|error| {
-            let text = format!("--size {error}");
-            super::wrong_use("load", ErrorKind::ValueValidation, &text)
-        });
-        Settings {
-            address: self.address.clone(),
-            plan,
-            connects: self.connect_rate.0.map_or_else(Pacer::closed_loop, Pacer::constant),
-            messages: Pacer::closed_loop(),
-            timeout: self.timeout,
+    /// A search ends by itself.
+    fn messages_each(&self) -> Option<NonZero<u32>> {
+        if self.find_max { None } else { self.traffic.messages() }
+    }
+
+    /// The settings, or the end of the program for flags that do not fit together.
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let depth = self.traffic.depth();
+        if let Some(text) = self.traffic.mistake().or_else(|| self.messages.mistake(depth)) {
+            super::wrong_use("load", ErrorKind::ArgumentConflict, text);
         }
+        let plan = self.messages.plan(self.traffic.clients, self.messages_each())?;
+        // Where there is at least one address, because the flag is required.
+        let mut settings = Settings::new(self.addresses[0].clone(), plan);
+        settings.expect = self.messages.expect();
+        settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        self.traffic.apply(self.messages.seed, &mut settings);
+        self.network.apply(&self.addresses, &mut settings);
+        Ok(settings)
     }
 }
 
-/// How far the run is, on stderr where that is a terminal.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn start(planned: u64) -> Self {
-        let style = "{elapsed_precise} {wide_bar} {pos}/{len} messages, {per_sec}, {eta} left";
-        let bar = ProgressBar::new(planned);
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
-        Self(bar)
-    }
-
-    fn show(&self, ledger: &Ledger) {
-        self.0.set_position(ledger.sent() + ledger.skipped());
-    }
-
-    fn tell(&self, text: &str) {
-        self.0.suspend(|| output::tell(text));
-    }
-
-    fn clear(&self) {
-        self.0.finish_and_clear();
-    }
+/// Ends the program for a wrong value that only the command itself can see.
+fn wrong_value(text: &str) -> ! {
+    super::wrong_use("load", ErrorKind::ValueValidation, text)
 }

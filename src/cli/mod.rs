@@ -1,12 +1,17 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
 mod chat;
+mod compare;
 mod descriptors;
+mod destination;
 mod echo;
 mod holder;
 mod load;
+mod load_output;
 mod log;
+mod merge;
 mod output;
+mod report_files;
 mod send;
 mod serving;
 mod values;
@@ -37,7 +42,13 @@ enum Command {
     Send(send::SendFlags),
 
     /// Tests a server with many clients at once, and checks every reply.
-    Load(load::LoadFlags),
+    Load(Box<load::LoadFlags>),
+
+    /// Compares runs of load before and after a change, and says whether it made them worse.
+    Compare(compare::CompareFlags),
+
+    /// Merges the reports of load on several machines into one, exactly.
+    Merge(merge::MergeFlags),
 }
 
 /// Runs what was asked for.
@@ -50,6 +61,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Chat(flags) => chat::run(flags),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
+        Command::Compare(flags) => compare::run(&flags),
+        Command::Merge(flags) => merge::run(&flags),
     }
 }
 

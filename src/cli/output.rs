@@ -15,3 +15,8 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 pub(super) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "echoline: {text}");
 }
+
+/// Writes a whole text to stderr, where stdout is taken by something else.
+pub(super) fn tell_plainly(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

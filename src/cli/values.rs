@@ -1,6 +1,6 @@
 //! Values as they are typed on the command line, and the sentences that say what is wrong.
 
-use std::num::NonZeroU16;
+use std::num::{NonZero, NonZeroU16};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,6 +9,12 @@ use clap::ValueEnum;
 use crate::chat::FloodLimits;
 use crate::load::Rate;
 use crate::net::Eol;
+
+/// Steps of a ramp: more would be none.
+const STEPS_MAX: u32 = 10_000;
+
+/// Messages in flight on a connection, each of which is held in memory.
+const DEPTH_MAX: u32 = 65_536;
 
 /// What lines end with.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,7 +63,7 @@ pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
 /// A length of time that is not zero.
 pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("no reply comes in no time: write for example 5s".to_owned()),
+        Duration::ZERO => Err("that is no time at all: write for example 5s".to_owned()),
         length => Ok(length),
     }
 }
@@ -104,6 +110,49 @@ pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
 
+/// A share, typed in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Share(pub(super) f64);
+
+/// Reads a [`Share`]: `5%`, `0.5%`, `200%`.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    percent
+        .filter(|percent| (0.0..=10_000.0).contains(percent))
+        .map(|percent| Share(percent / 100.0))
+        .ok_or_else(|| format!("'{text}' is no percentage: write for example 5% or 0.5%"))
+}
+
+/// Rates from one to another; the same where there is but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RateRange {
+    pub(super) from: Rate,
+    pub(super) to: Rate,
+}
+
+/// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
+pub(super) fn rate_range(text: &str) -> Result<RateRange, String> {
+    let wrong = || format!("'{text}' is no rate: write for example 5000/s or 1000..20000/s");
+    let read = |text: &str| rate(text).ok().and_then(|rate| rate.0).ok_or_else(wrong);
+    let Some((first, last)) = text.split_once("..") else {
+        return read(text).map(|rate| RateRange { from: rate, to: rate });
+    };
+    let unit = last.split_once('/').ok_or_else(wrong)?.1;
+    Ok(RateRange { from: read(&format!("{first}/{unit}"))?, to: read(last)? })
+}
+
+/// A number of steps, at least two.
+pub(super) fn from_two(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
+    number.ok_or_else(|| format!("'{text}' is no number of steps: write one from 2 to {STEPS_MAX}"))
+}
+
+/// Messages in flight on one connection.
+pub(super) fn depth(text: &str) -> Result<NonZero<u32>, String> {
+    let number = text.parse().ok().filter(|&number| number <= DEPTH_MAX).and_then(NonZero::new);
+    number.ok_or_else(|| format!("'{text}' is no depth: write a number from 1 to {DEPTH_MAX}"))
+}
+
 /// A number of bytes: `512`, `64KiB`, `1MiB`.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
@@ -140,6 +189,10 @@ mod tests {
         assert_eq!(rate("1000/s"), Ok(per(1000, 1)));
         assert_eq!(rate("90/m"), Ok(per(90, 60)));
         assert_eq!(rate("max"), Ok(MaxRate(None)));
+        let second = |count| Rate::new(count, Duration::from_secs(1)).unwrap();
+        let range = |from, to| Ok(RateRange { from: second(from), to: second(to) });
+        assert_eq!(rate_range("7/s"), range(7, 7));
+        assert_eq!(rate_range("1000..20000/s"), range(1000, 20_000));
     }
 
     #[test]
@@ -151,6 +204,21 @@ mod tests {
         for wrong in ["", "1000", "0/s", "-1/s", "1/h", "/s", "1.5/s", "99999999999/s"] {
             let sentence = rate(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        assert_eq!(share("0.5%"), Ok(Share(0.005)));
+        for wrong in ["", "5", "%", "-1%", "NaN%", "inf%", "99999%"] {
+            let sentence = share(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        for wrong in ["", "max", "5..", "5..6", "..6/s", "0..6/s", "5/s..6/s"] {
+            let sentence = rate_range(wrong).unwrap_err();
+            assert!(sentence.contains("1000..20000/s"), "{sentence}");
+        }
+        for wrong in ["", "1", "-1", "10001"] {
+            assert!(from_two(wrong).unwrap_err().contains("from 2 to 10000"));
+        }
+        for wrong in ["", "0", "65537"] {
+            assert!(depth(wrong).unwrap_err().contains("from 1 to 65536"));
         }
         assert!(some_duration("0s").is_err());
         for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What became of a message that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// The right reply came in time.
     Ok,
@@ -11,11 +11,34 @@ pub enum Outcome {
     Wrong,
     /// No reply came in time.
     TimedOut,
-    /// The connection ended before the reply, perhaps before all of the message was sent.
+    /// The connection was reset before the reply, perhaps before all of the message was sent.
+    Reset,
+    /// The connection was closed before the reply.
     Lost,
+    /// The run was broken off while the reply was awaited.
+    InFlight,
 }
 
-/// Why a client sent no more.
+impl Outcome {
+    /// Every outcome, in the order of the ledger.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::Wrong, Self::TimedOut, Self::Reset, Self::Lost, Self::InFlight];
+
+    /// As it is written in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Wrong => "wrong",
+            Self::TimedOut => "timed out",
+            Self::Reset => "reset",
+            Self::Lost => "lost",
+            Self::InFlight => "in flight",
+        }
+    }
+}
+
+/// Why a client sent no more, or not this message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     /// It had sent everything.
@@ -30,6 +53,24 @@ pub enum End {
     Lost,
     /// The run was stopped.
     Stopped,
+    /// It was so late that it was left out, as `--when-late skip` says.
+    Late,
+    /// The run was over before its turn came: its connection was busy until then.
+    Overdue,
+}
+
+impl End {
+    /// Every end.
+    pub const ALL: [Self; 8] = [
+        Self::Finished,
+        Self::NotConnected,
+        Self::Wrong,
+        Self::TimedOut,
+        Self::Lost,
+        Self::Stopped,
+        Self::Late,
+        Self::Overdue,
+    ];
 }
 
 impl From<Outcome> for End {
@@ -39,20 +80,20 @@ impl From<Outcome> for End {
             Outcome::Ok => Self::Finished,
             Outcome::Wrong => Self::Wrong,
             Outcome::TimedOut => Self::TimedOut,
-            Outcome::Lost => Self::Lost,
+            Outcome::Reset | Outcome::Lost => Self::Lost,
+            Outcome::InFlight => Self::Stopped,
         }
     }
 }
 
 /// Every planned message, in one column: planned = sent + skipped, and
-/// sent = ok + wrong + timed out + lost.
+/// sent = ok + wrong + timed out + reset + lost + in flight.
+///
+/// A plan without an end (a closed loop for a time) plans what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     planned: u64,
-    ok: u64,
-    wrong: u64,
-    timed_out: u64,
-    lost: u64,
+    settled: [u64; Outcome::ALL.len()],
     skipped: BTreeMap<End, u64>,
 }
 
@@ -65,12 +106,28 @@ impl Ledger {
 
     /// One message was sent, and this became of it.
     pub fn settle(&mut self, outcome: Outcome) {
-        *match outcome {
-            Outcome::Ok => &mut self.ok,
-            Outcome::Wrong => &mut self.wrong,
-            Outcome::TimedOut => &mut self.timed_out,
-            Outcome::Lost => &mut self.lost,
-        } += 1;
+        self.settle_many(outcome, 1);
+    }
+
+    /// So many messages were sent, and this became of them.
+    pub fn settle_many(&mut self, outcome: Outcome, messages: u64) {
+        self.settled[outcome as usize] += messages;
+    }
+
+    /// So many more messages are to be sent.
+    pub fn plan(&mut self, messages: u64) {
+        self.planned += messages;
+    }
+
+    /// Takes in the account of another worker or machine.
+    pub fn merge(&mut self, other: &Self) {
+        self.planned += other.planned;
+        for (mine, theirs) in self.settled.iter_mut().zip(other.settled) {
+            *mine += theirs;
+        }
+        for (end, messages) in other.skipped_by_end() {
+            self.skip(messages, end);
+        }
     }
 
     /// So many messages will not be sent.
@@ -95,31 +152,58 @@ impl Ledger {
     /// Messages that were sent, at least in part, and are settled.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.ok + self.wrong + self.timed_out + self.lost
+        self.settled.iter().sum()
+    }
+
+    /// Messages of which this became.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.settled[outcome as usize]
     }
 
     /// Messages that were answered right and in time.
     #[must_use]
     pub fn ok(&self) -> u64 {
-        self.ok
+        self.count(Outcome::Ok)
     }
 
     /// Messages with another reply.
     #[must_use]
     pub fn wrong(&self) -> u64 {
-        self.wrong
+        self.count(Outcome::Wrong)
     }
 
     /// Messages without a reply in time.
     #[must_use]
     pub fn timed_out(&self) -> u64 {
-        self.timed_out
+        self.count(Outcome::TimedOut)
     }
 
-    /// Messages whose connection ended.
+    /// Messages whose connection was reset.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.count(Outcome::Reset)
+    }
+
+    /// Messages whose reply was still awaited when the run was broken off.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.count(Outcome::InFlight)
+    }
+
+    /// Everything that was planned and did not get its right answer in time, as a share of what
+    /// was planned; what a stop from outside left unsent or unanswered is no error.
+    #[must_use]
+    pub fn error_share(&self) -> f64 {
+        let stopped = self.skipped.get(&End::Stopped).copied().unwrap_or(0) + self.in_flight();
+        let counted = self.planned.saturating_sub(stopped);
+        if counted == 0 { 0.0 } else { (counted.saturating_sub(self.ok())) as f64 / counted as f64 }
+    }
+
+    /// Messages whose connection was closed.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.count(Outcome::Lost)
     }
 
     /// Messages that were planned and never sent.

@@ -1,26 +1,24 @@
 //! The load tester: many clients that send lines and check every reply.
 //!
 //! Pure parts decide and count, without a clock or a socket: [`Plan`] (what is sent), [`Pacer`]
-//! (when), `reply` (whether an answer is right), [`Record`] (what happened). `worker` and `run`
-//! are the shell around them.
+//! (when), `turns` (by whom), `reply` (whether an answer is right), [`Record`] (what happened),
+//! `trust` (whether to believe it). Around them is the shell: `exchange` holds the dialogue of
+//! one connection, `client` the account of one client and its connections, `alarm` wakes at the
+//! right times, and `run` starts a thread for each worker and adds their records up.
 //!
 //! ```
 //! use std::num::NonZero;
 //! use std::time::Duration;
 //!
-//! use echoline::load::{self, Pacer, Plan, Settings};
+//! use echoline::load::{self, Pacer, Plan, Rate, Settings};
 //! use echoline::{Connection, Eol, Server, Shutdown};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::bind("127.0.0.1:0").await?;
-//! let settings = Settings {
-//!     address: server.local_addr()?.into(),
-//!     plan: Plan::new(NonZero::new(2).unwrap(), NonZero::new(5).unwrap(), 64, Eol::Lf, 1)?,
-//!     connects: Pacer::closed_loop(),
-//!     messages: Pacer::closed_loop(),
-//!     timeout: Duration::from_secs(5),
-//! };
+//! let plan = Plan::new(NonZero::new(2).unwrap(), NonZero::new(5), 64, Eol::Lf, 1)?;
+//! let mut settings = Settings::new(server.local_addr()?.into(), plan);
+//! settings.messages = Pacer::constant(Rate::new(100, Duration::from_secs(1)).unwrap());
 //! // A server of our own to test, until the run has ended.
 //! let (ended, end) = tokio::sync::oneshot::channel::<()>();
 //! let echo = |mut client: Connection| async move {
@@ -40,19 +38,59 @@
 //! # }
 //! ```
 
+mod alarm;
+mod client;
+mod compare;
+mod curve;
 mod deadline;
+mod dial;
+mod exchange;
+mod expect;
+mod find;
+mod job;
 mod ledger;
+mod metric;
+mod objective;
 mod pacer;
 mod plan;
+mod processor;
+mod random;
+mod rank;
 mod record;
 mod reply;
 mod report;
 mod run;
-mod worker;
+mod search;
+mod series;
+mod settings;
+mod template;
+mod timer;
+mod times;
+mod trust;
+mod turns;
+mod units;
+mod view;
+mod walk;
 
+pub use compare::{CompareError, Difference, Finding, RunComparison};
+pub use dial::{Family, Resolve, SocketOptions, Targets};
+pub use expect::{Expect, Pattern, Reply};
+pub use find::find_max;
 pub use ledger::{End, Ledger, Outcome};
+pub use metric::Metric;
+pub use objective::{Breach, Comparison, Objective, ObjectiveError, Objectives};
 pub use pacer::{Pacer, Rate};
 pub use plan::{Plan, PlanError};
-pub use record::{Percentile, Record};
-pub use report::Report;
-pub use run::{Settings, run};
+pub use record::{Answer, Record};
+#[cfg(feature = "report")]
+pub use report::{FORMAT, ReadError};
+pub use report::{MergeError, Mode, Report, Summary};
+pub use run::run;
+pub use series::{Series, Slot};
+pub use settings::Settings;
+pub use template::{Template, TemplateError};
+pub use times::{Percentile, Times};
+pub use trust::{Distrust, Processor};
+pub use turns::WhenLate;
+pub use view::View;
+pub use walk::{Purpose, Step, Walk};

@@ -1,18 +1,25 @@
 //! What is sent. Pure: the same plan gives the same bytes on every machine.
 
 use std::num::NonZero;
+use std::sync::Arc;
 
+use super::random::Random;
+use super::template::Template;
 use crate::net::Eol;
 
 /// The letters of a message's body: 32 of them, so that five random bits make one. No white
 /// space, which a line server would strip.
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
 
-/// All messages of one run: client `c` sends message `0`, `1`, `2` …, each a line of `size` bytes
-/// that says whose it is and which, `17:004:kqXbz…`.
+/// Letters that bodies are cut from: a prime, so that a long body does not repeat in step with
+/// anybody's buffers.
+const POOL_LETTERS: usize = 4093;
+
+/// All messages of one run: client `c` sends message `0`, `1`, `2` …, each a line.
 ///
-/// No two messages of a run are the same, so that a reply that is swapped with another client's,
-/// stale, cut or corrupted is found.
+/// Where nothing else is asked for, a message is of `size` bytes and says whose it is and which,
+/// `17:004:kqXbz…`: no two messages of a run are the same, so that a reply that is swapped with
+/// another client's, stale, cut or corrupted is found.
 ///
 /// ```
 /// use std::num::NonZero;
@@ -22,7 +29,7 @@ const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
 ///
 /// let plan = Plan::new(NonZero::new(10).unwrap(), NonZero::new(100).unwrap(), 12, Eol::Lf, 1)?;
 /// let mut message = Vec::new();
-/// plan.write_message(7, 42, &mut message);
+/// plan.push_message(7, 42, &mut message);
 /// assert_eq!(message.len(), 12);
 /// assert!(message.starts_with(b"7:42:") && message.ends_with(b"\n"));
 /// # Ok::<(), echoline::load::PlanError>(())
@@ -30,13 +37,28 @@ const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     clients: NonZero<u32>,
-    messages: NonZero<u32>,
+    messages: Option<NonZero<u32>>,
+    text: Text,
     size: usize,
     eol: Eol,
     seed: u64,
-    /// Digits of the highest client number and of the highest message number: with fixed widths
-    /// no message begins like another.
-    digits: (usize, usize),
+}
+
+/// What a message says, its line end left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    /// The numbers of client and message and random letters, up to the plan's size.
+    Numbered {
+        /// Digits of the highest client number and of the highest message number: with fixed
+        /// widths no message begins like another.
+        digits: (usize, usize),
+        /// What bodies are cut from, each at another place: to draw each letter of each message
+        /// anew takes longer than all the rest of sending it.
+        letters: Arc<[u8]>,
+    },
+    Template(Template),
+    /// One after the other and again from the first; each client begins where its number says.
+    Lines(Arc<[Vec<u8>]>),
 }
 
 /// Why there is no such plan.
@@ -58,27 +80,64 @@ pub enum PlanError {
         /// Messages of each.
         messages: u32,
     },
+    /// No line to send.
+    #[error("there is no message in it: write one on each line")]
+    NoLines,
 }
 
 impl Plan {
-    /// `clients` times `messages` lines of `size` bytes, their end included.
+    /// `clients` times `messages` lines of `size` bytes, their end included; with no number of
+    /// messages as many as there is time for (at most four thousand million each).
     ///
     /// # Errors
     /// [`PlanError::TooSmall`] where client and message number do not fit in `size` bytes.
     pub fn new(
         clients: NonZero<u32>,
-        messages: NonZero<u32>,
+        messages: impl Into<Option<NonZero<u32>>>,
         size: usize,
         eol: Eol,
         seed: u64,
     ) -> Result<Self, PlanError> {
-        let digits = (count_digits(clients.get() - 1), count_digits(messages.get() - 1));
+        let messages = messages.into();
+        let highest = messages.map_or(u32::MAX, NonZero::get);
+        let digits = (count_digits(clients.get() - 1), count_digits(highest - 1));
         let least = digits.0 + 1 + digits.1 + eol.as_str().len();
         if size < least {
-            let (clients, messages) = (clients.get(), messages.get());
-            return Err(PlanError::TooSmall { size, least, clients, messages });
+            let clients = clients.get();
+            return Err(PlanError::TooSmall { size, least, clients, messages: highest });
         }
-        Ok(Self { clients, messages, size, eol, seed, digits })
+        let mut letters = Vec::with_capacity(POOL_LETTERS);
+        push_letters(&mut Random::new(seed, 0, 0), POOL_LETTERS, &mut letters);
+        let text = Text::Numbered { digits, letters: letters.into() };
+        Ok(Self { clients, messages, text, size, eol, seed })
+    }
+
+    /// Messages made from a template.
+    #[must_use]
+    pub fn template(
+        clients: NonZero<u32>,
+        messages: Option<NonZero<u32>>,
+        template: Template,
+        eol: Eol,
+        seed: u64,
+    ) -> Self {
+        let size = template.bytes_max() + eol.as_str().len();
+        Self { clients, messages, text: Text::Template(template), size, eol, seed }
+    }
+
+    /// These messages, each without its line end, in turn.
+    ///
+    /// # Errors
+    /// [`PlanError::NoLines`] where there is none.
+    pub fn lines(
+        clients: NonZero<u32>,
+        messages: Option<NonZero<u32>>,
+        lines: Vec<Vec<u8>>,
+        eol: Eol,
+    ) -> Result<Self, PlanError> {
+        let longest = lines.iter().map(Vec::len).max().ok_or(PlanError::NoLines)?;
+        let size = longest + eol.as_str().len();
+        Ok(Self { clients, messages, text: Text::Lines(lines.into()), size, eol, seed: 0 })
     }
 
     /// How many clients there are.
@@ -87,19 +146,19 @@ impl Plan {
         self.clients.get()
     }
 
-    /// How many messages each client sends.
+    /// How many messages each client sends; `None` where only time ends the run.
     #[must_use]
-    pub fn messages(&self) -> u32 {
-        self.messages.get()
+    pub fn messages(&self) -> Option<u32> {
+        self.messages.map(NonZero::get)
     }
 
-    /// How many messages all clients send together.
+    /// How many messages all clients send together, where only their number ends the run.
     #[must_use]
-    pub fn total(&self) -> u64 {
-        u64::from(self.clients()) * u64::from(self.messages())
+    pub fn total(&self) -> Option<u64> {
+        self.messages().map(|messages| u64::from(self.clients()) * u64::from(messages))
     }
 
-    /// The bytes of a message, its line end included.
+    /// The bytes of the longest message, its line end included.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
@@ -117,21 +176,35 @@ impl Plan {
         self.seed
     }
 
-    /// Puts message `number` of `client` in the place of what `message` held.
-    pub fn write_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
-        let text_length = self.size - self.eol.as_str().len();
-        message.clear();
-        push_number(client, self.digits.0, message);
-        message.push(b':');
-        push_number(number, self.digits.1, message);
-        if message.len() < text_length {
-            message.push(b':');
+    /// What is sent, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.text {
+            Text::Numbered { .. } => format!("lines of {} bytes", self.size),
+            Text::Template(template) => template.to_string(),
+            Text::Lines(lines) => format!("{} lines of a file", lines.len()),
         }
-        let mut random = Random::new(self.seed, client, number);
-        while message.len() < text_length {
-            let letters = random.letters();
-            let wanted = (text_length - message.len()).min(letters.len());
-            message.extend_from_slice(&letters[..wanted]);
+    }
+
+    /// Appends message `number` of `client`, its line end included.
+    pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
+        match &self.text {
+            Text::Numbered { digits, letters } => {
+                let end = message.len() + self.size - self.eol.as_str().len();
+                push_number(client, digits.0, message);
+                message.push(b':');
+                push_number(number, digits.1, message);
+                if message.len() < end {
+                    message.push(b':');
+                }
+                let place = Random::new(self.seed, client, number).next();
+                push_cut(letters, place, end - message.len(), message);
+            }
+            Text::Template(template) => template.write(self.seed, client, number, message),
+            Text::Lines(lines) => {
+                let index = (u64::from(client) + u64::from(number)) % lines.len() as u64;
+                message.extend_from_slice(&lines[index as usize]);
+            }
         }
         message.extend_from_slice(self.eol.as_str().as_bytes());
     }
@@ -143,7 +216,7 @@ fn count_digits(number: u32) -> usize {
 
 /// Appends `number` with leading zeros. By hand, because `write!` takes longer than all the rest
 /// of a short message.
-fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
+pub(super) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     bytes.resize(start + width, b'0');
     for digit in bytes[start..].iter_mut().rev() {
@@ -152,33 +225,37 @@ fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
     }
 }
 
-/// SplitMix64: good enough to tell messages apart, fast, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64, client: u32, number: u32) -> Self {
-        let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
-        // Once round, so that neighbours do not walk along the same sequence one step apart.
-        Self(random.next())
+/// Appends so many letters of `pool`, from a place on that a random number says, round and round.
+fn push_cut(pool: &[u8], place: u64, mut count: usize, bytes: &mut Vec<u8>) {
+    // The upper half of the product is below the length, and costs less than a remainder.
+    let place = (u128::from(place) * pool.len() as u128) >> u64::BITS;
+    let mut rest = &pool[place as usize..];
+    while count > 0 {
+        let wanted = count.min(rest.len());
+        bytes.extend_from_slice(&rest[..wanted]);
+        count -= wanted;
+        rest = pool;
     }
+}
 
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+/// Appends so many random letters.
+pub(super) fn push_letters(random: &mut Random, mut count: usize, bytes: &mut Vec<u8>) {
+    while count > 0 {
+        let letters = letters(random);
+        let wanted = count.min(letters.len());
+        bytes.extend_from_slice(&letters[..wanted]);
+        count -= wanted;
     }
+}
 
-    /// Twelve letters out of 64 bits.
-    fn letters(&mut self) -> [u8; 12] {
-        let mut bits = self.next();
-        std::array::from_fn(|_| {
-            let letter = LETTERS[(bits % 32) as usize];
-            bits /= 32;
-            letter
-        })
-    }
+/// Twelve letters out of 64 bits.
+fn letters(random: &mut Random) -> [u8; 12] {
+    let mut bits = random.next();
+    std::array::from_fn(|_| {
+        let letter = LETTERS[(bits % 32) as usize];
+        bits /= 32;
+        letter
+    })
 }
 
 #[cfg(test)]
@@ -195,15 +272,15 @@ mod tests {
     }
 
     fn message(plan: &Plan, client: u32, number: u32) -> Vec<u8> {
-        let mut message = b"stale".to_vec();
-        plan.write_message(client, number, &mut message);
-        message
+        let mut message = b"before".to_vec();
+        plan.push_message(client, number, &mut message);
+        message.split_off(b"before".len())
     }
 
     #[test]
     fn the_smallest_size_is_exact() {
         let error = plan(100, 1000, 6, Eol::Lf).unwrap_err();
-        let PlanError::TooSmall { least, .. } = error;
+        let PlanError::TooSmall { least, .. } = error else { panic!("{error}") };
         assert_eq!(least, 7);
         assert!(error.to_string().contains("at least 7 bytes"));
         let smallest = plan(100, 1000, least, Eol::Lf).unwrap();
@@ -211,6 +288,18 @@ mod tests {
         assert_eq!(message(&plan(1, 1, 5, Eol::CrLf).unwrap(), 0, 0), b"0:0\r\n");
         assert!(plan(1, 1, 4, Eol::CrLf).is_err());
         assert!(plan(u32::MAX, u32::MAX, 22, Eol::Lf).is_ok());
+    }
+
+    #[test]
+    fn lines_of_a_file_are_sent_in_turn() {
+        let number = NonZero::new(3).unwrap();
+        let lines = vec![b"a".to_vec(), b"bcd".to_vec()];
+        let plan = Plan::lines(number, Some(number), lines, Eol::CrLf).unwrap();
+        assert_eq!((plan.size(), plan.total()), (5, Some(9)));
+        assert_eq!(message(&plan, 0, 2), b"a\r\n");
+        assert_eq!(message(&plan, 1, u32::MAX), b"a\r\n");
+        assert_eq!(message(&plan, 1, 0), b"bcd\r\n");
+        assert_eq!(Plan::lines(number, None, Vec::new(), Eol::Lf), Err(PlanError::NoLines));
     }
 
     #[test]
@@ -227,7 +316,8 @@ mod tests {
             clients in 1u32..12, messages in 1u32..12, extra in 0usize..40, crlf: bool,
         ) {
             let eol = if crlf { Eol::CrLf } else { Eol::Lf };
-            let PlanError::TooSmall { least, .. } = plan(clients, messages, 0, eol).unwrap_err();
+            let error = plan(clients, messages, 0, eol).unwrap_err();
+            let PlanError::TooSmall { least, .. } = error else { panic!("{error}") };
             let plan = plan(clients, messages, least + extra, eol).unwrap();
             let mut seen = HashSet::new();
             for client in 0..clients {

@@ -1,97 +1,127 @@
-//! What happened: the ledger, the latency, and the reasons of failures. Pure.
+//! What happened: the ledger, the times, and the reasons of failures. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::ledger::{End, Ledger, Outcome};
+use super::series::Series;
+use super::times::Times;
 
 /// Different reasons that are kept apart; a server can make up any number of them.
 const REASONS_MAX: usize = 20;
 
-/// A percentile is shown when so many samples lie beyond it; with fewer it is chance.
-const BEYOND_MIN: u64 = 10;
+/// What reasons beyond those are counted under.
+const OTHER_REASONS: &str = "other reasons";
 
-/// A percentile that reports show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percentile {
-    per_mille: u32,
-}
-
-impl Percentile {
-    /// The percentiles of a report: p50, p90, p99, p99.9.
-    pub const SHOWN: [Self; 4] = [
-        Self { per_mille: 500 },
-        Self { per_mille: 900 },
-        Self { per_mille: 990 },
-        Self { per_mille: 999 },
-    ];
-
-    fn quantile(self) -> f64 {
-        f64::from(self.per_mille) / 1000.0
-    }
-
-    /// In whole numbers: 100 × (1 − 0.9) is not 10 in binary fractions.
-    fn is_certain(self, samples: u64) -> bool {
-        samples * u64::from(1000 - self.per_mille) >= BEYOND_MIN * 1000
-    }
-}
-
-impl std::fmt::Display for Percentile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.per_mille / 10, self.per_mille % 10) {
-            (percent, 0) => f.pad(&format!("p{percent}")),
-            (percent, tenths) => f.pad(&format!("p{percent}.{tenths}")),
-        }
-    }
-}
-
-/// Everything that a run has to say about its messages and clients.
-#[derive(Clone, Debug)]
+/// Everything that a run has to say about its messages and clients. Records of several workers
+/// or machines are merged exactly.
+#[derive(Clone, Debug, Default)]
 pub struct Record {
     /// The account of all planned messages.
     pub ledger: Ledger,
     /// Clients all of whose messages were answered right.
     pub clients_ok: u32,
-    /// From before a message is sent until its reply is complete, in nanoseconds.
-    latency: Histogram<u64>,
-    latency_max: Duration,
+    /// Connections that were opened.
+    pub connections: u64,
+    /// In open loop, of right answers: from the intended time of the plan until the reply was
+    /// complete. Empty in closed loop, where nothing is intended.
+    pub latency: Times,
+    /// Of right answers: from before the message was sent until the reply was complete.
+    pub service: Times,
+    /// From the beginning of a connection until it was open.
+    pub connect: Times,
+    /// In open loop: how much later than intended, or than its connection was free, the tester
+    /// began to send. It is the tester's own fault.
+    pub lag: Times,
+    /// In open loop: messages that found their connection busy at their intended time.
+    pub delayed: u64,
+    /// The same, second by second.
+    pub series: Series,
+    failures: [Times; Outcome::ALL.len()],
     reasons: BTreeMap<String, u64>,
     reasons_dropped: u64,
     wrong_example: Option<String>,
 }
 
+/// A right answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// When it was complete, from the start of what is measured.
+    pub at: Duration,
+    /// From the intended time until then; `None` in closed loop.
+    pub latency: Option<Duration>,
+    /// From before the message was sent until then.
+    pub service: Duration,
+}
+
 impl Record {
-    /// For `planned` messages that may take up to `timeout` each.
+    /// For `planned` messages.
     #[must_use]
-    pub fn new(planned: u64, timeout: Duration) -> Self {
-        // From 1 ns, so that a value of a few microseconds still has three digits.
-        let high = nanos(timeout).clamp(2, u64::MAX / 2);
-        let latency = Histogram::new_with_bounds(1, high, 3)
-            .expect("1 is at least 1, twice 1 is at most high, and 3 is at most 5");
-        Self {
-            ledger: Ledger::new(planned),
-            clients_ok: 0,
-            latency,
-            latency_max: Duration::ZERO,
-            reasons: BTreeMap::new(),
-            reasons_dropped: 0,
-            wrong_example: None,
-        }
+    pub fn new(planned: u64) -> Self {
+        Self { ledger: Ledger::new(planned), ..Self::default() }
     }
 
-    /// A message was answered right after this time.
-    pub fn answer(&mut self, latency: Duration) {
+    /// A message was answered right.
+    pub fn answer(&mut self, answer: Answer) {
         self.ledger.settle(Outcome::Ok);
-        self.latency.saturating_record(nanos(latency));
-        self.latency_max = self.latency_max.max(latency);
+        self.service.record(answer.service);
+        if let Some(latency) = answer.latency {
+            self.latency.record(latency);
+        }
+        self.series.answered(answer.at, answer.latency.unwrap_or(answer.service));
     }
 
-    /// A message was not answered right, because of `reason`.
-    pub fn fail(&mut self, outcome: Outcome, reason: String) {
+    /// A message was not answered right: its age at this moment, from the intended time where
+    /// there is one.
+    pub fn fail(&mut self, outcome: Outcome, at: Duration, age: Duration) {
         self.ledger.settle(outcome);
-        self.note_reason(reason);
+        self.failures[outcome as usize].record(age);
+        self.series.failed(at);
+    }
+
+    /// How old the messages were when they failed in this way. A time-out's age is the least that
+    /// its latency would have been.
+    #[must_use]
+    pub fn failures(&self, outcome: Outcome) -> &Times {
+        &self.failures[outcome as usize]
+    }
+
+    /// Puts back the ages of failures that were read from elsewhere.
+    pub fn set_failures(&mut self, outcome: Outcome, ages: Times) {
+        self.failures[outcome as usize] = ages;
+    }
+
+    /// The times that a user would tell of: latency (in closed loop service time), and time-outs
+    /// with their age, which must not vanish from the longest times.
+    #[must_use]
+    pub fn response_times(&self) -> Times {
+        let mut times =
+            if self.latency.count() > 0 { self.latency.clone() } else { self.service.clone() };
+        times.merge(self.failures(Outcome::TimedOut));
+        times
+    }
+
+    /// Takes in what another worker or machine has recorded.
+    pub fn merge(&mut self, other: &Self) {
+        self.ledger.merge(&other.ledger);
+        self.clients_ok += other.clients_ok;
+        self.connections += other.connections;
+        self.delayed += other.delayed;
+        self.latency.merge(&other.latency);
+        self.service.merge(&other.service);
+        self.connect.merge(&other.connect);
+        self.lag.merge(&other.lag);
+        self.series.merge(&other.series);
+        for (mine, theirs) in self.failures.iter_mut().zip(&other.failures) {
+            mine.merge(theirs);
+        }
+        for (reason, &count) in &other.reasons {
+            self.note_reasons(reason, count);
+        }
+        self.reasons_dropped += other.reasons_dropped;
+        if self.wrong_example.is_none() {
+            self.wrong_example.clone_from(&other.wrong_example);
+        }
     }
 
     /// Keeps the first wrong reply, beside what was sent, to be shown.
@@ -112,46 +142,35 @@ impl Record {
     }
 
     /// Something went wrong, because of `reason`.
-    pub fn note_reason(&mut self, reason: String) {
-        if self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&reason) {
-            *self.reasons.entry(reason).or_default() += 1;
+    pub fn note_reason(&mut self, reason: &str) {
+        self.note_reasons(reason, 1);
+    }
+
+    /// Something went wrong so many times, because of `reason`.
+    pub fn note_reasons(&mut self, reason: &str, count: u64) {
+        if reason == OTHER_REASONS {
+            self.reasons_dropped += count;
+        } else if let Some(known) = self.reasons.get_mut(reason) {
+            *known += count;
+        } else if self.reasons.len() < REASONS_MAX {
+            self.reasons.insert(reason.to_owned(), count);
         } else {
-            self.reasons_dropped += 1;
+            self.reasons_dropped += count;
         }
     }
 
-    /// Each different reason and how often there was one, the most frequent first.
+    /// Each different reason and how often there was one, the most frequent first; at most 20,
+    /// and the rest as "other reasons".
     #[must_use]
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         let mut reasons: Vec<_> =
             self.reasons.iter().map(|(text, &n)| (text.as_str(), n)).collect();
         reasons.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         if self.reasons_dropped > 0 {
-            reasons.push(("other reasons", self.reasons_dropped));
+            reasons.push((OTHER_REASONS, self.reasons_dropped));
         }
         reasons
     }
-
-    /// The latency that this share of the answered messages did not exceed; `None` where fewer
-    /// than ten samples lie beyond it.
-    #[must_use]
-    pub fn latency(&self, percentile: Percentile) -> Option<Duration> {
-        percentile.is_certain(self.latency.len()).then(|| {
-            let value = self.latency.value_at_quantile(percentile.quantile());
-            // The histogram answers with the end of a bucket, which may lie beyond all samples.
-            Duration::from_nanos(value).min(self.latency_max)
-        })
-    }
-
-    /// The longest latency; `None` where nothing was answered.
-    #[must_use]
-    pub fn latency_max(&self) -> Option<Duration> {
-        (!self.latency.is_empty()).then_some(self.latency_max)
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -162,102 +181,79 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn outcome() -> impl Strategy<Value = Outcome> {
-        use Outcome::{Lost, Ok, TimedOut, Wrong};
-        prop_oneof![8 => Just(Ok), 1 => Just(Wrong), 1 => Just(TimedOut), 1 => Just(Lost)]
+    fn answer() -> Answer {
+        Answer { at: SECOND, latency: Some(2 * SECOND), service: SECOND }
     }
 
-    #[test]
-    fn percentiles_need_ten_samples_beyond() {
-        let mut record = Record::new(200, SECOND);
-        assert_eq!(record.latency_max(), None);
-        for count in 1..=100 {
-            record.answer(Duration::from_micros(count));
-            let shown = |index: usize| record.latency(Percentile::SHOWN[index]).is_some();
-            assert_eq!(shown(0), count >= 20, "p50 of {count}");
-            assert_eq!(shown(1), count >= 100, "p90 of {count}");
-            assert!(!shown(2) && !shown(3));
-        }
-        assert_eq!(record.latency_max(), Some(Duration::from_micros(100)));
-        assert_eq!(Percentile::SHOWN.map(|p| p.to_string()), ["p50", "p90", "p99", "p99.9"]);
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        use Outcome::{InFlight, Lost, Ok, Reset, TimedOut, Wrong};
+        let failure = prop::sample::select(vec![Wrong, TimedOut, Reset, Lost, InFlight]);
+        prop_oneof![2 => Just(Ok), 1 => failure]
     }
 
     #[test]
     fn reasons_are_counted_and_bounded() {
-        let mut record = Record::new(100, SECOND);
+        let mut record = Record::new(100);
         for number in 0..100 {
-            record.fail(Outcome::Wrong, format!("reason {}", number % 25));
+            record.note_reason(&format!("reason {}", number % 25));
         }
-        let reasons = record.reasons();
-        assert_eq!(reasons.len(), REASONS_MAX + 1);
-        assert_eq!(reasons.last(), Some(&("other reasons", 20)));
-        assert_eq!(reasons.iter().map(|(_, count)| count).sum::<u64>(), 100);
+        let mut twice = record.clone();
+        twice.merge(&record);
+        for (record, times) in [(record, 1), (twice, 2)] {
+            let reasons = record.reasons();
+            assert_eq!(reasons.len(), REASONS_MAX + 1);
+            assert_eq!(reasons.last(), Some(&("other reasons", 20 * times)));
+            assert_eq!(reasons.iter().map(|(_, count)| count).sum::<u64>(), 100 * times);
+        }
     }
 
     #[test]
-    fn the_shortest_and_the_longest_times_are_kept_to_three_digits() {
-        for micros in [1, 2, 3, 900, 4_999_999] {
-            let mut record = Record::new(1, Duration::from_secs(5));
-            (0..20).for_each(|_| record.answer(Duration::from_micros(micros)));
-            let median = record.latency(Percentile::SHOWN[0]).unwrap();
-            assert_eq!(median, Duration::from_micros(micros));
-        }
-        Record::new(1, Duration::MAX).answer(Duration::MAX);
-        Record::new(1, Duration::ZERO).answer(SECOND);
+    fn time_outs_do_not_vanish_from_the_longest_times() {
+        let mut record = Record::new(2);
+        record.answer(answer());
+        record.fail(Outcome::TimedOut, SECOND, 5 * SECOND);
+        assert_eq!(record.response_times().max(), Some(5 * SECOND));
+        assert_eq!(record.latency.max(), Some(2 * SECOND));
+        assert_eq!(record.service.max(), Some(SECOND));
     }
 
     proptest! {
-        /// Whatever becomes of the messages of each client, as `worker` records it.
+        /// Whatever becomes of the messages of each client, as `worker` records it, in one record
+        /// or in one for each client.
         #[test]
         fn the_ledger_adds_up_for_any_sequence_of_outcomes(
             clients in prop::collection::vec(
                 (prop::collection::vec(outcome(), 0..20), any::<bool>()), 0..8,
             ),
         ) {
-            let planned = 20 * clients.len() as u64;
-            let mut record = Record::new(planned, SECOND);
+            let mut merged = Record::default();
             for (outcomes, connected) in &clients {
+                let mut record = Record::new(20);
                 let mut sent = 0;
                 let mut end = if *connected { End::Stopped } else { End::NotConnected };
                 for &outcome in outcomes.iter().filter(|_| *connected) {
                     sent += 1;
                     match outcome {
-                        Outcome::Ok => record.answer(SECOND),
+                        Outcome::Ok => record.answer(answer()),
                         other => {
-                            record.fail(other, String::new());
+                            record.fail(other, SECOND, SECOND);
                             end = other.into();
                             break;
                         }
                     }
                 }
                 record.end_client(20 - sent, end);
+                prop_assert!(record.ledger.adds_up());
+                merged.merge(&record);
             }
-            let ledger = &record.ledger;
+            let ledger = &merged.ledger;
             prop_assert!(ledger.adds_up());
-            prop_assert_eq!(ledger.planned(), planned);
-            let parts = ledger.ok() + ledger.wrong() + ledger.timed_out() + ledger.lost();
+            prop_assert_eq!(ledger.planned(), 20 * clients.len() as u64);
+            let parts: u64 = Outcome::ALL.iter().map(|&outcome| ledger.count(outcome)).sum();
             prop_assert_eq!(ledger.sent(), parts);
             let skipped: u64 = ledger.skipped_by_end().map(|(_, messages)| messages).sum();
             prop_assert_eq!(ledger.planned() - ledger.sent(), skipped);
-        }
-
-        #[test]
-        fn percentiles_are_those_of_the_sorted_samples(
-            mut samples in prop::collection::vec(1_000u64..5_000_000_000, 20..2000),
-        ) {
-            let mut record = Record::new(0, Duration::from_secs(5));
-            for &sample in &samples {
-                record.answer(Duration::from_nanos(sample));
-            }
-            samples.sort_unstable();
-            for percentile in Percentile::SHOWN {
-                let Some(shown) = record.latency(percentile) else { continue };
-                let rank = (percentile.quantile() * samples.len() as f64).ceil() as usize;
-                let exact = samples[rank.clamp(1, samples.len()) - 1] as f64;
-                let error = (shown.as_nanos() as f64 - exact).abs() / exact;
-                prop_assert!(error <= 0.001, "{percentile}: {shown:?} for {exact} ns");
-            }
-            prop_assert_eq!(record.latency_max(), samples.last().map(|&n| Duration::from_nanos(n)));
+            prop_assert!((0.0..=1.0).contains(&ledger.error_share()));
         }
     }
 }

@@ -1,207 +1,243 @@
-//! One load run: opens the connections, waits for all clients, reports.
+//! One load run: starts the threads, waits for all clients, reports.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::ledger::{End, Ledger};
-use super::pacer::Pacer;
-use super::plan::Plan;
-use super::record::Record;
+use super::alarm::Precision;
+use super::client::Client;
+use super::dial::Dialer;
+use super::job::{Common, Cut, Job, Records, Start};
+use super::ledger::End;
+use super::processor;
 use super::report::Report;
-use super::worker::{Job, Worker};
-use crate::net::{Address, Phase, Shutdown};
+use super::settings::Settings;
+use super::trust::{Evidence, Processor, judge};
+use super::view::View;
+use crate::net::{Phase, Shutdown};
 
 /// How often whoever watches is told.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
-/// So that adding a time-out to a time never overflows.
-const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The server.
-    pub address: Address,
-    /// What to send.
-    pub plan: Plan,
-    /// When each connection is opened.
-    pub connects: Pacer,
-    /// When each client sends its messages; a client never sends before its last was answered.
-    pub messages: Pacer,
-    /// How long a reply may take from the moment its message is begun, and a connection until it
-    /// is open; at most a day.
-    pub timeout: Duration,
-}
-
 /// Runs the plan to its end, or until `stop` is drained: then no more is sent, and what is in
-/// flight is waited for. `watch` hears ten times a second how far it is.
-///
-/// All connections are served by the runtime that this is called on; a current-thread runtime
-/// does best.
+/// flight is waited for; or until it is aborted: then everything ends at once. Each time there is
+/// a report. `watch` hears ten times a second how far it is.
 ///
 /// # Errors
-/// Where the address cannot be resolved. Whatever goes wrong with a connection is in the report.
+/// Where a target cannot be resolved or a thread cannot be started. Whatever goes wrong with a
+/// connection is in the report.
 pub async fn run(
     settings: &Settings,
     stop: &Shutdown,
-    watch: impl FnMut(&Ledger),
+    watch: impl FnMut(&View),
 ) -> io::Result<Report> {
-    let addresses: Arc<[SocketAddr]> = settings.address.resolve().await?.into();
-    let job = Arc::new(Job {
-        plan: settings.plan.clone(),
-        messages: settings.messages.clone(),
-        timeout: settings.timeout.min(TIMEOUT_MAX),
-        start: Instant::now(),
+    let common = Arc::new(Common {
+        dialer: Dialer::new(&settings.targets).await?,
+        settings: settings.clone(),
+        start: Start::when_all_of(settings.plan.clients()),
         stop: stop.clone(),
-        record: Mutex::new(Record::new(settings.plan.total(), settings.timeout)),
     });
-    tokio::select! {
-        () = run_clients(&addresses, settings.connects.clone(), &job) => {}
-        () = tell(&job, watch) => {}
-    }
-    let record = job.record().clone();
-    debug_assert!(record.ledger.adds_up(), "{:?}", record.ledger);
-    Ok(Report { settings: settings.clone(), elapsed: job.start.elapsed(), record })
+    let workers = settings.workers.get().min(settings.plan.clients() as usize);
+    let precision = Precision::Exact { spin: settings.busy_poll };
+    let jobs: Vec<_> =
+        (0..workers).map(|_| Arc::new(Job::new(Arc::clone(&common), precision))).collect();
+    let mut meter = Meter::start();
+    let threads = start_threads(&jobs)?;
+    supervise(&common, &jobs, threads, &mut meter, watch).await?;
+    Ok(report(&common, &jobs, &meter))
 }
 
-/// Never ends.
-async fn tell(job: &Job, mut watch: impl FnMut(&Ledger)) {
+/// Waits for all threads, and tells how far they are.
+async fn supervise(
+    common: &Common,
+    jobs: &[Arc<Job>],
+    threads: Vec<oneshot::Receiver<()>>,
+    meter: &mut Meter,
+    mut watch: impl FnMut(&View),
+) -> io::Result<()> {
+    let ended = async {
+        for thread in threads {
+            thread.await.map_err(|_| io::Error::other("a thread of the tester panicked"))?;
+        }
+        Ok(())
+    };
+    tokio::pin!(ended);
     let mut ticks = interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        let ledger = job.record().ledger.clone();
-        watch(&ledger);
-    }
-}
-
-/// Starts the clients when they are due and waits for them all.
-async fn run_clients(addresses: &Arc<[SocketAddr]>, mut connects: Pacer, job: &Arc<Job>) {
-    let mut clients = JoinSet::new();
-    for client in 0..job.plan.clients() {
-        let due = job.start + connects.next(job.start.elapsed());
-        if !wait_until(due, &job.stop).await {
-            let unsent = u64::from(job.plan.clients() - client) * u64::from(job.plan.messages());
-            job.record().end_client(unsent, End::Stopped);
-            break;
-        }
-        let (addresses, job) = (Arc::clone(addresses), Arc::clone(job));
-        clients.spawn(async move { run_client(client, &addresses, &job).await });
-    }
-    // Passes on the panic of a client: its messages would be missing in the ledger.
-    clients.join_all().await;
-}
-
-/// Whether the time has come before the stop has.
-async fn wait_until(due: Instant, stop: &Shutdown) -> bool {
-    if due > Instant::now() {
         tokio::select! {
-            () = sleep_until(due) => {}
-            () = stop.reached(Phase::Draining) => {}
-        }
-    }
-    stop.phase() == Phase::Running
-}
-
-async fn run_client(client: u32, addresses: &[SocketAddr], job: &Job) {
-    let connected = tokio::select! {
-        connected = timeout(job.timeout, connect(addresses)) => connected,
-        () = job.stop.reached(Phase::Draining) => {
-            return job.record().end_client(job.plan.messages().into(), End::Stopped);
-        }
-    };
-    let reason = match connected {
-        Ok(Ok(stream)) => return Worker::new(stream, client, job).run().await,
-        Ok(Err(error)) => describe(&error),
-        Err(_) => format!("no answer within {:?}", job.timeout),
-    };
-    let mut record = job.record();
-    record.note_reason(format!("cannot connect: {reason}"));
-    record.end_client(job.plan.messages().into(), End::NotConnected);
-}
-
-/// Connects to the first address that takes us.
-async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Else a message of two packets waits for the acknowledgement of the first.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
+            biased;
+            ended = &mut ended => return ended,
+            _ = ticks.tick() => {
+                meter.tick(common);
+                watch(&View::new(common, jobs));
             }
-            Err(error) => last = error,
         }
-    }
-    Err(last)
-}
-
-/// What went wrong, and what to do where that is not obvious.
-pub(super) fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::BrokenPipe => "the server takes no more".to_owned(),
-        io::ErrorKind::AddrNotAvailable => {
-            "all local ports are in use (each for a minute after its connection ends): use fewer \
-             --clients, wait, or widen net.ipv4.ip_local_port_range"
-                .to_owned()
-        }
-        _ if error.raw_os_error() == Some(libc::EMFILE) => {
-            "too many open files: raise the limit with 'ulimit -n' or use fewer --clients"
-                .to_owned()
-        }
-        _ => error.to_string(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// One thread for each job; each tells when it has ended.
+fn start_threads(jobs: &[Arc<Job>]) -> io::Result<Vec<oneshot::Receiver<()>>> {
+    let start = |(number, job): (usize, &Arc<Job>)| {
+        let (end, ended) = oneshot::channel();
+        let (job, workers) = (Arc::clone(job), jobs.len());
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name(format!("load-{number}")).spawn(move || {
+            runtime.block_on(run_clients(&job, number, workers));
+            // An error means that nobody waits any more.
+            let _ = end.send(());
+        })?;
+        Ok(ended)
+    };
+    jobs.iter().enumerate().map(start).collect()
+}
 
-    /// Fault of a generator and not of the server: the sentence says what to do.
-    #[test]
-    fn what_the_system_lacks_is_said_with_what_to_do() {
-        for (code, wanted) in [
-            (libc::EADDRNOTAVAIL, "ip_local_port_range"),
-            (libc::EMFILE, "ulimit -n"),
-            (libc::ECONNREFUSED, "connection refused"),
-            (libc::ECONNRESET, "connection reset"),
-            (libc::ENETUNREACH, "unreachable"),
-        ] {
-            let sentence = describe(&io::Error::from_raw_os_error(code));
-            assert!(sentence.contains(wanted), "{sentence}");
+/// Starts the clients of one thread when they are due, and waits for them all.
+async fn run_clients(job: &Arc<Job>, number: usize, workers: usize) {
+    let alarm = tokio::spawn({
+        let job = Arc::clone(job);
+        async move { job.alarm.run().await }
+    });
+    let mut clients = JoinSet::new();
+    let cut = {
+        let all = async {
+            start_clients(job, &mut clients, number, workers).await;
+            while let Some(ended) = clients.join_next().await {
+                // Passes on the panic of a client, whose figures cannot be trusted.
+                if let Err(error) = ended {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all => None,
+            cut = cut_short(job) => Some(cut),
+        }
+    };
+    if let Some(cut) = cut {
+        job.set_cut(cut);
+        // Dropped clients settle their accounts.
+        clients.shutdown().await;
+    }
+    alarm.abort();
+}
+
+async fn start_clients(job: &Arc<Job>, clients: &mut JoinSet<()>, number: usize, workers: usize) {
+    let common = &job.common;
+    let share = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let mut connects = common.settings.connects.share(share(number), share(workers));
+    let begun = Instant::now();
+    for index in (share(number)..common.settings.plan.clients()).step_by(workers) {
+        let due = begun + connects.next(begun.elapsed());
+        if due > Instant::now() {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = common.stop.reached(Phase::Draining) => {}
+            }
+        }
+        let client = Client::new(Arc::clone(job), index);
+        if job.is_running() {
+            clients.spawn(client.run());
+        } else {
+            client.finish(End::Stopped);
+        }
+    }
+}
+
+/// Completes when the clients are to be broken off.
+async fn cut_short(job: &Job) -> Cut {
+    let stop = &job.common.stop;
+    let stopped = async {
+        stop.reached(Phase::Draining).await;
+        job.alarm.wake_all();
+        stop.reached(Phase::Aborting).await;
+        Cut::Abort
+    };
+    let settings = job.settings();
+    let over = async {
+        let Some(end) = settings.end() else { return std::future::pending().await };
+        let start = job.common.start.wait().await;
+        sleep_until(start + end + settings.grace()).await;
+        Cut::Grace
+    };
+    tokio::select! {
+        cut = stopped => cut,
+        cut = over => cut,
+    }
+}
+
+fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
+    let settings = &common.settings;
+    let mut records = Records::default();
+    for job in jobs {
+        records.merge(&job.records());
+    }
+    let Records { warm_up, measured: record, last_answer } = records;
+    debug_assert!(record.ledger.adds_up() && warm_up.ledger.adds_up(), "{:?}", record.ledger);
+    let whole = common.start.elapsed(Instant::now()).saturating_sub(settings.warm_up);
+    // Waiting for what never came is no part of a run of a given length.
+    let elapsed = match settings.duration {
+        Some(duration) if common.stop.phase() == Phase::Running => duration.max(last_answer),
+        _ => whole,
+    };
+    let processor = meter.read();
+    let opened = jobs.iter().map(|job| job.open_most()).sum();
+    // Where each message has its own, connections come and go.
+    let wanted = settings.per_connection.map_or(settings.plan.clients(), |_| 0);
+    let distrust = judge(&Evidence {
+        record: &record,
+        processor,
+        workers: jobs.len(),
+        spins: !settings.busy_poll.is_zero(),
+        ports_used_up: jobs.iter().map(|job| job.ports_used_up()).sum(),
+        connections: (wanted, opened),
+    });
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: settings.started.clone(),
+        settings: settings.summary(),
+        elapsed,
+        record,
+        warm_up: (!settings.warm_up.is_zero()).then_some(warm_up),
+        processor,
+        distrust,
+        walk: None,
+    }
+}
+
+/// Measures the tester's processor time while it measures the server.
+struct Meter {
+    begun: Instant,
+    used: Option<(Duration, Duration)>,
+    /// The measuring has begun.
+    begins: bool,
+}
+
+impl Meter {
+    fn start() -> Self {
+        Self { begun: Instant::now(), used: processor::used(), begins: false }
+    }
+
+    /// Begins anew once the connections are open and the warm-up is over.
+    fn tick(&mut self, common: &Common) {
+        let started = common.start.at().map(|at| at + common.settings.warm_up);
+        if !self.begins && started.is_some_and(|started| started <= Instant::now()) {
+            *self = Self { begins: true, ..Self::start() };
         }
     }
 
-    /// Times of connecting follow the pacer, and a stop ends the waiting.
-    #[tokio::test]
-    async fn a_stop_ends_a_slow_ramp() {
-        let number = |number| std::num::NonZero::new(number).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let settings = Settings {
-            address: listener.local_addr().unwrap().into(),
-            plan: Plan::new(number(5), number(2), 16, crate::net::Eol::Lf, 1).unwrap(),
-            connects: Pacer::constant(super::super::Rate::new(1, TIMEOUT_MAX).unwrap()),
-            messages: Pacer::closed_loop(),
-            timeout: Duration::from_secs(60),
-        };
-        let stop = Shutdown::new();
-        let server = async {
-            // Accepts the only client, and ends it when the run waits for the second.
-            let accepted = listener.accept().await.unwrap();
-            stop.drain();
-            drop(accepted);
-        };
-        let (report, ()) = tokio::join!(run(&settings, &stop, |_| ()), server);
-        let ledger = report.unwrap().record.ledger;
-        assert!(ledger.adds_up() && ledger.sent() <= 1, "{ledger:?}");
-        assert!(ledger.skipped_by_end().any(|(end, count)| (end, count) >= (End::Stopped, 8)));
+    fn read(&self) -> Option<Processor> {
+        let ((user_before, system_before), (user, system)) = self.used.zip(processor::used())?;
+        Some(Processor {
+            user: user.saturating_sub(user_before),
+            system: system.saturating_sub(system_before),
+            elapsed: self.begun.elapsed(),
+        })
     }
 }

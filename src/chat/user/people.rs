@@ -56,7 +56,7 @@ impl User {
         let Some(session) = self.inbox.reply_to else {
             return self.notice("Nobody has written to you yet: /msg NAME WORDS");
         };
-        match self.hall.person(session) {
+        match self.hall.person(session.get()) {
             Some(other) => self.write_to(&other, words),
             None => self.notice("Who wrote to you last has left"),
         }

@@ -1,21 +1,87 @@
 //! What a run has to say.
 
+#[cfg(feature = "report")]
+mod chart;
+#[cfg(feature = "report")]
+mod csv;
+#[cfg(feature = "report")]
+mod hdr;
+#[cfg(feature = "report")]
+mod histogram;
+#[cfg(feature = "report")]
+mod html;
+#[cfg(feature = "report")]
+mod json;
+mod merge;
+#[cfg(all(test, feature = "report"))]
+pub(crate) mod sample;
 mod text;
 
 use std::time::Duration;
 
 use super::record::Record;
-use super::run::Settings;
+use super::trust::{Distrust, Processor};
+use super::walk::Walk;
 
-/// The result of a run. Its [`Display`](std::fmt::Display) is the report for people.
+pub use merge::MergeError;
+
+#[cfg(feature = "report")]
+pub use json::{FORMAT, ReadError};
+
+/// Whether messages come by a plan of their own, or wait for one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A client sends when its last message was answered: what is measured is service time.
+    Closed,
+    /// Messages are intended for times of a plan, whatever becomes of others.
+    Open,
+}
+
+/// What was to be done, as it is shown and compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Open or closed loop.
+    pub mode: Mode,
+    /// Connections at once.
+    pub clients: u32,
+    /// Messages per second of the plan, on average; `None` in closed loop.
+    pub rate: Option<f64>,
+    /// How long it was to be measured; `None` where a number of messages ends the run.
+    pub duration: Option<Duration>,
+    /// The servers, as they were named.
+    pub targets: Vec<String>,
+    /// The longest message, its line end included.
+    pub bytes: usize,
+    /// What bodies and random times were made from.
+    pub seed: u64,
+    /// Every setting as a name, that of its flag, and a value: these too, in the order in which
+    /// they are to be shown.
+    pub listed: Vec<(String, String)>,
+}
+
+/// The result of a run: plain data. Its [`Display`](std::fmt::Display) is the report for people.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// The version of the tester.
+    pub version: String,
+    /// Wall-clock time when the run began, as text; empty where nobody said.
+    pub started: String,
     /// What was to be done.
-    pub settings: Settings,
-    /// From the first connection's beginning to the last client's end.
+    pub settings: Summary,
+    /// What was measured, from the end of the warm-up to the last client's end.
     pub elapsed: Duration,
-    /// What happened.
+    /// What happened in that time.
     pub record: Record,
+    /// What happened in the warm-up, where there was one: messages that were intended, or in
+    /// closed loop sent, before its end.
+    pub warm_up: Option<Record>,
+    /// Processor time of the tester; `None` where the system does not tell.
+    pub processor: Option<Processor>,
+    /// Why the figures are not to be trusted; empty where they are.
+    pub distrust: Vec<Distrust>,
+    /// The search for the highest rate, where there was one; then the rest is the last run at
+    /// that rate.
+    pub walk: Option<Walk>,
 }
 
 impl Report {

@@ -1,106 +1,191 @@
-//! The report for people: the lesson's four figures, then what they leave out.
+//! The report for people: what was done, whether to believe it, the lesson's four figures, the
+//! times side by side, the account. At most about a hundred columns.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::Report;
-use crate::load::ledger::{End, Ledger};
-use crate::load::record::{Percentile, Record};
-use crate::load::run::Settings;
-use crate::net::Eol;
+use super::{Mode, Report, Summary};
+use crate::load::ledger::{End, Ledger, Outcome};
+use crate::load::record::Record;
+use crate::load::times::{Percentile, Times};
+use crate::load::units;
+use crate::load::walk::{Purpose, Step, Walk};
+
+/// Columns of the settings before they go on in the next line.
+const COLUMNS: usize = 96;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_settings(&self.settings, f)?;
         let record = &self.record;
+        write_settings(self, f)?;
+        write_distrust(self, f)?;
+        if let Some(walk) = &self.walk {
+            write_walk(walk, f)?;
+        }
         writeln!(f)?;
-        writeln!(f, "Successful clients: {}/{}", record.clients_ok, self.settings.plan.clients())?;
+        writeln!(f, "Successful clients: {}/{}", record.clients_ok, self.settings.clients)?;
         writeln!(f, "Messages: {}", record.ledger.ok())?;
         writeln!(f, "Time: {:.2} s", self.elapsed.as_secs_f64())?;
         writeln!(f, "Messages per second: {:.0}", self.messages_per_second())?;
         writeln!(f)?;
-        write_latency(record, f)?;
+        write_times(self, f)?;
         writeln!(f)?;
         write_ledger(&record.ledger, f)?;
+        write_tester(self, f)?;
         write_reasons(record, f)
     }
 }
 
-fn write_settings(settings: &Settings, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let plan = &settings.plan;
-    let eol = match plan.eol() {
-        Eol::Lf => "lf",
-        Eol::CrLf => "crlf",
-    };
-    writeln!(
-        f,
-        "Load on {}: clients {}, messages {} each, size {} bytes, eol {eol}, seed {}",
-        settings.address,
-        plan.clients(),
-        plan.messages(),
-        plan.size(),
-        plan.seed(),
-    )?;
-    let connect_rate =
-        settings.connects.rate().map_or_else(|| "max".to_owned(), |rate| rate.to_string());
-    let pace = settings
-        .messages
-        .rate()
-        .map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} for each client"));
-    writeln!(f, "  {pace}, connect rate {connect_rate}, timeout {:?}", settings.timeout)
-}
-
-fn write_latency(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "Latency, from sending a message to the end of its reply:")?;
-    for percentile in Percentile::SHOWN {
-        writeln!(f, "  {percentile:<6}{:>12}", time(record.latency(percentile)))?;
+fn write_settings(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let settings = &report.settings;
+    writeln!(f, "Load on {}: {}", targets(settings), headline(settings))?;
+    let mut line = String::from(" ");
+    for (name, value) in &settings.listed {
+        let setting = units::printable(&format!(" {name} {value},"));
+        if line.chars().count() + setting.chars().count() > COLUMNS {
+            writeln!(f, "{line}")?;
+            line = String::from(" ");
+        }
+        line.push_str(&setting);
     }
-    writeln!(f, "  {:<6}{:>12}", "max", time(record.latency_max()))?;
-    writeln!(
-        f,
-        "A closed loop waits for each reply before it sends again, so this is service time: users \
-         who\ncome whether the server is ready or not would wait longer."
-    )?;
-    if Percentile::SHOWN.iter().any(|&percentile| record.latency(percentile).is_none()) {
-        writeln!(f, "'-' stands where fewer than ten samples lie beyond: send more messages.")?;
+    if !line.trim().is_empty() {
+        writeln!(f, "{}", line.trim_end_matches(','))?;
+    }
+    if !report.started.is_empty() {
+        writeln!(f, "  began {}", units::printable(&report.started))?;
     }
     Ok(())
 }
 
-/// Three digits and a unit.
-fn time(time: Option<Duration>) -> String {
-    let Some(time) = time else { return "-".to_owned() };
-    let micros = time.as_secs_f64() * 1e6;
-    let (value, unit) = match micros {
-        ..999.5 => (micros, "µs"),
-        ..999_500.0 => (micros / 1e3, "ms"),
-        _ => (micros / 1e6, "s"),
+fn targets(settings: &Summary) -> String {
+    units::printable(&settings.targets.join(", "))
+}
+
+/// Open or closed, how fast, how many: `open loop, 5,000/s for 10s, 100 clients`.
+pub(super) fn headline(settings: &Summary) -> String {
+    let pace = match (settings.mode, settings.rate) {
+        (Mode::Closed, _) => "closed loop (service time only)".to_owned(),
+        (Mode::Open, None) => "open loop".to_owned(),
+        (Mode::Open, Some(rate)) => format!("open loop, {}", units::rate(rate)),
     };
-    match value {
-        ..9.995 => format!("{value:.2} {unit}"),
-        ..99.95 => format!("{value:.1} {unit}"),
-        _ => format!("{value:.0} {unit}"),
+    let length = settings.duration.map_or_else(String::new, |length| format!(" for {length:?}"));
+    let clients = match settings.clients {
+        1 => "1 client".to_owned(),
+        clients => format!("{} clients", units::count(clients.into())),
+    };
+    format!("{pace}{length}, {clients}")
+}
+
+fn write_distrust(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !report.distrust.is_empty() {
+        writeln!(f)?;
     }
+    for reason in &report.distrust {
+        write_wrapped(&format!("do not trust this run: {reason}"), f)?;
+    }
+    Ok(())
+}
+
+/// Writes a text in lines of at most so many columns, broken between words.
+fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            writeln!(f, "{line}")?;
+            line = String::from("   ");
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(f, "{line}")
+}
+
+fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let rows = rows(&report.record);
+    write!(f, "{:<24}{:>11}", "", "samples")?;
+    for percentile in Percentile::SHOWN {
+        write!(f, "{percentile:>10}")?;
+    }
+    writeln!(f, "{:>10}", "max")?;
+    for (name, times) in &rows {
+        write_row(name, times, f)?;
+    }
+    if let Some(warm_up) = &report.warm_up {
+        writeln!(f, "The warm-up's {} messages are not in this.", warm_up.ledger.sent())?;
+    }
+    match report.settings.mode {
+        Mode::Closed => writeln!(
+            f,
+            "Closed loop: each client waits for a reply before it sends again, so this is service \
+             time\nonly; users who come whether the server is ready or not would wait longer \
+             (--rate)."
+        )?,
+        Mode::Open => writeln!(
+            f,
+            "Latency counts from the time that the plan intended for a message, service time from \
+             sending it."
+        )?,
+    }
+    if rows.iter().any(|(_, times)| has_gaps(times)) {
+        writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
+    }
+    Ok(())
+}
+
+/// What there is to show, with its name.
+pub(super) fn rows(record: &Record) -> Vec<(String, Times)> {
+    let row = |name: &str, times: &Times| (name.to_owned(), times.clone());
+    let users = if record.latency.count() > 0 { "latency" } else { "service time" };
+    let mut rows = Vec::new();
+    if record.latency.count() > 0 {
+        rows.push(row("latency", &record.latency));
+    }
+    if record.failures(Outcome::TimedOut).count() > 0 {
+        rows.push((format!("{users} + time-outs"), record.response_times()));
+    }
+    rows.push(row("service time", &record.service));
+    rows.push(row("connect", &record.connect));
+    rows.push(row("tester's lag", &record.lag));
+    for outcome in Outcome::ALL {
+        rows.push((format!("{}, age", outcome.name()), record.failures(outcome).clone()));
+    }
+    rows.retain(|(name, times)| times.count() > 0 || name == "service time");
+    rows
+}
+
+fn write_row(name: &str, times: &Times, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "  {name:<22}{:>11}", units::count(times.count()))?;
+    for percentile in Percentile::SHOWN {
+        write!(f, "{:>10}", time(times.percentile(percentile)))?;
+    }
+    writeln!(f, "{:>10}", time(times.max()))
+}
+
+fn has_gaps(times: &Times) -> bool {
+    Percentile::SHOWN.iter().any(|&percentile| times.percentile(percentile).is_none())
+}
+
+/// `7.31 ms`, or `-` where there is none.
+pub(super) fn time(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), units::time)
 }
 
 fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (planned, sent, skipped) = (ledger.planned(), ledger.sent(), ledger.skipped());
     writeln!(f, "Planned {planned} = sent {sent} + skipped {skipped}")?;
-    writeln!(
-        f,
-        "Sent {sent} = ok {} + wrong {} + timed out {} + lost {}",
-        ledger.ok(),
-        ledger.wrong(),
-        ledger.timed_out(),
-        ledger.lost()
-    )?;
+    let counts =
+        Outcome::ALL.map(|outcome| format!("{} {}", outcome.name(), ledger.count(outcome)));
+    writeln!(f, "Sent {sent} = {}", counts.join(" + "))?;
     for (end, messages) in ledger.skipped_by_end() {
         writeln!(f, "Skipped {messages}: {}", words(end))?;
     }
     Ok(())
 }
 
-fn words(end: End) -> &'static str {
+/// Why messages were skipped.
+pub(super) fn words(end: End) -> &'static str {
     match end {
         End::Finished => "nothing was left to send",
         End::NotConnected => "their clients could not connect",
@@ -108,7 +193,20 @@ fn words(end: End) -> &'static str {
         End::TimedOut => "no reply came before, which closes the connection",
         End::Lost => "the connection had ended",
         End::Stopped => "the run was stopped",
+        End::Late => "they were too late, and --when-late is skip",
+        End::Overdue => "the run was over before their connection was free",
     }
+}
+
+fn write_tester(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(processor) = report.processor else { return Ok(()) };
+    writeln!(
+        f,
+        "Tester: {:.2} cores (user {:.2} s, system {:.2} s)",
+        processor.cores(),
+        processor.user.as_secs_f64(),
+        processor.system.as_secs_f64()
+    )
 }
 
 fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,73 +215,112 @@ fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nFailures:")?;
     }
     for (reason, count) in &reasons {
-        writeln!(f, "  {count} × {reason}")?;
+        writeln!(f, "  {count} × {}", units::printable(reason))?;
     }
-    record.wrong_example().map_or(Ok(()), |example| writeln!(f, "The first wrong reply: {example}"))
+    record.wrong_example().map_or(Ok(()), |example| {
+        writeln!(f, "The first wrong reply: {}", units::printable(example))
+    })
+}
+
+fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let objective = units::printable(&walk.objective);
+    let highest = walk.highest.map_or_else(|| "none".to_owned(), units::rate);
+    writeln!(f, "\nHighest rate that holds {objective}: {highest}")?;
+    writeln!(
+        f,
+        "  {:>11}{:>11}{:>10}{:>10}{:>10}{:>9}",
+        "rate", "answered", "p50", "p99", "p99.9", "errors"
+    )?;
+    for step in &walk.steps {
+        let Step { rate, achieved, purpose, p50, p99, p999, errors, .. } = step;
+        let figures = [*p50, *p99, *p999].map(|figure| format!("{:>10}", time(figure))).concat();
+        writeln!(
+            f,
+            "  {:>11}{:>11}{figures}{:>9}  {} ({})",
+            units::rate(*rate),
+            units::rate(*achieved),
+            units::percent(*errors),
+            if step.held() { "held" } else { "broken" },
+            purpose_words(*purpose),
+        )?;
+    }
+    write_wrapped(&units::printable(&walk.verdict), f)?;
+    writeln!(f, "What follows is the last run at that rate.")
+}
+
+/// Why a rate was tried.
+pub(super) fn purpose_words(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Bracket => "bracket",
+        Purpose::Bisect => "bisect",
+        Purpose::Confirm => "confirm",
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZero;
+    use super::super::sample;
 
-    use super::*;
-    use crate::load::{Outcome, Pacer, Plan, Rate};
-
-    #[test]
-    fn times_have_three_digits() {
-        for (nanos, text) in [
-            (0, "0.00 µs"),
-            (1_234, "1.23 µs"),
-            (99_949, "99.9 µs"),
-            (99_950, "100 µs"),
-            (999_499, "999 µs"),
-            (999_500, "1.00 ms"),
-            (28_549_000, "28.5 ms"),
-            (5_000_000_000, "5.00 s"),
-        ] {
-            assert_eq!(time(Some(Duration::from_nanos(nanos))), text);
+    fn assert_lines(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|shown| shown == *line), "no line '{line}' in:\n{text}");
         }
-        assert_eq!(time(None), "-");
     }
 
     #[test]
-    fn a_report_shows_the_four_figures_the_ledger_and_the_reasons() {
-        let number = |number| NonZero::new(number).unwrap();
-        let timeout = Duration::from_secs(5);
-        let mut record = Record::new(8, timeout);
-        record.answer(Duration::from_millis(2));
-        record.fail(Outcome::Lost, "it broke".to_owned());
-        record.end_client(2, End::Lost);
-        record.note_reason("cannot connect: connection refused".to_owned());
-        record.end_client(4, End::NotConnected);
-        let second = Rate::new(1000, Duration::from_secs(1)).unwrap();
-        let settings = Settings {
-            address: "[::1]:8080".parse().unwrap(),
-            plan: Plan::new(number(2), number(4), 64, Eol::CrLf, 7).unwrap(),
-            connects: Pacer::constant(second),
-            messages: Pacer::closed_loop(),
-            timeout,
-        };
-        let report = Report { settings, elapsed: Duration::from_millis(500), record };
-        assert!(!report.is_clean());
+    fn an_open_loop_shows_latency_beside_service_time() {
+        let report = sample::open();
         let text = report.to_string();
-        for line in [
-            "Load on [::1]:8080: clients 2, messages 4 each, size 64 bytes, eol crlf, seed 7",
-            "  closed loop, connect rate 1000/s, timeout 5s",
-            "Successful clients: 0/2",
-            "Messages: 1",
-            "Time: 0.50 s",
-            "Messages per second: 2",
-            "  p50              -",
-            "  max        2.00 ms",
-            "Planned 8 = sent 2 + skipped 6",
-            "Sent 2 = ok 1 + wrong 0 + timed out 0 + lost 1",
-            "Skipped 4: their clients could not connect",
-            "Skipped 2: the connection had ended",
-            "  1 × cannot connect: connection refused",
-            "  1 × it broke",
-        ] {
-            assert!(text.lines().any(|shown| shown == line), "no line '{line}' in:\n{text}");
-        }
+        assert_lines(
+            &text,
+            &[
+                "Load on 127.0.0.1:8080, [::1]:8080: open loop, 1,000/s for 10s, 20 clients",
+                "do not trust this run: 19 of 20 connections were open at best",
+                "Messages: 9980",
+                "Planned 10000 = sent 9990 + skipped 10",
+                "Sent 9990 = ok 9980 + wrong 1 + timed out 9 + reset 0 + lost 0 + in flight 0",
+                "Skipped 10: they were too late, and --when-late is skip",
+                "Tester: 0.25 cores (user 0.50 s, system 2.00 s)",
+                "  9 × no reply within 500ms",
+                "Latency counts from the time that the plan intended for a message, service time \
+                 from sending it.",
+            ],
+        );
+        let first = text.lines().position(|line| line.starts_with("  latency ")).unwrap();
+        assert!(text.lines().nth(first + 1).unwrap().starts_with("  latency + time-outs"));
+        assert!(text.lines().nth(first + 2).unwrap().starts_with("  service time"));
+        assert!(!text.contains('\x1b') && text.contains("\\u{1b}[31m"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+
+    #[test]
+    fn a_closed_loop_says_that_it_is_service_time_only() {
+        let text = sample::closed().to_string();
+        assert_lines(
+            &text,
+            &[
+                "Load on 127.0.0.1:8080: closed loop (service time only), 1 client",
+                "Successful clients: 1/1",
+                "Messages: 30",
+                "Time: 0.50 s",
+                "Messages per second: 60",
+                "'-' stands where fewer than ten samples lie beyond.",
+            ],
+        );
+        assert!(!text.contains("  latency"), "{text}");
+        assert!(!text.contains("do not trust"), "{text}");
+    }
+
+    #[test]
+    fn a_search_shows_the_rates_that_it_walked() {
+        let text = sample::search().to_string();
+        assert_lines(
+            &text,
+            &[
+                "Highest rate that holds p99<5ms,errors<0.1%: 18,000/s",
+                "     20,000/s   19,400/s   2.73 ms   9.10 ms         -   0.40 %  broken (bisect)",
+                "held three times",
+            ],
+        );
     }
 }

@@ -1,0 +1,242 @@
+"""Interleaved comparison of `echoline load` with other load testers; `bench/load.sh` calls it.
+
+The server is always the bare epoll echo (`bench/peers/epoll_echo.c`) on one core, the tester runs
+on another. A round measures each tester once, rounds follow one another (A B C A B C), ratios are
+taken within a round, then their median: what the machine does meanwhile hits all of them alike.
+The yardstick is `bench/peers/generator.c`, a minimal epoll client that checks every byte too.
+
+Prints Markdown on standard output and its progress on standard error; exits with 1 where an aim
+is missed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers import Failure, Peer, Server, pinned, raise_descriptor_limit
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ROOT / os.environ.get("BENCH_TARGET", "bench/target") / "release"
+ECHOLINE = os.environ.get("ECHOLINE", str(ROOT / "target/release/echoline"))
+SERVER_CORE, TESTER_CORE = 0, 1
+WARM_UP_SECONDS = 0.5
+
+# Of what the bare epoll client drives; of the rate asked for; of the tester's own lateness.
+THROUGHPUT_AIM = 0.95
+RATE_ERROR_AIM = 0.001
+LAG_P99_AIM_US = 100
+OPEN_RATE, OPEN_CLIENTS = 20_000, 100
+
+
+@dataclass(frozen=True)
+class Result:
+    per_second: float
+    cpu_us: float  # processor time of the tester for each message
+    p50_us: float
+    p99_us: float
+    report: dict
+
+
+def run(command: list[str], codes: tuple[int, ...] = (0,)) -> tuple[str, float]:
+    """What a pinned program prints, and the processor seconds that it used."""
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=pinned(TESTER_CORE),
+    )
+    try:
+        text = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            child.wait()
+    if child.returncode not in codes:
+        raise Failure(f"{command[0]} ended with {child.returncode}")
+    return text, usage.ru_utime + usage.ru_stime
+
+
+def echoline(port: int, seconds: float, flags: list[str]) -> Result:
+    with tempfile.TemporaryDirectory(prefix="load-bench-") as folder:
+        file = Path(folder) / "report.json"
+        command = [ECHOLINE, "load", f"127.0.0.1:{port}", "--quiet", "--json", str(file)]
+        command += ["--duration", f"{seconds}s", "--warmup", f"{WARM_UP_SECONDS}s"]
+        command += ["--connect-rate", "max", "--workers", "1", *flags]
+        # 1 where a message was left over: the report has it.
+        _, cpu = run(command, (0, 1))
+        report = json.loads(file.read_text())
+    measured, warm_up = report["measured"], report["warm_up"]
+    ok = measured["ledger"]["ok"]
+    times = measured["latency"] if report["loop"] == "open" else measured["service"]
+    return Result(
+        per_second=ok / (report["elapsed_ns"] / 1e9),
+        cpu_us=cpu / (ok + warm_up["ledger"]["ok"]) * 1e6,
+        p50_us=(times["p50_ns"] or 0) / 1000,
+        p99_us=(times["p99_ns"] or 0) / 1000,
+        report=report,
+    )
+
+
+def generator(port: int, seconds: float, connections: int, in_flight: int) -> Result:
+    command = [str(PROGRAMS / "generator"), "--port", str(port), "--seconds", str(seconds)]
+    command += ["--connections", str(connections), "--in-flight", str(in_flight)]
+    command += ["--warm-up", str(WARM_UP_SECONDS)]
+    text, cpu = run(command)
+    report = json.loads(text)
+    cpu_us = cpu / report["messages_all"] * 1e6
+    return Result(report["per_second"], cpu_us, report["p50_us"], report["p99_us"], report)
+
+
+def sockperf(seconds: float) -> Result:
+    """It speaks only to its own server, and one message at a time."""
+    server = subprocess.Popen(
+        ["sockperf", "server", "--tcp", "-i", "127.0.0.1", "-p", "17811"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=pinned(SERVER_CORE),
+    )
+    try:
+        command = ["sockperf", "ping-pong", "--tcp", "-i", "127.0.0.1", "-p", "17811", "-m", "64"]
+        text, cpu = run([*command, "--full-rtt", "-t", str(max(1, round(seconds)))])
+    finally:
+        server.terminate()
+        server.wait()
+    sent = int(text.split("SentMessages=")[1].split(";")[0])
+    p50, p99 = (float(text.split(f"percentile {p} =")[1].split()[0]) for p in ("50.000", "99.000"))
+    return Result(sent / max(1, round(seconds)), cpu / sent * 1e6, p50, p99, {})
+
+
+def scenarios(seconds: float) -> dict:
+    """Each: the testers by name; the first is ours, the second the yardstick."""
+
+    def ours(*flags: str):
+        return lambda port: echoline(port, seconds, list(flags))
+
+    def bare(connections: int, in_flight: int):
+        return lambda port: generator(port, seconds, connections, in_flight)
+
+    found = {
+        "closed loop, 50 connections, 64 bytes": {
+            "echoline load": ours("--clients", "50"),
+            "epoll client": bare(50, 1),
+        },
+        "closed loop, 50 connections, 32 in flight": {
+            "echoline load": ours("--clients", "50", "--depth", "32"),
+            "epoll client": bare(50, 32),
+        },
+        "closed loop, 1 connection": {
+            "echoline load": ours("--clients", "1"),
+            "epoll client": bare(1, 1),
+        },
+    }
+    if shutil.which("sockperf"):
+        found["closed loop, 1 connection"]["sockperf (own server)"] = lambda _: sockperf(seconds)
+    return found
+
+
+def measure(name: str, testers: dict, rounds: int) -> dict[str, list[Result]]:
+    results = {tester: [] for tester in testers}
+    for number in range(rounds):
+        for tester, tool in testers.items():
+            print(f"{name}: round {number + 1}, {tester}", file=sys.stderr)
+            with Server(EPOLL_ECHO, SERVER_CORE) as server:
+                results[tester].append(tool(server.port))
+    return results
+
+
+EPOLL_ECHO = Peer("epoll_echo", (str(PROGRAMS / "epoll_echo"), "0"), "stdout")
+
+
+def spread(values: list[float], digits: int = 0) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
+
+
+def compare(name: str, results: dict[str, list[Result]]) -> float:
+    """Prints a table; the median ratio of ours to the yardstick."""
+    yardstick = list(results)[1]
+    print(f"\n### {name}\n")
+    print("| tester | messages/s | ratio | CPU µs/message | p50 µs | p99 µs |")
+    print("|---|---|---|---|---|---|")
+    ratios = {}
+    for tester, runs in results.items():
+        pairs = zip(runs, results[yardstick])
+        ratios[tester] = [run.per_second / other.per_second for run, other in pairs]
+        columns = [
+            spread([run.per_second for run in runs]),
+            spread(ratios[tester], 3),
+            spread([run.cpu_us for run in runs], 2),
+            spread([run.p50_us for run in runs], 1),
+            spread([run.p99_us for run in runs], 1),
+        ]
+        print(f"| {tester} | " + " | ".join(columns) + " |")
+    return statistics.median(ratios["echoline load"])
+
+
+def open_loop(seconds: float, rounds: int, busy_poll: str) -> tuple[float, float]:
+    """The error of the rate and the p99 of the lag in µs, medians of the rounds."""
+    flags = ["--rate", f"{OPEN_RATE}/s", "--clients", str(OPEN_CLIENTS), "--busy-poll", busy_poll]
+    errors, lags, latencies, cores = [], [], [], []
+    for number in range(rounds):
+        print(f"open loop, busy poll {busy_poll}: round {number + 1}", file=sys.stderr)
+        with Server(EPOLL_ECHO, SERVER_CORE) as server:
+            result = echoline(server.port, seconds, flags)
+        errors.append(abs(result.per_second / OPEN_RATE - 1))
+        lags.append((result.report["measured"]["lag"]["p99_ns"] or 0) / 1000)
+        latencies.append(result.p99_us)
+        cores.append(result.report["processor"]["cores"])
+    print(
+        f"| {busy_poll} | {spread([error * 100 for error in errors], 3)} % | {spread(lags, 1)} "
+        f"| {spread(latencies, 1)} | {spread(cores, 2)} |"
+    )
+    return statistics.median(errors), statistics.median(lags)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s")
+    given = parser.parse_args()
+    if given.quick:
+        given.rounds, given.seconds = 2, 1
+    return given
+
+
+def main() -> int:
+    """Runs everything and says which aims are missed."""
+    given = options()
+    raise_descriptor_limit()
+    print(f"{platform.platform()}, {os.cpu_count()} cores; server on core {SERVER_CORE}, tester on "
+          f"core {TESTER_CORE}; {given.rounds} rounds of {given.seconds} s; median (min–max)")
+    missed = []
+    for name, testers in scenarios(given.seconds).items():
+        ratio = compare(name, measure(name, testers, given.rounds))
+        if ratio < THROUGHPUT_AIM:
+            missed.append(f"{name}: {ratio:.3f} of the epoll client, aim {THROUGHPUT_AIM}")
+    print(f"\n### open loop, {OPEN_RATE:,}/s over {OPEN_CLIENTS} connections\n")
+    print("| busy poll | error of the rate | lag p99 µs | latency p99 µs | cores |")
+    print("|---|---|---|---|---|")
+    open_loop(given.seconds, given.rounds, "0s")
+    error, lag = open_loop(given.seconds, given.rounds, "100us")
+    if error > RATE_ERROR_AIM:
+        missed.append(f"open loop: the rate is {error:.4%} off, aim {RATE_ERROR_AIM:.1%}")
+    if lag > LAG_P99_AIM_US:
+        missed.append(f"open loop: lag p99 {lag:.0f} µs, aim {LAG_P99_AIM_US} µs")
+    print("\n" + ("\n".join(f"**missed:** {text}" for text in missed) or "All aims are met."))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

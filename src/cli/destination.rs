@@ -1,0 +1,142 @@
+//! Where a report is written to: a file that is whole or not there, a device, or stdout.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::output;
+
+/// What new files allow before the umask takes from it; temporary files would be private.
+const MODE: u32 = 0o666;
+
+/// A place to write to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// `-` or `/dev/stdout`.
+    Stdout,
+    /// Anything else.
+    File(PathBuf),
+}
+
+impl From<PathBuf> for Destination {
+    fn from(path: PathBuf) -> Self {
+        if path == Path::new("-") || path == Path::new("/dev/stdout") {
+            Self::Stdout
+        } else {
+            Self::File(path)
+        }
+    }
+}
+
+impl Destination {
+    /// Writes all of `text`. Whoever reads from there and has had enough is no error.
+    pub(super) fn write(&self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Stdout => output::print(text),
+            Self::File(path) => match write_file(path, text) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+                other => other,
+            },
+        }
+    }
+
+    /// Whether it is likely that this can be written to later; or why it is not.
+    pub(super) fn probe(&self) -> io::Result<()> {
+        match self {
+            Self::File(path) if !is_special(path) => beside(&resolved(path)).map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    if is_special(path) {
+        return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    }
+    let path = resolved(path);
+    let mut file = beside(&path)?;
+    file.write_all(text.as_bytes())?;
+    // Whoever could read or not read the old file can or cannot read the new one.
+    if let Ok(old) = fs::metadata(&path) {
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A device, a pipe, a folder: nothing that a file could be put in the place of.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+/// The file behind a symbolic link: else the link would be replaced.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A file in the same folder, so that it can be renamed; it goes where it is dropped.
+fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    tempfile::Builder::new()
+        .prefix(".echoline-")
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_keeps_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("report"), folder.path().join("link"));
+        Destination::from(path.clone()).write("old").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o600, 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        Destination::from(link.clone()).write("new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+        assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        for wrong in [folder.path().join("none/report"), folder.path().to_owned()] {
+            assert!(Destination::from(wrong).write("text").is_err());
+        }
+        assert!(Destination::from(folder.path().join("none/report")).probe().is_err());
+        assert!(Destination::from(folder.path().join("report")).probe().is_ok());
+        assert_eq!(names(folder.path()), Vec::<String>::new());
+        let full = Destination::from(PathBuf::from("/dev/full"));
+        assert_eq!(full.write("text").unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn stdout_has_two_names() {
+        for name in ["-", "/dev/stdout"] {
+            assert_eq!(Destination::from(PathBuf::from(name)), Destination::Stdout);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What becomes of a report: the files it is written to, and the exit code that it earns.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, error::ErrorKind};
+
+use super::destination::Destination;
+use super::output;
+use crate::load::{Objectives, Report};
+
+/// The exit code where a condition of `--fail-if` came true, or a comparison found something
+/// worse.
+pub(super) const BROKEN: u8 = 3;
+
+/// Flags of the commands that make a report.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reports")]
+pub(super) struct OutputFlags {
+    /// Write everything that was measured to this file, to be compared, merged or read by
+    /// programs; '-' is stdout, and the report for people then goes to stderr.
+    #[arg(long, env = "ECHOLINE_JSON", value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the run second by second to this file.
+    #[arg(long, env = "ECHOLINE_CSV", value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Write the histograms to this file, for the tools of HdrHistogram (interval log, V2).
+    #[arg(long, env = "ECHOLINE_HDR", value_name = "FILE")]
+    hdr: Option<PathBuf>,
+
+    /// Write a page with charts to this file; it needs no network and no script.
+    #[arg(long, env = "ECHOLINE_HTML", value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// End with exit code 3 when one of these comes true, 'p99>5ms,errors>0.1%'; then failed
+    /// messages alone are no reason for exit code 1. There are p50, p99.9 … max, mean, errors,
+    /// skipped and rate.
+    #[arg(long, env = "ECHOLINE_FAIL_IF", value_name = "CONDITIONS")]
+    #[arg(value_parser = Objectives::alarms)]
+    fail_if: Option<Objectives>,
+}
+
+/// One of the files: its flag, where it goes, and what is in it.
+struct Output {
+    flag: &'static str,
+    to: Destination,
+    content: fn(&Report) -> String,
+}
+
+impl OutputFlags {
+    /// Ends the program where two reports would go to the same place; warns where one could not
+    /// be written, while there is time to stop the run.
+    pub(super) fn check(&self, command: &str) {
+        let outputs = self.outputs();
+        for (index, output) in outputs.iter().enumerate() {
+            if let Some(other) = outputs[..index].iter().find(|other| other.to == output.to) {
+                let text = format!(
+                    "{} and {} both write to {}: name another file for one of them",
+                    other.flag, output.flag, output.to
+                );
+                super::wrong_use(command, ErrorKind::ArgumentConflict, &text);
+            }
+            if let Err(error) = output.to.probe() {
+                let Output { flag, to, .. } = output;
+                output::tell(&format!("{flag} {to} will not be written: {error}"));
+            }
+        }
+    }
+
+    /// Writes the report, for people too, and says in the exit code what became of it.
+    ///
+    /// # Errors
+    /// Where the report for people cannot be written. Whatever else cannot is told at once.
+    pub(super) fn write(&self, report: &Report) -> anyhow::Result<ExitCode> {
+        let outputs = self.outputs();
+        let text = report.to_string();
+        if outputs.iter().any(|output| output.to == Destination::Stdout) {
+            output::tell_plainly(&text);
+        } else {
+            output::print(&text).context("cannot write the report to stdout")?;
+        }
+        let mut is_written = true;
+        for Output { flag, to, content } in outputs {
+            if let Err(error) = to.write(&content(report)) {
+                output::tell(&format!("{flag}: cannot write {to}: {error}"));
+                is_written = false;
+            }
+        }
+        Ok(self.exit_code(report, is_written))
+    }
+
+    fn exit_code(&self, report: &Report, is_written: bool) -> ExitCode {
+        let figure = |metric: crate::load::Metric| metric.of(&report.record, report.elapsed);
+        let breaches = self.fail_if.as_ref().map(|alarms| alarms.check(figure));
+        for breach in breaches.iter().flatten() {
+            output::tell(&format!("--fail-if {breach}"));
+        }
+        match breaches {
+            Some(breaches) if !breaches.is_empty() => ExitCode::from(BROKEN),
+            _ if !is_written => ExitCode::FAILURE,
+            None if report.walk.is_some() => {
+                let found = report.walk.as_ref().is_some_and(|walk| walk.highest.is_some());
+                if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            None if !report.is_clean() || report.record.ledger.ok() == 0 => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        }
+    }
+
+    fn outputs(&self) -> Vec<Output> {
+        let output = |flag, path: &Option<PathBuf>, content| {
+            let to = Destination::from(path.clone()?);
+            Some(Output { flag, to, content })
+        };
+        [
+            output("--json", &self.json, Report::to_json as fn(&Report) -> String),
+            output("--csv", &self.csv, Report::to_csv),
+            output("--hdr", &self.hdr, Report::to_hdr_log),
+            output("--html", &self.html, Report::to_html),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

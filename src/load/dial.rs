@@ -1,0 +1,262 @@
+//! Opens connections: to which address, from which, and with which socket options.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::net::Address;
+
+/// Which addresses of a name are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// All.
+    #[default]
+    Any,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+}
+
+/// What is done with the addresses of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolve {
+    /// Names are resolved once; each connection tries the addresses in the resolver's order.
+    #[default]
+    Once,
+    /// Names are resolved once; each connection begins with the next address, so that all get
+    /// their share.
+    Rotate,
+    /// A name is resolved anew for each connection.
+    Each,
+}
+
+/// The servers and the way to them.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// Clients take them in turn.
+    pub addresses: Vec<Address>,
+    /// Which addresses of a name are taken.
+    pub family: Family,
+    /// What is done with the addresses of a name.
+    pub resolve: Resolve,
+    /// Local addresses, taken in turn; empty for what the system chooses. Each has its own ports,
+    /// so that more of them allow more connections.
+    pub sources: Vec<IpAddr>,
+    /// Options of each socket.
+    pub socket: SocketOptions,
+}
+
+/// Options of a socket that change what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// `TCP_NODELAY`: else a message of two packets waits for the acknowledgement of the first.
+    pub nodelay: bool,
+    /// `SO_SNDBUF` in bytes; `None` for the system's.
+    pub send_buffer: Option<u32>,
+    /// `SO_RCVBUF` in bytes; `None` for the system's.
+    pub receive_buffer: Option<u32>,
+    /// Ends connections by reset, which leaves nothing behind, instead of by FIN, after which the
+    /// local port is in use for another minute.
+    pub reset: bool,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self { nodelay: true, send_buffer: None, receive_buffer: None, reset: false }
+    }
+}
+
+/// Targets whose names are resolved.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    targets: Targets,
+    resolved: Vec<Vec<SocketAddr>>,
+}
+
+impl Dialer {
+    /// Fails for the first name that cannot be resolved, and says which.
+    pub(super) async fn new(targets: &Targets) -> io::Result<Self> {
+        if targets.addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address to load"));
+        }
+        let mut resolved = Vec::new();
+        for address in &targets.addresses {
+            let found = resolve(address, targets.family).await.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot resolve {address}: {error}"))
+            })?;
+            resolved.push(found);
+        }
+        Ok(Self { targets: targets.clone(), resolved })
+    }
+
+    /// The connection `number` of `client`, from the first address that takes us.
+    pub(super) async fn connect(&self, client: u32, number: u64) -> io::Result<TcpStream> {
+        let target = client as usize % self.targets.addresses.len();
+        let again;
+        let mut addresses = &self.resolved[target];
+        if self.targets.resolve == Resolve::Each {
+            again = resolve(&self.targets.addresses[target], self.targets.family).await?;
+            addresses = &again;
+        }
+        // Clients of the same target have numbers that are the number of targets apart.
+        let turn = u64::from(client) / self.targets.addresses.len() as u64 + number;
+        let first = match self.targets.resolve {
+            Resolve::Rotate => index(turn, addresses.len()),
+            Resolve::Once | Resolve::Each => 0,
+        };
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in addresses[first..].iter().chain(&addresses[..first]) {
+            match self.connect_from_any(*address, u64::from(client) + number).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Tries the local addresses, beginning with the one whose turn it is, as long as their ports
+    /// are used up.
+    async fn connect_from_any(&self, to: SocketAddr, turn: u64) -> io::Result<TcpStream> {
+        let same = |source: &&IpAddr| source.is_ipv4() == to.is_ipv4();
+        let count = self.targets.sources.iter().filter(same).count();
+        if self.targets.sources.is_empty() {
+            return self.connect_from(to, None).await;
+        }
+        let mut last = io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            format!("no --source is of the family of {}", to.ip()),
+        );
+        let sources = self.targets.sources.iter().filter(same).cycle();
+        for source in sources.skip(index(turn, count.max(1))).take(count) {
+            match self.connect_from(to, Some(*source)).await {
+                Err(error) if ports_used_up(&error) => last = error,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_from(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+        let options = self.targets.socket;
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_nodelay(options.nodelay)?;
+        if let Some(bytes) = options.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = options.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(from) = from {
+            // Else the system chooses the port before it knows where the connection goes, and
+            // one port serves one connection instead of one to each server.
+            #[cfg(target_os = "linux")]
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            socket.bind(SocketAddr::new(from, 0)).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot send from --source {from}: {error}"))
+            })?;
+        }
+        if options.reset {
+            socket.set_zero_linger()?;
+        }
+        socket.connect(to).await
+    }
+}
+
+async fn resolve(address: &Address, family: Family) -> io::Result<Vec<SocketAddr>> {
+    let mut found = address.resolve().await?;
+    found.retain(|address| match family {
+        Family::Any => true,
+        Family::Ipv4 => address.is_ipv4(),
+        Family::Ipv6 => address.is_ipv6(),
+    });
+    if found.is_empty() {
+        let text = format!("'{}' has no address of the family asked for", address.host());
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    Ok(found)
+}
+
+fn index(turn: u64, length: usize) -> usize {
+    // Less than `length`, which is a `usize`.
+    (turn % length as u64) as usize
+}
+
+/// Whether all local ports towards that server are in use.
+pub(super) fn ports_used_up(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
+}
+
+/// What went wrong, and what to do where that is not obvious.
+pub(super) fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        _ if ports_used_up(error) => {
+            "local ports used up (each for a minute after its connection ends): use --source with \
+             more addresses, --rst, or fewer --clients"
+                .to_owned()
+        }
+        _ if error.raw_os_error() == Some(libc::EMFILE) => {
+            "too many open files: raise the limit with 'ulimit -n' or use fewer --clients"
+                .to_owned()
+        }
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::BrokenPipe => "the server takes no more".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault of a generator and not of the server: the sentence says what to do.
+    #[test]
+    fn what_the_system_lacks_is_said_with_what_to_do() {
+        for (code, wanted) in [
+            (libc::EADDRNOTAVAIL, "local ports used up"),
+            (libc::EMFILE, "ulimit -n"),
+            (libc::ECONNREFUSED, "connection refused"),
+            (libc::ECONNRESET, "connection reset"),
+            (libc::ENETUNREACH, "unreachable"),
+        ] {
+            let sentence = describe(&io::Error::from_raw_os_error(code));
+            assert!(sentence.contains(wanted), "{sentence}");
+        }
+    }
+
+    #[tokio::test]
+    async fn sources_and_targets_are_taken_in_turn() {
+        let listeners = [
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        ];
+        let targets = Targets {
+            addresses: listeners.iter().map(|l| l.local_addr().unwrap().into()).collect(),
+            sources: ["127.0.0.2", "127.0.0.3", "::1"].map(|ip| ip.parse().unwrap()).into(),
+            ..Targets::default()
+        };
+        let dialer = Dialer::new(&targets).await.unwrap();
+        for (client, number, source) in [(0, 0, 2), (1, 0, 3), (2, 0, 2), (2, 1, 3)] {
+            let stream = dialer.connect(client, number).await.unwrap();
+            let expected = listeners[client as usize % 2].local_addr().unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), expected);
+            let local = stream.local_addr().unwrap().ip();
+            assert_eq!(local.to_string(), format!("127.0.0.{source}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_family_without_an_address_is_said() {
+        let addresses = vec!["127.0.0.1:1".parse().unwrap()];
+        let targets = Targets { addresses, family: Family::Ipv6, ..Targets::default() };
+        let error = Dialer::new(&targets).await.unwrap_err().to_string();
+        assert!(
+            error.contains("cannot resolve 127.0.0.1:1") && error.contains("family"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! Line charts as SVG for a page. Pure.
+//!
+//! The colours are names: the page's style sheet finds each by its value and says what it is in
+//! light and in dark. Without a style sheet they are what they say.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::prelude::*;
+
+/// Units of the drawing per pixel of the page: the library places everything at whole units.
+const FINE: i32 = 4;
+
+/// Points up to which each one is marked: a run of one second has no line.
+const MARKED_MAX: usize = 40;
+
+/// Two sizes of the same chart; the page shows the one that fits, so that text stays readable.
+const WIDE: Size = Size { width: 760, height: 280, ticks: 8 };
+const NARROW: Size = Size { width: 360, height: 250, ticks: 4 };
+
+const INK: RGBColor = RGBColor(0x60, 0x66, 0x70);
+const GRID: RGBColor = RGBColor(0xd8, 0xdc, 0xe2);
+
+/// What a line means; the same thing has the same colour in all charts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// What is usual: medians, right answers, service time.
+    Usual,
+    /// What users complain of: high percentiles, latency.
+    Tail,
+    /// What only frames the others: the maximum, what was sent.
+    Frame,
+    /// What failed.
+    Bad,
+}
+
+impl Role {
+    fn color(self) -> RGBColor {
+        match self {
+            Self::Usual => RGBColor(0x1f, 0x6f, 0xd1),
+            Self::Tail => RGBColor(0xd9, 0x5f, 0x0e),
+            Self::Frame => RGBColor(0x8a, 0x90, 0x99),
+            Self::Bad => RGBColor(0xc9, 0x2a, 0x3a),
+        }
+    }
+
+    /// The class that the page's style sheet knows it by.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Tail => "tail",
+            Self::Frame => "frame",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// One line, from left to right; broken where there is no figure.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) points: Vec<(f64, Option<f64>)>,
+}
+
+impl Line {
+    fn segments(&self) -> impl Iterator<Item = Vec<(f64, f64)>> {
+        self.points
+            .split(|(_, y)| y.is_none())
+            .map(|segment| segment.iter().filter_map(|&(x, y)| Some((x, y?))).collect::<Vec<_>>())
+    }
+
+    /// Whether there is anything to draw.
+    pub(super) fn has_figures(&self) -> bool {
+        self.values().next().is_some()
+    }
+
+    fn values(&self) -> impl Iterator<Item = f64> {
+        self.points.iter().filter_map(|&(_, y)| y)
+    }
+}
+
+/// How one axis is divided.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Axis {
+    /// Equal steps, from zero.
+    Linear(fn(f64) -> String),
+    /// Seconds from the start to this end, so that charts of one run lie below one another.
+    Seconds(f64),
+    /// Equal factors, with steps at 1, 2, 5.
+    Logarithmic(fn(f64) -> String),
+    /// The share of samples beyond, `-log10(1 - q)`: as much room for the last thousandth as for
+    /// the first nine tenths.
+    Tail,
+}
+
+/// What is to be drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Chart {
+    /// What it shows, for whoever cannot see it.
+    pub(super) label: String,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Chart {
+    /// The chart in both sizes; empty where there is nothing to draw.
+    pub(super) fn svg(&self) -> String {
+        if !self.lines.iter().any(Line::has_figures) {
+            return String::new();
+        }
+        [("wide", WIDE), ("narrow", NARROW)].map(|(class, size)| self.draw(class, size)).concat()
+    }
+
+    fn draw(&self, class: &str, size: Size) -> String {
+        let mut svg = String::new();
+        // Writing to a text does not fail, and a chart that cannot be laid out is left out.
+        if self.draw_into(&mut svg, size).is_err() {
+            return String::new();
+        }
+        let content = svg.split_once('>').map_or("", |(_, content)| content);
+        let (width, height) = (size.width * FINE, size.height * FINE);
+        let label = askama::filters::escape(&self.label, askama::filters::Html)
+            .map_or(String::new(), |label| label.to_string());
+        format!(
+            "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+             aria-label=\"{label}\">{content}"
+        )
+    }
+
+    fn draw_into(&self, svg: &mut String, size: Size) -> Result<(), Box<dyn std::error::Error>> {
+        let pixels = |pixels: i32| pixels * FINE;
+        let whole = (pixels(size.width).unsigned_abs(), pixels(size.height).unsigned_abs());
+        let area = SVGBackend::with_string(svg, whole).into_drawing_area();
+        let all = || self.lines.iter().flat_map(|line| line.points.iter());
+        let x = Scale::new(self.x, all().map(|&(x, _)| x), size.ticks);
+        let y = Scale::new(self.y, self.lines.iter().flat_map(Line::values), 6);
+        let mut context = ChartBuilder::on(&area)
+            .margin_top(pixels(10))
+            .margin_right(pixels(34))
+            .x_label_area_size(pixels(28))
+            .y_label_area_size(pixels(64))
+            .build_cartesian_2d(x, y)?;
+        // The library writes fonts smaller by this factor.
+        let font = ("sans-serif", f64::from(pixels(12)) * 1.24).into_font().color(&INK);
+        context
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.stroke_width(FINE.unsigned_abs()))
+            // Room between the drawing and its labels.
+            .set_all_tick_mark_size(pixels(6))
+            .axis_style(GRID.stroke_width(FINE.unsigned_abs()))
+            .label_style(font)
+            .draw()?;
+        for line in &self.lines {
+            let width = if line.role == Role::Frame { 4 } else { 2 };
+            let style = line.role.color().stroke_width(pixels(width).unsigned_abs());
+            for segment in line.segments() {
+                if line.points.len() <= MARKED_MAX {
+                    let dot = |&point: &(f64, f64)| Circle::new(point, pixels(3), style.filled());
+                    context.draw_series(segment.iter().map(dot))?;
+                }
+                context.draw_series(LineSeries::new(segment, style))?;
+            }
+        }
+        area.present()?;
+        drop(context);
+        Ok(())
+    }
+}
+
+/// Pixels of the page, and how many steps the horizontal axis has room for.
+#[derive(Clone, Copy)]
+struct Size {
+    width: i32,
+    height: i32,
+    ticks: usize,
+}
+
+/// An axis with its ends and its steps.
+#[derive(Clone)]
+struct Scale {
+    ends: Range<f64>,
+    is_logarithmic: bool,
+    ticks: Vec<(f64, String)>,
+}
+
+impl Scale {
+    /// For `values`, with about so many steps.
+    fn new(axis: Axis, values: impl Iterator<Item = f64>, count: usize) -> Self {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values {
+            (low, high) = (low.min(value), high.max(value));
+        }
+        match axis {
+            Axis::Linear(label) => Self::linear(high, count, label),
+            Axis::Seconds(end) => Self::seconds(end.max(high), count),
+            Axis::Logarithmic(label) => Self::logarithmic(low, high, count, label),
+            Axis::Tail => Self::tail(high),
+        }
+    }
+
+    fn linear(high: f64, count: usize, label: fn(f64) -> String) -> Self {
+        let step = round_up((high / count as f64).max(f64::MIN_POSITIVE));
+        let steps = (high / step).ceil().max(1.0);
+        let ticks = (0..=steps as usize).map(|number| number as f64 * step);
+        let ticks = ticks.map(|value| (value, label(value))).collect();
+        Self { ends: 0.0..steps * step, is_logarithmic: false, ticks }
+    }
+
+    fn seconds(end: f64, count: usize) -> Self {
+        let mut scale = Self::linear(end, count, |seconds| {
+            format!("{} s", (seconds * 1000.0).round() / 1000.0)
+        });
+        scale.ends.end = end.max(f64::MIN_POSITIVE);
+        scale.ticks.retain(|&(tick, _)| tick <= end);
+        scale
+    }
+
+    fn logarithmic(low: f64, high: f64, count: usize, label: fn(f64) -> String) -> Self {
+        let (low, high) = (round_down(low.max(1e-9)), round_up(high.max(1e-9) * 1.0001));
+        let mut ticks = vec![low];
+        while ticks.last().is_some_and(|&last| last < high * 0.999) {
+            ticks.extend(ticks.last().map(|&last| round_up(last * 1.5)));
+        }
+        let ends = low..high;
+        if ticks.len() > count + 2 {
+            // Only 1, 10, 100: at least one of them lies within three neighbours.
+            ticks.retain(|tick| (tick.log10() - tick.log10().round()).abs() < 1e-6);
+        }
+        let ticks = ticks.into_iter().map(|value| (value, label(value))).collect();
+        Self { ends, is_logarithmic: true, ticks }
+    }
+
+    fn tail(high: f64) -> Self {
+        let marks = [
+            (0.0, "0"),
+            (2f64.log10(), "p50"),
+            (1.0, "p90"),
+            (2.0, "p99"),
+            (3.0, "p99.9"),
+            (4.0, "p99.99"),
+            (5.0, "p99.999"),
+            (6.0, "p99.9999"),
+        ];
+        let high = high.max(1.0);
+        let ticks = marks.into_iter().filter(|&(x, _)| x <= high + 1e-9);
+        let ticks = ticks.map(|(x, label)| (x, label.to_owned())).collect();
+        Self { ends: 0.0..high, is_logarithmic: false, ticks }
+    }
+}
+
+/// The next of 1, 2, 5, 10, 20 … that is not below.
+fn round_up(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let round = [1.0, 2.0, 5.0, 10.0].into_iter().find(|round| round * power >= value * 0.999_999);
+    round.unwrap_or(10.0) * power
+}
+
+/// The next of 1, 2, 5, 10, 20 … that is not above.
+fn round_down(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let round = [5.0, 2.0, 1.0].into_iter().find(|round| round * power <= value * 1.000_001);
+    round.unwrap_or(1.0) * power
+}
+
+impl Ranged for Scale {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let place = |value: f64| if self.is_logarithmic { value.max(1e-9).log10() } else { value };
+        let (low, high) = (place(self.ends.start), place(self.ends.end));
+        let share = if high > low { (place(*value) - low) / (high - low) } else { 0.5 };
+        limit.0 + (f64::from(limit.1 - limit.0) * share.clamp(0.0, 1.0)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.iter().map(|&(value, _)| value).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.ends.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Scale {
+    fn format_ext(&self, value: &f64) -> String {
+        let tick = self.ticks.iter().find(|(tick, _)| tick == value);
+        tick.map_or_else(String::new, |(_, label)| label.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn label(value: f64) -> String {
+        format!("{value}")
+    }
+
+    fn labels(scale: &Scale) -> Vec<&str> {
+        scale.ticks.iter().map(|(_, label)| label.as_str()).collect()
+    }
+
+    #[test]
+    fn steps_are_round() {
+        assert_eq!(labels(&Scale::linear(37.0, 4, label)), ["0", "10", "20", "30", "40"]);
+        assert_eq!(labels(&Scale::linear(0.0, 4, label)).len(), 2);
+        assert_eq!(labels(&Scale::logarithmic(3.0, 40.0, 6, label)), ["2", "5", "10", "20", "50"]);
+        assert_eq!(labels(&Scale::logarithmic(1.0, 9e5, 4, label)).len(), 7);
+        assert_eq!(labels(&Scale::seconds(7.1, 4)), ["0 s", "2 s", "4 s", "6 s"]);
+        assert_eq!(labels(&Scale::seconds(0.0, 4)), ["0 s"]);
+        assert_eq!(labels(&Scale::tail(2.4)), ["0", "p50", "p90", "p99"]);
+    }
+
+    #[test]
+    fn a_chart_of_nothing_is_nothing() {
+        let line = Line { name: String::new(), role: Role::Bad, points: vec![(1.0, None)] };
+        let axis = Axis::Linear(label);
+        let chart = Chart { label: String::new(), x: axis, y: axis, lines: vec![line] };
+        assert_eq!(chart.svg(), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_figures_can_be_drawn(
+            points in prop::collection::vec((0.0..1e12f64, prop::option::of(0.0..1e12f64)), 1..50),
+            is_linear: bool,
+        ) {
+            let line = Line { name: "any".to_owned(), role: Role::Tail, points };
+            let axis = if is_linear { Axis::Linear(label) } else { Axis::Logarithmic(label) };
+            for x in [axis, Axis::Tail, Axis::Seconds(1.5)] {
+                let lines = vec![line.clone()];
+                let svg = Chart { label: "<&\"".to_owned(), x, y: axis, lines }.svg();
+                let is_empty = line.values().next().is_none();
+                prop_assert_eq!(svg.matches("</svg>").count(), if is_empty { 0 } else { 2 });
+                prop_assert!(!svg.contains("NaN") && !svg.contains("label=\"<"));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The series as CSV (RFC 4180): one line for each second, or for each stretch of a longer run.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::Report;
+use crate::load::series::Slot;
+use crate::load::times::Percentile;
+
+const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns\r\n";
+
+impl Report {
+    /// The run second by second as CSV. A percentile is left empty where too few samples lie
+    /// beyond it.
+    #[must_use]
+    pub fn to_csv(&self) -> String {
+        let series = &self.record.series;
+        let length = series.length().as_secs();
+        let mut text = HEADER.to_owned();
+        for (index, slot) in (0u64..).zip(series.slots()) {
+            let Slot { sent, ok, failed, .. } = slot;
+            write!(text, "{},{length},{sent},{ok},{failed}", index * length)
+                .expect("a text takes all that is written");
+            let percentiles = Percentile::SHOWN.map(|percentile| slot_percentile(slot, percentile));
+            for time in percentiles.into_iter().chain([slot_max(slot)]) {
+                text.push(',');
+                text.push_str(&time.map_or(String::new(), |time| time.as_nanos().to_string()));
+            }
+            text.push_str("\r\n");
+        }
+        text
+    }
+}
+
+/// The latency in one slot; `None` where too few samples lie beyond it.
+pub(super) fn slot_percentile(slot: &Slot, percentile: Percentile) -> Option<Duration> {
+    let value = || slot.latency.value_at_quantile(percentile.quantile()).min(slot.latency.max());
+    percentile.is_certain(slot.latency.len()).then(|| Duration::from_nanos(value()))
+}
+
+/// The longest latency in one slot; `None` where there is none.
+pub(super) fn slot_max(slot: &Slot) -> Option<Duration> {
+    (!slot.latency.is_empty()).then(|| Duration::from_nanos(slot.latency.max()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+
+    #[test]
+    fn each_second_is_a_line_and_no_percentile_is_chance() {
+        let report = sample::open();
+        let csv = report.to_csv();
+        let lines: Vec<Vec<&str>> =
+            csv.trim_end().split("\r\n").map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines.len(), 1 + report.record.series.slots().len());
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{csv}");
+        let column = |name: &str| lines[0].iter().position(|found| *found == name).unwrap();
+        let sum = |name: &str| -> u64 {
+            lines[1..].iter().map(|line| line[column(name)].parse::<u64>().unwrap()).sum()
+        };
+        assert_eq!((sum("sent"), sum("ok"), sum("failed")), (9990, 9980, 10));
+        assert_eq!(lines[2][column("offset_s")], "1");
+        // A thousand samples tell the 99th percentile, and not the 99.9th.
+        assert!(lines[2][column("p99_ns")].parse::<u64>().unwrap() > 300_000);
+        assert_eq!(lines[2][column("p99.9_ns")], "");
+    }
+}

@@ -1,0 +1,282 @@
+//! What happened, as JSON and back.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::{CLIENTS_MAX, Percentile, ReadError, bounded, nanos, time};
+use crate::load::ledger::{End, Ledger, Outcome};
+use crate::load::record::Record;
+use crate::load::report::histogram;
+use crate::load::series::{Series, Slot};
+use crate::load::times::Times;
+
+/// Digits of the histograms of a whole run, and of one slot of the series.
+const DIGITS: u8 = 3;
+const SLOT_DIGITS: u8 = 2;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct RecordDocument {
+    ledger: LedgerDocument,
+    clients_ok: u32,
+    connections: u64,
+    latency: TimesDocument,
+    service: TimesDocument,
+    connect: TimesDocument,
+    lag: TimesDocument,
+    /// The ages of what failed, by outcome; only of what there was.
+    failures: BTreeMap<String, TimesDocument>,
+    series: SeriesDocument,
+    reasons: Vec<ReasonDocument>,
+    wrong_example: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LedgerDocument {
+    planned: u64,
+    #[serde(skip_deserializing)]
+    sent: u64,
+    ok: u64,
+    wrong: u64,
+    timed_out: u64,
+    reset: u64,
+    lost: u64,
+    in_flight: u64,
+    /// Why how many were never sent.
+    skipped: BTreeMap<String, u64>,
+    /// Of what was planned.
+    #[serde(skip_deserializing)]
+    error_share: f64,
+}
+
+/// Percentiles are null where too few samples lie beyond them.
+#[derive(Serialize, Deserialize)]
+struct TimesDocument {
+    #[serde(skip_deserializing)]
+    count: u64,
+    #[serde(skip_deserializing)]
+    min_ns: Option<u64>,
+    #[serde(skip_deserializing)]
+    mean_ns: Option<u64>,
+    #[serde(skip_deserializing, flatten)]
+    percentiles: BTreeMap<String, Option<u64>>,
+    max_ns: Option<u64>,
+    hdr: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SeriesDocument {
+    length_s: u64,
+    slots: Vec<SlotDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SlotDocument {
+    sent: u64,
+    ok: u64,
+    failed: u64,
+    /// Null where nothing was answered.
+    hdr: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReasonDocument {
+    reason: String,
+    count: u64,
+}
+
+impl From<&Record> for RecordDocument {
+    fn from(record: &Record) -> Self {
+        let failures = Outcome::ALL.into_iter().filter_map(|outcome| {
+            let ages = record.failures(outcome);
+            (ages.count() > 0).then(|| (key(outcome.name()), TimesDocument::from(ages)))
+        });
+        let reason =
+            |(reason, count): (&str, u64)| ReasonDocument { reason: reason.to_owned(), count };
+        Self {
+            ledger: LedgerDocument::from(&record.ledger),
+            clients_ok: record.clients_ok,
+            connections: record.connections,
+            latency: TimesDocument::from(&record.latency),
+            service: TimesDocument::from(&record.service),
+            connect: TimesDocument::from(&record.connect),
+            lag: TimesDocument::from(&record.lag),
+            failures: failures.collect(),
+            series: SeriesDocument::from(&record.series),
+            reasons: record.reasons().into_iter().map(reason).collect(),
+            wrong_example: record.wrong_example().map(str::to_owned),
+        }
+    }
+}
+
+impl RecordDocument {
+    /// `at` names this record in sentences.
+    pub(super) fn record(self, at: &str) -> Result<Record, ReadError> {
+        if self.clients_ok > CLIENTS_MAX {
+            return Err(ReadError::field(format!("{at}.clients_ok"), "there cannot be so many"));
+        }
+        let mut record = Record::new(0);
+        record.ledger = self.ledger.ledger(at)?;
+        record.clients_ok = self.clients_ok;
+        record.connections = bounded(self.connections, &format!("{at}.connections"))?;
+        record.latency = self.latency.times(&format!("{at}.latency"))?;
+        record.service = self.service.times(&format!("{at}.service"))?;
+        record.connect = self.connect.times(&format!("{at}.connect"))?;
+        record.lag = self.lag.times(&format!("{at}.lag"))?;
+        record.series = self.series.series(at)?;
+        for (name, ages) in self.failures {
+            let field = format!("{at}.failures.{name}");
+            let outcome = outcome(&name)
+                .ok_or_else(|| ReadError::field(&field, "there is no such outcome"))?;
+            record.set_failures(outcome, ages.times(&field)?);
+        }
+        for ReasonDocument { reason, count } in self.reasons {
+            record.note_reasons(&reason, bounded(count, &format!("{at}.reasons"))?);
+        }
+        if let Some(example) = self.wrong_example {
+            record.note_wrong(|| example);
+        }
+        Ok(record)
+    }
+}
+
+impl From<&Ledger> for LedgerDocument {
+    fn from(ledger: &Ledger) -> Self {
+        let skipped =
+            ledger.skipped_by_end().map(|(end, messages)| (end_key(end).to_owned(), messages));
+        Self {
+            planned: ledger.planned(),
+            sent: ledger.sent(),
+            ok: ledger.ok(),
+            wrong: ledger.wrong(),
+            timed_out: ledger.timed_out(),
+            reset: ledger.reset(),
+            lost: ledger.lost(),
+            in_flight: ledger.in_flight(),
+            skipped: skipped.collect(),
+            error_share: ledger.error_share(),
+        }
+    }
+}
+
+impl LedgerDocument {
+    fn ledger(self, at: &str) -> Result<Ledger, ReadError> {
+        let mut ledger = Ledger::new(bounded(self.planned, &format!("{at}.ledger.planned"))?);
+        for (outcome, messages) in [
+            (Outcome::Ok, self.ok),
+            (Outcome::Wrong, self.wrong),
+            (Outcome::TimedOut, self.timed_out),
+            (Outcome::Reset, self.reset),
+            (Outcome::Lost, self.lost),
+            (Outcome::InFlight, self.in_flight),
+        ] {
+            let field = format!("{at}.ledger.{}", key(outcome.name()));
+            ledger.settle_many(outcome, bounded(messages, &field)?);
+        }
+        for (name, messages) in self.skipped {
+            let field = format!("{at}.ledger.skipped.{name}");
+            let end = End::ALL.into_iter().find(|&end| end_key(end) == name);
+            let end = end.ok_or_else(|| ReadError::field(&field, "there is no such reason"))?;
+            ledger.skip(bounded(messages, &field)?, end);
+        }
+        let adds_up = ledger.adds_up().then_some(ledger);
+        adds_up.ok_or_else(|| ReadError::field(format!("{at}.ledger"), "it does not add up"))
+    }
+}
+
+impl From<&Times> for TimesDocument {
+    fn from(times: &Times) -> Self {
+        let percentile = |percentile: Percentile| {
+            (format!("{percentile}_ns"), times.percentile(percentile).map(nanos))
+        };
+        Self {
+            count: times.count(),
+            min_ns: times.min().map(nanos),
+            mean_ns: times.mean().map(nanos),
+            percentiles: Percentile::SHOWN.map(percentile).into(),
+            max_ns: times.max().map(nanos),
+            hdr: histogram::encode(times.histogram()),
+        }
+    }
+}
+
+impl TimesDocument {
+    fn times(self, at: &str) -> Result<Times, ReadError> {
+        let histogram: Histogram<u64> = histogram::decode(&self.hdr, DIGITS)
+            .map_err(|problem| ReadError::field(format!("{at}.hdr"), problem))?;
+        let field = format!("{at}.max_ns");
+        let max = self.max_ns.map(|max| time(max, &field)).transpose()?;
+        // A longest time that is not that of the histogram would lower the percentiles.
+        match max {
+            Some(max) if !histogram.equivalent(nanos(max), histogram.max()) => {
+                Err(ReadError::field(field, "the histogram holds another"))
+            }
+            None if !histogram.is_empty() => Err(ReadError::field(field, "it is missing")),
+            max => Ok(Times::from_histogram(histogram, max)),
+        }
+    }
+}
+
+impl From<&Series> for SeriesDocument {
+    fn from(series: &Series) -> Self {
+        let slot = |slot: &Slot| SlotDocument {
+            sent: slot.sent,
+            ok: slot.ok,
+            failed: slot.failed,
+            hdr: (!slot.latency.is_empty()).then(|| histogram::encode(&slot.latency)),
+        };
+        Self {
+            length_s: series.length().as_secs(),
+            slots: series.slots().iter().map(slot).collect(),
+        }
+    }
+}
+
+impl SeriesDocument {
+    fn series(self, at: &str) -> Result<Series, ReadError> {
+        let field = format!("{at}.series");
+        let length = time(self.length_s.saturating_mul(1_000_000_000), &field)?;
+        let slots: Result<_, _> = self.slots.into_iter().map(|slot| slot.slot(&field)).collect();
+        Series::from_slots(length, slots?)
+            .ok_or_else(|| ReadError::field(field, "no run of ours is cut like that"))
+    }
+}
+
+impl SlotDocument {
+    fn slot(self, field: &str) -> Result<Slot, ReadError> {
+        let mut slot = Slot {
+            sent: bounded(self.sent, field)?,
+            ok: bounded(self.ok, field)?,
+            failed: bounded(self.failed, field)?,
+            ..Slot::default()
+        };
+        if let Some(text) = self.hdr {
+            slot.latency = histogram::decode(&text, SLOT_DIGITS)
+                .map_err(|problem| ReadError::field(format!("{field}.slots.hdr"), problem))?;
+        }
+        Ok(slot)
+    }
+}
+
+fn outcome(name: &str) -> Option<Outcome> {
+    Outcome::ALL.into_iter().find(|outcome| key(outcome.name()) == name)
+}
+
+/// A name of the report as the key of a field.
+fn key(name: &str) -> String {
+    name.replace(' ', "_")
+}
+
+fn end_key(end: End) -> &'static str {
+    match end {
+        End::Finished => "finished",
+        End::NotConnected => "not_connected",
+        End::Wrong => "wrong",
+        End::TimedOut => "timed_out",
+        End::Lost => "lost",
+        End::Stopped => "stopped",
+        End::Late => "late",
+        End::Overdue => "overdue",
+    }
+}

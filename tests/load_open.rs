@@ -1,0 +1,371 @@
+//! `echoline load` with schedules, searches and other servers than an echo.
+
+#![allow(clippy::unwrap_used)]
+
+mod programs;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use programs::{EchoServer, Ended, Program, echoline, read_to_end, run, serve, wait_for};
+
+fn load(address: &str, flags: &[&str]) -> Ended {
+    let mut arguments = vec!["load", address];
+    arguments.extend_from_slice(flags);
+    run(&arguments, b"")
+}
+
+fn assert_clean(ended: &Ended, messages: u32) {
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let line = format!("Planned {messages} = sent {messages} + skipped 0");
+    assert!(ended.text().contains(&line), "no '{line}' in {ended:?}");
+}
+
+/// The number after `name` in the ledger's line that begins with `line`.
+fn count(ended: &Ended, line: &str, name: &str) -> u64 {
+    let text = ended.text();
+    let line = text.lines().find(|shown| shown.starts_with(line)).unwrap();
+    let rest = line.split_once(&format!("{name} ")).unwrap().1;
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Answers each line with what `reply` makes of it, after `greeting`.
+fn line_server(greeting: &'static [u8], reply: fn(&[u8]) -> Vec<u8>) -> String {
+    serve(move |mut stream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        let mut line = Vec::new();
+        let _ = stream.write_all(greeting);
+        while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
+            if stream.write_all(&reply(&line)).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    })
+}
+
+#[test]
+fn open_loops_send_what_is_planned() {
+    let server = EchoServer::start(&[]);
+    for (flags, messages) in [
+        (&["--rate", "400/s", "--duration", "1s"][..], 400),
+        (&["--rate", "400/s", "--duration", "1s", "--busy-poll", "100us", "--depth", "4"], 400),
+        (&["--rate", "100..300/s", "--over", "1s"], 200),
+        (&["--rate", "100..300/s", "--over", "1s", "--steps", "3", "--workers", "2"], 200),
+        (&["--rate", "400/s", "--duration", "500ms", "--warmup", "500ms"], 200),
+        (&["--rate", "400/s", "--messages", "20"], 200),
+    ] {
+        let ended = load(&server.address, &[flags, &["--clients", "10"]].concat());
+        assert_clean(&ended, messages);
+        assert!(ended.text().contains("open loop"), "{ended:?}");
+    }
+    let flags = ["--rate", "400/s", "--duration", "1s", "--arrival", "poisson", "--seed", "7"];
+    let poisson = load(&server.address, &flags);
+    let planned = count(&poisson, "Planned", "Planned");
+    assert!((300..500).contains(&planned), "{poisson:?}");
+    assert_eq!(poisson.code(), Some(0));
+    let again = load(&server.address, &flags);
+    assert_eq!(count(&again, "Planned", "Planned"), planned);
+}
+
+#[test]
+fn a_closed_loop_may_last_for_a_time_and_think() {
+    let server = EchoServer::start(&[]);
+    let flags = ["--duration", "500ms", "--clients", "4", "--think", "50ms"];
+    let ended = load(&server.address, &flags);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    // Ten of each at most: each waits for 50 ms.
+    assert!((4..=44).contains(&count(&ended, "Planned", "Planned")), "{ended:?}");
+    let flags = ["--messages", "300", "--clients", "3", "--depth", "32"];
+    assert_clean(&load(&server.address, &flags), 900);
+}
+
+/// Fault 7: each message on a connection of its own, from four addresses, closed by FIN or reset.
+#[test]
+fn churn_opens_a_connection_for_each_exchange() {
+    let server = EchoServer::start(&["--mode", "raw"]);
+    let sources = "127.0.0.2,127.0.0.3,127.0.0.4,127.0.0.5";
+    for rst in [&[][..], &["--rst"]] {
+        let flags = ["--messages-per-connection", "1", "--messages", "100", "--source", sources];
+        let flags = [&flags[..], &["--clients", "8"], rst].concat();
+        let ended = load(&server.address, &flags);
+        assert_clean(&ended, 800);
+    }
+    let accepted = Arc::new(AtomicU32::new(0));
+    let address = serve({
+        let accepted = Arc::clone(&accepted);
+        move |mut stream| {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            let mut line = [0; 64];
+            while stream.read_exact(&mut line).is_ok() && stream.write_all(&line).is_ok() {}
+        }
+    });
+    let churn = ["--messages-per-connection", "3", "--messages", "10", "--clients", "2"];
+    assert_clean(&load(&address, &churn), 20);
+    assert_eq!(accepted.load(Ordering::Relaxed), 8);
+    let open = ["--messages-per-connection", "1", "--rate", "100/s", "--duration", "500ms"];
+    assert_clean(&load(&address, &open), 50);
+    assert_eq!(accepted.load(Ordering::Relaxed), 58);
+}
+
+#[test]
+fn a_source_that_is_not_ours_is_named() {
+    let server = EchoServer::start(&[]);
+    let ended = load(&server.address, &["--source", "192.0.2.1", "--clients", "2"]);
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.text().contains("--source 192.0.2.1"), "{ended:?}");
+    let ended = load(&server.address, &["--source", "::1", "--clients", "2"]);
+    assert!(ended.text().contains("no --source is of the family"), "{ended:?}");
+}
+
+#[test]
+fn any_line_server_can_be_a_target() {
+    fn pong(_: &[u8]) -> Vec<u8> {
+        b"+PONG\r\n".to_vec()
+    }
+    /// As Redis answers an inline command: the length, then the text.
+    fn bulk(line: &[u8]) -> Vec<u8> {
+        let text = line.trim_ascii().strip_prefix(b"PING ").unwrap();
+        let mut reply = format!("${}\r\n", text.len()).into_bytes();
+        reply.extend_from_slice(text);
+        reply.extend_from_slice(b"\r\n");
+        reply
+    }
+    fn echo(line: &[u8]) -> Vec<u8> {
+        [b"> ", line].concat()
+    }
+    let pong = line_server(b"", pong);
+    let greeted = line_server(b"hello\r\nthere\r\n", echo);
+    let bulk = line_server(b"", bulk);
+    let redis = ["--message", "PING {seq}", "--eol", "crlf", "--reply-lines", "2"];
+    let redis = [&redis[..], &["--expect", "text:{seq}"]].concat();
+    for (address, flags) in [
+        (&pong, &["--message", "PING", "--expect", "line"][..]),
+        (&pong, &["--message", "PING", "--expect", r"regex:^\+PONG$", "--depth", "5"]),
+        (&pong, &["--message", r"PING\x21", "--expect", "any"]),
+        (&greeted, &["--prefix", "> ", "--skip-greeting", "2"]),
+        (
+            &greeted,
+            &["--expect", "text:> {client}", "--message", "{client}", "--skip-greeting", "2"],
+        ),
+        (&bulk, &redis),
+    ] {
+        let ended = load(address, &[flags, &["--clients", "3", "--messages", "20"]].concat());
+        assert_clean(&ended, 60);
+    }
+    let flags = ["--message", "PING", "--expect", "regex:OK", "--clients", "1"];
+    let ended = load(&pong, &flags);
+    assert_eq!(ended.code(), Some(1));
+    let reason = "wrong reply: it does not match the pattern";
+    assert!(ended.text().contains(reason), "{ended:?}");
+    assert!(ended.text().contains(r#"sent "PING\n", got "+PONG""#), "{ended:?}");
+}
+
+#[test]
+fn messages_come_from_a_file() {
+    let server = EchoServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("messages");
+    std::fs::write(&file, "one\r\n\ntwo\nthree").unwrap();
+    let flags = ["--messages-from", file.to_str().unwrap(), "--clients", "2"];
+    assert_clean(&load(&server.address, &flags), 200);
+    std::fs::write(&file, "\n\n").unwrap();
+    let ended = load(&server.address, &flags);
+    assert!(ended.stderr.contains("there is no message in it"), "{ended:?}");
+}
+
+/// Fault 28: resets in the midst of replies are counted as such; a client that may goes on.
+#[test]
+fn resets_end_in_the_ledger() {
+    let address = serve(|mut stream| {
+        let mut line = [0; 64];
+        for _ in 0..3 {
+            stream.read_exact(&mut line).unwrap();
+            stream.write_all(&line).unwrap();
+        }
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(&line[..32]).unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let ended = load(&address, &["--clients", "2", "--messages", "10"]);
+    assert_eq!((count(&ended, "Sent", "ok"), count(&ended, "Sent", "reset")), (6, 2), "{ended:?}");
+    assert!(ended.text().contains("connection reset"), "{ended:?}");
+    let flags = ["--clients", "2", "--messages", "10", "--reconnect", "always"];
+    let ended = load(&address, &flags);
+    // Of each four that are sent the fourth is lost.
+    assert_eq!((count(&ended, "Sent", "ok"), count(&ended, "Sent", "reset")), (16, 4), "{ended:?}");
+    assert!(ended.text().contains("skipped 0"), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_speaks_something_else_is_quoted() {
+    let http = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 100]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+        let _ = stream.shutdown(Shutdown::Write);
+        read_to_end(&mut stream);
+    });
+    let ended = load(&http, &["--clients", "1", "--expect", "line", "--depth", "4"]);
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let ended = load(&http, &["--clients", "1", "--prefix", ""]);
+    assert!(ended.text().contains(r#"got "HTTP/1.1 400 Bad Request""#), "{ended:?}");
+    let tls = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 100]);
+        let _ = stream.write_all(&[0x15, 3, 1, 0, 2, 2, 0x46]);
+    });
+    let ended = load(&tls, &["--clients", "1", "--duration", "300ms"]);
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.text().contains("the server closed the connection"), "{ended:?}");
+}
+
+/// The port is closed for the first part of the run: what could not be sent is made up for.
+#[test]
+fn a_server_that_comes_late_is_found() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let address_text = address.to_string();
+    let flags = ["load", &address_text, "--rate", "50/s", "--duration", "2s", "--clients", "2"];
+    let program = Program::start(&mut echoline(&flags));
+    thread::sleep(Duration::from_millis(500));
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut from = stream.try_clone().unwrap();
+                let _ = std::io::copy(&mut from, &mut { stream });
+            });
+        }
+    });
+    let ended = program.finish();
+    assert_clean(&ended, 100);
+    assert!(ended.text().contains("cannot connect: connection refused"), "{ended:?}");
+}
+
+#[test]
+fn nobody_there_skips_the_whole_plan() {
+    let address = programs::nobody().to_string();
+    let ended = load(&address, &["--rate", "100/s", "--duration", "300ms", "--clients", "2"]);
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.text().contains("Planned 30 = sent 0 + skipped 30"), "{ended:?}");
+    assert!(ended.text().contains("do not trust this run"), "{ended:?}");
+}
+
+/// What is in flight at the end is a time-out with its age, and what never had its turn is said.
+#[test]
+fn a_server_that_falls_silent_is_waited_for_no_longer_than_the_grace() {
+    let address = serve(|mut stream: TcpStream| {
+        let mut line = [0; 64];
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(&line).unwrap();
+        read_to_end(&mut stream);
+    });
+    let flags = ["--rate", "20/s", "--duration", "500ms", "--grace", "300ms", "--clients", "1"];
+    let ended = load(&address, &flags);
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(count(&ended, "Sent", "timed out"), 1, "{ended:?}");
+    assert!(ended.text().contains("Planned 10 = sent 2 + skipped 8"), "{ended:?}");
+}
+
+#[test]
+fn an_interrupt_accounts_for_the_whole_plan() {
+    let server = EchoServer::start(&[]);
+    let flags = ["load", &server.address, "--rate", "100/s", "--duration", "1h", "--clients", "5"];
+    let program = Program::start(&mut echoline(&flags));
+    thread::sleep(Duration::from_millis(700));
+    program.signal("INT");
+    let ended = program.finish();
+    assert_eq!(count(&ended, "Planned", "Planned"), 360_000, "{ended:?}");
+    let sent = count(&ended, "Planned", "sent");
+    assert_eq!(sent + count(&ended, "Planned", "skipped"), 360_000);
+    assert_eq!(count(&ended, "Sent", "ok"), sent);
+}
+
+/// Fault 56: a full disk behind stdout is a sentence and no panic.
+#[test]
+fn a_full_disk_is_said() {
+    let server = EchoServer::start(&[]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = echoline(&["load", &server.address, "--clients", "2", "--messages", "2"]);
+    let ended = command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let ended = ended.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("cannot write the report to stdout") && !said.contains("panic"),
+        "{said}"
+    );
+}
+
+/// A server that takes 4 ms for each message of its only client holds 250 of them per second.
+#[test]
+fn the_highest_rate_that_holds_is_found() {
+    fn slowly(line: &[u8]) -> Vec<u8> {
+        thread::sleep(Duration::from_millis(4));
+        line.to_vec()
+    }
+    let address = line_server(b"", slowly);
+    let flags = ["--find-max", "--slo", "p50<60ms,errors<1%", "--rate", "50/s", "--clients", "1"];
+    let ended = load(&address, &[&flags[..], &["--duration", "1s"]].concat());
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let text = ended.text();
+    let verdict = text.lines().find(|line| line.contains("held in 3 of 3 runs")).unwrap();
+    let rate = verdict.split("/s held").next().unwrap().rsplit(' ').next().unwrap();
+    let rate: f64 = rate.replace(',', "").parse().unwrap();
+    assert!((50.0..=275.0).contains(&rate), "{text}");
+}
+
+#[test]
+fn what_does_not_fit_together_says_what_would() {
+    for (flags, wanted) in [
+        (&["--rate", "5"][..], "1000..20000/s"),
+        (&["--rate", "1..5/s"], "--over 60s"),
+        (&["--rate", "5/s", "--steps", "3"], "1000..20000/s"),
+        (&["--rate", "5/s", "--think", "1s"], "--think"),
+        (&["--arrival", "poisson"], "--rate 1000/s"),
+        (&["--depth", "0"], "from 1 to 65536"),
+        (&["--duration", "soon"], "write for example 500ms"),
+        (&["--message", "{x}"], "{seq}"),
+        (&["--expect", "nothing"], "regex:PATTERN"),
+        (&["--expect", "regex:("], "no regular expression"),
+        (&["--expect", "any", "--depth", "2"], "--expect line"),
+        (&["--expect", "line", "--prefix", "x"], "leave out --expect"),
+        (&["--source", "here"], "127.0.0.2"),
+        (&["--find-max"], "--slo"),
+        (&["--find-max", "--slo", "fast"], "p99<5ms"),
+        (&["--send-buffer", "5GiB"], "256KiB"),
+    ] {
+        let ended = load("127.0.0.1:1", flags);
+        assert_eq!(ended.code(), Some(2), "{flags:?}: {ended:?}");
+        assert!(ended.stderr.contains(wanted), "{flags:?}: {ended:?}");
+    }
+    for (flags, wanted) in [
+        (&["--messages-from", "/nowhere"][..], "--messages-from /nowhere"),
+        (&["--clients", "1", "-6"], "no address of the family"),
+    ] {
+        let ended = load("127.0.0.1:1", flags);
+        assert_eq!(ended.code(), Some(1), "{flags:?}: {ended:?}");
+        assert!(ended.stderr.contains(wanted), "{flags:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn several_servers_get_their_share() {
+    let counts = [Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0))];
+    let servers = counts.clone().map(|count| {
+        serve(move |stream| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut from = stream.try_clone().unwrap();
+            let _ = std::io::copy(&mut from, &mut { stream });
+        })
+    });
+    let ended = run(&["load", &servers[0], &servers[1], "--clients", "6"], b"");
+    assert_clean(&ended, 600);
+    wait_for("three clients of each", || {
+        counts.iter().all(|count| count.load(Ordering::Relaxed) == 3)
+    });
+}
