@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs simulated evenings of the chat for as long as one likes: simulate.sh [SECONDS] [FIRST_SEED]
 # (default: 600 s, from a first seed that is the time of day, so that each run has seeds of its
-# own). Builds with optimization, which makes a seed ten times as fast. Stops at the first failure,
+# own). Builds with optimization. Stops at the first failure,
 # which names its seed and how to run it again.
 set -euo pipefail
 cd "$(dirname "$0")/.."

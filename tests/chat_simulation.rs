@@ -36,7 +36,10 @@ fn run(seed: u64) -> Result<(), String> {
     });
     let result = tried.unwrap_or_else(|_| Err("something panicked".into()));
     result.map_err(|what| {
-        format!("seed {seed}: {what}\nrun it again: ECHOLINE_SEED={seed} cargo test --test chat_simulation")
+        format!(
+            "seed {seed}: {what}\nrun it again: ECHOLINE_SEED={seed} \
+             cargo test --test chat_simulation"
+        )
     })
 }
 

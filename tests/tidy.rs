@@ -41,6 +41,8 @@ const PURE: &[&str] = &[
     "src/chat/name_error.rs",
     "src/chat/telnet.rs",
     "src/chat/text.rs",
+    "src/chat/transcript.rs",
+    "src/chat/verify.rs",
     "src/chat/wrap.rs",
     "src/load/compare.rs",
     "src/load/metric.rs",

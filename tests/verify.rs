@@ -18,7 +18,10 @@ const ANN: &str = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat **
 
 #[test]
 fn what_agrees_is_code_0() {
-    let bob = r#"{"kind":"said","name":"ann","number":3,"own":false,"room":"lobby","text":"hi","time_ms":9}"#;
+    let bob = serde_json::json!({
+        "kind": "said", "name": "ann", "number": 3, "own": false, "room": "lobby", "text": "hi",
+        "time_ms": 9,
+    });
     let output = verify(&[ANN, &format!("{bob}\r\n")]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("2 transcripts, 1 room, 3 lines, each seen 1.3 times\n"), "{text}");

@@ -91,6 +91,8 @@ where
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
     user.inbox.view.bot = role == Role::Bot;
+    // Told before the name was, by most clients; what came later is seen with each line.
+    user.inbox.view.width = client.get_ref().width();
     user.arrive(arrival.place, arrival.is_back);
     let mut session = Session { client, user, flood };
     session.write_replies().await?;

@@ -10,6 +10,7 @@ use std::fmt;
 use super::history::Kind;
 use super::key::Key;
 use super::name::Name;
+use super::outage::RESTARTED;
 use super::transcript::{Seen, Transcript, What};
 
 /// Contradictions that a report holds; more are only counted.
@@ -250,7 +251,13 @@ impl People {
 
     fn take(&mut self, seen: &Seen) -> Result<(), String> {
         let name = match seen.kind {
-            Kind::Notice => return Ok(()),
+            Kind::Notice => {
+                if seen.text == RESTARTED {
+                    // Nobody was there to say that they left.
+                    *self = Self { is_complete: self.is_complete, ..Self::default() };
+                }
+                return Ok(());
+            }
             _ => Name::parse(&seen.name).map_err(|error| error.to_string())?,
         };
         match seen.kind {
@@ -376,6 +383,13 @@ mod tests {
         let other = json(1, 11, "joined", "ann", "");
         assert_eq!(found(&[&one, &other]), ["2:1: #1 of lobby has another time than in 1:1"]);
         assert_eq!(found(&[&one, "#1 *** ann joined the chat ***\n"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_restart_takes_everybody_out() {
+        let text = "#1 *** ann joined the chat ***\n#2 *** The server was started again ***\n\
+            #3 *** ann joined the chat ***\nOnline: ann\n#4 bob: x\n";
+        assert_eq!(found(&[text]), ["1:5: #4 of lobby: bob speaks without being here"]);
     }
 
     #[test]

@@ -12,14 +12,16 @@ use super::record::{End, Record, Resumed, Shared, Sight};
 use super::talk;
 use super::world::{ROOMS, World, elapsed_ms};
 
-/// Names that look alike stand in one row: only one of them can be in the chat.
-const NAMES: [[&str; 3]; 6] = [
+/// Names that look alike stand in one row: not all of them can be in the chat.
+const NAMES: [[&str; 3]; 7] = [
     ["ann", "Ann", "\u{430}nn"],
     ["bob", "BOB", "b0b"],
     ["eve", "EVE", "\u{435}ve"],
     ["mia", "Mia", "mi\u{430}"],
     ["joe", "JOE", "j\u{43e}e"],
     ["kim", "Kim", "KIM"],
+    // The first looks like both others, which do not look like each other.
+    ["Ian", "ian", "lan"],
 ];
 
 /// How somebody reads.
@@ -74,7 +76,7 @@ impl Present {
     }
 
     /// Notes what became of a connection that nobody ended.
-    pub(crate) fn settle(&self) {
+    fn settle(&self) {
         self.shared.with(|record| {
             if record.end == End::Stayed && self.session.is_finished() {
                 record.end = End::Ended;
@@ -84,12 +86,14 @@ impl Present {
         });
     }
 
-    /// Breaks the connection off.
-    pub(crate) fn go(self) {
+    /// Breaks the connection off; what it did and heard.
+    pub(crate) fn go(self) -> Shared {
+        self.settle();
         self.reader.abort();
         if let Some(also) = &self.also {
             also.abort();
         }
+        self.shared
     }
 
     fn end(&self, end: End) {
@@ -146,7 +150,8 @@ pub(crate) async fn keeper(world: &World, mut random: Random) -> Present {
     let mut keeper = Present::begin(world, Role::Bot, Habit::PROMPT, record, fork);
     let rooms = serde_json::json!({ "name": "keeper", "rooms": ROOMS });
     keeper.send(format!("{rooms}\n").as_bytes(), &mut random).await;
-    keeper.shared.until(|heard| (lines(heard) > ROOMS.len()).then_some(())).await;
+    let welcome = keeper.shared.until(|heard| (lines(heard) > ROOMS.len()).then_some(()));
+    timeout(Duration::from_secs(1), welcome).await.expect("the chat lets the keeper in");
     keeper.end(End::Stayed);
     let mut writer = keeper.writer.take().expect("it was just made");
     if world.kicks {

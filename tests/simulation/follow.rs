@@ -272,9 +272,9 @@ impl<'a> Follower<'a> {
             return places.clone();
         }
         let order = &self.orders[room];
-        let joins = (0_usize..).zip(&order.entries).filter(|(_, entry)| {
-            entry.kind == "joined" && self.record.names.iter().any(|name| *name == entry.name)
-        });
+        let joins = (0_usize..)
+            .zip(&order.entries)
+            .filter(|(_, entry)| entry.kind == "joined" && self.record.names.contains(&entry.name));
         let places = joins.filter_map(|(joined, entry)| {
             let next = match position.from {
                 Some(from) => order.index(from),

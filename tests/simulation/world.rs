@@ -154,12 +154,8 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         present.extend(life.await.expect("no client panics"));
     }
     sleep(CALM).await;
-    let records: Vec<Shared> = present.iter().map(|present| present.shared.clone()).collect();
-    for present in &present {
-        present.settle();
-    }
     // What is heard after this is not part of the story.
-    present.into_iter().for_each(client::Present::go);
+    let records: Vec<Shared> = present.into_iter().map(client::Present::go).collect();
     sleep(CALM).await;
     let take = |shared: Shared| {
         let empty = Record::new(String::new(), super::record::Sight::Plain);

@@ -1,0 +1,237 @@
+//! `echoline chat`, the program: the lesson's dialogue to the byte, its flags, its signals.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod lesson;
+mod programs;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use programs::{Program, echoline, run, wait_for};
+
+/// A chat on free ports; the first is for people, the second for programs.
+struct Chat {
+    program: Program,
+    addresses: Vec<SocketAddr>,
+    _folder: tempfile::TempDir,
+}
+
+impl Chat {
+    fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ready = folder.path().join("ready");
+        let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--bot", "127.0.0.1:0"]);
+        command.arg("--ready-file").arg(&ready).args(flags);
+        let program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists());
+        let text = std::fs::read_to_string(ready).unwrap();
+        let addresses = text.lines().map(|line| line.parse().unwrap()).collect();
+        Self { program, addresses, _folder: folder }
+    }
+}
+
+/// A connection that reads bytes as they come.
+struct Wire(BufReader<TcpStream>);
+
+impl Wire {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Exactly these bytes come next.
+    #[track_caller]
+    fn hear(&mut self, expected: &str) {
+        let mut heard = vec![0; expected.len()];
+        self.0.read_exact(&mut heard).unwrap();
+        assert_eq!(String::from_utf8_lossy(&heard), expected);
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap();
+        String::from_utf8(rest).unwrap()
+    }
+}
+
+/// The lesson's dialogue; what each of the three hears is given byte by byte.
+fn dialogue(address: SocketAddr) {
+    let mut ann = Wire::connect(address);
+    ann.hear("Enter your name: ");
+    ann.send(b"  ann \n");
+    ann.hear("*** ann joined the chat ***\r\n");
+    let mut bob = Wire::connect(address);
+    bob.hear("Enter your name: ");
+    bob.send(b"bob\r\n");
+    bob.hear("*** bob joined the chat ***\r\n");
+    ann.hear("*** bob joined the chat ***\r\n");
+    ann.send("привет, bob!  \r\n".as_bytes());
+    bob.hear("ann: привет, bob!\r\n");
+    bob.send(b"/USERS\n");
+    bob.hear("Online: ann, bob\r\n");
+    bob.send(b"one\ntwo\n");
+    ann.hear("bob: one\r\nbob: two\r\n");
+    let mut nameless = Wire::connect(address);
+    nameless.hear("Enter your name: ");
+    let name = format!("User_{}", nameless.0.get_ref().local_addr().unwrap().port());
+    nameless.send(b"\n");
+    for hearer in [&mut nameless, &mut ann, &mut bob] {
+        hearer.hear(&format!("*** {name} joined the chat ***\r\n"));
+    }
+    nameless.send(b"\r\n");
+    nameless.send(b"x\n");
+    for hearer in [&mut ann, &mut bob] {
+        hearer.hear(&format!("{name}: \r\n{name}: x\r\n"));
+    }
+    nameless.send(b"/quit\n");
+    assert_eq!(nameless.rest(), "");
+    ann.hear(&format!("*** {name} left the chat ***\r\n"));
+    bob.hear(&format!("*** {name} left the chat ***\r\n"));
+    drop(ann);
+    bob.hear("*** ann left the chat ***\r\n");
+    bob.send(b"/quit\r\n");
+    assert_eq!(bob.rest(), "");
+}
+
+#[test]
+fn the_dialogue_is_the_lessons_to_the_byte() {
+    dialogue(Chat::start(&[]).addresses[0]);
+    let Some(folder) = lesson::programs() else { return };
+    let (_running, address) = lesson::serve(&folder.join("s5_chat.py"), &[]);
+    dialogue(address);
+}
+
+/// Fault 51: everybody hears the end, in their own way, and is let out.
+#[test]
+fn a_signal_ends_the_chat_in_order() {
+    let chat = Chat::start(&[]);
+    let mut ann = Wire::connect(chat.addresses[0]);
+    ann.hear("Enter your name: ");
+    ann.send(b"ann\n");
+    ann.hear("*** ann joined the chat ***\r\n");
+    let mut program = Wire::connect(chat.addresses[1]);
+    program.send(b"{\"name\": \"ci\"}\n");
+    assert!(program.line().contains("welcome"));
+    assert!(program.line().contains("\"number\":2"));
+    ann.hear("*** ci joined the chat ***\r\n");
+    chat.program.signal("TERM");
+    assert_eq!(ann.rest(), "*** The server is shutting down. Goodbye! ***\r\n");
+    for line in program.rest().lines() {
+        let value: serde_json::Value = serde_json::from_str(line).expect("JSON to the end");
+        assert!(value["kind"].is_string(), "{line}");
+    }
+    assert_eq!(chat.program.finish().code(), Some(0));
+}
+
+#[test]
+fn check_says_what_a_chat_would_be() {
+    let ended = run(&["chat", "--check", "--lobby", "hall", "--bot", "127.0.0.1:7001"], b"");
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.text().contains("first room is hall"), "{}", ended.text());
+    assert!(ended.text().contains("Programs come to 127.0.0.1:7001"), "{}", ended.text());
+}
+
+#[test]
+fn wrong_flags_get_one_sentence_that_names_them() {
+    for (flags, words) in [
+        (&["--lobby", "a b"][..], "a space"),
+        (&["--history", "0"], "--history"),
+        (&["--flood", "fast"], "--flood"),
+        (&["--listen", "nowhere"], "--listen"),
+        (&["--login-timeout", "soon"], "--login-timeout"),
+        (&["--burst", "0"], "--burst"),
+        (&["--max-rooms", "many"], "--max-rooms"),
+        (&["--operator-password-file", "/nonexistent"], "--operator-password-file"),
+        (&["--data", "/proc/nowhere"], "--data"),
+    ] {
+        let arguments = [&["chat", "--check"], flags].concat();
+        let ended = run(&arguments, b"");
+        assert!(matches!(ended.code(), Some(1 | 2)), "{flags:?}: {:?}", ended.code());
+        assert!(ended.stderr.contains(words), "{flags:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{flags:?}: {}", ended.stderr);
+    }
+}
+
+/// Fault 19: a gigabyte without a line end costs nothing but its own connection's time.
+#[test]
+fn a_line_without_an_end_takes_no_memory() {
+    let chat = Chat::start(&[]);
+    let mut mallory = Wire::connect(chat.addresses[0]);
+    mallory.hear("Enter your name: ");
+    mallory.send(b"mallory\n");
+    mallory.hear("*** mallory joined the chat ***\r\n");
+    let before = resident_kib(chat.program.child.id());
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..1024 {
+        mallory.send(&piece);
+    }
+    mallory.send(b"\n/users\n");
+    assert!(mallory.line().contains("was too long (limit 4096 bytes)"));
+    mallory.hear("Online: mallory\r\n");
+    let grown = resident_kib(chat.program.child.id()).saturating_sub(before);
+    assert!(grown < 1024, "{grown} KiB");
+}
+
+fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Fault 62, promises 4 and 11: what was shown as stored is there after `kill -9`, under the same
+/// numbers and at the same times, and the numbers go on behind it.
+#[test]
+fn what_was_shown_outlives_a_crash() {
+    for lines in [1, 20, 300] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let flags = ["--data", data, "--history-sync", "each", "--replay", "0"];
+        let mut chat = Chat::start(&flags);
+        let mut reader = Wire::connect(chat.addresses[1]);
+        reader.send(b"{\"name\": \"reader\"}\n");
+        assert!(reader.line().contains("welcome"));
+        let mut writer = Wire::connect(chat.addresses[1]);
+        writer.send(b"{\"name\": \"writer\"}\n");
+        for number in 0..2 * lines {
+            writer.send(format!("{{\"say\": \"{number}\"}}\n").as_bytes());
+        }
+        let mut shown: Vec<String> = (0..lines).map(|_| seen_by_others(&reader.line())).collect();
+        chat.program.child.kill().unwrap();
+        // What was on its way was shown too.
+        let mut line = String::new();
+        while let Ok(1..) = reader.0.read_line(&mut line) {
+            shown.extend(line.ends_with('\n').then(|| seen_by_others(&line)));
+            line.clear();
+        }
+        chat.program.finish();
+
+        let chat = Chat::start(&flags);
+        let mut after = Wire::connect(chat.addresses[1]);
+        after.send(b"{\"name\": \"after\", \"after\": {\"lobby\": 0}}\n");
+        assert!(after.line().contains("welcome"));
+        let mut all = Vec::new();
+        while all.last().is_none_or(|line: &String| !line.contains("\"name\":\"after\"")) {
+            all.push(seen_by_others(&after.line()));
+        }
+        assert!(all.starts_with(&shown), "{shown:#?}\n{all:#?}");
+        for (number, line) in (1..).zip(&all) {
+            assert!(line.contains(&format!("\"number\":{number},")), "{line} is not #{number}");
+        }
+    }
+}
+
+fn seen_by_others(line: &str) -> String {
+    line.replace("\"own\":true", "\"own\":false")
+}
