@@ -144,10 +144,6 @@ where
                 Err(Closed::LineTooLong) => Next::Skip,
                 Err(closed) => return Err(closed),
             };
-            if self.client.unsent() > 0 {
-                // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
-                self.user.inbox.announce();
-            }
             if matches!(next, Next::Follow(Step::Done)) && self.user.replies.is_empty() {
                 continue;
             }
@@ -184,7 +180,7 @@ where
     fn take(&mut self, line: &Line) -> Step {
         let user = &mut self.user;
         user.inbox.view.width = self.client.get_ref().width();
-        match clean(line.trimmed()) {
+        let step = match clean(line.trimmed()) {
             Ok(text) if user.inbox.view.bot => bot::act(user, &text),
             Ok(Cow::Borrowed(text)) => user.act(text),
             // What was cleaned away may have left white space at the ends.
@@ -193,7 +189,12 @@ where
                 user.notice("That line was not UTF-8 and was not sent");
                 Step::Done
             }
+        };
+        if self.client.unsent() > 0 {
+            // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
+            self.user.inbox.announce();
         }
+        step
     }
 
     fn skip_line(&mut self) -> Step {
