@@ -92,7 +92,7 @@ async fn words_have_all_their_forms() {
     ann.ask("/msg bob hey", "*** bob is away: lunch ***").await;
     ann.hear("[you -> bob] hey").await;
     bob.hear("[ann -> you] hey").await;
-    bob.say("/numbers on").await;
+    bob.ask("/numbers on", "*** numbers on ***").await;
     ann.say("six").await;
     bob.hear("#6 ann: six").await;
     bob.say("own").await;
@@ -104,7 +104,7 @@ async fn words_have_all_their_forms() {
     bob.hear("#7 09:30 bob: own").await;
     bob.ask("/search SIX", "#6 09:30 ann: six").await;
     bob.hear("#8 09:30 ann: > #6 ann: six").await;
-    bob.say("/times on").await;
+    bob.ask("/times on", "*** times on ***").await;
     ann.say("when").await;
     bob.hear("#9 09:30 ann: when").await;
     bob.say("/ignore ann").await;
