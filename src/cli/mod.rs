@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Line-protocol servers one can trust: an echo server, a client and a load tester.
+/// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
 #[command(name = "echoline", version, about, max_term_width = 100)]
 pub struct Arguments {
