@@ -148,15 +148,16 @@ impl User {
         let (now_ms, session) = (self.hall.now_ms(), self.person.session);
         let set = seated.crowd.change(|room| {
             if room.muted_until(now_ms, self.name.key(), session).is_some() {
-                return false;
+                return Err("You may not speak in this room");
             }
-            let Some(appended) = room.set_topic(now_ms, seated.seat, words) else { return false };
+            let appended = room.set_topic(now_ms, seated.seat, words);
+            let appended = appended.ok_or("You are not in this room any more")?;
             self.hall.archive.line(room, appended, Kind::Topic, &self.name, words);
             self.hall.archive.room(room);
-            true
+            Ok(())
         });
-        if !set {
-            self.notice("You may not speak in this room");
+        if let Err(words) = set {
+            self.notice(words);
         }
     }
 
