@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::hall::Hall;
@@ -17,6 +17,7 @@ use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, Position};
 use super::user::{Step, User};
+use super::view::print_json;
 use crate::net::{Closed, Connection};
 
 /// Rooms that a program may name when it comes.
@@ -107,9 +108,9 @@ impl Hello {
     }
 }
 
-/// The words that a person would get, for a program.
-pub(super) fn end(text: &str) -> String {
-    json!({ "kind": "end", "text": text }).to_string()
+/// Why the chat ends the connection, for a program.
+pub(super) fn end(text: &str) -> Value {
+    json!({ "kind": "end", "text": text })
 }
 
 /// Does what a line says.
@@ -135,7 +136,6 @@ pub(super) fn act(user: &mut User, line: &str) -> Step {
 }
 
 fn wrong(user: &mut User, text: &str) -> Step {
-    let line = json!({ "kind": "error", "text": text });
-    user.replies.push_str(&format!("{line}\r\n"));
+    print_json(&json!({ "kind": "error", "text": text }), &mut user.replies);
     Step::Done
 }

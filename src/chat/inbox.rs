@@ -17,7 +17,7 @@ use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
 use super::relay::Relay;
-use super::view::{Frame, View};
+use super::view::{Frame, View, print_json};
 use crate::net::{Closed, Outlet};
 
 /// How often an answer is put off because lines wait for the store.
@@ -221,8 +221,7 @@ impl Inbox {
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
         let room = self.seats[index].room.as_str();
         if self.view.bot {
-            let text = json!({ "kind": "missed", "room": room, "count": count });
-            printed.push_str(&format!("{text}{EOL}"));
+            print_json(&json!({ "kind": "missed", "room": room, "count": count }), printed);
         } else {
             if index != self.current {
                 printed.push_str(&format!("[{room}] "));
@@ -266,7 +265,7 @@ impl Inbox {
                     let letter = json!({
                         "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
                     });
-                    printed.push_str(&format!("{letter}{EOL}"));
+                    print_json(&letter, printed);
                 } else {
                     self.view.print(&format!("[{} -> you] {text}", from.as_str()), printed);
                 }

@@ -51,7 +51,8 @@ fn keep(hall: &Hall, token: Arc<str>, name: Name, rooms: Vec<Position>, session:
     hall.keep_place(token, Place { name, rooms, until_ms, session });
 }
 
-fn new_token() -> Arc<str> {
+/// A token that nobody has.
+pub(super) fn new_token() -> Arc<str> {
     let mut random = [0; 12];
     getrandom::fill(&mut random).expect("the system has random bytes");
     token(random)

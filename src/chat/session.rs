@@ -14,11 +14,11 @@ use super::bot;
 use super::flood::{Flood, Verdict};
 use super::hall::{Hall, Leaving};
 use super::inbox::Question;
-use super::line::EOL;
 use super::login::{self, Arrival};
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::user::{Rest, Step, User};
+use super::view::print_json;
 use crate::net::{Closed, Connection, Line};
 
 /// As whom somebody is served: each listener has its own answer.
@@ -109,8 +109,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
-        let words = if role == Role::Bot { bot::end(&words) } else { format!("*** {words} ***") };
-        client.write_line(words).await?;
+        match role {
+            Role::Bot => client.write_line(bot::end(&words)).await?,
+            _ => client.write_line(format!("*** {words} ***")).await?,
+        }
         return Ok(None);
     }
     let asked = async {
@@ -296,7 +298,7 @@ where
             && self.user.inbox.view.bot
             && let Some(words) = super::last_words(closed)
         {
-            self.user.replies.push_str(&format!("{}{EOL}", bot::end(words)));
+            print_json(&bot::end(words), &mut self.user.replies);
         }
         if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
             self.write_replies().await?;

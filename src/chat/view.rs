@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::history::Kind;
 use super::line::EOL;
@@ -13,6 +13,11 @@ use super::wrap::wrap;
 
 /// Names that one person may ignore.
 const IGNORED_MAX: usize = 100;
+
+/// Writes one line for a program.
+pub(super) fn print_json(line: &Value, out: &mut String) {
+    let _ = write!(out, "{line}{EOL}");
+}
 
 /// What a member wants to see, and how.
 #[derive(Debug, Default)]
@@ -94,7 +99,7 @@ impl View {
     /// Writes one line of text as this member's terminal, or program, gets it.
     pub(super) fn print(&self, text: &str, out: &mut String) {
         if self.bot {
-            let _ = write!(out, "{}{EOL}", json!({ "kind": "reply", "text": text }));
+            print_json(&json!({ "kind": "reply", "text": text }), out);
         } else {
             self.print_wrapped(text, out);
         }
@@ -123,8 +128,7 @@ impl Frame<'_> {
             return;
         }
         if self.view.bot {
-            let _ = write!(out, "{}{EOL}", self.json(line));
-            return;
+            return print_json(&self.json(line), out);
         }
         let mut shown = String::with_capacity(line.shown.len() + 32);
         if !self.is_current {
@@ -151,7 +155,7 @@ impl Frame<'_> {
         }
     }
 
-    fn json(&self, line: &LineView<'_>) -> serde_json::Value {
+    fn json(&self, line: &LineView<'_>) -> Value {
         json!({
             "kind": line.kind.label(),
             "room": self.room,

@@ -1,4 +1,4 @@
-//! Where a report is written to: a file that is whole or not there, a device, or stdout.
+//! Where something is written to: a file that is whole or not there, a device, or stdout.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};

@@ -1,7 +1,7 @@
 //! What every serving command has in common: where to listen, what to bound, how to end.
 
 use std::future::Future;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::descriptors::Descriptors;
+use super::destination::Destination;
 use super::holder::holder;
 use super::log;
 use super::values::{self, Timeout};
@@ -224,7 +225,7 @@ impl ServingFlags {
                 .stall_timeout
                 .map_or(service.limits.stall_timeout, |timeout| timeout.0),
             drain_timeout: bounds.drain_timeout,
-            ..Limits::default()
+            ..service.limits.clone()
         }
     }
 
@@ -290,14 +291,10 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whoever waits for the file must never see half of it: write beside it, then rename.
+/// Whoever waits for the file must never see half of it.
 fn write_ready(path: &Path, addresses: &[SocketAddr]) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
     let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
-    std::fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(lines.as_bytes()))
-        .and_then(|()| std::fs::rename(&beside, path))
+    Destination::File(path.to_owned())
+        .write(&lines)
         .with_context(|| format!("cannot write --ready-file {}", path.display()))
 }

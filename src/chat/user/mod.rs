@@ -12,21 +12,20 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::arguments::{Secret, Switch};
+use super::arguments::Switch;
 use super::command::Command;
 use super::command_table::Rank;
 use super::hall::{Hall, Leaving, NotIn, Pass};
 use super::help::help;
 use super::history::Kind;
 use super::inbox::{Inbox, Question};
-use super::line::EOL;
 use super::name::Name;
 use super::person::Person;
 use super::resume;
 use super::room::See;
 use super::text::escape;
 use super::tokens::{Place, Position};
-use super::view::View;
+use super::view::{View, print_json};
 
 pub(super) use people::print_lags;
 
@@ -80,7 +79,7 @@ impl User {
         tracing::info!(session, name = %self.name, address, "joined");
         if self.inbox.view.bot {
             let welcome = json!({ "kind": "welcome", "name": self.name.as_str() });
-            self.replies.push_str(&format!("{welcome}{EOL}"));
+            print_json(&welcome, &mut self.replies);
         }
         self.knows_more = place.is_some();
         for position in place.into_iter().flat_map(|place| place.rooms) {
@@ -208,7 +207,9 @@ impl User {
             Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
             Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
             Command::Token => self.show_token(),
-            Command::Resume(token) => self.resume(token),
+            Command::Resume(_) => {
+                self.notice("Say that in a new connection, where you are asked for your name");
+            }
             Command::Help(topic) => {
                 for line in help(topic, self.rank()) {
                     self.reply(&line);
@@ -258,10 +259,6 @@ impl User {
         self.notice(&format!("/resume {token} brings you back here, from any connection"));
     }
 
-    fn resume(&mut self, _token: Secret<'_>) {
-        self.notice("Say that in a new connection, where you are asked for your name");
-    }
-
     fn positions(&self) -> Vec<Position> {
         let rooms: Vec<_> =
             self.inbox.seats.iter().map(|seated| Arc::clone(&seated.crowd)).collect();
@@ -271,12 +268,11 @@ impl User {
     /// Leaves for good. Who knows that there is more is told how to come back.
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
         if !self.person.is_retired() {
-            let rooms = self.positions();
             if self.knows_more && !self.inbox.view.bot {
-                let token = resume::token_of(&self.hall, &self.person, rooms.clone());
+                let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {token} brings you back"));
             }
-            resume::keep_at_leaving(&self.hall, &self.person, rooms);
+            resume::keep_at_leaving(&self.hall, &self.person, self.positions());
         }
         self.exit(leaving);
     }
