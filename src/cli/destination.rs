@@ -70,8 +70,8 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     if let Ok(old) = fs::metadata(&path) {
         file.as_file().set_permissions(old.permissions())?;
     }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    // Closed first: whoever sees the file finds nothing of ours still open on it.
+    file.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
 /// A device, a pipe, a folder: nothing that a file could be put in the place of.
