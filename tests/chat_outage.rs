@@ -1,15 +1,16 @@
 //! What a chat with `--data` does when its disk fails, and what a restart brings back.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod disk;
 mod programs;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use disk::Disk;
 use programs::{Program, echoline, wait_for};
 
 /// Somebody at a terminal.
@@ -69,43 +70,15 @@ fn start(data: &Path, flags: &[&str]) -> (Program, String) {
     (program, address)
 }
 
-/// A small disk in memory; `None`, said, where this user may not mount.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path());
-        if mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-            return Some(Self(folder));
-        }
-        let words = b"SKIPPED, not passed: this test needs the right to mount a tmpfs\n";
-        std::io::stderr().write_all(words).unwrap();
-        None
-    }
-
-    fn ballast(&self) -> std::path::PathBuf {
-        self.0.path().join("ballast")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 /// Fault 63: the disk is full. The chat goes on and says so once; when there is space again it
 /// says that too, and nothing is missing from the history.
 #[test]
 fn a_full_disk_stops_nobody() {
-    let Some(disk) = Disk::mount() else { return };
-    let data = disk.0.path().join("data");
+    let Some(disk) = Disk::mount("8m") else { return };
+    let data = disk.path().join("data");
     let (program, address) = start(&data, &["--history-sync", "each"]);
     let (mut ann, mut ben) = (Guest::enter(&address, "ann"), Guest::enter(&address, "ben"));
-    let mut ballast = File::create(disk.ballast()).unwrap();
-    std::io::copy(&mut std::io::repeat(7), &mut ballast).unwrap_err();
+    disk.fill();
 
     let long = "x".repeat(2000);
     for number in 0..200 {
@@ -123,8 +96,7 @@ fn a_full_disk_stops_nobody() {
     assert_eq!(before, 1, "said once");
     assert_eq!(said(&heard, &long), 200, "everything was heard");
 
-    drop(ballast);
-    fs::remove_file(disk.ballast()).unwrap();
+    disk.clear();
     ben.hear("*** What is said is kept again; nothing was lost ***");
     ben.say("/search 199");
     ben.hear_of("ann: 199 xxx");

@@ -114,7 +114,7 @@ impl Hall {
         }
         let lobby = rooms.entry(settings.lobby.key().clone()).or_insert_with(|| {
             let mut room = Room::new(settings.lobby.clone(), Log::new(settings.log, 1, 0));
-            room.hold = archive.holds;
+            room.log.holds = archive.holds;
             Arc::new(Crowd::new(room))
         });
         let lobby = Arc::clone(lobby);
@@ -217,7 +217,7 @@ impl Hall {
     fn make_room(&self, state: &mut State, name: &Name) -> Arc<Crowd> {
         let first = state.numbers_from.max(1);
         let mut room = Room::new(name.clone(), Log::new(self.settings.log, first, 0));
-        room.hold = self.holds();
+        room.log.holds = self.holds();
         self.archive.room(&room);
         let crowd = Arc::new(Crowd::new(room));
         state.rooms.insert(name.key().clone(), Arc::clone(&crowd));

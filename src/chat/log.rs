@@ -34,6 +34,8 @@ pub(super) struct Log {
     tail_start: u64,
     /// The lines before this one may be shown.
     visible: u64,
+    /// What is appended may be shown only when [`show`](Self::show) says so, not at once.
+    pub(super) holds: bool,
     last_time_ms: u64,
 }
 
@@ -99,12 +101,13 @@ impl Log {
             tail: BytesMut::new(),
             tail_start: 0,
             visible: first,
+            holds: false,
             last_time_ms,
         }
     }
 
-    /// Appends a line that may be shown once [`show`](Self::show) says so; returns its number and
-    /// its time, which is `now_ms` or, where the clock has not moved on, a little later.
+    /// Appends a line; returns its number and its time, which is `now_ms` or, where the clock has
+    /// not moved on, a little later.
     pub(super) fn append(
         &mut self,
         now_ms: u64,
@@ -124,6 +127,9 @@ impl Log {
         self.last_time_ms = time_ms;
         self.entries.push_back(Entry { start, time_ms, author, shape });
         self.forget_old();
+        if !self.holds {
+            self.show(self.next());
+        }
         (self.next() - 1, time_ms)
     }
 
@@ -289,9 +295,7 @@ mod tests {
     }
 
     fn say(log: &mut Log, now_ms: u64, text: &str) -> u64 {
-        let (number, _) = log.append(now_ms, 1, Kind::Said, "ann", text);
-        log.show(number + 1);
-        number
+        log.append(now_ms, 1, Kind::Said, "ann", text).0
     }
 
     /// All that a member gets who has to see `from` and wrote `own`.
@@ -310,6 +314,7 @@ mod tests {
     #[test]
     fn lines_are_numbered_and_later_than_the_line_before() {
         let mut log = Log::new(LogLimits::default(), 7, 1000);
+        log.holds = true;
         // P10, and Fault 58: the clock was set back.
         assert_eq!(log.append(900, 1, Kind::Said, "ann", "x"), (7, 1001));
         assert_eq!(log.append(900, 1, Kind::Said, "ann", "y"), (8, 1002));

@@ -51,7 +51,7 @@ impl Hall {
     fn start_rooms(&self) {
         for crowd in self.rooms() {
             crowd.change(|room| {
-                room.hold = self.archive.holds;
+                room.log.holds = self.archive.holds;
                 if room.log.next() > 1 {
                     let appended = room.announce(self.now_ms(), RESTARTED);
                     self.archive.notice(room, appended, RESTARTED);
@@ -91,8 +91,8 @@ impl Hall {
         self.archive.set_well(is_well);
         for crowd in self.rooms() {
             crowd.change(|room| {
-                room.hold = self.holds();
-                if !room.hold {
+                room.log.holds = self.holds();
+                if !room.log.holds {
                     room.log.show(room.log.next());
                 }
                 if room.count() > 0 {
@@ -166,7 +166,6 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     for line in &lines {
         log.append(line.time_ms, 0, line.kind, &line.name, &line.text);
     }
-    log.show(log.next());
     log.set_last_time(kept.last_time_ms);
     let mut room = Room::new(name, log);
     room.topic = Arc::from(kept.topic.unwrap_or_default());

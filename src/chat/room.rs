@@ -25,8 +25,6 @@ pub(super) struct Room {
     /// A hash of the words that let people in.
     pub(super) password: Option<Arc<str>>,
     pub(super) log: Log,
-    /// Lines are seen when the store has them, not before.
-    pub(super) hold: bool,
     members: Slab<Member>,
     /// Members who were expelled and whose sessions have not noticed yet.
     outside: usize,
@@ -78,7 +76,6 @@ impl Room {
             private: false,
             password: None,
             log,
-            hold: false,
             members: Slab::new(),
             outside: 0,
             arrivals: 0,
@@ -89,9 +86,6 @@ impl Room {
 
     fn append(&mut self, now_ms: u64, author: u64, kind: Kind, name: &str, text: &str) -> Appended {
         let (number, time_ms) = self.log.append(now_ms, author, kind, name, text);
-        if !self.hold {
-            self.log.show(number + 1);
-        }
         Appended { number, time_ms }
     }
 
@@ -157,9 +151,6 @@ impl Room {
         }
         let (number, time_ms) =
             log.append(now_ms, member.session, kind, member.name.as_str(), text);
-        if !self.hold {
-            log.show(number + 1);
-        }
         member.own.push(number, member.next, log.first());
         Some(Appended { number, time_ms })
     }

@@ -1,12 +1,11 @@
 //! Fault 63: the disk is full, or cannot be written.
 
-use std::fs::{self, File};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use echoline::chat::history::{StoreEvent, StoreOptions, Sync};
 
 use super::child::{self, Writer};
+use super::disk::Disk;
 use super::{EACH, Rig, block_on, line, say};
 
 /// Whether a program is there; says so where it is not, for a test that then has to be skipped.
@@ -16,43 +15,6 @@ pub(crate) fn has(name: &str) -> bool {
         say(&format!("SKIPPED, not passed: this test needs {name}, which is not installed"));
     }
     found.is_ok()
-}
-
-/// A small disk in memory; unmounted with this value.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    /// `None`, said, where this user may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
-        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        if !mounted {
-            say("SKIPPED, not passed: this test needs the right to mount a tmpfs");
-        }
-        mounted.then(|| Self(folder))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Takes all the space that is left.
-    fn fill(&self) {
-        let mut ballast = File::create(self.path().join("ballast")).unwrap();
-        std::io::copy(&mut std::io::repeat(7), &mut ballast).unwrap_err();
-    }
-
-    fn clear(&self) {
-        fs::remove_file(self.path().join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
 }
 
 fn failing(event: StoreEvent) -> Option<String> {

@@ -3,6 +3,8 @@
 
 mod child;
 mod damaged;
+#[path = "../disk/mod.rs"]
+mod disk;
 mod full;
 mod kept;
 mod killed;

@@ -1,0 +1,44 @@
+//! A disk that can be full: for tests of what then happens.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A small disk in memory; unmounted with this value.
+pub(crate) struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None`, said, where this user may not mount.
+    pub(crate) fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        if !mounted {
+            let words = b"SKIPPED, not passed: this test needs the right to mount a tmpfs\n";
+            std::io::stderr().write_all(words).unwrap();
+        }
+        mounted.then(|| Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the space that is left.
+    pub(crate) fn fill(&self) {
+        let mut ballast = File::create(self.path().join("ballast")).unwrap();
+        std::io::copy(&mut std::io::repeat(7), &mut ballast).unwrap_err();
+    }
+
+    pub(crate) fn clear(&self) {
+        fs::remove_file(self.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
