@@ -137,6 +137,9 @@ fn a_restart_brings_back_lines_topics_bans_and_rights() {
     let mut lines = BufReader::new(mallory).lines();
     let refusal = lines.next().unwrap().unwrap();
     assert!(refusal.contains("You are banned from this chat until"), "{refusal}");
+    // The day too: a ban may last for weeks.
+    let today = refusal.split("until ").nth(1).unwrap();
+    assert!(today.starts_with("20") && today.contains('-'), "{refusal}");
 
     let stream = TcpStream::connect(&address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

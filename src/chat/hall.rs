@@ -363,7 +363,7 @@ impl Hall {
             Scope::Chat => "this chat".to_owned(),
             Scope::Room(name) => format!("the room {}", name.as_str()),
         };
-        let until = ban.until_ms.map(|until| format!(" until {}", (self.settings.time)(until)));
+        let until = ban.until_ms.map(|until| format!(" until {}", (self.settings.moment)(until)));
         let reason = if ban.reason.is_empty() { "" } else { ": " };
         let until = until.unwrap_or_default();
         format!("You are banned from {place}{until}{reason}{}", ban.reason)
