@@ -135,6 +135,23 @@ fn a_signal_ends_the_chat_in_order() {
     assert_eq!(chat.program.finish().code(), Some(0));
 }
 
+/// Fault 52: a second signal does not wait for a line that somebody has begun.
+#[test]
+fn a_second_signal_ends_the_chat_now() {
+    let chat = Chat::start(&["--line-timeout", "off", "--drain-timeout", "10m"]);
+    let mut ann = Wire::connect(chat.addresses[0]);
+    ann.hear("Enter your name: ");
+    ann.send(b"ann\n");
+    ann.hear("*** ann joined the chat ***\r\n");
+    // The answer shows that what comes after it has been read.
+    ann.send(b"/users\na line that is nev");
+    ann.hear("Online: ann\r\n");
+    chat.program.signal("TERM");
+    chat.program.wait_for_stderr("waiting for connections to finish");
+    chat.program.signal("TERM");
+    assert_eq!(chat.program.finish().code(), Some(1));
+}
+
 #[test]
 fn check_says_what_a_chat_would_be() {
     let ended = run(&["chat", "--check", "--lobby", "hall", "--bot", "127.0.0.1:7001"], b"");

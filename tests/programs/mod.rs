@@ -94,6 +94,12 @@ impl Program {
         wait_for(&format!("{text:?} on stdout"), || self.stdout().contains(text));
     }
 
+    pub(crate) fn wait_for_stderr(&self, text: &str) {
+        wait_for(&format!("{text:?} on stderr"), || {
+            String::from_utf8_lossy(&self.stderr.lock().unwrap()).contains(text)
+        });
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
