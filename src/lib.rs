@@ -15,7 +15,9 @@ pub mod cli;
 pub mod echo;
 pub mod load;
 mod net;
+mod random;
 
+pub use net::fault;
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
     Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,

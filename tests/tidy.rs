@@ -27,7 +27,7 @@ const PURE: &[&str] = &[
     "src/load/ledger.rs",
     "src/load/curve.rs",
     "src/load/expect.rs",
-    "src/load/random.rs",
+    "src/random.rs",
     "src/load/record.rs",
     "src/chat/arguments.rs",
     "src/chat/character.rs",
