@@ -18,6 +18,6 @@ mod net;
 
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, Outlet, Phase, Reader, Report, Server, Shutdown, Write,
-    Writer,
+    Lines, Listener, ListenerOptions, Observer, Outlet, Phase, Reader, Report, Server,
+    ServiceTimes, Shutdown, Snapshot, Traffic, WorkerState, Write, Writer,
 };

@@ -135,10 +135,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     fn poll_echo_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
+            self.watch.note_received(length);
+            self.watch.note_messages(u32::from(length > 0));
             let mut rest = &scratch[..length];
             while !rest.is_empty() {
                 match poll_write(&mut self.stream, rest, cx)? {
-                    Poll::Ready(sent) => rest = &rest[sent..],
+                    Poll::Ready(sent) => {
+                        self.watch.note_sent(sent);
+                        rest = &rest[sent..];
+                    }
                     Poll::Pending => {
                         self.output.push(rest);
                         break;
@@ -187,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         while !bytes.is_empty() {
             match poll_write(&mut self.stream, bytes, cx)? {
                 Poll::Ready(sent) => {
-                    self.watch.note_progress();
+                    self.watch.note_sent(sent);
                     *bytes = &bytes[sent..];
                 }
                 Poll::Pending => {
@@ -233,10 +238,13 @@ pub(super) fn poll_next<T>(
     ready!(input.poll_turn(cx));
     let result = loop {
         match next(input) {
-            Ok(None) => match ready!(more(input, watch, cx)) {
-                Ok(()) => {}
-                Err(closed) => break Err(closed),
-            },
+            Ok(None) => {
+                watch.note_messages(input.take_messages());
+                match ready!(more(input, watch, cx)) {
+                    Ok(()) => {}
+                    Err(closed) => break Err(closed),
+                }
+            }
             Ok(Some(found)) => {
                 watch.note_input();
                 break Ok(found);
@@ -257,7 +265,8 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     watch.check(input.has_partial())?;
-    if input.poll_fill(stream, cx)?.is_ready() {
+    if let Poll::Ready(length) = input.poll_fill(stream, cx)? {
+        watch.note_received(length);
         return Poll::Ready(Ok(()));
     }
     let waiting = Waiting::Input { partial: input.has_partial(), unsent };
@@ -291,10 +300,10 @@ pub(super) fn poll_send<S: AsyncWrite + Unpin>(
         // Who is fed by others, as in a chat, comes by here twice for each line.
         return Poll::Ready(Ok(()));
     }
-    let mut progress = false;
-    let polled = output.poll_flush(stream, cx, &mut progress);
-    if progress {
-        watch.note_progress();
+    let mut sent = 0;
+    let polled = output.poll_flush(stream, cx, &mut sent);
+    if sent > 0 {
+        watch.note_sent(sent);
     }
     polled.map_err(Closed::from)
 }

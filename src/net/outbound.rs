@@ -52,21 +52,22 @@ impl Outbound {
         &mut self.buffer
     }
 
-    /// Sends until nothing is left or the stream takes no more; says in `progress` whether it
-    /// took anything. An emptied buffer goes back to the worker.
+    /// Sends until nothing is left or the stream takes no more; adds to `sent` what it
+    /// took. An emptied buffer goes back to the worker.
     pub(super) fn poll_flush<S>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        progress: &mut bool,
+        sent: &mut usize,
     ) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
     {
         while !self.is_empty() {
             let rest = &self.buffer[self.sent..];
-            self.sent += ready!(poll_write(stream, rest, cx))?;
-            *progress = true;
+            let taken = ready!(poll_write(stream, rest, cx))?;
+            self.sent += taken;
+            *sent += taken;
         }
         if self.buffer.capacity() > 0 {
             buffers::give_write(std::mem::take(&mut self.buffer));

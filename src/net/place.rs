@@ -9,7 +9,9 @@ use std::task::Waker;
 use tokio::sync::Notify;
 
 use super::limits::{Closed, Limits};
+use super::observer::Works;
 use super::shutdown::{Phase, Shutdown};
+use super::tally::{Counted, Tally};
 
 /// All places of one server.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Places {
     members: Mutex<HashMap<u64, Weak<Place>>>,
     /// Notified whenever the last place is given back.
     emptied: Notify,
+    /// What the server works with, for observers; set when it begins to serve.
+    works: OnceLock<Works>,
 }
 
 /// One place; given back when the last clone of its `Arc` is dropped.
@@ -32,8 +36,8 @@ pub(super) struct Place {
     peer: SocketAddr,
     /// Whether this place is part of its address's count.
     counted: bool,
-    /// Connections of the worker that serves this one.
-    load: Arc<AtomicUsize>,
+    /// Where the worker that serves this one counts.
+    tally: Arc<Tally>,
     at_end: AtomicBool,
     /// Counts the connections of this server, from 1: their name in the log.
     number: u64,
@@ -47,13 +51,13 @@ impl Places {
         Arc::new(Self { shutdown, ..Self::default() })
     }
 
-    /// A place for a connection from `peer` on the worker whose load is `load`, or why there
-    /// is none.
+    /// A place for a connection from `peer` on the worker that counts in `tally`, or why
+    /// there is none.
     pub(super) fn take(
         self: &Arc<Self>,
         peer: SocketAddr,
         limits: &Limits,
-        load: &Arc<AtomicUsize>,
+        tally: &Arc<Tally>,
     ) -> Result<Arc<Place>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         // Only the accepting tasks add, and they look before: `max` is never passed by more than
@@ -73,12 +77,12 @@ impl Places {
             }
             *count += 1;
         }
-        load.fetch_add(1, Ordering::Relaxed);
+        tally.open.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place {
             places: Arc::clone(self),
             peer,
             counted: counted.is_some(),
-            load: Arc::clone(load),
+            tally: Arc::clone(tally),
             at_end: AtomicBool::new(false),
             number,
             task: OnceLock::new(),
@@ -111,6 +115,22 @@ impl Places {
     /// Connections that are open now, lingering ones too.
     pub(super) fn open(&self) -> usize {
         self.taken.load(Ordering::Acquire)
+    }
+
+    /// The server begins to serve with `works`.
+    pub(super) fn begin(&self, works: Works) {
+        // It does so once in its life.
+        let _ = self.works.set(works);
+    }
+
+    /// What the server works with; `None` before it serves.
+    pub(super) fn works(&self) -> Option<&Works> {
+        self.works.get()
+    }
+
+    /// The phase of the server's life.
+    pub(super) fn phase(&self) -> Phase {
+        self.shutdown.phase()
     }
 
     /// Waits until no connection is open. Cancel safe.
@@ -146,6 +166,17 @@ impl Place {
         self.number
     }
 
+    /// Where the worker that serves this connection counts.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same, where somebody watches.
+    #[inline]
+    pub(super) fn counted(&self) -> Option<&Counted> {
+        self.tally.counted()
+    }
+
     /// Notes the waker of the task that runs the handler.
     pub(super) fn note_task(&self, waker: &Waker) {
         // A task has one waker for its life, so the first is as good as any.
@@ -154,7 +185,7 @@ impl Place {
 
     /// The phase of the server's life.
     pub(super) fn phase(&self) -> Phase {
-        self.places.shutdown.phase()
+        self.places.phase()
     }
 
     /// The address of who has this place.
@@ -198,7 +229,7 @@ impl Drop for Place {
             }
         }
         lock(&self.places.members).remove(&self.number);
-        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.tally.open.fetch_sub(1, Ordering::Relaxed);
         self.places.give_back();
     }
 }
