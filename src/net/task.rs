@@ -44,7 +44,7 @@ impl<F: Future<Output = Result<(), Closed>>> Future for Supervised<F> {
             }
         }
         let Self { handler, place } = &mut *self;
-        let turn = || handler.as_mut().poll(cx);
+        let mut turn = || handler.as_mut().poll(cx);
         let polled = match place {
             Some(place) => place.tally().time(turn),
             None => turn(),

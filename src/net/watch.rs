@@ -107,7 +107,9 @@ impl Watch {
     /// So many messages were handed out since this was last said.
     #[inline]
     pub(super) fn note_messages(&self, count: u32) {
-        if count > 0 && let Some(counted) = self.counted() {
+        if count > 0
+            && let Some(counted) = self.counted()
+        {
             counted.messages.add(count.into());
         }
     }

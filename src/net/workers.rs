@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, EnterGuard, Handle, RuntimeMetrics};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::buffers;
+use super::stream::Stream;
 use super::tally::{Tally, Watched};
 
 /// Where connections are served.
@@ -63,7 +63,8 @@ impl Workers {
 
     /// The worker with the fewest connections, the first of several.
     pub(super) fn least_loaded(&self) -> &Worker {
-        let least = self.workers.iter().min_by_key(|worker| worker.tally.open.load(Ordering::Relaxed));
+        let least =
+            self.workers.iter().min_by_key(|worker| worker.tally.open.load(Ordering::Relaxed));
         least.expect("there is at least one worker by construction")
     }
 }
@@ -81,8 +82,8 @@ impl Worker {
 
     /// Moves a socket from the accepting thread to this worker, whose runtime must be the
     /// current one: a socket belongs to the runtime that it is registered with.
-    pub(super) fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
-        if self.stop.is_none() { Ok(stream) } else { TcpStream::from_std(stream.into_std()?) }
+    pub(super) fn adopt(&self, stream: Stream) -> io::Result<Stream> {
+        if self.stop.is_none() { Ok(stream) } else { stream.move_here() }
     }
 
     /// Runs the task of a connection here.
@@ -90,11 +91,7 @@ impl Worker {
         drop(self.runtime.spawn(task));
     }
 
-    fn start(
-        number: usize,
-        busy_poll: Option<Duration>,
-        watched: Watched,
-    ) -> io::Result<Self> {
+    fn start(number: usize, busy_poll: Option<Duration>, watched: Watched) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
