@@ -11,6 +11,8 @@ const PURE: &[&str] = &[
     "src/chat/history/record.rs",
     "src/chat/history/words.rs",
     "src/chat/history/write_ahead_log.rs",
+    "src/cli/admin/chart.rs",
+    "src/cli/admin/view.rs",
     "src/cli/admin/exposition.rs",
     "src/cli/admin/history.rs",
     "src/cli/admin/metrics.rs",

@@ -128,8 +128,8 @@ impl Inbound {
         if self.at_end { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready with what has changed: so many more bytes, or (0) the end. While nothing comes, no
-    /// buffer is kept but one of the size of an unfinished line.
+    /// Reads once. Ready with what has changed: so many more bytes, or (0) the end. While nothing
+    /// comes, no buffer is kept but one of the size of an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,

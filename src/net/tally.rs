@@ -2,10 +2,10 @@
 //!
 //! A worker has a tally of its own, so that no two cores write to one cache line, and adding is a
 //! relaxed atomic: about 5 ns, three of them in the about 3 µs that a message costs. Clocks cost
-//! more, so only some of the turns are timed.
+//! more, so of many turns only some are timed.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,6 +17,10 @@ use super::snapshot::{Traffic, WorkerState};
 /// One of so many turns is timed. Chosen by chance, because those of connections that come round
 /// in order would be the same ones again and again.
 const TIMED_ONE_IN: u32 = 16;
+
+/// After each look at a worker so many turns are all timed, so that a few messages a second are
+/// enough to know how long they take.
+const TIMED_AFTER_LOOK: u32 = 500;
 
 /// Where one worker counts.
 #[derive(Debug, Default)]
@@ -38,6 +42,8 @@ pub(super) struct Counted {
     /// Lines, or what else a handler asked for and got; in a raw echo, reads.
     pub(super) messages: Counter,
     service: TimedTurns,
+    /// Turns that are still to be timed whatever chance says.
+    to_be_timed: AtomicU32,
 }
 
 /// A number that only grows.
@@ -85,12 +91,12 @@ impl Tally {
     #[inline]
     pub(super) fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
         match self.counted() {
-            Some(counted) if is_chosen() => counted.time(turn),
+            Some(counted) if counted.is_due() || is_chosen() => counted.time(turn),
             _ => turn(),
         }
     }
 
-    /// What was counted so far.
+    /// What was counted so far. After each look the next turns are timed.
     pub(super) fn state(&self) -> WorkerState {
         let connections = self.open.load(Ordering::Relaxed);
         let traffic = self.counted().map(Counted::traffic).unwrap_or_default();
@@ -99,6 +105,16 @@ impl Tally {
 }
 
 impl Counted {
+    #[inline]
+    fn is_due(&self) -> bool {
+        let left = self.to_be_timed.load(Ordering::Relaxed);
+        if left > 0 {
+            // A look in between may be overwritten; the next one comes.
+            self.to_be_timed.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
     fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
         let (reads, start) = (buffers::activity(), Instant::now());
         let result = turn();
@@ -112,6 +128,7 @@ impl Counted {
     }
 
     fn traffic(&self) -> Traffic {
+        self.to_be_timed.store(TIMED_AFTER_LOOK, Ordering::Relaxed);
         let mut service = ServiceTimes::default();
         for (number, count) in self.service.counts.iter().enumerate() {
             service.add_bucket(number, count.now());
@@ -164,6 +181,8 @@ mod tests {
         }
         let timed = tally.state().traffic.service.count();
         assert!((800..1200).contains(&timed), "{timed}");
+        (0..500).for_each(|_| tally.time(buffers::note_activity));
+        assert_eq!(tally.state().traffic.service.count(), timed + 500, "those after a look");
     }
 
     #[test]

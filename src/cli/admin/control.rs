@@ -12,8 +12,11 @@ pub(in crate::cli) struct FaultControl {
     pub(in crate::cli) totals: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
     /// Puts a whole plan in the place of the one there is, one rule a line; or says in one
     /// sentence what is wrong with it.
-    pub(in crate::cli) replace: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub(in crate::cli) replace: Box<Replace>,
 }
+
+/// What takes a plan, or says what is wrong with it.
+type Replace = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 impl FaultControl {
     /// The plan with its counts as comments: what can be sent back as a plan.

@@ -129,7 +129,8 @@ mod tests {
         assert_eq!(
             text,
             "# HELP a_total All a.\n# TYPE a_total counter\na_total 3\n\
-             # HELP b Some b.\n# TYPE b gauge\nb{kind=\"x\\\"\\\\\\n\"} 0.5\nb{kind=\"y\",more=\"z\"} 7\n\
+             # HELP b Some b.\n# TYPE b gauge\n\
+             b{kind=\"x\\\"\\\\\\n\"} 0.5\nb{kind=\"y\",more=\"z\"} 7\n\
              # HELP c_seconds Times.\n# TYPE c_seconds histogram\n\
              c_seconds_bucket{le=\"0.000001\"} 2\nc_seconds_bucket{le=\"5\"} 3\n\
              c_seconds_bucket{le=\"+Inf\"} 4\nc_seconds_sum 1.5\nc_seconds_count 4\n"

@@ -75,7 +75,7 @@ fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
     to.family(
         "echoline_service_seconds",
         Kind::Histogram,
-        "From waking up for input to all answers written; one turn of sixteen is timed, by chance.",
+        "From waking up for input to all answers written; of many turns one of sixteen is timed.",
     )
     .times(times.cumulative(), times.count(), times.sum());
 }

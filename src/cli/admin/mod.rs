@@ -1,6 +1,7 @@
 //! The admin address: metrics, health and a live page over HTTP, on a thread of its own, so that
 //! it answers however busy the server is.
 
+mod chart;
 mod control;
 mod exposition;
 mod gate;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::chart::{Chart, Unit, Values, bytes};
 use super::history::{History, Second};
 use super::process::ProcessState;
 use crate::load::units;
@@ -35,26 +36,6 @@ pub(super) struct Tile {
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) more: String,
-}
-
-/// The last two minutes of something.
-#[derive(Debug, Serialize)]
-pub(super) struct Chart {
-    pub(super) title: &'static str,
-    /// What the upper edge stands for, as a number and as text.
-    pub(super) top: f64,
-    pub(super) top_text: String,
-    pub(super) lines: Vec<Line>,
-}
-
-/// One line of a chart.
-#[derive(Debug, Serialize)]
-pub(super) struct Line {
-    pub(super) name: &'static str,
-    /// The newest value as text.
-    pub(super) now: String,
-    /// The oldest first; `null` is a gap.
-    pub(super) values: Vec<Option<f64>>,
 }
 
 /// What is shown.
@@ -100,7 +81,7 @@ impl View {
 
 fn headline(sources: &Sources<'_>) -> String {
     let places = sources.addresses.join(", ");
-    let (mode, up) = (sources.mode, long(sources.up));
+    let (mode, up) = (sources.mode, long(Duration::from_secs(sources.up.as_secs())));
     format!("{mode} on {places} · up {up} · echoline {}", env!("CARGO_PKG_VERSION"))
 }
 
@@ -119,58 +100,43 @@ fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
         ),
         tile("new connections", units::rate(newest.accepted), total(snapshot.accepted)),
         tile("messages", units::rate(newest.messages), total(traffic.messages)),
-        tile("service time, half", time(newest.p50), "of the last 10 s".to_owned()),
-        tile("service time, 99 %", time(newest.p99), "of the last 10 s".to_owned()),
+        tile("service time p50", time(newest.p50), "of the last 10 s".to_owned()),
+        tile("service time p99", time(newest.p99), "of the last 10 s".to_owned()),
         tile("in", bytes(newest.received) + "/s", bytes(traffic.received as f64) + " in all"),
         tile("out", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in all"),
         tile("workers busy", whole_percent(newest.busy), format!("100 % for each of {cores}")),
         tile(
             "memory",
             process.resident_bytes.map_or_else(none, |resident| bytes(resident as f64)),
-            format!("{} descriptors", process.descriptors.map_or_else(none, units::count)),
+            "resident".to_owned(),
+        ),
+        tile(
+            "descriptors",
+            process.descriptors.map_or_else(none, units::count),
+            format!("of {} at most", process.descriptors_max.map_or_else(none, units::count)),
         ),
     ]
 }
 
 fn charts(history: &History) -> Vec<Chart> {
     let micros = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6);
-    let micros_text = |micros: f64| units::time(Duration::from_secs_f64(micros / 1e6));
-    let chart = |title,
-                 names: &[&'static str],
-                 text: &dyn Fn(f64) -> String,
-                 values: &dyn Fn(&Second) -> Vec<Option<f64>>| {
-        let seconds: Vec<_> = history.seconds().map(values).collect();
-        let all = seconds.iter().flatten().flatten();
-        let top = round_up(all.copied().fold(0.0, f64::max));
-        let line = |(place, &name)| {
-            let values: Vec<_> = seconds.iter().map(|second| second[place]).collect();
-            let now = values.last().copied().flatten().map_or_else(none, text);
-            Line { name, now, values }
-        };
-        let lines = names.iter().enumerate().map(line).collect();
-        Chart { title, top, top_text: text(top), lines }
+    let chart = |title, unit, names: &[&'static str], values: &dyn Fn(&Second) -> Values| {
+        Chart::new(title, unit, names, history.seconds().map(values).collect())
     };
     vec![
-        chart("Connections", &["open"], &whole, &|s| vec![Some(s.open as f64)]),
-        chart("Messages", &["a second"], &units::rate, &|s| vec![Some(s.messages)]),
-        chart("Bytes", &["in", "out"], &|n| bytes(n) + "/s", &|s| {
-            vec![Some(s.received), Some(s.sent)]
-        }),
-        chart("Service time", &["half", "99 %"], &micros_text, &|s| {
-            vec![micros(s.p50), micros(s.p99)]
-        }),
+        chart("Connections", Unit::Things, &["open"], &|s| [Some(s.open as f64), None]),
+        chart("Messages", Unit::Rate, &["a second"], &|s| [Some(s.messages), None]),
+        chart("Bytes", Unit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
+        chart("Service time", Unit::Micros, &["p50", "p99"], &|s| [micros(s.p50), micros(s.p99)]),
     ]
 }
 
-/// Every reason, those that have happened first, the most frequent at the top.
+/// Every reason that has happened, the most frequent first: its name, what it means, how often.
 fn ends(snapshot: &Snapshot) -> Vec<[String; 3]> {
-    let mut ends: Vec<_> =
-        Closed::LABELS.iter().map(|&label| (snapshot.ended(label), label)).collect();
-    ends.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
-    let all: u64 = ends.iter().map(|(count, _)| count).sum();
-    let row = |(count, label): (u64, &str)| {
-        let share = if all == 0 { 0.0 } else { count as f64 / all as f64 };
-        [label.replace('_', " "), units::count(count), units::percent(share)]
+    let mut ends: Vec<_> = snapshot.ends.iter().collect();
+    ends.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let row = |(closed, count): (&Closed, &u64)| {
+        [closed.label().to_owned(), closed.to_string(), units::count(*count)]
     };
     ends.into_iter().map(row).collect()
 }
@@ -215,27 +181,8 @@ fn time(time: Option<Duration>) -> String {
     time.map_or_else(none, units::time)
 }
 
-fn whole(number: f64) -> String {
-    // Saturates, which is what is wanted of a figure for people.
-    units::count(number.round() as u64)
-}
-
 fn whole_percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
-}
-
-/// `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
-fn bytes(number: f64) -> String {
-    let mut value = number;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 999.5 {
-            let shown =
-                if unit == "B" { format!("{value:.0}") } else { units::three_digits(value) };
-            return format!("{shown} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{} TiB", units::three_digits(value))
 }
 
 /// A length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
@@ -254,35 +201,16 @@ fn long(time: Duration) -> String {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20 … that `value` does not exceed.
-fn round_up(value: f64) -> f64 {
-    if value <= 1.0 {
-        return 1.0;
-    }
-    let unit = 10_f64.powf(value.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * unit);
-    steps.into_iter().find(|&step| value <= step).unwrap_or(10.0 * unit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_short() {
-        let shown: Vec<String> =
-            [0.0, 999.0, 1000.0, 1536.0, 1e9, 1e16].into_iter().map(bytes).collect();
-        assert_eq!(shown, ["0 B", "999 B", "0.98 KiB", "1.50 KiB", "954 MiB", "9095 TiB"]);
+    fn lengths_of_time_are_short() {
         let shown: Vec<String> = [0, 250, 30_000, 200_000, 7_200_000, 100_000_000]
             .into_iter()
             .map(|millis| long(Duration::from_millis(millis)))
             .collect();
         assert_eq!(shown, ["0 s", "0.25 s", "30 s", "3 min 20 s", "2 h", "1 d 3 h"]);
-    }
-
-    #[test]
-    fn a_chart_ends_at_a_round_figure() {
-        let tops = [0.0, 0.3, 1.0, 1.1, 4.9, 10.0, 11.0, 512.0, 99_999.0].map(round_up);
-        assert_eq!(tops, [1.0, 1.0, 1.0, 2.0, 5.0, 10.0, 20.0, 1000.0, 100_000.0]);
     }
 }
