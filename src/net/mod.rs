@@ -41,5 +41,5 @@ pub(crate) use signals::Signals;
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use terms::{Eol, Farewell};
-pub use transport::{Opening, Origin, Step, TlsFacts, Transport};
+pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use write::Write;
