@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::core::Core;
+use super::core::{Core, Word};
 use super::inbound::poll_discard;
 use super::limits::Closed;
 use super::shutdown::Phase;
@@ -45,6 +45,7 @@ where
         if let Some(place) = &core.watch.place {
             place.note_end(core.input.at_end());
         }
+        (core.tell)(&mut core.stream, Word::Ends(ended));
         let broken = ended.is_broken() || core.output.failed;
         Self { core, broken }
     }
@@ -108,7 +109,7 @@ where
     }
 
     fn reset(&mut self) {
-        (self.core.break_off)(&mut self.core.stream);
+        (self.core.tell)(&mut self.core.stream, Word::BreakOff);
     }
 }
 

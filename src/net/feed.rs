@@ -59,7 +59,7 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         cx: &mut Context<'_>,
     ) -> io::Result<usize> {
         if !self.output.is_unused()
-            && self.output.poll_flush(self.stream, cx, &mut self.took)?.is_pending()
+            && self.output.poll_drain(self.stream, cx, &mut self.took)?.is_pending()
         {
             self.full = true;
         }
@@ -80,7 +80,10 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
                 Poll::Pending => self.full = true,
             }
         }
-        self.took += sent;
+        if sent > 0 {
+            self.took += sent;
+            self.output.note_direct();
+        }
         Ok(sent)
     }
 }

@@ -48,5 +48,5 @@ pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use terms::{Eol, Farewell};
-pub use transport::{Opening, Origin, Step, TlsFacts, Transport};
+pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use write::Write;

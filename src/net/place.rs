@@ -40,8 +40,10 @@ pub(super) struct Place {
     listener: usize,
     /// What the handshake told, where there was one.
     told: OnceLock<Box<Origin>>,
-    /// Whether this place is part of its address's count.
-    counted: bool,
+    /// Whose count this place is part of.
+    counted: OnceLock<IpAddr>,
+    /// Whether that is to be known only after the handshake.
+    count: Count,
     /// Where the worker that serves this one counts.
     tally: Arc<Tally>,
     at_end: AtomicBool,
@@ -49,6 +51,15 @@ pub(super) struct Place {
     number: u64,
     /// The task that the server wakes when its phase changes.
     task: OnceLock<Waker>,
+}
+
+/// Whose address a place counts for, where addresses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// The other end of the socket.
+    Peer,
+    /// Whom a proxy names in the handshake.
+    Later,
 }
 
 impl Places {
@@ -63,6 +74,7 @@ impl Places {
         self: &Arc<Self>,
         origin: &Origin,
         limits: &Limits,
+        count: Count,
         tally: &Arc<Tally>,
     ) -> Result<Arc<Place>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
@@ -72,17 +84,12 @@ impl Places {
             self.give_back();
             return Err(Closed::Busy);
         }
-        let counted = limits.max_per_ip.zip(origin.peer);
-        let counted = counted.map(|(most, peer)| (network(peer.ip()), most));
-        if let Some((network, most)) = counted {
-            let mut by_address = lock(&self.by_address);
-            let count = by_address.entry(network).or_default();
-            if *count >= most {
-                drop(by_address);
-                self.give_back();
-                return Err(Closed::BusyAddress);
-            }
-            *count += 1;
+        let counted = OnceLock::new();
+        if let Some(peer) = origin.peer.filter(|_| count == Count::Peer)
+            && let Err(closed) = self.count_address(peer, limits, &counted)
+        {
+            self.give_back();
+            return Err(closed);
         }
         tally.open.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place {
@@ -90,7 +97,8 @@ impl Places {
             peer: origin.peer,
             listener: origin.listener,
             told: OnceLock::new(),
-            counted: counted.is_some(),
+            counted,
+            count,
             tally: Arc::clone(tally),
             at_end: AtomicBool::new(false),
             number,
@@ -98,6 +106,26 @@ impl Places {
         });
         lock(&self.members).insert(number, Arc::downgrade(&place));
         Ok(place)
+    }
+
+    /// Counts somebody from `peer`, where addresses are counted, and notes whose count that is.
+    fn count_address(
+        &self,
+        peer: SocketAddr,
+        limits: &Limits,
+        counted: &OnceLock<IpAddr>,
+    ) -> Result<(), Closed> {
+        let Some(most) = limits.max_per_ip else { return Ok(()) };
+        let network = network(peer.ip());
+        let mut by_address = lock(&self.by_address);
+        let count = by_address.entry(network).or_default();
+        if *count >= most {
+            return Err(Closed::BusyAddress);
+        }
+        if counted.set(network).is_ok() {
+            *count += 1;
+        }
+        Ok(())
     }
 
     /// Wakes the task of every connection, so that it sees the phase that has just begun.
@@ -209,6 +237,14 @@ impl Place {
         self.told.get_or_init(|| Box::new(origin));
     }
 
+    /// Counts the address that a proxy has named, or says that it has all its places.
+    pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
+        match self.origin().source.filter(|_| self.count == Count::Later) {
+            Some(source) => self.places.count_address(source, limits, &self.counted),
+            None => Ok(()),
+        }
+    }
+
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
     /// that has a waker of its own (`FuturesUnordered`) is not.
     pub(super) fn wakes(&self, waker: &Waker) -> bool {
@@ -234,13 +270,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer.filter(|_| self.counted) {
-            let network = network(peer.ip());
+        if let Some(network) = self.counted.get() {
             let mut by_address = lock(&self.places.by_address);
-            if let Some(count) = by_address.get_mut(&network) {
+            if let Some(count) = by_address.get_mut(network) {
                 *count -= 1;
                 if *count == 0 {
-                    by_address.remove(&network);
+                    by_address.remove(network);
                 }
             }
         }
@@ -295,7 +330,7 @@ mod tests {
     fn take(places: &Arc<Places>, address: &str, limits: &Limits) -> Result<Arc<Place>, Closed> {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         let origin = Origin { peer: Some(peer), ..Origin::default() };
-        places.take(&origin, limits, &Arc::default())
+        places.take(&origin, limits, Count::Peer, &Arc::default())
     }
 
     /// Fault 2: the limit is exact, and a place given back is free again.
@@ -327,5 +362,26 @@ mod tests {
         }
         assert_eq!(places.open(), 0);
         assert!(lock(&places.by_address).is_empty(), "the table must not grow for ever");
+    }
+
+    /// Fault 4, 26: behind a proxy it is the clients' addresses that are counted, and not the
+    /// proxy's.
+    #[test]
+    fn whom_a_proxy_names_is_counted() {
+        let places = Arc::new(Places::default());
+        let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+        let proxy = Origin { peer: Some("10.0.0.1:1".parse().unwrap()), ..Origin::default() };
+        let come = |source: &str| {
+            let place = places.take(&proxy, &limits, Count::Later, &Arc::default()).unwrap();
+            place.note_origin(Origin { source: source.parse().ok(), ..proxy.clone() });
+            place.count_source(&limits).map(|()| place)
+        };
+        let first = come("192.0.2.1:7").unwrap();
+        let _second = come("192.0.2.2:7").unwrap();
+        assert_eq!(come("192.0.2.1:8").unwrap_err(), Closed::BusyAddress);
+        // A health check of the proxy's own is nobody's.
+        let _checks = [come("").unwrap(), come("").unwrap()];
+        drop(first);
+        come("192.0.2.1:8").unwrap();
     }
 }

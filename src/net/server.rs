@@ -18,7 +18,7 @@ use super::listener::{
     Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
 };
 use super::observer::{Observer, Works};
-use super::place::{Place, Places, Report};
+use super::place::{Count, Place, Places, Report};
 use super::shutdown::{Phase, Shutdown};
 use super::stream::Stream;
 use super::tally::Watched;
@@ -260,7 +260,7 @@ impl House {
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut trouble = Trouble::new(self.words(&door));
+        let mut trouble = Trouble::new(self.terms.refusal(&door.transport, Closed::Busy));
         loop {
             let first = tokio::select! {
                 biased;
@@ -320,13 +320,6 @@ impl House {
         None
     }
 
-    /// What somebody hears for whom there is no place. Where bytes are not just bytes there is
-    /// nothing that they would understand before the handshake.
-    fn words(&self, door: &Door) -> String {
-        let words = door.transport.is_plain().then(|| self.terms.farewell(Closed::Busy));
-        words.flatten().unwrap_or_default()
-    }
-
     /// Gives a new connection its place and starts its handler, or tells it that there is none.
     fn welcome<H, F>(&self, stream: Stream, peer: Option<SocketAddr>, door: &Door, handler: &H)
     where
@@ -336,7 +329,11 @@ impl House {
         let terms = Arc::clone(&self.terms);
         let worker = self.workers.least_loaded();
         let origin = Origin { listener: door.listener, peer, ..Origin::default() };
-        let place = match self.places.take(&origin, &terms.limits, worker.tally()) {
+        let count = match door.transport.speaks_for_others(&origin) {
+            true => Count::Later,
+            false => Count::Peer,
+        };
+        let place = match self.places.take(&origin, &terms.limits, count, worker.tally()) {
             Ok(place) => place,
             Err(closed) => return self.refuse(stream, &origin, door, closed),
         };
@@ -359,7 +356,12 @@ impl House {
             worker.spawn(Supervised::new(
                 async move {
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
-                    handler(Connection::with_terms(stream, terms, Some(held))).await
+                    let counted = held.count_source(&terms.limits);
+                    let client = Connection::with_terms(stream, terms, Some(held));
+                    match counted {
+                        Ok(()) => handler(client).await,
+                        Err(closed) => Err(client.refuse(closed)),
+                    }
                 },
                 place,
             ));
@@ -369,8 +371,8 @@ impl House {
     fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
         tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
         self.places.count(closed);
-        if door.transport.is_plain() {
-            Connection::with_terms(stream, Arc::clone(&self.terms), None).refuse(closed);
+        if let Some(words) = self.terms.refusal(&door.transport, closed) {
+            Connection::with_terms(stream, Arc::clone(&self.terms), None).end_with(&words);
         }
     }
 
@@ -450,7 +452,8 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn new(words: String) -> Self {
+    fn new(words: Option<String>) -> Self {
+        let words = words.unwrap_or_default();
         Self { back_off: BackOff::default(), reserve: Reserve::open(), words, logged: None }
     }
 
