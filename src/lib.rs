@@ -20,6 +20,7 @@ mod random;
 pub use net::fault;
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,
-    Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
+    Lines, Listener, ListenerOptions, Observer, Opening, Origin, Outlet, Phase, Reader, Refusal,
+    Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream, TlsFacts, Traffic,
+    Transport, WorkerState, Write, Writer,
 };

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use super::admin::{Admin, AdminFlags, Served};
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
 use super::life;
-use super::log;
+use super::log::{self, Newest};
 use super::values::{self, Timeout};
 use crate::net::{
     Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Scheme,
@@ -25,7 +27,7 @@ use crate::net::{
 #[derive(Debug, Args)]
 pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted; remove it at the end.
+    /// accepted, then `admin` and the address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
     ready_file: Option<PathBuf>,
 
@@ -42,6 +44,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    admin: AdminFlags,
 
     #[command(flatten)]
     log: log::LogFlags,
@@ -107,7 +112,8 @@ pub(super) struct Service {
 impl ServingFlags {
     /// Starts the log; the guard writes the rest of it when it is dropped.
     pub(super) fn start_log(&self) -> impl Drop + use<> {
-        log::start(&self.log)
+        let newest = if self.admin.is_asked_for() { Newest::Kept } else { Newest::Forgotten };
+        log::start(&self.log, newest)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
@@ -151,6 +157,7 @@ impl ServingFlags {
         }
         let listeners = self.bind(&service.listen, &limits).await?;
         bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
+        let admin = self.admin.bind()?;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -160,11 +167,22 @@ impl ServingFlags {
             server = server.busy_poll(length);
         }
         let addresses = server.addresses()?;
+        let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
+        if let Some(admin) = admin {
+            admin
+                .start(Served {
+                    observer: server.observe(),
+                    mode: service.what,
+                    addresses: addresses.iter().map(ToString::to_string).collect(),
+                    faults: None,
+                })
+                .context("cannot start the thread of --admin")?;
+        }
         let serving = life::serve(server, handler);
         let ready = async {
             // The tasks that accept have been started; they run before this goes on.
             tokio::task::yield_now().await;
-            self.announce(service.what, &addresses, &limits, descriptors)
+            self.announce(service.what, &addresses, &admin_at, &limits, descriptors)
         };
         let serving = async { serving.await.context("cannot serve") };
         // In this order: by the time the file is there, connections are accepted. A file that
@@ -181,11 +199,15 @@ impl ServingFlags {
         &self,
         what: &str,
         addresses: &[Address],
+        admin_at: &[SocketAddr],
         limits: &Limits,
         descriptors: &Descriptors,
     ) -> anyhow::Result<()> {
         for address in addresses {
             tracing::info!("listening on {address}");
+        }
+        for address in admin_at {
+            tracing::info!("admin on http://{address}/");
         }
         tracing::info!(
             max_connections = limits.max_connections,
@@ -203,7 +225,7 @@ impl ServingFlags {
                 limits.max_connections
             );
         }
-        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))
+        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses, admin_at))
     }
 
     fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
@@ -292,8 +314,10 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[Address]) -> anyhow::Result<()> {
-    let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+fn write_ready(path: &Path, addresses: &[Address], admin_at: &[SocketAddr]) -> anyhow::Result<()> {
+    let served = addresses.iter().map(|address| format!("{address}\n"));
+    let admin = admin_at.iter().map(|address| format!("admin {address}\n"));
+    let lines: String = served.chain(admin).collect();
     Destination::File(path.to_owned())
         .write(&lines)
         .with_context(|| format!("cannot write --ready-file {}", path.display()))
