@@ -6,6 +6,7 @@ mod compare;
 mod descriptors;
 mod destination;
 mod echo;
+mod faults;
 mod holder;
 mod life;
 mod load;

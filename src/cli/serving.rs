@@ -14,6 +14,7 @@ use clap::Args;
 use super::admin::{Admin, AdminFlags, Served};
 use super::descriptors::Descriptors;
 use super::destination::Destination;
+use super::faults::{self, Changeable, FaultFlags};
 use super::holder::holder;
 use super::life;
 use super::log::{self, Newest};
@@ -47,6 +48,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     admin: AdminFlags,
+
+    #[command(flatten)]
+    faults: FaultFlags,
 
     #[command(flatten)]
     log: log::LogFlags,
@@ -155,6 +159,10 @@ impl ServingFlags {
         if let Some(path) = &self.ready_file {
             remove(path)?;
         }
+        let faults = self.faults.start(match self.admin.is_asked_for() {
+            true => Changeable::Yes,
+            false => Changeable::No,
+        })?;
         let listeners = self.bind(&service.listen, &limits).await?;
         bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
         let admin = self.admin.bind()?;
@@ -166,6 +174,10 @@ impl ServingFlags {
         if let Some(length) = self.busy_poll {
             server = server.busy_poll(length);
         }
+        if let Some(faults) = &faults {
+            server = server.faults(faults.clone());
+            faults::announce(faults, &service.listen);
+        }
         let addresses = server.addresses()?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         if let Some(admin) = admin {
@@ -174,7 +186,7 @@ impl ServingFlags {
                     observer: server.observe(),
                     mode: service.what,
                     addresses: addresses.iter().map(ToString::to_string).collect(),
-                    faults: None,
+                    faults: faults.as_ref().map(faults::control),
                 })
                 .context("cannot start the thread of --admin")?;
         }
@@ -190,6 +202,9 @@ impl ServingFlags {
         let (report, ()) = tokio::try_join!(serving, ready)?;
         if let Some(path) = &self.ready_file {
             remove(path)?;
+        }
+        if let Some(faults) = &faults {
+            faults::log_counts(faults);
         }
         log_report(&report);
         Ok(report)

@@ -13,6 +13,7 @@ pub(super) struct Choice {
     direction: Direction,
     /// The rules that concern this direction.
     rules: Vec<Asked>,
+    is_slow: bool,
 }
 
 /// A rule, and what it has said so far.
@@ -72,14 +73,23 @@ impl Choice {
             let spared = rule.per == Per::Connection && !orders.is_chosen(*index);
             known && rule.direction == direction && !spared
         };
-        let rules = (0..orders.edition.plan.rules.len()).filter(concerns);
-        let rules = rules.map(|index| Asked { index, messages: 0, chosen: 0 }).collect();
-        Self { orders, direction, rules }
+        let plan = &orders.edition.plan;
+        let rules = (0..plan.rules.len()).filter(concerns);
+        let rules: Vec<Asked> =
+            rules.map(|index| Asked { index, messages: 0, chosen: 0 }).collect();
+        let slow = |asked: &Asked| matches!(plan.rules[asked.index].fault, Fault::Slow(_));
+        let is_slow = rules.iter().any(slow);
+        Self { orders, direction, rules, is_slow }
     }
 
     /// Whether no rule concerns this direction.
     pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether some rule here makes things slow.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow
     }
 
     /// The rules that do something to this connection once, each with the number of bytes that

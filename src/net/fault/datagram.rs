@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::choice::{Carrier, Choice, Verdict};
-use super::faults::Faults;
+use super::faults::{Faults, Orders};
 use super::plan::Direction;
 
 /// Decides about the datagrams of one socket. Datagrams are counted by socket and direction, from
@@ -21,7 +21,6 @@ use super::plan::Direction;
 /// ```
 #[derive(Debug)]
 pub struct DatagramFaults {
-    faults: Faults,
     incoming: Side,
     outgoing: Side,
 }
@@ -52,13 +51,15 @@ impl DatagramFaults {
     /// For one more socket. Each is, to the plan, one more connection.
     #[must_use]
     pub fn new(faults: &Faults) -> Self {
-        let orders = faults.enlist();
+        Self::obeying(faults.enlist())
+    }
+
+    fn obeying(orders: Orders) -> Self {
         let side = |direction| {
             let choice = Choice::new(orders.clone(), direction, Carrier::Datagrams);
             Side { choice, passed: 0 }
         };
-        let (incoming, outgoing) = (side(Direction::In), side(Direction::Out));
-        Self { faults: faults.clone(), incoming, outgoing }
+        Self { incoming: side(Direction::In), outgoing: side(Direction::Out) }
     }
 
     /// Whether no rule concerns datagrams now: then nobody has to ask.
@@ -83,8 +84,9 @@ impl DatagramFaults {
 
     /// Takes over the plan that holds now.
     fn follow(&mut self) {
-        if self.faults.is_outdated(&self.incoming.choice.orders) {
-            *self = Self::new(&self.faults);
+        let orders = &self.incoming.choice.orders;
+        if orders.is_outdated() {
+            *self = Self::obeying(orders.renewed());
         }
     }
 }

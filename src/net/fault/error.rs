@@ -77,7 +77,7 @@ pub enum FaultError {
         /// Counted from 1.
         number: usize,
         /// What is wrong there.
-        error: Box<FaultError>,
+        error: Box<Self>,
     },
 }
 

@@ -52,6 +52,7 @@ pub(super) struct Edition {
 /// What a plan has decided about one connection.
 #[derive(Clone, Debug)]
 pub(in crate::net) struct Orders {
+    faults: Faults,
     pub(super) edition: Arc<Edition>,
     /// Counted from 1.
     connection: u64,
@@ -72,6 +73,12 @@ impl Faults {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.seed
+    }
+
+    /// The plan that holds now.
+    #[must_use]
+    pub fn plan(&self) -> FaultPlan {
+        self.current().edition.plan.clone()
     }
 
     /// The plan that holds now, as it is read back: one rule a line.
@@ -119,13 +126,10 @@ impl Faults {
 
     /// Decides about the next connection; this counts it.
     pub(in crate::net) fn enlist(&self) -> Orders {
-        self.current().enlist()
-    }
-
-    /// Whether `orders` are of a plan that does not hold any more.
-    #[inline]
-    pub(super) fn is_outdated(&self, orders: &Orders) -> bool {
-        self.0.version.load(Ordering::Acquire) != orders.edition.version
+        let mut current = self.current();
+        let (connection, chosen) = current.enlist();
+        let edition = Arc::clone(&current.edition);
+        Orders { faults: self.clone(), edition, connection, chosen }
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -140,8 +144,9 @@ impl Current {
         Self { edition: Arc::new(edition), connections: 0, chosen }
     }
 
+    /// The number of the next connection, and the bits of the rules that choose it.
     /// Under the lock, so that "at most 3 connections" are the same 3 each time.
-    fn enlist(&mut self) -> Orders {
+    fn enlist(&mut self) -> (u64, u64) {
         self.connections += 1;
         let connection = self.connections;
         let mut bits = 0;
@@ -157,7 +162,7 @@ impl Current {
                 bits |= 1 << index;
             }
         }
-        Orders { edition: Arc::clone(&self.edition), connection, chosen: bits }
+        (connection, bits)
     }
 }
 
@@ -181,6 +186,17 @@ impl Edition {
 }
 
 impl Orders {
+    /// Whether another plan holds by now.
+    #[inline]
+    pub(super) fn is_outdated(&self) -> bool {
+        self.faults.0.version.load(Ordering::Acquire) != self.edition.version
+    }
+
+    /// What the plan that holds by now decides about the connection.
+    pub(super) fn renewed(&self) -> Self {
+        self.faults.enlist()
+    }
+
     /// Whether the rule at `index`, which is decided for connections, has chosen this one.
     pub(super) fn is_chosen(&self, index: usize) -> bool {
         self.chosen >> index & 1 == 1
@@ -250,10 +266,10 @@ mod tests {
     fn a_new_plan_counts_anew_and_the_totals_go_on() {
         let faults = faults("refuse first=1", 1);
         let old = faults.enlist();
-        assert!(old.refuse() && !faults.enlist().refuse() && !faults.is_outdated(&old));
+        assert!(old.refuse() && !faults.enlist().refuse() && !old.is_outdated());
         assert_eq!(faults.counts(), [("refuse first=1".to_owned(), 1)]);
         faults.set_plan("refuse at=2 # the second").unwrap();
-        assert!(faults.is_outdated(&old));
+        assert!(old.is_outdated());
         assert_eq!(faults.plan_text(), "refuse at=2\n");
         assert_eq!(faults.counts(), [("refuse at=2".to_owned(), 0)]);
         assert!(!faults.enlist().refuse() && faults.enlist().refuse());

@@ -31,8 +31,6 @@ pub(super) struct Lane {
     passed: u64,
     message: Option<Message>,
     queue: Queue,
-    /// The last message had a rate.
-    is_slow: bool,
     /// Nothing goes on any more; what comes is thrown away.
     closed: bool,
 }
@@ -65,7 +63,6 @@ impl Lane {
             passed: 0,
             message: None,
             queue: Queue::default(),
-            is_slow: false,
             closed: false,
         }
     }
@@ -82,7 +79,7 @@ impl Lane {
 
     /// How many bytes may come in.
     pub(super) fn room(&self) -> usize {
-        let most = match (self.closed, self.is_slow) {
+        let most = match (self.closed, self.choice.is_slow()) {
             // It is thrown away.
             (true, _) => return usize::MAX,
             (false, true) => SLOW_QUEUE_MAX,
@@ -101,7 +98,6 @@ impl Lane {
             if message.length == 0 {
                 let shots = message.verdict.shots.iter();
                 let begun = self.passed;
-                self.is_slow = message.verdict.rate.is_some();
                 self.shots.extend(shots.map(|&(rule, at)| Shot { rule, at: begun + at }));
             }
             self.shoot(now);

@@ -25,3 +25,4 @@ pub use held::Held;
 pub use kind::FaultKind;
 pub use plan::{Direction, Fault, FaultPlan, FaultRule, Per, When};
 pub use stream::FaultStream;
+pub(super) use stream::lay_over;

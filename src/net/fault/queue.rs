@@ -252,7 +252,7 @@ mod tests {
         queue.push(b"later", ms(10), ms(50), Pace::AtOnce);
         assert_eq!(queue.len(), 14);
         assert_eq!(run(&mut queue, ms(0)), seen(&[(50, "slowquick"), (60, "later")]));
-        assert!(queue.is_empty() && queue.len() == 0);
+        assert_eq!((queue.is_empty(), queue.length), (true, 0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::lane::Lane;
 use super::plan::Direction;
 use super::queue::Next;
 use crate::net::layer::Layer;
+use crate::net::stream::Stream;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 4 * 1024;
@@ -27,9 +28,10 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 ///
 /// What is written is taken over as if the network had it: at most 256 KiB are on their way
 /// (4 KiB where a rule makes it slow), then the writer waits. It goes on while the stream is read,
-/// written, flushed or shut down; shutting down and flushing wait for it. The stream that a plan
-/// resets fails with [`io::ErrorKind::ConnectionReset`]; whoever closes the socket below then has
-/// to make it a real reset, as [`Connection`](crate::Connection) does.
+/// written, flushed or shut down. Flushing does not wait for what is late by plan, shutting down
+/// does. The stream that a plan resets fails with [`io::ErrorKind::ConnectionReset`]; whoever
+/// closes the socket below then has to make it a real reset, as
+/// [`Connection`](crate::Connection) does.
 ///
 /// While no rule concerns it, a stream just passes on what it is given.
 #[derive(Debug)]
@@ -40,7 +42,6 @@ pub struct FaultStream<S> {
 
 #[derive(Debug)]
 struct State {
-    faults: Faults,
     incoming: Lane,
     outgoing: Lane,
     began: Instant,
@@ -71,16 +72,24 @@ enum Sent {
     Ended,
 }
 
+/// What the handler of a connection gets where something is planned for it. Faults lie over
+/// everything else: the bytes that they change are the handler's, whatever encrypts them.
+pub(in crate::net) fn lay_over(stream: Stream, planned: Option<Orders>) -> Stream {
+    match planned {
+        Some(orders) => Stream::layered(FaultStream::obeying(stream, orders)),
+        None => stream,
+    }
+}
+
 impl<S> FaultStream<S> {
     /// The next connection of those that `faults` decides about.
     pub fn new(stream: S, faults: &Faults) -> Self {
-        Self::with_orders(stream, faults, faults.enlist())
+        Self::obeying(stream, faults.enlist())
     }
 
-    /// The connection about which `faults` has decided already.
-    pub(in crate::net) fn with_orders(stream: S, faults: &Faults, orders: Orders) -> Self {
+    /// The connection about which was decided when it came.
+    fn obeying(stream: S, orders: Orders) -> Self {
         let state = State {
-            faults: faults.clone(),
             incoming: Lane::new(orders.clone(), Direction::In),
             outgoing: Lane::new(orders, Direction::Out),
             began: Instant::now(),
@@ -103,8 +112,8 @@ impl State {
     /// Takes over the plan that holds now.
     #[inline]
     fn follow(&mut self) {
-        if self.faults.is_outdated(self.incoming.orders()) {
-            let (orders, now) = (self.faults.enlist(), self.now());
+        if self.incoming.orders().is_outdated() {
+            let (orders, now) = (self.incoming.orders().renewed(), self.now());
             self.incoming.follow(orders.clone(), now);
             self.outgoing.follow(orders, now);
         }
@@ -280,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.state.follow();
-        if !this.state.outgoing.is_idle() && matches!(this.send(cx)?, Sent::Due | Sent::Blocked) {
+        if !this.state.outgoing.is_idle() && this.send(cx)? == Sent::Blocked {
             return Poll::Pending;
         }
         Pin::new(&mut this.stream).poll_flush(cx)
