@@ -17,7 +17,7 @@ pub mod load;
 mod net;
 
 pub use net::{
-    Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,
-    Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
+    Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
+    LineTooLong, Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Pulse, Reader,
+    Report, Scheme, Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
 };

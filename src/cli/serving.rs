@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +14,11 @@ use clap::Args;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
-use super::life;
+use super::life::inherited::{Inherited, Parcel};
+use super::life::notify::Notifier;
+use super::life::privileges::{self, Account};
+use super::life::upgrade::{Times, Upgrade};
+use super::life::{Heir, Life};
 use super::log;
 use super::values::{self, Timeout};
 use crate::net::{
@@ -44,7 +49,29 @@ pub(super) struct ServingFlags {
     busy_poll: Option<Duration>,
 
     #[command(flatten)]
+    life: LifeFlags,
+
+    #[command(flatten)]
     log: log::LogFlags,
+}
+
+/// The flags about the life of the process.
+#[derive(Debug, Args)]
+struct LifeFlags {
+    /// Once all addresses are bound, be this user and group and never root again: NAME,
+    /// NAME:GROUP, or numbers.
+    #[arg(long, env = "ECHOLINE_USER", value_name = "NAME[:GROUP]")]
+    user: Option<Account>,
+
+    /// How long the new process may take to be ready after SIGUSR2; then this one goes on.
+    #[arg(long, env = "ECHOLINE_UPGRADE_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::some_duration, default_value = "30s")]
+    upgrade_timeout: Duration,
+
+    /// How long connections may stay with the old process after SIGUSR2 before it drains.
+    #[arg(long, env = "ECHOLINE_RETIRE_TIMEOUT", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "10m")]
+    retire_timeout: Timeout,
 }
 
 /// The flags that bound what a client can take.
@@ -94,63 +121,94 @@ struct Bounds {
 /// What a command serves.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// All of them are bound before the first is served.
+    /// All of them are bound before the first is served. Where there are none, what a service
+    /// manager has passed is served, or else 127.0.0.1:8080.
     pub(super) listen: Vec<Address>,
+    /// Addresses that are never left to the service manager.
+    pub(super) also: Vec<Address>,
     /// Said in the log.
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
+    /// Whether another process can take the service over while this one still has connections;
+    /// if not, why.
+    pub(super) upgrade: Result<(), &'static str>,
+}
+
+/// A service whose addresses are bound; and who the process is from now on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    service: Service,
+    descriptors: Descriptors,
+    limits: Limits,
+    /// For each address its listeners.
+    listeners: Vec<Vec<Listener>>,
+    life: Life,
+}
+
+impl Bound {
+    /// How many listeners each address has become: they are numbered through.
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
+        self.listeners.iter().map(Vec::len)
+    }
 }
 
 impl ServingFlags {
+    /// Binds all addresses or none, and gives up rights that only that needs. To be called before
+    /// there are other threads.
+    pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        let mut inherited = Inherited::take_all()?;
+        let notifier = Notifier::from_environment()?;
+        let descriptors = Descriptors::raise();
+        if service.listen.is_empty() {
+            service.listen = default_addresses(&inherited)?;
+        }
+        let limits = self.limits(&service, &descriptors);
+        // Not the one that serves: looking names up starts threads, which end with it.
+        let runtime = runtime()?;
+        let bound = runtime.block_on(self.bind_all(&mut inherited, &service, &limits))?;
+        drop(runtime);
+        let predecessor = inherited.finish()?;
+        if predecessor.is_none() {
+            self.ready_file.as_deref().map_or(Ok(()), remove)?;
+        }
+        let life = Life {
+            notifier,
+            upgrade: self.upgrade(&service, &bound)?,
+            predecessor,
+            drain_timeout: limits.drain_timeout,
+            status: String::new(),
+        };
+        if let Some(account) = &self.life.user {
+            privileges::drop_to(account, &files(&bound))?;
+        }
+        let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
+        Ok(Bound { service, descriptors, limits, listeners, life })
+    }
+
     /// Starts the log; the guard writes the rest of it when it is dropped.
     pub(super) fn start_log(&self) -> impl Drop + use<> {
         log::start(&self.log)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    /// `bound` learns how many listeners each address has become, in the order in which they were
-    /// asked for: they are numbered through.
-    pub(super) fn run<H, F>(
-        &self,
-        service: Service,
-        bound: impl FnOnce(&[usize]),
-        handler: H,
-    ) -> anyhow::Result<ExitCode>
+    pub(super) fn run<H, F>(&self, bound: Bound, handler: H) -> anyhow::Result<ExitCode>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let descriptors = Descriptors::raise();
-        let limits = self.limits(&service, &descriptors);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        let serving = self.serve(service, limits, &descriptors, bound, handler);
-        let report = runtime.block_on(serving)?;
+        let report = runtime()?.block_on(self.serve(bound, handler))?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn serve<H, F>(
-        &self,
-        service: Service,
-        limits: Limits,
-        descriptors: &Descriptors,
-        bound: impl FnOnce(&[usize]),
-        handler: H,
-    ) -> anyhow::Result<Report>
+    async fn serve<H, F>(&self, bound: Bound, handler: H) -> anyhow::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        if let Some(path) = &self.ready_file {
-            remove(path)?;
-        }
-        let listeners = self.bind(&service.listen, &limits).await?;
-        bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
+        let Bound { service, descriptors, limits, listeners, mut life } = bound;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -160,17 +218,10 @@ impl ServingFlags {
             server = server.busy_poll(length);
         }
         let addresses = server.addresses()?;
-        let serving = life::serve(server, handler);
-        let ready = async {
-            // The tasks that accept have been started; they run before this goes on.
-            tokio::task::yield_now().await;
-            self.announce(service.what, &addresses, &limits, descriptors)
-        };
-        let serving = async { serving.await.context("cannot serve") };
-        // In this order: by the time the file is there, connections are accepted. A file that
-        // cannot be written ends the server: whoever waits for it would wait for ever.
-        let (report, ()) = tokio::try_join!(serving, ready)?;
-        if let Some(path) = &self.ready_file {
+        life.status = format!("serving {} on {}", service.what, spaced(&addresses));
+        let announce = || self.announce(service.what, &addresses, &limits, &descriptors);
+        let (report, heir) = life.serve(server, announce, handler).await?;
+        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
         log_report(&report);
@@ -232,12 +283,13 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
-    /// Binds all addresses or none.
-    async fn bind(
+    /// For each address its listeners: those that the process was born with, or new ones.
+    async fn bind_all(
         &self,
-        addresses: &[Address],
+        inherited: &mut Inherited,
+        service: &Service,
         limits: &Limits,
-    ) -> anyhow::Result<Vec<Vec<Listener>>> {
+    ) -> anyhow::Result<Vec<(Address, Vec<Listener>)>> {
         let default = ListenerOptions::default();
         let options = ListenerOptions {
             backlog: self.bounds.backlog,
@@ -247,13 +299,69 @@ impl ServingFlags {
                 .map(|stall| default.unacknowledged_timeout.unwrap_or(stall).max(stall)),
             ..default
         };
-        let mut listeners = Vec::new();
-        for address in addresses {
-            let bound = Listener::bind(address, &options).await;
-            listeners.push(bound.map_err(|error| name_holder(&error, address.port()))?);
+        let mut bound = Vec::new();
+        for address in service.listen.iter().chain(&service.also) {
+            let given = inherited.take(address).await?;
+            let inherit = |parcel: Parcel| {
+                Listener::inherit(parcel.socket, address.scheme(), parcel.owner, &options)
+                    .with_context(|| format!("cannot take over the socket for {address}"))
+            };
+            let listeners = if given.is_empty() {
+                let bound = Listener::bind(address, &options).await;
+                bound.map_err(|error| name_holder(&error, address.port()))?
+            } else {
+                given.into_iter().map(inherit).collect::<Result<_, _>>()?
+            };
+            bound.push((address.clone(), listeners));
         }
-        Ok(listeners)
+        Ok(bound)
     }
+
+    fn upgrade(
+        &self,
+        service: &Service,
+        bound: &[(Address, Vec<Listener>)],
+    ) -> anyhow::Result<Result<Upgrade, &'static str>> {
+        if let Err(reason) = service.upgrade {
+            return Ok(Err(reason));
+        }
+        if std::process::id() == 1 {
+            return Ok(Err("a container ends with its first process: start a new container"));
+        }
+        let parcel = |address: &Address, listener: &Listener| -> io::Result<Parcel> {
+            let (socket, owner) = listener.hand_on()?;
+            Ok(Parcel { asked: address.to_string(), owner, socket })
+        };
+        let parcels = bound.iter().flat_map(|(address, listeners)| {
+            listeners.iter().map(move |listener| parcel(address, listener))
+        });
+        let parcels =
+            parcels.collect::<Result<_, _>>().context("cannot keep a socket for later")?;
+        let times = Times { ready: self.life.upgrade_timeout, retire: self.life.retire_timeout.0 };
+        Upgrade::new(parcels, times).map(Ok)
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
+/// What is listened on where nothing was asked for.
+fn default_addresses(inherited: &Inherited) -> anyhow::Result<Vec<Address>> {
+    let passed = inherited.passed_addresses()?;
+    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
+    Ok(if passed.is_empty() { usual() } else { passed })
+}
+
+/// The files of Unix sockets that are ours.
+fn files(bound: &[(Address, Vec<Listener>)]) -> Vec<&Path> {
+    let paths = bound.iter().filter_map(|(address, _)| address.unix_path());
+    paths.filter(|path| !path.starts_with('@')).map(Path::new).collect()
+}
+
+fn spaced(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn log_report(report: &Report) {

@@ -18,6 +18,7 @@ use super::listener::{
     Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
 };
 use super::place::{Place, Places, Report};
+use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
 use super::stream::Stream;
 use super::task::Supervised;
@@ -63,6 +64,7 @@ pub struct Server {
     shutdown: Shutdown,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
+    pulse: Pulse,
 }
 
 impl Server {
@@ -90,6 +92,7 @@ impl Server {
             shutdown: Shutdown::new(),
             workers: None,
             busy_poll: None,
+            pulse: Pulse::default(),
         }
     }
 
@@ -138,6 +141,12 @@ impl Server {
         self.shutdown.clone()
     }
 
+    /// The handle that feels whether the threads of this server are alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// The socket address of the first listener, with the real port.
     ///
     /// # Errors
@@ -173,7 +182,7 @@ impl Server {
             tokio::select! {
                 report = &mut serving => return report,
                 name = signals.next() => match shutdown.phase() {
-                    Phase::Running => {
+                    Phase::Running | Phase::Retiring => {
                         tracing::info!(signal = name, "draining; a second signal ends it now");
                         shutdown.drain();
                     }
@@ -189,6 +198,7 @@ impl Server {
     /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
     /// is in the queue already, closes the listeners, lets each connection answer what it was
     /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
+    /// After [`Shutdown::retire`] it returns once the last connection has ended.
     ///
     /// # Errors
     /// When a listener cannot be registered or a thread cannot be started; nothing was served
@@ -206,6 +216,7 @@ impl Server {
             Some(count) => Workers::start(count, self.busy_poll)?,
             None => Workers::current(),
         };
+        self.pulse.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
         let terms = Terms::new(self.limits, self.shutdown.clone(), self.eol, self.farewell);
@@ -220,6 +231,7 @@ impl Server {
         tokio::select! {
             () = end => self.shutdown.drain(),
             () = self.shutdown.reached(Phase::Draining) => {}
+            () = house.retired() => {}
         }
         house.places.wake_all();
         while accepting.join_next().await.is_some() {}
@@ -246,16 +258,19 @@ impl House {
         loop {
             let first = tokio::select! {
                 biased;
-                () = self.terms.shutdown.reached(Phase::Draining) => break,
+                () = self.terms.shutdown.reached(Phase::Retiring) => break,
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.terms.shutdown.reached(Phase::Draining) => {}
+                    () = self.terms.shutdown.reached(Phase::Retiring) => {}
                 },
                 None => tokio::task::yield_now().await,
             }
+        }
+        if self.terms.shutdown.phase() == Phase::Retiring {
+            return acceptor.leave();
         }
         // A flood ends here too.
         let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
@@ -354,6 +369,13 @@ impl House {
         if door.transport.is_plain() {
             Connection::with_terms(stream, Arc::clone(&self.terms), None).refuse(closed);
         }
+    }
+
+    /// Waits until the server has retired and its last connection has ended.
+    async fn retired(&self) {
+        self.terms.shutdown.reached(Phase::Retiring).await;
+        tracing::info!(open = self.places.open(), "accepting no more; connections go on");
+        self.places.empty().await;
     }
 
     async fn drain(&self) {

@@ -50,6 +50,11 @@ impl Workers {
         Ok(Self { workers })
     }
 
+    /// The runtimes of all threads.
+    pub(super) fn runtimes(&self) -> Vec<Handle> {
+        self.workers.iter().map(|worker| worker.runtime.clone()).collect()
+    }
+
     /// The worker with the fewest connections, the first of several.
     pub(super) fn least_loaded(&self) -> &Worker {
         let least = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
