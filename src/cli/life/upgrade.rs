@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::Heir;
@@ -146,9 +146,9 @@ pub(super) struct Old<'a> {
     pub(super) heir: &'a Cell<Heir>,
 }
 
-/// Upgrades whenever SIGUSR2 comes; or says why not. Never returns: after an upgrade the old
-/// process is ended by its server, which has retired. Dropped, it ends a new process that has not
-/// proved itself.
+/// Upgrades when SIGUSR2 comes, or says why not. Never returns: after an upgrade the old process is
+/// ended by its server, which has retired. Dropped, it ends a new process that has not proved
+/// itself.
 ///
 /// # Errors
 /// When the signal cannot be had.
@@ -157,35 +157,42 @@ pub(super) async fn when_told(
     old: Old<'_>,
 ) -> io::Result<Infallible> {
     let mut wishes = signal(SignalKind::user_defined2())?;
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(reason) => return Ok(refuse(&mut wishes, reason).await),
+    };
+    let times = upgrade.times;
+    let succeeded = tokio::select! {
+        // It takes its copies of the listening sockets along: as long as there are any, clients
+        // would come to a queue that nobody serves.
+        succeeded = succeed(upgrade, &mut wishes) => succeeded,
+        () = old.shutdown.reached(Phase::Draining) => None,
+    };
+    if let Some((candidate, line)) = succeeded {
+        retire(old, candidate, line, times).await;
+    }
+    Ok(refuse(&mut wishes, "this process is about to end").await)
+}
+
+/// Tries whenever it is wished, until there is a successor.
+async fn succeed(upgrade: Upgrade, wishes: &mut Signal) -> Option<(Candidate, Line)> {
     loop {
         wishes.recv().await;
-        let upgrade = match &upgrade {
-            Ok(upgrade) => upgrade,
-            Err(reason) => {
-                tracing::warn!(signal = "SIGUSR2", "no upgrade: {reason}");
-                continue;
-            }
-        };
         tracing::info!(signal = "SIGUSR2", "upgrading: starting {}", upgrade.program.display());
-        let upgraded = tokio::select! {
-            upgraded = upgrade.run() => upgraded,
-            // Dropping the attempt ends the new process.
-            () = old.shutdown.reached(Phase::Draining) => pending().await,
-            () = refuse(&mut wishes, "an upgrade is under way already") => unreachable!(),
+        let tried = tokio::select! {
+            tried = upgrade.run() => tried,
+            never = refuse(wishes, "one is under way") => match never {},
         };
-        match upgraded {
-            Ok((candidate, line)) => retire(old, candidate, line, upgrade.times).await,
+        match tried {
+            Ok(succeeded) => return Some(succeeded),
             Err(error) => {
                 tracing::error!("the upgrade failed, this process goes on serving: {error:#}");
-                continue;
             }
         }
-        refuse(&mut wishes, "there is a successor already").await;
     }
 }
 
-/// Never ends.
-async fn refuse(wishes: &mut tokio::signal::unix::Signal, reason: &str) {
+async fn refuse(wishes: &mut Signal, reason: &str) -> Infallible {
     loop {
         wishes.recv().await;
         tracing::warn!(signal = "SIGUSR2", "no upgrade: {reason}");
