@@ -18,6 +18,7 @@ mod net;
 
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
-    LineTooLong, Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Pulse, Reader,
-    Report, Scheme, Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
+    LineTooLong, Lines, Listener, ListenerOptions, Observer, Opening, Origin, Outlet, Phase, Pulse,
+    Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream,
+    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };

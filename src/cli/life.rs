@@ -1,5 +1,6 @@
 //! The life of a serving command: what each signal does to it, and what the service manager hears.
 
+pub(super) mod flags;
 mod handover;
 pub(super) mod inherited;
 pub(super) mod notify;

@@ -10,6 +10,10 @@ use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::newest_lines::KeepNewest;
 
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
@@ -35,8 +39,15 @@ pub(super) struct LogFlags {
     log_level: Level,
 }
 
+/// Whether the newest lines are kept for somebody to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newest {
+    Kept,
+    Forgotten,
+}
+
 /// Starts the log. It ends, with all lines written that can be, when the guard is dropped.
-pub(super) fn start(flags: &LogFlags) -> WorkerGuard {
+pub(super) fn start(flags: &LogFlags, newest: Newest) -> WorkerGuard {
     let lost = Arc::new(OnceLock::new());
     let sink = Sink { lost: Arc::clone(&lost), told: 0 };
     let (writer, guard) =
@@ -47,10 +58,13 @@ pub(super) fn start(flags: &LogFlags) -> WorkerGuard {
         .with_span_events(FmtSpan::NONE)
         .with_target(false)
         .with_writer(writer);
+    let newest = (newest == Newest::Kept).then_some(KeepNewest);
     // An error means that a log has been started before; that one goes on.
     let _ = match flags.log_format {
-        Format::Human => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Human => {
+            builder.with_ansi(io::stderr().is_terminal()).finish().with(newest).try_init()
+        }
+        Format::Json => builder.json().flatten_event(true).finish().with(newest).try_init(),
     };
     log_panics();
     guard

@@ -1,5 +1,7 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
+mod admin;
+mod binding;
 mod chat;
 mod compare;
 mod descriptors;
@@ -11,6 +13,7 @@ mod load;
 mod load_output;
 mod log;
 mod merge;
+mod newest_lines;
 mod output;
 mod report_files;
 mod send;

@@ -2,37 +2,34 @@
 
 use std::future::Future;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 
+use super::admin::{Admin, AdminFlags, Served};
+use super::binding::Bound;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
-use super::holder::holder;
-use super::life::inherited::{Inherited, Parcel};
-use super::life::notify::Notifier;
-use super::life::privileges::{self, Account};
-use super::life::upgrade::{Times, Upgrade};
-use super::life::{Heir, Life};
-use super::log;
+use super::life::Heir;
+use super::life::flags::LifeFlags;
+use super::log::{self, Newest};
 use super::values::{self, Timeout};
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Scheme,
-    Server,
+    Address, Closed, Connection, Eol, Farewell, Limits, ListenerOptions, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
 pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted; remove it at the end.
+    /// accepted, then `admin` and the address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
-    ready_file: Option<PathBuf>,
+    pub(super) ready_file: Option<PathBuf>,
 
     #[command(flatten)]
     bounds: Bounds,
@@ -49,29 +46,13 @@ pub(super) struct ServingFlags {
     busy_poll: Option<Duration>,
 
     #[command(flatten)]
-    life: LifeFlags,
+    pub(super) admin: AdminFlags,
+
+    #[command(flatten)]
+    pub(super) life: LifeFlags,
 
     #[command(flatten)]
     log: log::LogFlags,
-}
-
-/// The flags about the life of the process.
-#[derive(Debug, Args)]
-struct LifeFlags {
-    /// Once all addresses are bound, be this user and group and never root again: NAME,
-    /// NAME:GROUP, or numbers.
-    #[arg(long, env = "ECHOLINE_USER", value_name = "NAME[:GROUP]")]
-    user: Option<Account>,
-
-    /// How long the new process may take to be ready after SIGUSR2; then this one goes on.
-    #[arg(long, env = "ECHOLINE_UPGRADE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::some_duration, default_value = "30s")]
-    upgrade_timeout: Duration,
-
-    /// How long connections may stay with the old process after SIGUSR2 before it drains.
-    #[arg(long, env = "ECHOLINE_RETIRE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout, default_value = "10m")]
-    retire_timeout: Timeout,
 }
 
 /// The flags that bound what a client can take.
@@ -137,60 +118,11 @@ pub(super) struct Service {
     pub(super) upgrade: Result<(), &'static str>,
 }
 
-/// A service whose addresses are bound; and who the process is from now on.
-#[derive(Debug)]
-pub(super) struct Bound {
-    service: Service,
-    descriptors: Descriptors,
-    limits: Limits,
-    /// For each address its listeners.
-    listeners: Vec<Vec<Listener>>,
-    life: Life,
-}
-
-impl Bound {
-    /// How many listeners each address has become: they are numbered through.
-    pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
-        self.listeners.iter().map(Vec::len)
-    }
-}
-
 impl ServingFlags {
-    /// Binds all addresses or none, and gives up rights that only that needs. To be called before
-    /// there are other threads.
-    pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
-        let mut inherited = Inherited::take_all()?;
-        let notifier = Notifier::from_environment()?;
-        let descriptors = Descriptors::raise();
-        if service.listen.is_empty() {
-            service.listen = default_addresses(&inherited)?;
-        }
-        let limits = self.limits(&service, &descriptors);
-        // Not the one that serves: looking names up starts threads, which end with it.
-        let runtime = runtime()?;
-        let bound = runtime.block_on(self.bind_all(&mut inherited, &service, &limits))?;
-        drop(runtime);
-        let predecessor = inherited.finish()?;
-        if predecessor.is_none() {
-            self.ready_file.as_deref().map_or(Ok(()), remove)?;
-        }
-        let life = Life {
-            notifier,
-            upgrade: self.upgrade(&service, &bound)?,
-            predecessor,
-            drain_timeout: limits.drain_timeout,
-            status: String::new(),
-        };
-        if let Some(account) = &self.life.user {
-            privileges::drop_to(account, &files(&bound))?;
-        }
-        let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, descriptors, limits, listeners, life })
-    }
-
     /// Starts the log; the guard writes the rest of it when it is dropped.
     pub(super) fn start_log(&self) -> impl Drop + use<> {
-        log::start(&self.log)
+        let newest = if self.admin.is_asked_for() { Newest::Kept } else { Newest::Forgotten };
+        log::start(&self.log, newest)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
@@ -208,7 +140,7 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, descriptors, limits, listeners, mut life } = bound;
+        let Bound { service, descriptors, limits, listeners, admin, mut life } = bound;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -218,8 +150,23 @@ impl ServingFlags {
             server = server.busy_poll(length);
         }
         let addresses = server.addresses()?;
-        life.status = format!("serving {} on {}", service.what, spaced(&addresses));
-        let announce = || self.announce(service.what, &addresses, &limits, &descriptors);
+        let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
+        let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        life.status = format!("serving {} on {}", service.what, shown.join(" "));
+        if let Some(admin) = admin {
+            admin
+                .start(Served {
+                    observer: server.observe(),
+                    shutdown: server.shutdown(),
+                    mode: service.what,
+                    addresses: shown,
+                    faults: None,
+                })
+                .context("cannot start the thread of --admin")?;
+        }
+        // A ready file that cannot be written ends the server: whoever waits for it would wait for
+        // ever.
+        let announce = || self.announce(service.what, &addresses, &admin_at, &limits, &descriptors);
         let (report, heir) = life.serve(server, announce, handler).await?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
@@ -232,11 +179,15 @@ impl ServingFlags {
         &self,
         what: &str,
         addresses: &[Address],
+        admin_at: &[SocketAddr],
         limits: &Limits,
         descriptors: &Descriptors,
     ) -> anyhow::Result<()> {
         for address in addresses {
             tracing::info!("listening on {address}");
+        }
+        for address in admin_at {
+            tracing::info!("admin on http://{address}/");
         }
         tracing::info!(
             max_connections = limits.max_connections,
@@ -254,10 +205,10 @@ impl ServingFlags {
                 limits.max_connections
             );
         }
-        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))
+        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses, admin_at))
     }
 
-    fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
+    pub(super) fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
         let bounds = &self.bounds;
         let asked = bounds.max_connections.map(NonZeroUsize::get);
         let places = descriptors.places(asked, service.listen.len(), self.workers().get());
@@ -283,85 +234,22 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
-    /// For each address its listeners: those that the process was born with, or new ones.
-    async fn bind_all(
-        &self,
-        inherited: &mut Inherited,
-        service: &Service,
-        limits: &Limits,
-    ) -> anyhow::Result<Vec<(Address, Vec<Listener>)>> {
+    pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
         let default = ListenerOptions::default();
-        let options = ListenerOptions {
+        ListenerOptions {
             backlog: self.bounds.backlog,
             // A peer that takes nothing is given up by --stall-timeout, not before it.
             unacknowledged_timeout: limits
                 .stall_timeout
                 .map(|stall| default.unacknowledged_timeout.unwrap_or(stall).max(stall)),
             ..default
-        };
-        let mut bound = Vec::new();
-        for address in service.listen.iter().chain(&service.also) {
-            let given = inherited.take(address).await?;
-            let inherit = |parcel: Parcel| {
-                Listener::inherit(parcel.socket, address.scheme(), parcel.owner, &options)
-                    .with_context(|| format!("cannot take over the socket for {address}"))
-            };
-            let listeners = if given.is_empty() {
-                let bound = Listener::bind(address, &options).await;
-                bound.map_err(|error| name_holder(&error, address.port()))?
-            } else {
-                given.into_iter().map(inherit).collect::<Result<_, _>>()?
-            };
-            bound.push((address.clone(), listeners));
         }
-        Ok(bound)
-    }
-
-    fn upgrade(
-        &self,
-        service: &Service,
-        bound: &[(Address, Vec<Listener>)],
-    ) -> anyhow::Result<Result<Upgrade, &'static str>> {
-        if let Err(reason) = service.upgrade {
-            return Ok(Err(reason));
-        }
-        if std::process::id() == 1 {
-            return Ok(Err("a container ends with its first process: start a new container"));
-        }
-        let parcel = |address: &Address, listener: &Listener| -> io::Result<Parcel> {
-            let (socket, owner) = listener.hand_on()?;
-            Ok(Parcel { asked: address.to_string(), owner, socket })
-        };
-        let parcels = bound.iter().flat_map(|(address, listeners)| {
-            listeners.iter().map(move |listener| parcel(address, listener))
-        });
-        let parcels =
-            parcels.collect::<Result<_, _>>().context("cannot keep a socket for later")?;
-        let times = Times { ready: self.life.upgrade_timeout, retire: self.life.retire_timeout.0 };
-        Upgrade::new(parcels, times).map(Ok)
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().context("cannot start the runtime")
-}
-
-/// What is listened on where nothing was asked for.
-fn default_addresses(inherited: &Inherited) -> anyhow::Result<Vec<Address>> {
-    let passed = inherited.passed_addresses()?;
-    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
-    Ok(if passed.is_empty() { usual() } else { passed })
-}
-
-/// The files of Unix sockets that are ours.
-fn files(bound: &[(Address, Vec<Listener>)]) -> Vec<&Path> {
-    let paths = bound.iter().filter_map(|(address, _)| address.unix_path());
-    paths.filter(|path| !path.starts_with('@')).map(Path::new).collect()
-}
-
-fn spaced(addresses: &[Address]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn log_report(report: &Report) {
@@ -375,14 +263,6 @@ fn log_report(report: &Report) {
     );
 }
 
-/// The sentence of `error`, and who has the port where somebody has it.
-fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
-    match holder(port).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
-        None => anyhow!("{error}"),
-    }
-}
-
 fn is_loopback(address: &Address) -> bool {
     let host = address.host();
     address.scheme() == Scheme::Unix
@@ -390,7 +270,7 @@ fn is_loopback(address: &Address) -> bool {
         || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-fn remove(path: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove --ready-file {}", path.display()))
@@ -400,8 +280,10 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[Address]) -> anyhow::Result<()> {
-    let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+fn write_ready(path: &Path, addresses: &[Address], admin_at: &[SocketAddr]) -> anyhow::Result<()> {
+    let served = addresses.iter().map(|address| format!("{address}\n"));
+    let admin = admin_at.iter().map(|address| format!("admin {address}\n"));
+    let lines: String = served.chain(admin).collect();
     Destination::File(path.to_owned())
         .write(&lines)
         .with_context(|| format!("cannot write --ready-file {}", path.display()))

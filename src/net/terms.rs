@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::limits::{Closed, Limits};
 use super::shutdown::Shutdown;
+use super::transport::{Refusal, Transport};
 
 /// What a line that is written ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -101,6 +102,15 @@ impl Terms {
         let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
         let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
         Self { limits, shutdown, eol, farewell, lingering, handshakes }
+    }
+
+    /// What somebody hears for whom there is no place.
+    pub(super) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
+        match transport.refusal(closed) {
+            Refusal::Next => self.farewell(closed),
+            Refusal::Words(words) => Some(words),
+            Refusal::Silence => None,
+        }
     }
 
     /// The last words for `closed`, with their line end.

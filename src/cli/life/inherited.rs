@@ -1,6 +1,7 @@
 //! The listening sockets that a process is born with: from systemd (socket activation), or from
 //! its predecessor (an upgrade).
 
+use std::collections::HashMap;
 use std::env;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Inherited {
     sockets: Vec<Given>,
+    /// How often each address has been asked for.
+    asked: HashMap<Address, usize>,
     /// The line to the predecessor, where there is one.
     predecessor: Option<UnixStream>,
 }
@@ -58,7 +61,7 @@ impl Inherited {
     pub(in crate::cli) fn take_all() -> anyhow::Result<Self> {
         let passed = from_service_manager()?;
         if !passed.is_empty() {
-            return Ok(Self { sockets: passed, predecessor: None });
+            return Ok(Self { sockets: passed, ..Self::default() });
         }
         match env::var_os(UPGRADE) {
             Some(_) => from_predecessor(),
@@ -77,6 +80,20 @@ impl Inherited {
     /// # Errors
     /// When `fd://NAME` was asked for and nothing of that name was passed.
     pub(in crate::cli) async fn take(&mut self, address: &Address) -> anyhow::Result<Vec<Parcel>> {
+        let asked = key(address, &mut self.asked);
+        self.take_as(asked, address).await
+    }
+
+    /// As [`take`](Self::take), for the admin address.
+    pub(in crate::cli) async fn take_for_admin(
+        &mut self,
+        address: &Address,
+    ) -> anyhow::Result<Vec<OwnedFd>> {
+        let parcels = self.take_as(format!("admin {address}"), address).await?;
+        Ok(parcels.into_iter().map(|parcel| parcel.socket).collect())
+    }
+
+    async fn take_as(&mut self, asked: String, address: &Address) -> anyhow::Result<Vec<Parcel>> {
         if self.sockets.is_empty() && address.scheme() != Scheme::Fd {
             return Ok(Vec::new());
         }
@@ -85,9 +102,9 @@ impl Inherited {
         let mut found = Vec::new();
         let mut index = 0;
         while index < self.sockets.len() {
-            if self.sockets[index].is_for(address, &resolved) {
+            if self.sockets[index].is_for(&asked, address, &resolved) {
                 let given = self.sockets.remove(index);
-                let asked = address.to_string();
+                let asked = asked.clone();
                 found.push(Parcel { asked, owner: given.owner, socket: given.socket.into() });
             } else {
                 index += 1;
@@ -127,10 +144,18 @@ impl Inherited {
     }
 }
 
+/// What finds a predecessor's sockets for `address`: `127.0.0.1:0` may be asked for several times,
+/// and each is to find its own.
+pub(in crate::cli) fn key(address: &Address, asked: &mut HashMap<Address, usize>) -> String {
+    let times = asked.entry(address.clone()).or_default();
+    *times += 1;
+    if *times == 1 { address.to_string() } else { format!("{address} ({times})") }
+}
+
 impl Given {
-    fn is_for(&self, address: &Address, resolved: &[SocketAddr]) -> bool {
+    fn is_for(&self, asked: &str, address: &Address, resolved: &[SocketAddr]) -> bool {
         let name = match &self.key {
-            Key::Asked(asked) => return *asked == address.to_string(),
+            Key::Asked(key) => return key == asked,
             Key::Name(name) => name,
         };
         if let Some(wanted) = address.fd_name() {
@@ -232,7 +257,8 @@ fn from_predecessor() -> anyhow::Result<Inherited> {
         owner: parcel.owner,
         socket: parcel.socket.into(),
     };
-    Ok(Inherited { sockets: parcels.into_iter().map(given).collect(), predecessor: Some(line) })
+    let sockets = parcels.into_iter().map(given).collect();
+    Ok(Inherited { sockets, predecessor: Some(line), ..Inherited::default() })
 }
 
 #[cfg(test)]
@@ -273,7 +299,7 @@ mod tests {
             given(name("c"), unix),
             given(name("d"), second),
         ];
-        let mut inherited = Inherited { sockets, predecessor: None };
+        let mut inherited = Inherited { sockets, ..Inherited::default() };
         let shown: Vec<String> =
             inherited.passed_addresses().unwrap().iter().map(ToString::to_string).collect();
         let unix = format!("unix:{}", path.display());
@@ -293,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_passed_is_found_by_name() {
         let sockets = vec![given(name("web"), tcp().0), given(name("bots"), tcp().0)];
-        let mut inherited = Inherited { sockets, predecessor: None };
+        let mut inherited = Inherited { sockets, ..Inherited::default() };
         assert_eq!(count(&mut inherited, "fd://bots").await, 1);
         let missing = inherited.take(&"fd://bots".parse().unwrap()).await.unwrap_err().to_string();
         assert!(missing.contains("FileDescriptorName=bots"), "{missing}");
@@ -306,12 +332,24 @@ mod tests {
     async fn a_predecessors_sockets_are_found_by_what_they_were_bound_for() {
         let asked = |text: &str| Key::Asked(text.to_owned());
         let ((first, port), (second, _)) = (tcp(), tcp());
-        let sockets = vec![given(asked("127.0.0.1:0"), first), given(asked("[::1]:0"), second)];
+        let (third, fourth) = (tcp().0, tcp().0);
+        let sockets = vec![
+            given(asked("127.0.0.1:0 (2)"), third),
+            given(asked("admin 127.0.0.1:0"), fourth),
+            given(asked("127.0.0.1:0"), first),
+            given(asked("[::1]:0"), second),
+        ];
         let (line, _other_end) = UnixStream::pair().unwrap();
-        let mut inherited = Inherited { sockets, predecessor: Some(line) };
+        let mut inherited = Inherited { sockets, predecessor: Some(line), ..Inherited::default() };
         assert!(inherited.passed_addresses().unwrap().is_empty());
         assert_eq!(count(&mut inherited, &format!("127.0.0.1:{port}")).await, 0);
-        assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 1);
+        let found = inherited.take(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let [found] = found.try_into().unwrap();
+        assert_eq!(TcpListener::from(found.socket).local_addr().unwrap().port(), port);
+        assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 1, "asked for once more");
+        assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 0);
+        let admin = inherited.take_for_admin(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        assert_eq!(admin.len(), 1);
         assert!(inherited.finish().unwrap().is_some(), "one that is asked for no more is closed");
     }
 }
