@@ -111,25 +111,15 @@ impl Lane {
         }
     }
 
-    /// The sender has ended.
-    pub(super) fn finish(&mut self, now: Duration) {
-        if self.closed {
-            return;
-        }
-        self.finish_message(now);
-        self.closed = true;
-        match self.direction {
-            _ if !self.queue.is_stalled() => self.queue.end(now),
-            // A peer that is gone is gone: nobody is to wait for what never comes.
-            Direction::In => {
-                self.queue.clear();
-                self.queue.end(now);
-            }
-            // A stream whose rest will never come must not end as if that were all.
-            Direction::Out => {
-                self.queue.clear();
-                self.queue.reset(now);
-            }
+    /// The sender has ended. What stands still for ever does so for no longer than `patience`
+    /// from now; then the connection is broken off, because a stream whose rest never comes must
+    /// not end as if that were all.
+    pub(super) fn finish(&mut self, now: Duration, patience: Duration) {
+        self.queue.hurry(now.saturating_add(patience));
+        if !self.closed {
+            self.finish_message(now);
+            self.closed = true;
+            self.queue.end(now);
         }
     }
 

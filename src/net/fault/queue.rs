@@ -115,9 +115,13 @@ impl Queue {
         self.last = NEVER;
     }
 
-    /// Whether something stands still for ever.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, Item::Stalled { .. }))
+    /// Lets nothing stand still beyond `limit`.
+    pub(super) fn hurry(&mut self, limit: Duration) {
+        for item in &mut self.items {
+            if let Item::Stalled { until } = item {
+                *until = limit.min(*until);
+            }
+        }
     }
 
     /// Ends the direction behind what is on its way.
@@ -128,11 +132,6 @@ impl Queue {
     /// Breaks the connection off behind what is on its way.
     pub(super) fn reset(&mut self, now: Duration) {
         self.items.push_back(Item::Reset { at: self.last.max(now) });
-    }
-
-    /// Throws away what is on its way.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 
     /// Makes everything due now, and lets what stands still go on.
@@ -279,11 +278,11 @@ mod tests {
         queue.stall(ms(20), ms(1000));
         queue.push(b"held", ms(20), ms(0), Pace::AtOnce);
         queue.end(ms(20));
-        assert!(queue.is_stalled());
         assert_eq!(queue.next(ms(1019)), Next::Wait(ms(1020)));
         assert_eq!(queue.next(ms(1020)), Next::Reset);
+        queue.hurry(ms(600));
+        assert_eq!(queue.next(ms(600)), Next::Reset);
         queue.release(ms(500));
         assert_eq!(run(&mut queue, ms(500)), seen(&[(500, "held"), (500, "End")]));
-        assert!(!queue.is_stalled());
     }
 }

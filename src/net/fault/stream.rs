@@ -12,7 +12,9 @@ use super::faults::{Faults, Orders};
 use super::lane::Lane;
 use super::plan::Direction;
 use super::queue::Next;
+use crate::net::core::{Word, tell};
 use crate::net::layer::Layer;
+use crate::net::limits::Closed;
 use crate::net::stream::Stream;
 
 /// Bytes that are read at once.
@@ -20,6 +22,10 @@ const READ_BYTES: usize = 4 * 1024;
 
 /// How long something waits at most before it looks whether the plan has changed.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a connection goes on standing still when one side of it has ended: long enough for the
+/// other end to run into its own time-out.
+const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a stream that is being ended waits for a peer that takes nothing.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
@@ -57,6 +63,8 @@ struct State {
     at_end: bool,
     /// The stream below was shut down.
     is_shut: bool,
+    /// The server ends: nobody is to wait for what never comes.
+    is_draining: bool,
 }
 
 /// How far sending has come.
@@ -99,6 +107,7 @@ impl<S> FaultStream<S> {
             blocked_since: None,
             at_end: false,
             is_shut: false,
+            is_draining: false,
         };
         Self { stream, state: Box::new(state) }
     }
@@ -199,7 +208,7 @@ impl<S: AsyncRead + Unpin> FaultStream<S> {
         let now = state.now();
         if buffer.filled().is_empty() {
             state.at_end = true;
-            state.incoming.finish(now);
+            state.incoming.finish(now, STALL_PATIENCE);
         } else {
             state.incoming.push(buffer.filled(), now);
         }
@@ -302,7 +311,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
             return Pin::new(&mut this.stream).poll_shutdown(cx);
         }
         let now = this.state.now();
-        this.state.outgoing.finish(now);
+        let patience = if this.state.is_draining { Duration::ZERO } else { STALL_PATIENCE };
+        this.state.outgoing.finish(now, patience);
         match this.send(cx)? {
             Sent::Ended | Sent::All => Poll::Ready(Ok(())),
             Sent::Due => Poll::Pending,
@@ -316,6 +326,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for FaultStream<S
 
     fn below(&mut self) -> &mut S {
         &mut self.stream
+    }
+
+    fn note_end(&mut self, closed: Closed) {
+        self.state.is_draining = closed == Closed::Drained;
+        tell(&mut self.stream, Word::Ends(closed));
     }
 }
 

@@ -42,7 +42,7 @@ fn drain(lane: &mut Lane, mut now: Duration) -> Seen {
 fn all(plan: &str, bytes: &str) -> Seen {
     let (mut lane, _) = lane(plan, 1, Direction::Out);
     lane.push(bytes.as_bytes(), ms(0));
-    lane.finish(ms(0));
+    lane.finish(ms(0), ms(0));
     drain(&mut lane, ms(0))
 }
 
@@ -116,13 +116,11 @@ fn a_stall_for_ever_ends_in_order() {
     out.consume(2);
     assert_eq!(out.next(ms(9)), Next::Wait(STALL_LONGEST));
     assert_eq!(out.next(STALL_LONGEST), Next::Reset);
-    out.finish(ms(20));
-    assert_eq!(out.next(ms(20)), Next::Reset);
-    let (mut inward, _) = lane("stall after=2 direction=in", 1, Direction::In);
-    inward.push(b"1\n2\n", ms(0));
-    inward.consume(2);
-    inward.finish(ms(20));
-    assert_eq!(inward.next(ms(20)), Next::End);
+    out.finish(ms(20), ms(100));
+    assert_eq!(out.next(ms(20)), Next::Wait(ms(120)));
+    assert_eq!(out.next(ms(120)), Next::Reset);
+    out.finish(ms(30), ms(0));
+    assert_eq!(out.next(ms(30)), Next::Reset);
 }
 
 #[test]
@@ -188,7 +186,7 @@ fn outcome(plan: &str, seed: u64, bytes: &[u8], cuts: &[usize]) -> (String, Vec<
             lane.consume(count);
         }
     }
-    lane.finish(now);
+    lane.finish(now, ms(0));
     loop {
         match lane.next(now) {
             Next::Bytes(bytes) => {
