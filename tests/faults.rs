@@ -124,12 +124,14 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
     for (number, (again, ours)) in (1..).zip(outcomes("42").iter().zip(&ours)) {
         let text = |heard: &[u8]| String::from_utf8_lossy(heard).into_owned();
         let (again, ours) = ((text(&again.0), again.1), (text(&ours.0), ours.1));
-        assert!(again == ours, "client {number}: {ours:#?}, then {again:#?}");
+        let lengths = (ours.0.len(), again.0.len());
+        assert!(again == ours, "client {number}: {lengths:?}, {:?}, then {:?}", ours.1, again.1);
     }
     assert!(outcomes("43") != ours);
     let ended = |kind| ours.iter().filter(|(_, end)| *end == kind).count();
     assert!(ended(Ok(())) > 0 && ended(Err(ErrorKind::ConnectionReset)) > 0);
-    assert!(ours.iter().any(|(heard, _)| heard.len() == 1024), "no one was half-closed");
+    let is_half = |(heard, end): &(Vec<u8>, _)| *end == Ok(()) && heard.len() < 2000;
+    assert!(ours.iter().any(is_half), "no one was half-closed");
 }
 
 #[test]

@@ -27,6 +27,10 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// other end to run into its own time-out.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a reset waits behind the bytes before it. It would overtake those that the system still
+/// paces out, and then it would be chance what the peer gets.
+const RESET_AFTER: Duration = Duration::from_millis(50);
+
 /// How long a stream that is being ended waits for a peer that takes nothing.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
@@ -57,6 +61,8 @@ struct State {
     write_alarm: Alarm,
     /// Somebody waits for room.
     writer: Option<Waker>,
+    /// When the stream below last took something.
+    sent_at: Option<Duration>,
     /// Since when the peer takes nothing while the stream ends.
     blocked_since: Option<Instant>,
     /// The peer's stream has ended.
@@ -104,6 +110,7 @@ impl<S> FaultStream<S> {
             read_alarm: Alarm::default(),
             write_alarm: Alarm::default(),
             writer: None,
+            sent_at: None,
             blocked_since: None,
             at_end: false,
             is_shut: false,
@@ -116,6 +123,11 @@ impl<S> FaultStream<S> {
 impl State {
     fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// When a reset takes nothing away from what was sent.
+    fn reset_at(&self) -> Option<Duration> {
+        self.sent_at.map(|at| at + RESET_AFTER)
     }
 
     /// Takes over the plan that holds now.
@@ -140,6 +152,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
                     Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(count) => {
                         state.outgoing.consume(count);
+                        state.sent_at = Some(now);
                         state.blocked_since = None;
                     }
                     Poll::Pending => return Ok(Sent::Blocked),
@@ -158,7 +171,13 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
                     Poll::Ready(()) => state.is_shut = true,
                     Poll::Pending => return Ok(Sent::Blocked),
                 },
-                Next::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
+                Next::Reset => match state.reset_at().filter(|at| *at > now) {
+                    Some(at) if state.write_alarm.poll(state.began, now, at, cx).is_pending() => {
+                        return Ok(Sent::Due);
+                    }
+                    Some(_) => {}
+                    None => return Err(io::ErrorKind::ConnectionReset.into()),
+                },
             }
         }
     }
@@ -239,7 +258,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Next::End => return Poll::Ready(Ok(())),
-                Next::Reset => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Next::Reset => match this.state.reset_at().filter(|at| *at > now) {
+                    Some(at) => Some(at),
+                    None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                },
                 Next::Wait(at) => Some(at),
                 Next::Nothing => None,
             };
