@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -47,21 +47,38 @@ fn ask(stream: impl std::io::Read + Write, text: &str) {
     assert_eq!(line, format!("Echo: {text}\n"));
 }
 
-/// A program behind `systemd-socket-activate`, which starts it when the first client connects.
-fn activated(options: &[&str], arguments: &[&str]) -> Program {
+/// The command of docs/service.md that begins like this, its continued lines joined.
+fn documented(beginning: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/service.md");
+    let text = fs::read_to_string(path).unwrap().replace("\\\n", " ");
+    let command = text.lines().find(|line| line.starts_with(beginning));
+    command.unwrap_or_else(|| panic!("docs/service.md has no '{beginning}'")).to_owned()
+}
+
+/// Runs a command that was pasted from there, with the program that is tested.
+fn paste(command: &str) -> Program {
     let plain = echoline(&[]);
-    let mut command = Command::new("systemd-socket-activate");
+    let program = Path::new(plain.get_program());
+    let mut shell = Command::new("sh");
     for (name, _) in plain.get_envs() {
-        command.env_remove(name);
+        shell.env_remove(name);
     }
-    command.args(options).arg(plain.get_program()).args(arguments);
-    let program = Program::start(&mut command);
+    // So that signals reach the program and not the shell.
+    shell.arg("-c").arg(format!("exec {command}"));
+    let path = std::env::var("PATH").unwrap();
+    shell.env("PATH", format!("{}:{path}", program.parent().unwrap().display()));
+    Program::start(&mut shell)
+}
+
+/// A program behind `systemd-socket-activate`, which starts it when the first client connects.
+fn activated(command: &str) -> Program {
+    let program = paste(command);
     program.wait_for_stderr("Listening on");
     program
 }
 
-/// The paste-able line of docs/service.md: systemd holds the sockets, TCP and Unix, and nothing
-/// else needs to be said.
+/// What docs/service.md says to paste: systemd holds the sockets, TCP and Unix, and nothing else
+/// needs to be said.
 #[test]
 fn sockets_of_systemd_are_served() {
     if !has("systemd-socket-activate") {
@@ -70,8 +87,9 @@ fn sockets_of_systemd_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echo.sock");
     let address = nobody();
-    let options = ["-l", &address.to_string(), "-l", path.to_str().unwrap()];
-    let program = activated(&options, &["echo"]);
+    let both = format!("{address} -l {}", path.display());
+    let command = documented("systemd-socket-activate -l 127.0.0.1:8080");
+    let program = activated(&command.replace("127.0.0.1:8080", &both));
     ask(TcpStream::connect(address).unwrap(), "by TCP");
     ask(UnixStream::connect(&path).unwrap(), "by a Unix socket");
     program.wait_for_stderr(&format!("listening on {address}"));
@@ -81,16 +99,17 @@ fn sockets_of_systemd_are_served() {
     assert!(path.exists(), "the file is the service manager's");
 }
 
-/// Sockets are found by address and by name; of a chat's two, each has its own guests.
+/// What docs/service.md says to paste: sockets are found by name, and of a chat's two each has its
+/// own guests.
 #[test]
 fn sockets_of_systemd_have_names() {
     if !has("systemd-socket-activate") {
         return;
     }
     let (people, programs) = (nobody(), nobody());
-    let both = [people.to_string(), programs.to_string()];
-    let options = ["-l", &both[0], "-l", &both[1], "--fdname=people:programs"];
-    let chat = activated(&options, &["chat", "--listen", &both[0], "--bot", "fd://programs"]);
+    let command = documented("systemd-socket-activate -l 127.0.0.1:8000");
+    let command = command.replace("127.0.0.1:8000", &people.to_string());
+    let chat = activated(&command.replace("127.0.0.1:8001", &programs.to_string()));
     let first_line = |address| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"ann\n").unwrap();
@@ -104,6 +123,24 @@ fn sockets_of_systemd_have_names() {
     assert_eq!(chat.finish().code(), Some(0));
 }
 
+/// Of sockets that are passed, `--listen` finds its own by address.
+#[test]
+fn sockets_of_systemd_have_addresses() {
+    if !has("systemd-socket-activate") {
+        return;
+    }
+    let (first, second) = (nobody(), nobody());
+    let command = format!(
+        "systemd-socket-activate -l {first} -l {second} echoline echo --listen {second} \
+         --listen tcp://{first}"
+    );
+    let program = activated(&command);
+    ask(TcpStream::connect(first).unwrap(), "the first");
+    ask(TcpStream::connect(second).unwrap(), "the second");
+    program.signal("TERM");
+    assert_eq!(program.finish().code(), Some(0));
+}
+
 /// Fault 61: a socket that nobody asks for, and a name that nobody has, end the start with what to
 /// do about it.
 #[test]
@@ -111,13 +148,14 @@ fn sockets_of_systemd_that_do_not_fit_are_named() {
     if !has("systemd-socket-activate") {
         return;
     }
-    for (flags, sentence) in [
-        (&["--listen", "127.0.0.1:0"][..], "named 'web', which no --listen asks for: add it"),
-        (&["--listen", "fd://bots"], "set FileDescriptorName=bots in its .socket unit"),
+    for (listen, sentence) in [
+        ("127.0.0.1:0", "named 'web', which no --listen asks for: add it"),
+        ("fd://bots", "set FileDescriptorName=bots in its .socket unit"),
     ] {
         let address = nobody();
-        let options = ["-l", &address.to_string(), "--fdname=web"];
-        let program = activated(&options, &[&["echo"], flags].concat());
+        let options = format!("-l {address} --fdname=web");
+        let command = format!("systemd-socket-activate {options} echoline echo --listen {listen}");
+        let program = activated(&command);
         let _client = TcpStream::connect(address).unwrap();
         let ended = program.finish();
         assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
@@ -253,10 +291,12 @@ fn rights_are_given_up_for_good() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (path, ready) = (folder.path().join("echo.sock"), folder.path().join("ready"));
     let reserved = reserved_address();
-    let mut command = echoline(&["echo", "--listen", &reserved, "--user", "nobody:nogroup"]);
-    command.arg("--listen").arg(format!("unix:{}", path.display()));
-    command.arg("--ready-file").arg(&ready);
-    let service = Program::start(&mut command);
+    // As docs/service.md says to paste it, but for the address.
+    let command =
+        documented("sudo echoline echo").replace("sudo ", "").replace("0.0.0.0:7", &reserved);
+    let command = command.replace("--mode raw", "");
+    let files = format!("--listen unix:{} --ready-file {}", path.display(), ready.display());
+    let service = paste(&format!("{command} {files}"));
     wait_for("the ready file", || ready.exists());
     let id = service.child.id();
     let threads = fs::read_dir(format!("/proc/{id}/task")).unwrap();

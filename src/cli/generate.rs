@@ -51,7 +51,7 @@ Starts the program anew from its file, and leaves the service to it once it is r
 .I /usr/share/doc/echoline
 What each command does, with examples.
 .TP
-.IR /lib/systemd/system/echoline.service ", " echoline.socket ", " echoline\-chat.service
+.IR /usr/lib/systemd/system/echoline.service ", " echoline.socket ", " echoline\-chat.service
 Units for
 .BR systemd (1).
 "#;
