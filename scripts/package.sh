@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds target/package/echoline_VERSION_ARCH.deb, with the pages for man(1) and the completions that
-# the program itself makes, and tries it: contents, lintian where there is one, and an installation
-# into a folder, whose program is run. Says what it did not try.
+# Builds target/package/echoline_VERSION_ARCH.deb, with the pages for man(1) and the completions
+# that the program itself makes, and tries it: contents, lintian where there is one, and an
+# installation into a folder, whose program is run. Says what it did not try.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=target/package

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Upgrades a server COUNT times (100) in the middle of 2,000 connections a second, each for one line,
-# and of 200 connections that stay; `echoline load` judges: every line planned is answered, nobody
-# is refused, nobody is reset. Exit code 0 if so. Takes about 1.3 s for each upgrade.
+# upgrade-soak.sh [COUNT]: upgrades a server COUNT times (100) in the middle of 2,000 connections a
+# second, each for one line, and of 200 connections that stay. `echoline load` judges: every line
+# planned is answered, nobody is refused, nobody is reset. Exit code 0 if so. Takes about 1.3 s for
+# each upgrade.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 count=${1:-100}
@@ -12,9 +13,10 @@ program=target/release/echoline
 
 folder=$(mktemp -d)
 processes=()
+successors() { sed -n 's/.*upgraded: process \([0-9]*\) .*/\1/p' "$folder/log"; }
 cleanup() {
     # Those that this script or its server started, and no others.
-    for id in "${processes[@]}" $(sed -n 's/.*upgraded: process \([0-9]*\) .*/\1/p' "$folder/log"); do
+    for id in "${processes[@]}" $(successors); do
         kill -KILL "$id" 2>/dev/null || true
     done
     rm -rf "$folder"
@@ -31,7 +33,7 @@ address=$(cat "$folder/ready")
 
 seconds=$((count * 13 / 10 + 5))
 common=(--quiet --timeout 30s --reconnect never --duration "${seconds}s")
-# From four addresses: each has 28,000 ports to this server, and a port rests for a minute.
+# Each address has 28,000 ports to this server, and a port rests for a minute.
 sources=127.0.0.1,127.0.0.2,127.0.0.3,127.0.0.4,127.0.0.5,127.0.0.6
 "$program" load "$address" "${common[@]}" --clients 100 --rate "$rate/s" \
     --messages-per-connection 1 --source "$sources" >"$folder/short" 2>&1 &
@@ -45,9 +47,9 @@ for number in $(seq "$count"); do
     kill -s USR2 "$current"
     for _ in $(seq 200); do
         sleep 0.05
-        [ "$(grep -c 'upgraded: process' "$folder/log")" -ge "$number" ] && break
+        [ "$(successors | wc -l)" -ge "$number" ] && break
     done
-    next=$(sed -n 's/.*upgraded: process \([0-9]*\) .*/\1/p' "$folder/log" | tail -n 1)
+    next=$(successors | tail -n 1)
     if [ "$next" = "$current" ] || [ -z "$next" ]; then
         echo "upgrade $number did not happen:" >&2
         tail -n 5 "$folder/log" >&2
@@ -63,5 +65,5 @@ wait "$long" || code=$?
 cat "$folder/long"
 kill -s TERM "$current"
 echo
-echo "$(grep -c 'upgraded: process' "$folder/log") upgrades; exit code of the judges: $code"
+echo "$(successors | wc -l) upgrades; exit code of the judges: $code"
 exit "$code"
