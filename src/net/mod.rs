@@ -27,6 +27,8 @@ mod terms;
 mod transport;
 mod unix;
 mod watch;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod workers;
 mod write;
 
@@ -49,4 +51,8 @@ pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use terms::{Eol, Farewell};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+};
 pub use write::Write;
