@@ -14,6 +14,7 @@ mod listener;
 mod observer;
 mod outbound;
 mod place;
+mod pulse;
 mod server;
 mod service_times;
 mod shutdown;
@@ -41,6 +42,7 @@ pub use lines::{Line, LineTooLong, Lines};
 pub use listener::{Listener, ListenerOptions};
 pub use observer::Observer;
 pub use place::Report;
+pub use pulse::Pulse;
 pub use server::Server;
 pub use service_times::ServiceTimes;
 pub use shutdown::{Phase, Shutdown};
@@ -51,6 +53,7 @@ pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use terms::{Eol, Farewell};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
+pub use unix::FileOwner;
 #[cfg(feature = "websocket")]
 pub use websocket::{
     AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
