@@ -22,18 +22,24 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct AcceptProxy {
     networks: Vec<IpNet>,
+    unix: bool,
 }
 
 impl AcceptProxy {
-    /// Proxies are those in `networks`. Who comes through a Unix socket was let in by its mode, so
-    /// there everybody is one.
+    /// Proxies are those in `networks`.
     #[must_use]
     pub fn from_networks(networks: Vec<IpNet>) -> Self {
-        Self { networks }
+        Self { networks, unix: false }
+    }
+
+    /// So are all who come through a Unix socket: its file's mode has let them in.
+    #[must_use]
+    pub fn and_unix(self) -> Self {
+        Self { unix: true, ..self }
     }
 
     fn trusts(&self, peer: Option<SocketAddr>) -> bool {
-        let Some(peer) = peer else { return true };
+        let Some(peer) = peer else { return self.unix };
         let ip = peer.ip().to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
     }
