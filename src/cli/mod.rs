@@ -21,6 +21,7 @@ mod send;
 mod serving;
 mod values;
 mod verify;
+mod wires;
 
 use std::process::ExitCode;
 
