@@ -11,9 +11,9 @@ use socket2::{Domain, Protocol, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
 use super::address::{Address, Scheme};
-use super::exhaustion::{Refused, Reserve};
 use super::stream::Stream;
 use super::transport::Transport;
+use super::trouble::{Refused, Reserve};
 use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.

@@ -5,7 +5,6 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
-mod exhaustion;
 mod feed;
 mod inbound;
 mod layer;
@@ -31,6 +30,7 @@ mod tally;
 mod task;
 mod terms;
 mod transport;
+mod trouble;
 mod unix;
 mod watch;
 #[cfg(feature = "websocket")]

@@ -13,7 +13,6 @@ use tokio::time::{sleep, timeout};
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
-use super::exhaustion::{Refused, Trouble};
 use super::limits::{Closed, Limits};
 use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
 use super::observer::{Observer, Works};
@@ -25,6 +24,7 @@ use super::tally::Watched;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
+use super::trouble::{Refused, Trouble};
 use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
