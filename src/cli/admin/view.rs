@@ -156,18 +156,19 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
     snapshot.workers.iter().enumerate().map(row).collect()
 }
 
+/// By the names of their flags.
 fn limits(limits: &Limits) -> Vec<[String; 2]> {
     let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), long);
     let number =
         |number: Option<usize>| number.map_or_else(|| "off".to_owned(), |n| units::count(n as u64));
     [
-        ("connections", number(Some(limits.max_connections))),
-        ("connections from one address", number(limits.max_per_ip)),
-        ("longest line", bytes(limits.max_line as f64)),
-        ("time for the next line", length(limits.idle_timeout)),
-        ("time for one line", length(limits.line_timeout)),
-        ("time to take nothing", length(limits.stall_timeout)),
-        ("time to finish at the end", length(Some(limits.drain_timeout))),
+        ("--max-connections", number(Some(limits.max_connections))),
+        ("--max-per-ip", number(limits.max_per_ip)),
+        ("--max-line", bytes(limits.max_line as f64)),
+        ("--idle-timeout", length(limits.idle_timeout)),
+        ("--line-timeout", length(limits.line_timeout)),
+        ("--stall-timeout", length(limits.stall_timeout)),
+        ("--drain-timeout", length(Some(limits.drain_timeout))),
     ]
     .map(|(name, value)| [name.to_owned(), value])
     .into()
