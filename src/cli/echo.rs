@@ -15,8 +15,8 @@ use crate::net::{Address, Limits};
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
     /// Where to listen, HOST:PORT; may be given several times. Port 0 is any free one.
+    /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:8080")]
     listen: Vec<Address>,
 
     /// What to echo.
@@ -63,17 +63,20 @@ impl ModeName {
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
 pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
     let dialogue = flags.dialogue();
-    let _log = flags.serving.start_log();
     let service = Service {
         listen: flags.listen,
+        also: Vec::new(),
         what: flags.mode.name(),
         eol: dialogue.eol,
         farewell: dialogue.farewell(),
         limits: Limits::default(),
+        upgrade: Ok(()),
     };
+    let bound = flags.serving.bind(service)?;
+    let _log = flags.serving.start_log();
     let dialogue = Arc::new(dialogue);
     let handler = move |client| echo::serve(client, Arc::clone(&dialogue));
-    flags.serving.run(service, |_| (), handler)
+    flags.serving.run(bound, handler)
 }
 
 impl EchoFlags {
