@@ -9,7 +9,10 @@ mod overload;
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use ask::{ask, ask_with, get, send};
 use exposition::Metrics;
@@ -112,6 +115,33 @@ fn the_metrics_count_each_thing_once() {
     assert!(now.of("process_resident_memory_bytes") > 1e6 && now.of("process_open_fds") > 5.0);
     assert!(now.of("process_start_time_seconds") > 1.7e9);
     drop(left);
+}
+
+/// Prometheus's own reader finds in it what ours does.
+#[test]
+fn prometheus_reads_the_metrics() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
+    let program = "import sys\n\
+        from prometheus_client.parser import text_string_to_metric_families as parse\n\
+        for family in parse(sys.stdin.read()):\n    \
+            for one in family.samples: print(one.name, one.value)";
+    let mut command = Command::new(own);
+    let piped = command.args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let importable = ["-c", "import prometheus_client"];
+    let python = Command::new(piped.get_program()).args(importable).stderr(Stdio::null()).status();
+    if !python.is_ok_and(|status| status.success()) {
+        let text = "skipped: there is no Python with prometheus_client (see scripts/test.sh)\n";
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
+        return;
+    }
+    let server = start(&[]);
+    let text = get(server.admin(), "/metrics").body;
+    let mut child = piped.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let read = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(read.lines().count(), Metrics::parse(&text).series().len(), "{read}");
+    assert!(read.contains("echoline_limit_line_bytes 65536\n"), "{read}");
 }
 
 /// Whoever waits for the end of a drain sees it: not ready any more, alive to the last.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::chart::{Chart, Unit, Values, bytes};
+use super::chart::{Chart, Unit, Values, bytes, rate};
 use super::history::{History, Second};
 use super::process::ProcessState;
 use crate::load::units;
@@ -99,8 +99,8 @@ fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
             units::count(snapshot.open as u64),
             format!("of {} at most", units::count(room)),
         ),
-        tile("new connections", units::rate(newest.accepted), total(snapshot.accepted)),
-        tile("messages", units::rate(newest.messages), total(traffic.messages)),
+        tile("new connections", rate(newest.accepted), total(snapshot.accepted)),
+        tile("messages", rate(newest.messages), total(traffic.messages)),
         tile("service time p50", time(newest.p50), "of the last 10 s".to_owned()),
         tile("service time p99", time(newest.p99), "of the last 10 s".to_owned()),
         tile("in", bytes(newest.received) + "/s", bytes(traffic.received as f64) + " in all"),
