@@ -57,6 +57,8 @@ impl Default for ListenerOptions {
 pub struct Listener {
     socket: Socket,
     scheme: Scheme,
+    /// Where on it a WebSocket is.
+    resource: String,
     transport: Transport,
 }
 
@@ -111,6 +113,13 @@ impl Listener {
         self
     }
 
+    /// Sets what [`address`](Self::address) tells clients of a WebSocket to ask for. Default: `/`.
+    #[must_use]
+    pub fn resource(mut self, resource: &str) -> Self {
+        resource.clone_into(&mut self.resource);
+        self
+    }
+
     /// The socket address that was really bound: with the port, where 0 was asked for.
     ///
     /// # Errors
@@ -129,13 +138,15 @@ impl Listener {
     /// What the system reports; not to be expected.
     pub fn address(&self) -> io::Result<Address> {
         match &self.socket {
-            Socket::Tcp(socket) => Ok(Address::at(self.scheme, socket.local_addr()?)),
+            Socket::Tcp(socket) => {
+                Ok(Address::at(self.scheme, socket.local_addr()?, &self.resource))
+            }
             Socket::Unix(socket) => Ok(socket.address()),
         }
     }
 
     fn new(socket: Socket, scheme: Scheme) -> Self {
-        Self { socket, scheme, transport: Transport::plain() }
+        Self { socket, scheme, resource: String::new(), transport: Transport::plain() }
     }
 
     fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<TcpListener> {
