@@ -84,6 +84,8 @@ enum Sent {
     Blocked,
     /// The stream has been shut down.
     Ended,
+    /// It will be reset in a moment.
+    Resetting,
 }
 
 /// What the handler of a connection gets where something is planned for it. Faults lie over
@@ -173,7 +175,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
                 },
                 Next::Reset => match state.reset_at().filter(|at| *at > now) {
                     Some(at) if state.write_alarm.poll(state.began, now, at, cx).is_pending() => {
-                        return Ok(Sent::Due);
+                        return Ok(Sent::Resetting);
                     }
                     Some(_) => {}
                     None => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -183,11 +185,12 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
     }
 
     /// Sends what is due while somebody reads, and wakes who waits for room.
-    fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<Sent> {
         if self.state.outgoing.is_idle() {
-            return Ok(());
+            return Ok(Sent::All);
         }
-        if self.send(cx)? == Sent::All {
+        let sent = self.send(cx)?;
+        if sent == Sent::All {
             let _ = Pin::new(&mut self.stream).poll_flush(cx)?;
         }
         if self.state.outgoing.room() > 0
@@ -195,7 +198,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
         {
             writer.wake();
         }
-        Ok(())
+        Ok(sent)
     }
 
     /// Gives a peer up that takes nothing of what is due.
@@ -244,7 +247,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
         let this = self.get_mut();
         this.state.follow();
         // What was delayed goes on while its writer waits for the peer.
-        this.send_aside(cx)?;
+        if this.send_aside(cx)? == Sent::Resetting {
+            // Nothing that comes now is heard any more.
+            return Poll::Pending;
+        }
         if this.state.incoming.is_idle() {
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
@@ -285,6 +291,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         let this = self.get_mut();
         this.state.follow();
         if this.state.outgoing.is_idle() {
+            if !this.state.incoming.is_idle() {
+                this.state.sent_at = Some(this.state.now());
+            }
             return Pin::new(&mut this.stream).poll_write(cx, bytes);
         }
         this.send(cx)?;
@@ -337,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         this.state.outgoing.finish(now, patience);
         match this.send(cx)? {
             Sent::Ended | Sent::All => Poll::Ready(Ok(())),
-            Sent::Due => Poll::Pending,
+            Sent::Due | Sent::Resetting => Poll::Pending,
             Sent::Blocked => this.poll_blocked(cx),
         }
     }
