@@ -67,11 +67,14 @@ impl Site {
         if let (Some(faults), "/faults") = (&self.served.faults, request.uri().path()) {
             return answer_faults(faults, request).await;
         }
-        if !is_question(request.method()) {
-            return Err(Problem::Method("GET, HEAD"));
-        }
+        let reply = self.tell(request.uri().path())?;
+        if is_question(request.method()) { Ok(reply) } else { Err(Problem::Method("GET, HEAD")) }
+    }
+
+    /// What there is at `path` to be read.
+    fn tell(&self, path: &str) -> Result<Reply, Problem> {
         let ok = StatusCode::OK;
-        match request.uri().path() {
+        match path {
             "/" => Page { view: self.view() }
                 .render()
                 .map(|page| reply(ok, kind::HTML, page))
@@ -183,6 +186,7 @@ mod tests {
         let plan = Arc::new(Mutex::new(vec!["drop p=0.1".to_owned()]));
         let shown = Arc::clone(&plan);
         let replace = move |text: &str| {
+            assert_ne!(text, "panic", "on purpose");
             let rules: Vec<String> =
                 text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
             match rules.iter().find(|rule| !["drop p=0.1", "delay=50ms"].contains(&rule.as_str())) {
@@ -221,6 +225,11 @@ mod tests {
 
     /// The status and the body of the answer; `more` are headers with their line ends.
     fn ask(at: SocketAddr, method: &str, more: &str, body: &str) -> (u16, String) {
+        try_ask(at, method, more, body).expect("an answer")
+    }
+
+    /// The same; `None` where nothing comes back.
+    fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(at).unwrap();
         let length = body.len();
         let request = format!(
@@ -232,8 +241,8 @@ mod tests {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
     #[test]
@@ -255,6 +264,14 @@ mod tests {
         assert_eq!(ask(at, "DELETE", "", ""), (200, nothing));
         assert_eq!(ask(at, "PATCH", "", "").0, 405);
         assert_eq!(ask(at, "PUT", "", &"x".repeat(PLAN_BYTES_MAX + 1)).0, 400);
+    }
+
+    /// Fault 55: a panic costs the request in which it happens, and no other.
+    #[test]
+    fn a_panic_costs_one_request() {
+        let at = start();
+        assert_eq!(try_ask(at, "PUT", "", "panic"), None);
+        assert_eq!(ask(at, "GET", "", "").0, 200);
     }
 
     /// Fault 70: a page that a browser shows cannot plan faults here.
