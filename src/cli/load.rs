@@ -15,6 +15,7 @@ use self::live::Live;
 use self::message::MessageFlags;
 use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
+use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use crate::load::{self, Objectives, Report, Settings, View};
@@ -66,6 +67,9 @@ pub(super) struct LoadFlags {
 
     #[command(flatten)]
     output: OutputFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 fn goals(text: &str) -> Result<Objectives, String> {

@@ -2,6 +2,7 @@
 
 mod chat;
 mod compare;
+mod config;
 mod descriptors;
 mod destination;
 mod echo;
@@ -17,6 +18,7 @@ mod serving;
 mod values;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -25,7 +27,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
 #[command(name = "echoline", version, about, max_term_width = 100)]
-pub struct Arguments {
+struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -51,11 +53,13 @@ enum Command {
     Merge(merge::MergeFlags),
 }
 
-/// Runs what was asked for.
+/// Runs what is asked for by the program's arguments, its name first. Ends the process where they
+/// are wrong, or ask for help.
 ///
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let (arguments, settings) = config::read(arguments).map_err(config::Refusal::into_error)?;
     match arguments.command {
         Command::Echo(flags) => echo::run(flags),
         Command::Chat(flags) => chat::run(flags),

@@ -17,6 +17,7 @@ use clap::Args;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::config::ConfigFlags;
 use super::output;
 use super::values::{self, EolName, Timeout};
 use crate::net::Address;
@@ -57,6 +58,9 @@ pub(super) struct SendFlags {
     #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::timeout, default_value = "10s")]
     timeout: Timeout,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.

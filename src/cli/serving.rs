@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
@@ -44,6 +45,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     log: log::LogFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// The flags that bound what a client can take.
