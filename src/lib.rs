@@ -18,6 +18,6 @@ mod net;
 
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, Outlet, Phase, Reader, Report, Server, Shutdown, Write,
-    Writer,
+    Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,
+    Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
 };

@@ -49,7 +49,7 @@ fn a_panic_ends_one_connection() {
 #[test]
 fn accepted_sockets_send_small_writes_at_once() {
     let (address, shutdown, serving) = start(|mut client: Connection| async move {
-        let nodelay = client.get_ref().nodelay().unwrap();
+        let nodelay = client.get_ref().tcp().unwrap().nodelay().unwrap();
         client.write_line(format!("TCP_NODELAY {nodelay}")).await
     });
     assert_eq!(Client::connect(address).rest(), "TCP_NODELAY true\n");
@@ -62,7 +62,7 @@ fn accepted_sockets_send_small_writes_at_once() {
 #[test]
 fn accepted_sockets_notice_a_vanished_peer() {
     let (address, shutdown, serving) = start(|mut client: Connection| async move {
-        let socket = socket2::SockRef::from(client.get_ref());
+        let socket = socket2::SockRef::from(client.get_ref().tcp().unwrap());
         let told = format!(
             "{} {:?} {:?} {} {:?}",
             socket.keepalive()?,

@@ -1,8 +1,6 @@
 //! `echoline chat`: flags to a chat, a chat to an exit code.
 
-use std::collections::HashMap;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,18 +139,17 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
     let _log = flags.serving.start_log();
     let hall = flags.open(settings)?;
     let (service, roles) = flags.service();
-    // Which listener somebody came to shows in the address of this end of their connection.
-    let by_address = Arc::new(OnceLock::<HashMap<u16, Role>>::new());
-    let told = Arc::clone(&by_address);
-    let bound = move |addresses: &[Vec<SocketAddr>]| {
-        let ports = addresses.iter().zip(roles);
-        let ports = ports.flat_map(|(at, role)| at.iter().map(move |at| (at.port(), role)));
-        let _ = told.set(ports.collect());
+    // The role of who comes to each listener.
+    let by_listener = Arc::new(OnceLock::<Vec<Role>>::new());
+    let told = Arc::clone(&by_listener);
+    let bound = move |counts: &[usize]| {
+        let each = roles.into_iter().zip(counts);
+        let _ = told.set(each.flat_map(|(role, &count)| vec![role; count]).collect());
     };
     let guests = Arc::clone(&hall);
     let handler = move |client: crate::net::Connection| {
-        let port = client.get_ref().local_addr().map_or(0, |address| address.port());
-        let role = by_address.get().and_then(|roles| roles.get(&port)).copied();
+        let listener = client.origin().listener;
+        let role = by_listener.get().and_then(|roles| roles.get(listener)).copied();
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
     };
     let code = flags.serving.run(service, bound, handler)?;

@@ -7,6 +7,7 @@ mod descriptors;
 mod destination;
 mod echo;
 mod holder;
+mod life;
 mod load;
 mod load_output;
 mod log;

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::config::ConfigFlags;
 use super::output;
 use super::values::{self, EolName, Timeout};
-use crate::net::Address;
+use crate::net::{Address, Stream};
 use dialogue::{Dialogue, Ending, Side};
 use input::Input;
 use line_ends::LineEnds;
@@ -105,7 +105,14 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// Connects to the first address that takes us, within the time-out for each.
-async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<TcpStream> {
+async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
+    if let Some(path) = address.unix_path() {
+        let connected = Stream::connect_unix(path).await;
+        return connected.map_err(|error| {
+            let advice = advice(&error);
+            anyhow!(error).context(format!("cannot connect to {address}{advice}"))
+        });
+    }
     let found = address.resolve().await.with_context(|| {
         format!("cannot find {address}: check the name, or write the number of the address")
     })?;
@@ -119,7 +126,7 @@ async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result
         last = match connected {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-                return Ok(stream);
+                return Ok(stream.into());
             }
             Ok(Err(error)) => {
                 let advice = advice(&error);

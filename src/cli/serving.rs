@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,10 +14,12 @@ use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
+use super::life;
 use super::log;
 use super::values::{self, Timeout};
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Server,
+    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Scheme,
+    Server,
 };
 
 /// The flags of every command that serves.
@@ -114,11 +115,12 @@ impl ServingFlags {
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    /// `bound` learns where the listeners are, in the order in which they were asked for.
+    /// `bound` learns how many listeners each address has become, in the order in which they were
+    /// asked for: they are numbered through.
     pub(super) fn run<H, F>(
         &self,
         service: Service,
-        bound: impl FnOnce(&[Vec<SocketAddr>]),
+        bound: impl FnOnce(&[usize]),
         handler: H,
     ) -> anyhow::Result<ExitCode>
     where
@@ -141,7 +143,7 @@ impl ServingFlags {
         service: Service,
         limits: Limits,
         descriptors: &Descriptors,
-        bound: impl FnOnce(&[Vec<SocketAddr>]),
+        bound: impl FnOnce(&[usize]),
         handler: H,
     ) -> anyhow::Result<Report>
     where
@@ -152,11 +154,7 @@ impl ServingFlags {
             remove(path)?;
         }
         let listeners = self.bind(&service.listen, &limits).await?;
-        let address = |listener: &Listener| listener.local_addr();
-        let at = |listeners: &Vec<Listener>| listeners.iter().map(address).collect();
-        let addresses: Vec<Vec<SocketAddr>> =
-            listeners.iter().map(at).collect::<io::Result<_>>()?;
-        bound(&addresses);
+        bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -165,8 +163,8 @@ impl ServingFlags {
         if let Some(length) = self.busy_poll {
             server = server.busy_poll(length);
         }
-        let addresses = addresses.concat();
-        let serving = server.serve(handler);
+        let addresses = server.addresses()?;
+        let serving = life::serve(server, handler);
         let ready = async {
             // The tasks that accept have been started; they run before this goes on.
             tokio::task::yield_now().await;
@@ -186,7 +184,7 @@ impl ServingFlags {
     fn announce(
         &self,
         what: &str,
-        addresses: &[SocketAddr],
+        addresses: &[Address],
         limits: &Limits,
         descriptors: &Descriptors,
     ) -> anyhow::Result<()> {
@@ -283,7 +281,9 @@ fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
 
 fn is_loopback(address: &Address) -> bool {
     let host = address.host();
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    address.scheme() == Scheme::Unix
+        || host == "localhost"
+        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
@@ -296,7 +296,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[SocketAddr]) -> anyhow::Result<()> {
+fn write_ready(path: &Path, addresses: &[Address]) -> anyhow::Result<()> {
     let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
     Destination::File(path.to_owned())
         .write(&lines)

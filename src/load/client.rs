@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dial::{describe, ports_used_up};
@@ -16,7 +15,7 @@ use super::job::Job;
 use super::ledger::{End, Outcome};
 use super::record::{Answer, Record};
 use super::turns::Turns;
-use crate::net::Phase;
+use crate::net::{Phase, Stream};
 
 /// How long a client waits after a connection that could not be opened, at first; then twice as
 /// long each time.
@@ -205,7 +204,7 @@ impl Client {
         .await
     }
 
-    async fn connect(&mut self, number: u64) -> Result<TcpStream, End> {
+    async fn connect(&mut self, number: u64) -> Result<Stream, End> {
         let job = Arc::clone(&self.job);
         let begun = Instant::now();
         let limit = job.settings().timeout();
@@ -239,7 +238,7 @@ impl Client {
     }
 
     /// Why the client ended with this connection; `None` where it goes on with another.
-    async fn use_up(&mut self, stream: TcpStream) -> Option<End> {
+    async fn use_up(&mut self, stream: Stream) -> Option<End> {
         let _open = self.job.note_open();
         match Exchange::new(stream, self).run().await {
             Leave::Finished(end) => Some(end),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::net::Address;
+use crate::net::{Address, Origin, Stream, Transport};
 
 /// Which addresses of a name are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum Resolve {
 pub struct Targets {
     /// Clients take them in turn.
     pub addresses: Vec<Address>,
+    /// What a connection to each of `addresses` runs over; plain where there are fewer.
+    pub transports: Vec<Transport>,
     /// Which addresses of a name are taken.
     pub family: Family,
     /// What is done with the addresses of a name.
@@ -85,6 +87,10 @@ impl Dialer {
         }
         let mut resolved = Vec::new();
         for address in &targets.addresses {
+            if address.unix_path().is_some() {
+                resolved.push(Vec::new());
+                continue;
+            }
             let found = resolve(address, targets.family).await.map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot resolve {address}: {error}"))
             })?;
@@ -93,9 +99,21 @@ impl Dialer {
         Ok(Self { targets: targets.clone(), resolved })
     }
 
-    /// The connection `number` of `client`, from the first address that takes us.
-    pub(super) async fn connect(&self, client: u32, number: u64) -> io::Result<TcpStream> {
+    /// The connection `number` of `client`.
+    pub(super) async fn connect(&self, client: u32, number: u64) -> io::Result<Stream> {
         let target = client as usize % self.targets.addresses.len();
+        let stream = match self.targets.addresses[target].unix_path() {
+            Some(path) => Stream::connect_unix(path).await?,
+            None => self.connect_tcp(target, client, number).await?.into(),
+        };
+        match self.targets.transports.get(target) {
+            Some(transport) => Ok(transport.open(stream, &mut Origin::default()).await?),
+            None => Ok(stream),
+        }
+    }
+
+    /// From the first address that takes us.
+    async fn connect_tcp(&self, target: usize, client: u32, number: u64) -> io::Result<TcpStream> {
         let again;
         let mut addresses = &self.resolved[target];
         if self.targets.resolve == Resolve::Each {
@@ -243,7 +261,7 @@ mod tests {
         for (client, number, source) in [(0, 0, 2), (1, 0, 3), (2, 0, 2), (2, 1, 3)] {
             let stream = dialer.connect(client, number).await.unwrap();
             let expected = listeners[client as usize % 2].local_addr().unwrap();
-            assert_eq!(stream.peer_addr().unwrap(), expected);
+            assert_eq!(stream.peer_addr(), Some(expected));
             let local = stream.local_addr().unwrap().ip();
             assert_eq!(local.to_string(), format!("127.0.0.{source}"));
         }

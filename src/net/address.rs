@@ -1,4 +1,4 @@
-//! Where a server listens or a client connects: `host:port`, optionally `tcp://host:port`.
+//! Where a server listens or a client connects: `host:port`, `tls://host:port`, `unix:path` …
 
 use std::convert::Infallible;
 use std::fmt;
@@ -6,21 +6,82 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// An address as it is typed: a host (name, IPv4, or IPv6 in brackets) and a port.
+/// What is spoken over an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// A TCP connection: `tcp://HOST:PORT`, or just `HOST:PORT`.
+    #[default]
+    Tcp,
+    /// Datagrams: `udp://HOST:PORT`.
+    Udp,
+    /// A Unix stream socket: `unix:PATH`, or `unix:@NAME` in Linux's abstract namespace.
+    Unix,
+    /// TLS over TCP: `tls://HOST:PORT`.
+    Tls,
+    /// WebSocket: `ws://HOST:PORT/PATH`.
+    Ws,
+    /// WebSocket over TLS: `wss://HOST:PORT/PATH`.
+    Wss,
+}
+
+impl Scheme {
+    const ALL: [(&'static str, Self); 5] = [
+        ("tcp", Self::Tcp),
+        ("udp", Self::Udp),
+        ("tls", Self::Tls),
+        ("ws", Self::Ws),
+        ("wss", Self::Wss),
+    ];
+
+    /// The scheme as it is written, for example `tls`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// Whether there is TLS in it.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether there is WebSocket in it.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// An address as it is typed: a scheme, a host (name, IPv4, or IPv6 in brackets) and a port; or the
+/// path of a Unix socket.
 ///
 /// ```
-/// use echoline::Address;
+/// use echoline::{Address, Scheme};
 ///
 /// let address: Address = "[::1]:8080".parse()?;
-/// assert_eq!((address.host(), address.port()), ("::1", 8080));
+/// assert_eq!((address.scheme(), address.host(), address.port()), (Scheme::Tcp, "::1", 8080));
 /// assert_eq!(address.to_string(), "[::1]:8080");
 /// assert_eq!("tcp://localhost:7".parse::<Address>()?.to_string(), "localhost:7");
+/// assert_eq!("unix:/run/echo".parse::<Address>()?.scheme(), Scheme::Unix);
 /// # Ok::<(), echoline::AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
+    scheme: Scheme,
+    /// Of a Unix socket: its path as it was typed.
     host: String,
+    /// Of a Unix socket: 0.
     port: u16,
+    /// What a WebSocket client asks for, from its slash; else empty.
+    resource: String,
 }
 
 /// Why a text is no [`Address`]; the message says what to write instead.
@@ -44,29 +105,70 @@ pub enum AddressError {
     /// The host is empty.
     #[error("'{0}' names no host: write 127.0.0.1 for this machine only, 0.0.0.0 or [::] for all")]
     NoHost(String),
+    /// The path of a Unix socket is empty, or longer than the system takes.
+    #[error(
+        "'{0}' is no path of a Unix socket: write unix:PATH with 1 to {UNIX_PATH_MAX} bytes of \
+         path, for example unix:/run/echoline/echo.sock"
+    )]
+    BadPath(String),
     /// A scheme that echoline does not speak.
-    #[error("'{0}://' is no transport that echoline speaks: write tcp://HOST:PORT or HOST:PORT")]
+    #[error(
+        "'{0}://' is no transport that echoline speaks: write HOST:PORT, or one of tcp:// udp:// \
+         tls:// ws:// wss:// before it, or unix:PATH"
+    )]
     UnknownScheme(String),
 }
 
+/// What `sockaddr_un` has room for, less the NUL at its end (unix(7)).
+const UNIX_PATH_MAX: usize = 107;
+
 impl Address {
-    /// The host without brackets.
+    /// What is spoken there.
     #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
-    /// The port; 0 asks the system for a free one when listening.
+    /// The host without brackets; empty for a Unix socket.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        if self.scheme == Scheme::Unix { "" } else { &self.host }
+    }
+
+    /// The port; 0 asks the system for a free one when listening. 0 for a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// Where the Unix socket is; begins with `@` for a name in the abstract namespace. `None` for
+    /// everything else.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&str> {
+        (self.scheme == Scheme::Unix).then_some(self.host.as_str())
+    }
+
+    /// What a WebSocket client asks for: `/` where nothing else is written.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        if self.resource.is_empty() { "/" } else { &self.resource }
+    }
+
+    /// The same address with another scheme that has a host and a port.
+    pub(super) fn at(scheme: Scheme, socket: SocketAddr) -> Self {
+        Self { scheme, ..Self::from(socket) }
+    }
+
     /// All socket addresses that the host stands for, in the resolver's order, without repeats.
     ///
     /// # Errors
-    /// The resolver's error, or [`io::ErrorKind::NotFound`] where the name has no address.
+    /// The resolver's error; [`io::ErrorKind::NotFound`] where the name has no address, and
+    /// [`io::ErrorKind::InvalidInput`] for a Unix socket.
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if self.scheme == Scheme::Unix {
+            let text = format!("'{self}' has a path and no socket address");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let mut found: Vec<SocketAddr> = Vec::new();
         for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
             if !found.contains(&address) {
@@ -85,10 +187,20 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let rest = match text.split_once("://") {
-            Some(("tcp", rest)) => rest,
-            Some((scheme, _)) => return Err(AddressError::UnknownScheme(scheme.to_owned())),
-            None => text,
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix(text, path.strip_prefix("//").unwrap_or(path));
+        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some((name, rest)) => {
+                let known = Scheme::ALL.iter().find(|(known, _)| *known == name);
+                let unknown = || AddressError::UnknownScheme(name.to_owned());
+                (known.ok_or_else(unknown)?.1, rest)
+            }
+            None => (Scheme::Tcp, text),
+        };
+        let (rest, resource) = match rest.find('/').filter(|_| scheme.is_websocket()) {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
         };
         let Some((host, port)) = rest.rsplit_once(':') else {
             return Err(AddressError::NoPort(text.to_owned()));
@@ -105,8 +217,17 @@ impl FromStr for Address {
                 text: text.to_owned(),
                 port: port.to_owned(),
             })?;
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { scheme, host: host.to_owned(), port, resource: resource.to_owned() })
     }
+}
+
+fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
+    let name = path.strip_prefix('@').unwrap_or(path);
+    if name.is_empty() || path.len() > UNIX_PATH_MAX || path.contains('\0') {
+        return Err(AddressError::BadPath(text.to_owned()));
+    }
+    let host = path.to_owned();
+    Ok(Address { scheme: Scheme::Unix, host, port: 0, resource: String::new() })
 }
 
 /// The host without its brackets; `None` where brackets or colons do not fit together.
@@ -125,23 +246,28 @@ fn bare_host(host: &str) -> Option<&str> {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            Scheme::Tcp => {}
+            Scheme::Unix => return write!(f, "unix:{}", self.host),
+            other => write!(f, "{}://", other.name())?,
+        }
         if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
+            write!(f, "[{}]:{}{}", self.host, self.port, self.resource)
         } else {
-            write!(f, "{}:{}", self.host, self.port)
+            write!(f, "{}:{}{}", self.host, self.port, self.resource)
         }
     }
 }
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        Self::from((address.ip(), address.port()))
     }
 }
 
 impl From<(IpAddr, u16)> for Address {
     fn from((ip, port): (IpAddr, u16)) -> Self {
-        Self { host: ip.to_string(), port }
+        Self { scheme: Scheme::Tcp, host: ip.to_string(), port, resource: String::new() }
     }
 }
 
@@ -192,6 +318,29 @@ mod tests {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.host(), address.port()), (host, port), "{text}");
         }
+        for (text, scheme, resource) in [
+            ("udp://127.0.0.1:7", Scheme::Udp, "/"),
+            ("tls://[::1]:7", Scheme::Tls, "/"),
+            ("ws://localhost:80/chat?room=a/b", Scheme::Ws, "/chat?room=a/b"),
+            ("wss://localhost:443", Scheme::Wss, "/"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.scheme(), address.resource()), (scheme, resource), "{text}");
+            assert_eq!((address.to_string().as_str(), address.unix_path()), (text, None));
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_of_its_own() {
+        for (text, path) in
+            [("unix:/run/a:b", "/run/a:b"), ("unix:///run/a", "/run/a"), ("unix:@a", "@a")]
+        {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.unix_path(), address.host()), (Some(path), ""), "{text}");
+        }
+        let longest = format!("unix:{}", "a".repeat(UNIX_PATH_MAX));
+        assert!(longest.parse::<Address>().is_ok());
+        assert!(format!("{longest}a").parse::<Address>().is_err());
     }
 
     #[test]
@@ -207,6 +356,10 @@ mod tests {
             ("[nonsense]:8080", "brackets"),
             (":8080", "no host"),
             ("gopher://a:70", "tcp://"),
+            ("tls://a", "HOST:PORT"),
+            ("tcp://a:7/b", "0 to 65535"),
+            ("unix:", "unix:PATH"),
+            ("unix:@", "unix:PATH"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");
@@ -215,7 +368,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics_and_printing_reads_back(text in ".{0,40}") {
+        fn reading_never_panics_and_printing_reads_back(
+            text in "((tcp|udp|tls|ws|wss)://|unix:)?.{0,40}(:[0-9]{1,5})?(/.{0,3})?"
+        ) {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
             }

@@ -23,7 +23,9 @@ use super::lines::Line;
 use super::place::Place;
 use super::shutdown::Shutdown;
 use super::split::{Reader, Writer};
+use super::stream::Stream;
 use super::terms::{Eol, Farewell, Terms};
+use super::transport::Origin;
 use super::write::Write;
 
 /// A connection to one peer over any byte stream.
@@ -40,7 +42,7 @@ use super::write::Write;
 /// stream; what it still sends is taken for a moment, so that no reset swallows the last line.
 ///
 /// All reads are cancel safe: dropped half-way, in `select!` say, they lose nothing.
-pub struct Connection<S = TcpStream>
+pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -308,13 +310,26 @@ where
         self.core_mut().is_silent = true;
     }
 
-    /// The peer's address; `None` over a stream that has none.
+    /// The client's address: whom a trusted proxy names, else the other end of the socket; `None`
+    /// over a stream that has none.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
+        self.origin().client()
+    }
+
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
         let core = self.core();
-        let unaccepted =
-            || (&core.stream as &dyn Any).downcast_ref::<TcpStream>()?.peer_addr().ok();
-        core.watch.place.as_ref().map(|place| place.peer()).or_else(unaccepted)
+        if let Some(place) = &core.watch.place {
+            return place.origin();
+        }
+        let stream: &dyn Any = &core.stream;
+        let peer = match stream.downcast_ref::<TcpStream>() {
+            Some(socket) => socket.peer_addr().ok(),
+            None => stream.downcast_ref::<Stream>().and_then(Stream::peer_addr),
+        };
+        Origin { peer, ..Origin::default() }
     }
 
     /// The stream below. Bytes that this connection has read already are not in it any more.

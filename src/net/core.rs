@@ -17,6 +17,7 @@ use super::layer::Layer;
 use super::limits::{Closed, Limits};
 use super::outbound::{Outbound, poll_write};
 use super::place::Place;
+use super::stream::Stream;
 use super::terms::Terms;
 use super::watch::{Waiting, Watch};
 
@@ -214,7 +215,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 /// sending what the system still holds, which a peer that takes nothing would make it hold for
 /// minutes.
 fn break_off<S: 'static>(stream: &mut S) {
-    if let Some(socket) = (stream as &mut dyn Any).downcast_mut::<TcpStream>() {
+    let stream: &mut dyn Any = stream;
+    if let Some(stream) = stream.downcast_mut::<Stream>() {
+        stream.break_off();
+    } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
         // It fails only on a socket that is gone, and then there is nothing to break off.
         let _ = socket.set_zero_linger();
     }

@@ -40,6 +40,14 @@ pub struct Limits {
     pub stall_timeout: Option<Duration>,
     /// Unsent bytes beyond which a write waits for the peer. Default 64 KiB, as asyncio.
     pub write_high: usize,
+    /// How long a connection may take until its handler can begin, where there is something to be
+    /// done first (TLS, WebSocket, a PROXY header), before [`Closed::HandshakeTimeout`].
+    /// Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Connections that may be in the middle of that at once; more wait for their turn, inside
+    /// the same time-out, so that a flood of handshakes leaves processor time for who is in.
+    /// Default 256.
+    pub max_handshakes: usize,
     /// How long a closed connection goes on taking what the peer still sends, so that the last
     /// line is not lost to a reset. Default 2 s (nginx: 5 s).
     pub linger_timeout: Duration,
@@ -63,6 +71,8 @@ impl Default for Limits {
             line_timeout: Some(Duration::from_secs(30)),
             stall_timeout: Some(Duration::from_secs(30)),
             write_high: 64 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 256,
             linger_timeout: Duration::from_secs(2),
             linger_bytes: 256 * 1024,
             max_lingering: 1024,
@@ -101,6 +111,12 @@ pub enum Closed {
     /// A line was longer than [`Limits::max_line`].
     #[error("a line was longer than the limit")]
     LineTooLong,
+    /// The handshake was not over within [`Limits::handshake_timeout`].
+    #[error("the handshake did not end within its time-out")]
+    HandshakeTimeout,
+    /// The handshake (TLS, WebSocket, the PROXY header) went wrong.
+    #[error("the handshake failed")]
+    HandshakeFailed,
     /// There were [`Limits::max_connections`] already, or no descriptor was left.
     #[error("all places were taken")]
     Busy,
@@ -134,6 +150,8 @@ impl Closed {
             Self::LineTimeout => "line_timeout",
             Self::StallTimeout => "stall_timeout",
             Self::LineTooLong => "line_too_long",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeFailed => "handshake_failed",
             Self::Busy => "busy",
             Self::BusyAddress => "busy_address",
             Self::Drained => "drained",
@@ -179,10 +197,11 @@ impl From<Closed> for io::Error {
         let kind = match closed {
             Closed::Reset => io::ErrorKind::ConnectionReset,
             Closed::Incomplete => io::ErrorKind::UnexpectedEof,
-            Closed::IdleTimeout | Closed::LineTimeout | Closed::StallTimeout => {
-                io::ErrorKind::TimedOut
-            }
-            Closed::LineTooLong => io::ErrorKind::InvalidData,
+            Closed::IdleTimeout
+            | Closed::LineTimeout
+            | Closed::StallTimeout
+            | Closed::HandshakeTimeout => io::ErrorKind::TimedOut,
+            Closed::LineTooLong | Closed::HandshakeFailed => io::ErrorKind::InvalidData,
             Closed::Aborted => io::ErrorKind::ConnectionAborted,
             Closed::Io(kind) => kind,
             _ => io::ErrorKind::Other,

@@ -1,15 +1,19 @@
 //! Listening sockets: binding with a sentence that helps, accepting without ever giving up.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
-use super::address::Address;
+use super::address::{Address, Scheme};
+use super::stream::Stream;
+use super::transport::Transport;
+use super::unix::{UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -50,7 +54,15 @@ impl Default for ListenerOptions {
 /// [`Server::serve`](crate::Server::serve).
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Socket,
+    scheme: Scheme,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
 }
 
 impl Listener {
@@ -61,12 +73,17 @@ impl Listener {
     /// One sentence with the address and the reason. An address family that the machine does not
     /// have is passed over as long as another could be bound.
     pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        if let Some(path) = address.unix_path() {
+            let socket = UnixSocket::bind(path, options.backlog);
+            let socket = Socket::Unix(socket.map_err(|error| say(address, &error))?);
+            return Ok(vec![Self::new(socket, Scheme::Unix)]);
+        }
         let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
         let mut bound = Vec::new();
         let mut missing = None;
         for candidate in resolved {
             match Self::bind_one(candidate, options) {
-                Ok(listener) => bound.push(listener),
+                Ok(socket) => bound.push(Self::new(Socket::Tcp(socket), address.scheme())),
                 Err(error) if is_family_missing(&error) => missing = Some(error),
                 Err(error) => return Err(say(address, &error)),
             }
@@ -83,20 +100,46 @@ impl Listener {
     /// When the socket cannot be made non-blocking.
     pub fn from_std(socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket })
+        Ok(Self::new(Socket::Tcp(socket), Scheme::Tcp))
     }
 
-    /// The address that was really bound: with the port, where 0 was asked for.
+    /// Sets what is done with each socket before its handler begins. Default: nothing.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// The socket address that was really bound: with the port, where 0 was asked for.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
+    /// [`address`](Self::address) tells it.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr(),
+            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Where a client connects: the address that was really bound.
     ///
     /// # Errors
     /// What the system reports; not to be expected.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn address(&self) -> io::Result<Address> {
+        match &self.socket {
+            Socket::Tcp(socket) => Ok(Address::at(self.scheme, socket.local_addr()?)),
+            Socket::Unix(socket) => Ok(socket.address()),
+        }
     }
 
-    fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<Self> {
+    fn new(socket: Socket, scheme: Scheme) -> Self {
+        Self { socket, scheme, transport: Transport::plain() }
+    }
+
+    fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<TcpListener> {
         let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
             socket.set_only_v6(true)?;
@@ -110,11 +153,16 @@ impl Listener {
         socket.set_tcp_user_timeout(options.unacknowledged_timeout)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Self::from_std(socket.into())
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
     }
 
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
-        Ok(Acceptor { socket: tokio::net::TcpListener::from_std(self.socket)? })
+        let socket = match self.socket {
+            Socket::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Socket::Unix(socket) => Accepting::Unix(socket.into_tokio()?),
+        };
+        Ok(Acceptor { socket, transport: self.transport })
     }
 }
 
@@ -125,8 +173,14 @@ fn is_family_missing(error: &io::Error) -> bool {
 
 fn say(address: &Address, error: &io::Error) -> io::Error {
     let hint = match error.kind() {
+        io::ErrorKind::AddrInUse if address.scheme() == Scheme::Unix => {
+            "; another program listens there: end it, or choose another path"
+        }
         io::ErrorKind::AddrInUse => {
             "; another program listens there: end it, or choose another port (0: any free one)"
+        }
+        io::ErrorKind::PermissionDenied if address.scheme() == Scheme::Unix => {
+            "; choose a folder in which you may create files"
         }
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
             "; ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"
@@ -140,13 +194,20 @@ fn say(address: &Address, error: &io::Error) -> io::Error {
 /// A listener at work.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    socket: tokio::net::TcpListener,
+    socket: Accepting,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    Unix(UnixAcceptor),
 }
 
 /// What came of one attempt to accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    Connection(TcpStream, SocketAddr),
+    Connection(Stream, Option<SocketAddr>),
     /// Nobody is waiting.
     Nobody,
     /// The one who was waiting has gone again.
@@ -156,16 +217,32 @@ pub(super) enum Accepted {
 }
 
 impl Acceptor {
+    /// What is done with each socket before its handler begins.
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Accepts one, waiting for it. Cancel safe.
     pub(super) async fn accept(&self) -> Accepted {
-        what_happened(self.socket.accept().await)
+        what_happened(poll_fn(|cx| self.poll_accept(cx)).await)
     }
 
     /// Accepts one if the last attempt left somebody waiting.
     pub(super) fn accept_now(&self) -> Accepted {
-        match self.socket.poll_accept(&mut Context::from_waker(Waker::noop())) {
+        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => what_happened(result),
             Poll::Pending => Accepted::Nobody,
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Peer>> {
+        match &self.socket {
+            Accepting::Tcp(socket) => {
+                socket.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
+            }
+            Accepting::Unix(socket) => {
+                socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
+            }
         }
     }
 
@@ -176,18 +253,18 @@ impl Acceptor {
         mut reserve: Reserve,
         words: String,
     ) -> impl Iterator<Item = Queued> {
-        let socket = self.socket.into_std().ok();
+        let socket = Queue::of(self.socket).ok();
         std::iter::from_fn(move || {
             let socket = socket.as_ref()?;
             loop {
-                match accept_from(socket) {
+                match socket.accept() {
                     Accepted::Connection(stream, peer) => {
                         return Some(Queued::Connection(stream, peer));
                     }
                     Accepted::Gone => {}
                     Accepted::Nobody => return None,
                     Accepted::Exhausted(_) => {
-                        let refused = reserve.refuse(|| accept_from(socket), &words);
+                        let refused = reserve.refuse(|| socket.accept(), &words);
                         return (refused == Refused::Told).then_some(Queued::Told);
                     }
                 }
@@ -199,18 +276,39 @@ impl Acceptor {
 /// Somebody who was in the queue of a listener that closes.
 #[derive(Debug)]
 pub(super) enum Queued {
-    Connection(TcpStream, SocketAddr),
+    Connection(Stream, Option<SocketAddr>),
     /// There was no descriptor, and they heard so.
     Told,
 }
 
 /// Accepts without the runtime, which may not know yet who is waiting.
-fn accept_from(socket: &TcpListener) -> Accepted {
-    what_happened(socket.accept().and_then(|(stream, peer)| {
-        stream.set_nonblocking(true)?;
-        Ok((TcpStream::from_std(stream)?, peer))
-    }))
+#[derive(Debug)]
+enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
 }
+
+impl Queue {
+    fn of(socket: Accepting) -> io::Result<Self> {
+        Ok(match socket {
+            Accepting::Tcp(socket) => Self::Tcp(socket.into_std()?),
+            Accepting::Unix(socket) => Self::Unix(socket.into_std()?),
+        })
+    }
+
+    fn accept(&self) -> Accepted {
+        what_happened(match self {
+            Self::Tcp(socket) => socket.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
+            }),
+            Self::Unix(socket) => socket.accept().map(|stream| (stream.into(), None)),
+        })
+    }
+}
+
+/// Who was accepted.
+type Peer = (Stream, Option<SocketAddr>);
 
 /// A descriptor to give up when no other is left, so that whoever is waiting can be told.
 #[derive(Debug)]
@@ -250,8 +348,8 @@ pub(super) enum Refused {
     Not,
 }
 
-fn tell(stream: TcpStream, words: &str) -> io::Result<()> {
-    let mut stream = stream.into_std()?;
+fn tell(stream: Stream, words: &str) -> io::Result<()> {
+    let mut stream = stream.into_socket()?;
     stream.write_all(words.as_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
     // What lies unread would turn the close into a reset.
@@ -262,7 +360,7 @@ fn tell(stream: TcpStream, words: &str) -> io::Result<()> {
 
 /// accept(2) names the errors of the connection that was to be accepted: those are over with it.
 /// The others are ours and last; a listener must outlive them all.
-fn what_happened(result: io::Result<(TcpStream, SocketAddr)>) -> Accepted {
+fn what_happened(result: io::Result<Peer>) -> Accepted {
     let error = match result {
         Ok((stream, peer)) => return Accepted::Connection(stream, peer),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Nobody,

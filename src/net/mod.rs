@@ -17,13 +17,16 @@ mod server;
 mod shutdown;
 mod signals;
 mod split;
+mod stream;
 mod task;
 mod terms;
+mod transport;
+mod unix;
 mod watch;
 mod workers;
 mod write;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Scheme};
 pub use connection::Connection;
 pub use feed::Outlet;
 pub use layer::Layer;
@@ -36,5 +39,7 @@ pub use shutdown::{Phase, Shutdown};
 #[cfg(feature = "cli")]
 pub(crate) use signals::Signals;
 pub use split::{Reader, Writer};
+pub use stream::Stream;
 pub use terms::{Eol, Farewell};
+pub use transport::{Opening, Origin, Step, TlsFacts, Transport};
 pub use write::Write;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::limits::{Closed, Limits};
 use super::shutdown::{Phase, Shutdown};
+use super::transport::Origin;
 
 /// All places of one server.
 #[derive(Debug, Default)]
@@ -29,7 +30,12 @@ pub(super) struct Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    peer: SocketAddr,
+    /// `None` where the socket has no address.
+    peer: Option<SocketAddr>,
+    /// Which listener it came to.
+    listener: usize,
+    /// What the handshake told, where there was one.
+    told: OnceLock<Box<Origin>>,
     /// Whether this place is part of its address's count.
     counted: bool,
     /// Connections of the worker that serves this one.
@@ -51,7 +57,7 @@ impl Places {
     /// is none.
     pub(super) fn take(
         self: &Arc<Self>,
-        peer: SocketAddr,
+        origin: &Origin,
         limits: &Limits,
         load: &Arc<AtomicUsize>,
     ) -> Result<Arc<Place>, Closed> {
@@ -62,7 +68,8 @@ impl Places {
             self.give_back();
             return Err(Closed::Busy);
         }
-        let counted = limits.max_per_ip.map(|most| (network(peer.ip()), most));
+        let counted = limits.max_per_ip.zip(origin.peer);
+        let counted = counted.map(|(most, peer)| (network(peer.ip()), most));
         if let Some((network, most)) = counted {
             let mut by_address = lock(&self.by_address);
             let count = by_address.entry(network).or_default();
@@ -76,7 +83,9 @@ impl Places {
         load.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place {
             places: Arc::clone(self),
-            peer,
+            peer: origin.peer,
+            listener: origin.listener,
+            told: OnceLock::new(),
             counted: counted.is_some(),
             load: Arc::clone(load),
             at_end: AtomicBool::new(false),
@@ -157,9 +166,16 @@ impl Place {
         self.places.shutdown.phase()
     }
 
-    /// The address of who has this place.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+    /// Where who has this place comes from.
+    pub(super) fn origin(&self) -> Origin {
+        let socket = || Origin { listener: self.listener, peer: self.peer, ..Origin::default() };
+        self.told.get().map_or_else(socket, |told| Origin::clone(told))
+    }
+
+    /// Notes what the handshake told.
+    pub(super) fn note_origin(&self, origin: Origin) {
+        // There is one handshake in a connection's life.
+        self.told.get_or_init(|| Box::new(origin));
     }
 
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
@@ -187,8 +203,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.counted {
-            let network = network(self.peer.ip());
+        if let Some(peer) = self.peer.filter(|_| self.counted) {
+            let network = network(peer.ip());
             let mut by_address = lock(&self.places.by_address);
             if let Some(count) = by_address.get_mut(&network) {
                 *count -= 1;
@@ -247,7 +263,8 @@ mod tests {
 
     fn take(places: &Arc<Places>, address: &str, limits: &Limits) -> Result<Arc<Place>, Closed> {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
-        places.take(peer, limits, &Arc::default())
+        let origin = Origin { peer: Some(peer), ..Origin::default() };
+        places.take(&origin, limits, &Arc::default())
     }
 
     /// Fault 2: the limit is exact, and a place given back is free again.

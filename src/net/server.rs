@@ -1,5 +1,6 @@
 //! A server: listeners, a handler for each connection, and an orderly end.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,14 +17,19 @@ use super::limits::{Closed, Limits};
 use super::listener::{
     Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
 };
-use super::place::{Places, Report};
+use super::place::{Place, Places, Report};
 use super::shutdown::{Phase, Shutdown};
+use super::stream::Stream;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
+use super::transport::{Origin, Transport};
 use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
 const ACCEPT_BATCH: usize = 64;
+
+/// How long a handshake may go on once the server drains.
+const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// How long aborted connections have to be gone; only a handler that blocks its thread needs it.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -133,20 +138,21 @@ impl Server {
         self.shutdown.clone()
     }
 
-    /// The address of the first listener, with the real port.
+    /// The socket address of the first listener, with the real port.
     ///
     /// # Errors
-    /// What the system reports; not to be expected.
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has none:
+    /// [`addresses`](Self::addresses) tells its path.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
     }
 
-    /// The addresses of all listeners.
+    /// Where clients of each listener connect.
     ///
     /// # Errors
     /// What the system reports; not to be expected.
-    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        self.listeners.iter().map(Listener::local_addr).collect()
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.listeners.iter().map(Listener::address).collect()
     }
 
     /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
@@ -207,8 +213,9 @@ impl Server {
         let house = Arc::new(House { terms: Arc::new(terms), places, workers });
         let abort = AbortOnDrop(self.shutdown.clone());
         let mut accepting = JoinSet::new();
-        for acceptor in acceptors {
-            accepting.spawn(Arc::clone(&house).accept_from(acceptor, handler.clone()));
+        for (listener, acceptor) in acceptors.into_iter().enumerate() {
+            let door = Door { listener, transport: Arc::new(acceptor.transport().clone()) };
+            accepting.spawn(Arc::clone(&house).accept_from(acceptor, door, handler.clone()));
         }
         tokio::select! {
             () = end => self.shutdown.drain(),
@@ -230,19 +237,19 @@ struct House {
 }
 
 impl House {
-    async fn accept_from<H, F>(self: Arc<Self>, acceptor: Acceptor, handler: H)
+    async fn accept_from<H, F>(self: Arc<Self>, acceptor: Acceptor, door: Door, handler: H)
     where
-        H: Fn(Connection) -> F,
+        H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut trouble = Trouble::new();
+        let mut trouble = Trouble::new(self.words(&door));
         loop {
             let first = tokio::select! {
                 biased;
                 () = self.terms.shutdown.reached(Phase::Draining) => break,
                 accepted = acceptor.accept() => accepted,
             };
-            match self.accept_batch(first, &acceptor, &handler, &mut trouble) {
+            match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
                     () = self.terms.shutdown.reached(Phase::Draining) => {}
@@ -252,10 +259,9 @@ impl House {
         }
         // A flood ends here too.
         let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
-        let words = self.terms.farewell(Closed::Busy).unwrap_or_default();
-        for queued in acceptor.into_queue(trouble.reserve, words).take(most) {
+        for queued in acceptor.into_queue(trouble.reserve, trouble.words).take(most) {
             match queued {
-                Queued::Connection(stream, peer) => self.welcome(stream, peer, &handler),
+                Queued::Connection(stream, peer) => self.welcome(stream, peer, &door, &handler),
                 Queued::Told => self.places.count_refused(),
             }
         }
@@ -266,11 +272,12 @@ impl House {
         &self,
         first: Accepted,
         acceptor: &Acceptor,
+        door: &Door,
         handler: &H,
         trouble: &mut Trouble,
     ) -> Option<Duration>
     where
-        H: Fn(Connection) -> F,
+        H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let mut first = Some(first);
@@ -278,14 +285,13 @@ impl House {
             match first.take().unwrap_or_else(|| acceptor.accept_now()) {
                 Accepted::Connection(stream, peer) => {
                     trouble.back_off.reset();
-                    self.welcome(stream, peer, handler);
+                    self.welcome(stream, peer, door, handler);
                 }
                 Accepted::Gone => {}
                 Accepted::Nobody => break,
                 Accepted::Exhausted(error) => {
                     trouble.log(&error);
-                    let words = self.terms.farewell(Closed::Busy).unwrap_or_default();
-                    match trouble.reserve.refuse(|| acceptor.accept_now(), &words) {
+                    match trouble.reserve.refuse(|| acceptor.accept_now(), &trouble.words) {
                         Refused::Told => self.places.count_refused(),
                         Refused::Nobody => break,
                         Refused::Not => return Some(trouble.back_off.next()),
@@ -296,34 +302,57 @@ impl House {
         None
     }
 
+    /// What somebody hears for whom there is no place. Where bytes are not just bytes there is
+    /// nothing that they would understand before the handshake.
+    fn words(&self, door: &Door) -> String {
+        let words = door.transport.is_plain().then(|| self.terms.farewell(Closed::Busy));
+        words.flatten().unwrap_or_default()
+    }
+
     /// Gives a new connection its place and starts its handler, or tells it that there is none.
-    fn welcome<H, F>(&self, stream: TcpStream, peer: SocketAddr, handler: &H)
+    fn welcome<H, F>(&self, stream: Stream, peer: Option<SocketAddr>, door: &Door, handler: &H)
     where
-        H: Fn(Connection) -> F,
+        H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let terms = Arc::clone(&self.terms);
         let worker = self.workers.least_loaded();
-        let place = match self.places.take(peer, &terms.limits, worker.load()) {
+        let origin = Origin { listener: door.listener, peer, ..Origin::default() };
+        let place = match self.places.take(&origin, &terms.limits, worker.load()) {
             Ok(place) => place,
-            Err(closed) => {
-                tracing::debug!(%peer, reason = closed.label(), "refused");
-                self.places.count(closed);
-                return Connection::with_terms(stream, terms, None).refuse(closed);
+            Err(closed) => return self.refuse(stream, &origin, door, closed),
+        };
+        tracing::debug!(place = place.number(), peer = %Shown(peer), "connected");
+        let _entered = worker.enter();
+        let stream = match worker.adopt(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(peer = %Shown(peer), %error, "cannot serve a connection");
+                place.count(Err(Closed::from(error)));
+                return;
             }
         };
-        tracing::debug!(place = place.number(), %peer, "connected");
-        let _entered = worker.enter();
-        match worker.adopt(stream) {
-            Ok(stream) => {
-                let held = Some(Arc::clone(&place));
-                let connection = Connection::with_terms(stream, terms, held);
-                worker.spawn(Supervised::new(handler(connection), place));
-            }
-            Err(error) => {
-                tracing::warn!(%peer, %error, "cannot serve a connection");
-                place.count(Err(Closed::from(error)));
-            }
+        if door.transport.is_plain() {
+            let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
+            worker.spawn(Supervised::new(handler(connection), place));
+        } else {
+            let (transport, handler) = (Arc::clone(&door.transport), handler.clone());
+            let held = Arc::clone(&place);
+            worker.spawn(Supervised::new(
+                async move {
+                    let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
+                    handler(Connection::with_terms(stream, terms, Some(held))).await
+                },
+                place,
+            ));
+        }
+    }
+
+    fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
+        tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
+        self.places.count(closed);
+        if door.transport.is_plain() {
+            Connection::with_terms(stream, Arc::clone(&self.terms), None).refuse(closed);
         }
     }
 
@@ -346,17 +375,65 @@ impl House {
     }
 }
 
+/// Takes the steps of `transport`, in bounded time and not too many at once.
+async fn shake_hands(
+    transport: &Transport,
+    stream: Stream,
+    mut origin: Origin,
+    terms: &Terms,
+    place: &Place,
+) -> Result<Stream, Closed> {
+    let opened = timeout(terms.limits.handshake_timeout, async {
+        // The semaphore is never closed, so this only ever waits.
+        let _permit = terms.handshakes.acquire().await;
+        transport.open(stream, &mut origin).await
+    });
+    // Who has said nothing yet when the server drains has nothing to lose.
+    let late = async {
+        terms.shutdown.reached(Phase::Draining).await;
+        sleep(HANDSHAKE_DRAIN).await;
+    };
+    let opened = tokio::select! {
+        opened = opened => opened.unwrap_or(Err(Closed::HandshakeTimeout)),
+        () = late => Err(Closed::Drained),
+    };
+    if opened.is_ok() {
+        place.note_origin(origin);
+    }
+    opened
+}
+
+/// One listener, as the connections that come through it see it.
+struct Door {
+    listener: usize,
+    transport: Arc<Transport>,
+}
+
+/// A peer in the log.
+struct Shown(Option<SocketAddr>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
 /// What one listener keeps for bad times.
 struct Trouble {
     back_off: BackOff,
     reserve: Reserve,
+    /// What somebody hears for whom there is no descriptor.
+    words: String,
     /// When the trouble was last told.
     logged: Option<Instant>,
 }
 
 impl Trouble {
-    fn new() -> Self {
-        Self { back_off: BackOff::default(), reserve: Reserve::open(), logged: None }
+    fn new(words: String) -> Self {
+        Self { back_off: BackOff::default(), reserve: Reserve::open(), words, logged: None }
     }
 
     fn log(&mut self, error: &io::Error) {

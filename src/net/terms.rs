@@ -92,12 +92,15 @@ pub(super) struct Terms {
     pub(super) farewell: Farewell,
     /// One permit for each connection that may linger.
     pub(super) lingering: Semaphore,
+    /// One permit for each connection that may be in its handshake.
+    pub(super) handshakes: Semaphore,
 }
 
 impl Terms {
     pub(super) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
         let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
-        Self { limits, shutdown, eol, farewell, lingering }
+        let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
+        Self { limits, shutdown, eol, farewell, lingering, handshakes }
     }
 
     /// The last words for `closed`, with their line end.

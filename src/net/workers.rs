@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::buffers;
+use super::stream::Stream;
 
 /// Where connections are served.
 #[derive(Debug)]
@@ -69,8 +69,8 @@ impl Worker {
 
     /// Moves a socket from the accepting thread to this worker, whose runtime must be the
     /// current one: a socket belongs to the runtime that it is registered with.
-    pub(super) fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
-        if self.stop.is_none() { Ok(stream) } else { TcpStream::from_std(stream.into_std()?) }
+    pub(super) fn adopt(&self, stream: Stream) -> io::Result<Stream> {
+        if self.stop.is_none() { Ok(stream) } else { stream.move_here() }
     }
 
     /// Runs the task of a connection here.

@@ -89,6 +89,7 @@ impl NetworkFlags {
     pub(super) fn apply(&self, addresses: &[Address], settings: &mut Settings) {
         settings.targets = Targets {
             addresses: addresses.to_vec(),
+            transports: Vec::new(),
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Family::Ipv4,
                 (_, true) => Family::Ipv6,

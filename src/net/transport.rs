@@ -1,0 +1,97 @@
+//! What lies between an accepted socket and its handler: the steps that make a stream of it.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::limits::Closed;
+use super::stream::Stream;
+
+/// What one step makes of a stream.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Send + 'a>>;
+
+/// One step: reads a header, holds a handshake, lays a layer over the stream.
+///
+/// It runs in the connection's own task, under [`Limits::handshake_timeout`]
+/// (crate::Limits::handshake_timeout): a client that is slow here holds nobody up. Dropping the
+/// future closes the connection.
+pub trait Step: fmt::Debug + Send + Sync {
+    /// The stream for the next step, or the reason for which the connection ends here.
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a>;
+}
+
+/// The steps of one listener, in their order; none for plain TCP and Unix sockets.
+#[derive(Clone, Debug, Default)]
+pub struct Transport {
+    steps: Vec<Arc<dyn Step>>,
+}
+
+/// Where a connection comes from, as far as is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The listener that accepted it: its place among those of the server.
+    pub listener: usize,
+    /// The other end of the socket; `None` where it has no address (a Unix socket).
+    pub peer: Option<SocketAddr>,
+    /// Who a trusted proxy says the client is.
+    pub source: Option<SocketAddr>,
+    /// What TLS was agreed on; `None` where there is none.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What two ends of a TLS connection agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// For example `TLSv1.3`.
+    pub version: String,
+    /// For example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The subject of the client's certificate, where it showed one.
+    pub subject: Option<String>,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<String>,
+}
+
+impl Transport {
+    /// The bare socket.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// Adds a step after those there are.
+    #[must_use]
+    pub fn then(mut self, step: Arc<dyn Step>) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Whether bytes of the handler are the bytes of the socket.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Takes all steps, on the side of a server or of a client.
+    ///
+    /// # Errors
+    /// What the first step that fails says. Dropping the future closes the connection.
+    pub async fn open(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
+        for step in &self.steps {
+            stream = step.open(stream, origin).await?;
+        }
+        Ok(stream)
+    }
+}
+
+impl Origin {
+    /// The client: whom a trusted proxy names, else the other end of the socket.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.source.or(self.peer)
+    }
+}

@@ -1,0 +1,150 @@
+//! What lies between a socket and its handler: steps that take time, fail, or never end; Unix
+//! sockets.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use echoline::{
+    Address, Closed, Connection, Limits, Listener, ListenerOptions, Opening, Origin, Report,
+    Server, Shutdown, Step, Stream, Transport,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// Lets in who knocks.
+#[derive(Debug)]
+struct Knock;
+
+impl Step for Knock {
+    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+        Box::pin(async move {
+            let mut knock = [0; 5];
+            stream.read_exact(&mut knock).await?;
+            if knock != *b"knock" {
+                return Err(Closed::HandshakeFailed);
+            }
+            // Who they say they are.
+            origin.source = Some("192.0.2.7:7".parse().unwrap());
+            Ok(stream)
+        })
+    }
+}
+
+async fn say_who(mut client: Connection) -> Result<(), Closed> {
+    let peer = client.peer();
+    client.write_line(format!("you are {peer:?}")).await?;
+    while let Some(line) = client.read_line().await? {
+        client.write_line_parts(&[&line]).await?;
+    }
+    Ok(())
+}
+
+async fn start(limits: Limits) -> (Address, Shutdown, JoinHandle<Report>) {
+    let address: Address = "127.0.0.1:0".parse().unwrap();
+    let listeners = Listener::bind(&address, &ListenerOptions::default()).await.unwrap();
+    let transport = Transport::plain().then(Arc::new(Knock));
+    let listeners = listeners.into_iter().map(|one| one.transport(transport.clone())).collect();
+    serve(Server::new(listeners).limits(limits))
+}
+
+fn serve(server: Server) -> (Address, Shutdown, JoinHandle<Report>) {
+    let (address, shutdown) = (server.addresses().unwrap().remove(0), server.shutdown());
+    let serving = async { server.serve_until(say_who, std::future::pending()).await.unwrap() };
+    (address, shutdown, tokio::spawn(serving))
+}
+
+async fn connect(address: &Address) -> TcpStream {
+    TcpStream::connect((address.host(), address.port())).await.unwrap()
+}
+
+async fn rest(mut stream: TcpStream) -> String {
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.unwrap();
+    heard
+}
+
+/// Fault 46: who is silent before the handshake is let go, and holds up nobody meanwhile.
+#[tokio::test]
+async fn a_silent_client_is_let_go_and_holds_up_nobody() {
+    let handshake_timeout = Duration::from_millis(300);
+    let (address, shutdown, serving) =
+        start(Limits { handshake_timeout, ..Limits::default() }).await;
+    let silent: Vec<TcpStream> = vec![connect(&address).await, connect(&address).await];
+    let mut good = connect(&address).await;
+    good.write_all(b"knockhello\n").await.unwrap();
+    good.shutdown().await.unwrap();
+    assert_eq!(rest(good).await, "you are Some(192.0.2.7:7)\nhello\n");
+    for silent in silent {
+        assert_eq!(rest(silent).await, "");
+    }
+    let mut wrong = connect(&address).await;
+    wrong.write_all(b"crash").await.unwrap();
+    assert_eq!(rest(wrong).await, "");
+    shutdown.drain();
+    let report = serving.await.unwrap();
+    assert_eq!(report.count(Closed::HandshakeTimeout), 2, "{report:?}");
+    assert_eq!(report.count(Closed::HandshakeFailed), 1, "{report:?}");
+    assert_eq!(report.count(Closed::EndOfStream), 1, "{report:?}");
+}
+
+/// Fault 47: handshakes wait for their turn; who waits too long is let go.
+#[tokio::test]
+async fn only_so_many_shake_hands_at_once() {
+    let limits = Limits {
+        max_handshakes: 1,
+        handshake_timeout: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let (address, shutdown, serving) = start(limits).await;
+    let mut first = connect(&address).await;
+    let mut second = connect(&address).await;
+    second.write_all(b"knock").await.unwrap();
+    second.shutdown().await.unwrap();
+    let mut byte = [0; 1];
+    let early = tokio::time::timeout(Duration::from_millis(50), second.read(&mut byte)).await;
+    assert!(early.is_err(), "the second did not wait for the first");
+    first.write_all(b"knock").await.unwrap();
+    assert_eq!(rest(second).await, "you are Some(192.0.2.7:7)\n");
+    drop(first);
+    shutdown.drain();
+    assert!(serving.await.unwrap().is_clean());
+}
+
+/// Fault 51: a server that ends does not wait for who has not even begun.
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_handshake() {
+    let limits = Limits { handshake_timeout: Duration::from_secs(600), ..Limits::default() };
+    let (address, shutdown, serving) = start(limits).await;
+    let silent = connect(&address).await;
+    shutdown.drain();
+    let report = serving.await.unwrap();
+    assert_eq!((report.count(Closed::Drained), report.is_clean()), (1, true), "{report:?}");
+    assert_eq!(rest(silent).await, "");
+}
+
+/// Fault 29, 45: the same dialogue over a Unix socket, to its half-closed end.
+#[tokio::test]
+async fn a_unix_socket_is_served_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo.sock");
+    let listen: Address = format!("unix:{}", path.display()).parse().unwrap();
+    let server = Server::bind(listen.clone()).await.unwrap();
+    let (address, shutdown, serving) = serve(server);
+    assert_eq!(address, listen);
+    let talking = tokio::task::spawn_blocking(move || {
+        let mut client = UnixStream::connect(path).unwrap();
+        client.write_all(b"hello\n").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).unwrap();
+        heard
+    });
+    assert_eq!(talking.await.unwrap(), "you are None\nhello\n");
+    shutdown.drain();
+    assert_eq!(serving.await.unwrap().count(Closed::EndOfStream), 1);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file is still there");
+}
