@@ -18,6 +18,6 @@ mod net;
 
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,
+    Lines, Listener, ListenerOptions, LiveLimits, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,
     Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
 };

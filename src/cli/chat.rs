@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::reload::Reload;
 use super::serving::{Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
@@ -128,7 +129,7 @@ enum SyncName {
 }
 
 /// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
-pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
     if let Some(Also::Verify(flags)) = &flags.also {
         return verify::run(flags);
     }
@@ -136,7 +137,7 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
     if flags.check {
         return flags.check(settings);
     }
-    let _log = flags.serving.start_log();
+    let _log = flags.serving.start_log(&mut reload)?;
     let hall = flags.open(settings)?;
     let (service, roles) = flags.service();
     // The role of who comes to each listener.
@@ -152,7 +153,7 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
         let role = by_listener.get().and_then(|roles| roles.get(listener)).copied();
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
     };
-    let code = flags.serving.run(service, bound, handler)?;
+    let code = flags.serving.run(service, reload, bound, handler)?;
     match hall.close() {
         0 => Ok(code),
         lost => bail!("{lost} changes could not be written to --data; see the log"),
@@ -160,6 +161,11 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
 }
 
 impl ChatFlags {
+    /// The flags of every server.
+    pub(super) fn serving(&self) -> &ServingFlags {
+        &self.serving
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings {
             lobby: self.lobby.clone(),

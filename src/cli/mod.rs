@@ -1,11 +1,13 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
+mod bounds;
 mod chat;
 mod compare;
 mod config;
 mod descriptors;
 mod destination;
 mod echo;
+mod hangup;
 mod holder;
 mod life;
 mod load;
@@ -13,6 +15,7 @@ mod load_output;
 mod log;
 mod merge;
 mod output;
+mod reload;
 mod report_files;
 mod send;
 mod serving;
@@ -24,6 +27,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use self::reload::Reload;
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
@@ -59,11 +64,15 @@ enum Command {
 ///
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.
-pub fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    let (arguments, settings) = config::read(arguments).map_err(config::Refusal::into_error)?;
+pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
+    let (arguments, settings) = config::read(typed).map_err(config::Refusal::into_error)?;
+    let reload = || {
+        hangup::hold();
+        Reload::new(typed, settings)
+    };
     match arguments.command {
-        Command::Echo(flags) => echo::run(flags),
-        Command::Chat(flags) => chat::run(flags),
+        Command::Echo(flags) => echo::run(flags, reload()),
+        Command::Chat(flags) => chat::run(flags, reload()),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),

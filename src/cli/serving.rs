@@ -10,16 +10,17 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use super::bounds::{self, Basis, BoundsFlags};
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
 use super::life;
-use super::log;
-use super::values::{self, Timeout};
+use super::log::{Log, LogFlags};
+use super::reload::Reload;
+use super::values;
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Scheme,
-    Server,
+    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Server,
 };
 
 /// The flags of every command that serves.
@@ -31,7 +32,7 @@ pub(super) struct ServingFlags {
     ready_file: Option<PathBuf>,
 
     #[command(flatten)]
-    bounds: Bounds,
+    pub(super) bounds: BoundsFlags,
 
     /// Threads that serve connections. [default: one per core]
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
@@ -45,54 +46,10 @@ pub(super) struct ServingFlags {
     busy_poll: Option<Duration>,
 
     #[command(flatten)]
-    log: log::LogFlags,
+    pub(super) log: LogFlags,
 
     #[command(flatten)]
     config: ConfigFlags,
-}
-
-/// The flags that bound what a client can take.
-#[derive(Debug, Args)]
-struct Bounds {
-    /// Connections at once; one more hears `Server is busy. Try again later.` [default: 10000, or
-    /// what the descriptor limit leaves room for]
-    #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
-    max_connections: Option<NonZeroUsize>,
-
-    /// Connections at once from one address (IPv6: one /64 network). [default: a quarter of
-    /// --max-connections; no limit where only loopback addresses are listened on]
-    #[arg(long, env = "ECHOLINE_MAX_PER_IP", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
-    max_per_ip: Option<NonZeroUsize>,
-
-    /// The longest line, its end not counted. [default: 64KiB; in a chat 4KiB]
-    #[arg(long, env = "ECHOLINE_MAX_LINE", value_name = "BYTES", value_parser = values::bytes)]
-    max_line: Option<usize>,
-
-    /// How long to wait for the next line.
-    #[arg(long, env = "ECHOLINE_IDLE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout, default_value = "off")]
-    idle_timeout: Timeout,
-
-    /// How long one line may take from its first byte to its end.
-    #[arg(long, env = "ECHOLINE_LINE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout, default_value = "30s")]
-    line_timeout: Timeout,
-
-    /// How long a client may leave unread what was sent to it. [default: 30s; in a chat 10s]
-    #[arg(long, env = "ECHOLINE_STALL_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout)]
-    stall_timeout: Option<Timeout>,
-
-    /// How long connections may take to finish after SIGTERM or Ctrl-C; the rest is broken off.
-    #[arg(long, env = "ECHOLINE_DRAIN_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::duration, default_value = "30s")]
-    drain_timeout: Duration,
-
-    /// Connections that the system queues until they are accepted.
-    #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
-    backlog: u32,
 }
 
 /// What a command serves.
@@ -109,9 +66,11 @@ pub(super) struct Service {
 }
 
 impl ServingFlags {
-    /// Starts the log; the guard writes the rest of it when it is dropped.
-    pub(super) fn start_log(&self) -> impl Drop + use<> {
-        log::start(&self.log)
+    /// Starts the log, which ends when it is dropped, and has it take part in reloads.
+    pub(super) fn start_log(&self, reload: &mut Reload) -> anyhow::Result<Log> {
+        let log = Log::start(&self.log)?;
+        reload.add(log.renewal());
+        Ok(log)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
@@ -120,6 +79,7 @@ impl ServingFlags {
     pub(super) fn run<H, F>(
         &self,
         service: Service,
+        reload: Reload,
         bound: impl FnOnce(&[usize]),
         handler: H,
     ) -> anyhow::Result<ExitCode>
@@ -128,12 +88,12 @@ impl ServingFlags {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let descriptors = Descriptors::raise();
-        let limits = self.limits(&service, &descriptors);
+        let basis = self.basis(&service, descriptors);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let serving = self.serve(service, limits, &descriptors, bound, handler);
+        let serving = self.serve(service, basis, reload, bound, handler);
         let report = runtime.block_on(serving)?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -141,8 +101,8 @@ impl ServingFlags {
     async fn serve<H, F>(
         &self,
         service: Service,
-        limits: Limits,
-        descriptors: &Descriptors,
+        basis: Basis,
+        mut reload: Reload,
         bound: impl FnOnce(&[usize]),
         handler: H,
     ) -> anyhow::Result<Report>
@@ -153,6 +113,7 @@ impl ServingFlags {
         if let Some(path) = &self.ready_file {
             remove(path)?;
         }
+        let limits = self.bounds.limits(&basis);
         let listeners = self.bind(&service.listen, &limits).await?;
         bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
         let mut server = Server::new(listeners.into_iter().flatten().collect())
@@ -164,11 +125,12 @@ impl ServingFlags {
             server = server.busy_poll(length);
         }
         let addresses = server.addresses()?;
-        let serving = life::serve(server, handler);
+        reload.add(bounds::renewal(basis.clone(), server.live_limits()));
+        let serving = life::serve(server, reload, handler);
         let ready = async {
             // The tasks that accept have been started; they run before this goes on.
             tokio::task::yield_now().await;
-            self.announce(service.what, &addresses, &limits, descriptors)
+            self.announce(service.what, &addresses, &limits, &basis.descriptors)
         };
         let serving = async { serving.await.context("cannot serve") };
         // In this order: by the time the file is there, connections are accepted. A file that
@@ -198,36 +160,18 @@ impl ServingFlags {
             mode = what,
             "ready"
         );
-        if let Some(asked) = self.bounds.max_connections
-            && asked.get() > limits.max_connections
-        {
-            tracing::warn!(
-                "--max-connections {asked} does not fit the limit of {} descriptors: {} it is",
-                descriptors.limit,
-                limits.max_connections
-            );
+        if let Some(sentence) = self.bounds.shortage(limits, *descriptors) {
+            tracing::warn!("{sentence}");
         }
         self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))
     }
 
-    fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
-        let bounds = &self.bounds;
-        let asked = bounds.max_connections.map(NonZeroUsize::get);
-        let places = descriptors.places(asked, service.listen.len(), self.workers().get());
-        let public = service.listen.iter().any(|address| !is_loopback(address));
-        let quarter = public.then_some((places.connections / 4).max(1));
-        Limits {
-            max_connections: places.connections,
-            max_lingering: places.lingering,
-            max_per_ip: bounds.max_per_ip.map(NonZeroUsize::get).or(quarter),
-            max_line: bounds.max_line.unwrap_or(service.limits.max_line),
-            idle_timeout: bounds.idle_timeout.0,
-            line_timeout: bounds.line_timeout.0,
-            stall_timeout: bounds
-                .stall_timeout
-                .map_or(service.limits.stall_timeout, |timeout| timeout.0),
-            drain_timeout: bounds.drain_timeout,
-            ..service.limits.clone()
+    fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
+        Basis {
+            defaults: service.limits.clone(),
+            listen: service.listen.clone(),
+            workers: self.workers(),
+            descriptors,
         }
     }
 
@@ -242,14 +186,10 @@ impl ServingFlags {
         addresses: &[Address],
         limits: &Limits,
     ) -> anyhow::Result<Vec<Vec<Listener>>> {
-        let default = ListenerOptions::default();
         let options = ListenerOptions {
-            backlog: self.bounds.backlog,
-            // A peer that takes nothing is given up by --stall-timeout, not before it.
-            unacknowledged_timeout: limits
-                .stall_timeout
-                .map(|stall| default.unacknowledged_timeout.unwrap_or(stall).max(stall)),
-            ..default
+            backlog: self.bounds.backlog(),
+            unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
+            ..ListenerOptions::default()
         };
         let mut listeners = Vec::new();
         for address in addresses {
@@ -277,13 +217,6 @@ fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
         Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
         None => anyhow!("{error}"),
     }
-}
-
-fn is_loopback(address: &Address) -> bool {
-    let host = address.host();
-    address.scheme() == Scheme::Unix
-        || host == "localhost"
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {

@@ -17,8 +17,10 @@ use super::limits::{Closed, Limits};
 use super::listener::{
     Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
 };
+use super::live_limits::LiveLimits;
 use super::place::{Place, Places, Report};
 use super::shutdown::{Phase, Shutdown};
+use super::signals::{Hangup, Signals};
 use super::stream::Stream;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
@@ -57,10 +59,8 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
-    limits: Limits,
-    eol: Eol,
-    farewell: Farewell,
     shutdown: Shutdown,
+    live: LiveLimits,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
 }
@@ -82,12 +82,12 @@ impl Server {
     /// A server on listeners that were bound before, all of them before the first is served.
     #[must_use]
     pub fn new(listeners: Vec<Listener>) -> Self {
+        let shutdown = Shutdown::new();
+        let (limits, eol, farewell) = (Limits::default(), Eol::default(), Farewell::default());
         Self {
             listeners,
-            limits: Limits::default(),
-            eol: Eol::default(),
-            farewell: Farewell::default(),
-            shutdown: Shutdown::new(),
+            live: LiveLimits::new(Terms::new(limits, shutdown.clone(), eol, farewell)),
+            shutdown,
             workers: None,
             busy_poll: None,
         }
@@ -95,23 +95,23 @@ impl Server {
 
     /// Sets the limits.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    pub fn limits(self, limits: Limits) -> Self {
+        self.live.set(limits);
         self
     }
 
     /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
     #[must_use]
-    pub fn eol(mut self, eol: Eol) -> Self {
-        self.eol = eol;
+    pub fn eol(self, eol: Eol) -> Self {
+        self.live.change(|terms| terms.eol = eol);
         self
     }
 
     /// Sets what a client hears when the server ends its connection. Default
     /// [`Farewell::Sentences`].
     #[must_use]
-    pub fn farewell(mut self, farewell: Farewell) -> Self {
-        self.farewell = farewell;
+    pub fn farewell(self, farewell: Farewell) -> Self {
+        self.live.change(|terms| terms.farewell = farewell);
         self
     }
 
@@ -136,6 +136,12 @@ impl Server {
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
+    }
+
+    /// The handle that changes the limits from elsewhere, while the server runs.
+    #[must_use]
+    pub fn live_limits(&self) -> LiveLimits {
+        self.live.clone()
     }
 
     /// The socket address of the first listener, with the real port.
@@ -165,7 +171,7 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut signals = super::signals::Signals::listen()?;
+        let mut signals = Signals::listen(Hangup::Ends)?;
         let shutdown = self.shutdown();
         let serving = self.serve_until(handler, std::future::pending());
         tokio::pin!(serving);
@@ -208,9 +214,9 @@ impl Server {
         };
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
-        let terms = Terms::new(self.limits, self.shutdown.clone(), self.eol, self.farewell);
         let places = Places::new(self.shutdown.clone());
-        let house = Arc::new(House { terms: Arc::new(terms), places, workers });
+        let shutdown = self.shutdown.clone();
+        let house = Arc::new(House { live: self.live, shutdown, places, workers });
         let abort = AbortOnDrop(self.shutdown.clone());
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
@@ -231,7 +237,8 @@ impl Server {
 
 /// A server at work.
 struct House {
-    terms: Arc<Terms>,
+    live: LiveLimits,
+    shutdown: Shutdown,
     places: Arc<Places>,
     workers: Workers,
 }
@@ -246,19 +253,19 @@ impl House {
         loop {
             let first = tokio::select! {
                 biased;
-                () = self.terms.shutdown.reached(Phase::Draining) => break,
+                () = self.shutdown.reached(Phase::Draining) => break,
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.terms.shutdown.reached(Phase::Draining) => {}
+                    () = self.shutdown.reached(Phase::Draining) => {}
                 },
                 None => tokio::task::yield_now().await,
             }
         }
         // A flood ends here too.
-        let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
+        let most = self.live.terms().limits.max_connections.saturating_add(ACCEPT_BATCH);
         for queued in acceptor.into_queue(trouble.reserve, trouble.words).take(most) {
             match queued {
                 Queued::Connection(stream, peer) => self.welcome(stream, peer, &door, &handler),
@@ -305,7 +312,7 @@ impl House {
     /// What somebody hears for whom there is no place. Where bytes are not just bytes there is
     /// nothing that they would understand before the handshake.
     fn words(&self, door: &Door) -> String {
-        let words = door.transport.is_plain().then(|| self.terms.farewell(Closed::Busy));
+        let words = door.transport.is_plain().then(|| self.live.terms().farewell(Closed::Busy));
         words.flatten().unwrap_or_default()
     }
 
@@ -315,7 +322,7 @@ impl House {
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let terms = Arc::clone(&self.terms);
+        let terms = self.live.terms();
         let worker = self.workers.least_loaded();
         let origin = Origin { listener: door.listener, peer, ..Origin::default() };
         let place = match self.places.take(&origin, &terms.limits, worker.load()) {
@@ -352,24 +359,23 @@ impl House {
         tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
         self.places.count(closed);
         if door.transport.is_plain() {
-            Connection::with_terms(stream, Arc::clone(&self.terms), None).refuse(closed);
+            Connection::with_terms(stream, self.live.terms(), None).refuse(closed);
         }
     }
 
     async fn drain(&self) {
-        let shutdown = &self.terms.shutdown;
         let open = self.places.open();
         if open > 0 {
             tracing::info!(open, "waiting for connections to finish");
         }
-        let drained = timeout(self.terms.limits.drain_timeout, async {
+        let drained = timeout(self.live.terms().limits.drain_timeout, async {
             tokio::select! {
                 () = self.places.empty() => {}
-                () = shutdown.reached(Phase::Aborting) => {}
+                () = self.shutdown.reached(Phase::Aborting) => {}
             }
         });
         let _ = drained.await;
-        shutdown.abort();
+        self.shutdown.abort();
         self.places.wake_all();
         let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
     }

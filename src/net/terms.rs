@@ -103,6 +103,13 @@ impl Terms {
         Self { limits, shutdown, eol, farewell, lingering, handshakes }
     }
 
+    /// The same terms, with as many permits as the limits say. Who holds one of the old ones gives
+    /// it back there: for as long as they take there may be more of them than the limit.
+    pub(super) fn renewed(&self) -> Self {
+        let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
+        Self::new(self.limits.clone(), shutdown, self.eol, farewell)
+    }
+
     /// The last words for `closed`, with their line end.
     pub(super) fn farewell(&self, closed: Closed) -> Option<String> {
         let mut words = self.farewell.words(closed, &self.limits)?;
