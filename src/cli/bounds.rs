@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::check::Findings;
 use super::descriptors::Descriptors;
 use super::reload::{Commit, Fresh, Renewal};
 use super::values::{self, Timeout};
@@ -98,6 +99,17 @@ impl BoundsFlags {
 
     pub(super) fn backlog(&self) -> u32 {
         self.backlog
+    }
+
+    pub(super) fn check(&self, basis: &Basis, findings: &mut Findings) {
+        let limits = self.limits(basis);
+        match self.shortage(&limits, basis.descriptors) {
+            Some(sentence) => findings.note(sentence),
+            None => findings.right(format!(
+                "{} connections at once fit the limit of {} descriptors",
+                limits.max_connections, basis.descriptors.limit
+            )),
+        }
     }
 
     /// What is to be said where fewer connections fit than were asked for.

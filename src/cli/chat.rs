@@ -1,6 +1,5 @@
 //! `echoline chat`: flags to a chat, a chat to an exit code.
 
-use std::io::Write;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::check::Findings;
+use super::output;
 use super::reload::Reload;
 use super::serving::{Service, ServingFlags};
 use super::values;
@@ -135,7 +136,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     }
     let settings = flags.settings()?;
     if flags.check {
-        return flags.check(settings);
+        return flags.try_out(settings);
     }
     let _log = flags.serving.start_log(&mut reload)?;
     let hall = flags.open(settings)?;
@@ -212,24 +213,33 @@ impl ChatFlags {
     }
 
     /// Tries everything but to listen, and says what a chat would be like.
-    fn check(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+    fn try_out(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+        let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
+        output::print(&format!("All is right: {room}\n{}\n", rest.join("\n")))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self.settings().and_then(|settings| self.describe(settings)) {
+            Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+        self.serving.check(&self.service().0, findings)
+    }
+
+    fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
         let hall = self.open(settings)?;
         hall.close();
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "All is right: the chat's first room is {lobby}.")?;
         let keeps = match &self.data {
             Some(folder) => format!("What is said is kept in {}.", folder.display()),
             None => "What is said is kept in memory only; --data DIR keeps it.".to_owned(),
         };
-        writeln!(out, "{keeps}")?;
-        for listen in &self.listen {
-            writeln!(out, "People come to {}.", listen.address)?;
-        }
-        for bot in &self.bot {
-            writeln!(out, "Programs come to {bot}.")?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let people = self.listen.iter().map(|to| format!("People come to {}.", to.address));
+        let bots = self.bot.iter().map(|address| format!("Programs come to {address}."));
+        let sentences = [format!("the chat's first room is {lobby}."), keeps];
+        Ok(sentences.into_iter().chain(people).chain(bots).collect())
     }
 }
 

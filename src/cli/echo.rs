@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
+use super::check::Findings;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
@@ -68,13 +69,7 @@ pub(super) fn run(flags: EchoFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     }
     let dialogue = flags.dialogue();
     let _log = flags.serving.start_log(&mut reload)?;
-    let service = Service {
-        what: flags.mode.name(),
-        eol: dialogue.eol,
-        farewell: dialogue.farewell(),
-        limits: Limits::default(),
-        listen: flags.listen,
-    };
+    let service = flags.service(&dialogue);
     let current = Current::new(dialogue);
     reload.add(renewal(current.clone()));
     let handler = move |client| echo::serve(client, current.dialogue());
@@ -93,6 +88,25 @@ impl EchoFlags {
         let (flag, _) =
             unused.iter().find(|(_, given)| *given && self.mode == ModeName::Raw)?;
         Some(format!("{flag} has no place in --mode raw, which changes no byte"))
+    }
+
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self.mistake() {
+            Some(mistake) => findings.wrong(mistake),
+            None => findings.right(format!("an echo in mode {}", self.mode.name())),
+        }
+        self.serving.check(&self.service(&self.dialogue()), findings)
+    }
+
+    fn service(&self, dialogue: &Dialogue) -> Service {
+        Service {
+            listen: self.listen.clone(),
+            what: self.mode.name(),
+            eol: dialogue.eol,
+            farewell: dialogue.farewell(),
+            limits: Limits::default(),
+        }
     }
 
     fn dialogue(&self) -> Dialogue {

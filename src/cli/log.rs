@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use self::sink::{Sink, Successor, Target};
+use super::check::{self, Findings};
 use super::reload::{Commit, Fresh, Renewal};
 
 /// Lines that wait to be written before more are dropped.
@@ -62,6 +63,15 @@ pub(super) struct LogFlags {
     log_level: Level,
 }
 
+impl LogFlags {
+    /// Says whether the log can be written.
+    pub(super) fn check(&self, findings: &mut Findings) {
+        if let Some(path) = &self.log_file {
+            check::writable("--log-file", path, findings);
+        }
+    }
+}
+
 /// The log of a process. It ends, with all lines written that can be, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -78,7 +88,7 @@ impl Log {
     pub(super) fn start(flags: &LogFlags) -> anyhow::Result<Self> {
         let target = Target::open(flags.log_file.as_deref())?;
         let colours = matches!(target, Target::Stderr) && io::stderr().is_terminal();
-        let (dropped, successor) = (Arc::default(), Successor::default());
+        let (dropped, successor) = (Arc::default(), Successor::new(flags.log_file.as_deref()));
         let sink = Sink::new(target, flags.log_format, successor.clone(), Arc::clone(&dropped));
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
         let (writer, writing) = builder.finish(sink);
@@ -95,17 +105,26 @@ impl Log {
         Ok(Self { level, successor, _writing: writing })
     }
 
-    /// What a reload does to the log: another level, and its file opened anew, so that one that
-    /// was renamed (logrotate) is written no more.
+    /// Opens the file of the log anew: one that was renamed (logrotate) is written no more.
+    pub(super) fn reopener(&self) -> impl FnMut() -> anyhow::Result<()> + Send + use<> {
+        let successor = self.successor.clone();
+        move || successor.reopen()
+    }
+
+    /// What a reload does to the log.
     pub(super) fn renewal(&self) -> Renewal {
         let (level, successor) = (self.level.clone(), self.successor.clone());
         let prepare = move |fresh: &Fresh| {
             let flags = &fresh.serving().log;
-            let target = Target::open(flags.log_file.as_deref())?;
+            let path = flags.log_file.clone();
+            let moved = (path != successor.path()).then(|| Target::open(path.as_deref()));
+            let moved = moved.transpose()?;
             let filter = LevelFilter::from_level(flags.log_level);
             let (level, successor) = (level.clone(), successor.clone());
             let commit: Commit = Box::new(move || {
-                successor.set(target);
+                if let Some(target) = moved {
+                    successor.set(path, target);
+                }
                 // It fails only where there is no log any more.
                 let _ = level.reload(filter);
                 String::new()

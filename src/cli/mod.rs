@@ -2,6 +2,7 @@
 
 mod bounds;
 mod chat;
+mod check;
 mod compare;
 mod config;
 mod descriptors;
@@ -55,6 +56,9 @@ enum Command {
     /// Compares runs of load before and after a change, and says whether it made them worse.
     Compare(compare::CompareFlags),
 
+    /// Says whether a server would start: its configuration, flags, files and addresses.
+    Check(check::CheckFlags),
+
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
 }
@@ -76,6 +80,7 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
+        Command::Check(flags) => check::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
     }
 }

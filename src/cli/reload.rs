@@ -8,6 +8,7 @@ use anyhow::anyhow;
 
 use super::Command;
 use super::chat::ChatFlags;
+use super::check::Findings;
 use super::config::{self, Change, Refusal, Settings};
 use super::echo::EchoFlags;
 use super::serving::ServingFlags;
@@ -63,7 +64,30 @@ impl Fresh {
             Self::Chat(_) => None,
         }
     }
+
+    /// Says whether a server could be started with these flags.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self {
+            Self::Echo(flags) => flags.check(findings),
+            Self::Chat(flags) => flags.check(findings),
+        }
+    }
 }
+
+impl TryFrom<Command> for Fresh {
+    type Error = anyhow::Error;
+
+    fn try_from(command: Command) -> Result<Self, Self::Error> {
+        match command {
+            Command::Echo(flags) => Ok(Self::Echo(Box::new(flags))),
+            Command::Chat(flags) => Ok(Self::Chat(Box::new(flags))),
+            _ => Err(anyhow!("only a server has settings that can be checked and reloaded")),
+        }
+    }
+}
+
+/// What is done at each SIGHUP, whatever becomes of the settings.
+pub(super) type Always = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
 
 /// Reads the settings of one process again, as often as it is told to.
 pub(super) struct Reload {
@@ -71,6 +95,7 @@ pub(super) struct Reload {
     arguments: Vec<OsString>,
     /// What holds; where a key cannot change while the server runs, what it began with.
     settings: Settings,
+    always: Vec<Always>,
     renewals: Vec<Renewal>,
 }
 
@@ -83,7 +108,7 @@ impl fmt::Debug for Reload {
 impl Reload {
     /// Of a program that was started with these arguments and runs with these settings.
     pub(super) fn new(arguments: &[OsString], settings: Settings) -> Self {
-        Self { arguments: arguments.to_vec(), settings, renewals: Vec::new() }
+        Self { arguments: arguments.to_vec(), settings, always: Vec::new(), renewals: Vec::new() }
     }
 
     /// Has one more part take part, after those that are there.
@@ -91,8 +116,18 @@ impl Reload {
         self.renewals.push(renewal);
     }
 
+    /// Has something done at each SIGHUP, before the settings are read.
+    pub(super) fn always(&mut self, always: impl FnMut() -> anyhow::Result<()> + Send + 'static) {
+        self.always.push(Box::new(always));
+    }
+
     /// Reads everything anew, and logs what has become of it. Blocks for as long as files take.
     pub(super) fn run(&mut self) {
+        for always in &mut self.always {
+            if let Err(error) = always() {
+                tracing::error!("{error:#}; it goes on as before");
+            }
+        }
         match self.prepare() {
             Ok((settings, commits)) => self.commit(&settings, commits),
             Err(error) => tracing::error!("nothing was reloaded, all stays as it was: {error:#}"),
@@ -102,11 +137,7 @@ impl Reload {
     fn prepare(&mut self) -> anyhow::Result<(Settings, Vec<Commit>)> {
         let sentence = |refusal: Refusal| anyhow!("{}", refusal.sentence());
         let (arguments, settings) = config::read(&self.arguments).map_err(sentence)?;
-        let fresh = match arguments.command {
-            Command::Echo(flags) => Fresh::Echo(Box::new(flags)),
-            Command::Chat(flags) => Fresh::Chat(Box::new(flags)),
-            _ => return Err(anyhow!("only a server reloads")),
-        };
+        let fresh = Fresh::try_from(arguments.command)?;
         if let Some(mistake) = fresh.mistake() {
             return Err(anyhow!(mistake));
         }

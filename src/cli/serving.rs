@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::bounds::{self, Basis, BoundsFlags};
+use super::check::{self, Findings};
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
@@ -69,6 +70,7 @@ impl ServingFlags {
     /// Starts the log, which ends when it is dropped, and has it take part in reloads.
     pub(super) fn start_log(&self, reload: &mut Reload) -> anyhow::Result<Log> {
         let log = Log::start(&self.log)?;
+        reload.always(log.reopener());
         reload.add(log.renewal());
         Ok(log)
     }
@@ -164,6 +166,19 @@ impl ServingFlags {
             tracing::warn!("{sentence}");
         }
         self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))
+    }
+
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, service: &Service, findings: &mut Findings) -> anyhow::Result<()> {
+        for address in &service.listen {
+            check::listening(address, findings)?;
+        }
+        self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
+        self.log.check(findings);
+        if let Some(path) = &self.ready_file {
+            check::writable("--ready-file", path, findings);
+        }
+        Ok(())
     }
 
     fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {

@@ -133,9 +133,10 @@ fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
     }
 }
 
-/// The first line of what the parser would print.
+/// What the parser would print, less the usage, in one line.
 pub(super) fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }

@@ -3,6 +3,7 @@
 //! A file's values become arguments in front of those that are typed, so that each goes through
 //! the same parser, and a flag that is new is a key at once.
 
+mod example;
 mod file;
 mod keys;
 mod settings;
@@ -120,6 +121,28 @@ fn settings(
         !matches!(typed(key), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
     Ok(missing.flat_map(|(_, arguments)| arguments).collect())
+}
+
+/// The commands that the file has a table for, in its order; all that it says is right.
+///
+/// # Errors
+/// One sentence with the file, the line and the key.
+pub(super) fn tables(path: &Path) -> anyhow::Result<Vec<String>> {
+    let program = Arguments::command();
+    let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
+    let file = load(path)?;
+    check_tables(&program, &file).map_err(wrong)?;
+    for table in &file.tables {
+        if let Some(command) = program.find_subcommand(&table.name) {
+            keys::arguments(&program, command, table).map_err(wrong)?;
+        }
+    }
+    Ok(file.tables.into_iter().map(|table| table.name).collect())
+}
+
+/// A file with every key there is.
+pub(super) fn example() -> String {
+    example::text(&Arguments::command())
 }
 
 /// The file's text, read and parsed.

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context;
 use tracing_appender::non_blocking::ErrorCounter;
@@ -42,17 +42,45 @@ impl Target {
 }
 
 /// The target that is to come in the place of the one there is; clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Successor(Arc<Mutex<Option<Target>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Successor(Arc<Mutex<Place>>);
+
+#[derive(Debug)]
+struct Place {
+    /// Where lines go; `None` is stderr.
+    path: Option<PathBuf>,
+    /// Taken by the sink when it has the next line to write.
+    next: Option<Target>,
+}
 
 impl Successor {
-    /// From the next line on, lines go to `target`.
-    pub(super) fn set(&self, target: Target) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    pub(super) fn new(path: Option<&Path>) -> Self {
+        Self(Arc::new(Mutex::new(Place { path: path.map(Path::to_owned), next: None })))
+    }
+
+    /// From the next line on, lines go to `target`, which was opened at `path`.
+    pub(super) fn set(&self, path: Option<PathBuf>, target: Target) {
+        *self.place() = Place { path, next: Some(target) };
+    }
+
+    /// Opens the file anew that is written now.
+    pub(super) fn reopen(&self) -> anyhow::Result<()> {
+        let path = self.path();
+        let target = Target::open(path.as_deref())?;
+        self.set(path, target);
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.place().path.clone()
     }
 
     fn take(&self) -> Option<Target> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.place().next.take()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +163,7 @@ mod tests {
     use super::*;
 
     fn sink(target: Target) -> Sink {
-        Sink::new(target, Format::Human, Successor::default(), Arc::default())
+        Sink::new(target, Format::Human, Successor::new(None), Arc::default())
     }
 
     fn open(path: &str) -> Target {
@@ -150,7 +178,7 @@ mod tests {
         let mut sink = sink(open("/dev/full"));
         sink.write_all(b"one\n").unwrap();
         sink.write_all(b"two\n").unwrap();
-        sink.successor.set(open(path.to_str().unwrap()));
+        sink.successor.set(None, open(path.to_str().unwrap()));
         sink.write_all(b"three\n").unwrap();
         sink.write_all(b"four\n").unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
