@@ -173,7 +173,8 @@ fn a_prompt_edits_lines_and_shows_answers() {
     }
     let server = EchoServer::start(&["--mode", "command"]);
     let folder = tempfile::tempdir().unwrap();
-    let shell = format!("'{}' send {}", env!("CARGO_BIN_EXE_echoline"), server.address);
+    let send = format!("'{}' send {}", env!("CARGO_BIN_EXE_echoline"), server.address);
+    let shell = format!("echo process $$; exec {send}");
     let start = || {
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
@@ -200,4 +201,13 @@ fn a_prompt_edits_lines_and_shows_answers() {
     let mut program = start();
     program.write(b"\x03");
     assert_eq!(program.finish().code(), Some(130));
+    // Whoever ends it from outside finds the terminal as it was: no pasted text in brackets.
+    let program = start();
+    program.wait_for_stdout("> ");
+    let shown = program.stdout();
+    let process = shown.split_once("process ").unwrap().1.lines().next().unwrap().trim();
+    assert!(Command::new("kill").args(["-s", "TERM", process]).status().unwrap().success());
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(143), "{}", ended.text());
+    assert!(ended.text().ends_with("\x1b[?2004l\r\r\n"), "{:?}", ended.text());
 }

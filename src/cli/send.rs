@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::net::TcpStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::config::ConfigFlags;
@@ -31,6 +32,9 @@ use terminal::Terminal;
 
 /// What a client that the user broke off ends with, as shells have it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
+
+/// The same for SIGTERM.
+const TERMINATED: u8 = 143;
 
 /// The flags of `echoline send`.
 #[derive(Debug, Args)]
@@ -82,6 +86,8 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let round_trip = begin.elapsed();
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
+    // It would end the program with the terminal as the prompt has it.
+    let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
     // Put back even while the prompt's own thread still waits for a key.
     let terminal = interactive.then(Terminal::save);
     let line_ends = LineEnds::new(flags.eol.into());
@@ -94,14 +100,26 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
         (Input::texts(flags.texts, line_ends), Screen::plain(tokio::io::stdout()))
     };
     let dialogue = Dialogue { input, screen, timeout, round_trip };
-    let (ending, tally) = dialogue.hold(stream).await;
+    let held = tokio::select! {
+        held = dialogue.hold(stream) => Some(held),
+        () = terminated(termination) => None,
+    };
     drop(terminal);
+    let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
     if interactive && matches!(ending, Ending::Closed { input_left: true }) {
         // At a prompt that is how one leaves (`QUIT`), and what else is to come nobody knows.
         output::tell(&format!("{address} closed the connection"));
         return Ok(if tally.unanswered() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     conclude(ending, &tally, address, timeout)
+}
+
+/// Waits for SIGTERM, where there is somebody to hear it.
+async fn terminated(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Connects to the first address that takes us, within the time-out for each.

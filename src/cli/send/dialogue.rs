@@ -171,6 +171,7 @@ async fn receive<R: AsyncRead + Unpin>(
     loop {
         let count = match reader.read(&mut chunk).await {
             Ok(0) => {
+                screen.settle().await;
                 let mut tally = shared.tally.borrow_mut();
                 tally.note_close();
                 return Ending::Closed { input_left: !tally.has_input_ended() };

@@ -1,10 +1,21 @@
 //! Where replies are shown: stdout, unchanged; or above a prompt, safe for a terminal.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::prompt::Printer;
+
+/// A text that changes nothing on the screen: a line up, a line down. (An empty one would become an
+/// empty line above the prompt.)
+const NOTHING: &str = "\x1b[A\n";
+
+/// How long the prompt has to show what it was given, at the end.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the prompt may be between two lines that were typed.
+const BETWEEN_LINES: Duration = Duration::from_millis(10);
 
 /// Shows what the server says.
 pub(super) struct Screen {
@@ -37,20 +48,38 @@ impl Screen {
             return self.output.flush().await;
         }
         let text = printable(bytes);
-        if let Some(mut printer) = self.printer.take() {
-            // Waits for the thread of the prompt, so it needs one of its own.
-            let shown = tokio::task::spawn_blocking({
-                let text = text.clone();
-                move || printer.print(text).map(|()| printer)
-            });
-            // Without a prompt any more the text goes straight to the terminal, from now on.
-            if let Ok(Ok(printer)) = shown.await {
-                self.printer = Some(printer);
-                return Ok(());
-            }
+        if self.print(text.clone()).await {
+            return Ok(());
         }
         self.output.write_all(text.as_bytes()).await?;
         self.output.flush().await
+    }
+
+    /// Waits until everything is on the screen, before the program ends.
+    pub(super) async fn settle(&mut self) {
+        // The prompt does not say when it has shown a text, but there is room for one text between
+        // it and us, so it takes the second after this only once the first is shown. Between two
+        // lines that are typed texts pass it by: hence a second time, a moment later.
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, async {
+            for pause in [Duration::ZERO, BETWEEN_LINES] {
+                tokio::time::sleep(pause).await;
+                let shown = self.print(NOTHING.to_owned()).await;
+                if !shown || !self.print(NOTHING.to_owned()).await {
+                    break;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Gives `text` to the prompt; false where there is none any more.
+    async fn print(&mut self, text: String) -> bool {
+        let Some(mut printer) = self.printer.take() else { return false };
+        // Waits for the thread of the prompt, so it needs one of its own.
+        let given = tokio::task::spawn_blocking(move || printer.print(text).map(|()| printer));
+        // Where the prompt has ended, texts go straight to the terminal from now on.
+        self.printer = given.await.ok().and_then(Result::ok);
+        self.printer.is_some()
     }
 }
 
