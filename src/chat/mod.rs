@@ -53,6 +53,7 @@ mod relay;
 mod resume;
 mod room;
 mod session;
+mod rules;
 mod settings;
 mod telnet;
 mod telnet_stream;

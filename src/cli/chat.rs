@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::check::Findings;
 use super::output;
-use super::reload::Reload;
+use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
@@ -148,6 +148,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         let each = roles.into_iter().zip(counts);
         let _ = told.set(each.flat_map(|(role, &count)| vec![role; count]).collect());
     };
+    reload.add(renewal(Arc::clone(&hall)));
     let guests = Arc::clone(&hall);
     let handler = move |client: crate::net::Connection| {
         let listener = client.origin().listener;
@@ -241,6 +242,22 @@ impl ChatFlags {
         let sentences = [format!("the chat's first room is {lobby}."), keeps];
         Ok(sentences.into_iter().chain(people).chain(bots).collect())
     }
+}
+
+/// What a reload does to a chat.
+fn renewal(hall: Arc<Hall>) -> Renewal {
+    let prepare = move |fresh: &Fresh| {
+        let Some(flags) = fresh.chat() else { return Ok(None) };
+        let settings = flags.settings()?;
+        let hall = Arc::clone(&hall);
+        let commit: Commit = Box::new(move || {
+            hall.renew(&settings);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    let keys = &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
+    Renewal { keys, prepare: Box::new(prepare) }
 }
 
 /// The first line of the file.

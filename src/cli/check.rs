@@ -74,7 +74,7 @@ fn check_command(
     let (arguments, _) =
         config::read(&words.collect::<Vec<_>>()).map_err(Refusal::into_error)?;
     findings.about(name.to_string_lossy().into_owned());
-    Fresh::try_from(arguments.command)?.check(findings)
+    check_flags(arguments.command, findings)
 }
 
 /// Checks each server that the file configures. What it says to clients is checked as far as
@@ -92,10 +92,7 @@ fn check_file(path: &Path, findings: &mut Findings) -> anyhow::Result<()> {
         let words: Vec<OsString> = words.into_iter().chain([path.into()]).collect();
         findings.about(name);
         match config::read(&words) {
-            Ok((arguments, _)) => match Fresh::try_from(arguments.command) {
-                Ok(server) => server.check(findings)?,
-                Err(_) => findings.right("no server, so there is no more to check".to_owned()),
-            },
+            Ok((arguments, _)) => check_flags(arguments.command, findings)?,
             Err(Refusal::Usage(error)) if error.kind() == ErrorKind::MissingRequiredArgument => {
                 findings.right("the rest is said on its command line".to_owned());
             }
@@ -103,6 +100,16 @@ fn check_file(path: &Path, findings: &mut Findings) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn check_flags(command: super::Command, findings: &mut Findings) -> anyhow::Result<()> {
+    match Fresh::of(command) {
+        Some(server) => server.check(findings),
+        None => {
+            findings.right("its flags are right; it is no server".to_owned());
+            Ok(())
+        }
+    }
 }
 
 /// What a check has found.

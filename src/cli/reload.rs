@@ -39,6 +39,15 @@ pub(super) enum Fresh {
 }
 
 impl Fresh {
+    /// The flags of a server; a client has none that could be fresh.
+    pub(super) fn of(command: Command) -> Option<Self> {
+        match command {
+            Command::Echo(flags) => Some(Self::Echo(Box::new(flags))),
+            Command::Chat(flags) => Some(Self::Chat(Box::new(flags))),
+            _ => None,
+        }
+    }
+
     /// What every serving command has.
     pub(super) fn serving(&self) -> &ServingFlags {
         match self {
@@ -70,18 +79,6 @@ impl Fresh {
         match self {
             Self::Echo(flags) => flags.check(findings),
             Self::Chat(flags) => flags.check(findings),
-        }
-    }
-}
-
-impl TryFrom<Command> for Fresh {
-    type Error = anyhow::Error;
-
-    fn try_from(command: Command) -> Result<Self, Self::Error> {
-        match command {
-            Command::Echo(flags) => Ok(Self::Echo(Box::new(flags))),
-            Command::Chat(flags) => Ok(Self::Chat(Box::new(flags))),
-            _ => Err(anyhow!("only a server has settings that can be checked and reloaded")),
         }
     }
 }
@@ -137,7 +134,7 @@ impl Reload {
     fn prepare(&mut self) -> anyhow::Result<(Settings, Vec<Commit>)> {
         let sentence = |refusal: Refusal| anyhow!("{}", refusal.sentence());
         let (arguments, settings) = config::read(&self.arguments).map_err(sentence)?;
-        let fresh = Fresh::try_from(arguments.command)?;
+        let fresh = Fresh::of(arguments.command).ok_or_else(|| anyhow!("no server"))?;
         if let Some(mistake) = fresh.mistake() {
             return Err(anyhow!(mistake));
         }

@@ -36,12 +36,13 @@ pub(super) fn text(program: &Command) -> String {
 fn words(flag: &Arg) -> String {
     let help = flag.get_long_help().or_else(|| flag.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
+    let help = if help.ends_with([']', '.']) { help } else { help + "." };
     let choices = flag.get_possible_values();
     if choices.is_empty() || keys::is_switch(flag) {
         return help;
     }
     let names: Vec<&str> = choices.iter().map(|choice| choice.get_name()).collect();
-    format!("{} One of: {}.", help.trim_end_matches('.').to_owned() + ".", names.join(", "))
+    format!("{help} One of: {}.", names.join(", "))
 }
 
 /// The default; where there is none, what kind of value it is.
@@ -86,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Arguments;
-    use crate::cli::config::file::File;
+    use crate::cli::config::{self, file::File};
 
     /// The file that is shipped has every flag and its default.
     #[test]
@@ -101,23 +102,19 @@ mod tests {
     #[test]
     fn every_default_can_be_written_out() {
         let program = Arguments::command();
-        let kind = |line: &str| {
-            let value = line.split_once(" = ").map(|(_, value)| value.trim_matches(['[', ']', '"']));
-            let upper = |letter: char| letter.is_ascii_uppercase() || "_:-".contains(letter);
-            value.is_some_and(|value| !value.is_empty() && value.chars().all(upper))
-        };
-        let uncomment = |line: &str| match line.strip_prefix('#') {
-            Some(rest) if !rest.starts_with(' ') && !kind(rest) => rest.to_owned(),
-            _ => line.to_owned(),
-        };
-        let example = text(&program);
-        let written: Vec<String> = example.lines().map(uncomment).collect();
-        let file = File::parse(&written.join("\n")).unwrap();
         let mut count = 0;
-        for table in &file.tables {
-            let command = program.find_subcommand(&table.name).unwrap();
-            let settings = keys::arguments(&program, command, table);
-            count += settings.unwrap_or_else(|mistake| panic!("{mistake}")).len();
+        for command in config::configurable(&program) {
+            let has_default = |flag: &Arg| {
+                keys::is_switch(flag) || !flag.get_default_values().is_empty()
+            };
+            let lines: String = keys::flags(command)
+                .filter(|(_, flag)| has_default(flag))
+                .map(|(key, flag)| format!("{key} = {}\n", value(flag)))
+                .collect();
+            assert!(text(&program).contains(&format!("#{}", lines.lines().next().unwrap())));
+            let file = File::parse(&format!("[{}]\n{lines}", command.get_name())).unwrap();
+            let settings = keys::arguments(&program, command, &file.tables[0]);
+            count += settings.unwrap_or_else(|mistake| panic!("{mistake}\n{lines}")).len();
         }
         assert!(count > 30, "only {count} keys have a default");
     }

@@ -140,3 +140,78 @@ pub(super) fn sentence(error: &clap::Error) -> String {
     let line = lines.join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Arguments;
+    use crate::cli::config::file::File;
+
+    fn read(text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
+        let program = Arguments::command();
+        let file = File::parse(text).unwrap();
+        let table = &file.tables[0];
+        let command = program.find_subcommand(&table.name).unwrap();
+        arguments(&program, command, table).map_err(|mistake| mistake.to_string())
+    }
+
+    #[test]
+    fn keys_become_the_arguments_that_somebody_would_type() {
+        let text = "[echo]\nlisten = ['a:1', 'b:2']\nmax-connections = 5\ngreeting = ['a, b']\n";
+        let typed: Vec<OsString> =
+            read(text).unwrap().into_iter().flat_map(|(_, arguments)| arguments).collect();
+        let wanted =
+            ["--listen=a:1", "--listen=b:2", "--max-connections=5", "--greeting=a, b"];
+        assert_eq!(typed, wanted);
+        let switches = read("[load]\nquiet = true\nrst = false\n").unwrap();
+        assert_eq!(switches[0].1, ["--quiet"]);
+        assert!(switches[1].1.is_empty());
+    }
+
+    /// Fault 61: what is wrong is said in one sentence, with the line, the key and what to do.
+    #[test]
+    fn every_mistake_is_a_sentence() {
+        for (text, sentence) in [
+            ("[echo]\nmax-connectons = 5", "line 2: [echo] has no key 'max-connectons'; did you \
+              mean 'max-connections'?"),
+            ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
+            ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
+            ("[echo]\nxyzzy = 1", "'echoline echo --help' lists all of them"),
+            ("[echo]\nconfig = 'x'", "'config' is no key for a file: give --config on the command"),
+            ("[chat]\ncheck = true", "'check' is no key for a file"),
+            ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
+            ("[echo]\nmode = 'x'", "mode: 'x' is none of raw, line, command"),
+            ("[echo]\nidle-timeout = 60", "idle-timeout: '60' is no length of time: write for"),
+            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' names no port"),
+            ("[echo]\nlisten = []", "listen: the list is empty"),
+            ("[echo]\nprefix = ['a', 'b']", "prefix: takes one value, no list"),
+            ("[echo]\nmode = true", "mode: is no switch"),
+            ("[load]\nquiet = 'yes'", "quiet: is a switch: write true or false"),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(sentence), "{text:?}: {said}");
+            assert!(!said.contains('\n'), "{text:?}: {said:?}");
+        }
+    }
+
+    /// What flags ask of each other is not asked of one key alone.
+    #[test]
+    fn a_key_that_needs_another_is_right_by_itself() {
+        assert!(read("[load]\nfind-max = true\n").is_ok());
+    }
+
+    /// Every flag that a file can set can be set by the environment too, under the same name.
+    #[test]
+    fn every_key_has_its_variable() {
+        let program = Arguments::command();
+        for command in crate::cli::config::configurable(&program) {
+            for (key, flag) in flags(command) {
+                let wanted = format!("ECHOLINE_{}", key.to_uppercase().replace('-', "_"));
+                let variable = flag.get_env().and_then(|name| name.to_str());
+                assert_eq!(variable, Some(wanted.as_str()), "{} --{key}", command.get_name());
+            }
+        }
+    }
+}
