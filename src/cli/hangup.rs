@@ -29,6 +29,11 @@ pub(super) fn hold() {
     let _ = SigSet::from(Number::SIGHUP).thread_block();
 }
 
+/// Has it end the process again, a held one too: for a program that is no server.
+pub(super) fn release() {
+    let _ = SigSet::from(Number::SIGHUP).thread_unblock();
+}
+
 impl Hangups {
     /// Listens from now on; one that has been held is heard too.
     pub(super) fn listen() -> io::Result<Self> {

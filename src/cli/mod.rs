@@ -69,11 +69,13 @@ enum Command {
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.
 pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
+    // Files may take their time; a server that is told meanwhile to reload must live to do so.
+    hangup::hold();
     let (arguments, settings) = config::read(typed).map_err(config::Refusal::into_error)?;
-    let reload = || {
-        hangup::hold();
-        Reload::new(typed, settings)
-    };
+    let reload = || Reload::new(typed, settings);
+    if !matches!(arguments.command, Command::Echo(_) | Command::Chat(_)) {
+        hangup::release();
+    }
     match arguments.command {
         Command::Echo(flags) => echo::run(flags, reload()),
         Command::Chat(flags) => chat::run(flags, reload()),

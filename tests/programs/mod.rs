@@ -90,6 +90,11 @@ impl Program {
         String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
     }
 
+    /// Everything that it wrote to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+    }
+
     pub(crate) fn wait_for_stdout(&self, text: &str) {
         wait_for(&format!("{text:?} on stdout"), || self.stdout().contains(text));
     }
