@@ -162,6 +162,23 @@ fn a_check_leaves_no_trace() {
     assert!(busy.accept().is_err(), "nobody came");
 }
 
+/// A chat's folder is in use while the chat runs, which is no reason not to check its settings.
+#[test]
+fn a_chat_that_runs_can_be_checked() {
+    let (folder, path) = config("[chat]\nlisten = ['127.0.0.1:0']\n");
+    let (data, ready) = (folder.path().join("data"), folder.path().join("ready"));
+    let flags = ["--config", &path, "--data", data.to_str().unwrap()];
+    let chat = [&["chat"][..], &flags].concat();
+    let chat = Program::start(echoline(&chat).arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let ended = run(&[&["check", "chat"][..], &flags].concat(), b"");
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let note = format!("is in use by process {}", chat.child.id());
+    assert!(ended.text().contains(&note), "{}", ended.text());
+    chat.signal("TERM");
+    assert_eq!(chat.finish().code(), Some(0));
+}
+
 /// The exit code says whose mistake it is.
 #[test]
 fn a_check_has_three_exit_codes() {

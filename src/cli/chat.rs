@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::check::Findings;
@@ -16,7 +16,7 @@ use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
-use crate::chat::history::{StoreOptions, Sync};
+use crate::chat::history::{StoreError, StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Limits};
 
@@ -192,7 +192,7 @@ impl ChatFlags {
             ..StoreOptions::default()
         };
         let hall = Hall::with_store(settings, folder, options);
-        hall.map_err(|error| anyhow!("cannot use --data: {error}"))
+        hall.context("cannot use --data")
     }
 
     fn service(&self) -> (Service, Vec<Role>) {
@@ -224,6 +224,8 @@ impl ChatFlags {
     pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
         match self.settings().and_then(|settings| self.describe(settings)) {
             Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
+            // Perhaps by the very chat whose next start is being checked.
+            Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
             Err(error) => findings.wrong(format!("{error:#}")),
         }
         self.serving.check(&self.service().0, findings)
@@ -242,6 +244,10 @@ impl ChatFlags {
         let sentences = [format!("the chat's first room is {lobby}."), keeps];
         Ok(sentences.into_iter().chain(people).chain(bots).collect())
     }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::InUse { .. }))
 }
 
 /// What a reload does to a chat.
