@@ -18,6 +18,7 @@ mod net;
 
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, LiveLimits, Opening, Origin, Outlet, Phase, Reader, Report, Scheme,
-    Server, Shutdown, Step, Stream, TlsFacts, Transport, Write, Writer,
+    Lines, Listener, ListenerOptions, LiveLimits, Observer, Opening, Origin, Outlet, Phase, Reader,
+    Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream, TlsFacts,
+    Traffic, Transport, WorkerState, Write, Writer,
 };

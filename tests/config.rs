@@ -82,9 +82,8 @@ fn a_wrong_file_starts_nothing() {
         let mut server = echoline(&[command, "--config", &path]);
         server.arg("--ready-file").arg(&ready).arg("--log-file").arg(&log);
         let ended = Program::start(&mut server).finish();
-        let sentence = format!(
-            "echoline: {path} line 2: max-connections: 'many' is no number from 1 up\n"
-        );
+        let sentence =
+            format!("echoline: {path} line 2: max-connections: 'many' is no number from 1 up\n");
         assert_eq!((ended.code(), ended.stderr), (Some(1), sentence));
         assert!(!ready.exists() && !log.exists());
     }
@@ -206,7 +205,9 @@ fn the_example_is_right() {
     let flags = [("ECHOLINE_LISTEN", "127.0.0.1:0"), ("ECHOLINE_LOG_LEVEL", "error")];
     let ended = Program::start(command.arg(&path).envs(flags)).finish();
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.text().contains("every key and value of [echo], [chat], [send], [load] is known"));
+    assert!(
+        ended.text().contains("every key and value of [echo], [chat], [send], [load] is known")
+    );
 }
 
 /// A shell that ends what it has started, however the test ends.

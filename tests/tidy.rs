@@ -11,6 +11,13 @@ const PURE: &[&str] = &[
     "src/chat/history/record.rs",
     "src/chat/history/words.rs",
     "src/chat/history/write_ahead_log.rs",
+    "src/cli/admin/chart.rs",
+    "src/cli/admin/view.rs",
+    "src/cli/admin/exposition.rs",
+    "src/cli/admin/history.rs",
+    "src/cli/admin/metrics.rs",
+    "src/net/service_times.rs",
+    "src/net/snapshot.rs",
     "src/net/lines.rs",
     "src/net/limits.rs",
     "src/chat/view.rs",
@@ -205,6 +212,17 @@ fn every_limit_and_every_end_is_tested() {
         let named = format!("Closed::{variant}");
         assert!(tests.contains(&named), "no test of {named}");
     }
+}
+
+/// A reason that is not in the list would be in no metric until it happens.
+#[test]
+fn every_label_of_an_end_is_in_the_list() {
+    let text = fs::read_to_string(root().join("src/net/limits.rs")).unwrap();
+    let listed = text.split("LABELS: &[&str] = &[").nth(1).unwrap().split("];").next().unwrap();
+    let labels = text.split("fn label(").nth(1).unwrap().split("\n    }").next().unwrap();
+    let labels: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed.split('"').skip(1).step_by(2).collect::<Vec<_>>(), labels);
+    assert_eq!(labels.len(), members(&text, "pub enum Closed {").len());
 }
 
 /// Fault 54: a release that aborts on panic would end the server with one connection.

@@ -129,7 +129,6 @@ fn is_loopback(address: &Address) -> bool {
         || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-
 /// When the system gives up a peer that takes nothing, where `limits` hold from the start: not
 /// before --stall-timeout does.
 pub(super) fn unacknowledged_timeout(limits: &Limits) -> Option<Duration> {
@@ -160,7 +159,8 @@ pub(super) fn renewal(basis: Basis, live: LiveLimits) -> Renewal {
 
 /// The listening sockets were made for the stall time-out of the start.
 fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
-    let given_up = given_up.filter(|most| limits.stall_timeout.is_none_or(|stall| stall > *most))?;
+    let given_up =
+        given_up.filter(|most| limits.stall_timeout.is_none_or(|stall| stall > *most))?;
     Some(format!(
         "stall-timeout: until a restart the system itself gives up who takes nothing for \
          {given_up:?}"

@@ -262,7 +262,8 @@ fn renewal(hall: Arc<Hall>) -> Renewal {
         });
         Ok(Some(commit))
     };
-    let keys = &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
+    let keys =
+        &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
     Renewal { keys, prepare: Box::new(prepare) }
 }
 

@@ -71,8 +71,7 @@ fn check_command(
     let file = file.map(|path| [OsString::from("--config"), path.into()]);
     let words = [OsString::from("echoline"), name.clone()].into_iter();
     let words = words.chain(file.into_iter().flatten()).chain(rest.iter().cloned());
-    let (arguments, _) =
-        config::read(&words.collect::<Vec<_>>()).map_err(Refusal::into_error)?;
+    let (arguments, _) = config::read(&words.collect::<Vec<_>>()).map_err(Refusal::into_error)?;
     findings.about(name.to_string_lossy().into_owned());
     check_flags(arguments.command, findings)
 }
@@ -160,7 +159,8 @@ pub(super) fn listening(address: &Address, findings: &mut Findings) -> anyhow::R
         Ok(resolved) => {
             let resolved: Vec<String> = resolved.iter().map(|at| at.ip().to_string()).collect();
             let named = !resolved.iter().any(|ip| ip == address.host());
-            let resolved = if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
+            let resolved =
+                if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
             findings.right(format!("listens on {address}{resolved}"));
         }
         // Perhaps by the very server whose next start is being checked.
@@ -190,7 +190,8 @@ fn in_folder(subject: &str, folder: &Path, findings: &mut Findings) {
     match tempfile::tempfile_in(folder) {
         Ok(_) => findings.right(format!("{subject}, which will be made")),
         Err(error) => {
-            findings.wrong(format!("{subject}: nothing can be made in {}: {error}", folder.display()));
+            findings
+                .wrong(format!("{subject}: nothing can be made in {}: {error}", folder.display()));
         }
     }
 }

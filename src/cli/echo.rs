@@ -85,8 +85,7 @@ impl EchoFlags {
     /// What is wrong with flags that are right by themselves.
     pub(super) fn mistake(&self) -> Option<String> {
         let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
-        let (flag, _) =
-            unused.iter().find(|(_, given)| *given && self.mode == ModeName::Raw)?;
+        let (flag, _) = unused.iter().find(|(_, given)| *given && self.mode == ModeName::Raw)?;
         Some(format!("{flag} has no place in --mode raw, which changes no byte"))
     }
 

@@ -19,6 +19,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use self::sink::{Sink, Successor, Target};
 use super::check::{self, Findings};
+use super::newest_lines::KeepNewest;
 use super::reload::{Commit, Fresh, Renewal};
 
 /// Lines that wait to be written before more are dropped.
@@ -72,6 +73,13 @@ impl LogFlags {
     }
 }
 
+/// Whether the newest lines are kept for somebody to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newest {
+    Kept,
+    Forgotten,
+}
+
 /// The log of a process. It ends, with all lines written that can be, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -85,7 +93,7 @@ impl Log {
     ///
     /// # Errors
     /// Where its file cannot be had.
-    pub(super) fn start(flags: &LogFlags) -> anyhow::Result<Self> {
+    pub(super) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
         let target = Target::open(flags.log_file.as_deref())?;
         let colours = matches!(target, Target::Stderr) && io::stderr().is_terminal();
         let (dropped, successor) = (Arc::default(), Successor::new(flags.log_file.as_deref()));
@@ -99,8 +107,9 @@ impl Log {
             Format::Human => lines.with_ansi(colours).boxed(),
             Format::Json => lines.json().flatten_event(true).boxed(),
         };
+        let newest = (newest == Newest::Kept).then_some(KeepNewest);
         // An error means that a log has been started before; that one goes on.
-        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
         log_panics();
         Ok(Self { level, successor, _writing: writing })
     }

@@ -1,5 +1,6 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
+mod admin;
 mod bounds;
 mod chat;
 mod check;
@@ -15,6 +16,7 @@ mod load;
 mod load_output;
 mod log;
 mod merge;
+mod newest_lines;
 mod output;
 mod reload;
 mod report_files;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use super::admin::{Admin, AdminFlags, Served};
 use super::bounds::{self, Basis, BoundsFlags};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
@@ -17,7 +19,7 @@ use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
 use super::life;
-use super::log::{Log, LogFlags};
+use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::values;
 use crate::net::{
@@ -28,7 +30,7 @@ use crate::net::{
 #[derive(Debug, Args)]
 pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted; remove it at the end.
+    /// accepted, then `admin` and the address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
     ready_file: Option<PathBuf>,
 
@@ -45,6 +47,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    admin: AdminFlags,
 
     #[command(flatten)]
     pub(super) log: LogFlags,
@@ -69,7 +74,8 @@ pub(super) struct Service {
 impl ServingFlags {
     /// Starts the log, which ends when it is dropped, and has it take part in reloads.
     pub(super) fn start_log(&self, reload: &mut Reload) -> anyhow::Result<Log> {
-        let log = Log::start(&self.log)?;
+        let newest = if self.admin.is_asked_for() { Newest::Kept } else { Newest::Forgotten };
+        let log = Log::start(&self.log, newest)?;
         reload.always(log.reopener());
         reload.add(log.renewal());
         Ok(log)
@@ -118,6 +124,7 @@ impl ServingFlags {
         let limits = self.bounds.limits(&basis);
         let listeners = self.bind(&service.listen, &limits).await?;
         bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
+        let admin = self.admin.bind()?;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -127,12 +134,23 @@ impl ServingFlags {
             server = server.busy_poll(length);
         }
         let addresses = server.addresses()?;
+        let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
+        if let Some(admin) = admin {
+            admin
+                .start(Served {
+                    observer: server.observe(),
+                    mode: service.what,
+                    addresses: addresses.iter().map(ToString::to_string).collect(),
+                    faults: None,
+                })
+                .context("cannot start the thread of --admin")?;
+        }
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
         let serving = life::serve(server, reload, handler);
         let ready = async {
             // The tasks that accept have been started; they run before this goes on.
             tokio::task::yield_now().await;
-            self.announce(service.what, &addresses, &limits, &basis.descriptors)
+            self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
         };
         let serving = async { serving.await.context("cannot serve") };
         // In this order: by the time the file is there, connections are accepted. A file that
@@ -149,11 +167,15 @@ impl ServingFlags {
         &self,
         what: &str,
         addresses: &[Address],
+        admin_at: &[SocketAddr],
         limits: &Limits,
         descriptors: &Descriptors,
     ) -> anyhow::Result<()> {
         for address in addresses {
             tracing::info!("listening on {address}");
+        }
+        for address in admin_at {
+            tracing::info!("admin on http://{address}/");
         }
         tracing::info!(
             max_connections = limits.max_connections,
@@ -165,7 +187,7 @@ impl ServingFlags {
         if let Some(sentence) = self.bounds.shortage(limits, *descriptors) {
             tracing::warn!("{sentence}");
         }
-        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses))
+        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses, admin_at))
     }
 
     /// Says whether all of this is right, without listening.
@@ -244,8 +266,10 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[Address]) -> anyhow::Result<()> {
-    let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+fn write_ready(path: &Path, addresses: &[Address], admin_at: &[SocketAddr]) -> anyhow::Result<()> {
+    let served = addresses.iter().map(|address| format!("{address}\n"));
+    let admin = admin_at.iter().map(|address| format!("admin {address}\n"));
+    let lines: String = served.chain(admin).collect();
     Destination::File(path.to_owned())
         .write(&lines)
         .with_context(|| format!("cannot write --ready-file {}", path.display()))

@@ -33,6 +33,8 @@ pub(super) struct Exchange<'client, S> {
     outgoing: Vec<u8>,
     answered: usize,
     sent: usize,
+    /// The stream took something and may not have passed it on, as one that encrypts.
+    unflushed: bool,
     /// What a reply is held against where that is not the message.
     expected: Vec<u8>,
     deadline: Deadline,
@@ -77,6 +79,7 @@ where
             outgoing: Vec::with_capacity(size),
             answered: 0,
             sent: 0,
+            unflushed: false,
             expected: Vec::new(),
             deadline: Deadline::new(now + settings.timeout()),
             now: Some(now),
@@ -201,6 +204,11 @@ where
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.sent += count,
             }
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

@@ -68,7 +68,7 @@ mod timer;
 mod times;
 mod trust;
 mod turns;
-mod units;
+pub(crate) mod units;
 mod view;
 mod walk;
 

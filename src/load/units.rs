@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Three digits and a unit: `1.23 µs`, `28.5 ms`, `5.00 s`.
-pub(super) fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     let (value, unit) = match micros {
         ..999.5 => (micros, "µs"),
@@ -14,7 +14,7 @@ pub(super) fn time(time: Duration) -> String {
 }
 
 /// At least three digits: `1.23`, `28.5`, `12345`.
-pub(super) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     match value {
         ..9.995 => format!("{value:.2}"),
         ..99.95 => format!("{value:.1}"),
@@ -23,7 +23,7 @@ pub(super) fn three_digits(value: f64) -> String {
 }
 
 /// A share of one in percent: `0.12 %`. What is not zero is never shown as zero.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.005 {
         return format!("{percent:.1e} %");
@@ -32,7 +32,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A number of things, in groups of three: `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -45,7 +45,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Events per second: `12,346/s`, and `0.25/s` where there are few.
-pub(super) fn rate(per_second: f64) -> String {
+pub(crate) fn rate(per_second: f64) -> String {
     if per_second < 99.95 {
         return format!("{}/s", three_digits(per_second));
     }
@@ -55,7 +55,7 @@ pub(super) fn rate(per_second: f64) -> String {
 
 /// A text from outside for a terminal: what would steer the terminal or turn the text round is
 /// written as an escape.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let steers = |letter: char| {
         letter.is_control() || matches!(letter, '\u{200e}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     };

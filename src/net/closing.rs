@@ -12,11 +12,11 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::core::Core;
+use super::core::{Core, Word};
 use super::inbound::poll_discard;
 use super::limits::Closed;
 use super::shutdown::Phase;
-use super::terms::Terms;
+use super::watch::Watch;
 
 /// A connection that is being closed.
 pub(super) struct Closing<S> {
@@ -41,9 +41,11 @@ where
         if let Some(words) = core.watch.terms.farewell(ended).filter(|_| !core.is_silent) {
             core.output.push(words.as_bytes());
         }
+        core.watch.note_messages(core.input.take_messages());
         if let Some(place) = &core.watch.place {
             place.note_end(core.input.at_end());
         }
+        (core.tell)(&mut core.stream, Word::Ends(ended));
         let broken = ended.is_broken() || core.output.failed;
         Self { core, broken }
     }
@@ -75,7 +77,9 @@ where
     fn is_done_at_once(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
         let core = &mut *self.core;
-        let flushed = core.output.poll_flush(&mut core.stream, cx, &mut false);
+        let mut sent = 0;
+        let flushed = core.output.poll_flush(&mut core.stream, cx, &mut sent);
+        core.watch.note_sent(sent);
         if let Poll::Ready(Ok(())) = flushed {
             let ended = Pin::new(&mut core.stream).poll_shutdown(cx).is_ready();
             return ended && core.input.at_end();
@@ -93,7 +97,7 @@ where
         {
             let limit = core.watch.terms.limits.linger_timeout;
             // Whether the peer closed or the time ran out, the last line has had its chance.
-            let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.watch.terms)).await;
+            let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.watch)).await;
         }
         Ok(())
     }
@@ -105,14 +109,15 @@ where
     }
 
     fn reset(&mut self) {
-        (self.core.break_off)(&mut self.core.stream);
+        (self.core.tell)(&mut self.core.stream, Word::BreakOff);
     }
 }
 
-async fn linger<S: AsyncRead + Unpin>(stream: &mut S, terms: &Terms) -> io::Result<()> {
-    let mut left = terms.limits.linger_bytes;
+async fn linger<S: AsyncRead + Unpin>(stream: &mut S, watch: &Watch) -> io::Result<()> {
+    let mut left = watch.terms.limits.linger_bytes;
     while left > 0 {
         let length = poll_fn(|cx| poll_discard(stream, cx)).await?;
+        watch.note_received(length);
         if length == 0 {
             break;
         }

@@ -351,8 +351,15 @@ where
     }
 
     /// Ends a connection that gets no handler, with the words for `closed`.
-    pub(super) fn refuse(mut self, closed: Closed) {
+    pub(super) fn refuse(mut self, closed: Closed) -> Closed {
         self.core_mut().ended = Some(closed);
+        closed
+    }
+
+    /// Ends a connection that gets no handler, with these words and no others.
+    pub(super) fn end_with(mut self, words: &str) {
+        self.keep_silent();
+        self.core_mut().output.push(words.as_bytes());
     }
 
     fn core(&self) -> &Core<S> {

@@ -32,22 +32,34 @@ pub(super) struct Core<S> {
     pub(super) ended: Option<Closed>,
     /// The handler has its own last words.
     pub(super) is_silent: bool,
-    /// Has the socket below break the connection off when it is closed.
-    pub(super) break_off: fn(&mut S),
+    /// Tells the streams below what they cannot know.
+    pub(super) tell: fn(&mut S, Word),
+}
+
+/// What the streams below a connection are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The connection is about to be closed, for this reason.
+    Ends(Closed),
+    /// The socket is to break the connection off when it is closed.
+    BreakOff,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) fn new(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
         let input = Inbound::new(terms.limits.max_line);
         let (output, watch) = (Outbound::default(), Watch::new(terms, place));
-        Self { stream, input, output, watch, ended: None, is_silent: false, break_off }
+        Self { stream, input, output, watch, ended: None, is_silent: false, tell }
     }
 
     /// The same connection over a stream that lies over the one it had.
     pub(super) fn layer<T: Layer<Below = S>>(self, wrap: impl FnOnce(S) -> T) -> Core<T> {
         let Self { stream, input, output, watch, ended, is_silent, .. } = self;
-        let break_off = |layer: &mut T| break_off(layer.below());
-        Core { stream: wrap(stream), input, output, watch, ended, is_silent, break_off }
+        let tell = |layer: &mut T, word| match word {
+            Word::Ends(closed) => layer.note_end(closed),
+            Word::BreakOff => tell(layer.below(), word),
+        };
+        Core { stream: wrap(stream), input, output, watch, ended, is_silent, tell }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -116,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             if let Some(Some(bytes)) = self.input.next_chunk(usize::MAX)? {
                 self.output.push(&bytes);
             }
-            if !self.output.is_empty() {
+            if !self.output.is_unused() {
                 ready!(self.poll_flush(cx))?;
             }
             if self.input.at_end() {
@@ -136,15 +148,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     fn poll_echo_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
+            self.watch.note_received(length);
+            self.watch.note_messages(u32::from(length > 0));
             let mut rest = &scratch[..length];
             while !rest.is_empty() {
                 match poll_write(&mut self.stream, rest, cx)? {
-                    Poll::Ready(sent) => rest = &rest[sent..],
+                    Poll::Ready(sent) => {
+                        self.watch.note_sent(sent);
+                        rest = &rest[sent..];
+                    }
                     Poll::Pending => {
                         self.output.push(rest);
                         break;
                     }
                 }
+            }
+            if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+                self.output.note_direct();
             }
             Poll::Ready(Ok(()))
         })
@@ -164,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) async fn write_waiting(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
         for part in parts {
             if self.needs_room(part.len()) {
-                self.flush().await?;
+                self.drain().await?;
             }
             if self.output.is_direct(part.len()) {
                 self.write_direct(part).await?;
@@ -173,6 +193,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the stream all that was written; more of the same line is to come.
+    async fn drain(&mut self) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let Self { stream, output, watch, .. } = &mut *self;
+            let polled = poll_room(output, watch, cx, |output, cx, sent| {
+                output.poll_drain(stream, cx, sent)
+            });
+            self.note_end(polled)
+        })
+        .await
     }
 
     /// Writes from where the bytes lie.
@@ -188,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         while !bytes.is_empty() {
             match poll_write(&mut self.stream, bytes, cx)? {
                 Poll::Ready(sent) => {
-                    self.watch.note_progress();
+                    self.watch.note_sent(sent);
+                    self.output.note_direct();
                     *bytes = &bytes[sent..];
                 }
                 Poll::Pending => {
@@ -211,14 +244,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     }
 }
 
-/// Has `stream`, where it is a socket, break the connection off when it is closed instead of
-/// sending what the system still holds, which a peer that takes nothing would make it hold for
-/// minutes.
-fn break_off<S: 'static>(stream: &mut S) {
+/// Tells `stream`, where it is one that listens. A socket is broken off because it would else send
+/// what the system still holds, which a peer that takes nothing would make it hold for minutes.
+pub(super) fn tell<S: 'static>(stream: &mut S, word: Word) {
     let stream: &mut dyn Any = stream;
     if let Some(stream) = stream.downcast_mut::<Stream>() {
-        stream.break_off();
-    } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
+        match word {
+            Word::Ends(closed) => stream.note_end(closed),
+            Word::BreakOff => stream.break_off(),
+        }
+    } else if let Some(socket) = stream.downcast_mut::<TcpStream>()
+        && word == Word::BreakOff
+    {
         // It fails only on a socket that is gone, and then there is nothing to break off.
         let _ = socket.set_zero_linger();
     }
@@ -237,10 +274,13 @@ pub(super) fn poll_next<T>(
     ready!(input.poll_turn(cx));
     let result = loop {
         match next(input) {
-            Ok(None) => match ready!(more(input, watch, cx)) {
-                Ok(()) => {}
-                Err(closed) => break Err(closed),
-            },
+            Ok(None) => {
+                watch.note_messages(input.take_messages());
+                match ready!(more(input, watch, cx)) {
+                    Ok(()) => {}
+                    Err(closed) => break Err(closed),
+                }
+            }
             Ok(Some(found)) => {
                 watch.note_input();
                 break Ok(found);
@@ -261,7 +301,8 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     watch.check(input.has_partial())?;
-    if input.poll_fill(stream, cx)?.is_ready() {
+    if let Poll::Ready(length) = input.poll_fill(stream, cx)? {
+        watch.note_received(length);
         return Poll::Ready(Ok(()));
     }
     let waiting = Waiting::Input { partial: input.has_partial(), unsent };
@@ -275,9 +316,24 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     watch: &mut Watch,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    let polled = match poll_send(stream, output, watch, cx) {
+    poll_room(output, watch, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
+}
+
+/// Lets `send` send; Pending only while the peer takes nothing and no deadline has passed.
+fn poll_room(
+    output: &mut Outbound,
+    watch: &mut Watch,
+    cx: &mut Context<'_>,
+    send: impl FnOnce(&mut Outbound, &mut Context<'_>, &mut usize) -> Poll<io::Result<()>>,
+) -> Poll<Result<(), Closed>> {
+    let mut sent = 0;
+    let result = send(output, cx, &mut sent);
+    if sent > 0 {
+        watch.note_sent(sent);
+    }
+    let polled = match result {
         Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
-        ready => ready,
+        Poll::Ready(result) => Poll::Ready(result.map_err(Closed::from)),
     };
     output.failed |= matches!(polled, Poll::Ready(Err(_)));
     polled
@@ -295,10 +351,10 @@ pub(super) fn poll_send<S: AsyncWrite + Unpin>(
         // Who is fed by others, as in a chat, comes by here twice for each line.
         return Poll::Ready(Ok(()));
     }
-    let mut progress = false;
-    let polled = output.poll_flush(stream, cx, &mut progress);
-    if progress {
-        watch.note_progress();
+    let mut sent = 0;
+    let polled = output.poll_flush(stream, cx, &mut sent);
+    if sent > 0 {
+        watch.note_sent(sent);
     }
     polled.map_err(Closed::from)
 }

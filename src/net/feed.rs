@@ -20,8 +20,8 @@ pub struct Outlet<'a, S> {
     output: &'a mut Outbound,
     eol: Eol,
     write_high: usize,
-    /// The stream took something of what was offered.
-    took: bool,
+    /// Bytes that the stream took of what was offered.
+    took: usize,
     /// The stream takes no more now; it wakes the task when it does.
     full: bool,
 }
@@ -59,7 +59,7 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         cx: &mut Context<'_>,
     ) -> io::Result<usize> {
         if !self.output.is_unused()
-            && self.output.poll_flush(self.stream, cx, &mut self.took)?.is_pending()
+            && self.output.poll_drain(self.stream, cx, &mut self.took)?.is_pending()
         {
             self.full = true;
         }
@@ -80,7 +80,10 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
                 Poll::Pending => self.full = true,
             }
         }
-        self.took |= sent > 0;
+        if sent > 0 {
+            self.took += sent;
+            self.output.note_direct();
+        }
         Ok(sent)
     }
 }
@@ -107,11 +110,11 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
         ready!(poll_send(stream, output, watch, cx))?;
         let limits = &watch.terms.limits;
         let (eol, write_high) = (watch.terms.eol, limits.write_high);
-        let mut outlet = Outlet { stream, output, eol, write_high, took: false, full: false };
+        let mut outlet = Outlet { stream, output, eol, write_high, took: 0, full: false };
         let fed = feed(&mut outlet, cx);
         let (took, full) = (outlet.took, outlet.full);
-        if took {
-            watch.note_progress();
+        if took > 0 {
+            watch.note_sent(took);
         }
         match fed {
             Poll::Ready(Err(closed)) => return Poll::Ready(Err(closed)),

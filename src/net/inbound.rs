@@ -23,11 +23,13 @@ pub(super) struct Inbound {
     lines: Lines,
     at_end: bool,
     spent: u16,
+    /// What was handed out and not counted yet: a packet may hold hundreds of lines.
+    messages: u32,
 }
 
 impl Inbound {
     pub(super) fn new(max_line: usize) -> Self {
-        Self { lines: Lines::new(max_line), at_end: false, spent: 0 }
+        Self { lines: Lines::new(max_line), at_end: false, spent: 0, messages: 0 }
     }
 
     /// Whether the peer has ended its stream.
@@ -38,6 +40,17 @@ impl Inbound {
     /// Whether bytes are waiting that are no whole answer to what was asked for.
     pub(super) fn has_partial(&self) -> bool {
         !self.lines.is_empty()
+    }
+
+    /// How many messages were handed out since this was last asked.
+    #[inline]
+    pub(super) fn take_messages(&mut self) -> u32 {
+        std::mem::take(&mut self.messages)
+    }
+
+    #[inline]
+    fn note_message(&mut self) {
+        self.messages = self.messages.saturating_add(1);
     }
 
     /// Ready unless the connection has had its turn; then it is woken again after the others.
@@ -56,9 +69,15 @@ impl Inbound {
             && let Some(line) = self.lines.next_line()?
         {
             self.spent += 1;
+            self.note_message();
             return Ok(Some(Some(line)));
         }
-        Ok(self.at_end.then(|| self.lines.finish()))
+        if !self.at_end {
+            return Ok(None);
+        }
+        let last = self.lines.finish();
+        self.messages += u32::from(last.is_some());
+        Ok(Some(last))
     }
 
     /// Whether there is something to be read, or nothing any more.
@@ -77,6 +96,7 @@ impl Inbound {
 
     pub(super) fn next_chunk(&mut self, most: usize) -> Result<Option<Option<Bytes>>, Closed> {
         if self.has_partial() {
+            self.note_message();
             return Ok(Some(Some(self.lines.take(most))));
         }
         Ok(self.at_end.then_some(None))
@@ -85,6 +105,7 @@ impl Inbound {
     pub(super) fn next_exact(&mut self, length: usize) -> Result<Option<Bytes>, Closed> {
         if self.lines.len() >= length {
             self.spent += 1;
+            self.note_message();
             return Ok(Some(self.lines.take(length)));
         }
         self.unfinished()
@@ -93,6 +114,7 @@ impl Inbound {
     pub(super) fn next_until(&mut self, separator: &[u8]) -> Result<Option<Option<Bytes>>, Closed> {
         if let Some(found) = self.lines.next_until(separator)? {
             self.spent += 1;
+            self.note_message();
             return Ok(Some(Some(found)));
         }
         if self.at_end && !self.has_partial() {
@@ -106,20 +128,20 @@ impl Inbound {
         if self.at_end { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready with what has changed: more bytes, or the end. While nothing comes, no
-    /// buffer is kept but one of the size of an unfinished line.
+    /// Reads once. Ready with what has changed: so many more bytes, or (0) the end. While nothing
+    /// comes, no buffer is kept but one of the size of an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>>
+    ) -> Poll<io::Result<usize>>
     where
         S: AsyncRead + Unpin,
     {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.poll_scratch(stream, scratch, cx))?;
             self.lines.push(&scratch[..length]);
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok(length))
         })
     }
 

@@ -2,6 +2,9 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::core::{self, Word};
+use super::limits::Closed;
+
 /// A byte stream over another one; see [`Connection::layer`](crate::Connection::layer).
 pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The stream below.
@@ -9,4 +12,10 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     /// The stream below, to set its options; to read or write past the layer would break it.
     fn below(&mut self) -> &mut Self::Below;
+
+    /// The connection is about to be closed, for this reason: for a protocol that tells its peer.
+    /// Passed on to the streams below.
+    fn note_end(&mut self, closed: Closed) {
+        core::tell(self.below(), Word::Ends(closed));
+    }
 }

@@ -138,6 +138,26 @@ pub enum Closed {
 }
 
 impl Closed {
+    /// Every [`label`](Self::label), in the order of the variants.
+    pub const LABELS: &[&str] = &[
+        "end_of_stream",
+        "finished",
+        "reset",
+        "incomplete",
+        "idle_timeout",
+        "line_timeout",
+        "stall_timeout",
+        "line_too_long",
+        "handshake_timeout",
+        "handshake_failed",
+        "busy",
+        "busy_address",
+        "drained",
+        "aborted",
+        "panicked",
+        "io",
+    ];
+
     /// The reason in one word of a log line or a metric label, for example `idle_timeout`.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -17,6 +17,8 @@ pub(super) struct Outbound {
     buffer: Vec<u8>,
     /// Bytes at the front of `buffer` that are sent already.
     sent: usize,
+    /// The stream took something and may not have passed it on yet, as one that encrypts.
+    unflushed: bool,
     /// The stream takes nothing any more: it failed, or the peer was given up.
     pub(super) failed: bool,
 }
@@ -26,13 +28,18 @@ impl Outbound {
         self.sent == self.buffer.len()
     }
 
-    /// Whether nothing waits and no buffer has to be given back.
+    /// Whether nothing waits, here or in the stream, and no buffer has to be given back.
     pub(super) fn is_unused(&self) -> bool {
-        self.buffer.capacity() == 0
+        self.buffer.capacity() == 0 && !self.unflushed
     }
 
     pub(super) fn len(&self) -> usize {
         self.buffer.len() - self.sent
+    }
+
+    /// Something went to the stream past the buffer.
+    pub(super) fn note_direct(&mut self) {
+        self.unflushed = true;
     }
 
     /// Whether a piece of `length` bytes should go straight to the stream.
@@ -52,21 +59,42 @@ impl Outbound {
         &mut self.buffer
     }
 
-    /// Sends until nothing is left or the stream takes no more; says in `progress` whether it
-    /// took anything. An emptied buffer goes back to the worker.
+    /// Sends until nothing is left, in the stream either, or the stream takes no more; adds to
+    /// `sent` what it took.
     pub(super) fn poll_flush<S>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        progress: &mut bool,
+        sent: &mut usize,
+    ) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        ready!(self.poll_drain(stream, cx, sent))?;
+        if self.unflushed {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the stream all there is; the stream may still hold some of it, because more of the
+    /// same line is to come. An emptied buffer goes back to the worker.
+    pub(super) fn poll_drain<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        sent: &mut usize,
     ) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
     {
         while !self.is_empty() {
             let rest = &self.buffer[self.sent..];
-            self.sent += ready!(poll_write(stream, rest, cx))?;
-            *progress = true;
+            let taken = ready!(poll_write(stream, rest, cx))?;
+            self.sent += taken;
+            self.unflushed = true;
+            *sent += taken;
         }
         if self.buffer.capacity() > 0 {
             buffers::give_write(std::mem::take(&mut self.buffer));

@@ -9,7 +9,9 @@ use std::task::Waker;
 use tokio::sync::Notify;
 
 use super::limits::{Closed, Limits};
+use super::observer::Works;
 use super::shutdown::{Phase, Shutdown};
+use super::tally::{Counted, Tally};
 use super::transport::Origin;
 
 /// All places of one server.
@@ -24,6 +26,8 @@ pub(super) struct Places {
     members: Mutex<HashMap<u64, Weak<Place>>>,
     /// Notified whenever the last place is given back.
     emptied: Notify,
+    /// What the server works with, for observers; set when it begins to serve.
+    works: OnceLock<Works>,
 }
 
 /// One place; given back when the last clone of its `Arc` is dropped.
@@ -36,15 +40,26 @@ pub(super) struct Place {
     listener: usize,
     /// What the handshake told, where there was one.
     told: OnceLock<Box<Origin>>,
-    /// Whether this place is part of its address's count.
-    counted: bool,
-    /// Connections of the worker that serves this one.
-    load: Arc<AtomicUsize>,
+    /// Whose count this place is part of.
+    counted: OnceLock<IpAddr>,
+    /// Whether that is to be known only after the handshake.
+    count: Count,
+    /// Where the worker that serves this one counts.
+    tally: Arc<Tally>,
     at_end: AtomicBool,
     /// Counts the connections of this server, from 1: their name in the log.
     number: u64,
     /// The task that the server wakes when its phase changes.
     task: OnceLock<Waker>,
+}
+
+/// Whose address a place counts for, where addresses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// The other end of the socket.
+    Peer,
+    /// Whom a proxy names in the handshake.
+    Later,
 }
 
 impl Places {
@@ -53,13 +68,14 @@ impl Places {
         Arc::new(Self { shutdown, ..Self::default() })
     }
 
-    /// A place for a connection from `peer` on the worker whose load is `load`, or why there
-    /// is none.
+    /// A place for a connection from `peer` on the worker that counts in `tally`, or why
+    /// there is none.
     pub(super) fn take(
         self: &Arc<Self>,
         origin: &Origin,
         limits: &Limits,
-        load: &Arc<AtomicUsize>,
+        count: Count,
+        tally: &Arc<Tally>,
     ) -> Result<Arc<Place>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         // Only the accepting tasks add, and they look before: `max` is never passed by more than
@@ -68,32 +84,48 @@ impl Places {
             self.give_back();
             return Err(Closed::Busy);
         }
-        let counted = limits.max_per_ip.zip(origin.peer);
-        let counted = counted.map(|(most, peer)| (network(peer.ip()), most));
-        if let Some((network, most)) = counted {
-            let mut by_address = lock(&self.by_address);
-            let count = by_address.entry(network).or_default();
-            if *count >= most {
-                drop(by_address);
-                self.give_back();
-                return Err(Closed::BusyAddress);
-            }
-            *count += 1;
+        let counted = OnceLock::new();
+        if let Some(peer) = origin.peer.filter(|_| count == Count::Peer)
+            && let Err(closed) = self.count_address(peer, limits, &counted)
+        {
+            self.give_back();
+            return Err(closed);
         }
-        load.fetch_add(1, Ordering::Relaxed);
+        tally.open.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place {
             places: Arc::clone(self),
             peer: origin.peer,
             listener: origin.listener,
             told: OnceLock::new(),
-            counted: counted.is_some(),
-            load: Arc::clone(load),
+            counted,
+            count,
+            tally: Arc::clone(tally),
             at_end: AtomicBool::new(false),
             number,
             task: OnceLock::new(),
         });
         lock(&self.members).insert(number, Arc::downgrade(&place));
         Ok(place)
+    }
+
+    /// Counts somebody from `peer`, where addresses are counted, and notes whose count that is.
+    fn count_address(
+        &self,
+        peer: SocketAddr,
+        limits: &Limits,
+        counted: &OnceLock<IpAddr>,
+    ) -> Result<(), Closed> {
+        let Some(most) = limits.max_per_ip else { return Ok(()) };
+        let network = network(peer.ip());
+        let mut by_address = lock(&self.by_address);
+        let count = by_address.entry(network).or_default();
+        if *count >= most {
+            return Err(Closed::BusyAddress);
+        }
+        if counted.set(network).is_ok() {
+            *count += 1;
+        }
+        Ok(())
     }
 
     /// Wakes the task of every connection, so that it sees the phase that has just begun.
@@ -120,6 +152,22 @@ impl Places {
     /// Connections that are open now, lingering ones too.
     pub(super) fn open(&self) -> usize {
         self.taken.load(Ordering::Acquire)
+    }
+
+    /// The server begins to serve with `works`.
+    pub(super) fn begin(&self, works: Works) {
+        // It does so once in its life.
+        let _ = self.works.set(works);
+    }
+
+    /// What the server works with; `None` before it serves.
+    pub(super) fn works(&self) -> Option<&Works> {
+        self.works.get()
+    }
+
+    /// The phase of the server's life.
+    pub(super) fn phase(&self) -> Phase {
+        self.shutdown.phase()
     }
 
     /// Waits until no connection is open. Cancel safe.
@@ -155,6 +203,17 @@ impl Place {
         self.number
     }
 
+    /// Where the worker that serves this connection counts.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same, where somebody watches.
+    #[inline]
+    pub(super) fn counted(&self) -> Option<&Counted> {
+        self.tally.counted()
+    }
+
     /// Notes the waker of the task that runs the handler.
     pub(super) fn note_task(&self, waker: &Waker) {
         // A task has one waker for its life, so the first is as good as any.
@@ -163,7 +222,7 @@ impl Place {
 
     /// The phase of the server's life.
     pub(super) fn phase(&self) -> Phase {
-        self.places.shutdown.phase()
+        self.places.phase()
     }
 
     /// Where who has this place comes from.
@@ -176,6 +235,14 @@ impl Place {
     pub(super) fn note_origin(&self, origin: Origin) {
         // There is one handshake in a connection's life.
         self.told.get_or_init(|| Box::new(origin));
+    }
+
+    /// Counts the address that a proxy has named, or says that it has all its places.
+    pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
+        match self.origin().source.filter(|_| self.count == Count::Later) {
+            Some(source) => self.places.count_address(source, limits, &self.counted),
+            None => Ok(()),
+        }
     }
 
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
@@ -203,18 +270,17 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer.filter(|_| self.counted) {
-            let network = network(peer.ip());
+        if let Some(network) = self.counted.get() {
             let mut by_address = lock(&self.places.by_address);
-            if let Some(count) = by_address.get_mut(&network) {
+            if let Some(count) = by_address.get_mut(network) {
                 *count -= 1;
                 if *count == 0 {
-                    by_address.remove(&network);
+                    by_address.remove(network);
                 }
             }
         }
         lock(&self.places.members).remove(&self.number);
-        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.tally.open.fetch_sub(1, Ordering::Relaxed);
         self.places.give_back();
     }
 }
@@ -264,7 +330,7 @@ mod tests {
     fn take(places: &Arc<Places>, address: &str, limits: &Limits) -> Result<Arc<Place>, Closed> {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         let origin = Origin { peer: Some(peer), ..Origin::default() };
-        places.take(&origin, limits, &Arc::default())
+        places.take(&origin, limits, Count::Peer, &Arc::default())
     }
 
     /// Fault 2: the limit is exact, and a place given back is free again.
@@ -296,5 +362,26 @@ mod tests {
         }
         assert_eq!(places.open(), 0);
         assert!(lock(&places.by_address).is_empty(), "the table must not grow for ever");
+    }
+
+    /// Fault 4, 26: behind a proxy it is the clients' addresses that are counted, and not the
+    /// proxy's.
+    #[test]
+    fn whom_a_proxy_names_is_counted() {
+        let places = Arc::new(Places::default());
+        let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+        let proxy = Origin { peer: Some("10.0.0.1:1".parse().unwrap()), ..Origin::default() };
+        let come = |source: &str| {
+            let place = places.take(&proxy, &limits, Count::Later, &Arc::default()).unwrap();
+            place.note_origin(Origin { source: source.parse().ok(), ..proxy.clone() });
+            place.count_source(&limits).map(|()| place)
+        };
+        let first = come("192.0.2.1:7").unwrap();
+        let _second = come("192.0.2.2:7").unwrap();
+        assert_eq!(come("192.0.2.1:8").unwrap_err(), Closed::BusyAddress);
+        // A health check of the proxy's own is nobody's.
+        let _checks = [come("").unwrap(), come("").unwrap()];
+        drop(first);
+        come("192.0.2.1:8").unwrap();
     }
 }

@@ -34,9 +34,8 @@ pub struct Writer<'a, S> {
 
 pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     let stream = Arc::new(Mutex::new(&mut core.stream));
-    // The writer may wait in another part of the task than the reader, so it has its own watch,
-    // which wakes for itself.
-    let watch = Watch::new(Arc::clone(&core.watch.terms), None);
+    // The writer may wait in another part of the task than the reader, so it has its own watch.
+    let watch = Watch::new(Arc::clone(&core.watch.terms), core.watch.place.clone());
     let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, watch };
     let (input, watch, ended) = (&mut core.input, &mut core.watch, &mut core.ended);
     (Reader { stream, input, watch, ended }, writer)

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::layer::Layer;
+use super::limits::Closed;
 
 /// A byte stream to one peer, whatever it runs over.
 ///
@@ -73,6 +74,13 @@ impl Stream {
             Kind::Tcp(socket) => drop(socket.set_zero_linger()),
             Kind::Unix(_) => {}
             Kind::Layered(layer) => layer.below().break_off(),
+        }
+    }
+
+    /// Tells the layers, if there are any, why the connection is about to be closed.
+    pub fn note_end(&mut self, closed: Closed) {
+        if let Kind::Layered(layer) = &mut self.0 {
+            layer.note_end(closed);
         }
     }
 

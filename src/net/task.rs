@@ -43,7 +43,13 @@ impl<F: Future<Output = Result<(), Closed>>> Future for Supervised<F> {
                 return Poll::Ready(());
             }
         }
-        self.handler.as_mut().poll(cx).map(|result| self.count(result))
+        let Self { handler, place } = &mut *self;
+        let mut turn = || handler.as_mut().poll(cx);
+        let polled = match place {
+            Some(place) => place.tally().time(turn),
+            None => turn(),
+        };
+        polled.map(|result| self.count(result))
     }
 }
 

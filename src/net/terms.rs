@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::limits::{Closed, Limits};
 use super::shutdown::Shutdown;
+use super::transport::{Refusal, Transport};
 
 /// What a line that is written ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -108,6 +109,15 @@ impl Terms {
     pub(super) fn renewed(&self) -> Self {
         let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
         Self::new(self.limits.clone(), shutdown, self.eol, farewell)
+    }
+
+    /// What somebody hears for whom there is no place.
+    pub(super) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
+        match transport.refusal(closed) {
+            Refusal::Next => self.farewell(closed),
+            Refusal::Words(words) => Some(words),
+            Refusal::Silence => None,
+        }
     }
 
     /// The last words for `closed`, with their line end.

@@ -20,6 +20,31 @@ pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Sen
 pub trait Step: fmt::Debug + Send + Sync {
     /// The stream for the next step, or the reason for which the connection ends here.
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a>;
+
+    /// What somebody hears, before this step is taken, for whom there is no place.
+    fn refusal(&self, closed: Closed) -> Refusal {
+        let _ = closed;
+        Refusal::Silence
+    }
+
+    /// Whether who comes from `origin` is a proxy that will say who the client is, so that the
+    /// client's address is what [`Limits::max_per_ip`](crate::Limits::max_per_ip) counts.
+    fn speaks_for_others(&self, origin: &Origin) -> bool {
+        let _ = origin;
+        false
+    }
+}
+
+/// What a step has to say to somebody for whom there is no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Nothing that would be understood: the connection just ends.
+    Silence,
+    /// These bytes, and then the connection ends.
+    Words(String),
+    /// What the next step has to say, or the server itself: this step changes no byte it sends.
+    Next,
 }
 
 /// The steps of one listener, in their order; none for plain TCP and Unix sockets.
@@ -74,6 +99,16 @@ impl Transport {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The answer of the first step that has one; [`Refusal::Next`] where bytes are just bytes.
+    pub(super) fn refusal(&self, closed: Closed) -> Refusal {
+        let mut refusals = self.steps.iter().map(|step| step.refusal(closed));
+        refusals.find(|refusal| *refusal != Refusal::Next).unwrap_or(Refusal::Next)
+    }
+
+    pub(super) fn speaks_for_others(&self, origin: &Origin) -> bool {
+        self.steps.iter().any(|step| step.speaks_for_others(origin))
     }
 
     /// Takes all steps, on the side of a server or of a client.

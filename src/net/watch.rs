@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::limits::Closed;
 use super::place::Place;
 use super::shutdown::Phase;
+use super::tally::Counted;
 use super::terms::Terms;
 
 /// How long a draining connection still listens, so that what has arrived is seen and answered.
@@ -95,8 +96,35 @@ impl Watch {
         }
     }
 
-    /// The peer took something.
-    pub(super) fn note_progress(&mut self) {
+    /// So many bytes were read.
+    #[inline]
+    pub(super) fn note_received(&self, length: usize) {
+        if let Some(counted) = self.counted() {
+            counted.received.add(length as u64);
+        }
+    }
+
+    /// So many messages were handed out since this was last said.
+    #[inline]
+    pub(super) fn note_messages(&self, count: u32) {
+        if count > 0
+            && let Some(counted) = self.counted()
+        {
+            counted.messages.add(count.into());
+        }
+    }
+
+    #[inline]
+    fn counted(&self) -> Option<&Counted> {
+        self.place.as_ref()?.counted()
+    }
+
+    /// The peer took so many bytes.
+    #[inline]
+    pub(super) fn note_sent(&mut self, length: usize) {
+        if let Some(counted) = self.counted() {
+            counted.sent.add(length as u64);
+        }
         if let Some(rare) = &mut self.rare {
             rare.stalled_since = None;
             rare.grace_until = None;

@@ -8,15 +8,16 @@ use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, EnterGuard, Handle};
+use tokio::runtime::{Builder, EnterGuard, Handle, RuntimeMetrics};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::buffers;
 use super::stream::Stream;
+use super::tally::{Tally, Watched};
 
 /// Where connections are served.
 #[derive(Debug)]
@@ -28,38 +29,50 @@ pub(super) struct Workers {
 #[derive(Debug)]
 pub(super) struct Worker {
     runtime: Handle,
-    /// Connections that are open here.
-    load: Arc<AtomicUsize>,
+    tally: Arc<Tally>,
     /// Dropped to end the worker's thread; `None` where the runtime is the caller's.
     stop: Option<oneshot::Sender<()>>,
 }
 
 impl Workers {
     /// Serves on the runtime that the caller is in.
-    pub(super) fn current() -> Self {
-        let worker = Worker { runtime: Handle::current(), load: Arc::default(), stop: None };
+    pub(super) fn current(watched: Watched) -> Self {
+        let tally = Arc::new(Tally::new(watched));
+        let worker = Worker { runtime: Handle::current(), tally, stop: None };
         Self { workers: vec![worker] }
     }
 
     /// Starts `count` threads. With `busy_poll` each of them goes on looking for work that long
     /// after the last read before it sleeps.
-    pub(super) fn start(count: NonZeroUsize, busy_poll: Option<Duration>) -> io::Result<Self> {
+    pub(super) fn start(
+        count: NonZeroUsize,
+        busy_poll: Option<Duration>,
+        watched: Watched,
+    ) -> io::Result<Self> {
         let workers = (0..count.get())
-            .map(|number| Worker::start(number, busy_poll))
+            .map(|number| Worker::start(number, busy_poll, watched))
             .collect::<io::Result<_>>()?;
         Ok(Self { workers })
     }
 
+    /// All tallies, and what the runtimes say of themselves.
+    pub(super) fn observed(&self) -> Vec<(Arc<Tally>, RuntimeMetrics)> {
+        let observed = |worker: &Worker| (Arc::clone(&worker.tally), worker.runtime.metrics());
+        self.workers.iter().map(observed).collect()
+    }
+
     /// The worker with the fewest connections, the first of several.
     pub(super) fn least_loaded(&self) -> &Worker {
-        let least = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        let least =
+            self.workers.iter().min_by_key(|worker| worker.tally.open.load(Ordering::Relaxed));
         least.expect("there is at least one worker by construction")
     }
 }
 
 impl Worker {
-    pub(super) fn load(&self) -> &Arc<AtomicUsize> {
-        &self.load
+    /// Where its connections are counted.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Makes this worker's runtime the current one for as long as the guard lives.
@@ -78,7 +91,7 @@ impl Worker {
         drop(self.runtime.spawn(task));
     }
 
-    fn start(number: usize, busy_poll: Option<Duration>) -> io::Result<Self> {
+    fn start(number: usize, busy_poll: Option<Duration>, watched: Watched) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -89,7 +102,8 @@ impl Worker {
             // An error means that the sender was dropped, which is the signal.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Self { runtime: handle, load: Arc::default(), stop: Some(stop) })
+        let tally = Arc::new(Tally::new(watched));
+        Ok(Self { runtime: handle, tally, stop: Some(stop) })
     }
 }
 

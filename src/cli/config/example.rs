@@ -104,9 +104,8 @@ mod tests {
         let program = Arguments::command();
         let mut count = 0;
         for command in config::configurable(&program) {
-            let has_default = |flag: &Arg| {
-                keys::is_switch(flag) || !flag.get_default_values().is_empty()
-            };
+            let has_default =
+                |flag: &Arg| keys::is_switch(flag) || !flag.get_default_values().is_empty();
             let lines: String = keys::flags(command)
                 .filter(|(_, flag)| has_default(flag))
                 .map(|(key, flag)| format!("{key} = {}\n", value(flag)))

@@ -101,9 +101,7 @@ fn one(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
-        DeValue::Integer(number) => {
-            Err(format!("'{}' is to be a decimal number", number.as_str()))
-        }
+        DeValue::Integer(number) => Err(format!("'{}' is to be a decimal number", number.as_str())),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(on) => Ok(on.to_string()),
         DeValue::Datetime(_) => Err("takes no date: write text in quotes".to_owned()),

@@ -136,7 +136,8 @@ fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
 /// What the parser would print, less the usage, in one line.
 pub(super) fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let line = lines.join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
@@ -162,8 +163,7 @@ mod tests {
         let text = "[echo]\nlisten = ['a:1', 'b:2']\nmax-connections = 5\ngreeting = ['a, b']\n";
         let typed: Vec<OsString> =
             read(text).unwrap().into_iter().flat_map(|(_, arguments)| arguments).collect();
-        let wanted =
-            ["--listen=a:1", "--listen=b:2", "--max-connections=5", "--greeting=a, b"];
+        let wanted = ["--listen=a:1", "--listen=b:2", "--max-connections=5", "--greeting=a, b"];
         assert_eq!(typed, wanted);
         let switches = read("[load]\nquiet = true\nrst = false\n").unwrap();
         assert_eq!(switches[0].1, ["--quiet"]);
@@ -174,8 +174,11 @@ mod tests {
     #[test]
     fn every_mistake_is_a_sentence() {
         for (text, sentence) in [
-            ("[echo]\nmax-connectons = 5", "line 2: [echo] has no key 'max-connectons'; did you \
-              mean 'max-connections'?"),
+            (
+                "[echo]\nmax-connectons = 5",
+                "line 2: [echo] has no key 'max-connectons'; did you \
+              mean 'max-connections'?",
+            ),
             ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
             ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
             ("[echo]\nxyzzy = 1", "'echoline echo --help' lists all of them"),

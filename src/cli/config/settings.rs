@@ -38,7 +38,8 @@ impl Settings {
         let mut keys: Vec<&String> = self.0.keys().chain(new.0.keys()).collect();
         keys.sort();
         keys.dedup();
-        let text = |settings: &Self, key| settings.0.get(key).map_or(UNSET, String::as_str).to_owned();
+        let text =
+            |settings: &Self, key| settings.0.get(key).map_or(UNSET, String::as_str).to_owned();
         keys.into_iter()
             .map(|key| Change { key: key.clone(), from: text(self, key), to: text(new, key) })
             .filter(|change| change.from != change.to)

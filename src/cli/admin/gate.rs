@@ -1,0 +1,127 @@
+//! Who may ask for what, by what a request says of itself.
+//!
+//! A browser sends requests to this machine for any page that it shows. What the page cannot do is
+//! to lie about its own name: the `Host` header holds the name under which the browser knows us,
+//! and `Origin` the page's. So a foreign name in either is a page that was made to look as if it
+//! were ours (DNS rebinding), or one that tries to give orders (CSRF).
+
+use std::net::IpAddr;
+
+/// Who the admin address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Programs and browsers on this machine.
+    Loopback,
+    /// Other machines as well.
+    Remote,
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the request has no Host header, or more than one")]
+    NoHost,
+    #[error(
+        "this address answers only under the names 127.0.0.1, [::1] and localhost; with \
+         --admin-allow-remote also under others"
+    )]
+    ForeignHost,
+    #[error("a page of another origin may not change anything here")]
+    ForeignOrigin,
+    #[error("changes are made only under an address or localhost, not under a name")]
+    NamedHost,
+}
+
+/// Lets a request through that wants to know something.
+pub(super) fn admit(hosts: &[&str], reach: Reach) -> Result<(), Refusal> {
+    let [host] = hosts else { return Err(Refusal::NoHost) };
+    match name_of(host) {
+        Name::Loopback => Ok(()),
+        Name::Address | Name::Other if reach == Reach::Remote => Ok(()),
+        _ => Err(Refusal::ForeignHost),
+    }
+}
+
+/// Lets a request through that wants to change something, and was admitted. Programs send no
+/// `Origin`; browsers send it with every change.
+pub(super) fn admit_change(hosts: &[&str], origins: &[&str]) -> Result<(), Refusal> {
+    let [host] = hosts else { return Err(Refusal::NoHost) };
+    if name_of(host) == Name::Other {
+        return Err(Refusal::NamedHost);
+    }
+    let own = |origin: &&str| origin.strip_prefix("http://").is_some_and(|from| from == *host);
+    if origins.iter().all(own) { Ok(()) } else { Err(Refusal::ForeignOrigin) }
+}
+
+/// What kind of name a `Host` header has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Loopback,
+    /// An address, which no name server can turn into another one.
+    Address,
+    Other,
+}
+
+fn name_of(host: &str) -> Name {
+    let without_port = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    if without_port.eq_ignore_ascii_case("localhost") {
+        return Name::Loopback;
+    }
+    let bracketed = without_port.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match bracketed.unwrap_or(without_port).parse::<IpAddr>() {
+        Ok(address) if address.to_canonical().is_loopback() => Name::Loopback,
+        Ok(_) => Name::Address,
+        Err(_) => Name::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 70: a page that was given our address under its own name (DNS rebinding) gets nothing.
+    #[test]
+    fn only_names_that_cannot_be_borrowed_are_answered() {
+        let near = |host| admit(&[host], Reach::Loopback);
+        for host in
+            ["127.0.0.1:9090", "127.0.0.1", "[::1]:9090", "[::1]", "LocalHost:1", "127.9.9.9"]
+        {
+            assert_eq!(near(host), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example:9090",
+            "localhost.evil.example",
+            "192.0.2.1:9090",
+            "",
+            "a@127.0.0.1",
+            ":1",
+        ] {
+            assert_eq!(near(host), Err(Refusal::ForeignHost), "{host}");
+            assert_eq!(admit(&[host], Reach::Remote), Ok(()), "{host}");
+        }
+        assert_eq!(admit(&[], Reach::Remote), Err(Refusal::NoHost));
+        assert_eq!(admit(&["localhost", "localhost"], Reach::Remote), Err(Refusal::NoHost));
+    }
+
+    #[test]
+    fn other_origins_and_names_change_nothing() {
+        let change = |host, origins: &[&str]| admit_change(&[host], origins);
+        assert_eq!(change("127.0.0.1:9090", &[]), Ok(()));
+        assert_eq!(change("127.0.0.1:9090", &["http://127.0.0.1:9090"]), Ok(()));
+        assert_eq!(change("192.0.2.1:9090", &[]), Ok(()));
+        for origin in
+            ["http://127.0.0.1:9091", "https://127.0.0.1:9090", "null", "http://a.example"]
+        {
+            assert_eq!(
+                change("127.0.0.1:9090", &[origin]),
+                Err(Refusal::ForeignOrigin),
+                "{origin}"
+            );
+        }
+        let own = "http://evil.example:9090";
+        assert_eq!(change("evil.example:9090", &[own]), Err(Refusal::NamedHost));
+    }
+}

@@ -1,0 +1,177 @@
+//! The metrics of a server. Pure. What each of them means stands in `docs/admin.md` too.
+//!
+//! No label holds anything that a client can choose, so the number of samples is the same however
+//! many clients come, and whoever reads the metrics learns nothing of who they are.
+
+use super::exposition::{Exposition, Kind, Seconds};
+use super::process::ProcessState;
+use crate::net::{Closed, Limits, Phase, Snapshot};
+
+/// All that is told in metrics.
+#[derive(Debug)]
+pub(super) struct Figures<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) process: &'a ProcessState,
+    /// When the process began to serve, in seconds since 1970.
+    pub(super) started: f64,
+    /// What is served: a mode of the echo, or `chat`.
+    pub(super) mode: &'a str,
+    /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
+    /// have any.
+    pub(super) faults: Option<&'a [(&'static str, u64)]>,
+}
+
+/// The metrics as text.
+pub(super) fn text(figures: &Figures<'_>) -> String {
+    let mut to = Exposition::default();
+    connections(&mut to, figures.snapshot);
+    traffic(&mut to, figures.snapshot);
+    workers(&mut to, figures.snapshot);
+    limits(&mut to, &figures.snapshot.limits);
+    if let Some(faults) = figures.faults {
+        let mut family =
+            to.family("echoline_faults_total", Kind::Counter, "Planned faults that happened.");
+        faults.iter().for_each(|(kind, count)| family.of("kind", kind, count));
+    }
+    process(&mut to, figures);
+    to.into_text()
+}
+
+fn connections(to: &mut Exposition, snapshot: &Snapshot) {
+    to.family("echoline_connections_open", Kind::Gauge, "Connections that are open.")
+        .is(snapshot.open);
+    to.family(
+        "echoline_connections_accepted_total",
+        Kind::Counter,
+        "Connections that the system gave us, refused ones too.",
+    )
+    .is(snapshot.accepted);
+    let help = "Connections that ended, and why; busy and busy_address were refused.";
+    let mut family = to.family("echoline_closed_total", Kind::Counter, help);
+    for label in Closed::LABELS {
+        family.of("reason", label, snapshot.ended(label));
+    }
+    let help = "1 while connections are accepted; 0 before that and while the server ends.";
+    let is_ready = snapshot.phase == Some(Phase::Running);
+    to.family("echoline_ready", Kind::Gauge, help).is(u8::from(is_ready));
+}
+
+fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
+    let traffic = snapshot.traffic();
+    let mut family = to.family(
+        "echoline_bytes_total",
+        Kind::Counter,
+        "Bytes of all connections: in was read, out was taken by the system to be sent.",
+    );
+    family.of("direction", "in", traffic.received);
+    family.of("direction", "out", traffic.sent);
+    to.family(
+        "echoline_messages_total",
+        Kind::Counter,
+        "Lines that clients sent; in raw mode, reads.",
+    )
+    .is(traffic.messages);
+    let times = &traffic.service;
+    to.family(
+        "echoline_service_seconds",
+        Kind::Histogram,
+        "From waking up for input to all answers written; of many turns one of sixteen is timed.",
+    )
+    .times(times.cumulative(), times.count(), times.sum());
+}
+
+fn workers(to: &mut Exposition, snapshot: &Snapshot) {
+    let workers = || snapshot.workers.iter().enumerate();
+    let mut family = to.family(
+        "echoline_worker_connections",
+        Kind::Gauge,
+        "Connections that are open on each worker thread.",
+    );
+    workers().for_each(|(n, worker)| family.of("worker", &n.to_string(), worker.connections));
+    let mut family = to.family(
+        "echoline_worker_busy_seconds_total",
+        Kind::Counter,
+        "How long each worker thread has worked, waits left out.",
+    );
+    workers().for_each(|(n, worker)| family.of("worker", &n.to_string(), Seconds(worker.busy)));
+}
+
+fn limits(to: &mut Exposition, limits: &Limits) {
+    let mut gauge = |name, help, value: Option<f64>| {
+        // What has no limit is limited by infinity, which has a spelling of its own.
+        let value = value.map_or_else(|| "+Inf".to_owned(), |value| value.to_string());
+        to.family(name, Kind::Gauge, help).is(value);
+    };
+    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
+    gauge(
+        "echoline_limit_connections",
+        "Connections at once.",
+        Some(limits.max_connections as f64),
+    );
+    gauge(
+        "echoline_limit_connections_per_address",
+        "Connections at once from one address.",
+        limits.max_per_ip.map(|most| most as f64),
+    );
+    gauge("echoline_limit_line_bytes", "The longest line.", Some(limits.max_line as f64));
+    gauge(
+        "echoline_limit_idle_seconds",
+        "How long the next line is waited for.",
+        seconds(limits.idle_timeout),
+    );
+    gauge(
+        "echoline_limit_line_seconds",
+        "How long one line may take.",
+        seconds(limits.line_timeout),
+    );
+    gauge(
+        "echoline_limit_stall_seconds",
+        "How long a client may take nothing of what is sent.",
+        seconds(limits.stall_timeout),
+    );
+    gauge(
+        "echoline_limit_drain_seconds",
+        "How long connections may take to finish when the server ends.",
+        seconds(Some(limits.drain_timeout)),
+    );
+}
+
+fn process(to: &mut Exposition, figures: &Figures<'_>) {
+    let help = "Always 1; the labels say what runs.";
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("mode", figures.mode)];
+    to.family("echoline_build_info", Kind::Gauge, help).labelled(&labels, 1);
+    let process = figures.process;
+    let mut told = |name, kind, help, value: Option<f64>| {
+        // What the system does not tell is left out: 0 would be a lie.
+        if let Some(value) = value {
+            to.family(name, kind, help).is(value);
+        }
+    };
+    let number = |value: Option<u64>| value.map(|value| value as f64);
+    told(
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "When the server was started, in seconds since 1970.",
+        Some(figures.started),
+    );
+    told(
+        "process_cpu_seconds_total",
+        Kind::Counter,
+        "Processor time used, in user and system mode together.",
+        process.processor_time.map(|time| time.as_secs_f64()),
+    );
+    told(
+        "process_resident_memory_bytes",
+        Kind::Gauge,
+        "Memory that is resident.",
+        number(process.resident_bytes),
+    );
+    told("process_threads", Kind::Gauge, "Threads.", number(process.threads));
+    told("process_open_fds", Kind::Gauge, "Open descriptors.", number(process.descriptors));
+    told(
+        "process_max_fds",
+        Kind::Gauge,
+        "The limit of open descriptors.",
+        number(process.descriptors_max),
+    );
+}

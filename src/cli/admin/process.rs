@@ -1,0 +1,68 @@
+//! What the system says about this process.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::time::TimeVal;
+
+/// This process at one moment; `None` is what the system does not tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ProcessState {
+    /// In the program and in the system on its behalf.
+    pub(super) processor_time: Option<Duration>,
+    pub(super) resident_bytes: Option<u64>,
+    pub(super) threads: Option<u64>,
+    pub(super) descriptors: Option<u64>,
+    pub(super) descriptors_max: Option<u64>,
+}
+
+impl ProcessState {
+    pub(super) fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Self {
+            processor_time: processor_time(),
+            resident_bytes: field(&status, "VmRSS:").map(|kib| kib * 1024),
+            threads: field(&status, "Threads:"),
+            descriptors: descriptors(),
+            descriptors_max: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
+        }
+    }
+}
+
+fn processor_time() -> Option<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    Some(duration(usage.user_time())? + duration(usage.system_time())?)
+}
+
+fn duration(time: TimeVal) -> Option<Duration> {
+    let seconds = u64::try_from(time.tv_sec()).ok()?;
+    let micros = u64::try_from(time.tv_usec()).ok()?;
+    Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
+}
+
+/// How many descriptors are open, the one that is needed to count them left out.
+fn descriptors() -> Option<u64> {
+    Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
+}
+
+/// The number behind `label` in `/proc/PID/status`.
+fn field(status: &str, label: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(label))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_tells_all_of_it() {
+        let now = ProcessState::now();
+        assert!(now.resident_bytes.unwrap() > 1 << 20, "{now:?}");
+        assert!(now.processor_time.is_some() && now.threads.unwrap() >= 1, "{now:?}");
+        assert!(now.descriptors.unwrap() >= 3 && now.descriptors_max.unwrap() > 3, "{now:?}");
+        assert_eq!(field("VmRSS:\t    1234 kB\n", "VmRSS:"), Some(1234));
+        assert_eq!(field("VmRSS:\n", "VmRSS:"), None);
+    }
+}

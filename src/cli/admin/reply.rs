@@ -1,0 +1,86 @@
+//! Answers of the admin address, and the headers that all of them have.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::gate::Refusal;
+
+/// A whole answer.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// What an answer consists of.
+pub(super) mod kind {
+    pub(in super::super) const TEXT: &str = "text/plain; charset=utf-8";
+    pub(in super::super) const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+    pub(in super::super) const HTML: &str = "text/html; charset=utf-8";
+    pub(in super::super) const STYLE: &str = "text/css; charset=utf-8";
+    pub(in super::super) const SCRIPT: &str = "text/javascript; charset=utf-8";
+    pub(in super::super) const JSON: &str = "application/json";
+}
+
+/// A page may load what this address has, run no script but the one file, and be shown in no
+/// other page: then nothing that a client wrote into the log can do anything.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
+                      form-action 'none'";
+
+const ALWAYS: [(header::HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// An answer with its headers.
+pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("there is no {0} here; there is /, /metrics, /healthz, /readyz and /snapshot.json{1}")]
+    NotFound(String, &'static str),
+    /// With the methods that there are.
+    #[error("this can only be asked with {0}")]
+    Method(&'static str),
+    #[error("a plan of faults is a text in UTF-8 of at most {0} bytes")]
+    Body(usize),
+    /// With the sentence.
+    #[error("{0}; the plan is as it was")]
+    Plan(String),
+    #[error("the page cannot be made: {0}")]
+    Page(String),
+}
+
+impl Problem {
+    /// The sentence as an answer.
+    pub(super) fn into_reply(self) -> Reply {
+        let status = match &self {
+            Self::Refused(Refusal::NoHost) | Self::Body(_) | Self::Plan(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(..) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut reply = reply(status, kind::TEXT, format!("{self}\n"));
+        if let Self::Method(allowed) = self {
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        reply
+    }
+}
