@@ -142,14 +142,18 @@ impl Findings {
     }
 }
 
-/// Whether this machine could listen there.
-pub(super) fn listening(address: &Address, findings: &mut Findings) -> anyhow::Result<()> {
+/// Whether this machine could listen there; `words` stand before the address.
+pub(super) fn listening(
+    words: &str,
+    address: &Address,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     if let Some(path) = address.unix_path() {
         if path.starts_with('@') {
-            findings.right(format!("listens on {address}"));
+            findings.right(format!("{words} {address}"));
         } else {
             let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
-            in_folder(&format!("listens on {address}"), folder, findings);
+            in_folder(&format!("{words} {address}"), folder, findings);
         }
         return Ok(());
     }
@@ -161,7 +165,7 @@ pub(super) fn listening(address: &Address, findings: &mut Findings) -> anyhow::R
             let named = !resolved.iter().any(|ip| ip == address.host());
             let resolved =
                 if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
-            findings.right(format!("listens on {address}{resolved}"));
+            findings.right(format!("{words} {address}{resolved}"));
         }
         // Perhaps by the very server whose next start is being checked.
         Err(error) if error.kind() == AddrInUse => findings.note(format!("{error}")),

@@ -193,8 +193,9 @@ impl ServingFlags {
     /// Says whether all of this is right, without listening.
     pub(super) fn check(&self, service: &Service, findings: &mut Findings) -> anyhow::Result<()> {
         for address in &service.listen {
-            check::listening(address, findings)?;
+            check::listening("listens on", address, findings)?;
         }
+        self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.log.check(findings);
         if let Some(path) = &self.ready_file {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::check::{self, Findings};
 use crate::net::{Address, Observer, Scheme};
 pub(super) use control::FaultControl;
 use gate::Reach;
@@ -64,10 +65,30 @@ impl AdminFlags {
         self.admin.is_some()
     }
 
+    /// Says whether there could be one, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        let Some(address) = &self.admin else { return Ok(()) };
+        match self.resolve(address) {
+            Ok(_) => check::listening("shows itself at", address, findings)?,
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+        Ok(())
+    }
+
     /// Binds what the flags ask for, without starting a thread.
     pub(super) fn bind(&self) -> anyhow::Result<Option<Admin>> {
         let Some(address) = &self.admin else { return Ok(None) };
-        let reach = if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback };
+        let found = self.resolve(address)?;
+        let listeners = found.into_iter().map(bind_one).collect::<anyhow::Result<_>>()?;
+        Ok(Some(Admin { listeners, reach: self.reach() }))
+    }
+
+    fn reach(&self) -> Reach {
+        if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback }
+    }
+
+    /// Where that is, unless others could reach it who are not meant to.
+    fn resolve(&self, address: &Address) -> anyhow::Result<Vec<SocketAddr>> {
         if address.scheme() != Scheme::Tcp {
             bail!("--admin {address}: it speaks HTTP over TCP: say HOST:PORT");
         }
@@ -75,15 +96,14 @@ impl AdminFlags {
         let found: Vec<SocketAddr> =
             found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
         let far = found.iter().find(|at| !at.ip().to_canonical().is_loopback());
-        if let (Some(far), Reach::Loopback) = (far, reach) {
+        if let (Some(far), Reach::Loopback) = (far, self.reach()) {
             bail!(
                 "--admin {far} could be reached from other machines, and asks nobody for a \
                  password: say 127.0.0.1:{}, or add --admin-allow-remote",
                 far.port()
             );
         }
-        let listeners = found.into_iter().map(bind_one).collect::<anyhow::Result<_>>()?;
-        Ok(Some(Admin { listeners, reach }))
+        Ok(found)
     }
 }
 
