@@ -9,10 +9,10 @@ mod support;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use disk::Disk;
-use programs::{Program, echoline, run};
+use programs::{Program, echoline};
 use support::{Client, Server, has, until};
 
 /// A folder with a configuration in it.
@@ -285,14 +285,23 @@ fn a_chat_keeps_what_it_cannot_read_anew() {
     let chat = Program::start(echoline(&flags).arg(&ready));
     until("the chat is ready", || ready.exists());
     fs::remove_file(&password).unwrap();
-    folder.write("[chat]\nmax-rooms = 6\n");
+    folder.write("[chat]\nmax-rooms = 6\nlog-level = 'debug'\n");
     chat.signal("HUP");
     chat.wait_for_stderr("nothing was reloaded, all stays as it was: cannot read --operator-pass");
+    let address = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
+    let mut client = Client::connect(address);
+    client.send("ann\n");
+    assert!(client.line().contains("ann joined the chat"));
+    drop(client);
     fs::write(&password, "another one\n").unwrap();
     chat.signal("HUP");
     chat.wait_for_stderr("max-rooms: 5 → 6");
     chat.signal("TERM");
-    assert_eq!(chat.finish().code(), Some(0));
+    let ended = chat.finish();
+    assert_eq!(ended.code(), Some(0));
+    // The level is read before the password, and is right; still it must not have changed alone.
+    let (before, _) = ended.stderr.split_once("log-level: info → debug").unwrap();
+    assert!(!before.contains("DEBUG"), "{before}");
 }
 
 /// A server in the foreground ends with its terminal, as ever; one behind nohup(1) stays.
@@ -306,8 +315,10 @@ fn a_server_ends_with_its_terminal() {
         let ready = folder.path().join("ready");
         let program = env!("CARGO_BIN_EXE_echoline");
         let log = folder.path().join("log");
+        let id = folder.path().join("id");
         let command = format!(
-            "exec {words}{program} echo --listen 127.0.0.1:0 --ready-file {} --log-file {}",
+            "echo $$ > {}; exec {words}{program} echo --listen 127.0.0.1:0 --ready-file {} --log-file {}",
+            id.display(),
             ready.display(),
             log.display()
         );
@@ -315,6 +326,7 @@ fn a_server_ends_with_its_terminal() {
         terminal.args(["-q", "-c", &command, "/dev/null"]);
         let mut terminal = Program::start(&mut terminal);
         until("the server is ready", || ready.exists());
+        let server = Orphan(fs::read_to_string(&id).unwrap().trim().to_owned());
         let address = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
         terminal.child.kill().unwrap();
         let text = || fs::read_to_string(&log).unwrap();
@@ -324,18 +336,25 @@ fn a_server_ends_with_its_terminal() {
         } else {
             until("it was told", || text().contains("reloaded"));
             Client::connect(address).ask("still here");
-            let id = holder(address);
-            assert!(Command::new("kill").arg(id).status().unwrap().success());
+            server.kill("TERM");
             until("the server has ended", || text().contains("ended; "));
         }
     }
 }
 
-/// The process that listens on `address`.
-fn holder(address: std::net::SocketAddr) -> String {
-    // The sentence about a port that is taken names it.
-    let ended = run(&["echo", "--listen", &address.to_string()], b"");
-    let id = ended.stderr.trim().rsplit(' ').next().unwrap().to_owned();
-    assert!(id.parse::<u32>().is_ok(), "{}", ended.stderr);
-    id
+/// A process whose parent has gone; killed with this value, unless it has ended.
+struct Orphan(String);
+
+impl Orphan {
+    fn kill(&self, signal: &str) {
+        let mut kill = Command::new("kill");
+        // One that has ended is no error.
+        let _ = kill.args(["-s", signal, &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        self.kill("KILL");
+    }
 }
