@@ -17,8 +17,8 @@ pub mod load;
 mod net;
 
 pub use net::{
-    Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, LiveLimits, Observer, Opening, Origin, Outlet, Phase, Reader,
-    Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream, TlsFacts,
-    Traffic, Transport, WorkerState, Write, Writer,
+    Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
+    LineTooLong, Lines, Listener, ListenerOptions, LiveLimits, Observer, Opening, Origin, Outlet,
+    Phase, Pulse, Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step,
+    Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };

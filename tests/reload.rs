@@ -6,8 +6,10 @@ mod disk;
 mod programs;
 mod support;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -273,6 +275,59 @@ fn a_full_disk_costs_lines_of_the_log_only() {
     assert_eq!(server.stop().code, Some(0));
 }
 
+/// Fault 12: who has given up root's rights cannot read root's file again: the reload says so, and
+/// the old settings stay; so do the listeners.
+#[test]
+fn a_server_without_its_rights_keeps_what_it_has() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        let words = b"SKIPPED, not passed: only root can give up its rights\n";
+        return std::io::stderr().write_all(words).unwrap();
+    }
+    let folder = Folder::new("[echo]\nprefix = 'a: '\n");
+    let path = folder.config();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    // Where anybody may write the ready file.
+    fs::set_permissions(folder.0.path(), Permissions::from_mode(0o777)).unwrap();
+    let ready = folder.path("ready");
+    let flags = ["echo", "--listen=127.0.0.1:0", "--config", &path, "--user=nobody"];
+    let server = Program::start(echoline(&flags).arg("--ready-file").arg(&ready));
+    until("the server is ready", || ready.exists());
+    let address = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
+    server.signal("HUP");
+    server.wait_for_stderr("nothing was reloaded, all stays as it was: cannot read --config");
+    server.wait_for_stderr("Permission denied");
+    let mut client = Client::connect(address);
+    client.send("x\n");
+    assert_eq!(client.line(), "a: x\n");
+    drop(client);
+    server.signal("TERM");
+    assert_eq!(server.finish().code(), Some(0));
+}
+
+/// The service manager is told that settings are read, and then that they hold.
+#[test]
+fn the_service_manager_hears_of_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manager, ready) = (folder.path().join("manager"), folder.path().join("ready"));
+    let socket = UnixDatagram::bind(&manager).unwrap();
+    socket.set_read_timeout(Some(support::NEVER)).unwrap();
+    let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
+    let server = Program::start(command.arg(&ready).env("NOTIFY_SOCKET", &manager));
+    let hear = || {
+        let mut heard = [0; 4096];
+        let length = socket.recv(&mut heard).unwrap();
+        String::from_utf8_lossy(&heard[..length]).into_owned()
+    };
+    assert!(hear().contains("READY=1"));
+    server.signal("HUP");
+    let reloading = hear();
+    assert!(reloading.contains("RELOADING=1") && reloading.contains("MONOTONIC_USEC="));
+    assert!(hear().contains("READY=1"));
+    server.signal("TERM");
+    assert!(hear().contains("STOPPING=1"));
+    assert_eq!(server.finish().code(), Some(0));
+}
+
 /// Fault 12: a file that cannot be read any more calls the reload off, and the old one stays.
 #[test]
 fn a_chat_keeps_what_it_cannot_read_anew() {
@@ -317,7 +372,8 @@ fn a_server_ends_with_its_terminal() {
         let log = folder.path().join("log");
         let id = folder.path().join("id");
         let command = format!(
-            "echo $$ > {}; exec {words}{program} echo --listen 127.0.0.1:0 --ready-file {} --log-file {}",
+            "echo $$ > {}; exec {words}{program} echo --listen 127.0.0.1:0 --ready-file {} \
+             --log-file {}",
             id.display(),
             ready.display(),
             log.display()

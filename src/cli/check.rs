@@ -13,7 +13,7 @@ use clap::{Args, error::ErrorKind};
 use super::config::{self, Refusal};
 use super::output;
 use super::reload::Fresh;
-use crate::net::{Address, Listener};
+use crate::net::{Address, Listener, Scheme};
 
 /// The flags of `echoline check`.
 #[derive(Debug, Args)]
@@ -148,6 +148,10 @@ pub(super) fn listening(
     address: &Address,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
+    if address.scheme() == Scheme::Fd {
+        findings.note(format!("{words} {address}, which the service manager is to pass"));
+        return Ok(());
+    }
     if let Some(path) = address.unix_path() {
         if path.starts_with('@') {
             findings.right(format!("{words} {address}"));

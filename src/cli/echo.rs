@@ -17,8 +17,8 @@ use crate::net::{Address, Limits};
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
     /// Where to listen, HOST:PORT; may be given several times. Port 0 is any free one.
+    /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:8080")]
     listen: Vec<Address>,
 
     /// What to echo.
@@ -68,12 +68,12 @@ pub(super) fn run(flags: EchoFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
     }
     let dialogue = flags.dialogue();
+    let bound = flags.serving.bind(flags.service(&dialogue))?;
     let _log = flags.serving.start_log(&mut reload)?;
-    let service = flags.service(&dialogue);
     let current = Current::new(dialogue);
     reload.add(renewal(current.clone()));
     let handler = move |client| echo::serve(client, current.dialogue());
-    flags.serving.run(service, reload, |_| (), handler)
+    flags.serving.run(bound, reload, handler)
 }
 
 impl EchoFlags {
@@ -101,10 +101,12 @@ impl EchoFlags {
     fn service(&self, dialogue: &Dialogue) -> Service {
         Service {
             listen: self.listen.clone(),
+            also: Vec::new(),
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
             limits: Limits::default(),
+            upgrade: Ok(()),
         }
     }
 

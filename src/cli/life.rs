@@ -1,39 +1,114 @@
-//! The life of a serving command: what each signal does to it.
+//! The life of a serving command: what each signal does to it, and what the service manager hears.
 
+pub(super) mod flags;
+mod handover;
+pub(super) mod inherited;
+pub(super) mod notify;
+pub(super) mod privileges;
+pub(super) mod upgrade;
+mod watchdog;
+
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::{Future, pending};
-use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use anyhow::Context as _;
+use tokio::sync::{Notify, oneshot};
+
+use notify::{News, Notifier};
+use upgrade::{Old, Predecessor, Upgrade};
 
 use super::hangup::{Hangups, Meaning};
 use super::reload::Reload;
-use crate::net::{Closed, Connection, Hangup, Phase, Report, Server, Shutdown, Signals};
+use crate::net::{
+    Closed, Connection, Hangup, LiveLimits, Phase, Pulse, Report, Server, Shutdown, Signals,
+};
 
-/// Serves until a signal ends it, then drains; a second one aborts. SIGHUP reloads.
-pub(super) async fn serve<H, F>(server: Server, reload: Reload, handler: H) -> io::Result<Report>
-where
-    H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<(), Closed>> + Send + 'static,
-{
-    let mut signals = Signals::listen(Hangup::Elsewhere)?;
-    let hangups = Hangups::listen()?;
-    let shutdown = server.shutdown();
-    let serving = server.serve_until(handler, pending());
-    let reloading = reload_when_told(hangups, reload, &shutdown);
-    tokio::pin!(serving, reloading);
-    loop {
-        tokio::select! {
-            report = &mut serving => return report,
-            name = signals.next() => end(&shutdown, name),
-            () = &mut reloading => unreachable!("it goes on for ever"),
+/// How much longer than its drain a process may take to end.
+const LAST_STEPS: Duration = Duration::from_secs(5);
+
+/// What a serving command lives with besides its server.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) notifier: Notifier,
+    /// What SIGUSR2 does; or why it does nothing.
+    pub(super) upgrade: Result<Upgrade, &'static str>,
+    /// The line to the process that this one takes the service over from.
+    pub(super) predecessor: Option<UnixStream>,
+    /// One line for `systemctl status`.
+    pub(super) status: String,
+}
+
+/// Who has what belongs to the service when a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heir {
+    Nobody,
+    /// The process of an upgrade.
+    Successor,
+}
+
+impl Life {
+    /// Serves until a signal ends it, then drains; a second one aborts. SIGHUP reloads. `announce`
+    /// is called once connections are accepted; its error ends the server.
+    pub(super) async fn serve<H, F>(
+        self,
+        server: Server,
+        reload: Reload,
+        announce: impl FnOnce() -> anyhow::Result<()>,
+        handler: H,
+    ) -> anyhow::Result<(Report, Heir)>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot listen to signals")?;
+        let hangups = Hangups::listen().context("cannot listen to SIGHUP")?;
+        let (shutdown, pulse, live) = (server.shutdown(), server.pulse(), server.live_limits());
+        let heir = Cell::new(Heir::Nobody);
+        let predecessor = self.predecessor.map(Predecessor::new).transpose();
+        let predecessor = predecessor.context("cannot hear the running process")?;
+        let notifier = &self.notifier;
+        let serving = server.serve_until(handler, pending());
+        let is_ready = Notify::new();
+        let ready = async {
+            // The tasks that accept have been started; they run before this goes on.
+            tokio::task::yield_now().await;
+            announce()?;
+            if let Some(predecessor) = &predecessor {
+                predecessor.take_over().await;
+            }
+            notifier.tell(&[News::Ready, News::Status(&self.status)]);
+            is_ready.notify_one();
+            Ok(watch(notifier, &pulse).await)
+        };
+        let old = Old { shutdown: &shutdown, notifier, heir: &heir };
+        let upgrading = upgrade::when_told(self.upgrade, old);
+        let stopping = tell_of_end(&shutdown, notifier, &heir, live);
+        let reloading = async {
+            // To say that it is ready again would say so too early.
+            is_ready.notified().await;
+            reload_when_told(hangups, reload, &shutdown, notifier).await
+        };
+        tokio::pin!(serving, ready, reloading, upgrading, stopping);
+        loop {
+            tokio::select! {
+                report = &mut serving => return Ok((report.context("cannot serve")?, heir.get())),
+                Err::<Infallible, anyhow::Error>(error) = &mut ready => return Err(error),
+                Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
+                never = &mut stopping => match never {},
+                never = &mut reloading => match never {},
+                name = signals.next() => end(&shutdown, name),
+            }
         }
     }
 }
 
 fn end(shutdown: &Shutdown, signal: &'static str) {
-    if shutdown.phase() == Phase::Running {
+    if shutdown.phase() < Phase::Draining {
         tracing::info!(signal, "draining; a second signal ends it now");
         shutdown.drain();
     } else {
@@ -42,13 +117,48 @@ fn end(shutdown: &Shutdown, signal: &'static str) {
     }
 }
 
-/// Never ends. Signals that come during a reload are one more reload.
-async fn reload_when_told(mut hangups: Hangups, reload: Reload, shutdown: &Shutdown) {
+/// Tells the service manager that the process drains, and how long that may take, unless the
+/// service is another process's by then.
+async fn tell_of_end(
+    shutdown: &Shutdown,
+    notifier: &Notifier,
+    heir: &Cell<Heir>,
+    live: LiveLimits,
+) -> Infallible {
+    shutdown.reached(Phase::Draining).await;
+    if heir.get() == Heir::Nobody {
+        let most = News::ExtendTimeout(live.current().drain_timeout + LAST_STEPS);
+        notifier.tell(&[News::Stopping, most, News::Status("waiting for connections to finish")]);
+    }
+    pending().await
+}
+
+async fn watch(notifier: &Notifier, pulse: &Pulse) -> Infallible {
+    if let Some(limit) = watchdog::limit() {
+        watchdog::reassure(notifier, pulse, limit).await;
+    }
+    pending().await
+}
+
+/// Reads the settings anew whenever SIGHUP comes, for as long as the server serves. Signals that
+/// come during a reload are one more reload.
+async fn reload_when_told(
+    mut hangups: Hangups,
+    reload: Reload,
+    shutdown: &Shutdown,
+    notifier: &Notifier,
+) -> Infallible {
     let reload = Arc::new(Mutex::new(reload));
     loop {
         match hangups.next().await {
             Meaning::TerminalGone => end(shutdown, "SIGHUP"),
-            Meaning::Reload => run_aside(Arc::clone(&reload)).await,
+            Meaning::Reload if shutdown.phase() == Phase::Running => {
+                notifier.tell(&[News::Reloading]);
+                run_aside(Arc::clone(&reload)).await;
+                notifier.tell(&[News::Ready]);
+            }
+            // The service may be another process's by now.
+            Meaning::Reload => tracing::warn!("nothing is reloaded: this process is about to end"),
         }
     }
 }

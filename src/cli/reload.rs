@@ -66,6 +66,14 @@ impl Fresh {
         if let Self::Chat(flags) = self { Some(flags) } else { None }
     }
 
+    /// What puts into effect what cannot change in a running process.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Echo(_) => "a restart or an upgrade (SIGUSR2)",
+            Self::Chat(_) => "a restart",
+        }
+    }
+
     /// What is wrong with the flags together, although each is right by itself.
     fn mistake(&self) -> Option<String> {
         match self {
@@ -85,6 +93,13 @@ impl Fresh {
 
 /// What is done at each SIGHUP, whatever becomes of the settings.
 pub(super) type Always = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
+
+/// All that a reload puts in place.
+struct Prepared {
+    settings: Settings,
+    commits: Vec<Commit>,
+    remedy: &'static str,
+}
 
 /// Reads the settings of one process again, as often as it is told to.
 pub(super) struct Reload {
@@ -126,12 +141,12 @@ impl Reload {
             }
         }
         match self.prepare() {
-            Ok((settings, commits)) => self.commit(&settings, commits),
+            Ok(ready) => self.commit(ready),
             Err(error) => tracing::error!("nothing was reloaded, all stays as it was: {error:#}"),
         }
     }
 
-    fn prepare(&mut self) -> anyhow::Result<(Settings, Vec<Commit>)> {
+    fn prepare(&mut self) -> anyhow::Result<Prepared> {
         let sentence = |refusal: Refusal| anyhow!("{}", refusal.sentence());
         let (arguments, settings) = config::read(&self.arguments).map_err(sentence)?;
         let fresh = Fresh::of(arguments.command).ok_or_else(|| anyhow!("no server"))?;
@@ -142,19 +157,20 @@ impl Reload {
         for renewal in &mut self.renewals {
             commits.extend((renewal.prepare)(&fresh)?);
         }
-        Ok((settings, commits))
+        Ok(Prepared { settings, commits, remedy: fresh.remedy() })
     }
 
-    fn commit(&mut self, new: &Settings, commits: Vec<Commit>) {
+    fn commit(&mut self, prepared: Prepared) {
+        let Prepared { settings: new, commits, remedy } = prepared;
         let said: Vec<String> = commits.into_iter().map(|commit| commit()).collect();
         let live: BTreeSet<&str> =
             self.renewals.iter().flat_map(|renewal| renewal.keys).copied().collect();
-        for Change { key, from, to } in self.settings.changes(new) {
+        for Change { key, from, to } in self.settings.changes(&new) {
             if live.contains(key.as_str()) {
                 tracing::info!("{key}: {from} → {to}");
-                self.settings.take(&key, new);
+                self.settings.take(&key, &new);
             } else {
-                tracing::warn!("{key}: {to} needs a restart or an upgrade (SIGUSR2); {from} stays");
+                tracing::warn!("{key}: {to} needs {remedy}; {from} stays");
             }
         }
         for sentence in said.iter().filter(|sentence| !sentence.is_empty()) {

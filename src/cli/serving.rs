@@ -8,22 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 
 use super::admin::{Admin, AdminFlags, Served};
+use super::binding::{self, Bound};
 use super::bounds::{self, Basis, BoundsFlags};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
-use super::holder::holder;
-use super::life;
+use super::life::Heir;
+use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::values;
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Server,
+    Address, Closed, Connection, Eol, Farewell, Limits, ListenerOptions, Report, Server,
 };
 
 /// The flags of every command that serves.
@@ -32,7 +33,7 @@ pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
     /// accepted, then `admin` and the address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
-    ready_file: Option<PathBuf>,
+    pub(super) ready_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(super) bounds: BoundsFlags,
@@ -49,7 +50,10 @@ pub(super) struct ServingFlags {
     busy_poll: Option<Duration>,
 
     #[command(flatten)]
-    admin: AdminFlags,
+    pub(super) admin: AdminFlags,
+
+    #[command(flatten)]
+    pub(super) life: LifeFlags,
 
     #[command(flatten)]
     pub(super) log: LogFlags,
@@ -61,14 +65,20 @@ pub(super) struct ServingFlags {
 /// What a command serves.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// All of them are bound before the first is served.
+    /// All of them are bound before the first is served. Where there are none, what a service
+    /// manager has passed is served, or else 127.0.0.1:8080.
     pub(super) listen: Vec<Address>,
+    /// Addresses that are never left to the service manager.
+    pub(super) also: Vec<Address>,
     /// Said in the log.
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
+    /// Whether another process can take the service over while this one still has connections;
+    /// if not, why.
+    pub(super) upgrade: Result<(), &'static str>,
 }
 
 impl ServingFlags {
@@ -82,49 +92,31 @@ impl ServingFlags {
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    /// `bound` learns how many listeners each address has become, in the order in which they were
-    /// asked for: they are numbered through.
     pub(super) fn run<H, F>(
         &self,
-        service: Service,
+        bound: Bound,
         reload: Reload,
-        bound: impl FnOnce(&[usize]),
         handler: H,
     ) -> anyhow::Result<ExitCode>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let descriptors = Descriptors::raise();
-        let basis = self.basis(&service, descriptors);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        let serving = self.serve(service, basis, reload, bound, handler);
-        let report = runtime.block_on(serving)?;
+        let report = runtime()?.block_on(self.serve(bound, reload, handler))?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     async fn serve<H, F>(
         &self,
-        service: Service,
-        basis: Basis,
+        bound: Bound,
         mut reload: Reload,
-        bound: impl FnOnce(&[usize]),
         handler: H,
     ) -> anyhow::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        if let Some(path) = &self.ready_file {
-            remove(path)?;
-        }
-        let limits = self.bounds.limits(&basis);
-        let listeners = self.bind(&service.listen, &limits).await?;
-        bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
-        let admin = self.admin.bind()?;
+        let Bound { service, basis, limits, listeners, admin, mut life } = bound;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -135,28 +127,26 @@ impl ServingFlags {
         }
         let addresses = server.addresses()?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
+        let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        life.status = format!("serving {} on {}", service.what, shown.join(" "));
         if let Some(admin) = admin {
             admin
                 .start(Served {
                     observer: server.observe(),
+                    shutdown: server.shutdown(),
                     mode: service.what,
-                    addresses: addresses.iter().map(ToString::to_string).collect(),
+                    addresses: shown,
                     faults: None,
                 })
                 .context("cannot start the thread of --admin")?;
         }
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
-        let serving = life::serve(server, reload, handler);
-        let ready = async {
-            // The tasks that accept have been started; they run before this goes on.
-            tokio::task::yield_now().await;
-            self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
-        };
-        let serving = async { serving.await.context("cannot serve") };
-        // In this order: by the time the file is there, connections are accepted. A file that
-        // cannot be written ends the server: whoever waits for it would wait for ever.
-        let (report, ()) = tokio::try_join!(serving, ready)?;
-        if let Some(path) = &self.ready_file {
+        // A ready file that cannot be written ends the server: whoever waits for it would wait for
+        // ever.
+        let announce =
+            || self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors);
+        let (report, heir) = life.serve(server, reload, announce, handler).await?;
+        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
         log_report(&report);
@@ -192,7 +182,9 @@ impl ServingFlags {
 
     /// Says whether all of this is right, without listening.
     pub(super) fn check(&self, service: &Service, findings: &mut Findings) -> anyhow::Result<()> {
-        for address in &service.listen {
+        let usual = binding::usual_address();
+        let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
+        for address in listen.iter().chain(&service.also) {
             check::listening("listens on", address, findings)?;
         }
         self.admin.check(findings)?;
@@ -204,10 +196,10 @@ impl ServingFlags {
         Ok(())
     }
 
-    fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
+    pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
         Basis {
             defaults: service.limits.clone(),
-            listen: service.listen.clone(),
+            listen: service.listen.iter().chain(&service.also).cloned().collect(),
             workers: self.workers(),
             descriptors,
         }
@@ -218,24 +210,18 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
-    /// Binds all addresses or none.
-    async fn bind(
-        &self,
-        addresses: &[Address],
-        limits: &Limits,
-    ) -> anyhow::Result<Vec<Vec<Listener>>> {
-        let options = ListenerOptions {
+    pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
+        ListenerOptions {
             backlog: self.bounds.backlog(),
             unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
             ..ListenerOptions::default()
-        };
-        let mut listeners = Vec::new();
-        for address in addresses {
-            let bound = Listener::bind(address, &options).await;
-            listeners.push(bound.map_err(|error| name_holder(&error, address.port()))?);
         }
-        Ok(listeners)
     }
+}
+
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("cannot start the runtime")
 }
 
 fn log_report(report: &Report) {
@@ -249,15 +235,7 @@ fn log_report(report: &Report) {
     );
 }
 
-/// The sentence of `error`, and who has the port where somebody has it.
-fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
-    match holder(port).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
-        None => anyhow!("{error}"),
-    }
-}
-
-fn remove(path: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove --ready-file {}", path.display()))

@@ -9,17 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::limits::{Closed, Limits};
-use super::listener::{
-    Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
-};
+use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued, Refused};
 use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
+use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
 use super::signals::{Hangup, Signals};
 use super::stream::Stream;
@@ -27,6 +26,7 @@ use super::tally::Watched;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
+use super::trouble::Trouble;
 use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
@@ -67,6 +67,7 @@ pub struct Server {
     watched: Watched,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
+    pulse: Pulse,
 }
 
 impl Server {
@@ -96,6 +97,7 @@ impl Server {
             watched: Watched::No,
             workers: None,
             busy_poll: None,
+            pulse: Pulse::default(),
         }
     }
 
@@ -159,6 +161,12 @@ impl Server {
         self.live.clone()
     }
 
+    /// The handle that feels whether the threads of this server are alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// The socket address of the first listener, with the real port.
     ///
     /// # Errors
@@ -194,7 +202,7 @@ impl Server {
             tokio::select! {
                 report = &mut serving => return report,
                 name = signals.next() => match shutdown.phase() {
-                    Phase::Running => {
+                    Phase::Running | Phase::Retiring => {
                         tracing::info!(signal = name, "draining; a second signal ends it now");
                         shutdown.drain();
                     }
@@ -210,6 +218,7 @@ impl Server {
     /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
     /// is in the queue already, closes the listeners, lets each connection answer what it was
     /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
+    /// After [`Shutdown::retire`] it returns once the last connection has ended.
     ///
     /// # Errors
     /// When a listener cannot be registered or a thread cannot be started; nothing was served
@@ -227,6 +236,7 @@ impl Server {
             Some(count) => Workers::start(count, self.busy_poll, self.watched)?,
             None => Workers::current(self.watched),
         };
+        self.pulse.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
         let places = self.places;
@@ -242,6 +252,7 @@ impl Server {
         tokio::select! {
             () = end => self.shutdown.drain(),
             () = self.shutdown.reached(Phase::Draining) => {}
+            () = house.retired() => {}
         }
         house.places.wake_all();
         while accepting.join_next().await.is_some() {}
@@ -269,16 +280,19 @@ impl House {
         loop {
             let first = tokio::select! {
                 biased;
-                () = self.shutdown.reached(Phase::Draining) => break,
+                () = self.shutdown.reached(Phase::Retiring) => break,
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.shutdown.reached(Phase::Draining) => {}
+                    () = self.shutdown.reached(Phase::Retiring) => {}
                 },
                 None => tokio::task::yield_now().await,
             }
+        }
+        if self.shutdown.phase() == Phase::Retiring {
+            return acceptor.leave();
         }
         // A flood ends here too.
         let most = self.live.terms().limits.max_connections.saturating_add(ACCEPT_BATCH);
@@ -382,6 +396,13 @@ impl House {
         }
     }
 
+    /// Waits until the server has retired and its last connection has ended.
+    async fn retired(&self) {
+        self.shutdown.reached(Phase::Retiring).await;
+        tracing::info!(open = self.places.open(), "accepting no more; connections go on");
+        self.places.empty().await;
+    }
+
     async fn drain(&self) {
         let open = self.places.open();
         if open > 0 {
@@ -442,32 +463,6 @@ impl fmt::Display for Shown {
         match self.0 {
             Some(address) => address.fmt(f),
             None => f.write_str("unix"),
-        }
-    }
-}
-
-/// What one listener keeps for bad times.
-struct Trouble {
-    back_off: BackOff,
-    reserve: Reserve,
-    /// What somebody hears for whom there is no descriptor.
-    words: String,
-    /// When the trouble was last told.
-    logged: Option<Instant>,
-}
-
-impl Trouble {
-    fn new(words: Option<String>) -> Self {
-        let words = words.unwrap_or_default();
-        Self { back_off: BackOff::default(), reserve: Reserve::open(), words, logged: None }
-    }
-
-    fn log(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
-            self.logged = Some(now);
-            let hint = "raise the descriptor limit (ulimit -n)";
-            tracing::warn!(%error, "cannot accept connections; {hint}");
         }
     }
 }

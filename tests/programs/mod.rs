@@ -90,7 +90,7 @@ impl Program {
         String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
     }
 
-    /// Everything that it wrote to stderr so far.
+    /// Everything that it, and whoever it started, wrote to stderr so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
     }
@@ -100,9 +100,7 @@ impl Program {
     }
 
     pub(crate) fn wait_for_stderr(&self, text: &str) {
-        wait_for(&format!("{text:?} on stderr"), || {
-            String::from_utf8_lossy(&self.stderr.lock().unwrap()).contains(text)
-        });
+        wait_for(&format!("{text:?} on stderr"), || self.stderr().contains(text));
     }
 
     pub(crate) fn signal(&self, name: &str) {
