@@ -122,7 +122,8 @@ impl BoundsFlags {
     }
 }
 
-fn is_loopback(address: &Address) -> bool {
+/// Whether only this machine can reach it.
+pub(super) fn is_loopback(address: &Address) -> bool {
     let host = address.host();
     address.scheme() == Scheme::Unix
         || host == "localhost"

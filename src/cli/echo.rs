@@ -11,7 +11,7 @@ use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
-use crate::net::{Address, Limits};
+use crate::net::{Address, Framing, Limits};
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -105,6 +105,10 @@ impl EchoFlags {
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
+            framing: match self.mode {
+                ModeName::Raw => Framing::Messages,
+                _ => Framing::Lines,
+            },
             limits: Limits::default(),
             upgrade: Ok(()),
         }

@@ -10,6 +10,7 @@ mod config;
 mod descriptors;
 mod destination;
 mod echo;
+mod generate;
 mod hangup;
 mod holder;
 mod life;
@@ -25,6 +26,7 @@ mod send;
 mod serving;
 mod values;
 mod verify;
+mod wires;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +66,10 @@ enum Command {
 
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
+
+    /// Writes pages for man(1) and completions for shells.
+    #[command(hide = true)]
+    Generate(generate::GenerateFlags),
 }
 
 /// Runs what is asked for by the program's arguments, its name first. Ends the process where they
@@ -87,6 +93,7 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Compare(flags) => compare::run(&flags),
         Command::Check(flags) => check::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
     }
 }
 

@@ -23,8 +23,10 @@ use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::values;
+use super::wires::WireFlags;
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, ListenerOptions, Report, Server,
+    Address, Closed, Connection, Eol, Farewell, Framing, Limits, Listener, ListenerOptions, Report,
+    Server,
 };
 
 /// The flags of every command that serves.
@@ -48,6 +50,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    wires: WireFlags,
 
     #[command(flatten)]
     pub(super) admin: AdminFlags,
@@ -74,6 +79,8 @@ pub(super) struct Service {
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
+    /// How messages of a WebSocket are what the handler reads and writes.
+    pub(super) framing: Framing,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// Whether another process can take the service over while this one still has connections;
@@ -117,7 +124,7 @@ impl ServingFlags {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let Bound { service, basis, limits, listeners, admin, mut life } = bound;
-        let mut server = Server::new(listeners.into_iter().flatten().collect())
+        let mut server = Server::new(self.dress(&service, listeners))
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
@@ -151,6 +158,19 @@ impl ServingFlags {
         }
         log_report(&report);
         Ok(report)
+    }
+
+    /// All listeners, each with the steps that its address asks for.
+    fn dress(&self, service: &Service, listeners: Vec<Vec<Listener>>) -> Vec<Listener> {
+        let mut dressed = Vec::new();
+        for (address, listeners) in service.listen.iter().chain(&service.also).zip(listeners) {
+            let transport = self.wires.transport(address, service.framing);
+            let dress = |listener: Listener| {
+                listener.transport(transport.clone()).resource(address.resource())
+            };
+            dressed.extend(listeners.into_iter().map(dress));
+        }
+        dressed
     }
 
     fn announce(

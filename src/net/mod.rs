@@ -17,6 +17,10 @@ mod outbound;
 mod place;
 #[cfg(feature = "cli")]
 mod probe;
+#[cfg(feature = "proxy")]
+mod proxy;
+#[cfg(feature = "proxy")]
+mod proxy_header;
 mod pulse;
 mod server;
 mod service_times;
@@ -32,6 +36,8 @@ mod transport;
 mod trouble;
 mod unix;
 mod watch;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod workers;
 mod write;
 
@@ -45,6 +51,10 @@ pub use listener::{Listener, ListenerOptions};
 pub use live_limits::LiveLimits;
 pub use observer::Observer;
 pub use place::Report;
+#[cfg(feature = "proxy")]
+pub use proxy::{AcceptProxy, ProxySource, SendProxy};
+#[cfg(feature = "proxy")]
+pub use proxy_header::ProxyVersion;
 pub use pulse::Pulse;
 pub use server::Server;
 pub use service_times::ServiceTimes;
@@ -57,4 +67,8 @@ pub use stream::Stream;
 pub use terms::{Eol, Farewell};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+};
 pub use write::Write;

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::limits::{Closed, Limits};
-use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued, Refused};
+use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
 use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
@@ -26,7 +26,7 @@ use super::tally::Watched;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
-use super::trouble::Trouble;
+use super::trouble::{Refused, Trouble};
 use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
@@ -443,8 +443,12 @@ async fn shake_hands(
         opened = opened => opened.unwrap_or(Err(Closed::HandshakeTimeout)),
         () = late => Err(Closed::Drained),
     };
-    if opened.is_ok() {
-        place.note_origin(origin);
+    match &opened {
+        Ok(_) => place.note_origin(origin),
+        Err(closed) => {
+            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
+            tracing::debug!(place = place.number(), peer = %Shown(origin.peer), "{why}");
+        }
     }
     opened
 }
