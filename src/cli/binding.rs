@@ -17,7 +17,7 @@ use super::life::notify::Notifier;
 use super::life::privileges;
 use super::life::upgrade::Upgrade;
 use super::serving::{self, Service, ServingFlags};
-use crate::net::{Address, FileOwner, Limits, Listener};
+use crate::net::{Address, Certificates, FileOwner, Limits, Listener, Transport};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) struct Bound {
     pub(super) limits: Limits,
     /// For each address its listeners.
     pub(super) listeners: Vec<Vec<Listener>>,
+    /// What is shown where TLS is listened for.
+    pub(super) certificates: Option<Certificates>,
     pub(super) admin: Option<Admin>,
     pub(super) life: Life,
 }
@@ -64,6 +66,8 @@ impl ServingFlags {
         if predecessor.is_none() {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
+        // While there are still the rights to read a key that only root may read.
+        let certificates = self.tls.load(bound.iter().map(|(address, _)| address))?;
         let parcels = parcels(&bound, &self.admin, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {
@@ -76,8 +80,12 @@ impl ServingFlags {
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
-        let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, descriptors, limits, listeners, admin, life })
+        let listeners = bound.into_iter().map(|(address, listeners)| {
+            let transport = transport(&address, certificates.as_ref());
+            listeners.into_iter().map(|one| one.transport(transport.clone())).collect()
+        });
+        let listeners = listeners.collect();
+        Ok(Bound { service, descriptors, limits, listeners, certificates, admin, life })
     }
 
     /// For each address its listeners: those that the process was born with, or new ones.
@@ -120,6 +128,15 @@ impl ServingFlags {
         }
         Upgrade::new(parcels, self.life.times()).map(Ok)
     }
+}
+
+/// What lies between a socket that was accepted at `address` and its handler.
+fn transport(address: &Address, certificates: Option<&Certificates>) -> Transport {
+    let mut transport = Transport::plain();
+    if let Some(certificates) = certificates.filter(|_| address.scheme().is_tls()) {
+        transport = transport.then(certificates.step());
+    }
+    transport
 }
 
 /// What is listened on where nothing was asked for.

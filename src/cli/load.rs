@@ -17,8 +17,9 @@ use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
+use super::tls_client::TlsClientFlags;
 use crate::load::{self, Objectives, Report, Settings, View};
-use crate::net::{Address, Shutdown, Signals};
+use crate::net::{Address, Resumption, Shutdown, Signals};
 
 /// The flags of `echoline load`.
 #[derive(Debug, Args)]
@@ -48,6 +49,14 @@ pub(super) struct LoadFlags {
 
     #[command(flatten)]
     network: NetworkFlags,
+
+    #[command(flatten)]
+    tls: TlsClientFlags,
+
+    /// Begins each connection but the first with a ticket of an earlier one, as browsers do,
+    /// instead of a whole handshake.
+    #[arg(long, env = "ECHOLINE_TLS_RESUME", help_heading = "TLS")]
+    tls_resume: bool,
 
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
@@ -145,7 +154,26 @@ impl LoadFlags {
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         self.traffic.apply(self.messages.seed, &mut settings);
         self.network.apply(&self.addresses, &mut settings);
+        self.begin_tls(&mut settings)?;
         Ok(settings)
+    }
+}
+
+impl LoadFlags {
+    /// Has connections run over TLS where their address says so.
+    fn begin_tls(&self, settings: &mut Settings) -> anyhow::Result<()> {
+        let (resumption, handshakes) = match self.tls_resume {
+            true => (Resumption::On, "handshakes resumed"),
+            false => (Resumption::Off, "each handshake whole"),
+        };
+        let side = self.tls.prepare(&self.addresses, resumption)?;
+        let transports = self.addresses.iter().map(|address| side.transport(address));
+        settings.targets.transports = transports.collect::<Result<_, _>>()?;
+        if self.addresses.iter().any(|address| address.scheme().is_tls()) {
+            let remark = format!("{handshakes}; {}", self.tls.describe());
+            settings.remarks.push(("tls".to_owned(), remark));
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod binding;
+mod cert;
 mod chat;
 mod compare;
 mod descriptors;
@@ -18,6 +19,8 @@ mod output;
 mod report_files;
 mod send;
 mod serving;
+mod tls;
+mod tls_client;
 mod values;
 mod verify;
 
@@ -51,6 +54,9 @@ enum Command {
     /// Compares runs of load before and after a change, and says whether it made them worse.
     Compare(compare::CompareFlags),
 
+    /// Makes a certificate and its key for tests of TLS.
+    Cert(cert::CertFlags),
+
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
 }
@@ -66,6 +72,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
+        Command::Cert(flags) => cert::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
     }
 }

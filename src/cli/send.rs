@@ -19,8 +19,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::output;
+use super::tls_client::TlsClientFlags;
 use super::values::{self, EolName, Timeout};
-use crate::net::{Address, Stream};
+use crate::net::{Address, Origin, Resumption, Stream, Transport};
 use dialogue::{Dialogue, Ending, Side};
 use input::Input;
 use line_ends::LineEnds;
@@ -61,6 +62,9 @@ pub(super) struct SendFlags {
     #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::timeout, default_value = "10s")]
     timeout: Timeout,
+
+    #[command(flatten)]
+    tls: TlsClientFlags,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.
@@ -77,8 +81,10 @@ pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
 
 async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
+    let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
+    let transport = side.transport(address)?;
     let begin = Instant::now();
-    let stream = connect(address, timeout).await?;
+    let stream = connect(address, &transport, timeout).await?;
     let round_trip = begin.elapsed();
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -118,8 +124,36 @@ async fn terminated(signal: Option<Signal>) {
     }
 }
 
+/// Connects, and does what is to be done before the first line.
+async fn connect(
+    address: &Address,
+    transport: &Transport,
+    timeout: Option<Duration>,
+) -> anyhow::Result<Stream> {
+    let stream = connect_socket(address, timeout).await?;
+    let mut origin = Origin::default();
+    let opening = transport.open(stream, &mut origin);
+    let opened = match timeout {
+        Some(length) => tokio::time::timeout(length, opening).await,
+        None => Ok(opening.await),
+    };
+    match opened {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(closed)) => {
+            let trouble = origin.trouble.unwrap_or_else(|| closed.to_string());
+            bail!("cannot connect to {address}: {trouble}")
+        }
+        Err(_) => bail!(
+            "cannot connect to {address}: no answer to the handshake within {:?}; does it speak \
+             {}?",
+            timeout.unwrap_or_default(),
+            address.scheme().name()
+        ),
+    }
+}
+
 /// Connects to the first address that takes us, within the time-out for each.
-async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
+async fn connect_socket(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
     if let Some(path) = address.unix_path() {
         let connected = Stream::connect_unix(path).await;
         return connected.map_err(|error| {

@@ -18,6 +18,7 @@ use super::destination::Destination;
 use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{self, Newest};
+use super::tls::TlsFlags;
 use super::values::{self, Timeout};
 use crate::net::{
     Address, Closed, Connection, Eol, Farewell, Limits, ListenerOptions, Report, Scheme, Server,
@@ -44,6 +45,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) tls: TlsFlags,
 
     #[command(flatten)]
     pub(super) admin: AdminFlags,
@@ -140,7 +144,8 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, descriptors, limits, listeners, admin, mut life } = bound;
+        let Bound { service, descriptors, limits, listeners, certificates, admin, mut life } =
+            bound;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
             .limits(limits.clone())
             .eol(service.eol)
@@ -161,8 +166,13 @@ impl ServingFlags {
                     mode: service.what,
                     addresses: shown,
                     faults: None,
+                    certificates: certificates.clone(),
                 })
                 .context("cannot start the thread of --admin")?;
+        }
+        if let Some(certificates) = &certificates {
+            let following = self.tls.follow(certificates);
+            following.context("cannot start the thread that looks after --cert")?;
         }
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.

@@ -1,6 +1,7 @@
 //! What there is at the admin address, path by path.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use askama::Template;
 use http_body_util::{BodyExt, Limited};
@@ -109,6 +110,10 @@ impl Site {
             started: self.started,
             mode: self.served.mode,
             faults: faults.as_deref(),
+            certificate_expires: self.served.certificates.as_ref().map(|certificates| {
+                let since = certificates.expires().duration_since(UNIX_EPOCH);
+                since.unwrap_or_default().as_secs_f64()
+            }),
         })
     }
 
