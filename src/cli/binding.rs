@@ -17,7 +17,7 @@ use super::life::notify::Notifier;
 use super::life::privileges;
 use super::life::upgrade::Upgrade;
 use super::serving::{self, Service, ServingFlags};
-use crate::net::{Address, Certificates, FileOwner, Limits, Listener, Transport};
+use crate::net::{Address, Certificates, FileOwner, Limits, Listener};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ impl ServingFlags {
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
         if service.listen.is_empty() {
-            service.listen = default_addresses(&inherited, &self.admin)?;
+            let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
+            service.listen = default_addresses(&inherited, &also)?;
         }
         let limits = self.limits(&service, &descriptors);
         // Not the one that serves: looking names up starts threads, which end with it.
@@ -80,11 +81,7 @@ impl ServingFlags {
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
-        let listeners = bound.into_iter().map(|(address, listeners)| {
-            let transport = transport(&address, certificates.as_ref());
-            listeners.into_iter().map(|one| one.transport(transport.clone())).collect()
-        });
-        let listeners = listeners.collect();
+        let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
         Ok(Bound { service, descriptors, limits, listeners, certificates, admin, life })
     }
 
@@ -130,19 +127,9 @@ impl ServingFlags {
     }
 }
 
-/// What lies between a socket that was accepted at `address` and its handler.
-fn transport(address: &Address, certificates: Option<&Certificates>) -> Transport {
-    let mut transport = Transport::plain();
-    if let Some(certificates) = certificates.filter(|_| address.scheme().is_tls()) {
-        transport = transport.then(certificates.step());
-    }
-    transport
-}
-
-/// What is listened on where nothing was asked for.
-fn default_addresses(inherited: &Inherited, admin: &AdminFlags) -> anyhow::Result<Vec<Address>> {
-    let mut passed = inherited.passed_addresses()?;
-    passed.retain(|address| Some(address) != admin.address());
+/// What is listened on where nothing was asked for; `also` is for something else.
+fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
+    let passed = inherited.passed_addresses(also)?;
     let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
     Ok(if passed.is_empty() { usual() } else { passed })
 }

@@ -17,7 +17,7 @@ use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
-use super::tls_client::TlsClientFlags;
+use super::tls_client::{TlsClientFlags, TlsSide};
 use crate::load::{self, Objectives, Report, Settings, View};
 use crate::net::{Address, Resumption, Shutdown, Signals};
 
@@ -153,27 +153,25 @@ impl LoadFlags {
         settings.expect = self.messages.expect();
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         self.traffic.apply(self.messages.seed, &mut settings);
-        self.network.apply(&self.addresses, &mut settings);
-        self.begin_tls(&mut settings)?;
+        let tls = self.tls(&mut settings)?;
+        self.network.apply(&self.addresses, &tls, &mut settings)?;
         Ok(settings)
     }
 }
 
 impl LoadFlags {
-    /// Has connections run over TLS where their address says so.
-    fn begin_tls(&self, settings: &mut Settings) -> anyhow::Result<()> {
+    /// How TLS is begun, which is also noted for the report.
+    fn tls(&self, settings: &mut Settings) -> anyhow::Result<TlsSide> {
         let (resumption, handshakes) = match self.tls_resume {
             true => (Resumption::On, "handshakes resumed"),
             false => (Resumption::Off, "each handshake whole"),
         };
         let side = self.tls.prepare(&self.addresses, resumption)?;
-        let transports = self.addresses.iter().map(|address| side.transport(address));
-        settings.targets.transports = transports.collect::<Result<_, _>>()?;
         if self.addresses.iter().any(|address| address.scheme().is_tls()) {
             let remark = format!("{handshakes}; {}", self.tls.describe());
             settings.remarks.push(("tls".to_owned(), remark));
         }
-        Ok(())
+        Ok(side)
     }
 }
 

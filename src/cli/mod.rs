@@ -8,6 +8,7 @@ mod compare;
 mod descriptors;
 mod destination;
 mod echo;
+mod generate;
 mod holder;
 mod life;
 mod load;
@@ -23,6 +24,7 @@ mod tls;
 mod tls_client;
 mod values;
 mod verify;
+mod wires;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,10 @@ enum Command {
 
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
+
+    /// Writes pages for man(1) and completions for shells.
+    #[command(hide = true)]
+    Generate(generate::GenerateFlags),
 }
 
 /// Runs what was asked for.
@@ -74,6 +80,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Compare(flags) => compare::run(&flags),
         Command::Cert(flags) => cert::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
     }
 }
 

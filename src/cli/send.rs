@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::output;
 use super::tls_client::TlsClientFlags;
 use super::values::{self, EolName, Timeout};
+use super::wires::ClientWireFlags;
 use crate::net::{Address, Origin, Resumption, Stream, Transport};
 use dialogue::{Dialogue, Ending, Side};
 use input::Input;
@@ -64,6 +65,9 @@ pub(super) struct SendFlags {
     timeout: Timeout,
 
     #[command(flatten)]
+    wires: ClientWireFlags,
+
+    #[command(flatten)]
     tls: TlsClientFlags,
 }
 
@@ -82,10 +86,11 @@ pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
 async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
     let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
-    let transport = side.transport(address)?;
+    let transport = flags.wires.transport(address, None, side.step(address)?);
     let begin = Instant::now();
-    let stream = connect(address, &transport, timeout).await?;
+    let stream = connect(address, timeout).await?;
     let round_trip = begin.elapsed();
+    let stream = shake_hands(&transport, stream, address, timeout).await?;
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
     // It would end the program with the terminal as the prompt has it.
@@ -124,36 +129,8 @@ async fn terminated(signal: Option<Signal>) {
     }
 }
 
-/// Connects, and does what is to be done before the first line.
-async fn connect(
-    address: &Address,
-    transport: &Transport,
-    timeout: Option<Duration>,
-) -> anyhow::Result<Stream> {
-    let stream = connect_socket(address, timeout).await?;
-    let mut origin = Origin::default();
-    let opening = transport.open(stream, &mut origin);
-    let opened = match timeout {
-        Some(length) => tokio::time::timeout(length, opening).await,
-        None => Ok(opening.await),
-    };
-    match opened {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(closed)) => {
-            let trouble = origin.trouble.unwrap_or_else(|| closed.to_string());
-            bail!("cannot connect to {address}: {trouble}")
-        }
-        Err(_) => bail!(
-            "cannot connect to {address}: no answer to the handshake within {:?}; does it speak \
-             {}?",
-            timeout.unwrap_or_default(),
-            address.scheme().name()
-        ),
-    }
-}
-
 /// Connects to the first address that takes us, within the time-out for each.
-async fn connect_socket(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
+async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
     if let Some(path) = address.unix_path() {
         let connected = Stream::connect_unix(path).await;
         return connected.map_err(|error| {
@@ -190,8 +167,37 @@ async fn connect_socket(address: &Address, timeout: Option<Duration>) -> anyhow:
     Err(last)
 }
 
+/// Takes the steps between the socket and the dialogue, within the time-out.
+async fn shake_hands(
+    transport: &Transport,
+    stream: Stream,
+    address: &Address,
+    timeout: Option<Duration>,
+) -> anyhow::Result<Stream> {
+    let mut origin = Origin::default();
+    let opened = {
+        let opening = transport.open(stream, &mut origin);
+        match timeout {
+            Some(length) => tokio::time::timeout(length, opening).await,
+            None => Ok(opening.await),
+        }
+    };
+    match opened {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(closed)) => {
+            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
+            bail!("cannot talk to {address}: {why}")
+        }
+        Err(_) => bail!(
+            "cannot talk to {address}: it did not finish the handshake within {:?} (--timeout)",
+            timeout.unwrap_or_default()
+        ),
+    }
+}
+
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",
         io::ErrorKind::ConnectionRefused => " (is the server running, and on this port?)",
         io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
         _ => "",

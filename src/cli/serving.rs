@@ -20,8 +20,10 @@ use super::life::flags::LifeFlags;
 use super::log::{self, Newest};
 use super::tls::TlsFlags;
 use super::values::{self, Timeout};
+use super::wires::WireFlags;
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, ListenerOptions, Report, Scheme, Server,
+    Address, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
+    ListenerOptions, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -45,6 +47,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    wires: WireFlags,
 
     #[command(flatten)]
     pub(super) tls: TlsFlags,
@@ -115,6 +120,8 @@ pub(super) struct Service {
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
+    /// How messages of a WebSocket are what the handler reads and writes.
+    pub(super) framing: Framing,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// Whether another process can take the service over while this one still has connections;
@@ -146,7 +153,7 @@ impl ServingFlags {
     {
         let Bound { service, descriptors, limits, listeners, certificates, admin, mut life } =
             bound;
-        let mut server = Server::new(listeners.into_iter().flatten().collect())
+        let mut server = Server::new(self.dress(&service, listeners, certificates.as_ref()))
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
@@ -183,6 +190,24 @@ impl ServingFlags {
         }
         log_report(&report);
         Ok(report)
+    }
+
+    /// All listeners, each with the steps that its address asks for.
+    fn dress(
+        &self,
+        service: &Service,
+        listeners: Vec<Vec<Listener>>,
+        certificates: Option<&Certificates>,
+    ) -> Vec<Listener> {
+        let mut dressed = Vec::new();
+        for (address, listeners) in service.listen.iter().chain(&service.also).zip(listeners) {
+            let transport = self.wires.transport(address, service.framing, certificates);
+            let dress = |listener: Listener| {
+                listener.transport(transport.clone()).resource(address.resource())
+            };
+            dressed.extend(listeners.into_iter().map(dress));
+        }
+        dressed
     }
 
     fn announce(
@@ -273,7 +298,7 @@ fn log_report(report: &Report) {
     );
 }
 
-fn is_loopback(address: &Address) -> bool {
+pub(super) fn is_loopback(address: &Address) -> bool {
     let host = address.host();
     address.scheme() == Scheme::Unix
         || host == "localhost"

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 use clap::Args;
 
-use crate::net::{Address, Authorities, Identity, Resumption, Step, TlsClient, Transport, Trust};
+use crate::net::{Address, Authorities, Identity, Resumption, Step, TlsClient, Trust};
 
 /// The flags of a client's side of TLS.
 #[derive(Clone, Debug, Args)]
@@ -91,17 +91,8 @@ impl TlsClientFlags {
 }
 
 impl TlsSide {
-    /// What a connection to `address` runs over.
-    pub(super) fn transport(&self, address: &Address) -> anyhow::Result<Transport> {
-        let mut transport = Transport::plain();
-        if let Some(step) = self.step(address)? {
-            transport = transport.then(step);
-        }
-        Ok(transport)
-    }
-
     /// The handshake with the server at `address`, where that asks for one.
-    fn step(&self, address: &Address) -> anyhow::Result<Option<Arc<dyn Step>>> {
+    pub(super) fn step(&self, address: &Address) -> anyhow::Result<Option<Arc<dyn Step>>> {
         let client = self.client.as_ref().filter(|_| address.scheme().is_tls());
         let name = self.server_name.as_deref().unwrap_or(address.host());
         Ok(client.map(|client| client.step(name)).transpose()?)

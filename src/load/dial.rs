@@ -124,17 +124,8 @@ impl Dialer {
         let Some(transport) = transport.filter(|transport| !transport.is_plain()) else {
             return Ok(Dialled { stream, connect, handshake: None });
         };
-        let mut origin = Origin::default();
-        match transport.open(stream, &mut origin).await {
-            Ok(stream) => {
-                let handshake = Some(begun.elapsed().saturating_sub(connect));
-                Ok(Dialled { stream, connect, handshake })
-            }
-            Err(closed) => Err(match origin.trouble {
-                Some(trouble) => io::Error::new(io::Error::from(closed).kind(), trouble),
-                None => closed.into(),
-            }),
-        }
+        let stream = shake_hands(transport, stream).await?;
+        Ok(Dialled { stream, connect, handshake: Some(begun.elapsed().saturating_sub(connect)) })
     }
 
     /// From the first address that takes us.
@@ -209,6 +200,15 @@ impl Dialer {
     }
 }
 
+async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream> {
+    let mut origin = Origin::default();
+    let opened = transport.open(stream, &mut origin).await;
+    opened.map_err(|closed| match origin.trouble {
+        Some(trouble) => io::Error::other(trouble),
+        None => closed.into(),
+    })
+}
+
 async fn resolve(address: &Address, family: Family) -> io::Result<Vec<SocketAddr>> {
     let mut found = address.resolve().await?;
     found.retain(|address| match family {
@@ -246,6 +246,9 @@ pub(super) fn describe(error: &io::Error) -> String {
                 .to_owned()
         }
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NotFound if error.raw_os_error().is_some() => {
+            "there is no such socket: is the server running?".to_owned()
+        }
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
         io::ErrorKind::BrokenPipe => "the server takes no more".to_owned(),
         _ => error.to_string(),

@@ -5,8 +5,11 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
+use crate::cli::tls_client::TlsSide;
 use crate::cli::values;
+use crate::cli::wires::{ClientWireFlags, network_value};
 use crate::load::{Family, Resolve, Settings, SocketOptions, Targets};
 use crate::net::Address;
 
@@ -44,6 +47,14 @@ pub(super) struct NetworkFlags {
     /// The system's buffer for what is received (SO_RCVBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_RECEIVE_BUFFER", value_name = "BYTES", value_parser = buffer)]
     receive_buffer: Option<u32>,
+
+    #[command(flatten)]
+    wires: ClientWireFlags,
+
+    /// With --proxy: each connection's header tells the next address of this network.
+    #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
+    #[arg(value_parser = network_value)]
+    proxy_source: Option<IpNet>,
 
     /// Ends connections by reset, so that their local ports are free at once.
     #[arg(long, env = "ECHOLINE_RST")]
@@ -86,10 +97,18 @@ fn buffer(text: &str) -> Result<u32, String> {
 }
 
 impl NetworkFlags {
-    pub(super) fn apply(&self, addresses: &[Address], settings: &mut Settings) {
+    /// `tls`: how TLS is begun where an address asks for it.
+    pub(super) fn apply(
+        &self,
+        addresses: &[Address],
+        tls: &TlsSide,
+        settings: &mut Settings,
+    ) -> anyhow::Result<()> {
+        let transport =
+            |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
         settings.targets = Targets {
             addresses: addresses.to_vec(),
-            transports: Vec::new(),
+            transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Family::Ipv4,
                 (_, true) => Family::Ipv6,
@@ -110,6 +129,7 @@ impl NetworkFlags {
         };
         settings.workers = self.workers.unwrap_or_else(half_the_cores);
         settings.busy_poll = self.busy_poll;
+        Ok(())
     }
 }
 
