@@ -24,7 +24,7 @@ pub use net::{
 };
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
-    LineTooLong, Lines, Listener, ListenerOptions, Observer, Opening, Origin, Outlet, Phase, Pulse,
-    Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream,
-    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
+    LineTooLong, Lines, Listener, ListenerOptions, LiveLimits, Observer, Opening, Origin, Outlet,
+    Phase, Pulse, Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step,
+    Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::admin::{Admin, AdminFlags};
+use super::bounds::Basis;
 use super::descriptors::Descriptors;
 use super::holder::holder;
 use super::life::Life;
@@ -23,7 +24,7 @@ use crate::net::{Address, FileOwner, Limits, Listener};
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) service: Service,
-    pub(super) descriptors: Descriptors,
+    pub(super) basis: Basis,
     pub(super) limits: Limits,
     /// For each address its listeners.
     pub(super) listeners: Vec<Vec<Listener>>,
@@ -49,7 +50,8 @@ impl ServingFlags {
             let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
-        let limits = self.limits(&service, &descriptors);
+        let basis = self.basis(&service, descriptors);
+        let limits = self.bounds.limits(&basis);
         // Not the one that serves: looking names up starts threads, which end with it.
         let runtime = serving::runtime()?;
         let (bound, admin) = runtime.block_on(async {
@@ -71,14 +73,13 @@ impl ServingFlags {
             notifier,
             upgrade: self.upgrade(&service, parcels)?,
             predecessor,
-            drain_timeout: limits.drain_timeout,
             status: String::new(),
         };
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
         let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, descriptors, limits, listeners, admin, life })
+        Ok(Bound { service, basis, limits, listeners, admin, life })
     }
 
     /// For each address its listeners: those that the process was born with, or new ones.
@@ -126,8 +127,12 @@ impl ServingFlags {
 /// What is listened on where nothing was asked for; `also` is for something else.
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
-    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
-    Ok(if passed.is_empty() { usual() } else { passed })
+    Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
+}
+
+/// Where a server listens when nobody says where.
+pub(super) fn usual_address() -> Address {
+    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }
 
 /// What a successor gets: every socket that listens, and for what it was bound.
