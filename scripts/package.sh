@@ -82,9 +82,8 @@ fi
 say "lintian"
 if type -P lintian >/dev/null; then
     # What only Debian's own archive can have: a bug number, and a maintainer with a mailbox.
-    lintian --fail-on error,warning \
-        --suppress-tags initial-upload-closes-no-bugs,bogus-mail-host,bogus-mail-host-in-debian-changelog \
-        "$package"
+    ours=initial-upload-closes-no-bugs,bogus-mail-host,bogus-mail-host-in-debian-changelog
+    lintian --fail-on error,warning --suppress-tags "$ours" "$package"
 else
     echo "lintian is not installed: it was not asked (apt-get install lintian)"
 fi
