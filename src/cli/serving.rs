@@ -67,7 +67,6 @@ pub(super) struct ServingFlags {
     #[command(flatten)]
     pub(super) log: LogFlags,
 
-
     #[command(flatten)]
     config: ConfigFlags,
 }
