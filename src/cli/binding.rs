@@ -17,7 +17,7 @@ use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
-use super::life::upgrade::Upgrade;
+use super::life::upgrade::{self, Upgrade};
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{Address, Certificates, FileOwner, Limits, Listener};
@@ -48,6 +48,7 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        upgrade::hold();
         let faults = self.faults.start(match self.admin.address() {
             Some(_) => Changeable::Yes,
             None => Changeable::No,
