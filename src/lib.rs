@@ -30,3 +30,7 @@ pub use net::{
     Phase, Pulse, Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step,
     Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };
+#[cfg(feature = "tls")]
+pub use net::{
+    Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
+};

@@ -17,10 +17,10 @@ use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
-use super::life::upgrade::Upgrade;
+use super::life::upgrade::{self, Upgrade};
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
-use crate::net::{Address, FileOwner, Limits, Listener};
+use crate::net::{Address, Certificates, FileOwner, Limits, Listener};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Bound {
     pub(super) limits: Limits,
     /// For each address its listeners.
     pub(super) listeners: Vec<Vec<Listener>>,
+    /// What is shown where TLS is listened for.
+    pub(super) certificates: Option<Certificates>,
     pub(super) admin: Option<Admin>,
     pub(super) faults: Option<Faults>,
     pub(super) life: Life,
@@ -46,6 +48,7 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        upgrade::hold();
         let faults = self.faults.start(match self.admin.address() {
             Some(_) => Changeable::Yes,
             None => Changeable::No,
@@ -74,6 +77,8 @@ impl ServingFlags {
         if predecessor.is_none() {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
+        // While there are still the rights to read a key that only root may read.
+        let certificates = self.tls.load(bound.iter().map(|(address, _)| address))?;
         let parcels = parcels(&bound, &self.admin, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {
@@ -86,7 +91,7 @@ impl ServingFlags {
             privileges::drop_to(account, &files(&bound))?;
         }
         let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, basis, limits, listeners, admin, faults, life })
+        Ok(Bound { service, basis, limits, listeners, certificates, admin, faults, life })
     }
 
     /// For each address its listeners: those that the process was born with, or new ones.

@@ -18,8 +18,9 @@ use self::traffic::TrafficFlags;
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
+use super::tls_client::{TlsClientFlags, TlsSide};
 use crate::load::{self, Objectives, Report, Settings, View};
-use crate::net::{Address, Hangup, Shutdown, Signals};
+use crate::net::{Address, Hangup, Resumption, Shutdown, Signals};
 
 /// The flags of `echoline load`.
 #[derive(Debug, Args)]
@@ -49,6 +50,14 @@ pub(super) struct LoadFlags {
 
     #[command(flatten)]
     network: NetworkFlags,
+
+    #[command(flatten)]
+    tls: TlsClientFlags,
+
+    /// Begins each connection but the first with a ticket of an earlier one, as browsers do,
+    /// instead of a whole handshake.
+    #[arg(long, env = "ECHOLINE_TLS_RESUME", help_heading = "TLS")]
+    tls_resume: bool,
 
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
@@ -148,8 +157,25 @@ impl LoadFlags {
         settings.expect = self.messages.expect();
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         self.traffic.apply(self.messages.seed, &mut settings);
-        self.network.apply(&self.addresses, &mut settings);
+        let tls = self.tls(&mut settings)?;
+        self.network.apply(&self.addresses, &tls, &mut settings)?;
         Ok(settings)
+    }
+}
+
+impl LoadFlags {
+    /// How TLS is begun, which is also noted for the report.
+    fn tls(&self, settings: &mut Settings) -> anyhow::Result<TlsSide> {
+        let (resumption, handshakes) = match self.tls_resume {
+            true => (Resumption::On, "handshakes resumed"),
+            false => (Resumption::Off, "each handshake whole"),
+        };
+        let side = self.tls.prepare(&self.addresses, resumption)?;
+        if self.addresses.iter().any(|address| address.scheme().is_tls()) {
+            let remark = format!("{handshakes}; {}", self.tls.describe());
+            settings.remarks.push(("tls".to_owned(), remark));
+        }
+        Ok(side)
     }
 }
 

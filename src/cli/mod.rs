@@ -3,6 +3,7 @@
 mod admin;
 mod binding;
 mod bounds;
+mod cert;
 mod chat;
 mod check;
 mod compare;
@@ -25,6 +26,8 @@ mod reload;
 mod report_files;
 mod send;
 mod serving;
+mod tls;
+mod tls_client;
 mod values;
 mod verify;
 mod wires;
@@ -65,6 +68,9 @@ enum Command {
     /// Says whether a server would start: its configuration, flags, files and addresses.
     Check(check::CheckFlags),
 
+    /// Makes a certificate and its key for tests of TLS.
+    Cert(cert::CertFlags),
+
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
 
@@ -93,6 +99,7 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
         Command::Check(flags) => check::run(&flags),
+        Command::Cert(flags) => cert::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
     }

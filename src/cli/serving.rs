@@ -23,11 +23,12 @@ use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
+use super::tls::TlsFlags;
 use super::values;
 use super::wires::WireFlags;
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Framing, Limits, Listener, ListenerOptions, Report,
-    Server,
+    Address, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
+    ListenerOptions, Report, Server,
 };
 
 /// The flags of every command that serves.
@@ -54,6 +55,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     wires: WireFlags,
+
+    #[command(flatten)]
+    pub(super) tls: TlsFlags,
 
     #[command(flatten)]
     pub(super) admin: AdminFlags,
@@ -127,8 +131,9 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, basis, limits, listeners, admin, faults, mut life } = bound;
-        let mut server = Server::new(self.dress(&service, listeners))
+        let Bound { service, basis, limits, listeners, certificates, admin, faults, mut life } =
+            bound;
+        let mut server = Server::new(self.dress(&service, listeners, certificates.as_ref()))
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
@@ -153,8 +158,13 @@ impl ServingFlags {
                     mode: service.what,
                     addresses: shown,
                     faults: faults.as_ref().map(faults::control),
+                    certificates: certificates.clone(),
                 })
                 .context("cannot start the thread of --admin")?;
+        }
+        if let Some(certificates) = &certificates {
+            let following = self.tls.follow(certificates);
+            following.context("cannot start the thread that looks after --cert")?;
         }
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
@@ -173,10 +183,15 @@ impl ServingFlags {
     }
 
     /// All listeners, each with the steps that its address asks for.
-    fn dress(&self, service: &Service, listeners: Vec<Vec<Listener>>) -> Vec<Listener> {
+    fn dress(
+        &self,
+        service: &Service,
+        listeners: Vec<Vec<Listener>>,
+        certificates: Option<&Certificates>,
+    ) -> Vec<Listener> {
         let mut dressed = Vec::new();
         for (address, listeners) in service.listen.iter().chain(&service.also).zip(listeners) {
-            let transport = self.wires.transport(address, service.framing);
+            let transport = self.wires.transport(address, service.framing, certificates);
             let dress = |listener: Listener| {
                 listener.transport(transport.clone()).resource(address.resource())
             };

@@ -43,7 +43,9 @@ where
         }
         core.watch.note_messages(core.input.take_messages());
         if let Some(place) = &core.watch.place {
-            place.note_end(core.input.at_end());
+            if let Some(end) = core.input.end() {
+                place.note_end(end);
+            }
         }
         (core.tell)(&mut core.stream, Word::Ends(ended));
         let broken = ended.is_broken() || core.output.failed;

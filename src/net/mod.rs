@@ -33,6 +33,8 @@ mod stream;
 mod tally;
 mod task;
 mod terms;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod trouble;
 mod unix;
@@ -66,6 +68,10 @@ pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use terms::{Eol, Farewell};
+#[cfg(feature = "tls")]
+pub use tls::{
+    Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
+};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
 #[cfg(feature = "websocket")]

@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::check::{self, Findings};
-use crate::net::{Address, Observer, Scheme, Shutdown};
+use crate::net::{Address, Certificates, Observer, Scheme, Shutdown};
 pub(super) use control::FaultControl;
 use gate::Reach;
 use site::Site;
@@ -59,6 +59,8 @@ pub(super) struct Served {
     pub(super) addresses: Vec<String>,
     /// `None` where the server cannot have planned faults.
     pub(super) faults: Option<FaultControl>,
+    /// `None` where no TLS is spoken.
+    pub(super) certificates: Option<Certificates>,
 }
 
 impl AdminFlags {
