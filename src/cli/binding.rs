@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use super::admin::{Admin, AdminFlags};
 use super::bounds::Basis;
 use super::descriptors::Descriptors;
+use super::faults::Changeable;
 use super::holder::holder;
 use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
@@ -18,6 +19,7 @@ use super::life::notify::Notifier;
 use super::life::privileges;
 use super::life::upgrade::Upgrade;
 use super::serving::{self, Service, ServingFlags};
+use crate::net::fault::Faults;
 use crate::net::{Address, FileOwner, Limits, Listener};
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -29,6 +31,7 @@ pub(super) struct Bound {
     /// For each address its listeners.
     pub(super) listeners: Vec<Vec<Listener>>,
     pub(super) admin: Option<Admin>,
+    pub(super) faults: Option<Faults>,
     pub(super) life: Life,
 }
 
@@ -43,6 +46,10 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        let faults = self.faults.start(match self.admin.address() {
+            Some(_) => Changeable::Yes,
+            None => Changeable::No,
+        })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
@@ -79,7 +86,7 @@ impl ServingFlags {
             privileges::drop_to(account, &files(&bound))?;
         }
         let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, basis, limits, listeners, admin, life })
+        Ok(Bound { service, basis, limits, listeners, admin, faults, life })
     }
 
     /// For each address its listeners: those that the process was born with, or new ones.

@@ -10,6 +10,7 @@ mod config;
 mod descriptors;
 mod destination;
 mod echo;
+mod faults;
 mod generate;
 mod hangup;
 mod holder;

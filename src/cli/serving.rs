@@ -18,6 +18,7 @@ use super::check::{self, Findings};
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
+use super::faults::{self, FaultFlags};
 use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
@@ -59,6 +60,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     pub(super) life: LifeFlags,
+
+    #[command(flatten)]
+    pub(super) faults: FaultFlags,
 
     #[command(flatten)]
     pub(super) log: LogFlags,
@@ -123,7 +127,7 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, basis, limits, listeners, admin, mut life } = bound;
+        let Bound { service, basis, limits, listeners, admin, faults, mut life } = bound;
         let mut server = Server::new(self.dress(&service, listeners))
             .limits(limits.clone())
             .eol(service.eol)
@@ -131,6 +135,10 @@ impl ServingFlags {
             .workers(self.workers());
         if let Some(length) = self.busy_poll {
             server = server.busy_poll(length);
+        }
+        if let Some(faults) = &faults {
+            server = server.faults(faults.clone());
+            faults::announce(faults, &service.listen);
         }
         let addresses = server.addresses()?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
@@ -143,7 +151,7 @@ impl ServingFlags {
                     shutdown: server.shutdown(),
                     mode: service.what,
                     addresses: shown,
-                    faults: None,
+                    faults: faults.as_ref().map(faults::control),
                 })
                 .context("cannot start the thread of --admin")?;
         }
@@ -155,6 +163,9 @@ impl ServingFlags {
         let (report, heir) = life.serve(server, reload, announce, handler).await?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
+        }
+        if let Some(faults) = &faults {
+            faults::log_counts(faults);
         }
         log_report(&report);
         Ok(report)

@@ -5,6 +5,7 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
+pub mod fault;
 mod feed;
 mod inbound;
 mod layer;
