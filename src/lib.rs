@@ -17,8 +17,10 @@ pub mod load;
 mod net;
 
 pub use net::{
-    Address, AddressError, Closed, Connection, Eol, Farewell, Layer, Limits, Line, LineTooLong,
-    Lines, Listener, ListenerOptions, Observer, Opening, Origin, Outlet, Phase, Reader, Refusal,
-    Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream, TlsFacts, Traffic,
-    Transport, WorkerState, Write, Writer,
+    Address, AddressError, AnswerLength, Closed, Connection, DatagramAnswer, DatagramCounts,
+    DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams, Eol, Farewell,
+    Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions, Loopback, Observer,
+    Opening, Origin, Outlet, Phase, Reader, Refusal, Report, Scheme, Server, ServiceTimes,
+    Shutdown, Snapshot, SourcePorts, Step, Stream, TlsFacts, Traffic, Transport, WorkerState,
+    Write, Writer,
 };

@@ -18,6 +18,8 @@ const PURE: &[&str] = &[
     "src/cli/admin/metrics.rs",
     "src/net/service_times.rs",
     "src/net/snapshot.rs",
+    "src/net/datagram/bucket.rs",
+    "src/net/datagram/guard.rs",
     "src/net/lines.rs",
     "src/net/limits.rs",
     "src/chat/view.rs",

@@ -5,6 +5,7 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
+mod datagram;
 mod feed;
 mod inbound;
 mod layer;
@@ -32,6 +33,10 @@ mod write;
 
 pub use address::{Address, AddressError, Scheme};
 pub use connection::Connection;
+pub use datagram::{
+    AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules,
+    DatagramServer, Datagrams, Loopback, SourcePorts,
+};
 pub use feed::Outlet;
 pub use layer::Layer;
 pub use limits::{Closed, Limits};

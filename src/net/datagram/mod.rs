@@ -1,0 +1,13 @@
+//! Datagrams: sockets, who is answered, and the server around them.
+
+mod batch;
+mod bucket;
+mod counts;
+mod guard;
+mod server;
+mod socket;
+
+pub use counts::{DatagramCounts, Datagrams};
+pub use guard::{AnswerLength, DatagramRefusal, DatagramRules, Loopback, SourcePorts};
+pub use server::{DatagramAnswer, DatagramServer};
+pub use socket::DatagramListener;
