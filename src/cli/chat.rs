@@ -201,6 +201,7 @@ impl ChatFlags {
                 stall_timeout: Some(STALL_TIMEOUT),
                 ..Limits::default()
             },
+            datagrams: None,
         };
         (service, roles)
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod chat;
 mod compare;
+mod datagrams;
 mod descriptors;
 mod destination;
 mod echo;

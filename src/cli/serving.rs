@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::admin::{Admin, AdminFlags, Served};
+use super::datagrams::{DatagramService, DatagramThread};
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::holder::holder;
@@ -19,8 +20,8 @@ use super::life;
 use super::log::{self, Newest};
 use super::values::{self, Timeout};
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Report, Scheme,
-    Server,
+    Address, Closed, Connection, DatagramListener, DatagramServer, Eol, Farewell, Limits, Listener,
+    ListenerOptions, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -107,6 +108,8 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
+    /// What is done with datagrams; `None` where only connections are served.
+    pub(super) datagrams: Option<DatagramService>,
 }
 
 impl ServingFlags {
@@ -155,7 +158,7 @@ impl ServingFlags {
         if let Some(path) = &self.ready_file {
             remove(path)?;
         }
-        let listeners = self.bind(&service.listen, &limits).await?;
+        let Bound { listeners, datagrams, addresses } = self.bind(&service, &limits).await?;
         bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
         let admin = self.admin.bind()?;
         let mut server = Server::new(listeners.into_iter().flatten().collect())
@@ -166,7 +169,6 @@ impl ServingFlags {
         if let Some(length) = self.busy_poll {
             server = server.busy_poll(length);
         }
-        let addresses = server.addresses()?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         if let Some(admin) = admin {
             admin
@@ -178,6 +180,19 @@ impl ServingFlags {
                 })
                 .context("cannot start the thread of --admin")?;
         }
+        let datagrams = DatagramServer::new(datagrams)?.shutdown(server.shutdown());
+        let datagrams = match service.datagrams {
+            Some(wanted) if !datagrams.addresses()?.is_empty() => {
+                Some(DatagramThread::start(datagrams, wanted).context("cannot serve udp://")?)
+            }
+            _ => None,
+        };
+        let datagrams = async {
+            match datagrams {
+                Some(thread) => thread.ended().await,
+                None => Ok(()),
+            }
+        };
         let serving = life::serve(server, handler);
         let ready = async {
             // The tasks that accept have been started; they run before this goes on.
@@ -187,7 +202,7 @@ impl ServingFlags {
         let serving = async { serving.await.context("cannot serve") };
         // In this order: by the time the file is there, connections are accepted. A file that
         // cannot be written ends the server: whoever waits for it would wait for ever.
-        let (report, ()) = tokio::try_join!(serving, ready)?;
+        let (report, (), ()) = tokio::try_join!(serving, datagrams, ready)?;
         if let Some(path) = &self.ready_file {
             remove(path)?;
         }
@@ -255,11 +270,7 @@ impl ServingFlags {
     }
 
     /// Binds all addresses or none.
-    async fn bind(
-        &self,
-        addresses: &[Address],
-        limits: &Limits,
-    ) -> anyhow::Result<Vec<Vec<Listener>>> {
+    async fn bind(&self, service: &Service, limits: &Limits) -> anyhow::Result<Bound> {
         let default = ListenerOptions::default();
         let options = ListenerOptions {
             backlog: self.bounds.backlog,
@@ -269,13 +280,36 @@ impl ServingFlags {
                 .map(|stall| default.unacknowledged_timeout.unwrap_or(stall).max(stall)),
             ..default
         };
-        let mut listeners = Vec::new();
-        for address in addresses {
-            let bound = Listener::bind(address, &options).await;
-            listeners.push(bound.map_err(|error| name_holder(&error, address.port()))?);
+        let mut bound = Bound::default();
+        for address in &service.listen {
+            let named = |error| name_holder(&error, address);
+            if address.scheme() == Scheme::Udp && service.datagrams.is_some() {
+                let sockets = DatagramListener::bind(address).await.map_err(named)?;
+                for socket in &sockets {
+                    bound.addresses.push(socket.address()?);
+                }
+                bound.datagrams.extend(sockets);
+                bound.listeners.push(Vec::new());
+            } else {
+                let listeners = Listener::bind(address, &options).await.map_err(named)?;
+                for listener in &listeners {
+                    bound.addresses.push(listener.address()?);
+                }
+                bound.listeners.push(listeners);
+            }
         }
-        Ok(listeners)
+        Ok(bound)
     }
+}
+
+/// What was bound, in the order in which it was asked for.
+#[derive(Debug, Default)]
+struct Bound {
+    /// For each address that was asked for; none for datagrams.
+    listeners: Vec<Vec<Listener>>,
+    datagrams: Vec<DatagramListener>,
+    /// The real ones, of both.
+    addresses: Vec<Address>,
 }
 
 fn log_report(report: &Report) {
@@ -290,8 +324,8 @@ fn log_report(report: &Report) {
 }
 
 /// The sentence of `error`, and who has the port where somebody has it.
-fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
-    match holder(port).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
+    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
         None => anyhow!("{error}"),
     }

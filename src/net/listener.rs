@@ -74,7 +74,9 @@ impl Listener {
     /// have is passed over as long as another could be bound.
     pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
         if address.scheme() == Scheme::Udp {
-            let text = format!("cannot listen on {address}: datagrams make no connections");
+            let text = format!(
+                "cannot listen on {address}: datagrams make no connections, which this server needs"
+            );
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
         if let Some(path) = address.unix_path() {
