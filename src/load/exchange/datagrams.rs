@@ -3,9 +3,10 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ const SHOWN_BYTES: usize = 80;
 
 /// One socket of a client.
 pub(in crate::load) struct DatagramExchange<'client> {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     client: &'client mut Client,
     gate: Gate,
     answers: Answers,
@@ -47,7 +48,7 @@ impl<'client> DatagramExchange<'client> {
         let settings = client.job.settings();
         let now = Instant::now();
         Self {
-            socket,
+            socket: Arc::new(socket),
             gate: Gate::new(client, now),
             answers: Answers::new(&settings.expect),
             message: Vec::with_capacity(settings.plan.size()),
@@ -61,7 +62,13 @@ impl<'client> DatagramExchange<'client> {
     /// Sends all messages of the client, or as many as there is sense in, and records what
     /// became of them.
     pub(in crate::load) async fn run(mut self) -> Leave {
-        match poll_fn(|cx| self.poll(cx)).await {
+        let socket = Arc::clone(&self.socket);
+        let ended = tokio::select! {
+            biased;
+            ended = poll_fn(|cx| self.poll(cx)) => ended,
+            error = broken(&socket) => Err(error),
+        };
+        match ended {
             Ok(leave) => {
                 self.take_rest();
                 leave
@@ -225,6 +232,21 @@ impl<'client> DatagramExchange<'client> {
         while let Some(flight) = self.client.flights.pop_front() {
             self.client.fail(&flight, Outcome::Lost, now);
         }
+    }
+}
+
+/// Completes when the system has heard that nothing gets there (an ICMP message). Whoever waits to
+/// read is not woken by that.
+async fn broken(socket: &UdpSocket) -> io::Error {
+    loop {
+        if let Err(error) = socket.ready(Interest::ERROR).await {
+            return error;
+        }
+        if let Ok(Some(error)) = socket.take_error() {
+            return error;
+        }
+        // Sending or receiving has met it already.
+        let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 }
 
