@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -32,8 +32,8 @@ pub(super) struct ChatFlags {
 
     /// Where to listen, HOST:PORT; may be given several times. `telnet://HOST:PORT` asks Telnet
     /// clients for their window's width first, to wrap long lines.
+    /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:8080")]
     listen: Vec<Listen>,
 
     /// Where to listen for programs, which speak JSON in lines and are not slowed down.
@@ -136,23 +136,16 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
     if flags.check {
         return flags.check(settings);
     }
+    let bound = flags.serving.bind(flags.service())?;
     let _log = flags.serving.start_log();
     let hall = flags.open(settings)?;
-    let (service, roles) = flags.service();
-    // The role of who comes to each listener.
-    let by_listener = Arc::new(OnceLock::<Vec<Role>>::new());
-    let told = Arc::clone(&by_listener);
-    let bound = move |counts: &[usize]| {
-        let each = roles.into_iter().zip(counts);
-        let _ = told.set(each.flat_map(|(role, &count)| vec![role; count]).collect());
-    };
+    let roles = flags.roles(bound.counts().collect());
     let guests = Arc::clone(&hall);
     let handler = move |client: crate::net::Connection| {
-        let listener = client.origin().listener;
-        let role = by_listener.get().and_then(|roles| roles.get(listener)).copied();
+        let role = roles.get(client.origin().listener).copied();
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
     };
-    let code = flags.serving.run(service, bound, handler)?;
+    let code = flags.serving.run(bound, handler)?;
     match hall.close() {
         0 => Ok(code),
         lost => bail!("{lost} changes could not be written to --data; see the log"),
@@ -187,12 +180,10 @@ impl ChatFlags {
         hall.map_err(|error| anyhow!("cannot use --data: {error}"))
     }
 
-    fn service(&self) -> (Service, Vec<Role>) {
-        let people = self.listen.iter().map(|listen| (listen.address.clone(), listen.role));
-        let bots = self.bot.iter().map(|address| (address.clone(), Role::Bot));
-        let (listen, roles) = people.chain(bots).unzip();
-        let service = Service {
-            listen,
+    fn service(&self) -> Service {
+        Service {
+            listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
+            also: self.bot.clone(),
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
@@ -202,8 +193,19 @@ impl ChatFlags {
                 ..Limits::default()
             },
             datagrams: None,
-        };
-        (service, roles)
+            upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
+                --data and tokens they come back"),
+        }
+    }
+
+    /// The role of who comes to each listener; `counts` are how many each address has become.
+    fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
+        let people = counts.len() - self.bot.len();
+        let typed = self.listen.iter().map(|listen| listen.role);
+        // Where nothing was typed, people come wherever the service manager lets them in.
+        let people = typed.chain(std::iter::repeat(Role::Person)).take(people);
+        let roles = people.chain(self.bot.iter().map(|_| Role::Bot));
+        roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
 
     /// Tries everything but to listen, and says what a chat would be like.
@@ -220,6 +222,9 @@ impl ChatFlags {
         writeln!(out, "{keeps}")?;
         for listen in &self.listen {
             writeln!(out, "People come to {}.", listen.address)?;
+        }
+        if self.listen.is_empty() {
+            writeln!(out, "People come to what systemd passes, or 127.0.0.1:8080.")?;
         }
         for bot in &self.bot {
             writeln!(out, "Programs come to {bot}.")?;

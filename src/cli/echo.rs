@@ -16,9 +16,8 @@ use crate::net::{Address, Limits, Scheme};
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
     /// Where to listen, HOST:PORT or udp://HOST:PORT; may be given several times. Port 0 is any
-    /// free one.
+    /// free one. [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:8080")]
     listen: Vec<Address>,
 
     /// What to echo.
@@ -77,18 +76,21 @@ impl ModeName {
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
 pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
     let dialogue = flags.dialogue();
-    let _log = flags.serving.start_log();
     let service = Service {
         listen: flags.listen,
+        also: Vec::new(),
         what: flags.mode.name(),
         eol: dialogue.eol,
         farewell: dialogue.farewell(),
         limits: Limits::default(),
         datagrams: Some(flags.datagrams.service(echo::answer_datagrams(&dialogue))),
+        upgrade: Ok(()),
     };
+    let bound = flags.serving.bind(service)?;
+    let _log = flags.serving.start_log();
     let dialogue = Arc::new(dialogue);
     let handler = move |client| echo::serve(client, Arc::clone(&dialogue));
-    flags.serving.run(service, |_| (), handler)
+    flags.serving.run(bound, handler)
 }
 
 impl EchoFlags {
@@ -125,7 +127,7 @@ impl EchoFlags {
             ));
         }
         let place = match mode {
-            _ if self.listen.iter().all(is_udp) => {
+            _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {
                 "over udp://, where datagrams come back unchanged".to_owned()
             }
             Mode::Raw => "in --mode raw, which changes no byte".to_owned(),

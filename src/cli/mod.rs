@@ -1,6 +1,7 @@
 //! The program: one file per command, each a list of flags and what they are turned into.
 
 mod admin;
+mod binding;
 mod chat;
 mod compare;
 mod datagrams;

@@ -8,20 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 
 use super::admin::{Admin, AdminFlags, Served};
+use super::binding::{Bound, Sockets};
 use super::datagrams::{DatagramService, DatagramThread};
 use super::descriptors::Descriptors;
 use super::destination::Destination;
-use super::holder::holder;
-use super::life;
+use super::life::Heir;
+use super::life::flags::LifeFlags;
 use super::log::{self, Newest};
 use super::values::{self, Timeout};
 use crate::net::{
-    Address, Closed, Connection, DatagramListener, DatagramServer, Eol, Farewell, Limits, Listener,
-    ListenerOptions, Report, Scheme, Server,
+    Address, Closed, Connection, DatagramServer, Eol, Farewell, Limits, ListenerOptions, Report,
+    Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -30,7 +31,7 @@ pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
     /// accepted, then `admin` and the address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
-    ready_file: Option<PathBuf>,
+    pub(super) ready_file: Option<PathBuf>,
 
     #[command(flatten)]
     bounds: Bounds,
@@ -47,7 +48,10 @@ pub(super) struct ServingFlags {
     busy_poll: Option<Duration>,
 
     #[command(flatten)]
-    admin: AdminFlags,
+    pub(super) admin: AdminFlags,
+
+    #[command(flatten)]
+    pub(super) life: LifeFlags,
 
     #[command(flatten)]
     log: log::LogFlags,
@@ -100,8 +104,11 @@ struct Bounds {
 /// What a command serves.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// All of them are bound before the first is served.
+    /// All of them are bound before the first is served. Where there are none, what a service
+    /// manager has passed is served, or else 127.0.0.1:8080.
     pub(super) listen: Vec<Address>,
+    /// Addresses that are never left to the service manager.
+    pub(super) also: Vec<Address>,
     /// Said in the log.
     pub(super) what: &'static str,
     pub(super) eol: Eol,
@@ -110,6 +117,9 @@ pub(super) struct Service {
     pub(super) limits: Limits,
     /// What is done with datagrams; `None` where only connections are served.
     pub(super) datagrams: Option<DatagramService>,
+    /// Whether another process can take the service over while this one still has connections;
+    /// if not, why.
+    pub(super) upgrade: Result<(), &'static str>,
 }
 
 impl ServingFlags {
@@ -120,48 +130,32 @@ impl ServingFlags {
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    /// `bound` learns how many listeners each address has become, in the order in which they were
-    /// asked for: they are numbered through.
-    pub(super) fn run<H, F>(
-        &self,
-        service: Service,
-        bound: impl FnOnce(&[usize]),
-        handler: H,
-    ) -> anyhow::Result<ExitCode>
+    pub(super) fn run<H, F>(&self, bound: Bound, handler: H) -> anyhow::Result<ExitCode>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let descriptors = Descriptors::raise();
-        let limits = self.limits(&service, &descriptors);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        let serving = self.serve(service, limits, &descriptors, bound, handler);
-        let report = runtime.block_on(serving)?;
+        let report = runtime()?.block_on(self.serve(bound, handler))?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn serve<H, F>(
-        &self,
-        service: Service,
-        limits: Limits,
-        descriptors: &Descriptors,
-        bound: impl FnOnce(&[usize]),
-        handler: H,
-    ) -> anyhow::Result<Report>
+    async fn serve<H, F>(&self, bound: Bound, handler: H) -> anyhow::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        if let Some(path) = &self.ready_file {
-            remove(path)?;
-        }
-        let Bound { listeners, datagrams, addresses } = self.bind(&service, &limits).await?;
-        bound(&listeners.iter().map(Vec::len).collect::<Vec<_>>());
-        let admin = self.admin.bind()?;
-        let mut server = Server::new(listeners.into_iter().flatten().collect())
+        let Bound { service, descriptors, limits, sockets, addresses, admin, mut life } = bound;
+        let (listeners, datagrams) = sockets.into_iter().fold(
+            (Vec::new(), Vec::new()),
+            |(mut listeners, mut datagrams), sockets| {
+                match sockets {
+                    Sockets::Streams(bound) => listeners.extend(bound),
+                    Sockets::Datagrams(bound) => datagrams.extend(bound),
+                }
+                (listeners, datagrams)
+            },
+        );
+        let mut server = Server::new(listeners)
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
@@ -170,19 +164,22 @@ impl ServingFlags {
             server = server.busy_poll(length);
         }
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
+        let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        life.status = format!("serving {} on {}", service.what, shown.join(" "));
         if let Some(admin) = admin {
             admin
                 .start(Served {
                     observer: server.observe(),
+                    shutdown: server.shutdown(),
                     mode: service.what,
-                    addresses: addresses.iter().map(ToString::to_string).collect(),
+                    addresses: shown,
                     faults: None,
                 })
                 .context("cannot start the thread of --admin")?;
         }
-        let datagrams = DatagramServer::new(datagrams)?.shutdown(server.shutdown());
         let datagrams = match service.datagrams {
-            Some(wanted) if !datagrams.addresses()?.is_empty() => {
+            Some(wanted) if !datagrams.is_empty() => {
+                let datagrams = DatagramServer::new(datagrams)?.shutdown(server.shutdown());
                 Some(DatagramThread::start(datagrams, wanted).context("cannot serve udp://")?)
             }
             _ => None,
@@ -193,17 +190,12 @@ impl ServingFlags {
                 None => Ok(()),
             }
         };
-        let serving = life::serve(server, handler);
-        let ready = async {
-            // The tasks that accept have been started; they run before this goes on.
-            tokio::task::yield_now().await;
-            self.announce(service.what, &addresses, &admin_at, &limits, descriptors)
-        };
-        let serving = async { serving.await.context("cannot serve") };
-        // In this order: by the time the file is there, connections are accepted. A file that
-        // cannot be written ends the server: whoever waits for it would wait for ever.
-        let (report, (), ()) = tokio::try_join!(serving, datagrams, ready)?;
-        if let Some(path) = &self.ready_file {
+        // A ready file that cannot be written ends the server: whoever waits for it would wait for
+        // ever.
+        let announce = || self.announce(service.what, &addresses, &admin_at, &limits, &descriptors);
+        let serving = life.serve(server, announce, handler);
+        let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
+        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
         log_report(&report);
@@ -243,7 +235,7 @@ impl ServingFlags {
         self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses, admin_at))
     }
 
-    fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
+    pub(super) fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
         let bounds = &self.bounds;
         let asked = bounds.max_connections.map(NonZeroUsize::get);
         let places = descriptors.places(asked, service.listen.len(), self.workers().get());
@@ -269,47 +261,22 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
-    /// Binds all addresses or none.
-    async fn bind(&self, service: &Service, limits: &Limits) -> anyhow::Result<Bound> {
+    pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
         let default = ListenerOptions::default();
-        let options = ListenerOptions {
+        ListenerOptions {
             backlog: self.bounds.backlog,
             // A peer that takes nothing is given up by --stall-timeout, not before it.
             unacknowledged_timeout: limits
                 .stall_timeout
                 .map(|stall| default.unacknowledged_timeout.unwrap_or(stall).max(stall)),
             ..default
-        };
-        let mut bound = Bound::default();
-        for address in &service.listen {
-            let named = |error| name_holder(&error, address);
-            if address.scheme() == Scheme::Udp && service.datagrams.is_some() {
-                let sockets = DatagramListener::bind(address).await.map_err(named)?;
-                for socket in &sockets {
-                    bound.addresses.push(socket.address()?);
-                }
-                bound.datagrams.extend(sockets);
-                bound.listeners.push(Vec::new());
-            } else {
-                let listeners = Listener::bind(address, &options).await.map_err(named)?;
-                for listener in &listeners {
-                    bound.addresses.push(listener.address()?);
-                }
-                bound.listeners.push(listeners);
-            }
         }
-        Ok(bound)
     }
 }
 
-/// What was bound, in the order in which it was asked for.
-#[derive(Debug, Default)]
-struct Bound {
-    /// For each address that was asked for; none for datagrams.
-    listeners: Vec<Vec<Listener>>,
-    datagrams: Vec<DatagramListener>,
-    /// The real ones, of both.
-    addresses: Vec<Address>,
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("cannot start the runtime")
 }
 
 fn log_report(report: &Report) {
@@ -323,14 +290,6 @@ fn log_report(report: &Report) {
     );
 }
 
-/// The sentence of `error`, and who has the port where somebody has it.
-fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
-    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
-        None => anyhow!("{error}"),
-    }
-}
-
 fn is_loopback(address: &Address) -> bool {
     let host = address.host();
     address.scheme() == Scheme::Unix
@@ -338,7 +297,7 @@ fn is_loopback(address: &Address) -> bool {
         || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-fn remove(path: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove --ready-file {}", path.display()))

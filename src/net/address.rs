@@ -23,6 +23,9 @@ pub enum Scheme {
     Ws,
     /// WebSocket over TLS: `wss://HOST:PORT/PATH`.
     Wss,
+    /// A listening socket that the service manager passes: `fd://NAME`, by the name that its unit
+    /// gives it (`FileDescriptorName=`, see sd_listen_fds(3)).
+    Fd,
 }
 
 impl Scheme {
@@ -44,6 +47,7 @@ impl Scheme {
             Self::Tls => "tls",
             Self::Ws => "ws",
             Self::Wss => "wss",
+            Self::Fd => "fd",
         }
     }
 
@@ -76,7 +80,7 @@ impl Scheme {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     scheme: Scheme,
-    /// Of a Unix socket: its path as it was typed.
+    /// Of a Unix socket: its path as it was typed. Of one that is passed: its name.
     host: String,
     /// Of a Unix socket: 0.
     port: u16,
@@ -111,6 +115,9 @@ pub enum AddressError {
          path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
+    /// A name that no socket of a service manager can have.
+    #[error("'{0}' names no socket: write fd://NAME with the FileDescriptorName= of its unit")]
+    BadName(String),
     /// A scheme that echoline does not speak.
     #[error(
         "'{0}://' is no transport that echoline speaks: write HOST:PORT, or one of tcp:// udp:// \
@@ -129,10 +136,16 @@ impl Address {
         self.scheme
     }
 
-    /// The host without brackets; empty for a Unix socket.
+    /// The host without brackets; empty for a socket that has none.
     #[must_use]
     pub fn host(&self) -> &str {
-        if self.scheme == Scheme::Unix { "" } else { &self.host }
+        if matches!(self.scheme, Scheme::Unix | Scheme::Fd) { "" } else { &self.host }
+    }
+
+    /// The name of a socket that the service manager passes; `None` for everything else.
+    #[must_use]
+    pub fn fd_name(&self) -> Option<&str> {
+        (self.scheme == Scheme::Fd).then_some(self.host.as_str())
     }
 
     /// The port; 0 asks the system for a free one when listening. 0 for a Unix socket.
@@ -165,8 +178,8 @@ impl Address {
     /// The resolver's error; [`io::ErrorKind::NotFound`] where the name has no address, and
     /// [`io::ErrorKind::InvalidInput`] for a Unix socket.
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        if self.scheme == Scheme::Unix {
-            let text = format!("'{self}' has a path and no socket address");
+        if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {
+            let text = format!("'{self}' has no socket address");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut found: Vec<SocketAddr> = Vec::new();
@@ -189,6 +202,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(text, path.strip_prefix("//").unwrap_or(path));
+        }
+        if let Some(name) = text.strip_prefix("fd://") {
+            return passed(text, name);
         }
         let (scheme, rest) = match text.split_once("://") {
             Some((name, rest)) => {
@@ -230,6 +246,16 @@ fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
     Ok(Address { scheme: Scheme::Unix, host, port: 0, resource: String::new() })
 }
 
+/// systemd takes no colon and no control character in a name, and at most 255 bytes.
+fn passed(text: &str, name: &str) -> Result<Address, AddressError> {
+    let is_good = |letter: char| letter.is_ascii_graphic() && letter != ':';
+    if name.is_empty() || name.len() > 255 || !name.chars().all(is_good) {
+        return Err(AddressError::BadName(text.to_owned()));
+    }
+    let host = name.to_owned();
+    Ok(Address { scheme: Scheme::Fd, host, port: 0, resource: String::new() })
+}
+
 /// The host without its brackets; `None` where brackets or colons do not fit together.
 fn bare_host(host: &str) -> Option<&str> {
     match host.strip_prefix('[') {
@@ -249,6 +275,7 @@ impl fmt::Display for Address {
         match self.scheme {
             Scheme::Tcp => {}
             Scheme::Unix => return write!(f, "unix:{}", self.host),
+            Scheme::Fd => return write!(f, "fd://{}", self.host),
             other => write!(f, "{}://", other.name())?,
         }
         if self.host.contains(':') {
@@ -338,6 +365,8 @@ mod tests {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.unix_path(), address.host()), (Some(path), ""), "{text}");
         }
+        let passed: Address = "fd://web".parse().unwrap();
+        assert_eq!((passed.fd_name(), passed.host(), passed.unix_path()), (Some("web"), "", None));
         let longest = format!("unix:{}", "a".repeat(UNIX_PATH_MAX));
         assert!(longest.parse::<Address>().is_ok());
         assert!(format!("{longest}a").parse::<Address>().is_err());
@@ -360,6 +389,8 @@ mod tests {
             ("tcp://a:7/b", "0 to 65535"),
             ("unix:", "unix:PATH"),
             ("unix:@", "unix:PATH"),
+            ("fd://", "fd://NAME"),
+            ("fd://a:b", "fd://NAME"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");
@@ -369,7 +400,7 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics_and_printing_reads_back(
-            text in "((tcp|udp|tls|ws|wss)://|unix:)?.{0,40}(:[0-9]{1,5})?(/.{0,3})?"
+            text in "((tcp|udp|tls|ws|wss|fd)://|unix:)?.{0,40}(:[0-9]{1,5})?(/.{0,3})?"
         ) {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 use super::address::{Address, Scheme};
 use super::stream::Stream;
 use super::transport::Transport;
-use super::unix::{UnixAcceptor, UnixSocket};
+use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -152,15 +153,48 @@ impl Listener {
         }
         socket.set_reuse_address(options.reuse_address)?;
         socket.set_reuse_port(options.reuse_port)?;
-        // Linux: accepted sockets inherit these four, so they cost nothing per connection.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        socket.set_tcp_keepalive(&KEEPALIVE)?;
-        socket.set_tcp_user_timeout(options.unacknowledged_timeout)?;
         socket.bind(&address.into())?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
+        listen(socket, options)
+    }
+
+    /// Takes over a listening socket, TCP or Unix, that a service manager or a predecessor has
+    /// bound, and gives it the options that it can still have. `scheme` is what is spoken there,
+    /// if it is TCP.
+    ///
+    /// # Errors
+    /// When it is no socket that listens, or the system refuses an option.
+    pub fn inherit(
+        socket: OwnedFd,
+        scheme: Scheme,
+        owner: FileOwner,
+        options: &ListenerOptions,
+    ) -> io::Result<Self> {
+        let socket = socket2::Socket::from(socket);
+        if !socket.is_listener()? {
+            let text = "it is no socket that listens (in a .socket unit, Accept=no makes one)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let address = socket.local_addr()?;
+        if address.is_unix() {
+            let socket = UnixSocket::inherit(socket, &address, owner, options.backlog)?;
+            return Ok(Self::new(Socket::Unix(socket), Scheme::Unix));
+        }
+        Ok(Self::new(Socket::Tcp(listen(socket, options)?), scheme))
+    }
+
+    /// The same socket once more, for another process that takes it over by
+    /// [`inherit`](Self::inherit); and who removes its file. After [`retire`] nobody in its queue
+    /// is lost.
+    ///
+    /// [`retire`]: crate::Shutdown::retire
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
+        match &self.socket {
+            Socket::Tcp(socket) => Ok((socket.try_clone()?.into(), FileOwner::Somebody)),
+            Socket::Unix(socket) => socket.hand_on(),
+        }
     }
 
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
@@ -170,6 +204,18 @@ impl Listener {
         };
         Ok(Acceptor { socket, transport: self.transport })
     }
+}
+
+/// Has a TCP socket listen, as we like it.
+fn listen(socket: socket2::Socket, options: &ListenerOptions) -> io::Result<TcpListener> {
+    // Linux: accepted sockets inherit these four, so they cost nothing per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_user_timeout(options.unacknowledged_timeout)?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 pub(super) fn is_family_missing(error: &io::Error) -> bool {
@@ -189,7 +235,8 @@ pub(super) fn say(address: &Address, error: &io::Error) -> io::Error {
             "; choose a folder in which you may create files"
         }
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, root (--user gives it up again) or \
+             socket activation: or choose a higher one"
         }
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
@@ -249,6 +296,14 @@ impl Acceptor {
             Accepting::Unix(socket) => {
                 socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
             }
+        }
+    }
+
+    /// Closes this process's end of a socket that another one listens at too: who is in the queue
+    /// stays there for it, and so does the file of a Unix socket.
+    pub(super) fn leave(self) {
+        if let Accepting::Unix(socket) = self.socket {
+            socket.leave();
         }
     }
 

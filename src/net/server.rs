@@ -19,6 +19,7 @@ use super::listener::{
 };
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
+use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
 use super::stream::Stream;
 use super::tally::Watched;
@@ -67,6 +68,7 @@ pub struct Server {
     watched: Watched,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
+    pulse: Pulse,
 }
 
 impl Server {
@@ -97,6 +99,7 @@ impl Server {
             watched: Watched::No,
             workers: None,
             busy_poll: None,
+            pulse: Pulse::default(),
         }
     }
 
@@ -154,6 +157,12 @@ impl Server {
         self.shutdown.clone()
     }
 
+    /// The handle that feels whether the threads of this server are alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// The socket address of the first listener, with the real port.
     ///
     /// # Errors
@@ -189,7 +198,7 @@ impl Server {
             tokio::select! {
                 report = &mut serving => return report,
                 name = signals.next() => match shutdown.phase() {
-                    Phase::Running => {
+                    Phase::Running | Phase::Retiring => {
                         tracing::info!(signal = name, "draining; a second signal ends it now");
                         shutdown.drain();
                     }
@@ -205,6 +214,7 @@ impl Server {
     /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
     /// is in the queue already, closes the listeners, lets each connection answer what it was
     /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
+    /// After [`Shutdown::retire`] it returns once the last connection has ended.
     ///
     /// # Errors
     /// When a listener cannot be registered or a thread cannot be started; nothing was served
@@ -222,6 +232,7 @@ impl Server {
             Some(count) => Workers::start(count, self.busy_poll, self.watched)?,
             None => Workers::current(self.watched),
         };
+        self.pulse.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
         let limits = self.limits.clone();
@@ -238,6 +249,7 @@ impl Server {
         tokio::select! {
             () = end => self.shutdown.drain(),
             () = self.shutdown.reached(Phase::Draining) => {}
+            () = house.retired() => {}
         }
         house.places.wake_all();
         while accepting.join_next().await.is_some() {}
@@ -264,16 +276,19 @@ impl House {
         loop {
             let first = tokio::select! {
                 biased;
-                () = self.terms.shutdown.reached(Phase::Draining) => break,
+                () = self.terms.shutdown.reached(Phase::Retiring) => break,
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.terms.shutdown.reached(Phase::Draining) => {}
+                    () = self.terms.shutdown.reached(Phase::Retiring) => {}
                 },
                 None => tokio::task::yield_now().await,
             }
+        }
+        if self.terms.shutdown.phase() == Phase::Retiring {
+            return acceptor.leave();
         }
         // A flood ends here too.
         let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
@@ -374,6 +389,13 @@ impl House {
         if let Some(words) = self.terms.refusal(&door.transport, closed) {
             Connection::with_terms(stream, Arc::clone(&self.terms), None).end_with(&words);
         }
+    }
+
+    /// Waits until the server has retired and its last connection has ended.
+    async fn retired(&self) {
+        self.terms.shutdown.reached(Phase::Retiring).await;
+        tracing::info!(open = self.places.open(), "accepting no more; connections go on");
+        self.places.empty().await;
     }
 
     async fn drain(&self) {

@@ -11,6 +11,9 @@ use tokio::sync::futures::OwnedNotified;
 pub enum Phase {
     /// Accepting and serving.
     Running,
+    /// Accepting no more, because another process does on the same sockets; connections go on as
+    /// if nothing had happened.
+    Retiring,
     /// Accepting no more; connections end once they have answered what they were sent.
     Draining,
     /// Connections end at once.
@@ -40,6 +43,12 @@ impl Shutdown {
         Self::default()
     }
 
+    /// Stop accepting and leave who is in the queue of a listener to another process, which has
+    /// the same socket; end once the last connection has ended by itself.
+    pub fn retire(&self) {
+        self.advance(Phase::Retiring);
+    }
+
     /// Stop accepting, let every connection finish what it was sent, then end.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
@@ -55,7 +64,8 @@ impl Shutdown {
     pub fn phase(&self) -> Phase {
         match self.shared.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
-            1 => Phase::Draining,
+            1 => Phase::Retiring,
+            2 => Phase::Draining,
             _ => Phase::Aborting,
         }
     }
@@ -98,6 +108,9 @@ mod tests {
             }
         });
         tokio::task::yield_now().await;
+        shutdown.retire();
+        tokio::task::yield_now().await;
+        assert_eq!(shutdown.phase(), Phase::Retiring);
         shutdown.drain();
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

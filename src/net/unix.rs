@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -28,6 +29,15 @@ pub(super) struct UnixSocket {
 pub(super) struct UnixAcceptor {
     socket: tokio::net::UnixListener,
     file: SocketFile,
+}
+
+/// Who removes the file of a Unix socket at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOwner {
+    /// We.
+    Us,
+    /// Somebody else: the service manager that made it; or there is no file.
+    Somebody,
 }
 
 /// The name that a socket was bound to.
@@ -72,6 +82,32 @@ impl UnixSocket {
         Ok(Self { socket: socket.into(), file })
     }
 
+    /// Takes over a socket that listens at `address`.
+    pub(super) fn inherit(
+        socket: Socket,
+        address: &SockAddr,
+        owner: FileOwner,
+        backlog: u32,
+    ) -> io::Result<Self> {
+        let path = match (address.as_pathname(), address.as_abstract_namespace()) {
+            (Some(path), _) => path.to_str().map(str::to_owned),
+            (None, Some(name)) => str::from_utf8(name).ok().map(|name| format!("@{name}")),
+            (None, None) => None,
+        };
+        let text = "its name is no text, or it has none";
+        let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        let ours = (owner == FileOwner::Us).then(|| identity(Path::new(&path)));
+        Self::listen(socket, &path, ours.flatten(), backlog)
+    }
+
+    pub(super) fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
+        let owner = match self.file.identity {
+            Some(_) => FileOwner::Us,
+            None => FileOwner::Somebody,
+        };
+        Ok((self.socket.try_clone()?.into(), owner))
+    }
+
     pub(super) fn address(&self) -> Address {
         self.file.address()
     }
@@ -96,6 +132,11 @@ impl UnixAcceptor {
     ) -> Poll<io::Result<tokio::net::UnixStream>> {
         let (stream, _) = ready!(self.socket.poll_accept(cx))?;
         Poll::Ready(Ok(stream))
+    }
+
+    /// Closes this end, and leaves the file to another process that listens there too.
+    pub(super) fn leave(mut self) {
+        self.file.identity = None;
     }
 
     pub(super) fn into_std(self) -> io::Result<UnixSocket> {

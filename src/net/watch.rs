@@ -135,14 +135,14 @@ impl Watch {
     /// even when its peer never stops sending.
     #[inline]
     pub(super) fn check(&mut self, partial: bool) -> Result<(), Closed> {
-        if !partial && self.terms.shutdown.phase() == Phase::Running {
+        if !partial && self.terms.shutdown.phase() < Phase::Draining {
             return Ok(());
         }
         if partial && self.partial_since.is_none() {
             self.partial_since = Some(Instant::now());
         }
         match self.terms.shutdown.phase() {
-            Phase::Running => Ok(()),
+            Phase::Running | Phase::Retiring => Ok(()),
             Phase::Aborting => Err(Closed::Aborted),
             Phase::Draining => {
                 let now = Instant::now();
@@ -159,7 +159,7 @@ impl Watch {
     pub(super) fn poll(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
         let phase = self.terms.shutdown.phase();
         self.note_start(waiting, phase);
-        if phase == Phase::Running && self.is_armed(waiting, cx.waker()) {
+        if phase < Phase::Draining && self.is_armed(waiting, cx.waker()) {
             return Poll::Pending;
         }
         self.armed_for = Some(waiting);

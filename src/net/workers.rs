@@ -55,6 +55,11 @@ impl Workers {
         Ok(Self { workers })
     }
 
+    /// The runtimes of all threads.
+    pub(super) fn runtimes(&self) -> Vec<Handle> {
+        self.workers.iter().map(|worker| worker.runtime.clone()).collect()
+    }
+
     /// All tallies, and what the runtimes say of themselves.
     pub(super) fn observed(&self) -> Vec<(Arc<Tally>, RuntimeMetrics)> {
         let observed = |worker: &Worker| (Arc::clone(&worker.tally), worker.runtime.metrics());

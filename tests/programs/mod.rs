@@ -90,14 +90,17 @@ impl Program {
         String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
     }
 
+    /// Everything that it, and whoever it started, wrote to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+    }
+
     pub(crate) fn wait_for_stdout(&self, text: &str) {
         wait_for(&format!("{text:?} on stdout"), || self.stdout().contains(text));
     }
 
     pub(crate) fn wait_for_stderr(&self, text: &str) {
-        wait_for(&format!("{text:?} on stderr"), || {
-            String::from_utf8_lossy(&self.stderr.lock().unwrap()).contains(text)
-        });
+        wait_for(&format!("{text:?} on stderr"), || self.stderr().contains(text));
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::site::Site;
+use crate::net::{Phase, Shutdown};
 
 /// Connections at once. One more breaks off the oldest: a request is answered in a millisecond, so
 /// whoever is the oldest of sixteen is in no hurry, and sixteen of that kind shut nobody out.
@@ -33,21 +34,41 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the server is looked at for the live page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Answers at `listeners`, in a runtime of its own; returns where that cannot go on.
-pub(super) fn serve(listeners: &[StdListener], site: &Arc<Site>) -> io::Result<()> {
+/// Answers at `listeners`, in a runtime of its own; returns where that cannot go on, or where
+/// another process answers at the same sockets.
+pub(super) fn serve(
+    listeners: &[StdListener],
+    site: &Arc<Site>,
+    shutdown: &Shutdown,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut parts = JoinSet::new();
         for listener in listeners {
-            let listener = TcpListener::from_std(listener.try_clone()?)?;
+            let listener = listener.try_clone()?;
+            // Not so where it was a service manager that bound it.
+            listener.set_nonblocking(true)?;
+            let listener = TcpListener::from_std(listener)?;
             parts.spawn(accept_from(listener, Arc::clone(site)));
         }
         parts.spawn(look(Arc::clone(site)));
-        match parts.join_next().await {
-            Some(Err(failed)) => Err(io::Error::other(failed)),
-            _ => Ok(()),
+        tokio::select! {
+            ended = parts.join_next() => match ended {
+                Some(Err(failed)) => Err(io::Error::other(failed)),
+                _ => Ok(()),
+            },
+            () = retired(shutdown) => Ok(()),
         }
     })
+}
+
+/// Waits until a successor has taken over: of two processes that answer, one would be asked now and
+/// the other the next time.
+async fn retired(shutdown: &Shutdown) {
+    shutdown.reached(Phase::Retiring).await;
+    if shutdown.phase() != Phase::Retiring {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn look(site: Arc<Site>) {

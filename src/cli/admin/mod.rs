@@ -16,12 +16,13 @@ mod view;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::net::{Address, Observer, Scheme};
+use crate::net::{Address, Observer, Scheme, Shutdown};
 pub(super) use control::FaultControl;
 use gate::Reach;
 use site::Site;
@@ -51,6 +52,7 @@ pub(super) struct Admin {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) observer: Observer,
+    pub(super) shutdown: Shutdown,
     /// A mode of the echo, or `chat`.
     pub(super) mode: &'static str,
     pub(super) addresses: Vec<String>,
@@ -64,8 +66,14 @@ impl AdminFlags {
         self.admin.is_some()
     }
 
-    /// Binds what the flags ask for, without starting a thread.
-    pub(super) fn bind(&self) -> anyhow::Result<Option<Admin>> {
+    /// What was asked for.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.admin.as_ref()
+    }
+
+    /// Binds what the flags ask for, without starting a thread; or takes over the sockets `given`,
+    /// which are bound there already.
+    pub(super) fn bind(&self, given: Vec<OwnedFd>) -> anyhow::Result<Option<Admin>> {
         let Some(address) = &self.admin else { return Ok(None) };
         let reach = if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback };
         if address.scheme() != Scheme::Tcp {
@@ -82,7 +90,11 @@ impl AdminFlags {
                 far.port()
             );
         }
-        let listeners = found.into_iter().map(bind_one).collect::<anyhow::Result<_>>()?;
+        let listeners = if given.is_empty() {
+            found.into_iter().map(bind_one).collect::<anyhow::Result<_>>()?
+        } else {
+            given.into_iter().map(TcpListener::from).collect()
+        };
         Ok(Some(Admin { listeners, reach }))
     }
 }
@@ -95,9 +107,10 @@ impl Admin {
 
     /// Answers from now on until the process ends.
     pub(super) fn start(self, served: Served) -> io::Result<()> {
+        let shutdown = served.shutdown.clone();
         let site = Arc::new(Site::new(served, self.reach));
         let listeners = self.listeners;
-        let work = move || http::serve(&listeners, &site);
+        let work = move || http::serve(&listeners, &site, &shutdown);
         let thread = std::thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || supervise::keep_running("the admin address", work))?;
         Ok(())
@@ -118,7 +131,7 @@ mod tests {
 
     fn bind(address: &str, admin_allow_remote: bool) -> anyhow::Result<Option<Admin>> {
         let admin = Some(address.parse().unwrap());
-        AdminFlags { admin, admin_allow_remote }.bind()
+        AdminFlags { admin, admin_allow_remote }.bind(Vec::new())
     }
 
     /// Fault 70: nobody opens the admin address to others by mistake.

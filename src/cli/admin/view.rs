@@ -56,6 +56,7 @@ pub(super) fn word(phase: Option<Phase>) -> &'static str {
     match phase {
         None => "starting",
         Some(Phase::Running) => "serving",
+        Some(Phase::Retiring) => "retiring",
         Some(Phase::Draining) => "draining",
         Some(Phase::Aborting) => "aborting",
     }

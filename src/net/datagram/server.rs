@@ -104,7 +104,7 @@ impl DatagramServer {
     }
 
     /// Answers datagrams until the [`Shutdown`] handle drains, then what waits at the sockets by
-    /// then (for at most a second), and closes them. Errors of sending and receiving end nothing;
+    /// then (for at most a second), and closes them; when it retires, at once. Errors of sending and receiving end nothing;
     /// they are counted. Dropping the future closes the sockets at once.
     ///
     /// Each socket has its own task and its own clone of `answer`, which must not block. `answer`
@@ -162,11 +162,11 @@ where
 {
     async fn serve(mut self, shutdown: Shutdown) {
         {
-            let mut draining = pin!(shutdown.reached(Phase::Draining));
+            let mut ending = pin!(shutdown.reached(Phase::Retiring));
             loop {
                 let readable = tokio::select! {
                     biased;
-                    () = &mut draining => break,
+                    () = &mut ending => break,
                     readable = self.socket.readable() => readable,
                 };
                 match readable.and_then(|()| self.receive()) {
@@ -179,6 +179,10 @@ where
                 }
                 tokio::task::yield_now().await;
             }
+        }
+        // What waits at a socket that another process has too is for that process.
+        if shutdown.phase() == Phase::Retiring {
+            return self.counts.close(self.inode);
         }
         tokio::select! {
             _ = timeout(DRAIN_TIMEOUT, self.drain()) => {}

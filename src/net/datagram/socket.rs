@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::stat::fstat;
@@ -45,7 +46,15 @@ impl DatagramListener {
         }
     }
 
-    /// Takes over a socket that is bound already (socket activation, an upgrade, a test).
+    /// Takes over a socket that a service manager or a predecessor has bound.
+    ///
+    /// # Errors
+    /// When an option cannot be set: it may be no UDP socket.
+    pub fn inherit(socket: OwnedFd) -> io::Result<Self> {
+        Self::from_std(socket.into())
+    }
+
+    /// Takes over a socket that is bound already.
     ///
     /// # Errors
     /// When an option cannot be set.
@@ -67,12 +76,13 @@ impl DatagramListener {
         Ok(Self { socket })
     }
 
-    /// The same socket once more, for another process to go on with.
+    /// The same socket once more, for another process that takes it over by
+    /// [`inherit`](Self::inherit). After [`retire`](crate::Shutdown::retire) no datagram is lost.
     ///
     /// # Errors
     /// When no descriptor is left.
-    pub fn try_clone(&self) -> io::Result<UdpSocket> {
-        self.socket.try_clone()
+    pub fn hand_on(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
     }
 
     /// The socket address that was really bound: with the port, where 0 was asked for.

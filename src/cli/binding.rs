@@ -1,0 +1,226 @@
+//! From flags to bound addresses: before there is any thread, and with the rights that only this
+//! needs.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use socket2::{SockRef, Type};
+
+use super::admin::{Admin, AdminFlags};
+use super::descriptors::Descriptors;
+use super::holder::holder;
+use super::life::Life;
+use super::life::inherited::{Inherited, Parcel, key};
+use super::life::notify::Notifier;
+use super::life::privileges;
+use super::life::upgrade::Upgrade;
+use super::serving::{self, Service, ServingFlags};
+use crate::net::{Address, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme};
+
+/// A service whose addresses are bound; and who the process is from now on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) service: Service,
+    pub(super) descriptors: Descriptors,
+    pub(super) limits: Limits,
+    /// For each address that was asked for, what it has become.
+    pub(super) sockets: Vec<Sockets>,
+    /// The addresses that were really bound.
+    pub(super) addresses: Vec<Address>,
+    pub(super) admin: Option<Admin>,
+    pub(super) life: Life,
+}
+
+impl Bound {
+    /// How many listeners each address has become: they are numbered through.
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
+        self.sockets.iter().map(|sockets| match sockets {
+            Sockets::Streams(listeners) => listeners.len(),
+            Sockets::Datagrams(_) => 0,
+        })
+    }
+}
+
+/// What one address has become.
+#[derive(Debug)]
+pub(super) enum Sockets {
+    Streams(Vec<Listener>),
+    Datagrams(Vec<DatagramListener>),
+}
+
+impl Sockets {
+    /// Where they were really bound.
+    fn addresses(&self) -> io::Result<Vec<Address>> {
+        match self {
+            Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
+            Self::Datagrams(sockets) => sockets.iter().map(DatagramListener::address).collect(),
+        }
+    }
+
+    /// The same sockets once more, for a successor; and who removes their files.
+    fn hand_on(&self) -> io::Result<Vec<(OwnedFd, FileOwner)>> {
+        let udp = |socket: &DatagramListener| Ok((socket.hand_on()?, FileOwner::Somebody));
+        match self {
+            Self::Streams(listeners) => listeners.iter().map(Listener::hand_on).collect(),
+            Self::Datagrams(sockets) => sockets.iter().map(udp).collect(),
+        }
+    }
+}
+
+impl ServingFlags {
+    /// Binds all addresses or none, and gives up rights that only that needs. To be called before
+    /// there are other threads.
+    pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        let mut inherited = Inherited::take_all()?;
+        let notifier = Notifier::from_environment()?;
+        let descriptors = Descriptors::raise();
+        if service.listen.is_empty() {
+            service.listen = default_addresses(&inherited, &self.admin)?;
+        }
+        let limits = self.limits(&service, &descriptors);
+        // Not the one that serves: looking names up starts threads, which end with it.
+        let runtime = serving::runtime()?;
+        let (bound, admin) = runtime.block_on(async {
+            let bound = self.bind_all(&mut inherited, &service, &limits).await?;
+            let given = match self.admin.address() {
+                Some(address) => inherited.take_for_admin(address).await?,
+                None => Vec::new(),
+            };
+            anyhow::Ok((bound, self.admin.bind(given)?))
+        })?;
+        drop(runtime);
+        let predecessor = inherited.finish()?;
+        if predecessor.is_none() {
+            self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
+        }
+        let parcels = parcels(&bound, &self.admin, admin.as_ref());
+        let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
+        let life = Life {
+            notifier,
+            upgrade: self.upgrade(&service, parcels)?,
+            predecessor,
+            drain_timeout: limits.drain_timeout,
+            status: String::new(),
+        };
+        if let Some(account) = &self.life.user {
+            privileges::drop_to(account, &files(&bound))?;
+        }
+        let mut addresses = Vec::new();
+        for (_, sockets) in &bound {
+            addresses.extend(sockets.addresses()?);
+        }
+        let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
+        Ok(Bound { service, descriptors, limits, sockets, addresses, admin, life })
+    }
+
+    /// For each address its sockets: those that the process was born with, or new ones.
+    async fn bind_all(
+        &self,
+        inherited: &mut Inherited,
+        service: &Service,
+        limits: &Limits,
+    ) -> anyhow::Result<Vec<(Address, Sockets)>> {
+        let options = self.listener_options(limits);
+        let mut bound = Vec::new();
+        for address in service.listen.iter().chain(&service.also) {
+            let given = inherited.take(address).await?;
+            let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
+            let named = |error| name_holder(&error, address);
+            let sockets = if is_udp && service.datagrams.is_none() {
+                bail!("cannot listen on {address}: a {} needs connections", service.what);
+            } else if given.is_empty() && is_udp {
+                Sockets::Datagrams(DatagramListener::bind(address).await.map_err(named)?)
+            } else if given.is_empty() {
+                Sockets::Streams(Listener::bind(address, &options).await.map_err(named)?)
+            } else {
+                inherit(given, address, &options)
+                    .with_context(|| format!("cannot take over the socket for {address}"))?
+            };
+            bound.push((address.clone(), sockets));
+        }
+        Ok(bound)
+    }
+
+    /// What SIGUSR2 does; or why it does nothing.
+    fn upgrade(
+        &self,
+        service: &Service,
+        parcels: Vec<Parcel>,
+    ) -> anyhow::Result<Result<Upgrade, &'static str>> {
+        if let Err(reason) = service.upgrade {
+            return Ok(Err(reason));
+        }
+        if std::process::id() == 1 {
+            return Ok(Err("a container ends with its first process: start a new container"));
+        }
+        Upgrade::new(parcels, self.life.times()).map(Ok)
+    }
+}
+
+/// Sockets that the process was born with; all those for one address are of one kind.
+fn inherit(
+    given: Vec<Parcel>,
+    address: &Address,
+    options: &ListenerOptions,
+) -> io::Result<Sockets> {
+    if given.iter().any(is_datagram) {
+        let sockets = given.into_iter().map(|parcel| DatagramListener::inherit(parcel.socket));
+        return Ok(Sockets::Datagrams(sockets.collect::<Result<_, _>>()?));
+    }
+    let inherit =
+        |parcel: Parcel| Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options);
+    Ok(Sockets::Streams(given.into_iter().map(inherit).collect::<Result<_, _>>()?))
+}
+
+fn is_datagram(parcel: &Parcel) -> bool {
+    SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
+}
+
+/// What is listened on where nothing was asked for.
+fn default_addresses(inherited: &Inherited, admin: &AdminFlags) -> anyhow::Result<Vec<Address>> {
+    let mut passed = inherited.passed_addresses()?;
+    passed.retain(|address| Some(address) != admin.address());
+    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
+    Ok(if passed.is_empty() { usual() } else { passed })
+}
+
+/// What a successor gets: every socket that listens, and for what it was bound.
+fn parcels(
+    bound: &[(Address, Sockets)],
+    admin_flags: &AdminFlags,
+    admin: Option<&Admin>,
+) -> io::Result<Vec<Parcel>> {
+    let mut parcels = Vec::new();
+    let mut seen = HashMap::new();
+    for (address, sockets) in bound {
+        let asked = key(address, &mut seen);
+        for (socket, owner) in sockets.hand_on()? {
+            parcels.push(Parcel { asked: asked.clone(), owner, socket });
+        }
+    }
+    if let Some((admin, address)) = admin.zip(admin_flags.address()) {
+        for listener in &admin.listeners {
+            let (asked, owner) = (format!("admin {address}"), FileOwner::Somebody);
+            parcels.push(Parcel { asked, owner, socket: listener.try_clone()?.into() });
+        }
+    }
+    Ok(parcels)
+}
+
+/// The files of Unix sockets that are ours.
+fn files(bound: &[(Address, Sockets)]) -> Vec<&Path> {
+    let paths = bound.iter().filter_map(|(address, _)| address.unix_path());
+    paths.filter(|path| !path.starts_with('@')).map(Path::new).collect()
+}
+
+/// The sentence of `error`, and who has the port where somebody has it.
+fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
+    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
+        None => anyhow!("{error}"),
+    }
+}

@@ -1,0 +1,134 @@
+//! What the service manager hears of this process: sd_notify(3).
+//!
+//! Our own, because the crates for it cannot reach a manager in Linux's abstract namespace, and
+//! read the environment anew for every word.
+
+use std::env;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::time::{ClockId, clock_gettime};
+
+/// The socket of the service manager, where there is one.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Notifier {
+    manager: Option<(UnixDatagram, SocketAddr)>,
+}
+
+/// One assignment of sd_notify(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum News<'a> {
+    /// Connections are accepted; or, after `Reloading`, the new settings hold.
+    Ready,
+    /// The settings are read anew.
+    #[cfg_attr(not(test), expect(dead_code, reason = "said where settings are read anew"))]
+    Reloading,
+    /// The process drains.
+    Stopping,
+    /// It takes this much longer from now on, and is not to be killed before.
+    ExtendTimeout(Duration),
+    /// All threads are alive.
+    Watchdog,
+    /// Another process is the service from now on.
+    MainProcess(u32),
+    /// One line for people, shown by `systemctl status`.
+    Status(&'a str),
+}
+
+impl Notifier {
+    /// The manager that `NOTIFY_SOCKET` names; nobody where it is not set.
+    pub(in crate::cli) fn from_environment() -> anyhow::Result<Self> {
+        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Ok(Self::default());
+        };
+        let shown = name.to_string_lossy().into_owned();
+        let address = match name.as_bytes() {
+            [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
+            [b'/', ..] => SocketAddr::from_pathname(&name),
+            _ => bail!("NOTIFY_SOCKET={shown} is neither a path from the root nor @NAME"),
+        };
+        let address = address.with_context(|| format!("NOTIFY_SOCKET={shown} is no address"))?;
+        let socket = UnixDatagram::unbound().context("cannot reach the service manager")?;
+        // A manager that does not listen must not hold up who speaks to it.
+        socket.set_nonblocking(true).context("cannot reach the service manager")?;
+        Ok(Self { manager: Some((socket, address)) })
+    }
+
+    /// Tells all of `news` in one message. That it did not arrive is only worth a line of the
+    /// log: the service is there for its clients.
+    pub(in crate::cli) fn tell(&self, news: &[News<'_>]) {
+        let Some((socket, address)) = &self.manager else { return };
+        let text = text(news, monotonic_now());
+        if let Err(error) = send(socket, &text, address) {
+            let what = text.lines().next().unwrap_or_default();
+            tracing::warn!(%error, "the service manager could not be told {what}");
+        }
+    }
+}
+
+fn send(socket: &UnixDatagram, text: &str, address: &SocketAddr) -> io::Result<()> {
+    socket.send_to_addr(text.as_bytes(), address).map(drop)
+}
+
+/// What CLOCK_MONOTONIC says: systemd compares it with its own.
+fn monotonic_now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+fn text(news: &[News<'_>], now: Duration) -> String {
+    news.iter().map(|news| format!("{}\n", line(*news, now))).collect()
+}
+
+fn line(news: News<'_>, now: Duration) -> String {
+    match news {
+        News::Ready => "READY=1".to_owned(),
+        News::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()),
+        News::Stopping => "STOPPING=1".to_owned(),
+        News::ExtendTimeout(length) => format!("EXTEND_TIMEOUT_USEC={}", length.as_micros()),
+        News::Watchdog => "WATCHDOG=1".to_owned(),
+        News::MainProcess(id) => format!("MAINPID={id}"),
+        // A line end would begin the next assignment.
+        News::Status(text) => format!("STATUS={}", text.replace(['\n', '\r'], " ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_what_the_manual_says() {
+        let news = [
+            News::Ready,
+            News::Reloading,
+            News::Stopping,
+            News::ExtendTimeout(Duration::from_secs(35)),
+            News::Watchdog,
+            News::MainProcess(42),
+            News::Status("serving\nREADY=1"),
+        ];
+        let expected = "READY=1\nRELOADING=1\nMONOTONIC_USEC=7000001\nSTOPPING=1\n\
+            EXTEND_TIMEOUT_USEC=35000000\nWATCHDOG=1\nMAINPID=42\nSTATUS=serving READY=1\n";
+        assert_eq!(text(&news, Duration::from_micros(7_000_001)), expected);
+    }
+
+    #[test]
+    fn a_message_arrives_by_name_as_well_as_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = SocketAddr::from_pathname(folder.path().join("manager")).unwrap();
+        let name = format!("echoline-notify-{}", std::process::id());
+        let name = SocketAddr::from_abstract_name(name).unwrap();
+        for address in [path, name] {
+            let manager = UnixDatagram::bind_addr(&address).unwrap();
+            let socket = UnixDatagram::unbound().unwrap();
+            Notifier { manager: Some((socket, address)) }.tell(&[News::Ready, News::Watchdog]);
+            let mut message = [0; 64];
+            let length = manager.recv(&mut message).unwrap();
+            assert_eq!(&message[..length], b"READY=1\nWATCHDOG=1\n");
+        }
+    }
+}
