@@ -34,6 +34,7 @@ mod write;
 
 pub use address::{Address, AddressError, Scheme};
 pub use connection::Connection;
+pub(crate) use datagram::broken;
 pub use datagram::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules,
     DatagramServer, Datagrams, Loopback, SourcePorts,

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{Interest, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::load::ledger::{End, Outcome};
 use crate::load::reply::{Fault, without_end};
 use crate::load::settings::Settings;
 use crate::load::strays::Stray;
+use crate::net::broken;
 
 /// How much longer than the message an answer may be; what is beyond that is cut off.
 const EXTRA_BYTES: usize = 1024;
@@ -232,21 +233,6 @@ impl<'client> DatagramExchange<'client> {
         while let Some(flight) = self.client.flights.pop_front() {
             self.client.fail(&flight, Outcome::Lost, now);
         }
-    }
-}
-
-/// Completes when the system has heard that nothing gets there (an ICMP message). Whoever waits to
-/// read is not woken by that.
-async fn broken(socket: &UdpSocket) -> io::Error {
-    loop {
-        if let Err(error) = socket.ready(Interest::ERROR).await {
-            return error;
-        }
-        if let Ok(Some(error)) = socket.take_error() {
-            return error;
-        }
-        // Sending or receiving has met it already.
-        let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 }
 
