@@ -29,7 +29,6 @@ impl Mode {
 /// let mut answer = answer_datagrams(&Dialogue::new(Mode::Line, || "now".to_owned()));
 /// assert_eq!(answer(b"hello", &mut Vec::new()), DatagramAnswer::Same);
 /// ```
-#[must_use]
 pub fn answer_datagrams(
     dialogue: &Dialogue,
 ) -> impl FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + use<> {

@@ -44,7 +44,8 @@ pub struct Datagrams {
     pub taken: u64,
     /// Answers that the system would not send.
     pub not_sent: u64,
-    /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their order.
+    /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
+    /// order.
     pub refused: [u64; DatagramRefusal::ALL.len()],
     /// Datagrams that the system threw away because they came faster than they were read. They
     /// are in no other number.
@@ -139,11 +140,14 @@ mod tests {
 
     #[test]
     fn a_table_is_read_as_proc_writes_it() {
-        let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
-            uid  timeout inode ref pointer drops\n  \
-            73: 0100007F:1B58 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        \
-            0 4711 2 0000000000000000 17\n 74: 00000000:1B59 00000000:0000 07 00000000:00000000 \
-            00:00000000 00000000  0  0 4712 2 0000000000000000 5\n";
+        let table = concat!(
+            "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  ",
+            "timeout inode ref pointer drops\n",
+            "   73: 0100007F:1B58 00000000:0000 07 00000000:00000000 00:00000000 00000000     0 ",
+            "       0 4711 2 0000000000000000 17\n",
+            "   74: 00000000:1B59 00000000:0000 07 00000000:00000000 00:00000000 00000000     0 ",
+            "       0 4712 2 0000000000000000 5\n",
+        );
         assert_eq!(drops(table, &[4711]), 17);
         assert_eq!(drops(table, &[4712, 4711]), 22);
         assert_eq!(drops(table, &[1, 0]), 0);

@@ -330,7 +330,9 @@ mod tests {
     proptest! {
         /// Fault 41: an answer is never longer than what it answers, unless that was asked for.
         #[test]
-        fn no_answer_is_longer_than_its_request(answer in 0usize..70_000, request in 0usize..70_000) {
+        fn no_answer_is_longer_than_its_request(
+            answer in 0usize..70_000, request in 0usize..70_000,
+        ) {
             let strict = guard(DatagramRules::default()).judge_answer(answer, request);
             prop_assert_eq!(strict.is_ok(), answer <= request);
             let any = DatagramRules { answers: AnswerLength::Any, ..DatagramRules::default() };

@@ -104,8 +104,8 @@ impl DatagramServer {
     }
 
     /// Answers datagrams until the [`Shutdown`] handle drains, then what waits at the sockets by
-    /// then (for at most a second), and closes them; when it retires, at once. Errors of sending and receiving end nothing;
-    /// they are counted. Dropping the future closes the sockets at once.
+    /// then (for at most a second), and closes them; when it retires, at once. Errors of sending
+    /// and receiving end nothing; they are counted. Dropping the future closes the sockets at once.
     ///
     /// Each socket has its own task and its own clone of `answer`, which must not block. `answer`
     /// gets the datagram and a buffer to append its answer to; answers that are longer than
