@@ -18,6 +18,10 @@ need prlimit util-linux
 need strace strace
 need taskset util-linux
 need script bsdutils
+need setpriv util-linux
+# Starts us with sockets as systemd does, and reads our units; nothing of it has to run.
+need systemd-socket-activate systemd
+need man man-db
 need kill procps
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
@@ -26,7 +30,7 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    for command in cc python3 prlimit strace taskset script kill; do
+    for command in cc python3 prlimit strace taskset script setpriv kill; do
         type -P "$command" >/dev/null || {
             echo "$command is still missing: install it by hand and run this again" >&2
             exit 1

@@ -29,8 +29,6 @@ pub(super) struct Bound {
     pub(super) limits: Limits,
     /// For each address that was asked for, what it has become.
     pub(super) sockets: Vec<Sockets>,
-    /// The addresses that were really bound.
-    pub(super) addresses: Vec<Address>,
     pub(super) admin: Option<Admin>,
     pub(super) life: Life,
 }
@@ -54,11 +52,23 @@ pub(super) enum Sockets {
 
 impl Sockets {
     /// Where they were really bound.
-    fn addresses(&self) -> io::Result<Vec<Address>> {
+    pub(super) fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
             Self::Datagrams(sockets) => sockets.iter().map(DatagramListener::address).collect(),
         }
+    }
+
+    /// The listeners of all addresses, and the sockets of datagrams.
+    pub(super) fn split(all: Vec<Self>) -> (Vec<Listener>, Vec<DatagramListener>) {
+        let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
+        for sockets in all {
+            match sockets {
+                Self::Streams(bound) => listeners.extend(bound),
+                Self::Datagrams(bound) => datagrams.extend(bound),
+            }
+        }
+        (listeners, datagrams)
     }
 
     /// The same sockets once more, for a successor; and who removes their files.
@@ -79,7 +89,8 @@ impl ServingFlags {
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
         if service.listen.is_empty() {
-            service.listen = default_addresses(&inherited, &self.admin)?;
+            let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
+            service.listen = default_addresses(&inherited, &also)?;
         }
         let limits = self.limits(&service, &descriptors);
         // Not the one that serves: looking names up starts threads, which end with it.
@@ -109,12 +120,8 @@ impl ServingFlags {
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
-        let mut addresses = Vec::new();
-        for (_, sockets) in &bound {
-            addresses.extend(sockets.addresses()?);
-        }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
-        Ok(Bound { service, descriptors, limits, sockets, addresses, admin, life })
+        Ok(Bound { service, descriptors, limits, sockets, admin, life })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.
@@ -180,10 +187,9 @@ fn is_datagram(parcel: &Parcel) -> bool {
     SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
-/// What is listened on where nothing was asked for.
-fn default_addresses(inherited: &Inherited, admin: &AdminFlags) -> anyhow::Result<Vec<Address>> {
-    let mut passed = inherited.passed_addresses()?;
-    passed.retain(|address| Some(address) != admin.address());
+/// What is listened on where nothing was asked for; `also` is for something else.
+fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
+    let passed = inherited.passed_addresses(also)?;
     let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
     Ok(if passed.is_empty() { usual() } else { passed })
 }

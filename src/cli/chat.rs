@@ -16,7 +16,7 @@ use super::values;
 use super::verify::{self, VerifyFlags};
 use crate::chat::history::{StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
-use crate::net::{Address, Eol, Limits};
+use crate::net::{Address, Eol, Framing, Limits};
 
 /// The longest line and the stall time-out of a chat, where the flags say nothing: people type
 /// lines, and who reads nothing for 10 s is in nobody's conversation.
@@ -187,6 +187,7 @@ impl ChatFlags {
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
+            framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,
                 stall_timeout: Some(STALL_TIMEOUT),

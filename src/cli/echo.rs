@@ -10,7 +10,7 @@ use super::datagrams::DatagramFlags;
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
-use crate::net::{Address, Limits, Scheme};
+use crate::net::{Address, Framing, Limits, Scheme};
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -82,6 +82,10 @@ pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
         what: flags.mode.name(),
         eol: dialogue.eol,
         farewell: dialogue.farewell(),
+        framing: match flags.mode {
+            ModeName::Raw => Framing::Messages,
+            _ => Framing::Lines,
+        },
         limits: Limits::default(),
         datagrams: Some(flags.datagrams.service(echo::answer_datagrams(&dialogue))),
         upgrade: Ok(()),

@@ -8,6 +8,7 @@ mod datagrams;
 mod descriptors;
 mod destination;
 mod echo;
+mod generate;
 mod holder;
 mod life;
 mod load;
@@ -21,6 +22,7 @@ mod send;
 mod serving;
 mod values;
 mod verify;
+mod wires;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,10 @@ enum Command {
 
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
+
+    /// Writes pages for man(1) and completions for shells.
+    #[command(hide = true)]
+    Generate(generate::GenerateFlags),
 }
 
 /// Runs what was asked for.
@@ -68,6 +74,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
     }
 }
 

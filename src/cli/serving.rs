@@ -20,9 +20,10 @@ use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{self, Newest};
 use super::values::{self, Timeout};
+use super::wires::WireFlags;
 use crate::net::{
-    Address, Closed, Connection, DatagramServer, Eol, Farewell, Limits, ListenerOptions, Report,
-    Scheme, Server,
+    Address, Closed, Connection, DatagramServer, Eol, Farewell, Framing, Limits, Listener,
+    ListenerOptions, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -46,6 +47,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    wires: WireFlags,
 
     #[command(flatten)]
     pub(super) admin: AdminFlags,
@@ -113,6 +117,8 @@ pub(super) struct Service {
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
+    /// How messages of a WebSocket are what the handler reads and writes.
+    pub(super) framing: Framing,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// What is done with datagrams; `None` where only connections are served.
@@ -144,17 +150,13 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, descriptors, limits, sockets, addresses, admin, mut life } = bound;
-        let (listeners, datagrams) = sockets.into_iter().fold(
-            (Vec::new(), Vec::new()),
-            |(mut listeners, mut datagrams), sockets| {
-                match sockets {
-                    Sockets::Streams(bound) => listeners.extend(bound),
-                    Sockets::Datagrams(bound) => datagrams.extend(bound),
-                }
-                (listeners, datagrams)
-            },
-        );
+        let Bound { service, descriptors, limits, sockets, admin, mut life } = bound;
+        let sockets = self.dress(&service, sockets);
+        let mut addresses = Vec::new();
+        for sockets in &sockets {
+            addresses.extend(sockets.addresses()?);
+        }
+        let (listeners, datagrams) = Sockets::split(sockets);
         let mut server = Server::new(listeners)
             .limits(limits.clone())
             .eol(service.eol)
@@ -200,6 +202,19 @@ impl ServingFlags {
         }
         log_report(&report);
         Ok(report)
+    }
+
+    /// All sockets, listeners with the steps that their addresses ask for.
+    fn dress(&self, service: &Service, sockets: Vec<Sockets>) -> Vec<Sockets> {
+        let dress = |(address, sockets): (&Address, Sockets)| {
+            let Sockets::Streams(listeners) = sockets else { return sockets };
+            let transport = self.wires.transport(address, service.framing);
+            let dress = |listener: Listener| {
+                listener.transport(transport.clone()).resource(address.resource())
+            };
+            Sockets::Streams(listeners.into_iter().map(dress).collect())
+        };
+        service.listen.iter().chain(&service.also).zip(sockets).map(dress).collect()
     }
 
     fn announce(
@@ -290,7 +305,7 @@ fn log_report(report: &Report) {
     );
 }
 
-fn is_loopback(address: &Address) -> bool {
+pub(super) fn is_loopback(address: &Address) -> bool {
     let host = address.host();
     address.scheme() == Scheme::Unix
         || host == "localhost"

@@ -15,6 +15,10 @@ mod listener;
 mod observer;
 mod outbound;
 mod place;
+#[cfg(feature = "proxy")]
+mod proxy;
+#[cfg(feature = "proxy")]
+mod proxy_header;
 mod pulse;
 mod server;
 mod service_times;
@@ -27,8 +31,11 @@ mod tally;
 mod task;
 mod terms;
 mod transport;
+mod trouble;
 mod unix;
 mod watch;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod workers;
 mod write;
 
@@ -46,6 +53,10 @@ pub use lines::{Line, LineTooLong, Lines};
 pub use listener::{Listener, ListenerOptions};
 pub use observer::Observer;
 pub use place::Report;
+#[cfg(feature = "proxy")]
+pub use proxy::{AcceptProxy, ProxySource, SendProxy};
+#[cfg(feature = "proxy")]
+pub use proxy_header::ProxyVersion;
 pub use pulse::Pulse;
 pub use server::Server;
 pub use service_times::ServiceTimes;
@@ -58,4 +69,8 @@ pub use stream::Stream;
 pub use terms::{Eol, Farewell};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+};
 pub use write::Write;

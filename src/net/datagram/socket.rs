@@ -98,7 +98,7 @@ impl DatagramListener {
     /// # Errors
     /// What the system reports; not to be expected.
     pub fn address(&self) -> io::Result<Address> {
-        Ok(Address::at(Scheme::Udp, self.socket.local_addr()?))
+        Ok(Address::at(Scheme::Udp, self.socket.local_addr()?, ""))
     }
 
     /// What the system's tables call it.
