@@ -214,7 +214,7 @@ fn forged_sources_that_are_servers_get_nothing() {
     ask(&client("127.0.0.1:0"), to, b"calm?");
     let account = account(program);
     assert!(account.contains("answered=1 "), "{account}");
-    assert!(account.contains("own-address=5") && account.contains("source-port=5"), "{account}");
+    assert!(account.contains("own_address=5") && account.contains("source_port=5"), "{account}");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn any_port_may_be_allowed() {
     ask(&client("127.0.0.1:0"), to, b"done?");
     let account = account(program);
     assert!(account.contains("received=3 answered=2"), "{account}");
-    assert!(account.contains("own-address=1"), "{account}");
+    assert!(account.contains("own_address=1"), "{account}");
 }
 
 #[test]
@@ -402,6 +402,35 @@ fn discard_chargen_and_daytime_over_both() {
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with("\r\n") && line.matches(',').count() == 2, "{line:?}");
     }
+}
+
+/// Fault 44, and 40: what was dropped stands in the metrics.
+#[test]
+fn the_metrics_tell_of_datagrams() {
+    let flags = ["--listen", "udp://127.0.0.1:0", "--admin", "127.0.0.1:0", "--udp-rate", "1/s"];
+    let (_program, addresses) = serve(&flags);
+    let (socket, to) = (client("127.0.0.1:0"), socket_address(&addresses[0]));
+    assert_eq!(ask(&socket, to, b"hello").0, b"hello");
+    for _ in 0..100 {
+        socket.send_to(b"again", to).unwrap();
+    }
+    let admin = addresses[1].strip_prefix("admin ").unwrap();
+    let value = |metrics: &str, name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    };
+    wait_for("all to be counted", || {
+        let mut stream = TcpStream::connect(admin).unwrap();
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut metrics = String::new();
+        stream.read_to_string(&mut metrics).unwrap();
+        assert_eq!(value(&metrics, "echoline_datagrams_dropped_total{reason=\"overflow\"}"), 0);
+        let dropped = value(&metrics, "echoline_datagrams_dropped_total{reason=\"rate\"}");
+        let answered = value(&metrics, "echoline_datagrams_total{direction=\"out\"}");
+        dropped > 0 && dropped + answered == 101
+    });
 }
 
 #[test]

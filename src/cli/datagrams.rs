@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::values::{self, AnswerRate};
 use crate::net::{
-    AnswerLength, DatagramAnswer, DatagramCounts, DatagramRules, DatagramServer, Datagrams,
-    Loopback, SourcePorts,
+    AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
+    Datagrams, Loopback, Shutdown, SourcePorts,
 };
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
@@ -96,8 +96,22 @@ pub(super) struct DatagramThread {
 }
 
 impl DatagramThread {
-    /// Serves until the server's shutdown handle drains.
-    pub(super) fn start(server: DatagramServer, service: DatagramService) -> io::Result<Self> {
+    /// Serves the sockets, where there are any, until `shutdown` drains.
+    pub(super) fn start(
+        sockets: Vec<DatagramListener>,
+        service: Option<DatagramService>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Option<Self>> {
+        match service {
+            Some(service) if !sockets.is_empty() => {
+                let server = DatagramServer::new(sockets)?.shutdown(shutdown);
+                Self::run(server, service).context("cannot serve udp://").map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn run(server: DatagramServer, service: DatagramService) -> io::Result<Self> {
         let counts = server.counts();
         let serving = (service.serve)(server.rules(service.rules));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -109,11 +123,17 @@ impl DatagramThread {
         Ok(Self { ended, counts })
     }
 
-    /// Waits for its end, and logs what became of the datagrams.
-    pub(super) async fn ended(self) -> anyhow::Result<()> {
-        let ended = self.ended.await.map_err(|_| anyhow!("the thread of udp:// panicked"))?;
+    /// What becomes of the datagrams.
+    pub(super) fn counts(&self) -> DatagramCounts {
+        self.counts.clone()
+    }
+
+    /// Waits for the end of `thread`, where there is one, and logs what became of the datagrams.
+    pub(super) async fn ended(thread: Option<Self>) -> anyhow::Result<()> {
+        let Some(thread) = thread else { return Ok(()) };
+        let ended = thread.ended.await.map_err(|_| anyhow!("the thread of udp:// panicked"))?;
         ended.context("cannot serve udp://")?;
-        log_account(&self.counts.read());
+        log_account(&thread.counts.read());
         Ok(())
     }
 }

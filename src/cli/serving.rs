@@ -22,8 +22,8 @@ use super::log::{self, Newest};
 use super::values::{self, Timeout};
 use super::wires::WireFlags;
 use crate::net::{
-    Address, Closed, Connection, DatagramServer, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Report, Scheme, Server,
+    Address, Closed, Connection, Eol, Farewell, Framing, Limits, Listener, ListenerOptions, Report,
+    Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -168,6 +168,7 @@ impl ServingFlags {
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
+        let datagrams = DatagramThread::start(datagrams, service.datagrams, server.shutdown())?;
         if let Some(admin) = admin {
             admin
                 .start(Served {
@@ -175,27 +176,16 @@ impl ServingFlags {
                     shutdown: server.shutdown(),
                     mode: service.what,
                     addresses: shown,
+                    datagrams: datagrams.as_ref().map(DatagramThread::counts),
                     faults: None,
                 })
                 .context("cannot start the thread of --admin")?;
         }
-        let datagrams = match service.datagrams {
-            Some(wanted) if !datagrams.is_empty() => {
-                let datagrams = DatagramServer::new(datagrams)?.shutdown(server.shutdown());
-                Some(DatagramThread::start(datagrams, wanted).context("cannot serve udp://")?)
-            }
-            _ => None,
-        };
-        let datagrams = async {
-            match datagrams {
-                Some(thread) => thread.ended().await,
-                None => Ok(()),
-            }
-        };
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.
         let announce = || self.announce(service.what, &addresses, &admin_at, &limits, &descriptors);
         let serving = life.serve(server, announce, handler);
+        let datagrams = DatagramThread::ended(datagrams);
         let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::net::{Address, Observer, Scheme, Shutdown};
+use crate::net::{Address, DatagramCounts, Observer, Scheme, Shutdown};
 pub(super) use control::FaultControl;
 use gate::Reach;
 use site::Site;
@@ -56,6 +56,8 @@ pub(super) struct Served {
     /// A mode of the echo, or `chat`.
     pub(super) mode: &'static str,
     pub(super) addresses: Vec<String>,
+    /// `None` where the server takes no datagrams.
+    pub(super) datagrams: Option<DatagramCounts>,
     /// `None` where the server cannot have planned faults.
     pub(super) faults: Option<FaultControl>,
 }

@@ -126,12 +126,12 @@ impl DatagramRefusal {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Self::Own => "own-address",
+            Self::Own => "own_address",
             Self::Answer => "answer",
-            Self::Port => "source-port",
+            Self::Port => "source_port",
             Self::Address => "address",
             Self::Rate => "rate",
-            Self::TotalRate => "total-rate",
+            Self::TotalRate => "total_rate",
             Self::Length => "longer",
         }
     }
