@@ -15,7 +15,9 @@ pub mod cli;
 pub mod echo;
 pub mod load;
 mod net;
+mod random;
 
+pub use net::fault;
 #[cfg(feature = "proxy")]
 pub use net::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
 #[cfg(feature = "websocket")]

@@ -12,6 +12,7 @@ use socket2::{SockRef, Type};
 
 use super::admin::{Admin, AdminFlags};
 use super::descriptors::Descriptors;
+use super::faults::Changeable;
 use super::holder::holder;
 use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
@@ -19,6 +20,7 @@ use super::life::notify::Notifier;
 use super::life::privileges;
 use super::life::upgrade::Upgrade;
 use super::serving::{self, Service, ServingFlags};
+use crate::net::fault::Faults;
 use crate::net::{Address, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme};
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -30,6 +32,7 @@ pub(super) struct Bound {
     /// For each address that was asked for, what it has become.
     pub(super) sockets: Vec<Sockets>,
     pub(super) admin: Option<Admin>,
+    pub(super) faults: Option<Faults>,
     pub(super) life: Life,
 }
 
@@ -85,6 +88,10 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        let faults = self.faults.start(match self.admin.address() {
+            Some(_) => Changeable::Yes,
+            None => Changeable::No,
+        })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
@@ -121,7 +128,7 @@ impl ServingFlags {
             privileges::drop_to(account, &files(&bound))?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
-        Ok(Bound { service, descriptors, limits, sockets, admin, life })
+        Ok(Bound { service, descriptors, limits, sockets, admin, faults, life })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.

@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::values::{self, AnswerRate};
+use crate::net::fault::Faults;
 use crate::net::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
     Datagrams, Loopback, Shutdown, SourcePorts,
@@ -100,11 +101,12 @@ impl DatagramThread {
     pub(super) fn start(
         sockets: Vec<DatagramListener>,
         service: Option<DatagramService>,
+        faults: Option<Faults>,
         shutdown: Shutdown,
     ) -> anyhow::Result<Option<Self>> {
         match service {
             Some(service) if !sockets.is_empty() => {
-                let server = DatagramServer::new(sockets)?.shutdown(shutdown);
+                let server = DatagramServer::new(sockets)?.faults(faults).shutdown(shutdown);
                 Self::run(server, service).context("cannot serve udp://").map(Some)
             }
             _ => Ok(None),

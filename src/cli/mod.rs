@@ -8,6 +8,7 @@ mod datagrams;
 mod descriptors;
 mod destination;
 mod echo;
+mod faults;
 mod generate;
 mod holder;
 mod life;

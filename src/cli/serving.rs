@@ -16,6 +16,7 @@ use super::binding::{Bound, Sockets};
 use super::datagrams::{DatagramService, DatagramThread};
 use super::descriptors::Descriptors;
 use super::destination::Destination;
+use super::faults::{self, FaultFlags};
 use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{self, Newest};
@@ -56,6 +57,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     pub(super) life: LifeFlags,
+
+    #[command(flatten)]
+    pub(super) faults: FaultFlags,
 
     #[command(flatten)]
     log: log::LogFlags,
@@ -150,7 +154,7 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, descriptors, limits, sockets, admin, mut life } = bound;
+        let Bound { service, descriptors, limits, sockets, admin, faults, mut life } = bound;
         let sockets = self.dress(&service, sockets);
         let mut addresses = Vec::new();
         for sockets in &sockets {
@@ -165,10 +169,15 @@ impl ServingFlags {
         if let Some(length) = self.busy_poll {
             server = server.busy_poll(length);
         }
+        if let Some(faults) = &faults {
+            server = server.faults(faults.clone());
+            faults::announce(faults, &service.listen);
+        }
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
-        let datagrams = DatagramThread::start(datagrams, service.datagrams, server.shutdown())?;
+        let datagrams =
+            DatagramThread::start(datagrams, service.datagrams, faults.clone(), server.shutdown())?;
         if let Some(admin) = admin {
             admin
                 .start(Served {
@@ -177,7 +186,7 @@ impl ServingFlags {
                     mode: service.what,
                     addresses: shown,
                     datagrams: datagrams.as_ref().map(DatagramThread::counts),
-                    faults: None,
+                    faults: faults.as_ref().map(faults::control),
                 })
                 .context("cannot start the thread of --admin")?;
         }
@@ -189,6 +198,9 @@ impl ServingFlags {
         let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
+        }
+        if let Some(faults) = &faults {
+            faults::log_counts(faults);
         }
         log_report(&report);
         Ok(report)

@@ -6,6 +6,7 @@ mod closing;
 mod connection;
 mod core;
 mod datagram;
+pub mod fault;
 mod feed;
 mod inbound;
 mod layer;

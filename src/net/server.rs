@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
+use super::fault::{self, Faults, Orders};
 use super::limits::{Closed, Limits};
 use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
 use super::observer::{Observer, Works};
@@ -67,6 +68,7 @@ pub struct Server {
     watched: Watched,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
+    faults: Option<Faults>,
     pulse: Pulse,
 }
 
@@ -98,6 +100,7 @@ impl Server {
             watched: Watched::No,
             workers: None,
             busy_poll: None,
+            faults: None,
             pulse: Pulse::default(),
         }
     }
@@ -138,6 +141,14 @@ impl Server {
     #[must_use]
     pub fn busy_poll(mut self, length: Duration) -> Self {
         self.busy_poll = Some(length);
+        self
+    }
+
+    /// Has things go wrong by plan on every connection over a stream. Default: none, which costs
+    /// nothing; a plan that is empty costs a little and can be replaced while the server works.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
         self
     }
 
@@ -242,7 +253,8 @@ impl Server {
         let abort = AbortOnDrop(self.shutdown.clone());
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
-            let door = Door { listener, transport: Arc::new(acceptor.transport().clone()) };
+            let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
+            let door = Door { listener, transport: Arc::new(transport), faults };
             accepting.spawn(Arc::clone(&house).accept_from(acceptor, door, handler.clone()));
         }
         tokio::select! {
@@ -352,8 +364,10 @@ impl House {
             Err(closed) => return self.refuse(stream, &origin, door, closed),
         };
         tracing::debug!(place = place.number(), peer = %Shown(peer), "connected");
+        // In the order in which they come, so that they have the same faults each time.
+        let planned = door.faults.as_ref().map(Faults::enlist);
         let _entered = worker.enter();
-        let stream = match worker.adopt(stream) {
+        let mut stream = match worker.adopt(stream) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(peer = %Shown(peer), %error, "cannot serve a connection");
@@ -361,7 +375,11 @@ impl House {
                 return;
             }
         };
-        if door.transport.is_plain() {
+        if planned.as_ref().is_some_and(Orders::refuse) {
+            stream.break_off();
+            place.count(Err(Closed::Reset));
+        } else if door.transport.is_plain() {
+            let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
             worker.spawn(Supervised::new(handler(connection), place));
         } else {
@@ -370,6 +388,7 @@ impl House {
             worker.spawn(Supervised::new(
                 async move {
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
+                    let stream = fault::lay_over(stream, planned);
                     let counted = held.count_source(&terms.limits);
                     let client = Connection::with_terms(stream, terms, Some(held));
                     match counted {
@@ -452,6 +471,7 @@ async fn shake_hands(
 struct Door {
     listener: usize,
     transport: Arc<Transport>,
+    faults: Option<Faults>,
 }
 
 /// A peer in the log.

@@ -4,6 +4,7 @@
 mod ask;
 mod docs;
 mod exposition;
+mod faults;
 mod overload;
 #[path = "../support/mod.rs"]
 mod support;

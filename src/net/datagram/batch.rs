@@ -79,10 +79,7 @@ impl Batch {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] where nothing does.
     pub(super) fn receive(&mut self, socket: &impl AsRawFd, family: Family) -> io::Result<usize> {
-        self.arrivals.clear();
-        self.written.clear();
-        self.outgoing.clear();
-        self.gone = 0;
+        self.clear();
         with_headers(family, Way::In, |headers| {
             let mut rooms = self.received.chunks_exact_mut(STRIDE);
             let mut rooms: [_; BATCH] = std::array::from_fn(|_| {
@@ -100,6 +97,14 @@ impl Batch {
             forget_headers(family);
         }
         Ok(self.arrivals.len())
+    }
+
+    /// Forgets what came and what went.
+    pub(super) fn clear(&mut self) {
+        self.arrivals.clear();
+        self.written.clear();
+        self.outgoing.clear();
+        self.gone = 0;
     }
 
     /// What came.
@@ -127,17 +132,23 @@ impl Batch {
     pub(super) fn send_back(&mut self, index: usize) {
         let begin = index * STRIDE;
         let bytes = Place::Received(begin..begin + self.arrivals[index].length);
-        self.push(index, bytes);
+        self.push(self.arrivals[index], bytes);
     }
 
     /// Answers datagram `index` with what was written from byte `begin` on.
     pub(super) fn send_written(&mut self, index: usize, begin: usize) {
         let bytes = Place::Written(begin..self.written.len());
-        self.push(index, bytes);
+        self.push(self.arrivals[index], bytes);
     }
 
-    fn push(&mut self, index: usize, bytes: Place) {
-        let received = self.arrivals[index];
+    /// Answers what came as `received`, now or some time ago.
+    pub(super) fn send_copy(&mut self, received: Received, bytes: &[u8]) {
+        let begin = self.written.len();
+        self.written.extend_from_slice(bytes);
+        self.push(received, Place::Written(begin..self.written.len()));
+    }
+
+    fn push(&mut self, received: Received, bytes: Place) {
         if let Some(from) = received.local() {
             self.outgoing.push(Outgoing { bytes, from, to: received.arrival.source });
         }

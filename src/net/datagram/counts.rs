@@ -27,8 +27,8 @@ struct Shared {
     sockets: Vec<AtomicU64>,
 }
 
-/// The account of datagrams at one moment: received = answered + taken + not sent + refused, but
-/// for those that are under way.
+/// The account of datagrams at one moment. Without planned faults received = answered + taken + not
+/// sent + refused, but for those that are under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Datagrams {
@@ -40,7 +40,8 @@ pub struct Datagrams {
     pub answered: u64,
     /// Their bytes.
     pub answered_bytes: u64,
-    /// Datagrams that ask for no answer: the server discards them, or a planned fault did.
+    /// Datagrams that got no answer at once by intent: the server discards them, or a planned fault
+    /// lost them or kept them back.
     pub taken: u64,
     /// Answers that the system would not send.
     pub not_sent: u64,

@@ -5,6 +5,7 @@ mod broken;
 mod bucket;
 mod counts;
 mod guard;
+mod planned;
 mod server;
 mod socket;
 

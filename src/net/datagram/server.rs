@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::batch::{BATCH, Batch, Family};
 use super::counts::DatagramCounts;
 use super::guard::{DatagramRules, Guard};
+use super::planned::{Parcel, Planned};
 use super::socket::DatagramListener;
 use crate::net::address::Address;
+use crate::net::fault::{Direction, Faults};
 use crate::net::shutdown::{Phase, Shutdown};
 
 /// How long what waits at a socket is answered for when the server drains: datagrams that go on
@@ -57,6 +59,7 @@ pub struct DatagramServer {
     addresses: Vec<SocketAddr>,
     counts: DatagramCounts,
     rules: DatagramRules,
+    faults: Option<Faults>,
     shutdown: Shutdown,
 }
 
@@ -72,13 +75,20 @@ impl DatagramServer {
             listeners.iter().map(DatagramListener::inode).collect::<io::Result<_>>()?;
         let counts = DatagramCounts::of(inodes);
         let (rules, shutdown) = (DatagramRules::default(), Shutdown::new());
-        Ok(Self { listeners, addresses, counts, rules, shutdown })
+        Ok(Self { listeners, addresses, counts, rules, faults: None, shutdown })
     }
 
     /// Sets who is answered, and how much. Default [`DatagramRules::default`].
     #[must_use]
     pub fn rules(mut self, rules: DatagramRules) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// Has things go wrong as `faults` plans it, now or later. Default: nothing can.
+    #[must_use]
+    pub fn faults(mut self, faults: Option<Faults>) -> Self {
+        self.faults = faults;
         self
     }
 
@@ -124,6 +134,7 @@ impl DatagramServer {
                 socket: listener.into_tokio()?,
                 family: if address.is_ipv4() { Family::V4 } else { Family::V6 },
                 guard: Guard::new(self.rules.clone(), self.addresses.clone()),
+                planned: self.faults.as_ref().map(Planned::new),
                 counts: self.counts.clone(),
                 batch: Batch::new(),
                 begun: Instant::now(),
@@ -150,6 +161,7 @@ struct Post<A> {
     inode: u64,
     family: Family,
     guard: Guard,
+    planned: Option<Planned>,
     counts: DatagramCounts,
     batch: Batch,
     begun: Instant,
@@ -164,10 +176,17 @@ where
         {
             let mut ending = pin!(shutdown.reached(Phase::Retiring));
             loop {
+                let next_at = self.planned.as_ref().and_then(Planned::next_at);
+                let due = next_at.map(|next_at| self.begun + next_at);
                 let readable = tokio::select! {
                     biased;
                     () = &mut ending => break,
                     readable = self.socket.readable() => readable,
+                    () = sleep_until(due.unwrap_or(self.begun)), if due.is_some() => {
+                        self.batch.clear();
+                        self.answer().await;
+                        continue;
+                    }
                 };
                 match readable.and_then(|()| self.receive()) {
                     Ok(()) => self.answer().await,
@@ -235,30 +254,85 @@ where
         let count = self.batch.arrivals().len();
         let bytes = self.batch.arrivals().iter().map(|received| received.length as u64).sum();
         self.counts.note_received(count as u64, bytes);
+        let planned = self.planned.as_mut().is_some_and(|planned| !planned.is_idle());
         for index in 0..count {
-            let arrival = self.batch.arrivals()[index].arrival;
-            if let Err(refusal) = self.guard.judge(&arrival, now) {
-                self.counts.note_refused(refusal);
-                continue;
+            let received = self.batch.arrivals()[index];
+            match self.guard.judge(&received.arrival, now) {
+                Err(refusal) => self.counts.note_refused(refusal),
+                Ok(()) if planned => {
+                    let bytes = self.batch.open(index).0.to_vec();
+                    self.take_planned(Parcel { received, bytes }, now);
+                }
+                Ok(()) => self.decide_one(index),
             }
-            let begin = self.batch.written();
-            let (request, room) = self.batch.open(index);
-            let length = request.len();
-            match (self.answer)(request, room) {
-                DatagramAnswer::Same => self.batch.send_back(index),
-                DatagramAnswer::Nothing => self.counts.note_taken(),
-                DatagramAnswer::Written => {
-                    let written = self.batch.written() - begin;
-                    match self.guard.judge_answer(written, length) {
-                        Ok(()) => self.batch.send_written(index, begin),
-                        Err(refusal) => {
-                            self.batch.unwrite(begin);
-                            self.counts.note_refused(refusal);
-                        }
+        }
+        if planned {
+            self.go_on(now);
+        }
+    }
+
+    fn decide_one(&mut self, index: usize) {
+        let begin = self.batch.written();
+        let (request, room) = self.batch.open(index);
+        let length = request.len();
+        match (self.answer)(request, room) {
+            DatagramAnswer::Same => self.batch.send_back(index),
+            DatagramAnswer::Nothing => self.counts.note_taken(),
+            DatagramAnswer::Written => {
+                let written = self.batch.written() - begin;
+                match self.guard.judge_answer(written, length) {
+                    Ok(()) => self.batch.send_written(index, begin),
+                    Err(refusal) => {
+                        self.batch.unwrite(begin);
+                        self.counts.note_refused(refusal);
                     }
                 }
             }
         }
+    }
+
+    /// A datagram has come to which something may happen before it is answered.
+    fn take_planned(&mut self, parcel: Parcel, now: Duration) {
+        let Some(planned) = &mut self.planned else { return };
+        let passed = planned.pass(Direction::In, parcel, now);
+        if passed.is_empty() {
+            self.counts.note_taken();
+        }
+        passed.into_iter().for_each(|parcel| self.answer_planned(parcel, now));
+    }
+
+    /// Answers a datagram to which something may have happened; the same holds for the answer.
+    fn answer_planned(&mut self, parcel: Parcel, now: Duration) {
+        let Parcel { received, mut bytes } = parcel;
+        let mut room = Vec::new();
+        match (self.answer)(&bytes, &mut room) {
+            DatagramAnswer::Same => {}
+            DatagramAnswer::Nothing => return self.counts.note_taken(),
+            DatagramAnswer::Written => match self.guard.judge_answer(room.len(), bytes.len()) {
+                Ok(()) => bytes = room,
+                Err(refusal) => return self.counts.note_refused(refusal),
+            },
+        }
+        let Some(planned) = &mut self.planned else { return };
+        for Parcel { received, bytes } in
+            planned.pass(Direction::Out, Parcel { received, bytes }, now)
+        {
+            self.batch.send_copy(received, &bytes);
+        }
+    }
+
+    /// Lets go on what was kept back until now.
+    fn go_on(&mut self, now: Duration) {
+        while let Some(parcel) = self.due(Direction::In, now) {
+            self.answer_planned(parcel, now);
+        }
+        while let Some(Parcel { received, bytes }) = self.due(Direction::Out, now) {
+            self.batch.send_copy(received, &bytes);
+        }
+    }
+
+    fn due(&mut self, direction: Direction, now: Duration) -> Option<Parcel> {
+        self.planned.as_mut()?.due(direction, now)
     }
 
     /// Answers what waits already, without asking the runtime, which may not know of it.
