@@ -459,3 +459,28 @@ fn what_cannot_be_is_said() {
     assert!(ended.stderr.contains("It is 'echoline', process"), "{}", ended.stderr);
     drop(program);
 }
+
+/// What a plan does to datagrams, in its order: what is kept back goes on behind what passes it, and
+/// what was kept for a time comes when that is over.
+#[test]
+fn planned_faults_happen_to_datagrams() {
+    let rules =
+        ["drop at=2", "duplicate at=3", "truncate=3 at=4", "reorder at=5", "delay=200ms at=7"];
+    let mut flags = vec!["--listen", "udp://127.0.0.1:0"];
+    flags.extend(rules.iter().flat_map(|rule| ["--fault", rule]));
+    let (program, addresses) = serve(&flags);
+    let (socket, to) = (client("127.0.0.1:0"), socket_address(&addresses[0]));
+    for number in 1..=8 {
+        socket.send_to(format!("{number}:hello").as_bytes(), to).unwrap();
+    }
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "7:hello") {
+        let mut answer = [0; 20];
+        let length = socket.recv(&mut answer).unwrap();
+        heard.push(String::from_utf8(answer[..length].to_vec()).unwrap());
+    }
+    let wanted = "1:hello 3:hello 3:hello 4:h 6:hello 5:hello 8:hello 7:hello";
+    assert_eq!(heard.join(" "), wanted);
+    let account = account(program);
+    assert!(account.contains("received=8 answered=8"), "{account}");
+}

@@ -42,8 +42,8 @@ fn replay(block: &str) -> String {
     };
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
-    let flags = flags.replace(":7007", ":0");
-    let mut command = echoline(&flags.split(' ').collect::<Vec<_>>());
+    let flags = output(&format!("printf '%s\\n' {}", flags.replace(":7007", ":0")));
+    let mut command = echoline(&flags.lines().collect::<Vec<_>>());
     command.arg("--ready-file").arg(&ready).args(["--log-level", "error"]);
     let _server = Program::start(&mut command);
     wait_for("the ready file", || ready.exists());

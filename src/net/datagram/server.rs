@@ -262,6 +262,8 @@ where
                 Ok(()) if planned => {
                     let bytes = self.batch.open(index).0.to_vec();
                     self.take_planned(Parcel { received, bytes }, now);
+                    // Whoever waited for this one to pass goes next.
+                    self.go_on(now);
                 }
                 Ok(()) => self.decide_one(index),
             }
