@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Files that decide without a clock, a socket or a task.
 const PURE: &[&str] = &[
+    "src/cli/config/example.rs",
+    "src/cli/config/file.rs",
+    "src/cli/config/keys.rs",
+    "src/cli/config/settings.rs",
     "src/chat/history/checksum.rs",
     "src/chat/history/pace.rs",
     "src/chat/history/record.rs",

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
 
 use super::admin::{Admin, AdminFlags};
+use super::bounds::Basis;
 use super::descriptors::Descriptors;
 use super::faults::Changeable;
 use super::holder::holder;
@@ -27,7 +28,7 @@ use crate::net::{Address, DatagramListener, FileOwner, Limits, Listener, Listene
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) service: Service,
-    pub(super) descriptors: Descriptors,
+    pub(super) basis: Basis,
     pub(super) limits: Limits,
     /// For each address that was asked for, what it has become.
     pub(super) sockets: Vec<Sockets>,
@@ -99,7 +100,8 @@ impl ServingFlags {
             let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
-        let limits = self.limits(&service, &descriptors);
+        let basis = self.basis(&service, descriptors);
+        let limits = self.bounds.limits(&basis);
         // Not the one that serves: looking names up starts threads, which end with it.
         let runtime = serving::runtime()?;
         let (bound, admin) = runtime.block_on(async {
@@ -121,14 +123,13 @@ impl ServingFlags {
             notifier,
             upgrade: self.upgrade(&service, parcels)?,
             predecessor,
-            drain_timeout: limits.drain_timeout,
             status: String::new(),
         };
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
-        Ok(Bound { service, descriptors, limits, sockets, admin, faults, life })
+        Ok(Bound { service, basis, limits, sockets, admin, faults, life })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.
@@ -145,7 +146,7 @@ impl ServingFlags {
             let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
             let named = |error| name_holder(&error, address);
             let sockets = if is_udp && service.datagrams.is_none() {
-                bail!("cannot listen on {address}: a {} needs connections", service.what);
+                bail!("{}", needs_connections(service, address));
             } else if given.is_empty() && is_udp {
                 Sockets::Datagrams(DatagramListener::bind(address).await.map_err(named)?)
             } else if given.is_empty() {
@@ -175,6 +176,11 @@ impl ServingFlags {
     }
 }
 
+/// What is wrong with datagrams where there is nothing to be done with them.
+pub(super) fn needs_connections(service: &Service, address: &Address) -> String {
+    format!("cannot listen on {address}: a {} needs connections", service.what)
+}
+
 /// Sockets that the process was born with; all those for one address are of one kind.
 fn inherit(
     given: Vec<Parcel>,
@@ -197,8 +203,12 @@ fn is_datagram(parcel: &Parcel) -> bool {
 /// What is listened on where nothing was asked for; `also` is for something else.
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
-    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
-    Ok(if passed.is_empty() { usual() } else { passed })
+    Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
+}
+
+/// Where a server listens when nobody says where.
+pub(super) fn usual_address() -> Address {
+    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }
 
 /// What a successor gets: every socket that listens, and for what it was bound.

@@ -1,12 +1,14 @@
 //! `echoline echo`: flags to a server, a server to an exit code.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
+use super::check::Findings;
 use super::datagrams::DatagramFlags;
+use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
@@ -71,57 +73,42 @@ impl ModeName {
             Self::Daytime => "daytime",
         }
     }
+
+    fn mode(self) -> Mode {
+        match self {
+            Self::Raw => Mode::Raw,
+            Self::Line => Mode::Line,
+            Self::Command => Mode::Command,
+            Self::Discard => Mode::Discard,
+            Self::Chargen => Mode::Chargen,
+            Self::Daytime => Mode::Daytime,
+        }
+    }
 }
 
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: EchoFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
+    if let Some(text) = flags.mistake() {
+        super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
+    }
     let dialogue = flags.dialogue();
-    let service = Service {
-        listen: flags.listen,
-        also: Vec::new(),
-        what: flags.mode.name(),
-        eol: dialogue.eol,
-        farewell: dialogue.farewell(),
-        framing: match flags.mode {
-            ModeName::Raw => Framing::Messages,
-            _ => Framing::Lines,
-        },
-        limits: Limits::default(),
-        datagrams: Some(flags.datagrams.service(echo::answer_datagrams(&dialogue))),
-        upgrade: Ok(()),
-    };
-    let bound = flags.serving.bind(service)?;
-    let _log = flags.serving.start_log();
-    let dialogue = Arc::new(dialogue);
-    let handler = move |client| echo::serve(client, Arc::clone(&dialogue));
-    flags.serving.run(bound, handler)
+    let bound = flags.serving.bind(flags.service(&dialogue))?;
+    let _log = flags.serving.start_log(&mut reload)?;
+    let current = Current::new(dialogue);
+    reload.add(renewal(current.clone()));
+    let handler = move |client| echo::serve(client, current.dialogue());
+    flags.serving.run(bound, reload, handler)
 }
 
 impl EchoFlags {
-    fn dialogue(&self) -> Dialogue {
-        let (mode, clock): (_, fn() -> String) = match self.mode {
-            ModeName::Raw => (Mode::Raw, now),
-            ModeName::Line => (Mode::Line, now),
-            ModeName::Command => (Mode::Command, now),
-            ModeName::Discard => (Mode::Discard, now),
-            ModeName::Chargen => (Mode::Chargen, now),
-            ModeName::Daytime => (Mode::Daytime, daytime),
-        };
-        if let Some(text) = self.mistake(mode) {
-            super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
-        }
-        let mut dialogue = Dialogue::new(mode, clock);
-        if let Some(eol) = self.eol {
-            dialogue.eol = eol.into();
-        }
-        dialogue.greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
-        dialogue.prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
-        dialogue
+    /// The flags of every server.
+    pub(super) fn serving(&self) -> &ServingFlags {
+        &self.serving
     }
 
-    /// What does not fit together, as a sentence.
-    fn mistake(&self, mode: Mode) -> Option<String> {
-        let name = self.mode.name();
+    /// What is wrong with flags that are right by themselves.
+    pub(super) fn mistake(&self) -> Option<String> {
+        let (name, mode) = (self.mode.name(), self.mode.mode());
         let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
         let amplification = self.datagrams.udp_allow_amplification;
         if mode.amplifies() && !amplification && self.listen.iter().any(is_udp) {
@@ -142,6 +129,84 @@ impl EchoFlags {
         let (flag, _) = unused.into_iter().find(|(_, given)| *given)?;
         Some(format!("{flag} has no place {place}"))
     }
+
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self.mistake() {
+            Some(mistake) => findings.wrong(mistake),
+            None => findings.right(format!("an echo in mode {}", self.mode.name())),
+        }
+        self.serving.check(&self.service(&self.dialogue()), findings)
+    }
+
+    fn service(&self, dialogue: &Dialogue) -> Service {
+        Service {
+            listen: self.listen.clone(),
+            also: Vec::new(),
+            what: self.mode.name(),
+            eol: dialogue.eol,
+            farewell: dialogue.farewell(),
+            framing: match self.mode {
+                ModeName::Raw => Framing::Messages,
+                _ => Framing::Lines,
+            },
+            limits: Limits::default(),
+            datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
+            upgrade: Ok(()),
+        }
+    }
+
+    fn dialogue(&self) -> Dialogue {
+        let clock = if self.mode == ModeName::Daytime { daytime } else { now };
+        let mut dialogue = self.words(Dialogue::new(self.mode.mode(), clock));
+        if let Some(eol) = self.eol {
+            dialogue.eol = eol.into();
+        }
+        dialogue
+    }
+
+    /// The dialogue in other words, where there are any.
+    fn words(&self, dialogue: Dialogue) -> Dialogue {
+        let greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
+        let prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
+        Dialogue { greeting, prefix, ..dialogue }
+    }
+}
+
+/// The dialogue that is held with those who come now.
+#[derive(Clone)]
+struct Current(Arc<Mutex<Arc<Dialogue>>>);
+
+impl Current {
+    fn new(dialogue: Dialogue) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(dialogue))))
+    }
+
+    fn dialogue(&self) -> Arc<Dialogue> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, dialogue: Dialogue) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(dialogue);
+    }
+}
+
+/// What a reload does to an echo: it greets and echoes in other words.
+fn renewal(current: Current) -> Renewal {
+    let prepare = move |fresh: &Fresh| {
+        let Some(flags) = fresh.echo() else { return Ok(None) };
+        let running = current.dialogue();
+        // Mode and line end stay, whatever the flags say now.
+        let usual = Dialogue::new(running.mode, running.clock);
+        let dialogue = flags.words(Dialogue { eol: running.eol, ..usual });
+        let current = current.clone();
+        let commit: Commit = Box::new(move || {
+            current.set(dialogue);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    Renewal { keys: &["greeting", "prefix"], prepare: Box::new(prepare) }
 }
 
 /// The local time with its offset, to the microsecond like the lesson's `isoformat()`.

@@ -15,10 +15,11 @@ use self::live::Live;
 use self::message::MessageFlags;
 use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
+use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use crate::load::{self, Expect, Objectives, Report, Settings, View};
-use crate::net::{Address, Scheme, Shutdown, Signals};
+use crate::net::{Address, Hangup, Scheme, Shutdown, Signals};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -70,6 +71,9 @@ pub(super) struct LoadFlags {
 
     #[command(flatten)]
     output: OutputFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 fn goals(text: &str) -> Result<Objectives, String> {
@@ -93,7 +97,7 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
 
 /// The first signal ends the sending, the second everything; there is a report each time.
 async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Result<Report> {
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
     let stop = Shutdown::new();
     let live = Live::start(settings.plan.total(), flags.quiet);
     let running = async {

@@ -19,6 +19,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::config::ConfigFlags;
 use super::output;
 use super::values::{self, EolName, Timeout};
 use super::wires::ClientWireFlags;
@@ -68,6 +69,9 @@ pub(super) struct SendFlags {
 
     #[command(flatten)]
     wires: ClientWireFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.

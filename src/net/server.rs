@@ -16,10 +16,12 @@ use super::connection::Connection;
 use super::fault::{self, Faults, Orders};
 use super::limits::{Closed, Limits};
 use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
+use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
+use super::signals::{Hangup, Signals};
 use super::stream::Stream;
 use super::tally::Watched;
 use super::task::Supervised;
@@ -60,10 +62,8 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
-    limits: Limits,
-    eol: Eol,
-    farewell: Farewell,
     shutdown: Shutdown,
+    live: LiveLimits,
     places: Arc<Places>,
     watched: Watched,
     workers: Option<NonZeroUsize>,
@@ -90,11 +90,10 @@ impl Server {
     #[must_use]
     pub fn new(listeners: Vec<Listener>) -> Self {
         let shutdown = Shutdown::new();
+        let (limits, eol, farewell) = (Limits::default(), Eol::default(), Farewell::default());
         Self {
             listeners,
-            limits: Limits::default(),
-            eol: Eol::default(),
-            farewell: Farewell::default(),
+            live: LiveLimits::new(Terms::new(limits, shutdown.clone(), eol, farewell)),
             places: Places::new(shutdown.clone()),
             shutdown,
             watched: Watched::No,
@@ -107,23 +106,23 @@ impl Server {
 
     /// Sets the limits.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    pub fn limits(self, limits: Limits) -> Self {
+        self.live.set(limits);
         self
     }
 
     /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
     #[must_use]
-    pub fn eol(mut self, eol: Eol) -> Self {
-        self.eol = eol;
+    pub fn eol(self, eol: Eol) -> Self {
+        self.live.change(|terms| terms.eol = eol);
         self
     }
 
     /// Sets what a client hears when the server ends its connection. Default
     /// [`Farewell::Sentences`].
     #[must_use]
-    pub fn farewell(mut self, farewell: Farewell) -> Self {
-        self.farewell = farewell;
+    pub fn farewell(self, farewell: Farewell) -> Self {
+        self.live.change(|terms| terms.farewell = farewell);
         self
     }
 
@@ -167,6 +166,12 @@ impl Server {
         self.shutdown.clone()
     }
 
+    /// The handle that changes the limits from elsewhere, while the server runs.
+    #[must_use]
+    pub fn live_limits(&self) -> LiveLimits {
+        self.live.clone()
+    }
+
     /// The handle that feels whether the threads of this server are alive.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
@@ -200,7 +205,7 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut signals = super::signals::Signals::listen()?;
+        let mut signals = Signals::listen(Hangup::Ends)?;
         let shutdown = self.shutdown();
         let serving = self.serve_until(handler, std::future::pending());
         tokio::pin!(serving);
@@ -245,11 +250,10 @@ impl Server {
         self.pulse.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
-        let limits = self.limits.clone();
         let places = self.places;
-        places.begin(Works { limits, workers: workers.observed() });
-        let terms = Terms::new(self.limits, self.shutdown.clone(), self.eol, self.farewell);
-        let house = Arc::new(House { terms: Arc::new(terms), places, workers });
+        places.begin(Works { live: self.live.clone(), workers: workers.observed() });
+        let shutdown = self.shutdown.clone();
+        let house = Arc::new(House { live: self.live, shutdown, places, workers });
         let abort = AbortOnDrop(self.shutdown.clone());
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
@@ -272,7 +276,8 @@ impl Server {
 
 /// A server at work.
 struct House {
-    terms: Arc<Terms>,
+    live: LiveLimits,
+    shutdown: Shutdown,
     places: Arc<Places>,
     workers: Workers,
 }
@@ -283,26 +288,26 @@ impl House {
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut trouble = Trouble::new(self.terms.refusal(&door.transport, Closed::Busy));
+        let mut trouble = Trouble::new(self.live.terms().refusal(&door.transport, Closed::Busy));
         loop {
             let first = tokio::select! {
                 biased;
-                () = self.terms.shutdown.reached(Phase::Retiring) => break,
+                () = self.shutdown.reached(Phase::Retiring) => break,
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.terms.shutdown.reached(Phase::Retiring) => {}
+                    () = self.shutdown.reached(Phase::Retiring) => {}
                 },
                 None => tokio::task::yield_now().await,
             }
         }
-        if self.terms.shutdown.phase() == Phase::Retiring {
+        if self.shutdown.phase() == Phase::Retiring {
             return acceptor.leave();
         }
         // A flood ends here too.
-        let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
+        let most = self.live.terms().limits.max_connections.saturating_add(ACCEPT_BATCH);
         for queued in acceptor.into_queue(trouble.reserve, trouble.words).take(most) {
             match queued {
                 Queued::Connection(stream, peer) => self.welcome(stream, peer, &door, &handler),
@@ -352,7 +357,7 @@ impl House {
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let terms = Arc::clone(&self.terms);
+        let terms = self.live.terms();
         let worker = self.workers.least_loaded();
         let origin = Origin { listener: door.listener, peer, ..Origin::default() };
         let count = match door.transport.speaks_for_others(&origin) {
@@ -404,32 +409,32 @@ impl House {
     fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
         tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
         self.places.count(closed);
-        if let Some(words) = self.terms.refusal(&door.transport, closed) {
-            Connection::with_terms(stream, Arc::clone(&self.terms), None).end_with(&words);
+        let terms = self.live.terms();
+        if let Some(words) = terms.refusal(&door.transport, closed) {
+            Connection::with_terms(stream, terms, None).end_with(&words);
         }
     }
 
     /// Waits until the server has retired and its last connection has ended.
     async fn retired(&self) {
-        self.terms.shutdown.reached(Phase::Retiring).await;
+        self.shutdown.reached(Phase::Retiring).await;
         tracing::info!(open = self.places.open(), "accepting no more; connections go on");
         self.places.empty().await;
     }
 
     async fn drain(&self) {
-        let shutdown = &self.terms.shutdown;
         let open = self.places.open();
         if open > 0 {
             tracing::info!(open, "waiting for connections to finish");
         }
-        let drained = timeout(self.terms.limits.drain_timeout, async {
+        let drained = timeout(self.live.terms().limits.drain_timeout, async {
             tokio::select! {
                 () = self.places.empty() => {}
-                () = shutdown.reached(Phase::Aborting) => {}
+                () = self.shutdown.reached(Phase::Aborting) => {}
             }
         });
         let _ = drained.await;
-        shutdown.abort();
+        self.shutdown.abort();
         self.places.wake_all();
         let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
     }
