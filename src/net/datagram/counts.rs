@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn clones_count_the_same() {
         let counts = DatagramCounts::default();
-        counts.clone().note_refused(DatagramRefusal::Rate);
+        let same = counts.clone();
+        same.note_refused(DatagramRefusal::Rate);
         counts.note_refused(DatagramRefusal::Rate);
         let read = counts.read();
         assert_eq!(read.refusals().collect::<Vec<_>>(), [(DatagramRefusal::Rate, 2)]);
