@@ -121,7 +121,7 @@ proptest! {
             let (heard, ended) = run(hear(&dialogue, &cut(&input, &cuts)));
             let wanted = match mode {
                 Mode::Raw => input.clone(),
-                Mode::Line | Mode::Command => expected(&dialogue, &input),
+                _ => expected(&dialogue, &input),
             };
             prop_assert_eq!(
                 String::from_utf8_lossy(&heard), String::from_utf8_lossy(&wanted), "{:?}", mode

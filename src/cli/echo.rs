@@ -46,8 +46,10 @@ enum ModeName {
     Raw,
     /// Lines, without the white space around them, behind a prefix.
     Line,
-    /// As line; TIME, HELP and QUIT are commands.
+    /// As line; TIME, HELP, QUIT and WHOAMI are commands.
     Command,
+    /// Who connects hears who they are, and nothing else.
+    Whoami,
 }
 
 impl ModeName {
@@ -56,6 +58,7 @@ impl ModeName {
             Self::Raw => "raw",
             Self::Line => "line",
             Self::Command => "command",
+            Self::Whoami => "whoami",
         }
     }
 }
@@ -89,6 +92,7 @@ impl EchoFlags {
             ModeName::Raw => Mode::Raw,
             ModeName::Line => Mode::Line,
             ModeName::Command => Mode::Command,
+            ModeName::Whoami => Mode::Whoami,
         };
         let mut dialogue = Dialogue::new(mode, now);
         if let Some(eol) = self.eol {
@@ -98,8 +102,13 @@ impl EchoFlags {
         dialogue.prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
         let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
         for (flag, given) in unused {
-            if given && mode == Mode::Raw {
-                let text = format!("{flag} has no place in --mode raw, which changes no byte");
+            let why = match mode {
+                Mode::Raw => "raw, which changes no byte",
+                Mode::Whoami => "whoami, which says one thing only",
+                Mode::Line | Mode::Command => continue,
+            };
+            if given {
+                let text = format!("{flag} has no place in --mode {why}");
                 super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
             }
         }

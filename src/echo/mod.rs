@@ -3,6 +3,7 @@
 mod command;
 mod line;
 mod raw;
+mod whoami;
 
 use std::sync::Arc;
 
@@ -19,8 +20,10 @@ pub enum Mode {
     Raw,
     /// Every line comes back without the white space around it, behind a prefix.
     Line,
-    /// As `Line`, but `TIME`, `HELP` and `QUIT` are commands.
+    /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
+    /// Who connects hears who they are, and the connection ends.
+    Whoami,
 }
 
 /// What one echo server says, apart from what it is sent.
@@ -44,7 +47,7 @@ impl Dialogue {
     #[must_use]
     pub fn new(mode: Mode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
-            Mode::Raw | Mode::Line => (&[], Eol::Lf),
+            Mode::Raw | Mode::Line | Mode::Whoami => (&[], Eol::Lf),
             Mode::Command => (
                 &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
                 Eol::CrLf,
@@ -59,7 +62,7 @@ impl Dialogue {
     pub fn farewell(&self) -> Farewell {
         match self.mode {
             Mode::Raw => Farewell::Refusal,
-            Mode::Line | Mode::Command => Farewell::Sentences,
+            Mode::Line | Mode::Command | Mode::Whoami => Farewell::Sentences,
         }
     }
 }
@@ -76,6 +79,7 @@ where
         Mode::Raw => raw::serve(client).await,
         Mode::Line => line::serve(client, &dialogue).await,
         Mode::Command => command::serve(client, &dialogue).await,
+        Mode::Whoami => whoami::serve(client).await,
     }
 }
 

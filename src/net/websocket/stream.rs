@@ -175,7 +175,12 @@ impl WebSocket {
                 Event::Ping(_) if !self.pings.take(Instant::now()) => {
                     self.end.broken = Some(close::POLICY);
                 }
-                Event::Ping(payload) => self.pong = Some(payload),
+                Event::Ping(payload) => {
+                    self.pong = Some(payload);
+                    if self.push_pong().is_err() {
+                        self.end.broken = Some(close::ERROR);
+                    }
+                }
                 Event::Pong => {}
                 Event::Close(code) => self.end.heard = Some(code),
             }
@@ -268,10 +273,9 @@ impl WebSocket {
         Poll::Pending
     }
 
-    /// While reading: sends answers to pings as far as the stream takes them now. Of several that
-    /// wait, only the newest is answered (5.5.3). An error is the writer's and the reader's to find.
+    /// While reading: sends answers to pings as far as the stream takes them now. An error is the writer's and the reader's to find.
     fn try_control(&mut self, cx: &mut Context<'_>) {
-        let waits = self.pong.is_some() || self.keep_alive.is_some();
+        let waits = self.pong.is_some() || self.outgoing.len() > 0;
         if !waits || self.writer_waits {
             return;
         }
@@ -282,6 +286,7 @@ impl WebSocket {
         }
     }
 
+    /// Of the pings that find no room for an answer only the newest gets one (5.5.3).
     fn push_pong(&mut self) -> io::Result<()> {
         let has_room = self.outgoing.len() < OUTGOING_HIGH;
         if self.boundaries.is_at_boundary()
