@@ -16,6 +16,7 @@ need cc build-essential
 need python3 python3
 need prlimit util-linux
 need strace strace
+need curl curl
 need taskset util-linux
 need script bsdutils
 need kill procps
@@ -52,9 +53,9 @@ cargo clippy --lib --no-default-features --features chat --locked -- -D warnings
 
 # Other programs that read what ours writes; without them two tests say that they skip.
 if [ ! -x target/python/bin/python3 ]; then
-    say "a Python with hdrhistogram and jsonschema"
+    say "a Python with hdrhistogram, jsonschema and websockets"
     if ! { python3 -m venv target/python &&
-        target/python/bin/pip install -q hdrhistogram jsonschema; } >/dev/null 2>&1; then
+        target/python/bin/pip install -q hdrhistogram jsonschema websockets; } >/dev/null 2>&1; then
         rm -rf target/python
         echo "they cannot be installed here: the tests that need them skip"
     fi

@@ -127,7 +127,17 @@ async fn terminated(signal: Option<Signal>) {
 /// Connects to the first address that takes us, within the time-out for each.
 async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
     if let Some(path) = address.unix_path() {
-        let connected = Stream::connect_unix(path).await;
+        let connecting = Stream::connect_unix(path);
+        let connected = match timeout {
+            Some(length) => tokio::time::timeout(length, connecting).await.ok(),
+            None => Some(connecting.await),
+        };
+        let Some(connected) = connected else {
+            bail!(
+                "cannot connect to {address}: its queue has been full for {:?} (--timeout)",
+                timeout.unwrap_or_default()
+            )
+        };
         return connected.map_err(|error| {
             let advice = advice(&error);
             anyhow!(error).context(format!("cannot connect to {address}{advice}"))

@@ -57,6 +57,8 @@ pub struct Transport {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
+    /// Counts the connections of its server, from 1; 0 where there is no server.
+    pub number: u64,
     /// The listener that accepted it: its place among those of the server.
     pub listener: usize,
     /// The other end of the socket; `None` where it has no address (a Unix socket).
