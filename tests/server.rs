@@ -347,3 +347,32 @@ async fn a_port_that_is_taken_is_named() {
     let error = Server::bind("localhost").await.unwrap_err();
     assert!(error.to_string().contains("HOST:PORT"), "{error}");
 }
+
+/// A thread that hangs is felt, whatever the others do: a watchdog can trip over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_hangs_has_no_pulse() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let server = server.workers(NonZeroUsize::new(2).unwrap());
+    let (address, shutdown, pulse) =
+        (server.local_addr().unwrap(), server.shutdown(), server.pulse());
+    timeout(PATIENCE, pulse.beat()).await.expect("nothing hangs before it begins");
+    let handler = move |_: Connection| {
+        let held = std::sync::Arc::clone(&held);
+        async move {
+            // An error means that the test has let go.
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        }
+    };
+    let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
+    timeout(PATIENCE, pulse.beat()).await.expect("all threads are alive");
+    let mut client = TcpStream::connect(address).await.unwrap();
+    while timeout(Duration::from_millis(200), pulse.beat()).await.is_ok() {}
+    release.send(()).unwrap();
+    timeout(PATIENCE, pulse.beat()).await.expect("it is alive again");
+    client.shutdown().await.unwrap();
+    shutdown.drain();
+    timeout(PATIENCE, serving).await.expect("the server ends").unwrap().unwrap();
+}

@@ -46,7 +46,8 @@ impl ServingFlags {
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
         if service.listen.is_empty() {
-            service.listen = default_addresses(&inherited, &self.admin)?;
+            let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
+            service.listen = default_addresses(&inherited, &also)?;
         }
         let limits = self.limits(&service, &descriptors);
         // Not the one that serves: looking names up starts threads, which end with it.
@@ -122,10 +123,9 @@ impl ServingFlags {
     }
 }
 
-/// What is listened on where nothing was asked for.
-fn default_addresses(inherited: &Inherited, admin: &AdminFlags) -> anyhow::Result<Vec<Address>> {
-    let mut passed = inherited.passed_addresses()?;
-    passed.retain(|address| Some(address) != admin.address());
+/// What is listened on where nothing was asked for; `also` is for something else.
+fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
+    let passed = inherited.passed_addresses(also)?;
     let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
     Ok(if passed.is_empty() { usual() } else { passed })
 }

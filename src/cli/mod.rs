@@ -7,6 +7,7 @@ mod compare;
 mod descriptors;
 mod destination;
 mod echo;
+mod generate;
 mod holder;
 mod life;
 mod load;
@@ -54,6 +55,10 @@ enum Command {
 
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
+
+    /// Writes pages for man(1) and completions for shells.
+    #[command(hide = true)]
+    Generate(generate::GenerateFlags),
 }
 
 /// Runs what was asked for.
@@ -68,6 +73,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
     }
 }
 

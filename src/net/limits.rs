@@ -153,6 +153,7 @@ impl Closed {
         "line_too_long",
         "handshake_timeout",
         "handshake_failed",
+        "malformed",
         "busy",
         "busy_address",
         "drained",

@@ -30,6 +30,7 @@ mod tally;
 mod task;
 mod terms;
 mod transport;
+mod trouble;
 mod unix;
 mod watch;
 #[cfg(feature = "websocket")]

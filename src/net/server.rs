@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::limits::{Closed, Limits};
-use super::listener::{
-    Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
-};
+use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
 use super::pulse::Pulse;
@@ -26,6 +24,7 @@ use super::tally::Watched;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
+use super::trouble::{Refused, Trouble};
 use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
@@ -463,32 +462,6 @@ impl fmt::Display for Shown {
         match self.0 {
             Some(address) => address.fmt(f),
             None => f.write_str("unix"),
-        }
-    }
-}
-
-/// What one listener keeps for bad times.
-struct Trouble {
-    back_off: BackOff,
-    reserve: Reserve,
-    /// What somebody hears for whom there is no descriptor.
-    words: String,
-    /// When the trouble was last told.
-    logged: Option<Instant>,
-}
-
-impl Trouble {
-    fn new(words: Option<String>) -> Self {
-        let words = words.unwrap_or_default();
-        Self { back_off: BackOff::default(), reserve: Reserve::open(), words, logged: None }
-    }
-
-    fn log(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
-            self.logged = Some(now);
-            let hint = "raise the descriptor limit (ulimit -n)";
-            tracing::warn!(%error, "cannot accept connections; {hint}");
         }
     }
 }
