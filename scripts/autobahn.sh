@@ -63,7 +63,9 @@ for what in ("behavior", "behaviorClose"):
     counts = collections.Counter(case[what] for case in cases.values())
     print(what + ":", ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     good = ("OK", "NON-STRICT", "INFORMATIONAL")
-    wrong += [f"{name}: {what} {case[what]}" for name, case in cases.items() if case[what] not in good]
+    for name, case in cases.items():
+        if case[what] not in good:
+            wrong.append(f"{name}: {what} {case[what]}")
 print(len(cases), "cases")
 sys.exit("\n".join(sorted(wrong)) if wrong else 0)
 SUMMARY

@@ -194,3 +194,15 @@ fn joined(mut stream: UnixStream) -> String {
     let words = heard.trim_end_matches(" joined the chat");
     words.rsplit(' ').next().unwrap().to_owned()
 }
+
+/// What docs/echo.md says to paste. Where `nc` or `socat` is missing it skips, and says so.
+#[test]
+fn the_page_is_true() {
+    for program in ["nc", "socat"] {
+        if Command::new(program).arg("-h").stderr(Stdio::null()).output().is_err() {
+            eprintln!("skipped: no {program} (scripts/test.sh installs it)");
+            return;
+        }
+    }
+    programs::page::paste("echo.md");
+}

@@ -14,7 +14,8 @@ use crate::net::{Address, Framing, Limits};
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
-    /// Where to listen, HOST:PORT; may be given several times. Port 0 is any free one.
+    /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
+    /// Port 0 is any free one.
     /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,

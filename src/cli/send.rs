@@ -45,7 +45,7 @@ is the answer to one line.
 
 Exit code: 0 when every line was answered, 1 otherwise, 2 for wrong usage, 130 after Ctrl-C.")]
 pub(super) struct SendFlags {
-    /// The server, HOST:PORT.
+    /// The server: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 
@@ -203,7 +203,7 @@ async fn shake_hands(
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",
-        io::ErrorKind::ConnectionRefused => " (is the server running, and on this port?)",
+        io::ErrorKind::ConnectionRefused => " (is the server running, and there?)",
         io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
         _ => "",
     }

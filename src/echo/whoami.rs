@@ -55,11 +55,12 @@ mod tests {
         origin.peer = Some("[::1]:7".parse().unwrap());
         origin.source = Some("192.0.2.1:8".parse().unwrap());
         origin.listener = 2;
-        let mut tls = TlsFacts::default();
-        tls.version = "TLSv1.3".to_owned();
-        tls.cipher = "TLS13_AES_256_GCM_SHA384".to_owned();
-        tls.subject = Some("CN=a\nlistener: 9".to_owned());
-        origin.tls = Some(tls);
+        origin.tls = Some(TlsFacts {
+            version: "TLSv1.3".to_owned(),
+            cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+            subject: Some("CN=a\nlistener: 9".to_owned()),
+            ..TlsFacts::default()
+        });
         let wanted = [
             "peer: [::1]:7",
             "source: 192.0.2.1:8",

@@ -31,8 +31,8 @@ enum Kind {
 }
 
 impl Stream {
-    /// Connects to a Unix socket; `@` begins a name in the abstract namespace. Waits, for as long as
-    /// the caller lets it, while the server's queue is full. Cancel safe.
+    /// Connects to a Unix socket; `@` begins a name in the abstract namespace. Waits, for as long
+    /// as the caller lets it, while the server's queue is full. Cancel safe.
     ///
     /// # Errors
     /// What the system reports.

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::close;
-use super::frame::{Boundaries, Decoder, Event, HEADER_MAX, Opcode, Side, write_header};
+use super::encode::write_header;
+use super::frame::{Boundaries, Decoder, Event, HEADER_MAX, Opcode, Side};
 use super::outgoing::Outgoing;
 use crate::net::layer::Layer;
 use crate::net::limits::Closed;
@@ -273,7 +274,8 @@ impl WebSocket {
         Poll::Pending
     }
 
-    /// While reading: sends answers to pings as far as the stream takes them now. An error is the writer's and the reader's to find.
+    /// While reading: sends answers to pings as far as the stream takes them now. An error is
+    /// the writer's and the reader's to find.
     fn try_control(&mut self, cx: &mut Context<'_>) {
         let waits = self.pong.is_some() || self.outgoing.len() > 0;
         if !waits || self.writer_waits {

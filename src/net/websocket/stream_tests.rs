@@ -1,7 +1,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::super::frame::push_frame;
+use super::super::encode::push_frame;
 use super::*;
 
 /// What a client sends: a mask of its own in each frame.
