@@ -1,6 +1,7 @@
 //! What there is at the admin address, path by path.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use askama::Template;
 use http_body_util::{BodyExt, Limited};
@@ -112,6 +113,10 @@ impl Site {
             started: self.started,
             mode: self.served.mode,
             faults: faults.as_deref(),
+            certificate_expires: self.served.certificates.as_ref().map(|certificates| {
+                let since = certificates.expires().duration_since(UNIX_EPOCH);
+                since.unwrap_or_default().as_secs_f64()
+            }),
         })
     }
 
@@ -214,6 +219,7 @@ mod tests {
             shutdown: shutdown.clone(),
             mode: "line",
             addresses: Vec::new(),
+            certificates: None,
             faults: Some(control()),
         };
         let site = Arc::new(Site::new(served, Reach::Loopback));
