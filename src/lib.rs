@@ -19,7 +19,7 @@ mod random;
 
 pub use net::fault;
 #[cfg(feature = "proxy")]
-pub use net::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
+pub use net::{AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy};
 #[cfg(feature = "websocket")]
 pub use net::{
     AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,

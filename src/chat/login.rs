@@ -39,7 +39,10 @@ pub(super) async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (address, port) = client.peer().map_or((None, 0), |peer| (Some(peer.ip()), peer.port()));
+    let origin = client.origin();
+    let address = origin.client().map(|peer| peer.ip());
+    // Without ports it is the connection's own number; as with ports, not for ever another's.
+    let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     client.write(PROMPT).await?;
     // A handshake has no line end, and its sender waits for an answer.
     if let Some(foreign) = client.peek().await?.and_then(Foreign::recognize) {

@@ -32,8 +32,8 @@ pub(super) struct ChatFlags {
     #[command(subcommand)]
     also: Option<Also>,
 
-    /// Where to listen, HOST:PORT; may be given several times. `telnet://HOST:PORT` asks Telnet
-    /// clients for their window's width first, to wrap long lines.
+    /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
+    /// `telnet://HOST:PORT` asks Telnet clients for their window's width first, to wrap long lines.
     /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Listen>,

@@ -23,7 +23,7 @@ pub(super) struct WireFlags {
     proxy_from: Vec<Proxies>,
 
     /// Sites whose pages may open a WebSocket here besides the server's own, as browsers write
-    /// them: https://chat.example.com; or `*` for all.
+    /// them: `https://chat.example.com`; or `*` for all.
     #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     allow_origin: Vec<String>,

@@ -63,7 +63,7 @@ pub use place::Report;
 #[cfg(feature = "proxy")]
 pub use proxy::{AcceptProxy, ProxySource, SendProxy};
 #[cfg(feature = "proxy")]
-pub use proxy_header::ProxyVersion;
+pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use pulse::Pulse;
 pub use server::Server;
 pub use service_times::ServiceTimes;
