@@ -52,6 +52,7 @@ mod person;
 mod relay;
 mod resume;
 mod room;
+mod rules;
 mod session;
 mod settings;
 mod telnet;

@@ -9,27 +9,31 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::admin::{Admin, AdminFlags};
+use super::bounds::Basis;
 use super::descriptors::Descriptors;
+use super::faults::Changeable;
 use super::holder::holder;
 use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
-use super::life::upgrade::Upgrade;
+use super::life::upgrade::{self, Upgrade};
 use super::serving::{self, Service, ServingFlags};
+use crate::net::fault::Faults;
 use crate::net::{Address, Certificates, FileOwner, Limits, Listener};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) service: Service,
-    pub(super) descriptors: Descriptors,
+    pub(super) basis: Basis,
     pub(super) limits: Limits,
     /// For each address its listeners.
     pub(super) listeners: Vec<Vec<Listener>>,
     /// What is shown where TLS is listened for.
     pub(super) certificates: Option<Certificates>,
     pub(super) admin: Option<Admin>,
+    pub(super) faults: Option<Faults>,
     pub(super) life: Life,
 }
 
@@ -44,6 +48,11 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        upgrade::hold();
+        let faults = self.faults.start(match self.admin.address() {
+            Some(_) => Changeable::Yes,
+            None => Changeable::No,
+        })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
@@ -51,7 +60,8 @@ impl ServingFlags {
             let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
-        let limits = self.limits(&service, &descriptors);
+        let basis = self.basis(&service, descriptors);
+        let limits = self.bounds.limits(&basis);
         // Not the one that serves: looking names up starts threads, which end with it.
         let runtime = serving::runtime()?;
         let (bound, admin) = runtime.block_on(async {
@@ -75,14 +85,13 @@ impl ServingFlags {
             notifier,
             upgrade: self.upgrade(&service, parcels)?,
             predecessor,
-            drain_timeout: limits.drain_timeout,
             status: String::new(),
         };
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
         let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, descriptors, limits, listeners, certificates, admin, life })
+        Ok(Bound { service, basis, limits, listeners, certificates, admin, faults, life })
     }
 
     /// For each address its listeners: those that the process was born with, or new ones.
@@ -130,8 +139,12 @@ impl ServingFlags {
 /// What is listened on where nothing was asked for; `also` is for something else.
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
-    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
-    Ok(if passed.is_empty() { usual() } else { passed })
+    Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
+}
+
+/// Where a server listens when nobody says where.
+pub(super) fn usual_address() -> Address {
+    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }
 
 /// What a successor gets: every socket that listens, and for what it was bound.

@@ -15,11 +15,12 @@ use self::live::Live;
 use self::message::MessageFlags;
 use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
+use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use super::tls_client::{TlsClientFlags, TlsSide};
 use crate::load::{self, Objectives, Report, Settings, View};
-use crate::net::{Address, Resumption, Shutdown, Signals};
+use crate::net::{Address, Hangup, Resumption, Shutdown, Signals};
 
 /// The flags of `echoline load`.
 #[derive(Debug, Args)]
@@ -75,6 +76,9 @@ pub(super) struct LoadFlags {
 
     #[command(flatten)]
     output: OutputFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 fn goals(text: &str) -> Result<Objectives, String> {
@@ -98,7 +102,7 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
 
 /// The first signal ends the sending, the second everything; there is a report each time.
 async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Result<Report> {
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
     let stop = Shutdown::new();
     let live = Live::start(settings.plan.total(), flags.quiet);
     let running = async {

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::config::ConfigFlags;
 use super::output;
 use super::tls_client::TlsClientFlags;
 use super::values::{self, EolName, Timeout};
@@ -69,6 +70,9 @@ pub(super) struct SendFlags {
 
     #[command(flatten)]
     tls: TlsClientFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.

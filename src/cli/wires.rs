@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::serving::is_loopback;
+use super::bounds::is_loopback;
 use crate::net::{
     AcceptProxy, AcceptWebSocket, Address, Certificates, Framing, OpenWebSocket, OriginPolicy,
     ProxySource, ProxyVersion, SendProxy, Step, Transport,

@@ -83,10 +83,13 @@ where
         let flushed = core.output.poll_flush(&mut core.stream, cx, &mut sent);
         core.watch.note_sent(sent);
         if let Poll::Ready(Ok(())) = flushed {
-            let ended = Pin::new(&mut core.stream).poll_shutdown(cx).is_ready();
-            return ended && core.input.at_end();
+            match Pin::new(&mut core.stream).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => return core.input.at_end(),
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Pending => {}
+            }
         }
-        self.broken = matches!(flushed, Poll::Ready(Err(_)));
+        self.broken |= matches!(flushed, Poll::Ready(Err(_)));
         self.broken
     }
 

@@ -228,7 +228,7 @@ fn is_family_missing(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-fn say(address: &Address, error: &io::Error) -> io::Error {
+pub(super) fn say(address: &Address, error: &io::Error) -> io::Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse if address.scheme() == Scheme::Unix => {
             "; another program listens there: end it, or choose another path"

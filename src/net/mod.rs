@@ -5,15 +5,19 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
+pub mod fault;
 mod feed;
 mod inbound;
 mod layer;
 mod limits;
 mod lines;
 mod listener;
+mod live_limits;
 mod observer;
 mod outbound;
 mod place;
+#[cfg(feature = "cli")]
+mod probe;
 #[cfg(feature = "proxy")]
 mod proxy;
 #[cfg(feature = "proxy")]
@@ -47,6 +51,7 @@ pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};
 pub use listener::{Listener, ListenerOptions};
+pub use live_limits::LiveLimits;
 pub use observer::Observer;
 pub use place::Report;
 #[cfg(feature = "proxy")]
@@ -58,7 +63,7 @@ pub use server::Server;
 pub use service_times::ServiceTimes;
 pub use shutdown::{Phase, Shutdown};
 #[cfg(feature = "cli")]
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Hangup, Signals};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;

@@ -4,6 +4,7 @@
 mod ask;
 mod docs;
 mod exposition;
+mod faults;
 mod overload;
 #[path = "../support/mod.rs"]
 mod support;
@@ -164,6 +165,20 @@ fn a_server_that_drains_is_alive_and_not_ready() {
     assert_eq!(server.wait().code, Some(0));
 }
 
+/// Limits that are changed while the server runs are told as they are.
+#[test]
+fn a_limit_that_was_changed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("echoline.toml");
+    fs::write(&config, "[echo]\nmax-connections = 5\n").unwrap();
+    let server = start(&["--config", config.to_str().unwrap()]);
+    let most = || metrics(server.admin()).of("echoline_limit_connections");
+    assert_eq!(most(), 5.0);
+    fs::write(&config, "[echo]\nmax-connections = 7\n").unwrap();
+    server.signal("HUP");
+    until("the new limit is told", || most() == 7.0);
+}
+
 /// Fault 70: nobody opens the address to other machines by mistake, and it listens nowhere else.
 #[test]
 fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
@@ -260,4 +275,22 @@ fn the_port_that_was_found_is_told() {
     let second = Server::spawn(&["--admin", &at.to_string()]).wait();
     assert_eq!(second.code, Some(1));
     assert!(second.log.contains(&format!("--admin: cannot listen on {at}: ")), "{}", second.log);
+}
+
+/// The limits that are shown are those that hold, after a reload too.
+#[test]
+fn new_limits_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echoline.toml");
+    fs::write(&path, "[echo]\nmax-connections = 10\n").unwrap();
+    let server = start(&["--config", path.to_str().unwrap()]);
+    let shown = || get(server.admin(), "/metrics").body;
+    assert!(shown().contains("echoline_limit_connections 10\n"));
+    fs::write(&path, "[echo]\nmax-connections = 7\nmax-line = 2000\n").unwrap();
+    server.signal("HUP");
+    server.await_log("reloaded");
+    let shown = shown();
+    assert!(shown.contains("echoline_limit_connections 7\n"), "{shown}");
+    assert!(shown.contains("echoline_limit_line_bytes 2000\n"), "{shown}");
+    assert_eq!(server.stop().code, Some(0));
 }
