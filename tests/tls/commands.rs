@@ -17,7 +17,10 @@ pub(crate) struct TlsServer {
 
 impl TlsServer {
     pub(crate) fn start(pair: &Pair, flags: &[&str]) -> Self {
+        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
+        // For servers that become somebody else.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let ready = folder.path().join("ready");
         let listen = ["echo", "--listen", "tls://127.0.0.1:0", "--log-level", "debug"];
         let mut command = echoline(&listen);
@@ -197,6 +200,77 @@ fn changed_files_are_taken_up_and_bad_ones_are_not() {
     fs::write(&pair.key, key).unwrap();
     server.program.wait_for_stderr("expired 2 days ago");
     assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+}
+
+/// Fault 48: a hundred reloads by SIGHUP while clients come and go: none of them fails.
+#[test]
+fn a_hundred_hangups_under_load_fail_nobody() {
+    let authority = Authority::new();
+    let pair = authority.sign("first", Kind::Server);
+    let server = TlsServer::start(&pair, &[]);
+    let ca = authority.ca();
+    let mut load = echoline(&["load", &server.address, "--ca", ca.to_str().unwrap(), "--quiet"]);
+    load.args(["--clients", "2", "--messages", "100000", "--messages-per-connection", "1"]);
+    let load = Program::start(&mut load);
+    let pairs = ["one", "two"].map(|name| authority.text(name, Kind::Server));
+    for (number, (cert, key)) in pairs.iter().cycle().take(100).enumerate() {
+        fs::write(&pair.cert, cert).unwrap();
+        fs::write(&pair.key, key).unwrap();
+        server.program.signal("HUP");
+        let wanted = format!("INFO certificate CN={}", if number % 2 == 0 { "one" } else { "two" });
+        wait_for("the reload", || {
+            server.program.stderr().matches(&wanted).count() == number / 2 + 1
+        });
+    }
+    load.signal("INT");
+    let ended = load.finish();
+    for none in ["wrong 0", "timed out 0", "reset 0", "lost 0"] {
+        assert!(ended.text().contains(none), "{}", ended.text());
+    }
+    assert!(!ended.text().contains("cannot connect"), "{}", ended.text());
+    assert!(!ended.text().contains(" ok 0 "), "{}", ended.text());
+}
+
+/// Fault 12: the key is read before root's rights are given up; a reload that may not read it any
+/// more says so, and the old certificate stays.
+#[test]
+fn a_key_of_root_is_read_before_root_is_gone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        std::io::Write::write_all(&mut std::io::stderr(), b"skipped: this needs root\n").unwrap();
+        return;
+    }
+    let authority = Authority::new();
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(authority.folder.path(), everybody).unwrap();
+    let pair = authority.sign("server", Kind::Server);
+    fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = TlsServer::start(&pair, &["--user", "nobody"]);
+    let ca = authority.ca();
+    let send = ["send", &server.address, "--ca", ca.to_str().unwrap(), "hello"];
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+    server.program.signal("HUP");
+    server.program.wait_for_stderr("nothing was reloaded");
+    server.program.wait_for_stderr("may this user read it?");
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+}
+
+/// `echoline check` reads the files as a start would.
+#[test]
+fn check_tells_what_the_certificate_is() {
+    let authority = Authority::new();
+    let pair = authority.sign("server", Kind::Server);
+    let other = authority.sign("other", Kind::Server);
+    let check = |key: &str| {
+        let listen = ["check", "echo", "--listen", "tls://127.0.0.1:0", "--cert", pair.cert()];
+        run(&[&listen[..], &["--key", key]].concat(), b"")
+    };
+    let right = check(pair.key());
+    assert!(right.text().contains("certificate CN=server, valid until"), "{right:?}");
+    assert_eq!(right.code(), Some(0), "{right:?}");
+    let wrong = check(other.key());
+    assert!(wrong.stderr.contains("does not belong"), "{wrong:?}");
+    assert_eq!(wrong.code(), Some(1));
 }
 
 /// A handshake that failed is in the log, with the reason.

@@ -73,7 +73,8 @@ pub enum TlsError {
     },
     /// The system trusts nobody that we could find.
     #[error(
-        "this machine has no list of trusted authorities: install ca-certificates, or give --ca FILE"
+        "this machine has no list of trusted authorities: install ca-certificates, or give \
+         --ca FILE"
     )]
     NoRoots,
     /// No certificate can be for such a name.
