@@ -466,7 +466,6 @@ async fn shake_hands(
         Ok(_) => place.note_origin(origin),
         Err(closed) => {
             let why = origin.trouble.unwrap_or_else(|| closed.to_string());
-            // Whoever has set up a client that is not let in looks for the reason.
             tracing::info!(place = place.number(), peer = %Shown(origin.peer), "{why}");
         }
     }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ struct Flip {
     stream: TcpStream,
     sent: usize,
     at: usize,
+    /// Whether so many bytes were sent at all.
+    flipped: Arc<AtomicBool>,
 }
 
 impl AsyncRead for Flip {
@@ -43,6 +47,7 @@ impl AsyncWrite for Flip {
         let (sent, at) = (self.sent, self.at);
         if let Some(byte) = at.checked_sub(sent).and_then(|place| bytes.get_mut(place)) {
             *byte ^= 1 << (at % 8);
+            self.flipped.store(true, Ordering::Relaxed);
         }
         let polled = Pin::new(&mut self.stream).poll_write(cx, &bytes);
         if let Poll::Ready(Ok(count)) = polled {
@@ -60,7 +65,8 @@ impl AsyncWrite for Flip {
     }
 }
 
-async fn say_hello(mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+/// Gives the client back, not ended.
+async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> io::Result<S> {
     client.write_all(b"hello\n").await?;
     client.flush().await?;
     let mut heard = [0; 6];
@@ -68,7 +74,7 @@ async fn say_hello(mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Resul
     if heard != *b"hello\n" {
         return Err(io::Error::other("that is no echo"));
     }
-    client.shutdown().await
+    Ok(client)
 }
 
 /// Fault 50: whichever byte of a handshake is damaged, that connection fails and no other.
@@ -85,21 +91,41 @@ async fn a_flipped_bit_ends_its_own_connection_only() {
         let connector = served.connector(version);
         let mut clients = JoinSet::new();
         for at in 0..BYTES {
-            let stream = Flip { stream: served.socket().await, sent: 0, at };
+            let flipped = Arc::new(AtomicBool::new(false));
+            let stream = served.socket().await;
+            let stream = Flip { stream, sent: 0, at, flipped: Arc::clone(&flipped) };
             let connector = connector.clone();
             clients.spawn(async move {
                 let talk = async { say_hello(connector.connect(localhost(), stream).await?).await };
-                talk.await.is_ok()
+                talk.await.is_ok() && flipped.load(Ordering::Relaxed)
             });
         }
         let fine = clients.join_all().await.into_iter().filter(|&fine| fine).count();
-        // The version in the header of the first record has no meaning (RFC 8446, 5.1).
-        assert!(fine <= 16, "{version:?}: {fine} of {BYTES} damaged handshakes went well");
+        // The two bytes of the version in a record's header have no meaning (RFC 8446, 5.1), and
+        // there are four records.
+        assert!(fine <= 8, "{version:?}: {fine} of {BYTES} damaged handshakes went well");
         say_hello(served.connect(None).await.unwrap()).await.unwrap();
         let report = served.end().await;
         assert_eq!(report.count(Closed::Panicked), 0, "{report:?}");
         let wrong = report.count(Closed::HandshakeFailed) + report.count(Closed::HandshakeTimeout);
         assert!(wrong as usize > BYTES / 4, "{version:?}: {report:?}");
+    }
+}
+
+/// Fault 50: the same in the middle of a dialogue.
+#[tokio::test]
+async fn who_breaks_the_rules_later_is_let_go() {
+    for version in [&TLS12, &TLS13] {
+        let served = Served::plain(Handler::Lines).await;
+        let connecting = served.connector(version).connect(localhost(), served.socket().await);
+        let mut client = connecting.await.unwrap();
+        // A record of the right form that nobody with the keys has made, below TLS.
+        let socket = client.get_mut().0;
+        socket.write_all(&[&[23, 3, 3, 0, 64][..], &[7; 64]].concat()).await.unwrap();
+        client.read_to_end(&mut Vec::new()).await.unwrap_err();
+        drop(client);
+        let report = served.end().await;
+        assert_eq!(report.count(Closed::Malformed), 1, "{version:?}: {report:?}");
     }
 }
 
@@ -126,7 +152,8 @@ async fn silent_clients_hold_up_nobody() {
     for _ in 0..200 {
         silent.push(served.socket().await);
     }
-    say_hello(served.connect(None).await.unwrap()).await.unwrap();
+    let mut good = say_hello(served.connect(None).await.unwrap()).await.unwrap();
+    good.shutdown().await.unwrap();
     let mut byte = [0; 1];
     assert!(silent.iter_mut().all(|one| one.try_read(&mut byte).is_err()), "one was let go");
     drop(silent);
