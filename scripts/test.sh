@@ -23,6 +23,7 @@ need setpriv util-linux
 need systemd-socket-activate systemd
 need man man-db
 need kill procps
+need openssl openssl
 need curl curl
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
@@ -31,7 +32,7 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    for command in cc python3 prlimit strace taskset script setpriv kill curl; do
+    for command in cc python3 prlimit strace taskset script setpriv kill curl openssl; do
         type -P "$command" >/dev/null || {
             echo "$command is still missing: install it by hand and run this again" >&2
             exit 1

@@ -3,6 +3,7 @@
 
 mod commands;
 mod damaged;
+mod docs;
 mod ends;
 mod pairs;
 #[path = "../programs/mod.rs"]
