@@ -27,6 +27,7 @@ need kill procps
 need haproxy haproxy
 need socat socat
 need nc netcat-openbsd
+need openssl openssl
 need curl curl
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
@@ -35,7 +36,7 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    for command in cc python3 prlimit strace taskset script setpriv kill curl; do
+    for command in cc python3 prlimit strace taskset script setpriv kill curl openssl; do
         type -P "$command" >/dev/null || {
             echo "$command is still missing: install it by hand and run this again" >&2
             exit 1

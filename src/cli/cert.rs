@@ -122,9 +122,9 @@ impl CertFlags {
             format!("--name {}: write host names and IP addresses with commas", names.join(","))
         })?;
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, common_name);
         // So that it is not taken for another certificate of the same name that a system trusts.
         params.distinguished_name.push(DnType::OrganizationName, "echoline test");
+        params.distinguished_name.push(DnType::CommonName, common_name);
         let now = now();
         params.not_before = (now - CLOCKS_DIFFER).into();
         params.not_after = (now + self.days * DAY).into();

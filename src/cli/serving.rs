@@ -174,8 +174,8 @@ impl ServingFlags {
                 .context("cannot start the thread of --admin")?;
         }
         if let Some(certificates) = &certificates {
-            let following = self.tls.follow(certificates);
-            following.context("cannot start the thread that looks after --cert")?;
+            let renewal = self.tls.follow(certificates);
+            reload.add(renewal.context("cannot start the thread that looks after --cert")?);
         }
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
@@ -251,6 +251,7 @@ impl ServingFlags {
             }
             check::listening("listens on", address, findings)?;
         }
+        self.tls.check(listen.iter().chain(&service.also), findings);
         self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);

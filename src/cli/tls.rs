@@ -2,13 +2,20 @@
 
 mod watch;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use watch::Watch;
 
+use super::check::Findings;
+use super::reload::{Commit, Fresh, Renewal};
 use crate::net::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
+
+/// What takes effect without a restart.
+const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 
 /// A certificate that is valid for no longer than this is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -82,13 +89,40 @@ impl TlsFlags {
         Ok(Offer::new(&identity, &clients)?)
     }
 
-    /// Has `certificates` follow the files from now on, on a thread of its own.
+    /// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
     ///
     /// # Errors
     /// Where the thread cannot be started.
-    pub(super) fn follow(&self, certificates: &Certificates) -> std::io::Result<()> {
+    pub(super) fn follow(&self, certificates: &Certificates) -> io::Result<Renewal> {
         announce(certificates, "TLS");
-        watch::start(self.clone(), certificates.clone())
+        let watch = Watch::start(self.clone(), certificates.clone())?;
+        let certificates = certificates.clone();
+        let prepare = move |fresh: &Fresh| {
+            // Always: the files may have changed while the flags have not.
+            let flags = fresh.serving().tls.clone();
+            let offer = flags.offer()?;
+            let (certificates, watch) = (certificates.clone(), watch.clone());
+            let commit: Commit = Box::new(move || {
+                certificates.replace(offer);
+                watch.follow(flags);
+                describe(&certificates)
+            });
+            Ok(Some(commit))
+        };
+        Ok(Renewal { keys: &LIVE, prepare: Box::new(prepare) })
+    }
+
+    /// Says whether a server that listens on `listen` could be started with these files.
+    pub(super) fn check<'a>(
+        &self,
+        listen: impl IntoIterator<Item = &'a Address>,
+        findings: &mut Findings,
+    ) {
+        match self.load(listen) {
+            Ok(None) => {}
+            Ok(Some(certificates)) => findings.right(describe(&certificates)),
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
     }
 
     /// The files that are read.
@@ -108,7 +142,7 @@ fn announce(certificates: &Certificates, what: &str) {
 }
 
 /// For example `certificate CN=localhost, valid until 2027-11-24 (365 days)`.
-pub(super) fn describe(certificates: &Certificates) -> String {
+fn describe(certificates: &Certificates) -> String {
     let date = jiff::Timestamp::try_from(certificates.expires())
         .map_or_else(|_| "the end of time".to_owned(), |at| at.strftime("%Y-%m-%d").to_string());
     let days = left(certificates).as_secs() / (24 * 60 * 60);

@@ -13,8 +13,8 @@ use crate::net::{Address, Authorities, Identity, Resumption, Step, TlsClient, Tr
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TlsClientFlags {
-    /// Trust servers whose certificate is in this file (PEM), or was signed by one in it, instead of
-    /// those that the system trusts.
+    /// Trust servers whose certificate is in this file (PEM), or was signed by one in it, instead
+    /// of those that the system trusts.
     #[arg(long, env = "ECHOLINE_CA", value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
 

@@ -96,8 +96,8 @@ pub enum Closed {
     /// The peer, or the network, broke the connection off (RST, broken pipe).
     #[error("the connection was reset")]
     Reset,
-    /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`). All
-    /// whole lines were answered; a partial last one was not.
+    /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`).
+    /// All whole lines were answered; a partial last one was not.
     #[error("the peer's stream was cut off")]
     Truncated,
     /// The stream ended in the middle of what `read_exact` or `read_until` waited for.

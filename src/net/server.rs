@@ -466,7 +466,7 @@ async fn shake_hands(
         Ok(_) => place.note_origin(origin),
         Err(closed) => {
             let why = origin.trouble.unwrap_or_else(|| closed.to_string());
-            tracing::debug!(place = place.number(), peer = %Shown(origin.peer), "{why}");
+            tracing::info!(place = place.number(), peer = %Shown(origin.peer), "{why}");
         }
     }
     opened

@@ -110,6 +110,17 @@ impl Program {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// As `signal`, for a program that may have ended by itself.
+    pub(crate) fn signal_if_running(&mut self, name: &str) {
+        if !self.has_ended() {
+            self.signal(name);
+        }
+    }
+
     /// Closes its stdin and waits for its end.
     pub(crate) fn finish(mut self) -> Ended {
         drop(self.child.stdin.take());

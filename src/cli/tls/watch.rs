@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,20 +22,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often somebody is warned whose certificate is about to expire.
 const WARN_EVERY: u32 = 24 * 60 * 60;
 
-/// Starts the thread that looks; it ends with the process.
-pub(super) fn start(flags: TlsFlags, certificates: Certificates) -> io::Result<()> {
-    let mut follower = Follower::new(&flags);
-    thread::Builder::new().name("certificates".to_owned()).spawn(move || {
-        for look in 1.. {
-            thread::sleep(LOOK_EVERY);
-            if follower.wants_reload(&flags) {
-                reload(&flags, &certificates);
-            } else if look % WARN_EVERY == 0 && left(&certificates) < super::SOON {
-                announce(&certificates, "TLS");
+/// The thread that looks; it ends with the process.
+#[derive(Clone, Debug)]
+pub(super) struct Watch(Arc<Mutex<Follower>>);
+
+impl Watch {
+    /// Has `certificates` follow the files of `flags`.
+    pub(super) fn start(flags: TlsFlags, certificates: Certificates) -> io::Result<Self> {
+        let watch = Self(Arc::new(Mutex::new(Follower::new(flags))));
+        let follower = Arc::clone(&watch.0);
+        let look = move || {
+            for look in 1.. {
+                thread::sleep(LOOK_EVERY);
+                let news = lock(&follower).look();
+                if let Some(flags) = news {
+                    reload(&flags, &certificates);
+                } else if look % WARN_EVERY == 0 && left(&certificates) < super::SOON {
+                    announce(&certificates, "TLS");
+                }
             }
-        }
-    })?;
-    Ok(())
+        };
+        thread::Builder::new().name("certificates".to_owned()).spawn(look)?;
+        Ok(watch)
+    }
+
+    /// Has it look at the files of `flags`, which have just been read, from now on.
+    pub(super) fn follow(&self, flags: TlsFlags) {
+        *lock(&self.0) = Follower::new(flags);
+    }
+}
+
+/// A follower is never left half changed, so a panic elsewhere must not take it away.
+fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
+    follower.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn reload(flags: &TlsFlags, certificates: &Certificates) {
@@ -59,29 +79,31 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// Which state of the files was read, and which was seen at the last look.
+/// Which files are followed, which state of them was read, and which was seen at the last look.
 #[derive(Debug)]
 struct Follower {
+    flags: TlsFlags,
     read: Vec<Option<Stamp>>,
     seen: Vec<Option<Stamp>>,
 }
 
 impl Follower {
-    fn new(flags: &TlsFlags) -> Self {
+    fn new(flags: TlsFlags) -> Self {
         let read = stamps(flags.files());
-        Self { seen: read.clone(), read }
+        Self { flags, seen: read.clone(), read }
     }
 
-    /// Looks; whether there is something new that has come to rest. Each state is new once.
-    fn wants_reload(&mut self, flags: &TlsFlags) -> bool {
-        let now = stamps(flags.files());
+    /// Looks; what is to be read anew where something has changed and come to rest. Each state is
+    /// told once.
+    fn look(&mut self) -> Option<TlsFlags> {
+        let now = stamps(self.flags.files());
         let rests = now == self.seen;
         self.seen.clone_from(&now);
-        let wants = rests && now != self.read;
-        if wants {
-            self.read = now;
+        if !rests || now == self.read {
+            return None;
         }
-        wants
+        self.read = now;
+        Some(self.flags.clone())
     }
 }
 
@@ -118,16 +140,16 @@ mod tests {
         fs::write(&key, "1").unwrap();
         let [cert_flag, key_flag] = [&cert, &key].map(|path| path.to_str().unwrap());
         let flags = Only::parse_from(["test", "--cert", cert_flag, "--key", key_flag]).tls;
-        let mut follower = Follower::new(&flags);
-        assert!(!follower.wants_reload(&flags));
+        let mut follower = Follower::new(flags);
+        assert!(follower.look().is_none());
         fs::write(&cert, "22").unwrap();
-        assert!(!follower.wants_reload(&flags), "the key is still to come");
+        assert!(follower.look().is_none(), "the key is still to come");
         fs::write(&key, "22").unwrap();
-        assert!(!follower.wants_reload(&flags));
-        assert!(follower.wants_reload(&flags));
-        assert!(!follower.wants_reload(&flags));
+        assert!(follower.look().is_none());
+        assert!(follower.look().is_some());
+        assert!(follower.look().is_none());
         fs::remove_file(&key).unwrap();
-        assert!(!follower.wants_reload(&flags));
-        assert!(follower.wants_reload(&flags), "a file that is gone is said, once");
+        assert!(follower.look().is_none());
+        assert!(follower.look().is_some(), "a file that is gone is said, once");
     }
 }

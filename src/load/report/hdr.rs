@@ -1,7 +1,8 @@
 //! The histograms as an interval log of HdrHistogram, version 1.3, for its plotters and analysers.
 //!
-//! Lines with a tag are the whole run, kept to three digits: `latency`, `service`, `connect`, `handshake`,
-//! `lag`, `timed_out` …. Lines without one are the latency second by second, to two digits.
+//! Lines with a tag are the whole run, kept to three digits: `latency`, `service`, `connect`,
+//! `handshake`, `lag`, `timed_out` …. Lines without one are the latency second by second, to two
+//! digits.
 
 use std::fmt::Write;
 use std::time::Duration;

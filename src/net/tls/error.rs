@@ -8,7 +8,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum TlsError {
     /// The file is not there, or may not be read.
-    #[error("cannot read {}: {error}; is the path right, and may this user read it?", .path.display())]
+    #[error(
+        "cannot read {}: {error}; is the path right, and may this user read it?",
+        .path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -16,7 +19,10 @@ pub enum TlsError {
         error: io::Error,
     },
     /// There is no PEM block of the kind that is wanted.
-    #[error("{} holds no {wanted} in PEM form (a block '-----BEGIN …'){}", .path.display(), hint(.found))]
+    #[error(
+        "{} holds no {wanted} in PEM form (a block '-----BEGIN …'){}",
+        .path.display(), hint(.found)
+    )]
     Missing {
         /// The file.
         path: PathBuf,
@@ -73,7 +79,8 @@ pub enum TlsError {
     },
     /// The system trusts nobody that we could find.
     #[error(
-        "this machine has no list of trusted authorities: install ca-certificates, or give --ca FILE"
+        "this machine has no list of trusted authorities: install ca-certificates, or give \
+         --ca FILE"
     )]
     NoRoots,
     /// No certificate can be for such a name.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
@@ -41,7 +41,7 @@ impl Identity {
                 other => TlsError::Unusable { path: key.to_owned(), reason: other.to_string() },
             },
         )?;
-        match facts.validity(now) {
+        match facts.validity(now.duration_since(UNIX_EPOCH).unwrap_or_default()) {
             Validity::Valid => Ok(Self { key: Arc::new(certified), facts }),
             Validity::ExpiredDaysAgo(days) => {
                 Err(TlsError::Expired { path: cert.to_owned(), days })
@@ -61,7 +61,7 @@ impl Identity {
     /// Until when the certificate is valid.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        self.facts.not_after
+        UNIX_EPOCH + self.facts.not_after
     }
 
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {

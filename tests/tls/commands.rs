@@ -1,0 +1,312 @@
+//! The commands, and OpenSSL against them.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::pairs::{Authority, Kind, Pair};
+use crate::programs::{Ended, Program, echoline, run, wait_for};
+
+/// An `echoline echo` over TLS on a free port.
+pub(crate) struct TlsServer {
+    pub(crate) address: String,
+    pub(crate) program: Program,
+    _folder: TempDir,
+}
+
+impl TlsServer {
+    pub(crate) fn start(pair: &Pair, flags: &[&str]) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        // For servers that become somebody else.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let ready = folder.path().join("ready");
+        let listen = ["echo", "--listen", "tls://127.0.0.1:0", "--log-level", "debug"];
+        let mut command = echoline(&listen);
+        command.args(["--cert", pair.cert(), "--key", pair.key()]);
+        command.arg("--ready-file").arg(&ready).args(flags);
+        let program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists());
+        let address = fs::read_to_string(ready).unwrap().trim().to_owned();
+        Self { address, program, _folder: folder }
+    }
+
+    fn port(&self) -> &str {
+        self.address.strip_prefix("tls://").unwrap()
+    }
+
+    /// `openssl s_client`, which sends a line and waits for the end.
+    fn openssl(&self, flags: &[&str]) -> Ended {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", self.port(), "-ign_eof", "-brief"]).args(flags);
+        let mut program = Program::start(&mut command);
+        program.write(b"hello\n");
+        // It has no way to end its direction but to be asked, and `Q` is ignored with -ign_eof.
+        wait_for("an answer, or the end", || {
+            program.stdout().contains("Echo: hello") || program.has_ended()
+        });
+        program.signal_if_running("TERM");
+        program.finish()
+    }
+}
+
+/// Whether the program is there; a test that skips says so.
+fn has_openssl() -> bool {
+    let status = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
+    let has = status.is_ok_and(|status| status.success());
+    if !has {
+        std::io::Write::write_all(&mut std::io::stderr(), b"skipped: there is no openssl\n")
+            .unwrap();
+    }
+    has
+}
+
+/// Fault 49: OpenSSL is served by 1.2 and 1.3, and by nothing older.
+#[test]
+fn openssl_is_served_by_versions_that_are_safe() {
+    if !has_openssl() {
+        return;
+    }
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
+    let ca = authority.ca();
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let ended = server.openssl(&[version, "-CAfile", ca.to_str().unwrap()]);
+        assert!(ended.text().contains("Echo: hello"), "{version}: {}", ended.stderr);
+        assert!(ended.stderr.contains(name), "{}", ended.stderr);
+        assert!(ended.stderr.contains("Verification: OK"), "{}", ended.stderr);
+    }
+    for version in ["-tls1", "-tls1_1"] {
+        let ended = server.openssl(&[version, "-cipher", "ALL:@SECLEVEL=0"]);
+        assert!(!ended.text().contains("Echo"), "{version} was served");
+        assert!(ended.stderr.contains("alert"), "{version}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn openssl_shows_its_certificate() {
+    if !has_openssl() {
+        return;
+    }
+    let authority = Authority::new();
+    let ca = authority.ca();
+    let flags = ["--client-ca", ca.to_str().unwrap()];
+    let server = TlsServer::start(&authority.sign("server", Kind::Server), &flags);
+    let client = authority.sign("client", Kind::Client);
+    let with = server.openssl(&["-cert", client.cert(), "-key", client.key()]);
+    assert!(with.text().contains("Echo: hello"), "{}", with.stderr);
+    let without = server.openssl(&[]);
+    assert!(!without.text().contains("Echo"));
+    assert!(without.stderr.contains("certificate required"), "{}", without.stderr);
+}
+
+/// Each failure is one sentence that says what to type.
+#[test]
+fn a_client_that_fails_says_what_to_type() {
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
+    let (ca, address) = (authority.ca(), server.address.as_str());
+    let ca = ca.to_str().unwrap();
+    let right = run(&["send", address, "--ca", ca, "hello"], b"");
+    assert_eq!((right.code(), right.text().as_str()), (Some(0), "Echo: hello\n"), "{right:?}");
+    let open =
+        run(&["send", address, "--insecure", "--server-name", "other.example", "hello"], b"");
+    assert_eq!(open.text(), "Echo: hello\n");
+    for (flags, wanted) in [
+        (&["hello"][..], "--ca FILE"),
+        (&["--ca", ca, "--server-name", "other.example", "x"], "--server-name NAME"),
+        (&["--ca", "/nowhere/ca.pem", "x"], "cannot read /nowhere/ca.pem"),
+    ] {
+        let ended = run(&[&["send", address][..], flags].concat(), b"");
+        assert_eq!(ended.code(), Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(wanted), "{flags:?}: {}", ended.stderr);
+        assert_eq!(ended.stderr.trim().lines().count(), 1, "{}", ended.stderr);
+    }
+    let plain = server.port();
+    let unused = run(&["send", plain, "--ca", ca, "x"], b"");
+    assert!(unused.stderr.contains("tls://"), "{}", unused.stderr);
+}
+
+/// The report tells connecting and the handshake apart, and how handshakes were made.
+#[test]
+fn a_load_report_tells_of_handshakes() {
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
+    let ca = authority.ca();
+    let ca = ca.to_str().unwrap();
+    let flags = ["--clients", "3", "--messages", "20", "--messages-per-connection", "5", "--quiet"];
+    let json = authority.path("report.json");
+    let mut arguments = vec!["load", &server.address, "--ca", ca];
+    arguments.extend(flags);
+    arguments.extend(["--json", json.to_str().unwrap()]);
+    let whole = run(&arguments, b"");
+    assert_eq!(whole.code(), Some(0), "{whole:?}");
+    assert!(whole.text().contains("  handshake  "), "{}", whole.text());
+    assert!(whole.text().contains("each handshake whole; certificates checked"));
+    assert!(fs::read_to_string(&json).unwrap().contains("\"handshake\""));
+    let merged = run(&["merge", json.to_str().unwrap()], b"");
+    assert!(merged.text().contains("  handshake  "), "{}", merged.text());
+    arguments.push("--tls-resume");
+    let resumed = run(&arguments, b"");
+    assert!(resumed.text().contains("handshakes resumed"), "{}", resumed.text());
+    assert_eq!(resumed.code(), Some(0), "{resumed:?}");
+    server.program.signal("TERM");
+    // Each connection was ended in order.
+    let log = server.program.finish().stderr;
+    assert!(log.contains("end_of_stream=24") && !log.contains("truncated"), "{log}");
+}
+
+#[test]
+fn a_server_without_what_it_needs_says_so() {
+    let authority = Authority::new();
+    let pair = authority.sign("server", Kind::Server);
+    let other = authority.sign("other", Kind::Server);
+    for (flags, wanted) in [
+        (&["--listen", "tls://127.0.0.1:0"][..], "'echoline cert' makes a pair"),
+        (&["--listen", "127.0.0.1:0", "--cert", pair.cert()], "begins with tls://"),
+        (
+            &["--listen", "tls://127.0.0.1:0", "--cert", pair.cert(), "--key", other.key()],
+            "does not belong",
+        ),
+        (&["--listen", "tls://127.0.0.1:0", "--cert", pair.cert()], "holds no private key"),
+    ] {
+        let ended = run(&[&["echo"][..], flags].concat(), b"");
+        assert_eq!(ended.code(), Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(wanted), "{flags:?}: {}", ended.stderr);
+    }
+}
+
+/// Fault 48: files that change are taken up; while they are wrong the old certificate stays.
+#[test]
+fn changed_files_are_taken_up_and_bad_ones_are_not() {
+    let authority = Authority::new();
+    let pair = authority.sign("first", Kind::Server);
+    let server = TlsServer::start(&pair, &[]);
+    let ca = authority.ca();
+    let send = ["send", &server.address, "--ca", ca.to_str().unwrap(), "hello"];
+    let (cert, key) = authority.text("second", Kind::Server);
+    fs::write(&pair.cert, &cert[..cert.len() / 2]).unwrap();
+    server.program.wait_for_stderr("the old certificate stays (certificate CN=first");
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+    fs::write(&pair.cert, &cert).unwrap();
+    server.program.wait_for_stderr("does not belong to the certificate");
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+    fs::write(&pair.key, &key).unwrap();
+    server.program.wait_for_stderr("the files have changed: certificate CN=second");
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+    let (cert, key) = authority.text("third", Kind::Expired);
+    fs::write(&pair.cert, cert).unwrap();
+    fs::write(&pair.key, key).unwrap();
+    server.program.wait_for_stderr("expired 2 days ago");
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+}
+
+/// Fault 48: a hundred reloads by SIGHUP while clients come and go: none of them fails.
+#[test]
+fn a_hundred_hangups_under_load_fail_nobody() {
+    let authority = Authority::new();
+    let pair = authority.sign("first", Kind::Server);
+    let server = TlsServer::start(&pair, &[]);
+    let ca = authority.ca();
+    let mut load = echoline(&["load", &server.address, "--ca", ca.to_str().unwrap(), "--quiet"]);
+    load.args(["--clients", "2", "--messages", "100000", "--messages-per-connection", "1"]);
+    let load = Program::start(&mut load);
+    let pairs = ["one", "two"].map(|name| authority.text(name, Kind::Server));
+    for (number, (cert, key)) in pairs.iter().cycle().take(100).enumerate() {
+        fs::write(&pair.cert, cert).unwrap();
+        fs::write(&pair.key, key).unwrap();
+        server.program.signal("HUP");
+        let wanted = format!("INFO certificate CN={}", if number % 2 == 0 { "one" } else { "two" });
+        wait_for("the reload", || {
+            server.program.stderr().matches(&wanted).count() == number / 2 + 1
+        });
+    }
+    load.signal("INT");
+    let ended = load.finish();
+    for none in ["wrong 0", "timed out 0", "reset 0", "lost 0"] {
+        assert!(ended.text().contains(none), "{}", ended.text());
+    }
+    assert!(!ended.text().contains("cannot connect"), "{}", ended.text());
+    assert!(!ended.text().contains(" ok 0 "), "{}", ended.text());
+}
+
+/// Fault 12: the key is read before root's rights are given up; a reload that may not read it any
+/// more says so, and the old certificate stays.
+#[test]
+fn a_key_of_root_is_read_before_root_is_gone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        std::io::Write::write_all(&mut std::io::stderr(), b"skipped: this needs root\n").unwrap();
+        return;
+    }
+    let authority = Authority::new();
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(authority.folder.path(), everybody).unwrap();
+    let pair = authority.sign("server", Kind::Server);
+    fs::set_permissions(&pair.key, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = TlsServer::start(&pair, &["--user", "nobody"]);
+    let ca = authority.ca();
+    let send = ["send", &server.address, "--ca", ca.to_str().unwrap(), "hello"];
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+    server.program.signal("HUP");
+    server.program.wait_for_stderr("nothing was reloaded");
+    server.program.wait_for_stderr("may this user read it?");
+    assert_eq!(run(&send, b"").text(), "Echo: hello\n");
+}
+
+/// `echoline check` reads the files as a start would.
+#[test]
+fn check_tells_what_the_certificate_is() {
+    let authority = Authority::new();
+    let pair = authority.sign("server", Kind::Server);
+    let other = authority.sign("other", Kind::Server);
+    let check = |key: &str| {
+        let listen = ["check", "echo", "--listen", "tls://127.0.0.1:0", "--cert", pair.cert()];
+        run(&[&listen[..], &["--key", key]].concat(), b"")
+    };
+    let right = check(pair.key());
+    assert!(right.text().contains("certificate CN=server, valid until"), "{right:?}");
+    assert_eq!(right.code(), Some(0), "{right:?}");
+    let wrong = check(other.key());
+    assert!(wrong.stderr.contains("does not belong"), "{wrong:?}");
+    assert_eq!(wrong.code(), Some(1));
+}
+
+/// A handshake that failed is in the log, with the reason.
+#[test]
+fn a_failed_handshake_is_in_the_log() {
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
+    // What it hears is an alert, not text.
+    run(&["send", server.port(), "--timeout", "5s", "hello"], b"");
+    server.program.wait_for_stderr("the client does not speak TLS");
+}
+
+/// What `echoline cert` writes can be used at once, and is not overwritten by mistake.
+#[test]
+fn certificates_for_tests_work_at_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certs");
+    let out = out.to_str().unwrap();
+    let path = |name: &str| format!("{out}/{name}");
+    let made = run(&["cert", "--out", out, "--ca"], b"");
+    assert_eq!(made.code(), Some(0), "{made:?}");
+    assert!(made.text().contains("--listen tls://127.0.0.1:8443"), "{}", made.text());
+    for name in ["ca-key.pem", "server-key.pem", "client-key.pem"] {
+        let mode = fs::metadata(path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let again = run(&["cert", "--out", out], b"");
+    assert_eq!(again.code(), Some(1));
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    let pair = Pair { cert: path("server.pem").into(), key: path("server-key.pem").into() };
+    let server = TlsServer::start(&pair, &["--client-ca", &path("ca.pem")]);
+    let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client-key.pem"));
+    let send = ["send", &server.address, "--ca", &ca, "--cert", &cert, "--key", &key, "hello"];
+    let ended = run(&send, b"");
+    assert_eq!(ended.text(), "Echo: hello\n", "{}", ended.stderr);
+    let nobody = run(&["send", &server.address, "--ca", &ca, "hello"], b"");
+    assert!(nobody.stderr.contains("--cert FILE"), "{}", nobody.stderr);
+}

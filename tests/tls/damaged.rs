@@ -1,0 +1,162 @@
+//! Handshakes that go wrong.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use echoline::{ClientAuth, Closed, Limits};
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::served::{Handler, Served, localhost};
+
+/// Bytes of a handshake of which each is damaged once.
+const BYTES: usize = 600;
+
+/// Inverts one bit of what is sent.
+struct Flip {
+    stream: TcpStream,
+    sent: usize,
+    at: usize,
+    /// Whether so many bytes were sent at all.
+    flipped: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Flip {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Flip {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut bytes = bytes.to_vec();
+        let (sent, at) = (self.sent, self.at);
+        if let Some(byte) = at.checked_sub(sent).and_then(|place| bytes.get_mut(place)) {
+            *byte ^= 1 << (at % 8);
+            self.flipped.store(true, Ordering::Relaxed);
+        }
+        let polled = Pin::new(&mut self.stream).poll_write(cx, &bytes);
+        if let Poll::Ready(Ok(count)) = polled {
+            self.sent += count;
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Gives the client back, not ended.
+async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> io::Result<S> {
+    client.write_all(b"hello\n").await?;
+    client.flush().await?;
+    let mut heard = [0; 6];
+    client.read_exact(&mut heard).await?;
+    if heard != *b"hello\n" {
+        return Err(io::Error::other("that is no echo"));
+    }
+    Ok(client)
+}
+
+/// Fault 50: whichever byte of a handshake is damaged, that connection fails and no other.
+#[tokio::test]
+async fn a_flipped_bit_ends_its_own_connection_only() {
+    // Damage to a length makes one end wait for bytes that the other does not know of.
+    let limits = Limits {
+        handshake_timeout: Duration::from_millis(500),
+        idle_timeout: Some(Duration::from_millis(500)),
+        ..Limits::default()
+    };
+    for version in [&TLS12, &TLS13] {
+        let served = Served::start(Handler::Lines, limits.clone(), |_| ClientAuth::Off).await;
+        let connector = served.connector(version);
+        let mut clients = JoinSet::new();
+        for at in 0..BYTES {
+            let flipped = Arc::new(AtomicBool::new(false));
+            let stream = served.socket().await;
+            let stream = Flip { stream, sent: 0, at, flipped: Arc::clone(&flipped) };
+            let connector = connector.clone();
+            clients.spawn(async move {
+                let talk = async { say_hello(connector.connect(localhost(), stream).await?).await };
+                talk.await.is_ok() && flipped.load(Ordering::Relaxed)
+            });
+        }
+        let fine = clients.join_all().await.into_iter().filter(|&fine| fine).count();
+        // The two bytes of the version in a record's header have no meaning (RFC 8446, 5.1), and
+        // there are four records.
+        assert!(fine <= 8, "{version:?}: {fine} of {BYTES} damaged handshakes went well");
+        say_hello(served.connect(None).await.unwrap()).await.unwrap();
+        let report = served.end().await;
+        assert_eq!(report.count(Closed::Panicked), 0, "{report:?}");
+        let wrong = report.count(Closed::HandshakeFailed) + report.count(Closed::HandshakeTimeout);
+        assert!(wrong as usize > BYTES / 4, "{version:?}: {report:?}");
+    }
+}
+
+/// Fault 50: the same in the middle of a dialogue.
+#[tokio::test]
+async fn who_breaks_the_rules_later_is_let_go() {
+    for version in [&TLS12, &TLS13] {
+        let served = Served::plain(Handler::Lines).await;
+        let connecting = served.connector(version).connect(localhost(), served.socket().await);
+        let mut client = connecting.await.unwrap();
+        // A record of the right form that nobody with the keys has made, below TLS.
+        let socket = client.get_mut().0;
+        socket.write_all(&[&[23, 3, 3, 0, 64][..], &[7; 64]].concat()).await.unwrap();
+        client.read_to_end(&mut Vec::new()).await.unwrap_err();
+        drop(client);
+        let report = served.end().await;
+        assert_eq!(report.count(Closed::Malformed), 1, "{version:?}: {report:?}");
+    }
+}
+
+/// Fault 50: who does not speak TLS hears an alert, which arrives, and is let go.
+#[tokio::test]
+async fn a_client_without_tls_is_let_go() {
+    let served = Served::plain(Handler::Lines).await;
+    let mut client = served.socket().await;
+    client.write_all(b"hello, this is no TLS at all\n").await.unwrap();
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard[..2], [21, 3], "no alert: {heard:?}");
+    drop(client);
+    let report = served.end().await;
+    assert_eq!(report.count(Closed::HandshakeFailed), 1, "{report:?}");
+}
+
+/// Fault 46: two hundred who connect and say nothing hold up nobody.
+#[tokio::test]
+async fn silent_clients_hold_up_nobody() {
+    let limits = Limits { handshake_timeout: Duration::from_secs(600), ..Limits::default() };
+    let served = Served::start(Handler::Lines, limits, |_| ClientAuth::Off).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(served.socket().await);
+    }
+    let mut good = say_hello(served.connect(None).await.unwrap()).await.unwrap();
+    good.shutdown().await.unwrap();
+    let mut byte = [0; 1];
+    assert!(silent.iter_mut().all(|one| one.try_read(&mut byte).is_err()), "one was let go");
+    drop(silent);
+    let report = served.end().await;
+    assert_eq!(report.count(Closed::EndOfStream), 1, "{report:?}");
+}

@@ -1,0 +1,99 @@
+//! How connections over TLS end.
+
+use std::time::Duration;
+
+use echoline::{ClientAuth, Closed, Limits};
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::served::{Handler, Served, localhost};
+
+const BYTES: usize = 4 << 20;
+
+/// Fault 29: who ends only its own direction still gets all that is due, however slowly it reads.
+#[tokio::test]
+async fn a_half_closed_client_gets_everything() {
+    for version in [&TLS12, &TLS13] {
+        let served = Served::plain(Handler::Bytes).await;
+        let connecting = served.connector(version).connect(localhost(), served.socket().await);
+        let (mut reader, mut writer) = tokio::io::split(connecting.await.unwrap());
+        let sent: Vec<u8> = (0..BYTES).map(|place| (place % 251) as u8).collect();
+        let expected = sent.clone();
+        let sending = tokio::spawn(async move {
+            writer.write_all(&sent).await.unwrap();
+            // `close_notify` and FIN.
+            writer.shutdown().await.unwrap();
+            writer
+        });
+        let mut received = Vec::new();
+        let mut piece = vec![0; 8 * 1024];
+        loop {
+            let length = reader.read(&mut piece).await.unwrap();
+            received.extend_from_slice(&piece[..length]);
+            if length == 0 {
+                break;
+            }
+            // A slow reader: others go first.
+            tokio::task::yield_now().await;
+        }
+        assert!(received == expected, "{version:?}: {} bytes came back", received.len());
+        drop(sending.await.unwrap());
+        let report = served.end().await;
+        assert_eq!(report.count(Closed::EndOfStream), 1, "{report:?}");
+    }
+}
+
+/// Fault 30: FIN without `close_notify` is an end, but none that a line could have.
+#[tokio::test]
+async fn a_cut_stream_is_an_end_and_no_line() {
+    for version in [&TLS12, &TLS13] {
+        let served = Served::plain(Handler::Lines).await;
+        let connecting = served.connector(version).connect(localhost(), served.socket().await);
+        let mut client = connecting.await.unwrap();
+        client.write_all(b"whole\nhalf a l").await.unwrap();
+        client.flush().await.unwrap();
+        // Below TLS.
+        client.get_mut().0.shutdown().await.unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "whole\n");
+        let report = served.end().await;
+        assert_eq!(report.count(Closed::Truncated), 1, "{version:?}: {report:?}");
+    }
+}
+
+/// Fault 31 over TLS: who takes nothing is given up, and the system holds nothing for it.
+#[tokio::test]
+async fn a_stalled_client_is_reset() {
+    let limits = Limits { stall_timeout: Some(Duration::from_millis(300)), ..Limits::default() };
+    let served = Served::start(Handler::Bytes, limits, |_| ClientAuth::Off).await;
+    let connecting = served.connector(&TLS13).connect(localhost(), served.socket().await);
+    let mut client = connecting.await.unwrap();
+    let piece = vec![7; 64 * 1024];
+    // It never reads; when the server has given it up, its writes fail.
+    let error = loop {
+        if let Err(error) = client.write_all(&piece).await {
+            break error;
+        }
+    };
+    let kinds = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+    assert!(kinds.contains(&error.kind()), "{error}");
+    let report = served.end().await;
+    assert_eq!(report.count(Closed::StallTimeout), 1, "{report:?}");
+}
+
+/// The server that drains says so to its clients by `close_notify`: they read a whole end.
+#[tokio::test]
+async fn a_drained_client_reads_a_whole_end() {
+    let served = Served::plain(Handler::Lines).await;
+    let mut client = served.connect(None).await.unwrap();
+    client.write_all(b"hello\n").await.unwrap();
+    client.flush().await.unwrap();
+    let mut heard = [0; 6];
+    client.read_exact(&mut heard).await.unwrap();
+    let ending = tokio::spawn(served.end());
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    drop(client);
+    assert!(ending.await.unwrap().is_clean());
+}

@@ -1,0 +1,126 @@
+//! A server inside of the test that speaks TLS, and clients of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use echoline::{
+    Address, Authorities, Certificates, ClientAuth, Closed, Connection, Identity, Limits, Listener,
+    ListenerOptions, Offer, Origin, Report, Resumption, Server, Shutdown, Stream, TlsClient,
+    Transport, Trust,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use crate::pairs::{Authority, Kind, Pair};
+
+/// A server that is served, until `end`.
+pub(crate) struct Served {
+    pub(crate) authority: Authority,
+    pub(crate) certificates: Certificates,
+    pub(crate) address: Address,
+    shutdown: Shutdown,
+    serving: JoinHandle<Report>,
+}
+
+/// What a handler does with a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handler {
+    Lines,
+    Bytes,
+    /// Says what TLS was agreed on.
+    Facts,
+}
+
+pub(crate) fn offer(pair: &Pair, clients: &ClientAuth) -> Offer {
+    let identity = Identity::load(&pair.cert, &pair.key, SystemTime::now()).unwrap();
+    Offer::new(&identity, clients).unwrap()
+}
+
+async fn handle(mut client: Connection, handler: Handler) -> Result<(), Closed> {
+    match handler {
+        Handler::Lines => {
+            while let Some(line) = client.read_line().await? {
+                client.write_line_parts(&[&line]).await?;
+            }
+        }
+        Handler::Bytes => client.echo().await?,
+        Handler::Facts => {
+            let facts = client.origin().tls.unwrap();
+            let subject = facts.subject.as_deref().unwrap_or("nobody");
+            let name = facts.server_name.as_deref().unwrap_or("no name");
+            let text = format!("{} {} {subject} {name}", facts.version, facts.cipher);
+            client.write_line(text).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Served {
+    /// `ask`: whom the server asks for certificates, of the authority of the test.
+    pub(crate) async fn start(
+        handler: Handler,
+        limits: Limits,
+        ask: impl FnOnce(Authorities) -> ClientAuth,
+    ) -> Self {
+        let authority = Authority::new();
+        let pair = authority.sign("first", Kind::Server);
+        let clients = ask(Authorities::load(&authority.ca()).unwrap());
+        let certificates = Certificates::new(offer(&pair, &clients));
+        let address: Address = "tls://127.0.0.1:0".parse().unwrap();
+        let listeners = Listener::bind(&address, &ListenerOptions::default()).await.unwrap();
+        let transport = Transport::plain().then(certificates.step());
+        let listeners = listeners.into_iter().map(|one| one.transport(transport.clone())).collect();
+        let server = Server::new(listeners).limits(limits);
+        let (address, shutdown) = (server.addresses().unwrap().remove(0), server.shutdown());
+        let handle = move |client| handle(client, handler);
+        let serving =
+            async move { server.serve_until(handle, std::future::pending()).await.unwrap() };
+        let serving = tokio::spawn(serving);
+        Self { authority, certificates, address, shutdown, serving }
+    }
+
+    /// A server that asks nobody for a certificate.
+    pub(crate) async fn plain(handler: Handler) -> Self {
+        Self::start(handler, Limits::default(), |_| ClientAuth::Off).await
+    }
+
+    pub(crate) async fn end(self) -> Report {
+        self.shutdown.drain();
+        self.serving.await.unwrap()
+    }
+
+    pub(crate) async fn socket(&self) -> TcpStream {
+        TcpStream::connect((self.address.host(), self.address.port())).await.unwrap()
+    }
+
+    /// A client of our own.
+    pub(crate) async fn connect(&self, identity: Option<&Identity>) -> Result<Stream, String> {
+        let trust = Trust::Authorities(Authorities::load(&self.authority.ca()).unwrap());
+        let client = TlsClient::new(&trust, identity, Resumption::Off).unwrap();
+        let transport = Transport::plain().then(client.step("localhost").unwrap());
+        let mut origin = Origin::default();
+        let opened = transport.open(self.socket().await.into(), &mut origin).await;
+        opened.map_err(|closed| origin.trouble.unwrap_or_else(|| closed.to_string()))
+    }
+
+    /// A client of the library itself, of one version only.
+    pub(crate) fn connector(&self, version: &'static SupportedProtocolVersion) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.authority.ca()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+pub(crate) fn localhost() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
+}
