@@ -285,6 +285,12 @@ impl Hall {
         self.lock().people.get(&session).cloned()
     }
 
+    /// The words of each of these sessions for those who write to them while they are away.
+    pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
+        let state = self.lock();
+        sessions.map(|session| state.people.get(&session)?.away()).collect()
+    }
+
     /// The room of this name.
     pub(super) fn room(&self, name: &Name) -> Option<Arc<Crowd>> {
         self.lock().rooms.get(name.key()).cloned()
