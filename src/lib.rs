@@ -16,6 +16,10 @@ pub mod echo;
 pub mod load;
 mod net;
 
+#[cfg(feature = "websocket")]
+pub use net::{
+    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+};
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
     LineTooLong, Lines, Listener, ListenerOptions, Observer, Opening, Origin, Outlet, Phase, Pulse,

@@ -117,6 +117,9 @@ pub enum Closed {
     /// The handshake (TLS, WebSocket, the PROXY header) went wrong.
     #[error("the handshake failed")]
     HandshakeFailed,
+    /// The peer broke the rules of a layer below, WebSocket or TLS, after the handshake.
+    #[error("the peer broke the rules of the protocol")]
+    Malformed,
     /// There were [`Limits::max_connections`] already, or no descriptor was left.
     #[error("all places were taken")]
     Busy,
@@ -172,6 +175,7 @@ impl Closed {
             Self::LineTooLong => "line_too_long",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeFailed => "handshake_failed",
+            Self::Malformed => "malformed",
             Self::Busy => "busy",
             Self::BusyAddress => "busy_address",
             Self::Drained => "drained",
@@ -195,6 +199,8 @@ impl From<io::Error> for Closed {
             // What the other end did by breaking off shows under several names.
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
             Kind::UnexpectedEof => Self::Incomplete,
+            // What layers that have a grammar report.
+            Kind::InvalidData => Self::Malformed,
             kind => Self::Io(kind),
         }
     }
@@ -221,7 +227,9 @@ impl From<Closed> for io::Error {
             | Closed::LineTimeout
             | Closed::StallTimeout
             | Closed::HandshakeTimeout => io::ErrorKind::TimedOut,
-            Closed::LineTooLong | Closed::HandshakeFailed => io::ErrorKind::InvalidData,
+            Closed::LineTooLong | Closed::Malformed | Closed::HandshakeFailed => {
+                io::ErrorKind::InvalidData
+            }
             Closed::Aborted => io::ErrorKind::ConnectionAborted,
             Closed::Io(kind) => kind,
             _ => io::ErrorKind::Other,

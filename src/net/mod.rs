@@ -28,6 +28,8 @@ mod terms;
 mod transport;
 mod unix;
 mod watch;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod workers;
 mod write;
 
@@ -52,4 +54,8 @@ pub use stream::Stream;
 pub use terms::{Eol, Farewell};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+};
 pub use write::Write;

@@ -63,6 +63,9 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Who a trusted proxy says the client is.
     pub source: Option<SocketAddr>,
+    /// Why a step failed, in words for a log or a user, where it knows more than its
+    /// [`Closed`] says.
+    pub trouble: Option<String>,
     /// What TLS was agreed on; `None` where there is none.
     pub tls: Option<TlsFacts>,
 }

@@ -1,0 +1,76 @@
+//! Whether a text that comes in pieces is UTF-8. Pure.
+
+/// What is known of a text so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Utf8 {
+    /// The beginning of a character whose rest has not come.
+    begun: [u8; 4],
+    length: usize,
+}
+
+/// The text is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotUtf8;
+
+impl Utf8 {
+    /// Looks at the next bytes; `is_last`: the text ends with them. What can become no character
+    /// any more is found at once.
+    pub(super) fn push(&mut self, mut bytes: &[u8], is_last: bool) -> Result<(), NotUtf8> {
+        while self.length > 0 && !bytes.is_empty() {
+            self.begun[self.length] = bytes[0];
+            self.length += 1;
+            bytes = &bytes[1..];
+            match std::str::from_utf8(&self.begun[..self.length]) {
+                Ok(_) => self.length = 0,
+                // Never more than three bytes, so a fourth has its place.
+                Err(error) if error.error_len().is_none() => {}
+                Err(_) => return Err(NotUtf8),
+            }
+        }
+        if let Err(error) = std::str::from_utf8(bytes) {
+            if error.error_len().is_some() {
+                return Err(NotUtf8);
+            }
+            let rest = &bytes[error.valid_up_to()..];
+            self.begun[..rest.len()].copy_from_slice(rest);
+            self.length = rest.len();
+        }
+        if is_last && self.length > 0 { Err(NotUtf8) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_become_a_character_is_found_at_once() {
+        let mut utf8 = Utf8::default();
+        assert_eq!(utf8.push(b"\xf4", false), Ok(()));
+        assert_eq!(utf8.push(b"\x90", false), Err(NotUtf8), "beyond U+10FFFF");
+        assert_eq!(Utf8::default().push(b"\xc3", true), Err(NotUtf8), "cut in two");
+    }
+
+    proptest! {
+        /// Fault 21: in pieces or as a whole, a text is one or is none.
+        #[test]
+        fn pieces_are_judged_as_the_whole(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..4),
+                    "\\PC{0,5}".prop_map(String::into_bytes)
+                ],
+                0..6
+            ),
+            cut in 1_usize..5,
+        ) {
+            let whole = parts.concat();
+            let mut utf8 = Utf8::default();
+            let mut judged = whole.chunks(cut).try_for_each(|piece| utf8.push(piece, false));
+            judged = judged.and_then(|()| utf8.push(b"", true));
+            prop_assert_eq!(judged.is_ok(), std::str::from_utf8(&whole).is_ok());
+        }
+    }
+}
