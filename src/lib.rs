@@ -26,3 +26,5 @@ pub use net::{
     Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream,
     TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };
+#[cfg(feature = "web")]
+pub use net::{Asset, Site};

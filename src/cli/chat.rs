@@ -14,6 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::serving::{Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
+use super::web::WebFlags;
 use crate::chat::history::{StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Limits};
@@ -39,6 +40,9 @@ pub(super) struct ChatFlags {
     /// Where to listen for programs, which speak JSON in lines and are not slowed down.
     #[arg(long, env = "ECHOLINE_BOT", value_name = "ADDR", value_delimiter = ',')]
     bot: Vec<Address>,
+
+    #[command(flatten)]
+    web: WebFlags,
 
     /// Keep rooms, lines, bans and tokens in this folder. [default: in memory only]
     #[arg(long, env = "ECHOLINE_DATA", value_name = "DIR")]
@@ -136,7 +140,8 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
     if flags.check {
         return flags.check(settings);
     }
-    let bound = flags.serving.bind(flags.service())?;
+    let mut bound = flags.serving.bind(flags.service())?;
+    flags.web.furnish(&mut bound);
     let _log = flags.serving.start_log();
     let hall = flags.open(settings)?;
     let roles = flags.roles(bound.counts().collect());
@@ -183,7 +188,7 @@ impl ChatFlags {
     fn service(&self) -> Service {
         Service {
             listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
-            also: self.bot.clone(),
+            also: self.bot.iter().chain(&self.web.addresses).cloned().collect(),
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
@@ -199,11 +204,13 @@ impl ChatFlags {
 
     /// The role of who comes to each listener; `counts` are how many each address has become.
     fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
-        let people = counts.len() - self.bot.len();
+        let people = counts.len() - self.bot.len() - self.web.addresses.len();
         let typed = self.listen.iter().map(|listen| listen.role);
         // Where nothing was typed, people come wherever the service manager lets them in.
         let people = typed.chain(std::iter::repeat(Role::Person)).take(people);
-        let roles = people.chain(self.bot.iter().map(|_| Role::Bot));
+        let bots = self.bot.iter().map(|_| Role::Bot);
+        let pages = self.web.addresses.iter().map(|_| Role::Web);
+        let roles = people.chain(bots).chain(pages);
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
 
@@ -227,6 +234,9 @@ impl ChatFlags {
         }
         for bot in &self.bot {
             writeln!(out, "Programs come to {bot}.")?;
+        }
+        for page in &self.web.addresses {
+            writeln!(out, "Browsers come to http://{page}/.")?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -20,6 +20,7 @@ mod send;
 mod serving;
 mod values;
 mod verify;
+mod web;
 
 use std::process::ExitCode;
 

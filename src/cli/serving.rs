@@ -263,7 +263,7 @@ fn log_report(report: &Report) {
     );
 }
 
-fn is_loopback(address: &Address) -> bool {
+pub(super) fn is_loopback(address: &Address) -> bool {
     let host = address.host();
     address.scheme() == Scheme::Unix
         || host == "localhost"

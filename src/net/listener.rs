@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::address::{Address, Scheme};
 use super::stream::Stream;
-use super::transport::Transport;
+use super::transport::{Step, Transport};
 use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
@@ -108,6 +109,13 @@ impl Listener {
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// Adds a step after those that connections take.
+    #[must_use]
+    pub fn then(mut self, step: Arc<dyn Step>) -> Self {
+        self.transport = self.transport.then(step);
         self
     }
 

@@ -1,10 +1,8 @@
 //! A few files over HTTP, and a WebSocket for the handler behind them.
 
 mod answer;
-mod guard;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,11 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use self::answer::{Answer, answer, full, sentence, switch};
-pub use self::guard::{Guard, Refusal as GuardRefusal, Wire, authority};
 use super::limits::Closed;
 use super::stream::Stream;
 use super::transport::{Opening, Origin, Refusal, Step};
-use super::websocket::{Framing, WebSocket, accept_key};
+use super::websocket::{Framing, OriginPolicy, WebSocket, accept_key};
 
 /// How long a client may take for one request's headers, and be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,7 +56,7 @@ pub struct Asset {
 #[derive(Debug)]
 pub struct Site {
     files: Vec<File>,
-    guard: Guard,
+    policy: OriginPolicy,
 }
 
 #[derive(Debug)]
@@ -72,17 +69,17 @@ struct File {
 impl Site {
     /// A site of these files.
     #[must_use]
-    pub fn new(assets: &[Asset], guard: Guard) -> Self {
+    pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
         let files = assets.iter().map(|&asset| File { asset, tag: tag(asset.content) });
-        Self { files: files.collect(), guard }
+        Self { files: files.collect(), policy }
     }
 
     /// Speaks HTTP until the client is gone or wants a WebSocket.
     async fn converse(&self, stream: Stream, origin: &Origin) -> Result<Stream, Closed> {
-        let wire = if origin.tls.is_some() { Wire::Tls } else { Wire::Plain };
+        let scheme = if origin.tls.is_some() { Some("https://") } else { None };
         let is_open = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
-            let answer = self.answer(&request, wire);
+            let answer = self.answer(&request, scheme);
             is_open.store(answer.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
             async move { Ok::<_, Infallible>(answer) }
         });
@@ -103,19 +100,23 @@ impl Site {
         Err(Closed::Finished)
     }
 
-    fn answer(&self, request: &Request<Incoming>, wire: Wire) -> Answer {
-        let hosts = values(request.headers(), &header::HOST);
+    /// `scheme` is what a page's own address has to begin with where that is known: a proxy may have
+    /// taken TLS off, but where it ends here a page without it is one that anybody may have changed.
+    fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> Answer {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "There is GET and HEAD.");
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
+        let &[host] = &values(request.headers(), &header::HOST)[..] else {
+            return sentence(StatusCode::BAD_REQUEST, "There is to be one Host.");
+        };
         if path == "/ws" {
-            return self.open(request, &hosts, wire);
+            return self.open(request, host, scheme);
         }
-        if let Err(refusal) = self.guard.admit(&hosts) {
-            return refuse(refusal);
+        if let Err(denied) = self.policy.admit(host, None) {
+            return sentence(StatusCode::FORBIDDEN, &denied.to_string());
         }
         match self.files.iter().find(|file| file.asset.path == path) {
             Some(file) => file.answer(request.headers()),
@@ -124,12 +125,18 @@ impl Site {
     }
 
     /// The answer to who wants a WebSocket. RFC 6455 4.2.1.
-    fn open(&self, request: &Request<Incoming>, hosts: &[&str], wire: Wire) -> Answer {
+    fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> Answer {
         let headers = request.headers();
-        let origins = values(headers, &header::ORIGIN);
-        if let Err(refusal) = self.guard.admit_socket(hosts, &origins, wire) {
-            tracing::debug!(%refusal, "no WebSocket");
-            return refuse(refusal);
+        let &[page] = &values(headers, &header::ORIGIN)[..] else {
+            let words =
+                "A WebSocket is opened here by a page, which says where it is from (Origin).";
+            return sentence(StatusCode::FORBIDDEN, words);
+        };
+        if let Err(denied) = self.policy.admit(host, Some(page)) {
+            return sentence(StatusCode::FORBIDDEN, &denied.to_string());
+        }
+        if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
+            return sentence(StatusCode::FORBIDDEN, "Open the page over https.");
         }
         let keys = values(headers, &header::SEC_WEBSOCKET_KEY);
         let is_wanted = request.method() == Method::GET
@@ -181,14 +188,6 @@ impl File {
     }
 }
 
-fn refuse(refusal: GuardRefusal) -> Answer {
-    let status = match refusal {
-        GuardRefusal::NoHost => StatusCode::BAD_REQUEST,
-        _ => StatusCode::FORBIDDEN,
-    };
-    sentence(status, &refusal.to_string())
-}
-
 /// Ends a connection so that the client gets the last answer.
 async fn end(stream: &mut Stream) -> std::io::Result<()> {
     stream.shutdown().await?;
@@ -233,11 +232,4 @@ fn tag(content: &str) -> HeaderValue {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits are letters of a header")
-}
-
-/// A site as a listener's step.
-impl From<Site> for Arc<dyn Step> {
-    fn from(site: Site) -> Self {
-        Self::new(site)
-    }
 }
