@@ -24,7 +24,7 @@ const state = {
 const link = new Link({ hello, told, changed });
 const asks = new Asks((message) => link.send(message));
 const log = new Log(state, { older: askOlder });
-const panels = new Panels(state, { show, join: (room) => act(`/join ${room}`), write });
+const panels = new Panels(state, { show, join: (room) => act(`/join ${room}`), write, refresh });
 const composer = new Composer(state, { submit });
 
 translate(language);

@@ -4,8 +4,8 @@ import { $, badge, make } from "./view.js";
 import { say } from "./words.js";
 
 export class Panels {
-  constructor(state, { show, join, write }) {
-    Object.assign(this, { state, show, join, write });
+  constructor(state, { show, join, write, refresh }) {
+    Object.assign(this, { state, show, join, write, refresh });
     for (const side of ["rooms", "people"]) {
       $(`${side}-button`).addEventListener("click", () => this.toggle(side));
     }
@@ -23,6 +23,7 @@ export class Panels {
     this.close();
     $(side).classList.toggle("open", !wasOpen);
     $(`${side}-button`).setAttribute("aria-expanded", String(!wasOpen));
+    if (!wasOpen) this.refresh();
   }
 
   close() {

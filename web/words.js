@@ -5,7 +5,7 @@ const english = {
   skip: "To the message field", rooms: "Rooms", your_rooms: "Your rooms", private: "Private",
   other_rooms: "Other rooms", new_room: "Another room", go: "Go", people: "People",
   messages: "Messages", message: "Message", send: "Send", completions: "Completions",
-  retry: "Try now", placeholder: "Message to {0}, or / for commands",
+  retry: "Try now", placeholder: "Message to {0}",
   connecting: "connecting…", connected: "connected", offline: "no network",
   lost: "connection lost, next try in {0} s", left: "you have left",
   joined: "{0} joined", gone: "{0} left", gone_because: "{0} left ({1})",
@@ -26,7 +26,7 @@ const russian = {
   skip: "К полю сообщения", rooms: "Комнаты", your_rooms: "Ваши комнаты", private: "Личное",
   other_rooms: "Другие комнаты", new_room: "Другая комната", go: "Войти", people: "Люди",
   messages: "Сообщения", message: "Сообщение", send: "Отправить", completions: "Варианты",
-  retry: "Сейчас", placeholder: "Сообщение: {0}; / — команды",
+  retry: "Сейчас", placeholder: "Сообщение: {0}",
   connecting: "соединение…", connected: "на связи", offline: "нет сети",
   lost: "связь потеряна, новая попытка через {0} с", left: "вы вышли",
   joined: "{0} теперь здесь", gone: "{0} больше не здесь", gone_because: "{0} больше не здесь ({1})",
@@ -65,7 +65,7 @@ export function purpose(command) {
   return (language === "ru" && russianCommands[command.name]) || command.purpose;
 }
 
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const calendar = new Intl.DateTimeFormat(language, { dateStyle: "full" });
 export const hour = (time) => clock.format(time);
 export const day = (time) => calendar.format(time);
