@@ -16,6 +16,8 @@ pub mod echo;
 pub mod load;
 mod net;
 
+#[cfg(feature = "proxy")]
+pub use net::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
 #[cfg(feature = "websocket")]
 pub use net::{
     AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,

@@ -11,13 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::serving::{Service, ServingFlags};
+use super::serving::{Page, Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
 use crate::chat::history::{StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
-use crate::net::{Address, Eol, Limits};
+use crate::net::{Address, Eol, Framing, Limits};
 
 /// The longest line and the stall time-out of a chat, where the flags say nothing: people type
 /// lines, and who reads nothing for 10 s is in nobody's conversation.
@@ -140,8 +140,7 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
     if flags.check {
         return flags.check(settings);
     }
-    let mut bound = flags.serving.bind(flags.service())?;
-    flags.web.furnish(&mut bound);
+    let bound = flags.serving.bind(flags.service())?;
     let _log = flags.serving.start_log();
     let hall = flags.open(settings)?;
     let roles = flags.roles(bound.counts().collect());
@@ -188,10 +187,12 @@ impl ChatFlags {
     fn service(&self) -> Service {
         Service {
             listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
-            also: self.bot.iter().chain(&self.web.addresses).cloned().collect(),
+            also: self.bot.iter().chain(self.web.addresses()).cloned().collect(),
+            page: Some(Page { addresses: self.web.count(), assets: chat::PAGE }),
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
+            framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,
                 stall_timeout: Some(STALL_TIMEOUT),
@@ -204,12 +205,12 @@ impl ChatFlags {
 
     /// The role of who comes to each listener; `counts` are how many each address has become.
     fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
-        let people = counts.len() - self.bot.len() - self.web.addresses.len();
+        let people = counts.len() - self.bot.len() - self.web.count();
         let typed = self.listen.iter().map(|listen| listen.role);
         // Where nothing was typed, people come wherever the service manager lets them in.
         let people = typed.chain(std::iter::repeat(Role::Person)).take(people);
         let bots = self.bot.iter().map(|_| Role::Bot);
-        let pages = self.web.addresses.iter().map(|_| Role::Web);
+        let pages = self.web.addresses().map(|_| Role::Web);
         let roles = people.chain(bots).chain(pages);
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
@@ -235,8 +236,8 @@ impl ChatFlags {
         for bot in &self.bot {
             writeln!(out, "Programs come to {bot}.")?;
         }
-        for page in &self.web.addresses {
-            writeln!(out, "Browsers come to http://{page}/.")?;
+        for link in self.web.links() {
+            writeln!(out, "Browsers come to {link}")?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
-use crate::net::{Address, Limits};
+use crate::net::{Address, Framing, Limits};
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -69,6 +69,11 @@ pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
         what: flags.mode.name(),
         eol: dialogue.eol,
         farewell: dialogue.farewell(),
+        page: None,
+        framing: match flags.mode {
+            ModeName::Raw => Framing::Messages,
+            _ => Framing::Lines,
+        },
         limits: Limits::default(),
         upgrade: Ok(()),
     };

@@ -21,6 +21,7 @@ mod serving;
 mod values;
 mod verify;
 mod web;
+mod wires;
 
 use std::process::ExitCode;
 

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 
 use super::output;
 use super::values::{self, EolName, Timeout};
-use crate::net::{Address, Stream};
+use super::wires::ClientWireFlags;
+use crate::net::{Address, Origin, Stream, Transport};
 use dialogue::{Dialogue, Ending, Side};
 use input::Input;
 use line_ends::LineEnds;
@@ -61,6 +62,9 @@ pub(super) struct SendFlags {
     #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::timeout, default_value = "10s")]
     timeout: Timeout,
+
+    #[command(flatten)]
+    wires: ClientWireFlags,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.
@@ -80,6 +84,8 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let begin = Instant::now();
     let stream = connect(address, timeout).await?;
     let round_trip = begin.elapsed();
+    let transport = flags.wires.transport(address, None);
+    let stream = shake_hands(&transport, stream, address, timeout).await?;
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
     // It would end the program with the terminal as the prompt has it.
@@ -156,8 +162,37 @@ async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result
     Err(last)
 }
 
+/// Takes the steps between the socket and the dialogue, within the time-out.
+async fn shake_hands(
+    transport: &Transport,
+    stream: Stream,
+    address: &Address,
+    timeout: Option<Duration>,
+) -> anyhow::Result<Stream> {
+    let mut origin = Origin::default();
+    let opened = {
+        let opening = transport.open(stream, &mut origin);
+        match timeout {
+            Some(length) => tokio::time::timeout(length, opening).await,
+            None => Ok(opening.await),
+        }
+    };
+    match opened {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(closed)) => {
+            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
+            bail!("cannot talk to {address}: {why}")
+        }
+        Err(_) => bail!(
+            "cannot talk to {address}: it did not finish the handshake within {:?} (--timeout)",
+            timeout.unwrap_or_default()
+        ),
+    }
+}
+
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",
         io::ErrorKind::ConnectionRefused => " (is the server running, and on this port?)",
         io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
         _ => "",

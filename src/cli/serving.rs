@@ -19,8 +19,10 @@ use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{self, Newest};
 use super::values::{self, Timeout};
+use super::wires::WireFlags;
 use crate::net::{
-    Address, Closed, Connection, Eol, Farewell, Limits, ListenerOptions, Report, Scheme, Server,
+    Address, Asset, Closed, Connection, Eol, Farewell, Framing, Limits, Listener, ListenerOptions,
+    Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -44,6 +46,9 @@ pub(super) struct ServingFlags {
     #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
     #[arg(value_parser = values::duration)]
     busy_poll: Option<Duration>,
+
+    #[command(flatten)]
+    wires: WireFlags,
 
     #[command(flatten)]
     pub(super) admin: AdminFlags,
@@ -107,15 +112,27 @@ pub(super) struct Service {
     pub(super) listen: Vec<Address>,
     /// Addresses that are never left to the service manager.
     pub(super) also: Vec<Address>,
+    /// Where browsers get a page instead.
+    pub(super) page: Option<Page>,
     /// Said in the log.
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
+    /// How messages of a WebSocket are what the handler reads and writes.
+    pub(super) framing: Framing,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// Whether another process can take the service over while this one still has connections;
     /// if not, why.
     pub(super) upgrade: Result<(), &'static str>,
+}
+
+/// A page, at the last addresses of a service.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// How many.
+    pub(super) addresses: usize,
+    pub(super) assets: &'static [Asset],
 }
 
 impl ServingFlags {
@@ -141,7 +158,7 @@ impl ServingFlags {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let Bound { service, descriptors, limits, listeners, admin, mut life } = bound;
-        let mut server = Server::new(listeners.into_iter().flatten().collect())
+        let mut server = Server::new(self.dress(&service, listeners))
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
@@ -173,6 +190,25 @@ impl ServingFlags {
         }
         log_report(&report);
         Ok(report)
+    }
+
+    /// All listeners, each with the steps that its address asks for.
+    fn dress(&self, service: &Service, listeners: Vec<Vec<Listener>>) -> Vec<Listener> {
+        let mut dressed = Vec::new();
+        let pages = service.page.as_ref().map_or(0, |page| page.addresses);
+        let without_page = listeners.len() - pages;
+        let addresses = service.listen.iter().chain(&service.also);
+        for (place, (address, listeners)) in addresses.zip(listeners).enumerate() {
+            let mut transport = self.wires.transport(address, service.framing);
+            if let Some(page) = service.page.as_ref().filter(|_| place >= without_page) {
+                transport = transport.then(self.wires.site(address, page.assets));
+            }
+            let dress = |listener: Listener| {
+                listener.transport(transport.clone()).resource(address.resource())
+            };
+            dressed.extend(listeners.into_iter().map(dress));
+        }
+        dressed
     }
 
     fn announce(

@@ -107,7 +107,7 @@ impl Dialer {
             None => self.connect_tcp(target, client, number).await?.into(),
         };
         match self.targets.transports.get(target) {
-            Some(transport) => Ok(transport.open(stream, &mut Origin::default()).await?),
+            Some(transport) => shake_hands(transport, stream).await,
             None => Ok(stream),
         }
     }
@@ -184,6 +184,15 @@ impl Dialer {
     }
 }
 
+async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream> {
+    let mut origin = Origin::default();
+    let opened = transport.open(stream, &mut origin).await;
+    opened.map_err(|closed| match origin.trouble {
+        Some(trouble) => io::Error::other(trouble),
+        None => closed.into(),
+    })
+}
+
 async fn resolve(address: &Address, family: Family) -> io::Result<Vec<SocketAddr>> {
     let mut found = address.resolve().await?;
     found.retain(|address| match family {
@@ -221,6 +230,9 @@ pub(super) fn describe(error: &io::Error) -> String {
                 .to_owned()
         }
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NotFound if error.raw_os_error().is_some() => {
+            "there is no such socket: is the server running?".to_owned()
+        }
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
         io::ErrorKind::BrokenPipe => "the server takes no more".to_owned(),
         _ => error.to_string(),

@@ -167,9 +167,12 @@ impl Address {
         if self.resource.is_empty() { "/" } else { &self.resource }
     }
 
-    /// The same address with another scheme that has a host and a port.
-    pub(super) fn at(scheme: Scheme, socket: SocketAddr) -> Self {
-        Self { scheme, ..Self::from(socket) }
+    /// A socket's address with another scheme that has a host and a port, and what is asked for
+    /// there where that is WebSocket.
+    pub(super) fn at(scheme: Scheme, socket: SocketAddr, resource: &str) -> Self {
+        let is_said = scheme.is_websocket() && resource != "/";
+        let resource = if is_said { resource.to_owned() } else { String::new() };
+        Self { scheme, resource, ..Self::from(socket) }
     }
 
     /// All socket addresses that the host stands for, in the resolver's order, without repeats.

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::address::{Address, Scheme};
 use super::stream::Stream;
-use super::transport::{Step, Transport};
+use super::transport::Transport;
 use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
@@ -58,6 +57,8 @@ impl Default for ListenerOptions {
 pub struct Listener {
     socket: Socket,
     scheme: Scheme,
+    /// Where on it a WebSocket is.
+    resource: String,
     transport: Transport,
 }
 
@@ -112,10 +113,10 @@ impl Listener {
         self
     }
 
-    /// Adds a step after those that connections take.
+    /// Sets what [`address`](Self::address) tells clients of a WebSocket to ask for. Default: `/`.
     #[must_use]
-    pub fn then(mut self, step: Arc<dyn Step>) -> Self {
-        self.transport = self.transport.then(step);
+    pub fn resource(mut self, resource: &str) -> Self {
+        resource.clone_into(&mut self.resource);
         self
     }
 
@@ -137,13 +138,15 @@ impl Listener {
     /// What the system reports; not to be expected.
     pub fn address(&self) -> io::Result<Address> {
         match &self.socket {
-            Socket::Tcp(socket) => Ok(Address::at(self.scheme, socket.local_addr()?)),
+            Socket::Tcp(socket) => {
+                Ok(Address::at(self.scheme, socket.local_addr()?, &self.resource))
+            }
             Socket::Unix(socket) => Ok(socket.address()),
         }
     }
 
     fn new(socket: Socket, scheme: Scheme) -> Self {
-        Self { socket, scheme, transport: Transport::plain() }
+        Self { socket, scheme, resource: String::new(), transport: Transport::plain() }
     }
 
     fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<TcpListener> {

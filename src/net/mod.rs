@@ -14,6 +14,10 @@ mod listener;
 mod observer;
 mod outbound;
 mod place;
+#[cfg(feature = "proxy")]
+mod proxy;
+#[cfg(feature = "proxy")]
+mod proxy_header;
 mod pulse;
 mod server;
 mod service_times;
@@ -44,6 +48,10 @@ pub use lines::{Line, LineTooLong, Lines};
 pub use listener::{Listener, ListenerOptions};
 pub use observer::Observer;
 pub use place::Report;
+#[cfg(feature = "proxy")]
+pub use proxy::{AcceptProxy, ProxySource, SendProxy};
+#[cfg(feature = "proxy")]
+pub use proxy_header::ProxyVersion;
 pub use pulse::Pulse;
 pub use server::Server;
 pub use service_times::ServiceTimes;

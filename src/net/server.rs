@@ -439,8 +439,12 @@ async fn shake_hands(
         opened = opened => opened.unwrap_or(Err(Closed::HandshakeTimeout)),
         () = late => Err(Closed::Drained),
     };
-    if opened.is_ok() {
-        place.note_origin(origin);
+    match &opened {
+        Ok(_) => place.note_origin(origin),
+        Err(closed) => {
+            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
+            tracing::debug!(place = place.number(), peer = %Shown(origin.peer), "{why}");
+        }
     }
     opened
 }

@@ -5,8 +5,10 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
 use crate::cli::values;
+use crate::cli::wires::{ClientWireFlags, network_value};
 use crate::load::{Family, Resolve, Settings, SocketOptions, Targets};
 use crate::net::Address;
 
@@ -44,6 +46,14 @@ pub(super) struct NetworkFlags {
     /// The system's buffer for what is received (SO_RCVBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_RECEIVE_BUFFER", value_name = "BYTES", value_parser = buffer)]
     receive_buffer: Option<u32>,
+
+    #[command(flatten)]
+    wires: ClientWireFlags,
+
+    /// With --proxy: each connection's header tells the next address of this network.
+    #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
+    #[arg(value_parser = network_value)]
+    proxy_source: Option<IpNet>,
 
     /// Ends connections by reset, so that their local ports are free at once.
     #[arg(long, env = "ECHOLINE_RST")]
@@ -89,7 +99,10 @@ impl NetworkFlags {
     pub(super) fn apply(&self, addresses: &[Address], settings: &mut Settings) {
         settings.targets = Targets {
             addresses: addresses.to_vec(),
-            transports: Vec::new(),
+            transports: addresses
+                .iter()
+                .map(|address| self.wires.transport(address, self.proxy_source))
+                .collect(),
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Family::Ipv4,
                 (_, true) => Family::Ipv6,

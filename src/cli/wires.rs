@@ -1,0 +1,183 @@
+//! What lies between a socket and its handler, or its client: flags to the steps of a transport.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use ipnet::IpNet;
+
+use super::serving::is_loopback;
+use crate::net::{
+    AcceptProxy, AcceptWebSocket, Address, Asset, Framing, OpenWebSocket, OriginPolicy,
+    ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
+};
+
+/// The flags of every command that serves.
+#[derive(Debug, Args)]
+pub(super) struct WireFlags {
+    /// Networks of the proxies in front: who connects from there must begin with a PROXY header,
+    /// version 1 or 2, that says who the client is. `unix` stands for who comes through a Unix
+    /// socket. From everybody else such a header is ordinary data.
+    #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
+    proxy_from: Vec<Proxies>,
+
+    /// Sites whose pages may open a WebSocket here besides the server's own, as browsers write
+    /// them: https://chat.example.com; or `*` for all.
+    #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
+    #[arg(value_parser = origin)]
+    allow_origin: Vec<String>,
+}
+
+/// Where proxies are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proxies {
+    Network(IpNet),
+    Unix,
+}
+
+impl FromStr for Proxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        network(text).map(Self::Network)
+    }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse().ok().map(|ip: std::net::IpAddr| IpNet::from(ip.to_canonical()));
+    text.parse().ok().or_else(one).ok_or_else(|| {
+        format!("'{text}' is no network: write for example 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1")
+    })
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+    if text == "*" || is_origin {
+        return Ok(text.to_owned());
+    }
+    let bare = text.trim_end_matches('/');
+    Err(format!(
+        "'{text}' is no origin: write scheme and host without a path, for example \
+         https://{}, or '*' for every site",
+        if bare.is_empty() || bare.contains('/') { "chat.example.com" } else { bare }
+    ))
+}
+
+impl WireFlags {
+    /// The steps for who comes to `address`.
+    pub(super) fn transport(&self, address: &Address, framing: Framing) -> Transport {
+        let mut transport = Transport::plain();
+        if !self.proxy_from.is_empty() {
+            transport = transport.then(Arc::new(self.accept_proxy()));
+        }
+        if address.scheme().is_websocket() {
+            let step = AcceptWebSocket::new(address, framing, self.policy(address));
+            transport = transport.then(Arc::new(step));
+        }
+        transport
+    }
+
+    /// The step that answers with a page, and lets its WebSocket through.
+    pub(super) fn site(&self, address: &Address, assets: &[Asset]) -> Arc<dyn Step> {
+        Arc::new(Site::new(assets, self.policy(address)))
+    }
+
+    fn policy(&self, address: &Address) -> OriginPolicy {
+        OriginPolicy { allowed: self.allow_origin.clone(), is_loopback: is_loopback(address) }
+    }
+
+    fn accept_proxy(&self) -> AcceptProxy {
+        let networks = self.proxy_from.iter().filter_map(|proxies| match proxies {
+            Proxies::Network(network) => Some(*network),
+            Proxies::Unix => None,
+        });
+        let step = AcceptProxy::from_networks(networks.collect());
+        if self.proxy_from.contains(&Proxies::Unix) { step.and_unix() } else { step }
+    }
+}
+
+/// `v1` or `v2`, and for whom: `v2=192.0.2.1:4711`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProxyClaim {
+    version: ProxyVersion,
+    source: Option<SocketAddr>,
+}
+
+impl FromStr for ProxyClaim {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("'{text}' is no PROXY header: write v1 or v2, or for example v2=192.0.2.1:4711")
+        };
+        let (version, source) = match text.split_once('=') {
+            Some((version, source)) => (version, Some(source.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let version = match version {
+            "v1" => ProxyVersion::V1,
+            "v2" => ProxyVersion::V2,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { version, source })
+    }
+}
+
+/// The flags of every command that connects.
+#[derive(Debug, Args)]
+pub(super) struct ClientWireFlags {
+    /// Begin each connection with a PROXY header, as a proxy in front of the server would: v1 or
+    /// v2; about this end of the connection, or with v2=IP:PORT about that client.
+    #[arg(long, env = "ECHOLINE_PROXY", value_name = "VERSION[=IP:PORT]")]
+    proxy: Option<ProxyClaim>,
+}
+
+impl ClientWireFlags {
+    /// The steps on the way to `address`; `network`: whose addresses the headers tell in turn.
+    pub(super) fn transport(&self, address: &Address, network: Option<IpNet>) -> Transport {
+        let mut transport = Transport::plain();
+        if let Some(claim) = self.proxy {
+            let source = match (network, claim.source) {
+                (Some(network), _) => ProxySource::Network(network),
+                (None, Some(source)) => ProxySource::Address(source),
+                (None, None) => ProxySource::Own,
+            };
+            transport = transport.then(Arc::new(SendProxy::new(claim.version, source)));
+        }
+        if address.scheme().is_websocket() {
+            transport = transport.then(Arc::new(OpenWebSocket::new(address)));
+        }
+        transport
+    }
+}
+
+/// The value of a flag that names a network.
+pub(super) fn network_value(text: &str) -> Result<IpNet, String> {
+    network(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_wrong_is_answered_with_what_to_type() {
+        for (text, wanted) in
+            [("10.0.0.0/33", "10.0.0.0/8"), ("localhost", "127.0.0.1"), ("", "10.0.0.0/8")]
+        {
+            assert!(text.parse::<Proxies>().unwrap_err().contains(wanted), "{text}");
+        }
+        assert_eq!("127.0.0.1".parse(), Ok(Proxies::Network("127.0.0.1/32".parse().unwrap())));
+        for text in ["v3", "v1=localhost", "v2=192.0.2.1", "="] {
+            assert!(text.parse::<ProxyClaim>().unwrap_err().contains("v2=192.0.2.1:4711"));
+        }
+        assert!(origin("chat.example.com").unwrap_err().contains("https://chat.example.com"));
+        assert!(origin("https://a.example/").is_err() && origin("*").is_ok());
+    }
+}
