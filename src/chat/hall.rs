@@ -382,6 +382,17 @@ impl Hall {
         self.lock().tokens.keep(now_ms, token, place);
     }
 
+    /// Keeps the place of a session's own token, unless it goes on elsewhere: then the token brings
+    /// back whoever has it now, and what this session thinks is out of date.
+    pub(super) fn keep_place_of(&self, person: &Person, token: Arc<str>, place: Place) {
+        let now_ms = self.now_ms();
+        let mut state = self.lock();
+        if !person.is_retired() {
+            self.archive.token(&token, &place);
+            state.tokens.keep(now_ms, token, place);
+        }
+    }
+
     /// What a token brings back; it is used up. Its session, where it is still there, is ended.
     pub(super) fn redeem(&self, token: &str) -> Option<Place> {
         let now_ms = self.now_ms();

@@ -3,6 +3,7 @@
 mod answer;
 
 use std::convert::Infallible;
+use std::future::{poll_fn, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -81,23 +82,24 @@ impl Site {
         let service = service_fn(|request: Request<Incoming>| {
             let answer = self.answer(&request, scheme);
             is_open.store(answer.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
-            async move { Ok::<_, Infallible>(answer) }
+            ready(Ok::<_, Infallible>(answer))
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
-        let parts = connection.without_shutdown().await.map_err(|error| reason(&error))?;
+        let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        let parts = connection.into_parts();
         let mut stream = parts.io.into_inner();
-        if is_open.load(Ordering::Relaxed) {
+        if ended.is_ok() && is_open.load(Ordering::Relaxed) {
             let early = parts.read_buf.to_vec();
             let socket = WebSocket::server(stream, early, Framing::Lines).keep_alive(PING_AFTER);
             return Ok(Stream::layered(socket));
         }
         // However this goes: the client has its answers.
         let _ = timeout(REST_TIMEOUT, end(&mut stream)).await;
-        Err(Closed::Finished)
+        Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
     }
 
     /// `scheme` is what a page's own address has to begin with where that is known: a proxy may have
