@@ -404,7 +404,9 @@ impl Hall {
             let rooms: Vec<_> = state.rooms.values().cloned().collect();
             person.retire();
             place.name = person.name();
-            place.rooms = super::resume::positions(&rooms, person.session);
+            if !person.is_leaving() {
+                place.rooms = super::resume::positions(&rooms, person.session);
+            }
             for crowd in &rooms {
                 self.expel(crowd, &person, "", "goes on elsewhere");
             }
