@@ -1,6 +1,8 @@
 //! A chat with a page, and who comes to it: HTTP by hand, WebSocket by another library, `nc`.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod browser;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
