@@ -20,7 +20,7 @@ impl Driver {
     pub(crate) fn start() -> Option<Self> {
         let has = |name: &str| Command::new(name).arg("--version").output().is_ok();
         if !(has("chromium") && has("chromedriver")) {
-            println!(
+            eprintln!(
                 "skipped: this needs chromium and chromedriver (scripts/test.sh installs them)"
             );
             return None;
