@@ -18,7 +18,12 @@ need prlimit util-linux
 need strace strace
 need taskset util-linux
 need script bsdutils
+need setpriv util-linux
+# Starts us with sockets as systemd does, and reads our units; nothing of it has to run.
+need systemd-socket-activate systemd
+need man man-db
 need kill procps
+need curl curl
 if ((${#missing[@]})); then
     say "installing what the tests need: ${missing[*]}"
     as_root=()
@@ -26,7 +31,7 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    for command in cc python3 prlimit strace taskset script kill; do
+    for command in cc python3 prlimit strace taskset script setpriv kill curl; do
         type -P "$command" >/dev/null || {
             echo "$command is still missing: install it by hand and run this again" >&2
             exit 1
@@ -50,11 +55,13 @@ cargo clippy --all-targets --locked -- -D warnings
 cargo clippy --lib --no-default-features --locked -- -D warnings
 cargo clippy --lib --no-default-features --features chat --locked -- -D warnings
 
-# Other programs that read what ours writes; without them two tests say that they skip.
-if [ ! -x target/python/bin/python3 ]; then
-    say "a Python with hdrhistogram and jsonschema"
+# Other programs that read what ours writes; without them some tests say that they skip.
+python=target/python/bin/python3
+if ! $python -c "import hdrh, jsonschema, prometheus_client" >/dev/null 2>&1; then
+    say "a Python with hdrhistogram, jsonschema and prometheus-client"
+    packages=(hdrhistogram jsonschema prometheus-client)
     if ! { python3 -m venv target/python &&
-        target/python/bin/pip install -q hdrhistogram jsonschema; } >/dev/null 2>&1; then
+        $python -m pip install -q "${packages[@]}"; } &>/dev/null; then
         rm -rf target/python
         echo "they cannot be installed here: the tests that need them skip"
     fi

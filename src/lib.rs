@@ -15,7 +15,9 @@ pub mod cli;
 pub mod echo;
 pub mod load;
 mod net;
+mod random;
 
+pub use net::fault;
 #[cfg(feature = "proxy")]
 pub use net::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
 #[cfg(feature = "websocket")]
@@ -24,9 +26,13 @@ pub use net::{
 };
 pub use net::{
     Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
-    LineTooLong, Lines, Listener, ListenerOptions, Observer, Opening, Origin, Outlet, Phase, Pulse,
-    Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step, Stream,
-    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
+    LineTooLong, Lines, Listener, ListenerOptions, LiveLimits, Observer, Opening, Origin, Outlet,
+    Phase, Pulse, Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step,
+    Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]
 pub use net::{Asset, Site};
+#[cfg(feature = "tls")]
+pub use net::{
+    Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
+};

@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use echoline::cli;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match cli::run(&arguments) {
         Ok(code) => code,
         Err(error) => {
             // With stderr gone too there is nobody left to tell.

@@ -1,6 +1,6 @@
 //! The page in a real browser: two of them and one `nc` talk, one loses its connection, and whatever
 //! people write stays text.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
 mod web_rig;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, Report, Server, Shutdown};
+use echoline::{Closed, Connection, Eol, Limits, LiveLimits, Report, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Running {
     address: SocketAddr,
     shutdown: Shutdown,
+    live: LiveLimits,
     serving: JoinHandle<io::Result<Report>>,
 }
 
@@ -33,8 +34,9 @@ impl Running {
             server = server.workers(workers);
         }
         let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());
+        let live = server.live_limits();
         let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
-        Self { address, shutdown, serving }
+        Self { address, shutdown, live, serving }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -129,6 +131,36 @@ async fn the_one_too_many_is_told() {
     let report = server.drain().await;
     assert!(report.count(Closed::Busy) >= 20, "{report:?}");
     assert_eq!(report.count(Closed::EndOfStream), 3);
+}
+
+/// Limits that change while a server runs hold for who comes from then on; who is in keeps those
+/// that there were, and nobody is sent away.
+#[tokio::test]
+async fn limits_change_for_who_comes_after() {
+    let limits = Limits { max_connections: 2, ..Limits::default() };
+    for workers in [0, 2] {
+        let server = Running::start(limits.clone(), workers, echo).await;
+        let mut early = server.connect().await;
+        exchange(&mut early, "a").await;
+        let new = Limits { max_line: 10, max_connections: 3, ..limits.clone() };
+        server.live.set(new.clone());
+        assert_eq!(server.live.current(), new);
+        let mut late = server.connect().await;
+        exchange(&mut late, "ten bytes!").await;
+        late.write_all(b"eleven byte\n").await.unwrap();
+        let said = hear(&mut late).await.unwrap();
+        assert_eq!(said, "Line too long (limit 10 bytes). Goodbye!\r\n");
+        exchange(&mut early, "eleven bytes are no trouble for who was here before").await;
+        let mut third = server.connect().await;
+        exchange(&mut third, "b").await;
+        server.live.set(Limits { max_connections: 1, ..limits.clone() });
+        let mut refused = server.connect().await;
+        assert_eq!(hear(&mut refused).await.unwrap(), "Server is busy. Try again later.\r\n");
+        exchange(&mut early, "c").await;
+        exchange(&mut third, "d").await;
+        drop((early, third));
+        assert_eq!(server.drain().await.count(Closed::EndOfStream), 2);
+    }
 }
 
 /// Fault 4: one address cannot take all places.
@@ -346,4 +378,33 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     let error = Server::bind("localhost").await.unwrap_err();
     assert!(error.to_string().contains("HOST:PORT"), "{error}");
+}
+
+/// A thread that hangs is felt, whatever the others do: a watchdog can trip over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_that_hangs_has_no_pulse() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let server = server.workers(NonZeroUsize::new(2).unwrap());
+    let (address, shutdown, pulse) =
+        (server.local_addr().unwrap(), server.shutdown(), server.pulse());
+    timeout(PATIENCE, pulse.beat()).await.expect("nothing hangs before it begins");
+    let handler = move |_: Connection| {
+        let held = std::sync::Arc::clone(&held);
+        async move {
+            // An error means that the test has let go.
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        }
+    };
+    let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
+    timeout(PATIENCE, pulse.beat()).await.expect("all threads are alive");
+    let mut client = TcpStream::connect(address).await.unwrap();
+    while timeout(Duration::from_millis(200), pulse.beat()).await.is_ok() {}
+    release.send(()).unwrap();
+    timeout(PATIENCE, pulse.beat()).await.expect("it is alive again");
+    client.shutdown().await.unwrap();
+    shutdown.drain();
+    timeout(PATIENCE, serving).await.expect("the server ends").unwrap().unwrap();
 }

@@ -251,6 +251,24 @@ fn there_is_one_upgrade_at_a_time_and_none_at_the_end() {
     wait_for("the end of both", || !is_running(new) && !is_running(old));
 }
 
+/// The copies of the sockets that are kept for a successor keep no queue open at the end.
+#[test]
+fn a_server_that_ends_refuses_newcomers() {
+    let service = Service::start(&[]);
+    let address = service.address();
+    let mut client = service.connect();
+    client.ask("hello");
+    // A line that was begun is waited for.
+    client.stream.get_mut().write_all(b"to be con").unwrap();
+    client.stream.get_mut().flush().unwrap();
+    // The server has taken it in for sure only when there was time for it: so ask another.
+    service.connect().ask("hello");
+    signal("TERM", service.current());
+    wait_for("a refusal", || TcpStream::connect(&address).is_err());
+    client.stream.get_mut().write_all(b"tinued\n").unwrap();
+    assert_eq!(client.line(), "Echo: to be continued\n");
+}
+
 /// What the old process has bound is the new one's: the file of a Unix socket stays until the last
 /// one ends, and a socket that is no longer listened at takes nobody in.
 #[test]
@@ -270,6 +288,48 @@ fn the_file_of_a_unix_socket_goes_with_the_last_process() {
     // The first process still has a client; that it has no listening socket is seen here.
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     old.ask("to the old still");
+}
+
+/// Every socket goes to the new process as what it was: several on any free port, the admin
+/// address too, which only the new one answers at.
+#[test]
+fn every_socket_keeps_its_address() {
+    let mut service =
+        Service::start(&["--listen", "127.0.0.1:0,localhost:0", "--admin", "127.0.0.1:0"]);
+    let ready = || fs::read_to_string(service.path("ready")).unwrap();
+    let before = ready();
+    assert!(before.lines().count() >= 4, "{before}");
+    // Somebody stays with the old process, and so does it.
+    let mut there = service.connect();
+    there.ask("before");
+    service.upgrade();
+    assert_eq!(fs::read_to_string(service.path("ready")).unwrap(), before);
+    for address in before.lines().filter(|line| !line.starts_with("admin")) {
+        Client::new(TcpStream::connect(address).unwrap()).ask("to each");
+    }
+    let admin = before.lines().find_map(|line| line.strip_prefix("admin ")).unwrap();
+    wait_for("the new process to be ready", || answer(admin, "/readyz").contains(" 200 "));
+    for _ in 0..50 {
+        let line = answer(admin, "/readyz");
+        assert!(line.contains(" 200 "), "the old process answers still: {line}");
+    }
+    there.ask("after");
+    drop(there);
+    // Fault 60: no generation has a descriptor more than the one before.
+    let descriptors = |id: u32| fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    let first = descriptors(service.current());
+    service.upgrade();
+    let second = service.current();
+    wait_for("no more descriptors than before", || descriptors(second) <= first);
+}
+
+/// The first line of what a web server answers.
+fn answer(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
 }
 
 /// Connections have --retire-timeout with the old process; then it drains.

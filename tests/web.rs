@@ -1,5 +1,5 @@
 //! `echoline chat --web`: the page's files and headers, who is let in, and what the page is told.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
 mod web_rig;

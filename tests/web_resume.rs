@@ -1,5 +1,5 @@
 //! A page that loses its connection gets exactly what it missed: no gap, nothing twice.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
 mod web_rig;
@@ -89,7 +89,7 @@ impl Chance {
 fn a_page_that_is_broken_off_misses_nothing() {
     const BREAKS: u64 = 100;
     let seed = std::env::var("ECHOLINE_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
-    println!("seed {seed} (ECHOLINE_TEST_SEED)");
+    eprintln!("seed {seed} (ECHOLINE_TEST_SEED)");
     let chat = WebChat::start(&["--flood", "off"]);
     let mut page = Page::new(&chat, "ann");
     let mut ben = chat.terminal("ben");

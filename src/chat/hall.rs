@@ -18,13 +18,16 @@ use super::name::Name;
 use super::person::Person;
 use super::relay::Relays;
 use super::room::{Entrance, Room, Seat, See};
+use super::rules::LiveRules;
 use super::settings::Settings;
 use super::tokens::{Place, Tokens};
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
 pub struct Hall {
+    /// As the chat began; what may have changed since is in `rules`.
     pub(super) settings: Settings,
+    pub(super) rules: LiveRules,
     pub(super) archive: Archive,
     pub(super) relays: Relays,
     pub(super) lobby: Arc<Crowd>,
@@ -120,7 +123,8 @@ impl Hall {
         let lobby = Arc::clone(lobby);
         let Kept { bans, tokens, .. } = kept;
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
-        Self { settings, archive, relays: Relays::default(), lobby, state }
+        let rules = LiveRules::new(&settings);
+        Self { settings, rules, archive, relays: Relays::default(), lobby, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -197,7 +201,7 @@ impl Hall {
         }
         let (crowd, is_new) = match state.rooms.get(room.key()) {
             Some(crowd) => (Arc::clone(crowd), false),
-            None if state.rooms.len() >= self.settings.max_rooms => {
+            None if state.rooms.len() >= self.rules().max_rooms => {
                 return Err(NotIn::TooManyRooms);
             }
             None => (self.make_room(&mut state, room), true),

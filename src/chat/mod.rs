@@ -56,6 +56,7 @@ mod position;
 mod relay;
 mod resume;
 mod room;
+mod rules;
 mod session;
 mod settings;
 mod telnet;

@@ -99,7 +99,7 @@ where
         client.keep_silent();
     }
     let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(None) };
-    let limits = hall.settings.flood.filter(|_| role != Role::Bot);
+    let limits = hall.rules().flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
     user.inbox.view.medium = role.medium();
@@ -134,7 +134,7 @@ where
             Role::Person | Role::Telnet => login::ask(client, hall).await,
         }
     };
-    if let Ok(arrival) = timeout(hall.settings.login_timeout, asked).await {
+    if let Ok(arrival) = timeout(hall.rules().login_timeout, asked).await {
         return arrival;
     }
     let words = "Connection timeout. Goodbye!";

@@ -9,25 +9,31 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::admin::{Admin, AdminFlags};
+use super::bounds::Basis;
 use super::descriptors::Descriptors;
+use super::faults::Changeable;
 use super::holder::holder;
 use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
-use super::life::upgrade::Upgrade;
+use super::life::upgrade::{self, Upgrade};
 use super::serving::{self, Service, ServingFlags};
-use crate::net::{Address, FileOwner, Limits, Listener};
+use crate::net::fault::Faults;
+use crate::net::{Address, Certificates, FileOwner, Limits, Listener};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) service: Service,
-    pub(super) descriptors: Descriptors,
+    pub(super) basis: Basis,
     pub(super) limits: Limits,
     /// For each address its listeners.
     pub(super) listeners: Vec<Vec<Listener>>,
+    /// What is shown where TLS is listened for.
+    pub(super) certificates: Option<Certificates>,
     pub(super) admin: Option<Admin>,
+    pub(super) faults: Option<Faults>,
     pub(super) life: Life,
 }
 
@@ -42,13 +48,20 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        upgrade::hold();
+        let faults = self.faults.start(match self.admin.address() {
+            Some(_) => Changeable::Yes,
+            None => Changeable::No,
+        })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
         if service.listen.is_empty() {
-            service.listen = default_addresses(&inherited, &self.admin)?;
+            let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
+            service.listen = default_addresses(&inherited, &also)?;
         }
-        let limits = self.limits(&service, &descriptors);
+        let basis = self.basis(&service, descriptors);
+        let limits = self.bounds.limits(&basis);
         // Not the one that serves: looking names up starts threads, which end with it.
         let runtime = serving::runtime()?;
         let (bound, admin) = runtime.block_on(async {
@@ -64,20 +77,21 @@ impl ServingFlags {
         if predecessor.is_none() {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
+        // While there are still the rights to read a key that only root may read.
+        let certificates = self.tls.load(bound.iter().map(|(address, _)| address))?;
         let parcels = parcels(&bound, &self.admin, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {
             notifier,
             upgrade: self.upgrade(&service, parcels)?,
             predecessor,
-            drain_timeout: limits.drain_timeout,
             status: String::new(),
         };
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
         let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, descriptors, limits, listeners, admin, life })
+        Ok(Bound { service, basis, limits, listeners, certificates, admin, faults, life })
     }
 
     /// For each address its listeners: those that the process was born with, or new ones.
@@ -122,12 +136,15 @@ impl ServingFlags {
     }
 }
 
-/// What is listened on where nothing was asked for.
-fn default_addresses(inherited: &Inherited, admin: &AdminFlags) -> anyhow::Result<Vec<Address>> {
-    let mut passed = inherited.passed_addresses()?;
-    passed.retain(|address| Some(address) != admin.address());
-    let usual = || vec![Address::from((Ipv4Addr::LOCALHOST.into(), 8080))];
-    Ok(if passed.is_empty() { usual() } else { passed })
+/// What is listened on where nothing was asked for; `also` is for something else.
+fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
+    let passed = inherited.passed_addresses(also)?;
+    Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
+}
+
+/// Where a server listens when nobody says where.
+pub(super) fn usual_address() -> Address {
+    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }
 
 /// What a successor gets: every socket that listens, and for what it was bound.

@@ -1,6 +1,5 @@
 //! `echoline chat`: flags to a chat, a chat to an exit code.
 
-use std::io::Write;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,14 +7,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::check::Findings;
+use super::output;
+use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Page, Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
-use crate::chat::history::{StoreOptions, Sync};
+use crate::chat::history::{StoreError, StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Framing, Limits};
 
@@ -132,24 +134,25 @@ enum SyncName {
 }
 
 /// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
-pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
     if let Some(Also::Verify(flags)) = &flags.also {
         return verify::run(flags);
     }
     let settings = flags.settings()?;
     if flags.check {
-        return flags.check(settings);
+        return flags.try_out(settings);
     }
     let bound = flags.serving.bind(flags.service())?;
-    let _log = flags.serving.start_log();
+    let _log = flags.serving.start_log(&mut reload)?;
     let hall = flags.open(settings)?;
     let roles = flags.roles(bound.counts().collect());
+    reload.add(renewal(Arc::clone(&hall)));
     let guests = Arc::clone(&hall);
     let handler = move |client: crate::net::Connection| {
         let role = roles.get(client.origin().listener).copied();
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
     };
-    let code = flags.serving.run(bound, handler)?;
+    let code = flags.serving.run(bound, reload, handler)?;
     match hall.close() {
         0 => Ok(code),
         lost => bail!("{lost} changes could not be written to --data; see the log"),
@@ -157,6 +160,11 @@ pub(super) fn run(flags: ChatFlags) -> anyhow::Result<ExitCode> {
 }
 
 impl ChatFlags {
+    /// The flags of every server.
+    pub(super) fn serving(&self) -> &ServingFlags {
+        &self.serving
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings {
             lobby: self.lobby.clone(),
@@ -181,7 +189,7 @@ impl ChatFlags {
             ..StoreOptions::default()
         };
         let hall = Hall::with_store(settings, folder, options);
-        hall.map_err(|error| anyhow!("cannot use --data: {error}"))
+        hall.context("cannot use --data")
     }
 
     fn service(&self) -> Service {
@@ -216,31 +224,62 @@ impl ChatFlags {
     }
 
     /// Tries everything but to listen, and says what a chat would be like.
-    fn check(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+    fn try_out(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+        let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
+        output::print(&format!("All is right: {room}\n{}\n", rest.join("\n")))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self.settings().and_then(|settings| self.describe(settings)) {
+            Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
+            // Perhaps by the very chat whose next start is being checked.
+            Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+        self.serving.check(&self.service(), findings)
+    }
+
+    fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
         let hall = self.open(settings)?;
         hall.close();
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "All is right: the chat's first room is {lobby}.")?;
         let keeps = match &self.data {
             Some(folder) => format!("What is said is kept in {}.", folder.display()),
             None => "What is said is kept in memory only; --data DIR keeps it.".to_owned(),
         };
-        writeln!(out, "{keeps}")?;
-        for listen in &self.listen {
-            writeln!(out, "People come to {}.", listen.address)?;
+        let mut people: Vec<String> =
+            self.listen.iter().map(|to| format!("People come to {}.", to.address)).collect();
+        if people.is_empty() {
+            people.push("People come to what systemd passes, or 127.0.0.1:8080.".to_owned());
         }
-        if self.listen.is_empty() {
-            writeln!(out, "People come to what systemd passes, or 127.0.0.1:8080.")?;
-        }
-        for bot in &self.bot {
-            writeln!(out, "Programs come to {bot}.")?;
-        }
-        for link in self.web.links() {
-            writeln!(out, "Browsers come to {link}")?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let bots = self.bot.iter().map(|address| format!("Programs come to {address}."));
+        let pages = self.web.links().map(|link| format!("Browsers come to {link}"));
+        let sentences = [format!("the chat's first room is {lobby}."), keeps];
+        Ok(sentences.into_iter().chain(people).chain(bots).chain(pages).collect())
     }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::InUse { .. }))
+}
+
+/// What a reload does to a chat.
+fn renewal(hall: Arc<Hall>) -> Renewal {
+    let prepare = move |fresh: &Fresh| {
+        let Some(flags) = fresh.chat() else { return Ok(None) };
+        let settings = flags.settings()?;
+        let hall = Arc::clone(&hall);
+        let commit: Commit = Box::new(move || {
+            hall.renew(&settings);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    let keys =
+        &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
+    Renewal { keys, prepare: Box::new(prepare) }
 }
 
 /// The first line of the file.

@@ -1,11 +1,13 @@
 //! `echoline echo`: flags to a server, a server to an exit code.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
+use super::check::Findings;
+use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
@@ -61,51 +63,113 @@ impl ModeName {
 }
 
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-pub(super) fn run(flags: EchoFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: EchoFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
+    if let Some(text) = flags.mistake() {
+        super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
+    }
     let dialogue = flags.dialogue();
-    let service = Service {
-        listen: flags.listen,
-        also: Vec::new(),
-        what: flags.mode.name(),
-        eol: dialogue.eol,
-        farewell: dialogue.farewell(),
-        page: None,
-        framing: match flags.mode {
-            ModeName::Raw => Framing::Messages,
-            _ => Framing::Lines,
-        },
-        limits: Limits::default(),
-        upgrade: Ok(()),
-    };
-    let bound = flags.serving.bind(service)?;
-    let _log = flags.serving.start_log();
-    let dialogue = Arc::new(dialogue);
-    let handler = move |client| echo::serve(client, Arc::clone(&dialogue));
-    flags.serving.run(bound, handler)
+    let bound = flags.serving.bind(flags.service(&dialogue))?;
+    let _log = flags.serving.start_log(&mut reload)?;
+    let current = Current::new(dialogue);
+    reload.add(renewal(current.clone()));
+    let handler = move |client| echo::serve(client, current.dialogue());
+    flags.serving.run(bound, reload, handler)
 }
 
 impl EchoFlags {
+    /// The flags of every server.
+    pub(super) fn serving(&self) -> &ServingFlags {
+        &self.serving
+    }
+
+    /// What is wrong with flags that are right by themselves.
+    pub(super) fn mistake(&self) -> Option<String> {
+        let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
+        let (flag, _) = unused.iter().find(|(_, given)| *given && self.mode == ModeName::Raw)?;
+        Some(format!("{flag} has no place in --mode raw, which changes no byte"))
+    }
+
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self.mistake() {
+            Some(mistake) => findings.wrong(mistake),
+            None => findings.right(format!("an echo in mode {}", self.mode.name())),
+        }
+        self.serving.check(&self.service(&self.dialogue()), findings)
+    }
+
+    fn service(&self, dialogue: &Dialogue) -> Service {
+        Service {
+            listen: self.listen.clone(),
+            also: Vec::new(),
+            what: self.mode.name(),
+            eol: dialogue.eol,
+            farewell: dialogue.farewell(),
+            page: None,
+            framing: match self.mode {
+                ModeName::Raw => Framing::Messages,
+                _ => Framing::Lines,
+            },
+            limits: Limits::default(),
+            upgrade: Ok(()),
+        }
+    }
+
     fn dialogue(&self) -> Dialogue {
         let mode = match self.mode {
             ModeName::Raw => Mode::Raw,
             ModeName::Line => Mode::Line,
             ModeName::Command => Mode::Command,
         };
-        let mut dialogue = Dialogue::new(mode, now);
+        let mut dialogue = self.words(Dialogue::new(mode, now));
         if let Some(eol) = self.eol {
             dialogue.eol = eol.into();
         }
-        dialogue.greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
-        dialogue.prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
-        let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
-        for (flag, given) in unused {
-            if given && mode == Mode::Raw {
-                let text = format!("{flag} has no place in --mode raw, which changes no byte");
-                super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
-            }
-        }
         dialogue
     }
+
+    /// The dialogue in other words, where there are any.
+    fn words(&self, dialogue: Dialogue) -> Dialogue {
+        let greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
+        let prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
+        Dialogue { greeting, prefix, ..dialogue }
+    }
+}
+
+/// The dialogue that is held with those who come now.
+#[derive(Clone)]
+struct Current(Arc<Mutex<Arc<Dialogue>>>);
+
+impl Current {
+    fn new(dialogue: Dialogue) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(dialogue))))
+    }
+
+    fn dialogue(&self) -> Arc<Dialogue> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, dialogue: Dialogue) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(dialogue);
+    }
+}
+
+/// What a reload does to an echo: it greets and echoes in other words.
+fn renewal(current: Current) -> Renewal {
+    let prepare = move |fresh: &Fresh| {
+        let Some(flags) = fresh.echo() else { return Ok(None) };
+        let running = current.dialogue();
+        // Mode and line end stay, whatever the flags say now.
+        let usual = Dialogue::new(running.mode, running.clock);
+        let dialogue = flags.words(Dialogue { eol: running.eol, ..usual });
+        let current = current.clone();
+        let commit: Commit = Box::new(move || {
+            current.set(dialogue);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    Renewal { keys: &["greeting", "prefix"], prepare: Box::new(prepare) }
 }
 
 /// The local time with its offset, to the microsecond like the lesson's `isoformat()`.

@@ -15,10 +15,12 @@ use self::live::Live;
 use self::message::MessageFlags;
 use self::network::NetworkFlags;
 use self::traffic::TrafficFlags;
+use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
+use super::tls_client::{TlsClientFlags, TlsSide};
 use crate::load::{self, Objectives, Report, Settings, View};
-use crate::net::{Address, Shutdown, Signals};
+use crate::net::{Address, Hangup, Resumption, Shutdown, Signals};
 
 /// The flags of `echoline load`.
 #[derive(Debug, Args)]
@@ -49,6 +51,14 @@ pub(super) struct LoadFlags {
     #[command(flatten)]
     network: NetworkFlags,
 
+    #[command(flatten)]
+    tls: TlsClientFlags,
+
+    /// Begins each connection but the first with a ticket of an earlier one, as browsers do,
+    /// instead of a whole handshake.
+    #[arg(long, env = "ECHOLINE_TLS_RESUME", help_heading = "TLS")]
+    tls_resume: bool,
+
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
     /// [default: 5s].
@@ -66,6 +76,9 @@ pub(super) struct LoadFlags {
 
     #[command(flatten)]
     output: OutputFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 fn goals(text: &str) -> Result<Objectives, String> {
@@ -89,7 +102,7 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
 
 /// The first signal ends the sending, the second everything; there is a report each time.
 async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Result<Report> {
-    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
     let stop = Shutdown::new();
     let live = Live::start(settings.plan.total(), flags.quiet);
     let running = async {
@@ -144,8 +157,25 @@ impl LoadFlags {
         settings.expect = self.messages.expect();
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         self.traffic.apply(self.messages.seed, &mut settings);
-        self.network.apply(&self.addresses, &mut settings);
+        let tls = self.tls(&mut settings)?;
+        self.network.apply(&self.addresses, &tls, &mut settings)?;
         Ok(settings)
+    }
+}
+
+impl LoadFlags {
+    /// How TLS is begun, which is also noted for the report.
+    fn tls(&self, settings: &mut Settings) -> anyhow::Result<TlsSide> {
+        let (resumption, handshakes) = match self.tls_resume {
+            true => (Resumption::On, "handshakes resumed"),
+            false => (Resumption::Off, "each handshake whole"),
+        };
+        let side = self.tls.prepare(&self.addresses, resumption)?;
+        if self.addresses.iter().any(|address| address.scheme().is_tls()) {
+            let remark = format!("{handshakes}; {}", self.tls.describe());
+            settings.remarks.push(("tls".to_owned(), remark));
+        }
+        Ok(side)
     }
 }
 

@@ -1,19 +1,26 @@
-//! The log of a server: to stderr, on a thread of its own, never in the way.
+//! The log of a server: to stderr or a file, on a thread of its own, never in the way.
 //!
 //! A full disk, a closed pipe or a terminal that is stopped (Ctrl-S) costs log lines, which are
 //! counted, and nothing else.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, OnceLock};
+mod sink;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use tracing::Level;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
+use self::sink::{Sink, Successor, Target};
+use super::check::{self, Findings};
 use super::newest_lines::KeepNewest;
+use super::reload::{Commit, Fresh, Renewal};
 
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
@@ -27,16 +34,43 @@ enum Format {
     Json,
 }
 
+impl Format {
+    /// The line that tells of lines that are missing.
+    fn notice(self, lost: usize) -> String {
+        let now = jiff::Timestamp::now();
+        match self {
+            Self::Human => format!("{now:.6}  WARN {lost} log lines lost\n"),
+            Self::Json => format!(
+                "{{\"timestamp\":\"{now:.6}\",\"level\":\"WARN\",\
+                 \"message\":\"{lost} log lines lost\"}}\n"
+            ),
+        }
+    }
+}
+
 /// The flags about the log.
 #[derive(Debug, Args)]
 pub(super) struct LogFlags {
-    /// How the log on stderr looks.
+    /// Write the log to the end of this file instead of stderr. SIGHUP opens it anew.
+    #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]
+    log_file: Option<PathBuf>,
+
+    /// How the log looks.
     #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
     log_format: Format,
 
     /// What is logged: error, warn, info, debug (each connection) or trace.
     #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: Level,
+}
+
+impl LogFlags {
+    /// Says whether the log can be written.
+    pub(super) fn check(&self, findings: &mut Findings) {
+        if let Some(path) = &self.log_file {
+            check::writable("--log-file", path, findings);
+        }
+    }
 }
 
 /// Whether the newest lines are kept for somebody to look at.
@@ -46,28 +80,68 @@ pub(super) enum Newest {
     Forgotten,
 }
 
-/// Starts the log. It ends, with all lines written that can be, when the guard is dropped.
-pub(super) fn start(flags: &LogFlags, newest: Newest) -> WorkerGuard {
-    let lost = Arc::new(OnceLock::new());
-    let sink = Sink { lost: Arc::clone(&lost), told: 0 };
-    let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES).finish(sink);
-    let _ = lost.set(writer.error_counter());
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(flags.log_level)
-        .with_span_events(FmtSpan::NONE)
-        .with_target(false)
-        .with_writer(writer);
-    let newest = (newest == Newest::Kept).then_some(KeepNewest);
-    // An error means that a log has been started before; that one goes on.
-    let _ = match flags.log_format {
-        Format::Human => {
-            builder.with_ansi(io::stderr().is_terminal()).finish().with(newest).try_init()
-        }
-        Format::Json => builder.json().flatten_event(true).finish().with(newest).try_init(),
-    };
-    log_panics();
-    guard
+/// The log of a process. It ends, with all lines written that can be, when this is dropped.
+#[derive(Debug)]
+pub(super) struct Log {
+    level: reload::Handle<LevelFilter, Registry>,
+    successor: Successor,
+    _writing: WorkerGuard,
+}
+
+impl Log {
+    /// Starts the log.
+    ///
+    /// # Errors
+    /// Where its file cannot be had.
+    pub(super) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
+        let target = Target::open(flags.log_file.as_deref())?;
+        let colours = matches!(target, Target::Stderr) && io::stderr().is_terminal();
+        let (dropped, successor) = (Arc::default(), Successor::new(flags.log_file.as_deref()));
+        let sink = Sink::new(target, flags.log_format, successor.clone(), Arc::clone(&dropped));
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
+        let (writer, writing) = builder.finish(sink);
+        let _ = dropped.set(writer.error_counter());
+        let (filter, level) = reload::Layer::new(LevelFilter::from_level(flags.log_level));
+        let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
+        let lines = match flags.log_format {
+            Format::Human => lines.with_ansi(colours).boxed(),
+            Format::Json => lines.json().flatten_event(true).boxed(),
+        };
+        let newest = (newest == Newest::Kept).then_some(KeepNewest);
+        // An error means that a log has been started before; that one goes on.
+        let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
+        log_panics();
+        Ok(Self { level, successor, _writing: writing })
+    }
+
+    /// Opens the file of the log anew: one that was renamed (logrotate) is written no more.
+    pub(super) fn reopener(&self) -> impl FnMut() -> anyhow::Result<()> + Send + use<> {
+        let successor = self.successor.clone();
+        move || successor.reopen()
+    }
+
+    /// What a reload does to the log.
+    pub(super) fn renewal(&self) -> Renewal {
+        let (level, successor) = (self.level.clone(), self.successor.clone());
+        let prepare = move |fresh: &Fresh| {
+            let flags = &fresh.serving().log;
+            let path = flags.log_file.clone();
+            let moved = (path != successor.path()).then(|| Target::open(path.as_deref()));
+            let moved = moved.transpose()?;
+            let filter = LevelFilter::from_level(flags.log_level);
+            let (level, successor) = (level.clone(), successor.clone());
+            let commit: Commit = Box::new(move || {
+                if let Some(target) = moved {
+                    successor.set(path, target);
+                }
+                // It fails only where there is no log any more.
+                let _ = level.reload(filter);
+                String::new()
+            });
+            Ok(Some(commit))
+        };
+        Renewal { keys: &["log-file", "log-level"], prepare: Box::new(prepare) }
+    }
 }
 
 /// A panic is a line of the log like any other, and what it says is escaped like any other.
@@ -88,28 +162,6 @@ fn escaped(text: &str) -> String {
         shown.push('…');
     }
     shown.escape_debug().to_string()
-}
-
-/// Stderr, and how many lines did not get there.
-struct Sink {
-    lost: Arc<OnceLock<ErrorCounter>>,
-    told: usize,
-}
-
-impl Write for Sink {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
-        if lost > self.told {
-            writeln!(io::stderr(), "{} log lines lost", lost - self.told)?;
-            self.told = lost;
-        }
-        io::stderr().write_all(line)?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
 }
 
 #[cfg(test)]

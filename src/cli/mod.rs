@@ -2,11 +2,18 @@
 
 mod admin;
 mod binding;
+mod bounds;
+mod cert;
 mod chat;
+mod check;
 mod compare;
+mod config;
 mod descriptors;
 mod destination;
 mod echo;
+mod faults;
+mod generate;
+mod hangup;
 mod holder;
 mod life;
 mod load;
@@ -15,23 +22,29 @@ mod log;
 mod merge;
 mod newest_lines;
 mod output;
+mod reload;
 mod report_files;
 mod send;
 mod serving;
+mod tls;
+mod tls_client;
 mod values;
 mod verify;
 mod web;
 mod wires;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::reload::Reload;
+
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
 #[command(name = "echoline", version, about, max_term_width = 100)]
-pub struct Arguments {
+struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -53,22 +66,43 @@ enum Command {
     /// Compares runs of load before and after a change, and says whether it made them worse.
     Compare(compare::CompareFlags),
 
+    /// Says whether a server would start: its configuration, flags, files and addresses.
+    Check(check::CheckFlags),
+
+    /// Makes a certificate and its key for tests of TLS.
+    Cert(cert::CertFlags),
+
     /// Merges the reports of load on several machines into one, exactly.
     Merge(merge::MergeFlags),
+
+    /// Writes pages for man(1) and completions for shells.
+    #[command(hide = true)]
+    Generate(generate::GenerateFlags),
 }
 
-/// Runs what was asked for.
+/// Runs what is asked for by the program's arguments, its name first. Ends the process where they
+/// are wrong, or ask for help.
 ///
 /// # Errors
 /// One sentence for the user: what was tried, what went wrong, what to do.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
+    // Files may take their time; a server that is told meanwhile to reload must live to do so.
+    hangup::hold();
+    let (arguments, settings) = config::read(typed).map_err(config::Refusal::into_error)?;
+    let reload = || Reload::new(typed, settings);
+    if !matches!(arguments.command, Command::Echo(_) | Command::Chat(_)) {
+        hangup::release();
+    }
     match arguments.command {
-        Command::Echo(flags) => echo::run(flags),
-        Command::Chat(flags) => chat::run(flags),
+        Command::Echo(flags) => echo::run(flags, reload()),
+        Command::Chat(flags) => chat::run(flags, reload()),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
+        Command::Check(flags) => check::run(&flags),
+        Command::Cert(flags) => cert::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
+        Command::Generate(flags) => generate::run(&flags),
     }
 }
 

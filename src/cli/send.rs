@@ -18,10 +18,12 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::config::ConfigFlags;
 use super::output;
+use super::tls_client::TlsClientFlags;
 use super::values::{self, EolName, Timeout};
 use super::wires::ClientWireFlags;
-use crate::net::{Address, Origin, Stream, Transport};
+use crate::net::{Address, Origin, Resumption, Stream, Transport};
 use dialogue::{Dialogue, Ending, Side};
 use input::Input;
 use line_ends::LineEnds;
@@ -65,6 +67,12 @@ pub(super) struct SendFlags {
 
     #[command(flatten)]
     wires: ClientWireFlags,
+
+    #[command(flatten)]
+    tls: TlsClientFlags,
+
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.
@@ -81,10 +89,11 @@ pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
 
 async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
+    let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
+    let transport = flags.wires.transport(address, None, side.step(address)?);
     let begin = Instant::now();
     let stream = connect(address, timeout).await?;
     let round_trip = begin.elapsed();
-    let transport = flags.wires.transport(address, None);
     let stream = shake_hands(&transport, stream, address, timeout).await?;
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();

@@ -12,17 +12,23 @@ use anyhow::Context;
 use clap::Args;
 
 use super::admin::{Admin, AdminFlags, Served};
-use super::binding::Bound;
+use super::binding::{self, Bound};
+use super::bounds::{self, Basis, BoundsFlags};
+use super::check::{self, Findings};
+use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::destination::Destination;
+use super::faults::{self, FaultFlags};
 use super::life::Heir;
 use super::life::flags::LifeFlags;
-use super::log::{self, Newest};
-use super::values::{self, Timeout};
+use super::log::{Log, LogFlags, Newest};
+use super::reload::Reload;
+use super::tls::TlsFlags;
+use super::values;
 use super::wires::WireFlags;
 use crate::net::{
-    Address, Asset, Closed, Connection, Eol, Farewell, Framing, Limits, Listener, ListenerOptions,
-    Report, Scheme, Server,
+    Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
+    ListenerOptions, Report, Server,
 };
 
 /// The flags of every command that serves.
@@ -34,7 +40,7 @@ pub(super) struct ServingFlags {
     pub(super) ready_file: Option<PathBuf>,
 
     #[command(flatten)]
-    bounds: Bounds,
+    pub(super) bounds: BoundsFlags,
 
     /// Threads that serve connections. [default: one per core]
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
@@ -51,57 +57,22 @@ pub(super) struct ServingFlags {
     wires: WireFlags,
 
     #[command(flatten)]
+    pub(super) tls: TlsFlags,
+
+    #[command(flatten)]
     pub(super) admin: AdminFlags,
 
     #[command(flatten)]
     pub(super) life: LifeFlags,
 
     #[command(flatten)]
-    log: log::LogFlags,
-}
+    pub(super) faults: FaultFlags,
 
-/// The flags that bound what a client can take.
-#[derive(Debug, Args)]
-struct Bounds {
-    /// Connections at once; one more hears `Server is busy. Try again later.` [default: 10000, or
-    /// what the descriptor limit leaves room for]
-    #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
-    max_connections: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(super) log: LogFlags,
 
-    /// Connections at once from one address (IPv6: one /64 network). [default: a quarter of
-    /// --max-connections; no limit where only loopback addresses are listened on]
-    #[arg(long, env = "ECHOLINE_MAX_PER_IP", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
-    max_per_ip: Option<NonZeroUsize>,
-
-    /// The longest line, its end not counted. [default: 64KiB; in a chat 4KiB]
-    #[arg(long, env = "ECHOLINE_MAX_LINE", value_name = "BYTES", value_parser = values::bytes)]
-    max_line: Option<usize>,
-
-    /// How long to wait for the next line.
-    #[arg(long, env = "ECHOLINE_IDLE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout, default_value = "off")]
-    idle_timeout: Timeout,
-
-    /// How long one line may take from its first byte to its end.
-    #[arg(long, env = "ECHOLINE_LINE_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout, default_value = "30s")]
-    line_timeout: Timeout,
-
-    /// How long a client may leave unread what was sent to it. [default: 30s; in a chat 10s]
-    #[arg(long, env = "ECHOLINE_STALL_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::timeout)]
-    stall_timeout: Option<Timeout>,
-
-    /// How long connections may take to finish after SIGTERM or Ctrl-C; the rest is broken off.
-    #[arg(long, env = "ECHOLINE_DRAIN_TIMEOUT", value_name = "DURATION")]
-    #[arg(value_parser = values::duration, default_value = "30s")]
-    drain_timeout: Duration,
-
-    /// Connections that the system queues until they are accepted.
-    #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
-    backlog: u32,
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// What a command serves.
@@ -136,35 +107,54 @@ pub(super) struct Page {
 }
 
 impl ServingFlags {
-    /// Starts the log; the guard writes the rest of it when it is dropped.
-    pub(super) fn start_log(&self) -> impl Drop + use<> {
+    /// Starts the log, which ends when it is dropped, and has it take part in reloads.
+    pub(super) fn start_log(&self, reload: &mut Reload) -> anyhow::Result<Log> {
         let newest = if self.admin.is_asked_for() { Newest::Kept } else { Newest::Forgotten };
-        log::start(&self.log, newest)
+        let log = Log::start(&self.log, newest)?;
+        reload.always(log.reopener());
+        reload.add(log.renewal());
+        Ok(log)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    pub(super) fn run<H, F>(&self, bound: Bound, handler: H) -> anyhow::Result<ExitCode>
+    pub(super) fn run<H, F>(
+        &self,
+        bound: Bound,
+        reload: Reload,
+        handler: H,
+    ) -> anyhow::Result<ExitCode>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let report = runtime()?.block_on(self.serve(bound, handler))?;
+        let report = runtime()?.block_on(self.serve(bound, reload, handler))?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn serve<H, F>(&self, bound: Bound, handler: H) -> anyhow::Result<Report>
+    async fn serve<H, F>(
+        &self,
+        bound: Bound,
+        mut reload: Reload,
+        handler: H,
+    ) -> anyhow::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, descriptors, limits, listeners, admin, mut life } = bound;
-        let mut server = Server::new(self.dress(&service, listeners))
+        let Bound { service, basis, limits, listeners, certificates, admin, faults, mut life } =
+            bound;
+        let mut server = Server::new(self.dress(&service, listeners, certificates.as_ref()))
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
             .workers(self.workers());
         if let Some(length) = self.busy_poll {
             server = server.busy_poll(length);
+        }
+        if let Some(faults) = &faults {
+            server = server.faults(faults.clone());
+            faults::announce(faults, &service.listen);
+            reload.add(self.faults.renewal(faults));
         }
         let addresses = server.addresses()?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
@@ -177,29 +167,44 @@ impl ServingFlags {
                     shutdown: server.shutdown(),
                     mode: service.what,
                     addresses: shown,
-                    faults: None,
+                    faults: faults.as_ref().map(faults::control),
+                    certificates: certificates.clone(),
                 })
                 .context("cannot start the thread of --admin")?;
         }
+        if let Some(certificates) = &certificates {
+            let following = self.tls.follow(certificates);
+            following.context("cannot start the thread that looks after --cert")?;
+        }
+        reload.add(bounds::renewal(basis.clone(), server.live_limits()));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.
-        let announce = || self.announce(service.what, &addresses, &admin_at, &limits, &descriptors);
-        let (report, heir) = life.serve(server, announce, handler).await?;
+        let announce =
+            || self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors);
+        let (report, heir) = life.serve(server, reload, announce, handler).await?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
+        }
+        if let Some(faults) = &faults {
+            faults::log_counts(faults);
         }
         log_report(&report);
         Ok(report)
     }
 
     /// All listeners, each with the steps that its address asks for.
-    fn dress(&self, service: &Service, listeners: Vec<Vec<Listener>>) -> Vec<Listener> {
+    fn dress(
+        &self,
+        service: &Service,
+        listeners: Vec<Vec<Listener>>,
+        certificates: Option<&Certificates>,
+    ) -> Vec<Listener> {
         let mut dressed = Vec::new();
         let pages = service.page.as_ref().map_or(0, |page| page.addresses);
         let without_page = listeners.len() - pages;
         let addresses = service.listen.iter().chain(&service.also);
         for (place, (address, listeners)) in addresses.zip(listeners).enumerate() {
-            let mut transport = self.wires.transport(address, service.framing);
+            let mut transport = self.wires.transport(address, service.framing, certificates);
             if let Some(page) = service.page.as_ref().filter(|_| place >= without_page) {
                 transport = transport.then(self.wires.site(address, page.assets));
             }
@@ -232,36 +237,35 @@ impl ServingFlags {
             mode = what,
             "ready"
         );
-        if let Some(asked) = self.bounds.max_connections
-            && asked.get() > limits.max_connections
-        {
-            tracing::warn!(
-                "--max-connections {asked} does not fit the limit of {} descriptors: {} it is",
-                descriptors.limit,
-                limits.max_connections
-            );
+        if let Some(sentence) = self.bounds.shortage(limits, *descriptors) {
+            tracing::warn!("{sentence}");
         }
         self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses, admin_at))
     }
 
-    pub(super) fn limits(&self, service: &Service, descriptors: &Descriptors) -> Limits {
-        let bounds = &self.bounds;
-        let asked = bounds.max_connections.map(NonZeroUsize::get);
-        let places = descriptors.places(asked, service.listen.len(), self.workers().get());
-        let public = service.listen.iter().any(|address| !is_loopback(address));
-        let quarter = public.then_some((places.connections / 4).max(1));
-        Limits {
-            max_connections: places.connections,
-            max_lingering: places.lingering,
-            max_per_ip: bounds.max_per_ip.map(NonZeroUsize::get).or(quarter),
-            max_line: bounds.max_line.unwrap_or(service.limits.max_line),
-            idle_timeout: bounds.idle_timeout.0,
-            line_timeout: bounds.line_timeout.0,
-            stall_timeout: bounds
-                .stall_timeout
-                .map_or(service.limits.stall_timeout, |timeout| timeout.0),
-            drain_timeout: bounds.drain_timeout,
-            ..service.limits.clone()
+    /// Says whether all of this is right, without listening.
+    pub(super) fn check(&self, service: &Service, findings: &mut Findings) -> anyhow::Result<()> {
+        let usual = binding::usual_address();
+        let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
+        for address in listen.iter().chain(&service.also) {
+            check::listening("listens on", address, findings)?;
+        }
+        self.admin.check(findings)?;
+        self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
+        self.faults.check(listen, findings);
+        self.log.check(findings);
+        if let Some(path) = &self.ready_file {
+            check::writable("--ready-file", path, findings);
+        }
+        Ok(())
+    }
+
+    pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
+        Basis {
+            defaults: service.limits.clone(),
+            listen: service.listen.iter().chain(&service.also).cloned().collect(),
+            workers: self.workers(),
+            descriptors,
         }
     }
 
@@ -271,14 +275,10 @@ impl ServingFlags {
     }
 
     pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
-        let default = ListenerOptions::default();
         ListenerOptions {
-            backlog: self.bounds.backlog,
-            // A peer that takes nothing is given up by --stall-timeout, not before it.
-            unacknowledged_timeout: limits
-                .stall_timeout
-                .map(|stall| default.unacknowledged_timeout.unwrap_or(stall).max(stall)),
-            ..default
+            backlog: self.bounds.backlog(),
+            unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
+            ..ListenerOptions::default()
         }
     }
 }
@@ -297,13 +297,6 @@ fn log_report(report: &Report) {
         "ended; {}",
         if ends.is_empty() { "nobody came".to_owned() } else { ends.join(" ") }
     );
-}
-
-pub(super) fn is_loopback(address: &Address) -> bool {
-    let host = address.host();
-    address.scheme() == Scheme::Unix
-        || host == "localhost"
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 pub(super) fn remove(path: &Path) -> anyhow::Result<()> {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::serving::is_loopback;
+use super::bounds::is_loopback;
 use crate::net::{
-    AcceptProxy, AcceptWebSocket, Address, Asset, Framing, OpenWebSocket, OriginPolicy,
-    ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
+    AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, OpenWebSocket,
+    OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
 };
 
 /// The flags of every command that serves.
@@ -71,10 +71,18 @@ fn origin(text: &str) -> Result<String, String> {
 
 impl WireFlags {
     /// The steps for who comes to `address`.
-    pub(super) fn transport(&self, address: &Address, framing: Framing) -> Transport {
+    pub(super) fn transport(
+        &self,
+        address: &Address,
+        framing: Framing,
+        certificates: Option<&Certificates>,
+    ) -> Transport {
         let mut transport = Transport::plain();
         if !self.proxy_from.is_empty() {
             transport = transport.then(Arc::new(self.accept_proxy()));
+        }
+        if let Some(certificates) = certificates.filter(|_| address.scheme().is_tls()) {
+            transport = transport.then(certificates.step());
         }
         if address.scheme().is_websocket() {
             let step = AcceptWebSocket::new(address, framing, self.policy(address));
@@ -140,7 +148,12 @@ pub(super) struct ClientWireFlags {
 
 impl ClientWireFlags {
     /// The steps on the way to `address`; `network`: whose addresses the headers tell in turn.
-    pub(super) fn transport(&self, address: &Address, network: Option<IpNet>) -> Transport {
+    pub(super) fn transport(
+        &self,
+        address: &Address,
+        network: Option<IpNet>,
+        tls: Option<Arc<dyn Step>>,
+    ) -> Transport {
         let mut transport = Transport::plain();
         if let Some(claim) = self.proxy {
             let source = match (network, claim.source) {
@@ -149,6 +162,9 @@ impl ClientWireFlags {
                 (None, None) => ProxySource::Own,
             };
             transport = transport.then(Arc::new(SendProxy::new(claim.version, source)));
+        }
+        if let Some(step) = tls {
+            transport = transport.then(step);
         }
         if address.scheme().is_websocket() {
             transport = transport.then(Arc::new(OpenWebSocket::new(address)));

@@ -206,7 +206,6 @@ impl Client {
 
     async fn connect(&mut self, number: u64) -> Result<Stream, End> {
         let job = Arc::clone(&self.job);
-        let begun = Instant::now();
         let limit = job.settings().timeout();
         let connected = tokio::select! {
             biased;
@@ -214,13 +213,15 @@ impl Client {
             connected = timeout(limit, job.common.dialer.connect(self.index, number)) => connected,
         };
         let reason = match connected {
-            Ok(Ok(stream)) => {
-                let took = begun.elapsed();
+            Ok(Ok(dialled)) => {
                 self.note(|record| {
                     record.connections += 1;
-                    record.connect.record(took);
+                    record.connect.record(dialled.connect);
+                    if let Some(took) = dialled.handshake {
+                        record.handshake.record(took);
+                    }
                 });
-                return Ok(stream);
+                return Ok(dialled.stream);
             }
             Ok(Err(error)) => self.describe_connect(&error),
             Err(_) => format!("no answer within {limit:?}"),
@@ -240,7 +241,9 @@ impl Client {
     /// Why the client ended with this connection; `None` where it goes on with another.
     async fn use_up(&mut self, stream: Stream) -> Option<End> {
         let _open = self.job.note_open();
-        match Exchange::new(stream, self).run().await {
+        let (leave, stream) = Exchange::new(stream, self).run().await;
+        stream.say_end();
+        match leave {
             Leave::Finished(end) => Some(end),
             Leave::Renew => None,
         }

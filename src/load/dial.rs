@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use crate::net::{Address, Origin, Stream, Transport};
 
@@ -79,6 +81,16 @@ pub(super) struct Dialer {
     resolved: Vec<Vec<SocketAddr>>,
 }
 
+/// A connection that can be used.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    pub(super) stream: Stream,
+    /// How long it took until the socket was open.
+    pub(super) connect: Duration,
+    /// How long what was to be done then has taken; `None` where there was nothing.
+    pub(super) handshake: Option<Duration>,
+}
+
 impl Dialer {
     /// Fails for the first name that cannot be resolved, and says which.
     pub(super) async fn new(targets: &Targets) -> io::Result<Self> {
@@ -100,16 +112,20 @@ impl Dialer {
     }
 
     /// The connection `number` of `client`.
-    pub(super) async fn connect(&self, client: u32, number: u64) -> io::Result<Stream> {
+    pub(super) async fn connect(&self, client: u32, number: u64) -> io::Result<Dialled> {
+        let begun = Instant::now();
         let target = client as usize % self.targets.addresses.len();
         let stream = match self.targets.addresses[target].unix_path() {
             Some(path) => Stream::connect_unix(path).await?,
             None => self.connect_tcp(target, client, number).await?.into(),
         };
-        match self.targets.transports.get(target) {
-            Some(transport) => shake_hands(transport, stream).await,
-            None => Ok(stream),
-        }
+        let connect = begun.elapsed();
+        let transport = self.targets.transports.get(target);
+        let Some(transport) = transport.filter(|transport| !transport.is_plain()) else {
+            return Ok(Dialled { stream, connect, handshake: None });
+        };
+        let stream = shake_hands(transport, stream).await?;
+        Ok(Dialled { stream, connect, handshake: Some(begun.elapsed().saturating_sub(connect)) })
     }
 
     /// From the first address that takes us.
@@ -271,7 +287,7 @@ mod tests {
         };
         let dialer = Dialer::new(&targets).await.unwrap();
         for (client, number, source) in [(0, 0, 2), (1, 0, 3), (2, 0, 2), (2, 1, 3)] {
-            let stream = dialer.connect(client, number).await.unwrap();
+            let stream = dialer.connect(client, number).await.unwrap().stream;
             let expected = listeners[client as usize % 2].local_addr().unwrap();
             assert_eq!(stream.peer_addr(), Some(expected));
             let local = stream.local_addr().unwrap().ip();

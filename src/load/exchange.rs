@@ -91,12 +91,13 @@ where
     }
 
     /// Sends all messages of the client, or as many as there is sense in, and records what
-    /// became of them.
-    pub(super) async fn run(mut self) -> Leave {
-        match poll_fn(|cx| self.poll(cx)).await {
+    /// became of them. Gives the stream back, to be closed.
+    pub(super) async fn run(mut self) -> (Leave, S) {
+        let leave = match poll_fn(|cx| self.poll(cx)).await {
             Ok(leave) => leave,
             Err(failure) => Leave::Finished(self.fail(failure)),
-        }
+        };
+        (leave, self.stream)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Leave, Failure>> {

@@ -54,7 +54,6 @@ mod objective;
 mod pacer;
 mod plan;
 mod processor;
-mod random;
 mod rank;
 mod record;
 mod reply;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::curve::Curve;
-use super::random::Random;
+use crate::random::Random;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -3,9 +3,9 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::random::Random;
 use super::template::Template;
 use crate::net::Eol;
+use crate::random::Random;
 
 /// The letters of a message's body: 32 of them, so that five random bits make one. No white
 /// space, which a line server would strip.

@@ -28,8 +28,11 @@ pub struct Record {
     pub latency: Times,
     /// Of right answers: from before the message was sent until the reply was complete.
     pub service: Times,
-    /// From the beginning of a connection until it was open.
+    /// From the beginning of a connection until its socket was open.
     pub connect: Times,
+    /// From then until it could be used: the handshakes of TLS and WebSocket. Empty where there is
+    /// nothing to be done.
+    pub handshake: Times,
     /// In open loop: how much later than intended, or than its connection was free, the tester
     /// began to send. It is the tester's own fault.
     pub lag: Times,
@@ -110,6 +113,7 @@ impl Record {
         self.latency.merge(&other.latency);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);
+        self.handshake.merge(&other.handshake);
         self.lag.merge(&other.lag);
         self.series.merge(&other.series);
         for (mine, theirs) in self.failures.iter_mut().zip(&other.failures) {

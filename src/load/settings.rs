@@ -55,6 +55,8 @@ pub struct Settings {
     pub workers: NonZero<usize>,
     /// How long before each due time a thread does not sleep any more; it costs a core.
     pub busy_poll: Duration,
+    /// What else the report is to say of the settings, by name: how TLS is begun.
+    pub remarks: Vec<(String, String)>,
     /// Wall-clock time at the start, for the report.
     pub started: String,
 }
@@ -79,6 +81,7 @@ impl Settings {
             when_late: WhenLate::CatchUp,
             workers: NonZero::<usize>::MIN,
             busy_poll: Duration::ZERO,
+            remarks: Vec::new(),
             started: String::new(),
         }
     }
@@ -142,7 +145,8 @@ impl Settings {
             ("workers", self.workers.to_string()),
         ];
         listed.extend(self.unusual());
-        listed.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let listed = listed.into_iter().map(|(name, value)| (name.to_owned(), value));
+        listed.chain(self.remarks.iter().cloned()).collect()
     }
 
     /// Settings that are worth a line only where they are not the usual ones.

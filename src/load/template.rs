@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::plan::push_letters;
-use super::random::Random;
+use crate::random::Random;
 
 /// Letters that `{random}` stands for.
 const RANDOM_LETTERS: usize = 12;

@@ -43,7 +43,9 @@ where
         }
         core.watch.note_messages(core.input.take_messages());
         if let Some(place) = &core.watch.place {
-            place.note_end(core.input.at_end());
+            if let Some(end) = core.input.end() {
+                place.note_end(end);
+            }
         }
         (core.tell)(&mut core.stream, Word::Ends(ended));
         let broken = ended.is_broken() || core.output.failed;
@@ -81,10 +83,13 @@ where
         let flushed = core.output.poll_flush(&mut core.stream, cx, &mut sent);
         core.watch.note_sent(sent);
         if let Poll::Ready(Ok(())) = flushed {
-            let ended = Pin::new(&mut core.stream).poll_shutdown(cx).is_ready();
-            return ended && core.input.at_end();
+            match Pin::new(&mut core.stream).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => return core.input.at_end(),
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Pending => {}
+            }
         }
-        self.broken = matches!(flushed, Poll::Ready(Err(_)));
+        self.broken |= matches!(flushed, Poll::Ready(Err(_)));
         self.broken
     }
 

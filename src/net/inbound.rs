@@ -21,7 +21,9 @@ const READ_COST: u16 = 16;
 #[derive(Debug)]
 pub(super) struct Inbound {
     lines: Lines,
-    at_end: bool,
+    /// How the peer has ended its stream, if it has: [`Closed::EndOfStream`] or
+    /// [`Closed::Truncated`].
+    end: Option<Closed>,
     spent: u16,
     /// What was handed out and not counted yet: a packet may hold hundreds of lines.
     messages: u32,
@@ -29,12 +31,17 @@ pub(super) struct Inbound {
 
 impl Inbound {
     pub(super) fn new(max_line: usize) -> Self {
-        Self { lines: Lines::new(max_line), at_end: false, spent: 0, messages: 0 }
+        Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
     }
 
     /// Whether the peer has ended its stream.
     pub(super) fn at_end(&self) -> bool {
-        self.at_end
+        self.end.is_some()
+    }
+
+    /// How the peer has ended its stream, if it has.
+    pub(super) fn end(&self) -> Option<Closed> {
+        self.end
     }
 
     /// Whether bytes are waiting that are no whole answer to what was asked for.
@@ -72,10 +79,11 @@ impl Inbound {
             self.note_message();
             return Ok(Some(Some(line)));
         }
-        if !self.at_end {
+        if !self.at_end() {
             return Ok(None);
         }
-        let last = self.lines.finish();
+        // What was cut off in the middle of a line was not said.
+        let last = self.lines.finish().filter(|_| self.end != Some(Closed::Truncated));
         self.messages += u32::from(last.is_some());
         Ok(Some(last))
     }
@@ -83,7 +91,7 @@ impl Inbound {
     /// Whether there is something to be read, or nothing any more.
     pub(super) fn next_peek(&mut self) -> Result<Option<bool>, Closed> {
         let has_some = self.has_partial();
-        Ok((has_some || self.at_end).then_some(has_some))
+        Ok((has_some || self.at_end()).then_some(has_some))
     }
 
     pub(super) fn unread(&self) -> &[u8] {
@@ -99,7 +107,7 @@ impl Inbound {
             self.note_message();
             return Ok(Some(Some(self.lines.take(most))));
         }
-        Ok(self.at_end.then_some(None))
+        Ok(self.at_end().then_some(None))
     }
 
     pub(super) fn next_exact(&mut self, length: usize) -> Result<Option<Bytes>, Closed> {
@@ -117,7 +125,7 @@ impl Inbound {
             self.note_message();
             return Ok(Some(Some(found)));
         }
-        if self.at_end && !self.has_partial() {
+        if self.at_end() && !self.has_partial() {
             return Ok(Some(None));
         }
         self.unfinished()
@@ -125,7 +133,7 @@ impl Inbound {
 
     /// "Not yet", or [`Closed::Incomplete`] where no more can come. What came stays readable.
     fn unfinished<T>(&self) -> Result<Option<T>, Closed> {
-        if self.at_end { Err(Closed::Incomplete) } else { Ok(None) }
+        if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
     /// Reads once. Ready with what has changed: so many more bytes, or (0) the end. While nothing
@@ -160,8 +168,17 @@ impl Inbound {
             self.spent = 0;
             return Poll::Pending;
         };
-        let length = result?;
-        self.at_end |= length == 0;
+        let length = match result {
+            // Whether there was to be more nobody knows, so this is no end that a line could have.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.end.get_or_insert(Closed::Truncated);
+                0
+            }
+            other => other?,
+        };
+        if length == 0 {
+            self.end.get_or_insert(Closed::EndOfStream);
+        }
         self.spent += READ_COST;
         buffers::note_activity();
         Poll::Ready(Ok(length))

@@ -96,6 +96,10 @@ pub enum Closed {
     /// The peer, or the network, broke the connection off (RST, broken pipe).
     #[error("the connection was reset")]
     Reset,
+    /// The peer's stream was cut: it ended without the end that TLS puts there (`close_notify`). All
+    /// whole lines were answered; a partial last one was not.
+    #[error("the peer's stream was cut off")]
+    Truncated,
     /// The stream ended in the middle of what `read_exact` or `read_until` waited for.
     #[error("the stream ended too early")]
     Incomplete,
@@ -146,6 +150,7 @@ impl Closed {
         "end_of_stream",
         "finished",
         "reset",
+        "truncated",
         "incomplete",
         "idle_timeout",
         "line_timeout",
@@ -153,6 +158,7 @@ impl Closed {
         "line_too_long",
         "handshake_timeout",
         "handshake_failed",
+        "malformed",
         "busy",
         "busy_address",
         "drained",
@@ -168,6 +174,7 @@ impl Closed {
             Self::EndOfStream => "end_of_stream",
             Self::Finished => "finished",
             Self::Reset => "reset",
+            Self::Truncated => "truncated",
             Self::Incomplete => "incomplete",
             Self::IdleTimeout => "idle_timeout",
             Self::LineTimeout => "line_timeout",

@@ -1,8 +1,7 @@
 //! Listening sockets: binding with a sentence that helps, accepting without ever giving up.
 
-use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use super::address::{Address, Scheme};
 use super::stream::Stream;
 use super::transport::Transport;
+use super::trouble::{Refused, Reserve};
 use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
@@ -228,7 +228,7 @@ fn is_family_missing(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-fn say(address: &Address, error: &io::Error) -> io::Error {
+pub(super) fn say(address: &Address, error: &io::Error) -> io::Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse if address.scheme() == Scheme::Unix => {
             "; another program listens there: end it, or choose another path"
@@ -376,54 +376,6 @@ impl Queue {
 /// Who was accepted.
 type Peer = (Stream, Option<SocketAddr>);
 
-/// A descriptor to give up when no other is left, so that whoever is waiting can be told.
-#[derive(Debug)]
-pub(super) struct Reserve(Option<File>);
-
-impl Reserve {
-    pub(super) fn open() -> Self {
-        Self(File::open("/dev/null").ok())
-    }
-
-    /// Tells the next one, whom `accept` accepts, that there is no place.
-    pub(super) fn refuse(&mut self, accept: impl FnOnce() -> Accepted, words: &str) -> Refused {
-        self.0 = None;
-        let refused = match accept() {
-            Accepted::Connection(stream, _) => {
-                // Best effort: with no descriptors left there is no lingering.
-                let _ = tell(stream, words);
-                Refused::Told
-            }
-            // The system looks for a descriptor before it looks at the queue, so "none left" says
-            // nothing about whether somebody waits.
-            Accepted::Nobody | Accepted::Gone => Refused::Nobody,
-            Accepted::Exhausted(_) => Refused::Not,
-        };
-        *self = Self::open();
-        refused
-    }
-}
-
-/// What came of an attempt to tell somebody that there is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    Told,
-    /// Nobody was waiting.
-    Nobody,
-    /// Not even the reserve helped.
-    Not,
-}
-
-fn tell(stream: Stream, words: &str) -> io::Result<()> {
-    let mut stream = stream.into_socket()?;
-    stream.write_all(words.as_bytes())?;
-    stream.shutdown(std::net::Shutdown::Write)?;
-    // What lies unread would turn the close into a reset.
-    let mut unread = [0; 4096];
-    while stream.read(&mut unread)? > 0 {}
-    Ok(())
-}
-
 /// accept(2) names the errors of the connection that was to be accepted: those are over with it.
 /// The others are ours and last; a listener must outlive them all.
 fn what_happened(result: io::Result<Peer>) -> Accepted {
@@ -451,24 +403,6 @@ fn what_happened(result: io::Result<Peer>) -> Accepted {
     if of_the_connection { Accepted::Gone } else { Accepted::Exhausted(error) }
 }
 
-/// How long to leave a listener alone that cannot accept: 10 ms, doubling to 1 s.
-#[derive(Debug, Default)]
-pub(super) struct BackOff {
-    failures: u32,
-}
-
-impl BackOff {
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = Duration::from_millis(10) * 2_u32.pow(self.failures.min(7));
-        self.failures += 1;
-        pause.min(Duration::from_secs(1))
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -486,14 +420,5 @@ mod tests {
         }
         let error = Err(io::Error::from_raw_os_error(libc::EAGAIN));
         assert!(matches!(what_happened(error), Accepted::Nobody));
-    }
-
-    #[test]
-    fn the_pause_doubles_to_a_second_and_starts_again() {
-        let mut back_off = BackOff::default();
-        let pauses: Vec<u128> = (0..9).map(|_| back_off.next().as_millis()).collect();
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        back_off.reset();
-        assert_eq!(back_off.next().as_millis(), 10);
     }
 }

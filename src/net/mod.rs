@@ -5,15 +5,19 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
+pub mod fault;
 mod feed;
 mod inbound;
 mod layer;
 mod limits;
 mod lines;
 mod listener;
+mod live_limits;
 mod observer;
 mod outbound;
 mod place;
+#[cfg(feature = "cli")]
+mod probe;
 #[cfg(feature = "proxy")]
 mod proxy;
 #[cfg(feature = "proxy")]
@@ -31,7 +35,10 @@ mod stream;
 mod tally;
 mod task;
 mod terms;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
+mod trouble;
 mod unix;
 mod watch;
 #[cfg(feature = "websocket")]
@@ -46,6 +53,7 @@ pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};
 pub use listener::{Listener, ListenerOptions};
+pub use live_limits::LiveLimits;
 pub use observer::Observer;
 pub use place::Report;
 #[cfg(feature = "proxy")]
@@ -57,13 +65,17 @@ pub use server::Server;
 pub use service_times::ServiceTimes;
 pub use shutdown::{Phase, Shutdown};
 #[cfg(feature = "cli")]
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Hangup, Signals};
 #[cfg(feature = "web")]
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use terms::{Eol, Farewell};
+#[cfg(feature = "tls")]
+pub use tls::{
+    Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
+};
 pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
 #[cfg(feature = "websocket")]

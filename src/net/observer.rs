@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::RuntimeMetrics;
 
 use super::limits::Limits;
+use super::live_limits::LiveLimits;
 use super::place::Places;
 use super::snapshot::{Snapshot, WorkerState};
 use super::tally::Tally;
@@ -31,7 +32,7 @@ impl Observer {
             accepted: report.accepted,
             open: self.places.open(),
             ends: report.ends,
-            limits: works.map_or_else(Limits::default, |works| works.limits.clone()),
+            limits: works.map_or_else(Limits::default, |works| works.live.current()),
             workers: works.map_or_else(Vec::new, Works::states),
         }
     }
@@ -40,7 +41,7 @@ impl Observer {
 /// What a server works with, once it does.
 #[derive(Debug)]
 pub(super) struct Works {
-    pub(super) limits: Limits,
+    pub(super) live: LiveLimits,
     pub(super) workers: Vec<(Arc<Tally>, RuntimeMetrics)>,
 }
 

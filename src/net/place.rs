@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
@@ -46,7 +46,8 @@ pub(super) struct Place {
     count: Count,
     /// Where the worker that serves this one counts.
     tally: Arc<Tally>,
-    at_end: AtomicBool,
+    /// How the peer has ended its stream, if it has.
+    end: OnceLock<Closed>,
     /// Counts the connections of this server, from 1: their name in the log.
     number: u64,
     /// The task that the server wakes when its phase changes.
@@ -100,7 +101,7 @@ impl Places {
             counted,
             count,
             tally: Arc::clone(tally),
-            at_end: AtomicBool::new(false),
+            end: OnceLock::new(),
             number,
             task: OnceLock::new(),
         });
@@ -251,17 +252,17 @@ impl Place {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
-    /// The connection is being closed; `at_end`: because its peer has ended the stream.
-    pub(super) fn note_end(&self, at_end: bool) {
-        self.at_end.store(at_end, Ordering::Relaxed);
+    /// The connection is being closed, and its peer had ended the stream, in this way.
+    pub(super) fn note_end(&self, end: Closed) {
+        // There is one end in a connection's life.
+        self.end.get_or_init(|| end);
     }
 
     /// Counts the end of this connection by what its handler returned, and says what it was.
     pub(super) fn count(&self, result: Result<(), Closed>) -> Closed {
         let closed = match result {
             Err(closed) => closed,
-            Ok(()) if self.at_end.load(Ordering::Relaxed) => Closed::EndOfStream,
-            Ok(()) => Closed::Finished,
+            Ok(()) => self.end.get().copied().unwrap_or(Closed::Finished),
         };
         self.places.count(closed);
         closed

@@ -9,23 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
+use super::fault::{self, Faults, Orders};
 use super::limits::{Closed, Limits};
-use super::listener::{
-    Accepted, Acceptor, BackOff, Listener, ListenerOptions, Queued, Refused, Reserve,
-};
+use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
+use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
+use super::signals::{Hangup, Signals};
 use super::stream::Stream;
 use super::tally::Watched;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
+use super::trouble::{Refused, Trouble};
 use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
@@ -60,14 +62,13 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
-    limits: Limits,
-    eol: Eol,
-    farewell: Farewell,
     shutdown: Shutdown,
+    live: LiveLimits,
     places: Arc<Places>,
     watched: Watched,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
+    faults: Option<Faults>,
     pulse: Pulse,
 }
 
@@ -89,39 +90,39 @@ impl Server {
     #[must_use]
     pub fn new(listeners: Vec<Listener>) -> Self {
         let shutdown = Shutdown::new();
+        let (limits, eol, farewell) = (Limits::default(), Eol::default(), Farewell::default());
         Self {
             listeners,
-            limits: Limits::default(),
-            eol: Eol::default(),
-            farewell: Farewell::default(),
+            live: LiveLimits::new(Terms::new(limits, shutdown.clone(), eol, farewell)),
             places: Places::new(shutdown.clone()),
             shutdown,
             watched: Watched::No,
             workers: None,
             busy_poll: None,
+            faults: None,
             pulse: Pulse::default(),
         }
     }
 
     /// Sets the limits.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    pub fn limits(self, limits: Limits) -> Self {
+        self.live.set(limits);
         self
     }
 
     /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
     #[must_use]
-    pub fn eol(mut self, eol: Eol) -> Self {
-        self.eol = eol;
+    pub fn eol(self, eol: Eol) -> Self {
+        self.live.change(|terms| terms.eol = eol);
         self
     }
 
     /// Sets what a client hears when the server ends its connection. Default
     /// [`Farewell::Sentences`].
     #[must_use]
-    pub fn farewell(mut self, farewell: Farewell) -> Self {
-        self.farewell = farewell;
+    pub fn farewell(self, farewell: Farewell) -> Self {
+        self.live.change(|terms| terms.farewell = farewell);
         self
     }
 
@@ -142,6 +143,14 @@ impl Server {
         self
     }
 
+    /// Has things go wrong by plan on every connection over a stream. Default: none, which costs
+    /// nothing; a plan that is empty costs a little and can be replaced while the server works.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
     /// A handle that tells what this server is doing while it serves. From now on it counts what
     /// goes through its connections and times some of their turns, which costs less than a
     /// hundredth of its work; without an observer it does neither.
@@ -155,6 +164,12 @@ impl Server {
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
+    }
+
+    /// The handle that changes the limits from elsewhere, while the server runs.
+    #[must_use]
+    pub fn live_limits(&self) -> LiveLimits {
+        self.live.clone()
     }
 
     /// The handle that feels whether the threads of this server are alive.
@@ -190,7 +205,7 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut signals = super::signals::Signals::listen()?;
+        let mut signals = Signals::listen(Hangup::Ends)?;
         let shutdown = self.shutdown();
         let serving = self.serve_until(handler, std::future::pending());
         tokio::pin!(serving);
@@ -235,15 +250,15 @@ impl Server {
         self.pulse.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
-        let limits = self.limits.clone();
         let places = self.places;
-        places.begin(Works { limits, workers: workers.observed() });
-        let terms = Terms::new(self.limits, self.shutdown.clone(), self.eol, self.farewell);
-        let house = Arc::new(House { terms: Arc::new(terms), places, workers });
+        places.begin(Works { live: self.live.clone(), workers: workers.observed() });
+        let shutdown = self.shutdown.clone();
+        let house = Arc::new(House { live: self.live, shutdown, places, workers });
         let abort = AbortOnDrop(self.shutdown.clone());
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
-            let door = Door { listener, transport: Arc::new(acceptor.transport().clone()) };
+            let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
+            let door = Door { listener, transport: Arc::new(transport), faults };
             accepting.spawn(Arc::clone(&house).accept_from(acceptor, door, handler.clone()));
         }
         tokio::select! {
@@ -261,7 +276,8 @@ impl Server {
 
 /// A server at work.
 struct House {
-    terms: Arc<Terms>,
+    live: LiveLimits,
+    shutdown: Shutdown,
     places: Arc<Places>,
     workers: Workers,
 }
@@ -272,26 +288,26 @@ impl House {
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut trouble = Trouble::new(self.terms.refusal(&door.transport, Closed::Busy));
+        let mut trouble = Trouble::new(self.live.terms().refusal(&door.transport, Closed::Busy));
         loop {
             let first = tokio::select! {
                 biased;
-                () = self.terms.shutdown.reached(Phase::Retiring) => break,
+                () = self.shutdown.reached(Phase::Retiring) => break,
                 accepted = acceptor.accept() => accepted,
             };
             match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
-                    () = self.terms.shutdown.reached(Phase::Retiring) => {}
+                    () = self.shutdown.reached(Phase::Retiring) => {}
                 },
                 None => tokio::task::yield_now().await,
             }
         }
-        if self.terms.shutdown.phase() == Phase::Retiring {
+        if self.shutdown.phase() == Phase::Retiring {
             return acceptor.leave();
         }
         // A flood ends here too.
-        let most = self.terms.limits.max_connections.saturating_add(ACCEPT_BATCH);
+        let most = self.live.terms().limits.max_connections.saturating_add(ACCEPT_BATCH);
         for queued in acceptor.into_queue(trouble.reserve, trouble.words).take(most) {
             match queued {
                 Queued::Connection(stream, peer) => self.welcome(stream, peer, &door, &handler),
@@ -341,7 +357,7 @@ impl House {
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let terms = Arc::clone(&self.terms);
+        let terms = self.live.terms();
         let worker = self.workers.least_loaded();
         let origin = Origin { listener: door.listener, peer, ..Origin::default() };
         let count = match door.transport.speaks_for_others(&origin) {
@@ -353,8 +369,10 @@ impl House {
             Err(closed) => return self.refuse(stream, &origin, door, closed),
         };
         tracing::debug!(place = place.number(), peer = %Shown(peer), "connected");
+        // In the order in which they come, so that they have the same faults each time.
+        let planned = door.faults.as_ref().map(Faults::enlist);
         let _entered = worker.enter();
-        let stream = match worker.adopt(stream) {
+        let mut stream = match worker.adopt(stream) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(peer = %Shown(peer), %error, "cannot serve a connection");
@@ -362,7 +380,11 @@ impl House {
                 return;
             }
         };
-        if door.transport.is_plain() {
+        if planned.as_ref().is_some_and(Orders::refuse) {
+            stream.break_off();
+            place.count(Err(Closed::Reset));
+        } else if door.transport.is_plain() {
+            let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
             worker.spawn(Supervised::new(handler(connection), place));
         } else {
@@ -371,6 +393,7 @@ impl House {
             worker.spawn(Supervised::new(
                 async move {
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
+                    let stream = fault::lay_over(stream, planned);
                     let counted = held.count_source(&terms.limits);
                     let client = Connection::with_terms(stream, terms, Some(held));
                     match counted {
@@ -386,32 +409,32 @@ impl House {
     fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
         tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
         self.places.count(closed);
-        if let Some(words) = self.terms.refusal(&door.transport, closed) {
-            Connection::with_terms(stream, Arc::clone(&self.terms), None).end_with(&words);
+        let terms = self.live.terms();
+        if let Some(words) = terms.refusal(&door.transport, closed) {
+            Connection::with_terms(stream, terms, None).end_with(&words);
         }
     }
 
     /// Waits until the server has retired and its last connection has ended.
     async fn retired(&self) {
-        self.terms.shutdown.reached(Phase::Retiring).await;
+        self.shutdown.reached(Phase::Retiring).await;
         tracing::info!(open = self.places.open(), "accepting no more; connections go on");
         self.places.empty().await;
     }
 
     async fn drain(&self) {
-        let shutdown = &self.terms.shutdown;
         let open = self.places.open();
         if open > 0 {
             tracing::info!(open, "waiting for connections to finish");
         }
-        let drained = timeout(self.terms.limits.drain_timeout, async {
+        let drained = timeout(self.live.terms().limits.drain_timeout, async {
             tokio::select! {
                 () = self.places.empty() => {}
-                () = shutdown.reached(Phase::Aborting) => {}
+                () = self.shutdown.reached(Phase::Aborting) => {}
             }
         });
         let _ = drained.await;
-        shutdown.abort();
+        self.shutdown.abort();
         self.places.wake_all();
         let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
     }
@@ -453,6 +476,7 @@ async fn shake_hands(
 struct Door {
     listener: usize,
     transport: Arc<Transport>,
+    faults: Option<Faults>,
 }
 
 /// A peer in the log.
@@ -463,32 +487,6 @@ impl fmt::Display for Shown {
         match self.0 {
             Some(address) => address.fmt(f),
             None => f.write_str("unix"),
-        }
-    }
-}
-
-/// What one listener keeps for bad times.
-struct Trouble {
-    back_off: BackOff,
-    reserve: Reserve,
-    /// What somebody hears for whom there is no descriptor.
-    words: String,
-    /// When the trouble was last told.
-    logged: Option<Instant>,
-}
-
-impl Trouble {
-    fn new(words: Option<String>) -> Self {
-        let words = words.unwrap_or_default();
-        Self { back_off: BackOff::default(), reserve: Reserve::open(), words, logged: None }
-    }
-
-    fn log(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        if self.logged.is_none_or(|logged| now - logged >= Duration::from_secs(1)) {
-            self.logged = Some(now);
-            let hint = "raise the descriptor limit (ulimit -n)";
-            tracing::warn!(%error, "cannot accept connections; {hint}");
         }
     }
 }

@@ -4,6 +4,16 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What SIGHUP does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// It ends the program, as where nobody listens to it.
+    Ends,
+    /// It is somebody else's: in a server with a configuration it is a wish to read it again.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the program reloads"))]
+    Elsewhere,
+}
+
 /// Listens to every signal that asks a server to end. Once this exists, none of them ends the
 /// process by itself any more.
 #[derive(Debug)]
@@ -11,16 +21,20 @@ pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen(hangup: Hangup) -> io::Result<Self> {
+        let hangup = match hangup {
+            Hangup::Ends => Some(signal(SignalKind::hangup())?),
+            Hangup::Elsewhere => None,
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup,
         })
     }
 
@@ -30,7 +44,15 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.quit.recv() => "SIGQUIT",
-            _ = self.hangup.recv() => "SIGHUP",
+            true = heard(&mut self.hangup) => "SIGHUP",
         }
+    }
+}
+
+/// Waits for the signal; answers at once where it is not listened to. Cancel safe.
+async fn heard(signal: &mut Option<Signal>) -> bool {
+    match signal {
+        Some(signal) => signal.recv().await.is_some(),
+        None => false,
     }
 }

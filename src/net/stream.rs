@@ -84,6 +84,16 @@ impl Stream {
         }
     }
 
+    /// Says that nothing more will be sent, where that takes more than closing the socket (TLS,
+    /// WebSocket) and the system takes it at once; and closes it.
+    pub(crate) fn say_end(mut self) {
+        if let Kind::Layered(layer) = &mut self.0 {
+            // Whether it is heard or not, there is nobody who would wait for it.
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            let _ = Pin::new(layer).poll_shutdown(cx);
+        }
+    }
+
     /// Registers a plain socket with the runtime that is the current one.
     pub(super) fn move_here(self) -> io::Result<Self> {
         Ok(Self(match self.0 {

@@ -18,8 +18,8 @@ use super::snapshot::{Traffic, WorkerState};
 /// in order would be the same ones again and again.
 const TIMED_ONE_IN: u32 = 16;
 
-/// After each look at a worker so many turns are all timed, so that a few messages a second are
-/// enough to know how long they take.
+/// At first, and after each look at a worker, so many turns are all timed, so that a few messages a
+/// second are enough to know how long they take.
 const TIMED_AFTER_LOOK: u32 = 500;
 
 /// Where one worker counts.
@@ -76,7 +76,10 @@ impl Default for TimedTurns {
 
 impl Tally {
     pub(super) fn new(watched: Watched) -> Self {
-        let counted = (watched == Watched::Yes).then(Box::default);
+        let counted = (watched == Watched::Yes).then(|| {
+            let to_be_timed = AtomicU32::new(TIMED_AFTER_LOOK);
+            Box::new(Counted { to_be_timed, ..Counted::default() })
+        });
         Self { open: AtomicUsize::new(0), counted }
     }
 
@@ -175,6 +178,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn about_one_turn_of_sixteen_that_read_something_is_timed() {
         let tally = Tally::new(Watched::Yes);
+        (0..TIMED_AFTER_LOOK).for_each(|_| tally.time(|| ()));
         for _ in 0..16_000 {
             tally.time(buffers::note_activity);
             tally.time(|| ());

@@ -104,6 +104,13 @@ impl Terms {
         Self { limits, shutdown, eol, farewell, lingering, handshakes }
     }
 
+    /// The same terms, with as many permits as the limits say. Who holds one of the old ones gives
+    /// it back there: for as long as they take there may be more of them than the limit.
+    pub(super) fn renewed(&self) -> Self {
+        let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
+        Self::new(self.limits.clone(), shutdown, self.eol, farewell)
+    }
+
     /// What somebody hears for whom there is no place.
     pub(super) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
         match transport.refusal(closed) {

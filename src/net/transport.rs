@@ -63,11 +63,11 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Who a trusted proxy says the client is.
     pub source: Option<SocketAddr>,
+    /// What TLS was agreed on; `None` where there is none.
+    pub tls: Option<TlsFacts>,
     /// Why a step failed, in words for a log or a user, where it knows more than its
     /// [`Closed`] says.
     pub trouble: Option<String>,
-    /// What TLS was agreed on; `None` where there is none.
-    pub tls: Option<TlsFacts>,
 }
 
 /// What two ends of a TLS connection agreed on.

@@ -25,6 +25,7 @@ pub(crate) const NEVER: Duration = Duration::from_secs(15);
 pub(crate) struct Server {
     child: Child,
     addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
     folder: TempDir,
 }
 
@@ -78,7 +79,7 @@ impl Server {
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        Self { child: command.spawn().unwrap(), addresses: Vec::new(), folder }
+        Self { child: command.spawn().unwrap(), addresses: Vec::new(), admin: None, folder }
     }
 
     fn launch(command: Command, flags: &[&str], folder: TempDir) -> Self {
@@ -91,7 +92,12 @@ impl Server {
             ready.exists()
         });
         let lines = fs::read_to_string(ready).unwrap();
-        server.addresses = lines.lines().map(|line| line.parse().unwrap()).collect();
+        for line in lines.lines() {
+            match line.strip_prefix("admin ") {
+                Some(admin) => server.admin = Some(admin.parse().unwrap()),
+                None => server.addresses.push(line.parse().unwrap()),
+            }
+        }
         server
     }
 
@@ -105,6 +111,11 @@ impl Server {
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where `--admin` is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("the server was started with --admin")
     }
 
     pub(crate) fn ready_file(&self) -> PathBuf {

@@ -140,7 +140,7 @@ impl User {
 
     fn enter_lobby(&mut self) {
         let lobby = self.hall.settings.lobby.clone();
-        let see = See::Last(self.hall.settings.replay);
+        let see = See::Last(self.hall.rules().replay);
         match self.hall.join(&self.person, &lobby, see, Pass::Nothing) {
             Ok(seated) => {
                 self.separate(&seated);

@@ -46,7 +46,8 @@ impl User {
     }
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
-        let right = self.hall.settings.operator_password.as_deref();
+        let rules = self.hall.rules();
+        let right = rules.operator_password.as_deref();
         let fits = right.is_some_and(|right| is_same(right, password.reveal()));
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(PASSWORD_PAUSE).await;

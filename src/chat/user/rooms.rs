@@ -62,7 +62,7 @@ impl User {
         if self.inbox.seats.len() >= self.hall.settings.max_rooms_each {
             return Err(NotIn::TooManyOfYours);
         }
-        let see = See::Last(self.hall.settings.replay);
+        let see = See::Last(self.hall.rules().replay);
         let seated = self.hall.join(&self.person, room, see, pass)?;
         let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =

@@ -67,7 +67,7 @@ impl Unit {
         match self {
             // Saturates, which is what is wanted of a figure for people.
             Self::Things => units::count(value.round() as u64),
-            Self::Rate => units::rate(value),
+            Self::Rate => rate(value),
             Self::Bytes => bytes(value) + "/s",
             Self::Micros => units::time(Duration::from_secs_f64(value / 1e6)),
         }
@@ -82,6 +82,11 @@ impl Unit {
         let step = steps.into_iter().find(|step| value <= step * unit);
         step.unwrap_or(base) * unit
     }
+}
+
+/// Things a second, `0/s` where there are none.
+pub(super) fn rate(per_second: f64) -> String {
+    if per_second > 0.0 { units::rate(per_second) } else { "0/s".to_owned() }
 }
 
 /// `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.

@@ -49,15 +49,18 @@ pub(super) fn serve(
             // Not so where it was a service manager that bound it.
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            parts.spawn(accept_from(listener, Arc::clone(site)));
+            parts.spawn(accept_from(listener, Arc::clone(site), shutdown.clone()));
         }
-        parts.spawn(look(Arc::clone(site)));
+        let looking = look(site);
+        let accepting = async {
+            while let Some(ended) = parts.join_next().await {
+                ended.map_err(io::Error::other)?;
+            }
+            Ok(())
+        };
         tokio::select! {
-            ended = parts.join_next() => match ended {
-                Some(Err(failed)) => Err(io::Error::other(failed)),
-                _ => Ok(()),
-            },
-            () = retired(shutdown) => Ok(()),
+            ended = accepting => ended,
+            () = looking => Ok(()),
         }
     })
 }
@@ -71,7 +74,7 @@ async fn retired(shutdown: &Shutdown) {
     }
 }
 
-async fn look(site: Arc<Site>) {
+async fn look(site: &Site) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     // After a pause one look is enough.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -81,10 +84,13 @@ async fn look(site: Arc<Site>) {
     }
 }
 
-async fn accept_from(listener: TcpListener, site: Arc<Site>) {
+async fn accept_from(listener: TcpListener, site: Arc<Site>, shutdown: Shutdown) {
     let mut guests = Guests::default();
+    let retired = retired(&shutdown);
+    tokio::pin!(retired);
     loop {
         tokio::select! {
+            () = &mut retired => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => guests.welcome(answer(stream, Arc::clone(&site))),
                 Err(_) => sleep(ACCEPT_PAUSE).await,
@@ -92,6 +98,8 @@ async fn accept_from(listener: TcpListener, site: Arc<Site>) {
             Some(ended) = guests.tasks.join_next() => note(ended),
         }
     }
+    // Who has asked already is answered.
+    while guests.tasks.join_next().await.is_some() {}
 }
 
 /// A panic costs one request. The log has told of it already.

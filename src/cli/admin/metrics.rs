@@ -19,6 +19,8 @@ pub(super) struct Figures<'a> {
     /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
     /// have any.
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
+    /// Until when the certificate is valid, in seconds since 1970; `None` where there is none.
+    pub(super) certificate_expires: Option<f64>,
 }
 
 /// The metrics as text.
@@ -32,6 +34,10 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         let mut family =
             to.family("echoline_faults_total", Kind::Counter, "Planned faults that happened.");
         faults.iter().for_each(|(kind, count)| family.of("kind", kind, count));
+    }
+    if let Some(expires) = figures.certificate_expires {
+        let help = "Until when the certificate is valid, in seconds since 1970.";
+        to.family("echoline_certificate_expiry_timestamp_seconds", Kind::Gauge, help).is(expires);
     }
     process(&mut to, figures);
     to.into_text()

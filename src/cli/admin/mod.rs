@@ -22,7 +22,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::net::{Address, Observer, Scheme, Shutdown};
+use super::check::{self, Findings};
+use crate::net::{Address, Certificates, Observer, Scheme, Shutdown};
 pub(super) use control::FaultControl;
 use gate::Reach;
 use site::Site;
@@ -58,6 +59,8 @@ pub(super) struct Served {
     pub(super) addresses: Vec<String>,
     /// `None` where the server cannot have planned faults.
     pub(super) faults: Option<FaultControl>,
+    /// `None` where no TLS is spoken.
+    pub(super) certificates: Option<Certificates>,
 }
 
 impl AdminFlags {
@@ -71,11 +74,35 @@ impl AdminFlags {
         self.admin.as_ref()
     }
 
+    /// Says whether there could be one, without listening.
+    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        let Some(address) = &self.admin else { return Ok(()) };
+        match self.resolve(address) {
+            Ok(_) => check::listening("shows itself at", address, findings)?,
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+        Ok(())
+    }
+
     /// Binds what the flags ask for, without starting a thread; or takes over the sockets `given`,
     /// which are bound there already.
     pub(super) fn bind(&self, given: Vec<OwnedFd>) -> anyhow::Result<Option<Admin>> {
         let Some(address) = &self.admin else { return Ok(None) };
-        let reach = if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback };
+        let found = self.resolve(address)?;
+        let listeners = if given.is_empty() {
+            found.into_iter().map(bind_one).collect::<anyhow::Result<_>>()?
+        } else {
+            given.into_iter().map(TcpListener::from).collect()
+        };
+        Ok(Some(Admin { listeners, reach: self.reach() }))
+    }
+
+    fn reach(&self) -> Reach {
+        if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback }
+    }
+
+    /// Where that is, unless others could reach it who are not meant to.
+    fn resolve(&self, address: &Address) -> anyhow::Result<Vec<SocketAddr>> {
         if address.scheme() != Scheme::Tcp {
             bail!("--admin {address}: it speaks HTTP over TCP: say HOST:PORT");
         }
@@ -83,19 +110,14 @@ impl AdminFlags {
         let found: Vec<SocketAddr> =
             found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
         let far = found.iter().find(|at| !at.ip().to_canonical().is_loopback());
-        if let (Some(far), Reach::Loopback) = (far, reach) {
+        if let (Some(far), Reach::Loopback) = (far, self.reach()) {
             bail!(
                 "--admin {far} could be reached from other machines, and asks nobody for a \
                  password: say 127.0.0.1:{}, or add --admin-allow-remote",
                 far.port()
             );
         }
-        let listeners = if given.is_empty() {
-            found.into_iter().map(bind_one).collect::<anyhow::Result<_>>()?
-        } else {
-            given.into_iter().map(TcpListener::from).collect()
-        };
-        Ok(Some(Admin { listeners, reach }))
+        Ok(found)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What there is at the admin address, path by path.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use askama::Template;
 use http_body_util::{BodyExt, Limited};
@@ -67,11 +68,14 @@ impl Site {
         if let (Some(faults), "/faults") = (&self.served.faults, request.uri().path()) {
             return answer_faults(faults, request).await;
         }
-        if !is_question(request.method()) {
-            return Err(Problem::Method("GET, HEAD"));
-        }
+        let reply = self.tell(request.uri().path())?;
+        if is_question(request.method()) { Ok(reply) } else { Err(Problem::Method("GET, HEAD")) }
+    }
+
+    /// What there is at `path` to be read.
+    fn tell(&self, path: &str) -> Result<Reply, Problem> {
         let ok = StatusCode::OK;
-        match request.uri().path() {
+        match path {
             "/" => Page { view: self.view() }
                 .render()
                 .map(|page| reply(ok, kind::HTML, page))
@@ -109,6 +113,10 @@ impl Site {
             started: self.started,
             mode: self.served.mode,
             faults: faults.as_deref(),
+            certificate_expires: self.served.certificates.as_ref().map(|certificates| {
+                let since = certificates.expires().duration_since(UNIX_EPOCH);
+                since.unwrap_or_default().as_secs_f64()
+            }),
         })
     }
 
@@ -166,4 +174,122 @@ fn is_question(method: &Method) -> bool {
 /// The values of a header; one that is no text is as good as a foreign one.
 fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cli::admin::http;
+    use crate::net::Server;
+
+    /// A plan that knows two rules, and counts none.
+    fn control() -> FaultControl {
+        let plan = Arc::new(Mutex::new(vec!["drop p=0.1".to_owned()]));
+        let shown = Arc::clone(&plan);
+        let replace = move |text: &str| {
+            assert_ne!(text, "panic", "on purpose");
+            let rules: Vec<String> =
+                text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+            match rules.iter().find(|rule| !["drop p=0.1", "delay=50ms"].contains(&rule.as_str())) {
+                Some(rule) => Err(format!("there is no fault '{rule}'")),
+                None => {
+                    *plan.lock().unwrap() = rules;
+                    Ok(())
+                }
+            }
+        };
+        FaultControl {
+            seed: Box::new(|| 42),
+            rules: Box::new(move || shown.lock().unwrap().iter().cloned().zip(1..).collect()),
+            totals: Box::new(|| vec![("drop", 7)]),
+            replace: Box::new(replace),
+        }
+    }
+
+    /// A site with a plan of faults, answered for by a thread; where it is.
+    fn start() -> SocketAddr {
+        let mut server = Server::new(Vec::new());
+        let (observer, shutdown) = (server.observe(), server.shutdown());
+        let served = Served {
+            observer,
+            shutdown: shutdown.clone(),
+            mode: "line",
+            addresses: Vec::new(),
+            certificates: None,
+            faults: Some(control()),
+        };
+        let site = Arc::new(Site::new(served, Reach::Loopback));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        std::thread::spawn(move || http::serve(&[listener], &site, &shutdown));
+        at
+    }
+
+    /// The status and the body of the answer; `more` are headers with their line ends.
+    fn ask(at: SocketAddr, method: &str, more: &str, body: &str) -> (u16, String) {
+        try_ask(at, method, more, body).expect("an answer")
+    }
+
+    /// The same; `None` where nothing comes back.
+    fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(at).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} /faults HTTP/1.1\r\nHost: {at}\r\n{more}Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        // What is too long is not read to its end.
+        let _ = stream.write_all(body.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    #[test]
+    fn a_plan_is_shown_replaced_and_ended() {
+        let at = start();
+        let shown = "# seed 42\n# happened 1 time\ndrop p=0.1\n".to_owned();
+        assert_eq!(ask(at, "GET", "", ""), (200, shown.clone()));
+        let (status, now) = ask(at, "PUT", "", "delay=50ms\ndrop p=0.1");
+        assert_eq!(status, 200);
+        assert!(now.ends_with("# happened 2 times\ndrop p=0.1\n"), "{now}");
+        assert_eq!(ask(at, "POST", "", &shown), (200, shown), "what is shown is a plan");
+        let (status, sentence) = ask(at, "PUT", "", "dorp");
+        assert_eq!(
+            (status, sentence.as_str()),
+            (400, "there is no fault 'dorp'; the plan is as it was\n")
+        );
+        assert!(ask(at, "GET", "", "").1.contains("drop p=0.1"));
+        let nothing = "# seed 42\n# no faults are planned\n".to_owned();
+        assert_eq!(ask(at, "DELETE", "", ""), (200, nothing));
+        assert_eq!(ask(at, "PATCH", "", "").0, 405);
+        assert_eq!(ask(at, "PUT", "", &"x".repeat(PLAN_BYTES_MAX + 1)).0, 400);
+    }
+
+    /// Fault 55: a panic costs the request in which it happens, and no other.
+    #[test]
+    fn a_panic_costs_one_request() {
+        let at = start();
+        assert_eq!(try_ask(at, "PUT", "", "panic"), None);
+        assert_eq!(ask(at, "GET", "", "").0, 200);
+    }
+
+    /// Fault 70: a page that a browser shows cannot plan faults here.
+    #[test]
+    fn a_page_of_another_origin_changes_nothing() {
+        let at = start();
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+            let (status, _) = ask(at, "POST", &format!("Origin: {origin}\r\n"), "delay=50ms");
+            assert_eq!(status, 403, "{origin}");
+        }
+        assert!(ask(at, "GET", "", "").1.contains("drop p=0.1"));
+        let own = format!("Origin: http://{at}\r\n");
+        assert_eq!(ask(at, "POST", &own, "delay=50ms").0, 200);
+    }
 }

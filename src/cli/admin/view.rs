@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::chart::{Chart, Unit, Values, bytes};
+use super::chart::{Chart, Unit, Values, bytes, rate};
 use super::history::{History, Second};
 use super::process::ProcessState;
 use crate::load::units;
@@ -99,8 +99,8 @@ fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
             units::count(snapshot.open as u64),
             format!("of {} at most", units::count(room)),
         ),
-        tile("new connections", units::rate(newest.accepted), total(snapshot.accepted)),
-        tile("messages", units::rate(newest.messages), total(traffic.messages)),
+        tile("new connections", rate(newest.accepted), total(snapshot.accepted)),
+        tile("messages", rate(newest.messages), total(traffic.messages)),
         tile("service time p50", time(newest.p50), "of the last 10 s".to_owned()),
         tile("service time p99", time(newest.p99), "of the last 10 s".to_owned()),
         tile("in", bytes(newest.received) + "/s", bytes(traffic.received as f64) + " in all"),
@@ -157,18 +157,19 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
     snapshot.workers.iter().enumerate().map(row).collect()
 }
 
+/// By the names of their flags.
 fn limits(limits: &Limits) -> Vec<[String; 2]> {
     let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), long);
     let number =
         |number: Option<usize>| number.map_or_else(|| "off".to_owned(), |n| units::count(n as u64));
     [
-        ("connections", number(Some(limits.max_connections))),
-        ("connections from one address", number(limits.max_per_ip)),
-        ("longest line", bytes(limits.max_line as f64)),
-        ("time for the next line", length(limits.idle_timeout)),
-        ("time for one line", length(limits.line_timeout)),
-        ("time to take nothing", length(limits.stall_timeout)),
-        ("time to finish at the end", length(Some(limits.drain_timeout))),
+        ("--max-connections", number(Some(limits.max_connections))),
+        ("--max-per-ip", number(limits.max_per_ip)),
+        ("--max-line", bytes(limits.max_line as f64)),
+        ("--idle-timeout", length(limits.idle_timeout)),
+        ("--line-timeout", length(limits.line_timeout)),
+        ("--stall-timeout", length(limits.stall_timeout)),
+        ("--drain-timeout", length(Some(limits.drain_timeout))),
     ]
     .map(|(name, value)| [name.to_owned(), value])
     .into()

@@ -69,10 +69,22 @@ impl Inherited {
         }
     }
 
-    /// The addresses of what systemd passed: what is listened on where nothing else was asked for.
-    pub(in crate::cli) fn passed_addresses(&self) -> anyhow::Result<Vec<Address>> {
-        let passed = self.sockets.iter().filter(|given| matches!(given.key, Key::Name(_)));
-        passed.map(|given| Ok(given.address()?.0)).collect()
+    /// The addresses of what systemd passed, but for `except`: what is listened on where nothing
+    /// else was asked for.
+    pub(in crate::cli) fn passed_addresses(
+        &self,
+        except: &[&Address],
+    ) -> anyhow::Result<Vec<Address>> {
+        let mut addresses = Vec::new();
+        for given in &self.sockets {
+            let Key::Name(name) = &given.key else { continue };
+            let (here, _) = given.address()?;
+            let is_here = |other: &&Address| **other == here || other.fd_name() == Some(name);
+            if !except.iter().any(is_here) {
+                addresses.push(here);
+            }
+        }
+        Ok(addresses)
     }
 
     /// The sockets for `address`; none where it is to be bound.
@@ -301,7 +313,10 @@ mod tests {
         ];
         let mut inherited = Inherited { sockets, ..Inherited::default() };
         let shown: Vec<String> =
-            inherited.passed_addresses().unwrap().iter().map(ToString::to_string).collect();
+            inherited.passed_addresses(&[]).unwrap().iter().map(ToString::to_string).collect();
+        let except = ["fd://a", shown[1].as_str()].map(|text| text.parse::<Address>().unwrap());
+        let others = inherited.passed_addresses(&except.each_ref()).unwrap();
+        assert_eq!(others.len(), 2, "{others:?}");
         let unix = format!("unix:{}", path.display());
         let addresses = [format!("udp://127.0.0.1:{port}"), format!("127.0.0.1:{port}")];
         assert_eq!(shown[..2], addresses);
@@ -341,7 +356,7 @@ mod tests {
         ];
         let (line, _other_end) = UnixStream::pair().unwrap();
         let mut inherited = Inherited { sockets, predecessor: Some(line), ..Inherited::default() };
-        assert!(inherited.passed_addresses().unwrap().is_empty());
+        assert!(inherited.passed_addresses(&[]).unwrap().is_empty());
         assert_eq!(count(&mut inherited, &format!("127.0.0.1:{port}")).await, 0);
         let found = inherited.take(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let [found] = found.try_into().unwrap();

@@ -25,7 +25,6 @@ pub(in crate::cli) enum News<'a> {
     /// Connections are accepted; or, after `Reloading`, the new settings hold.
     Ready,
     /// The settings are read anew.
-    #[cfg_attr(not(test), expect(dead_code, reason = "said where settings are read anew"))]
     Reloading,
     /// The process drains.
     Stopping,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{
     Gid, Group, Uid, User, getresgid, getresuid, initgroups, setgid, setgroups, setuid,
@@ -83,10 +84,10 @@ enum Groups {
 impl Identity {
     fn find(account: &Account) -> anyhow::Result<Self> {
         let number = account.user.parse().ok().map(Uid::from_raw);
-        let known = match number {
+        let known = known(match number {
             Some(id) => User::from_uid(id),
             None => User::from_name(&account.user),
-        };
+        });
         let known = known.context("cannot look the user up")?;
         let user = known.as_ref().map(|user| user.uid).or(number);
         let user = user.with_context(|| format!("there is no user '{}'", account.user))?;
@@ -133,11 +134,19 @@ impl Identity {
     }
 }
 
+/// getpwnam(3) has many ways to say that there is nobody, a list that is missing among them.
+fn known<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        found => found,
+    }
+}
+
 fn find_group(name: &str) -> anyhow::Result<Gid> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }
-    let found = Group::from_name(name).context("cannot look the group up")?;
+    let found = known(Group::from_name(name)).context("cannot look the group up")?;
     found.map(|group| group.gid).ok_or_else(|| anyhow!("there is no group '{name}'"))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use crate::cli::tls_client::TlsSide;
 use crate::cli::values;
 use crate::cli::wires::{ClientWireFlags, network_value};
 use crate::load::{Family, Resolve, Settings, SocketOptions, Targets};
@@ -96,13 +97,18 @@ fn buffer(text: &str) -> Result<u32, String> {
 }
 
 impl NetworkFlags {
-    pub(super) fn apply(&self, addresses: &[Address], settings: &mut Settings) {
+    /// `tls`: how TLS is begun where an address asks for it.
+    pub(super) fn apply(
+        &self,
+        addresses: &[Address],
+        tls: &TlsSide,
+        settings: &mut Settings,
+    ) -> anyhow::Result<()> {
+        let transport =
+            |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
         settings.targets = Targets {
             addresses: addresses.to_vec(),
-            transports: addresses
-                .iter()
-                .map(|address| self.wires.transport(address, self.proxy_source))
-                .collect(),
+            transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Family::Ipv4,
                 (_, true) => Family::Ipv6,
@@ -123,6 +129,7 @@ impl NetworkFlags {
         };
         settings.workers = self.workers.unwrap_or_else(half_the_cores);
         settings.busy_poll = self.busy_poll;
+        Ok(())
     }
 }
 

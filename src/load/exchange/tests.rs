@@ -45,7 +45,7 @@ where
     let (here, there) = tokio::io::duplex(pipe);
     let mut client = Client::new(Arc::clone(job), 0);
     let dialogue = async {
-        match Exchange::new(here, &mut client).run().await {
+        match Exchange::new(here, &mut client).run().await.0 {
             Leave::Finished(end) => client.finish(end),
             Leave::Renew => drop(client),
         }

@@ -1,6 +1,6 @@
 //! The histograms as an interval log of HdrHistogram, version 1.3, for its plotters and analysers.
 //!
-//! Lines with a tag are the whole run, kept to three digits: `latency`, `service`, `connect`,
+//! Lines with a tag are the whole run, kept to three digits: `latency`, `service`, `connect`, `handshake`,
 //! `lag`, `timed_out` …. Lines without one are the latency second by second, to two digits.
 
 use std::fmt::Write;
@@ -58,6 +58,7 @@ impl Report {
             ("latency".to_owned(), &record.latency),
             ("service".to_owned(), &record.service),
             ("connect".to_owned(), &record.connect),
+            ("handshake".to_owned(), &record.handshake),
             ("lag".to_owned(), &record.lag),
         ];
         for outcome in Outcome::ALL {

@@ -147,6 +147,7 @@ pub(super) fn rows(record: &Record) -> Vec<(String, Times)> {
     }
     rows.push(row("service time", &record.service));
     rows.push(row("connect", &record.connect));
+    rows.push(row("handshake", &record.handshake));
     rows.push(row("tester's lag", &record.lag));
     for outcome in Outcome::ALL {
         rows.push((format!("{}, age", outcome.name()), record.failures(outcome).clone()));

@@ -24,6 +24,9 @@ pub(super) struct RecordDocument {
     latency: TimesDocument,
     service: TimesDocument,
     connect: TimesDocument,
+    /// Only where there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handshake: Option<TimesDocument>,
     lag: TimesDocument,
     /// The ages of what failed, by outcome; only of what there was.
     failures: BTreeMap<String, TimesDocument>,
@@ -101,6 +104,8 @@ impl From<&Record> for RecordDocument {
             latency: TimesDocument::from(&record.latency),
             service: TimesDocument::from(&record.service),
             connect: TimesDocument::from(&record.connect),
+            handshake: (record.handshake.count() > 0)
+                .then(|| TimesDocument::from(&record.handshake)),
             lag: TimesDocument::from(&record.lag),
             failures: failures.collect(),
             series: SeriesDocument::from(&record.series),
@@ -123,6 +128,9 @@ impl RecordDocument {
         record.latency = self.latency.times(&format!("{at}.latency"))?;
         record.service = self.service.times(&format!("{at}.service"))?;
         record.connect = self.connect.times(&format!("{at}.connect"))?;
+        if let Some(handshake) = self.handshake {
+            record.handshake = handshake.times(&format!("{at}.handshake"))?;
+        }
         record.lag = self.lag.times(&format!("{at}.lag"))?;
         record.series = self.series.series(at)?;
         for (name, ages) in self.failures {

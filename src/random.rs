@@ -1,18 +1,32 @@
 //! Numbers that look random and are the same everywhere. Pure.
 
-/// SplitMix64: good enough to tell messages apart and to spread arrivals, and fast.
+/// SplitMix64: good enough to tell messages apart, to spread arrivals and to choose faults, and
+/// fast.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// One sequence for each pair of numbers.
-    pub(super) fn new(seed: u64, client: u32, number: u32) -> Self {
+    pub(crate) fn new(seed: u64, client: u32, number: u32) -> Self {
         let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
         // Once round, so that neighbours do not walk along the same sequence one step apart.
         Self(random.next())
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// One sequence for each list of numbers.
+    pub(crate) fn of(numbers: &[u64]) -> Self {
+        numbers.iter().fold(Self(0), |mut random, number| {
+            random.0 ^= number;
+            Self(random.next())
+        })
+    }
+
+    /// A fraction from 0 to just below 1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +36,7 @@ impl Random {
 
     /// From the exponential distribution with mean 1: the distance between events that come
     /// independently of one another.
-    pub(super) fn exponential(&mut self) -> f64 {
+    pub(crate) fn exponential(&mut self) -> f64 {
         // 53 bits make a fraction in (0, 1]: its logarithm is finite.
         let fraction = ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
         -fraction.ln()
@@ -32,6 +46,19 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neighbours_have_nothing_in_common() {
+        let mut ones = [0; 64];
+        for number in 0..1000 {
+            let difference =
+                Random::of(&[1, 2, number]).next() ^ Random::of(&[1, 2, number + 1]).next();
+            ones.iter_mut().enumerate().for_each(|(bit, count)| *count += difference >> bit & 1);
+        }
+        assert!(ones.iter().all(|count| (400..600).contains(count)), "{ones:?}");
+        assert_ne!(Random::of(&[1, 2]), Random::of(&[2, 1]));
+        assert!((0..1000).all(|seed| (0.0..1.0).contains(&Random::of(&[seed]).fraction())));
+    }
 
     #[test]
     fn exponential_distances_have_mean_one_and_deviation_one() {

@@ -1,0 +1,20 @@
+//! Any text is a plan of faults or one sentence; a plan is printed as it is read, and whatever it
+//! does to a datagram, it makes it no longer.
+#![no_main]
+
+use echoline::fault::{DatagramFaults, Direction, FaultPlan, Faults};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u64, &str)| {
+    let (seed, text) = input;
+    let plan = match text.parse::<FaultPlan>() {
+        Ok(plan) => plan,
+        Err(error) => return assert!(!error.to_string().contains('\n')),
+    };
+    assert_eq!(plan.to_string().parse::<FaultPlan>().as_ref(), Ok(&plan));
+    let mut faults = DatagramFaults::new(&Faults::new(plan, seed));
+    for length in 0..9 {
+        let fate = faults.fate(Direction::Out, &mut vec![b'x'; length]);
+        assert!(fate.length <= length && fate.copies <= 2);
+    }
+});

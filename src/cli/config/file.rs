@@ -1,0 +1,181 @@
+//! A configuration file as text: tables of keys, each with its line. Pure.
+
+use std::fmt;
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+/// What a configuration file says, in the order in which it says it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct File {
+    pub(super) tables: Vec<Table>,
+}
+
+/// The settings of one command.
+#[derive(Debug, PartialEq)]
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) line: usize,
+    pub(super) keys: Vec<Key>,
+}
+
+/// One setting.
+#[derive(Debug, PartialEq)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) line: usize,
+    pub(super) value: Value,
+}
+
+/// A value, as it would be typed on the command line.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value {
+    Switch(bool),
+    One(String),
+    Many(Vec<String>),
+}
+
+/// What is wrong with a file, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    pub(super) line: usize,
+    pub(super) text: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.text)
+    }
+}
+
+impl File {
+    /// Reads TOML.
+    pub(super) fn parse(text: &str) -> Result<Self, Mistake> {
+        let document = DeTable::parse(text).map_err(|error| {
+            let place = error.span().map_or(0, |span| span.start);
+            Mistake { line: line(text, place), text: error.message().replace('\n', ", ") }
+        })?;
+        let tables = in_order(document.get_ref()).into_iter().map(|(name, place, value)| {
+            let line = line(text, place);
+            let wrong = |words| Err(Mistake { line, text: words });
+            match value {
+                DeValue::Table(table) => Ok(Table { name, line, keys: keys(text, table)? }),
+                DeValue::Array(_) => wrong(format!(
+                    "'{name}' is a list: write one table, [{name}], with all keys in it"
+                )),
+                _ => wrong(format!(
+                    "'{name}' stands in no table: write the command that it is for above it, for \
+                     example [echo]"
+                )),
+            }
+        });
+        Ok(Self { tables: tables.collect::<Result<_, _>>()? })
+    }
+
+    /// What is said about one command.
+    pub(super) fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+}
+
+fn keys(text: &str, table: &DeTable<'_>) -> Result<Vec<Key>, Mistake> {
+    let keys = in_order(table).into_iter().map(|(name, place, value)| {
+        let line = line(text, place);
+        let value = match value {
+            DeValue::Array(values) => many(values).map(Value::Many),
+            DeValue::Boolean(on) => Ok(Value::Switch(*on)),
+            value => one(value).map(Value::One),
+        };
+        match value {
+            Ok(value) => Ok(Key { name, line, value }),
+            Err(words) => Err(Mistake { line, text: format!("{name}: {words}") }),
+        }
+    });
+    keys.collect()
+}
+
+fn many(values: &DeArray<'_>) -> Result<Vec<String>, String> {
+    values.iter().map(|value| one(value.get_ref())).collect()
+}
+
+fn one(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
+        DeValue::Integer(number) => Err(format!("'{}' is to be a decimal number", number.as_str())),
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        DeValue::Boolean(on) => Ok(on.to_string()),
+        DeValue::Datetime(_) => Err("takes no date: write text in quotes".to_owned()),
+        DeValue::Array(_) => Err("takes no list in a list".to_owned()),
+        DeValue::Table(_) => Err("takes no table: write KEY = VALUE".to_owned()),
+    }
+}
+
+/// Name, place and value of everything in a table, as the file has it: so that the first mistake
+/// is the first one that a reader meets.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(String, usize, &'a DeValue<'i>)> {
+    let entries = table.iter();
+    let mut entries: Vec<_> = entries
+        .map(|(key, value)| (key.get_ref().to_string(), key.span().start, value.get_ref()))
+        .collect();
+    entries.sort_by_key(|(_, place, _)| *place);
+    entries
+}
+
+/// The number of the line, from 1, in which a byte of the text stands.
+fn line(text: &str, place: usize) -> usize {
+    let before = text.as_bytes().get(..place).unwrap_or(text.as_bytes());
+    memchr::memchr_iter(b'\n', before).count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tables_keys_and_lines_are_those_of_the_file() {
+        let text = "# mine\n[echo]\nlisten = [\"127.0.0.1:1\", '[::1]:2']\nmode = 'raw'\n\n[chat]\n\
+                    max-rooms = 10\ncheck = true\nzero.point = 1\n";
+        let error = File::parse(text).unwrap_err();
+        assert_eq!(error.to_string(), "line 9: zero: takes no table: write KEY = VALUE");
+        let file = File::parse(text.strip_suffix("zero.point = 1\n").unwrap()).unwrap();
+        let [echo, chat] = &file.tables[..] else { panic!("{file:?}") };
+        assert_eq!((echo.line, echo.keys[0].line, echo.keys[1].line), (2, 3, 4));
+        let addresses = ["127.0.0.1:1", "[::1]:2"].map(str::to_owned).to_vec();
+        assert_eq!(echo.keys[0].value, Value::Many(addresses));
+        assert_eq!(chat.keys[0].value, Value::One("10".to_owned()));
+        assert_eq!(chat.keys[1].value, Value::Switch(true));
+        assert_eq!(file.table("chat"), Some(chat));
+        assert_eq!(file.table("send"), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, sentence) in [
+            ("listen = 'x'", "line 1: 'listen' stands in no table"),
+            ("[[echo]]", "line 1: 'echo' is a list"),
+            ("[echo]\nlisten = 0x10", "line 2: listen: '10' is to be a decimal number"),
+            ("[echo]\nlisten = [['x']]", "line 2: listen: takes no list in a list"),
+            ("[echo]\nlisten = 2026-01-01", "line 2: listen: takes no date"),
+            ("[echo]\n\nlisten = ", "line 3: "),
+            ("[echo]\nmode = 'raw'\nmode = 'line'", "line 3: duplicate key"),
+            ("[echo", "line 1: "),
+        ] {
+            let said = File::parse(text).unwrap_err().to_string();
+            assert!(said.starts_with(sentence), "{text:?}: {said}");
+            assert!(!said.contains('\n'), "{text:?}: {said:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a file holds, it is read or refused in one line.
+        #[test]
+        fn no_text_is_too_strange(text in "[\\[\\]=a-c\"'\n. 0-9#{},]{0,60}") {
+            if let Err(mistake) = File::parse(&text) {
+                prop_assert!(mistake.line <= text.lines().count() + 1);
+                prop_assert!(!mistake.to_string().contains('\n'));
+            }
+        }
+    }
+}

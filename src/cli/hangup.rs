@@ -1,0 +1,87 @@
+//! What SIGHUP means to a server: read the settings anew, or the terminal is gone.
+
+use std::fs::{self, File};
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal as Number};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a SIGHUP asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Somebody wants the settings read anew.
+    Reload,
+    /// The terminal that the server was started on has been closed.
+    TerminalGone,
+}
+
+/// The SIGHUPs of this process.
+#[derive(Debug)]
+pub(super) struct Hangups {
+    signal: Signal,
+    /// Whether the server ends with its terminal: not without one, and not behind nohup(1).
+    ends_with_terminal: bool,
+}
+
+/// Has SIGHUP wait until it is listened to. To be called while the process has one thread.
+pub(super) fn hold() {
+    // Where it fails a SIGHUP during the start ends the process, as it does anywhere else.
+    let _ = SigSet::from(Number::SIGHUP).thread_block();
+}
+
+/// Has it end the process again, a held one too: for a program that is no server.
+pub(super) fn release() {
+    let _ = SigSet::from(Number::SIGHUP).thread_unblock();
+}
+
+impl Hangups {
+    /// Listens from now on; one that has been held is heard too.
+    pub(super) fn listen() -> io::Result<Self> {
+        let ends_with_terminal = !is_ignored() && has_terminal();
+        let signal = signal(SignalKind::hangup())?;
+        SigSet::from(Number::SIGHUP).thread_unblock()?;
+        Ok(Self { signal, ends_with_terminal })
+    }
+
+    /// The next one. Cancel safe.
+    pub(super) async fn next(&mut self) -> Meaning {
+        if self.signal.recv().await.is_none() {
+            // The runtime is going away.
+            std::future::pending::<()>().await;
+        }
+        if self.ends_with_terminal && !has_terminal() {
+            return Meaning::TerminalGone;
+        }
+        Meaning::Reload
+    }
+}
+
+/// Whether this process belongs to a terminal (tty(4)).
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Whether whoever started this process had it ignore SIGHUP.
+fn is_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores_hangup(&status)
+}
+
+/// The lowest bit of `SigIgn` in proc(5).
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ignores_hangups_is_seen_in_proc() {
+        assert!(ignores_hangup("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
+        assert!(!ignores_hangup("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
+}

@@ -1,0 +1,110 @@
+//! Lengths of time, sizes and rates, as a plan writes them. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Longer than any test waits, and far from where sums of times would overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// As much as any test sends.
+const BYTES_MAX: u64 = 1 << 40;
+
+/// In microseconds, the largest first.
+const TIMES: &[(&str, u64)] =
+    &[("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)];
+
+/// The largest first.
+const SIZES: &[(&str, u64)] =
+    &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)];
+
+/// Reads a length of time: `50ms`, `1.5s`, `200us`, `2m`, `1h`; to the microsecond, at most a day.
+pub(super) fn parse_time(text: &str) -> Option<Duration> {
+    let text = text.replace('µ', "u");
+    let (number, unit) = split_unit(&text)?;
+    let number: f64 = number.parse().ok()?;
+    let (_, micros) = TIMES.iter().find(|(name, _)| *name == unit)?;
+    let micros = (number * *micros as f64).round();
+    let time = Duration::from_micros(micros as u64);
+    (micros >= 0.0 && time <= LONGEST).then_some(time)
+}
+
+/// Reads a size: `512`, `512B`, `10KiB`, `1MiB`.
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let number: u64 = number.parse().ok()?;
+    let (_, size) = SIZES.iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(*size).filter(|&bytes| bytes <= BYTES_MAX)
+}
+
+/// Reads a rate in bytes a second, at least one: `10KiB/s`.
+pub(super) fn parse_rate(text: &str) -> Option<u64> {
+    parse_bytes(text.strip_suffix("/s")?).filter(|&rate| rate > 0)
+}
+
+fn split_unit(text: &str) -> Option<(&str, &str)> {
+    let unit = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    (!number.is_empty()).then_some((number, unit))
+}
+
+/// A length of time as [`parse_time`] reads it.
+pub(super) struct Time(pub(super) Duration);
+
+/// A size as [`parse_bytes`] reads it.
+pub(super) struct Bytes(pub(super) u64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros() as u64;
+        let fits = |unit: &&(&str, u64)| micros > 0 && micros.is_multiple_of(unit.1);
+        match TIMES.iter().find(fits) {
+            Some((name, unit)) => write!(f, "{}{name}", micros / unit),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let large = |unit: &&(&str, u64)| unit.1 > 1 && self.0 > 0 && self.0.is_multiple_of(unit.1);
+        match SIZES.iter().find(large) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_people_write_is_read() {
+        assert_eq!(parse_time("50ms"), Some(Duration::from_millis(50)));
+        assert_eq!(parse_time("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(parse_time("200µs"), Some(Duration::from_micros(200)));
+        assert_eq!(parse_time("24h"), Some(LONGEST));
+        assert_eq!(parse_bytes("1KiB"), Some(1024));
+        assert_eq!(parse_bytes("7"), Some(7));
+        assert_eq!(parse_rate("10KiB/s"), Some(10_240));
+        for wrong in ["", "ms", "5", "5 ms", "-5ms", "1.2.3s", "25h", "NaNs", "infs", "1e3s"] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
+        }
+        for wrong in ["", "KiB", "1.5KiB", "-1", "2048GiB", "99999999999999999999", "5 B"] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_rate("0/s"), None);
+        assert_eq!(parse_rate("10KiB"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
+            let time = Duration::from_micros(micros);
+            prop_assert_eq!(parse_time(&Time(time).to_string()), Some(time));
+            prop_assert_eq!(parse_bytes(&Bytes(size).to_string()), Some(size));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What becomes of datagrams. Pure.
+
+use std::time::Duration;
+
+use super::choice::{Carrier, Choice, Verdict};
+use super::faults::{Faults, Orders};
+use super::plan::Direction;
+
+/// Decides about the datagrams of one socket. Datagrams are counted by socket and direction, from
+/// whomever they come.
+///
+/// ```
+/// use echoline::fault::{DatagramFaults, Direction, Faults};
+///
+/// let faults = Faults::new("duplicate at=2\ntruncate=3 at=3".parse()?, 1);
+/// let mut faults = DatagramFaults::new(&faults);
+/// let mut fate = || faults.fate(Direction::Out, &mut b"hello".to_vec());
+/// assert_eq!((fate().copies, fate().copies), (1, 2));
+/// assert_eq!(fate().length, 3);
+/// # Ok::<(), echoline::fault::FaultError>(())
+/// ```
+#[derive(Debug)]
+pub struct DatagramFaults {
+    incoming: Side,
+    outgoing: Side,
+}
+
+/// What becomes of one datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fate {
+    /// How often it goes on: 0 (lost), 1 or 2.
+    pub copies: u8,
+    /// Bytes of it that go on.
+    pub length: usize,
+    /// How much later it goes on.
+    pub delay: Duration,
+    /// How long it waits, after that, for another one to pass it.
+    pub hold: Option<Duration>,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Side {
+    choice: Choice,
+    /// Bytes that came this way.
+    passed: u64,
+}
+
+impl DatagramFaults {
+    /// For one more socket. Each is, to the plan, one more connection.
+    #[must_use]
+    pub fn new(faults: &Faults) -> Self {
+        Self::obeying(faults.enlist())
+    }
+
+    fn obeying(orders: Orders) -> Self {
+        let side = |direction| {
+            let choice = Choice::new(orders.clone(), direction, Carrier::Datagrams);
+            Side { choice, passed: 0 }
+        };
+        Self { incoming: side(Direction::In), outgoing: side(Direction::Out) }
+    }
+
+    /// Whether no rule concerns datagrams now: then nobody has to ask.
+    #[must_use]
+    pub fn is_idle(&mut self) -> bool {
+        self.follow();
+        self.incoming.choice.is_empty() && self.outgoing.choice.is_empty()
+    }
+
+    /// What becomes of `datagram`; its bytes are changed here where that is planned.
+    pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> Fate {
+        self.follow();
+        let side = match direction {
+            Direction::In => &mut self.incoming,
+            Direction::Out => &mut self.outgoing,
+        };
+        let mut verdict = side.choice.next(side.passed);
+        side.passed += datagram.len() as u64;
+        verdict.damage(datagram, 0);
+        verdict.fate(datagram.len())
+    }
+
+    /// Takes over the plan that holds now.
+    fn follow(&mut self) {
+        let orders = &self.incoming.choice.orders;
+        if orders.is_outdated() {
+            *self = Self::obeying(orders.renewed());
+        }
+    }
+}
+
+impl Verdict {
+    fn fate(&self, length: usize) -> Fate {
+        let copies = match (self.is_dropped, self.is_duplicated) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
+        let kept = self.length.and_then(|kept| usize::try_from(kept).ok()).unwrap_or(length);
+        Fate { copies, length: length.min(kept), delay: self.delay, hold: self.hold }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::FaultPlan;
+    use super::*;
+
+    fn fates(plan: &str, seed: u64, count: usize) -> Vec<(Fate, Vec<u8>)> {
+        let faults = Faults::new(plan.parse().unwrap(), seed);
+        let mut faults = DatagramFaults::new(&faults);
+        let one = |_| {
+            let mut datagram = b"hello\n".to_vec();
+            let fate = faults.fate(Direction::Out, &mut datagram);
+            (fate, datagram)
+        };
+        (0..count).map(one).collect()
+    }
+
+    #[test]
+    fn each_kind_has_its_fate() {
+        let plain = Fate { copies: 1, length: 6, delay: Duration::ZERO, hold: None };
+        let alone = |plan: &str| fates(plan, 1, 1)[0].0;
+        let time = Duration::from_millis(5);
+        assert_eq!(alone(""), plain);
+        assert_eq!(alone("drop"), Fate { copies: 0, ..plain });
+        assert_eq!(alone("drop\nduplicate"), Fate { copies: 0, ..plain });
+        assert_eq!(alone("duplicate"), Fate { copies: 2, ..plain });
+        assert_eq!(alone("truncate=2"), Fate { length: 2, ..plain });
+        assert_eq!(alone("truncate=9"), plain);
+        assert_eq!(alone("delay=5ms"), Fate { delay: time, ..plain });
+        assert_eq!(alone("reorder=5ms"), Fate { hold: Some(time), ..plain });
+        for other in ["reset", "stall", "refuse", "half-close", "split", "drop direction=in"] {
+            assert_eq!(alone(other), plain);
+        }
+        let (fate, changed) = fates("corrupt=9 offset=1", 1, 1).pop().unwrap();
+        assert_eq!((fate, changed[0], changed[5]), (plain, b'h', b'\n'));
+        let differing = changed.iter().zip(b"hello\n").filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 4, "{changed:?}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_fates() {
+        let plan = "drop p=0.2\ndelay=1ms..9ms p=0.5\ncorrupt p=0.3\nduplicate every=7";
+        assert_eq!(fates(plan, 1, 500), fates(plan, 1, 500));
+        assert_ne!(fates(plan, 1, 500), fates(plan, 2, 500));
+        let dropped = fates(plan, 1, 5000).iter().filter(|(fate, _)| fate.copies == 0).count();
+        assert!((900..1100).contains(&dropped), "{dropped}");
+        let delay = |(fate, _): &(Fate, _)| fate.delay.as_millis();
+        assert!(fates(plan, 1, 500).iter().all(|fate| delay(fate) <= 9));
+    }
+
+    #[test]
+    fn a_new_plan_holds_from_the_next_datagram_on() {
+        let faults = Faults::new(FaultPlan::default(), 1);
+        let mut socket = DatagramFaults::new(&faults);
+        assert!(socket.is_idle());
+        faults.set_plan("drop at=2").unwrap();
+        assert!(!socket.is_idle());
+        let copies = [(); 3].map(|()| socket.fate(Direction::Out, &mut [0]).copies);
+        assert_eq!(copies, [1, 0, 1]);
+        assert_eq!(faults.counts()[0].1, 1);
+    }
+}

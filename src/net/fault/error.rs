@@ -1,0 +1,97 @@
+//! What is wrong with a plan, in one sentence. Pure.
+
+use super::kind::FaultKind;
+use super::plan::RULES_MAX;
+
+/// Why a text is no plan of faults. Each prints as one sentence that shows the text and the fix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaultError {
+    /// There is no rule where one should be.
+    #[error("an empty rule: write for example 'delay=50ms p=0.1'")]
+    Empty,
+    /// No fault has this name.
+    #[error("'{rule}': no fault is called '{kind}'{}", hint(.nearest))]
+    UnknownKind {
+        /// The rule as it was written.
+        rule: String,
+        /// Its first word.
+        kind: String,
+        /// What may have been meant.
+        nearest: Option<&'static str>,
+    },
+    /// No rule takes a key of this name.
+    #[error("'{rule}': there is no '{key}'{}", key_hint(.nearest))]
+    UnknownKey {
+        /// The rule as it was written.
+        rule: String,
+        /// The key.
+        key: String,
+        /// What may have been meant.
+        nearest: Option<&'static str>,
+    },
+    /// The value of a key cannot be read.
+    #[error("'{rule}': '{value}' is no {wanted}")]
+    WrongValue {
+        /// The rule as it was written.
+        rule: String,
+        /// What cannot be read.
+        value: String,
+        /// What was expected, with an example.
+        wanted: &'static str,
+    },
+    /// The key is there twice.
+    #[error("'{rule}': '{key}' is there twice; keep one of them")]
+    Twice {
+        /// The rule as it was written.
+        rule: String,
+        /// The key.
+        key: String,
+    },
+    /// The key means nothing for this fault.
+    #[error("'{rule}': {kind} takes no {key}; leave it out, as in '{}'", .kind.example())]
+    Misplaced {
+        /// The rule as it was written.
+        rule: String,
+        /// The fault.
+        kind: FaultKind,
+        /// The key, or what else it does not take.
+        key: String,
+    },
+    /// Something is missing without which the fault means nothing.
+    #[error("'{rule}': {kind} needs {what}: write for example '{}'", .kind.example())]
+    Missing {
+        /// The rule as it was written.
+        rule: String,
+        /// The fault.
+        kind: FaultKind,
+        /// What it needs.
+        what: &'static str,
+    },
+    /// There are more rules than any plan needs.
+    #[error("there are more than {RULES_MAX} rules: leave some out")]
+    TooMany,
+    /// What is wrong in a plan of several lines.
+    #[error("line {number}: {error}")]
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong there.
+        error: Box<Self>,
+    },
+}
+
+fn hint(nearest: &Option<&'static str>) -> String {
+    let names = || FaultKind::ALL.map(FaultKind::name).join(", ");
+    match nearest {
+        Some(name) => format!("; did you mean '{name}'?"),
+        None => format!("; there are {}", names()),
+    }
+}
+
+fn key_hint(nearest: &Option<&'static str>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean '{name}'?"),
+        None => format!("; there are {}", super::parse::KEYS.join(", ")),
+    }
+}

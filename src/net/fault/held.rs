@@ -1,0 +1,123 @@
+//! Datagrams that go on later. Pure.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use super::datagram::Fate;
+
+/// Datagrams on hold: kept here, others after them, until their time has come or another one has
+/// passed. Times are counted from any one moment. The caller bounds [`len`](Self::len).
+#[derive(Debug)]
+pub struct Held<T> {
+    items: BTreeMap<u64, T>,
+    /// By the time at which they go on, then by the order in which they came.
+    due: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// Those that go on as soon as another one has passed.
+    waiting: Vec<u64>,
+    next: u64,
+}
+
+impl<T> Default for Held<T> {
+    fn default() -> Self {
+        let (items, due) = (BTreeMap::new(), BinaryHeap::new());
+        Self { items, due, waiting: Vec::new(), next: 0 }
+    }
+}
+
+impl<T> Held<T> {
+    /// Keeps a datagram, whose fate is to go on later.
+    pub fn push(&mut self, now: Duration, fate: &Fate, item: T) {
+        let number = self.next;
+        self.next += 1;
+        self.items.insert(number, item);
+        let wait = fate.delay + fate.hold.unwrap_or_default();
+        self.due.push(Reverse((now.saturating_add(wait), number)));
+        if fate.hold.is_some() {
+            self.waiting.push(number);
+        }
+    }
+
+    /// Tells that a datagram that was not kept has gone on: those that waited for one follow.
+    pub fn passed(&mut self, now: Duration) {
+        for number in self.waiting.drain(..) {
+            if self.items.contains_key(&number) {
+                self.due.push(Reverse((now, number)));
+            }
+        }
+    }
+
+    /// The next one whose time has come.
+    pub fn pop(&mut self, now: Duration) -> Option<T> {
+        loop {
+            let Reverse((at, number)) = *self.due.peek()?;
+            if at > now {
+                return None;
+            }
+            self.due.pop();
+            // One that another has passed is due twice.
+            if let Some(item) = self.items.remove(&number) {
+                self.waiting.retain(|waiting| *waiting != number);
+                return Some(item);
+            }
+        }
+    }
+
+    /// When the next one goes on; it may be earlier than that.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        if self.items.is_empty() { None } else { self.due.peek().map(|next| next.0.0) }
+    }
+
+    /// How many are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    fn fate(delay: u64, hold: Option<u64>) -> Fate {
+        Fate { copies: 1, length: 1, delay: ms(delay), hold: hold.map(ms) }
+    }
+
+    #[test]
+    fn they_go_on_by_their_time() {
+        let mut held = Held::default();
+        held.push(ms(0), &fate(20, None), "late");
+        held.push(ms(1), &fate(5, None), "soon");
+        held.push(ms(1), &fate(5, None), "next");
+        assert_eq!((held.next_at(), held.pop(ms(5))), (Some(ms(6)), None));
+        assert_eq!(
+            (held.pop(ms(6)), held.pop(ms(6)), held.pop(ms(6))),
+            (Some("soon"), Some("next"), None)
+        );
+        assert_eq!((held.pop(ms(20)), held.next_at()), (Some("late"), None));
+    }
+
+    #[test]
+    fn one_that_is_held_waits_for_another_or_for_its_time() {
+        let mut held = Held::default();
+        held.push(ms(0), &fate(0, Some(50)), 1);
+        assert_eq!(held.pop(ms(10)), None);
+        held.passed(ms(10));
+        assert_eq!((held.pop(ms(10)), held.len(), held.next_at()), (Some(1), 0, None));
+        held.push(ms(20), &fate(0, Some(50)), 2);
+        assert_eq!((held.pop(ms(69)), held.pop(ms(70))), (None, Some(2)));
+        held.passed(ms(80));
+        assert_eq!(held.pop(ms(80)), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The kinds of faults, and what each may be told. Pure.
+
+use std::fmt;
+
+use super::plan::{Direction, Per};
+
+/// What kind of fault it is: the word that a rule begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A message comes later.
+    Delay,
+    /// A message is lost.
+    Drop,
+    /// A message comes twice.
+    Duplicate,
+    /// A datagram comes after the one behind it.
+    Reorder,
+    /// Some bytes of a message are changed.
+    Corrupt,
+    /// A message is cut short.
+    Truncate,
+    /// A message comes in small pieces.
+    Split,
+    /// The connection is broken off (RST).
+    Reset,
+    /// One direction of the connection ends (FIN).
+    HalfClose,
+    /// Nothing passes for a while, or ever again.
+    Stall,
+    /// What comes in is read slowly.
+    SlowRead,
+    /// What goes out is written slowly.
+    SlowWrite,
+    /// The connection is reset as soon as it was accepted.
+    Refuse,
+}
+
+impl FaultKind {
+    /// All kinds, in the order of [`FaultKind`]'s variants.
+    pub const ALL: [Self; 13] = [
+        Self::Delay,
+        Self::Drop,
+        Self::Duplicate,
+        Self::Reorder,
+        Self::Corrupt,
+        Self::Truncate,
+        Self::Split,
+        Self::Reset,
+        Self::HalfClose,
+        Self::Stall,
+        Self::SlowRead,
+        Self::SlowWrite,
+        Self::Refuse,
+    ];
+
+    /// Its word in a plan, in the log and in metrics, for example `half-close`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delay => "delay",
+            Self::Drop => "drop",
+            Self::Duplicate => "duplicate",
+            Self::Reorder => "reorder",
+            Self::Corrupt => "corrupt",
+            Self::Truncate => "truncate",
+            Self::Split => "split",
+            Self::Reset => "reset",
+            Self::HalfClose => "half-close",
+            Self::Stall => "stall",
+            Self::SlowRead => "slow-read",
+            Self::SlowWrite => "slow-write",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    /// What an example of it looks like.
+    pub(super) const fn example(self) -> &'static str {
+        match self {
+            Self::Delay => "delay=50ms±10ms",
+            Self::Drop => "drop p=0.1",
+            Self::Duplicate => "duplicate p=0.1",
+            Self::Reorder => "reorder=50ms p=0.1",
+            Self::Corrupt => "corrupt=1 p=0.1",
+            Self::Truncate => "truncate=10 p=0.1",
+            Self::Split => "split=3 gap=1ms",
+            Self::Reset => "reset after=1KiB",
+            Self::HalfClose => "half-close after=1KiB",
+            Self::Stall => "stall=5s after=1KiB",
+            Self::SlowRead => "slow-read rate=10KiB/s",
+            Self::SlowWrite => "slow-write rate=10KiB/s",
+            Self::Refuse => "refuse first=2",
+        }
+    }
+
+    /// Whether streams know it.
+    #[must_use]
+    pub const fn is_for_streams(self) -> bool {
+        !matches!(self, Self::Reorder)
+    }
+
+    /// Whether datagrams know it.
+    #[must_use]
+    pub const fn is_for_datagrams(self) -> bool {
+        use FaultKind::{Corrupt, Delay, Drop, Duplicate, Reorder, Truncate};
+        matches!(self, Delay | Drop | Duplicate | Reorder | Corrupt | Truncate)
+    }
+
+    /// The direction where a rule says none.
+    pub(super) const fn direction(self) -> Direction {
+        if matches!(self, Self::SlowRead) { Direction::In } else { Direction::Out }
+    }
+
+    /// What is counted and chosen where a rule does not say it.
+    pub(super) const fn per(self) -> Per {
+        use FaultKind::{HalfClose, Refuse, Reset, SlowRead, SlowWrite, Stall};
+        match self {
+            HalfClose | Refuse | Reset | SlowRead | SlowWrite | Stall => Per::Connection,
+            _ => Per::Message,
+        }
+    }
+
+    /// Its place in [`ALL`](Self::ALL).
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_stand_where_their_index_says() {
+        for (index, kind) in FaultKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), index);
+            assert!(kind.example().starts_with(kind.name()));
+            assert!(kind.is_for_streams() || kind.is_for_datagrams());
+        }
+    }
+}

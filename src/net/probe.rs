@@ -1,0 +1,34 @@
+//! Whether an address could be listened on, without listening.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+
+use super::address::{Address, Scheme};
+use super::listener::{Listener, say};
+
+impl Listener {
+    /// Tries whether `address` could be bound, and never listens there: nobody can connect, and a
+    /// server that is being started is not in the way. A port of UDP is not tried, because who has
+    /// it gets its datagrams at once; nor is a Unix socket, which would leave a file.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub(crate) async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
+        if address.scheme() == Scheme::Unix {
+            return Ok(Vec::new());
+        }
+        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        for &candidate in &resolved {
+            let socket = Socket::new(Domain::for_address(candidate), Type::STREAM, None);
+            let bound = socket.and_then(|socket| {
+                socket.set_reuse_address(true)?;
+                let port = if address.scheme() == Scheme::Udp { 0 } else { candidate.port() };
+                socket.bind(&SocketAddr::new(candidate.ip(), port).into())
+            });
+            bound.map_err(|error| say(address, &error))?;
+        }
+        Ok(resolved)
+    }
+}

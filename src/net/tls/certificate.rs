@@ -1,0 +1,86 @@
+//! What a certificate says: who it is for, and when. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use x509_cert::Certificate as Parsed;
+use x509_cert::der::Decode;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The facts of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// As RFC 4514 writes it, for example `CN=echo,O=Example`.
+    pub(super) subject: String,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+}
+
+/// Whether a certificate is valid at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Validity {
+    Valid,
+    ExpiredDaysAgo(u64),
+    ValidInDays(u64),
+}
+
+impl Facts {
+    /// Of a certificate in DER; or why it is none.
+    pub(super) fn read(der: &[u8]) -> Result<Self, String> {
+        let parsed = Parsed::from_der(der).map_err(|error| error.to_string())?;
+        let certificate = parsed.tbs_certificate();
+        let validity = certificate.validity();
+        Ok(Self {
+            subject: certificate.subject().to_string(),
+            not_before: validity.not_before.to_system_time(),
+            not_after: validity.not_after.to_system_time(),
+        })
+    }
+
+    pub(super) fn validity(&self, now: SystemTime) -> Validity {
+        if let Ok(early) = self.not_before.duration_since(now)
+            && !early.is_zero()
+        {
+            return Validity::ValidInDays(days(early));
+        }
+        match now.duration_since(self.not_after) {
+            Ok(late) if !late.is_zero() => Validity::ExpiredDaysAgo(days(late)),
+            _ => Validity::Valid,
+        }
+    }
+}
+
+/// Whole days in `length`.
+pub(super) fn days(length: Duration) -> u64 {
+    length.as_secs() / DAY.as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_valid_from_its_first_second_to_its_last() {
+        let begin = UNIX_EPOCH + 100 * DAY;
+        let end = begin + 10 * DAY;
+        let facts = Facts { subject: String::new(), not_before: begin, not_after: end };
+        for (now, validity) in [
+            (begin - Duration::from_secs(1), Validity::ValidInDays(0)),
+            (begin - 3 * DAY, Validity::ValidInDays(3)),
+            (begin, Validity::Valid),
+            (end, Validity::Valid),
+            (end + Duration::from_secs(1), Validity::ExpiredDaysAgo(0)),
+            (end + 2 * DAY, Validity::ExpiredDaysAgo(2)),
+        ] {
+            assert_eq!(facts.validity(now), validity);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_are_said() {
+        assert!(Facts::read(b"").is_err());
+        assert!(Facts::read(b"hello").is_err());
+    }
+}

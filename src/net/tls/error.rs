@@ -1,0 +1,89 @@
+//! Why certificates and keys cannot be used. Pure.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why TLS cannot be had with these files; each message names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The file is not there, or may not be read.
+    #[error("cannot read {}: {error}; is the path right, and may this user read it?", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// There is no PEM block of the kind that is wanted.
+    #[error("{} holds no {wanted} in PEM form (a block '-----BEGIN …'){}", .path.display(), hint(.found))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        wanted: &'static str,
+        /// What it holds instead.
+        found: Option<&'static str>,
+    },
+    /// A PEM block is cut off or is not what it says.
+    #[error("{} is damaged: {reason}; write it again, whole", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The key belongs to another certificate.
+    #[error(
+        "the key in {} does not belong to the certificate in {}: give the two that were made \
+         together", .key.display(), .cert.display()
+    )]
+    Mismatch {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// The certificate is not valid any more.
+    #[error("the certificate in {} expired {days} days ago: get a new one", .path.display())]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// Whole days since then.
+        days: u64,
+    },
+    /// The certificate is not valid yet.
+    #[error(
+        "the certificate in {} is valid only in {days} days: is this machine's clock right?",
+        .path.display()
+    )]
+    NotYetValid {
+        /// The file.
+        path: PathBuf,
+        /// Whole days until then.
+        days: u64,
+    },
+    /// The certificate or key cannot be used for TLS.
+    #[error("{} cannot be used for TLS: {reason}", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system trusts nobody that we could find.
+    #[error(
+        "this machine has no list of trusted authorities: install ca-certificates, or give --ca FILE"
+    )]
+    NoRoots,
+    /// No certificate can be for such a name.
+    #[error("'{0}' is no name that a certificate can be for: give one with --server-name NAME")]
+    BadName(String),
+    /// What TLS itself says about the settings.
+    #[error("TLS cannot be set up: {0}")]
+    Refused(String),
+}
+
+fn hint(found: &Option<&'static str>) -> String {
+    found.map_or(String::new(), |found| format!("; it holds a {found}: were two files mixed up?"))
+}

@@ -1,0 +1,86 @@
+//! The plan of faults over the admin address.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::{ask, ask_with, get, metrics, start};
+use crate::ask::Answer;
+use crate::support::NEVER;
+
+fn put(at: SocketAddr, plan: &str) -> Answer {
+    ask_with(at, "PUT", "/faults", &[&format!("Host: {at}")], plan)
+}
+
+/// A client that stays.
+struct Client {
+    stream: TcpStream,
+    heard: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(at: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&at, NEVER).unwrap();
+        stream.set_read_timeout(Some(NEVER)).unwrap();
+        let heard = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, heard }
+    }
+
+    /// Sends `lines` at once; the next line that comes back.
+    fn ask(&mut self, lines: &str) -> String {
+        self.stream.write_all(lines.as_bytes()).unwrap();
+        let mut line = String::new();
+        self.heard.read_line(&mut line).unwrap();
+        line
+    }
+}
+
+#[test]
+fn a_plan_holds_for_open_connections_and_is_counted() {
+    let server = start(&["--fault-seed", "7"]);
+    let at = server.admin();
+    let mut client = Client::connect(server.address());
+    assert_eq!(client.ask("before\n"), "Echo: before\n");
+    assert_eq!(get(at, "/faults").body, "# seed 7\n# no faults are planned\n");
+    let answer = put(at, "# the second\ndrop at=2\ntruncate=8 at=3 # and the third\n");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("text/plain; charset=utf-8"))
+    );
+    assert_eq!(client.ask("one\ntwo\nthree\nfour\n"), "Echo: one\n");
+    assert_eq!(client.ask(""), "Echo: th\n");
+    assert_eq!(client.ask(""), "Echo: four\n");
+    let shown = "# seed 7\n# happened 1 time\ndrop at=2\n# happened 1 time\ntruncate=8 at=3\n";
+    assert_eq!(get(at, "/faults").body, shown);
+    // What is shown can be sent back.
+    assert_eq!(put(at, shown).status, 200);
+    assert_eq!(client.ask("one\ntwo\nthree\n"), "Echo: one\n");
+    assert_eq!(client.ask(""), "Echo: th\n");
+    let count = |kind| metrics(at).of(&format!("echoline_faults_total{{kind=\"{kind}\"}}"));
+    assert_eq!((count("drop"), count("truncate"), count("delay")), (2.0, 2.0, 0.0));
+    assert_eq!(ask(at, "DELETE", "/faults").status, 200);
+    assert_eq!(client.ask("one\ntwo\n"), "Echo: one\n");
+    assert_eq!(client.ask(""), "Echo: two\n");
+    assert_eq!(count("drop"), 2.0);
+}
+
+#[test]
+fn a_plan_that_cannot_be_read_changes_nothing() {
+    let server = start(&["--fault", "drop at=1"]);
+    let at = server.admin();
+    let answer = put(at, "drop at=2\ndorp\n");
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(
+        answer.body.contains("line 2: 'dorp': no fault is called 'dorp'; did you mean 'drop'?")
+    );
+    assert!(get(at, "/faults").body.ends_with("# happened 0 times\ndrop at=1\n"));
+}
+
+#[test]
+fn a_plan_lets_a_stalled_connection_go() {
+    let server = start(&["--fault", "stall after=12"]);
+    let mut client = Client::connect(server.address());
+    assert_eq!(client.ask("hello\n"), "Echo: hello\n");
+    client.stream.write_all(b"again\n").unwrap();
+    assert_eq!(put(server.admin(), "").status, 200);
+    assert_eq!(client.ask(""), "Echo: again\n");
+}

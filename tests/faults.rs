@@ -1,0 +1,253 @@
+//! Planned faults, through the real program: the very lines of docs/faults.md, and what they leave
+//! out.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod programs;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use programs::{EchoServer, Program, echoline, run, wait_for};
+
+/// Where the page has its servers.
+const ADDRESS: &str = "127.0.0.1:8080";
+const ADMIN: &str = "127.0.0.1:9090";
+
+/// The blocks of docs/faults.md that show a dialogue with the shell.
+fn blocks() -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```console\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// A shell that knows the program by its name.
+fn shell(line: &str) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    command.env("PATH", format!("{}:{path}", program.parent().unwrap().display()));
+    command
+}
+
+/// What `line` prints, on both outputs.
+fn output(line: &str) -> String {
+    let program = Program::start(&mut shell(&format!("( {line} ) 2>&1")));
+    String::from_utf8(program.finish().stdout).unwrap()
+}
+
+/// The words of a line of the shell.
+fn words(line: &str) -> Vec<String> {
+    let listed = output(&format!("printf '%s\\n' {line}"));
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// Runs one block and returns what it should look like.
+fn replay(block: &str) -> String {
+    let first = block.lines().next().unwrap();
+    let Some(flags) = first.strip_prefix("$ echoline echo ").and_then(|f| f.strip_suffix(" &"))
+    else {
+        let shown = output(first.strip_prefix("$ ").unwrap());
+        return format!("{first}\n{}\n", shown.lines().next().unwrap());
+    };
+    let flags = words(&flags.replace(ADMIN, "127.0.0.1:0"));
+    let server = EchoServer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let (address, admin) = server.address.split_once("\nadmin ").unwrap_or((&server.address, ""));
+    let mut shown = format!("{first}\n");
+    for line in block.lines().filter_map(|line| line.strip_prefix("$ ")).skip(1) {
+        let said = output(&line.replace(ADDRESS, address).replace(ADMIN, admin));
+        shown.push_str(&format!("$ {line}\n"));
+        shown.push_str(&said.replace(address, ADDRESS));
+    }
+    shown
+}
+
+#[test]
+fn every_line_of_the_page_does_what_it_shows() {
+    let blocks = blocks();
+    assert!(blocks.len() >= 15, "{}", blocks.len());
+    for block in blocks {
+        if block.contains("$ curl") && output("command -v curl").is_empty() {
+            eprintln!("skipped, for there is no curl: {block}");
+            continue;
+        }
+        assert_eq!(replay(&block), block);
+    }
+}
+
+/// Every kind is on the page, run or (for UDP) told.
+#[test]
+fn every_kind_is_on_the_page() {
+    let blocks = blocks().concat();
+    for kind in echoline::fault::FaultKind::ALL.into_iter().filter(|kind| kind.is_for_streams()) {
+        assert!(blocks.contains(&format!("--fault '{kind}")), "{kind}");
+    }
+}
+
+/// What comes back for `input` on a connection of its own, and how it ended.
+fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let sent = stream.write_all(input);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut heard = Vec::new();
+    let result = stream.read_to_end(&mut heard).and(sent);
+    // A reset is told once: to whoever asks first, by one of two names.
+    let kind = result.map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => ErrorKind::ConnectionReset,
+        kind => kind,
+    });
+    (heard, kind)
+}
+
+const CHANCY: &[&str] = &[
+    "drop p=0.1",
+    "duplicate p=0.1",
+    "corrupt=3 p=0.1 offset=4",
+    "truncate=5 p=0.1",
+    "delay=1ms..3ms p=0.1",
+    "split=7 p=0.1 gap=0ms",
+    "drop p=0.05 direction=in",
+    "reset p=0.3 after=2KiB",
+    "reset p=0.2 after=3KiB direction=in",
+    "refuse p=0.2",
+    "half-close p=0.3 after=1KiB",
+];
+
+/// Everything that twelve clients, one after the other, got from a server with this seed.
+fn outcomes(seed: &str) -> Vec<(Vec<u8>, Result<(), ErrorKind>)> {
+    let mut flags = vec!["--fault-seed", seed];
+    flags.extend(CHANCY.iter().flat_map(|rule| ["--fault", rule]));
+    let server = EchoServer::start(&flags);
+    let lines: String = (0..200).map(|number| format!("line {number} of some length\n")).collect();
+    (0..12).map(|_| converse(&server.address, lines.as_bytes())).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
+    let ours = outcomes("42");
+    for (number, (again, ours)) in (1..).zip(outcomes("42").iter().zip(&ours)) {
+        let text = |heard: &[u8]| String::from_utf8_lossy(heard).into_owned();
+        let (again, ours) = ((text(&again.0), again.1), (text(&ours.0), ours.1));
+        let lengths = (ours.0.len(), again.0.len());
+        assert!(again == ours, "client {number}: {lengths:?}, {:?}, then {:?}", ours.1, again.1);
+    }
+    assert!(outcomes("43") != ours);
+    let ended = |kind| ours.iter().filter(|(_, end)| *end == kind).count();
+    assert!(ended(Ok(())) > 0 && ended(Err(ErrorKind::ConnectionReset)) > 0);
+    let is_half = |(heard, end): &(Vec<u8>, _)| *end == Ok(()) && heard.len() < 2000;
+    assert!(ours.iter().any(is_half), "no one was half-closed");
+}
+
+#[test]
+fn a_connection_is_cut_to_the_byte() {
+    let server = EchoServer::start(&["--mode", "raw", "--fault", "reset after=1KiB at=2"]);
+    let bytes = [b'x'; 1500];
+    assert_eq!(converse(&server.address, &bytes), (bytes.to_vec(), Ok(())));
+    let cut = (bytes[..1024].to_vec(), Err(ErrorKind::ConnectionReset));
+    assert_eq!(converse(&server.address, &bytes), cut);
+    assert_eq!(converse(&server.address, &bytes), (bytes.to_vec(), Ok(())));
+}
+
+/// A server that logs what is usual, and where it is.
+struct Logged {
+    program: Program,
+    address: String,
+}
+
+fn with_a_log(flags: &[&str]) -> Logged {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let mut command = echoline(&["echo", "--listen", "127.0.0.1:0"]);
+    let program = Program::start(command.arg("--ready-file").arg(&ready).args(flags));
+    wait_for("the ready file", || ready.exists());
+    let address = fs::read_to_string(ready).unwrap().trim().to_owned();
+    Logged { program, address }
+}
+
+#[test]
+fn the_log_tells_the_seed_and_counts_the_faults() {
+    let server = with_a_log(&["--fault", "drop every=2", "--fault", "refuse at=2"]);
+    server.program.wait_for_stderr("faults are planned; --fault-seed ");
+    server.program.wait_for_stderr("fault: drop every=2");
+    assert_eq!(converse(&server.address, b"1\n2\n3\n4\n").0, b"Echo: 1\nEcho: 3\n");
+    assert_eq!(converse(&server.address, b"1\n").1, Err(ErrorKind::ConnectionReset));
+    server.program.signal("TERM");
+    let ended = server.program.finish();
+    assert_eq!(ended.code(), Some(0));
+    assert!(ended.stderr.contains("planned faults; drop=2 refuse=1\n"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_plan_may_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.txt");
+    fs::write(&path, "# two rules\ndrop at=1 # the first\n\ntruncate=7 at=2\n").unwrap();
+    let file = path.to_str().unwrap();
+    let server = EchoServer::start(&["--fault-file", file, "--fault", "drop at=3"]);
+    assert_eq!(converse(&server.address, b"1\n2x\n3\n4\n").0, b"Echo: 2\nEcho: 4\n");
+    fs::write(&path, "drop\n\ndrop evry=2\n").unwrap();
+    let ended = run(&["echo", "--listen", "127.0.0.1:0", "--fault-file", file], b"");
+    let sentence = format!(
+        "echoline: --fault-file {file}: line 3: 'drop evry=2': there is no 'evry'; did you mean \
+         'every'?\n"
+    );
+    assert_eq!((ended.code(), ended.stderr), (Some(1), sentence));
+    let ended = run(&["echo", "--fault-file", "/no/such/plan"], b"");
+    let sentence = "echoline: cannot read --fault-file /no/such/plan: No such file or directory";
+    assert!(ended.stderr.starts_with(sentence), "{}", ended.stderr);
+    let ended = run(&["echo", "--fault", "drop p=2"], b"");
+    assert_eq!(ended.code(), Some(2));
+    assert!(ended.stderr.contains("write one from 0 to 1"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_reload_reads_the_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.txt");
+    fs::write(&path, "drop at=1\n").unwrap();
+    let server = with_a_log(&["--fault-file", path.to_str().unwrap()]);
+    assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 2\nEcho: 3\n");
+    fs::write(&path, "drop at=2\ndorp\n").unwrap();
+    server.program.signal("HUP");
+    server.program.wait_for_stderr("line 2: 'dorp': no fault is called 'dorp'");
+    assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 2\nEcho: 3\n");
+    fs::write(&path, "drop at=2\n").unwrap();
+    server.program.signal("HUP");
+    server.program.wait_for_stderr("faults: 1 rule");
+    assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 1\nEcho: 3\n");
+}
+
+#[test]
+fn the_environment_may_bring_rules() {
+    let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    command.env("ECHOLINE_FAULT", "drop at=1; reorder").env("ECHOLINE_FAULT_SEED", "9");
+    let program = Program::start(&mut command);
+    program.wait_for_stderr("--fault-seed 9 repeats them");
+    program.wait_for_stderr("fault: drop at=1");
+    program.wait_for_stderr("'reorder=50ms' does nothing here: it happens to datagrams only");
+    program.wait_for_stderr("ready");
+    program.signal("TERM");
+    let ended = program.finish();
+    assert!(ended.stderr.contains("planned faults; none took place"), "{}", ended.stderr);
+}
+
+/// A plan must not keep a server from ending.
+#[test]
+fn a_server_that_drains_waits_for_no_stall() {
+    let server = with_a_log(&["--fault", "stall after=12"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    server.program.signal("TERM");
+    let ended = server.program.finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("planned faults; stall=1"), "{}", ended.stderr);
+    let read = stream.read(&mut [0; 8]).map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::ConnectionReset));
+}
