@@ -1,5 +1,5 @@
-//! The page in a real browser: two of them and one `nc` talk, one loses its connection, and whatever
-//! people write stays text.
+//! The page in a real browser: two of them and one `nc` talk, one loses its connection, and
+//! whatever people write stays text.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
@@ -263,8 +263,8 @@ const HOSTILE: &[&str] = &[
     "<frameset onload=window.hit=1>",
 ];
 
-/// Fault 65: a hundred hostile texts, as words, topics, rooms, names and private lines, change nothing
-/// of the page but its text.
+/// Fault 65: a hundred hostile texts, as words, topics, rooms, names and private lines, change
+/// nothing of the page but its text.
 #[test]
 fn what_people_write_stays_text() {
     assert!(HOSTILE.len() >= 100, "{}", HOSTILE.len());

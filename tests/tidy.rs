@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "src/net/fault/queue.rs",
     "src/net/lines.rs",
     "src/net/limits.rs",
+    "src/chat/page.rs",
     "src/chat/view.rs",
     "src/chat/tokens.rs",
     "src/chat/own.rs",

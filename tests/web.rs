@@ -140,7 +140,7 @@ fn only_the_pages_own_origin_gets_a_socket() {
     let chat = WebChat::start(&["--allow-origin", "https://chat.example"]);
     let web = chat.web;
     let open = |host: &str, origins: &str| {
-        let request = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{origins}{}\r\n", UPGRADE);
+        let request = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{origins}{UPGRADE}\r\n");
         let mut stream = connect(web);
         stream.write_all(request.as_bytes()).unwrap();
         let mut first = [0; 12];
@@ -454,4 +454,21 @@ fn wrong_flags_are_told() {
     }
     let ended = run(&["chat", "--check", "--web", "127.0.0.1:8081"], b"");
     assert!(ended.text().contains("Browsers come to http://127.0.0.1:8081/\n"), "{}", ended.text());
+}
+
+/// Every command of docs/web.md is one that would start.
+#[test]
+fn the_documented_commands_are_right() {
+    let docs = include_str!("../docs/web.md");
+    let quoted = docs.split('`').filter(|part| part.starts_with("echoline chat"));
+    let typed = docs.lines().filter(|line| line.starts_with("echoline chat"));
+    let commands: Vec<&str> = quoted.chain(typed).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let words = command.split('#').next().unwrap().split_whitespace().skip(1);
+        let arguments: Vec<&str> = words.chain(["--check"]).collect();
+        let ended = run(&arguments, b"");
+        assert_eq!(ended.code(), Some(0), "{command}: {}", ended.stderr);
+        assert!(ended.text().contains("Browsers come to http://127.0.0.1:8081/"), "{command}");
+    }
 }

@@ -1,8 +1,8 @@
 //! The end for programs: JSON in lines, both ways. No greeting, no prompt.
 //!
 //! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}` first, or `{"token": "…"}`;
-//! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`. Out:
-//! one object a line, whose `kind` says what it is; `docs/chat.md` and `docs/web.md` list them.
+//! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
+//! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -194,7 +194,8 @@ pub(super) fn act(user: &mut User, line: &str) -> Step {
         }
         Err(_) => wrong(
             user,
-            "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, with a \"room\"",
+            "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
+             with a \"room\"",
         ),
     }
 }

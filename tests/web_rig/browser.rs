@@ -160,7 +160,8 @@ impl Browser<'_> {
     /// Waits until a line of the log has this text.
     #[track_caller]
     pub(crate) fn see(&self, text: &str) {
-        let lines = "[...document.querySelectorAll('#log .text')].some(e => e.textContent.includes(arguments[0]))";
+        let lines = "[...document.querySelectorAll('#log .text')]\
+                     .some(e => e.textContent.includes(arguments[0]))";
         self.wait(lines, &json!([text]));
     }
 

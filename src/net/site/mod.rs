@@ -102,8 +102,9 @@ impl Site {
         Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
     }
 
-    /// `scheme` is what a page's own address has to begin with where that is known: a proxy may have
-    /// taken TLS off, but where it ends here a page without it is one that anybody may have changed.
+    /// `scheme` is what a page's own address has to begin with where that is known: a proxy may
+    /// have taken TLS off, but where it ends here, a page without it is one that anybody may have
+    /// changed.
     fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> Answer {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
