@@ -139,6 +139,8 @@ fn a_browser_that_loses_its_connection_goes_on() {
     let seen = "return [...document.querySelectorAll('#log .said .text')].map(e => e.textContent)";
     assert_eq!(ann.run(seen, &json!([])), json!(spoken));
     assert_eq!(ann.run("return document.querySelector('#log .alert')", &json!([])), json!(null));
+    let taller = "return document.documentElement.scrollHeight - innerHeight";
+    assert_eq!(ann.run(taller, &json!([])), 0, "only the lines scroll, not the page");
     ann.reload();
     ben.say("after the reload");
     ann.see("after the reload");
