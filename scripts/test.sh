@@ -73,6 +73,18 @@ if ! $python -c "import hdrh, jsonschema, prometheus_client, websockets" >/dev/n
     fi
 fi
 
+# A real browser for the page of the chat; without it the tests that need it say that they skip.
+if ! { type -P chromium && type -P chromedriver; } >/dev/null; then
+    say "Chromium and its driver"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    if ! { "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends chromium chromium-driver; } &>/dev/null; then
+        echo "they cannot be installed here: the tests that need them skip"
+    fi
+fi
+
 say "tests"
 cargo build --locked --all-targets
 if cargo nextest --version >/dev/null 2>&1; then

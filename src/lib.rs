@@ -32,6 +32,8 @@ pub use net::{
     Server, ServiceTimes, Shutdown, Snapshot, SourcePorts, Step, Stream, TlsFacts, Traffic,
     Transport, WorkerState, Write, Writer,
 };
+#[cfg(feature = "web")]
+pub use net::{Asset, Site};
 #[cfg(feature = "tls")]
 pub use net::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,

@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "src/net/tls/certificate.rs",
     "src/net/tls/error.rs",
     "src/net/tls/sentence.rs",
+    "src/chat/page.rs",
     "src/chat/view.rs",
     "src/chat/tokens.rs",
     "src/chat/own.rs",

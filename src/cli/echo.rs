@@ -151,6 +151,7 @@ impl EchoFlags {
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
+            page: None,
             framing: match self.mode {
                 ModeName::Raw => Framing::Messages,
                 _ => Framing::Lines,

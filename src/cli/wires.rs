@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use super::bounds::is_loopback;
 use crate::net::{
-    AcceptProxy, AcceptWebSocket, Address, Certificates, Framing, OpenWebSocket, OriginPolicy,
-    ProxySource, ProxyVersion, SendProxy, Step, Transport,
+    AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, OpenWebSocket,
+    OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
 };
 
 /// The flags of every command that serves.
@@ -85,14 +85,19 @@ impl WireFlags {
             transport = transport.then(certificates.step());
         }
         if address.scheme().is_websocket() {
-            let policy = OriginPolicy {
-                allowed: self.allow_origin.clone(),
-                is_loopback: is_loopback(address),
-            };
-            let step = AcceptWebSocket::new(address, framing, policy);
+            let step = AcceptWebSocket::new(address, framing, self.policy(address));
             transport = transport.then(Arc::new(step));
         }
         transport
+    }
+
+    /// The step that answers with a page, and lets its WebSocket through.
+    pub(super) fn site(&self, address: &Address, assets: &[Asset]) -> Arc<dyn Step> {
+        Arc::new(Site::new(assets, self.policy(address)))
+    }
+
+    fn policy(&self, address: &Address) -> OriginPolicy {
+        OriginPolicy { allowed: self.allow_origin.clone(), is_loopback: is_loopback(address) }
     }
 
     fn accept_proxy(&self) -> AcceptProxy {
