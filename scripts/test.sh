@@ -80,7 +80,8 @@ if ! { type -P chromium && type -P chromedriver; } >/dev/null; then
     [ "$(id -u)" = 0 ] || as_root=(sudo)
     if ! { "${as_root[@]}" apt-get update -qq &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends chromium chromium-driver; } &>/dev/null; then
+            apt-get install -y -qq --no-install-recommends chromium chromium-driver
+    } &>/dev/null; then
         echo "they cannot be installed here: the tests that need them skip"
     fi
 fi

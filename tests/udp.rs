@@ -460,8 +460,8 @@ fn what_cannot_be_is_said() {
     drop(program);
 }
 
-/// What a plan does to datagrams, in its order: what is kept back goes on behind what passes it, and
-/// what was kept for a time comes when that is over.
+/// What a plan does to datagrams, in its order: what is kept back goes on behind what passes it,
+/// and what was kept for a time comes when that is over.
 #[test]
 fn planned_faults_happen_to_datagrams() {
     let rules =

@@ -141,8 +141,12 @@ static void read_options(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;)
         switch (option) {
         case 'p': options.port = (unsigned)number_between("--port", optarg, 1, 65535); break;
-        case 'c': options.sockets = (size_t)number_between("--connections", optarg, 1, 10000); break;
-        case 's': options.size = (size_t)number_between("--size", optarg, HEADER_BYTES, 65507); break;
+        case 'c':
+            options.sockets = (size_t)number_between("--connections", optarg, 1, 10000);
+            break;
+        case 's':
+            options.size = (size_t)number_between("--size", optarg, HEADER_BYTES, 65507);
+            break;
         case 'k':
             options.in_flight = (size_t)number_between("--in-flight", optarg, 1, IN_FLIGHT_MAX);
             break;

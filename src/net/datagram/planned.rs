@@ -1,4 +1,4 @@
-//! Planned faults of one socket: datagrams that are lost, come twice, damaged, late or out of order.
+//! Planned faults of one socket: datagrams that are lost, damaged, late, misplaced, or come twice.
 
 use std::time::Duration;
 
