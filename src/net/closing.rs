@@ -42,10 +42,8 @@ where
             core.output.push(words.as_bytes());
         }
         core.watch.note_messages(core.input.take_messages());
-        if let Some(place) = &core.watch.place {
-            if let Some(end) = core.input.end() {
-                place.note_end(end);
-            }
+        if let (Some(place), Some(end)) = (&core.watch.place, core.input.end()) {
+            place.note_end(end);
         }
         (core.tell)(&mut core.stream, Word::Ends(ended));
         let broken = ended.is_broken() || core.output.failed;
