@@ -23,6 +23,10 @@ need setpriv util-linux
 need systemd-socket-activate systemd
 need man man-db
 need kill procps
+# Others' proxies and clients, through which we are talked to.
+need haproxy haproxy
+need socat socat
+need nc netcat-openbsd
 need openssl openssl
 need curl curl
 if ((${#missing[@]})); then
@@ -55,15 +59,28 @@ say "lints"
 cargo clippy --all-targets --locked -- -D warnings
 cargo clippy --lib --no-default-features --locked -- -D warnings
 cargo clippy --lib --no-default-features --features chat --locked -- -D warnings
+cargo clippy --lib --no-default-features --features proxy,websocket --locked -- -D warnings
 
 # Other programs that read what ours writes; without them some tests say that they skip.
 python=target/python/bin/python3
-if ! $python -c "import hdrh, jsonschema, prometheus_client" >/dev/null 2>&1; then
-    say "a Python with hdrhistogram, jsonschema and prometheus-client"
-    packages=(hdrhistogram jsonschema prometheus-client)
+if ! $python -c "import hdrh, jsonschema, prometheus_client, websockets" >/dev/null 2>&1; then
+    say "a Python with hdrhistogram, jsonschema, prometheus-client and websockets"
+    packages=(hdrhistogram jsonschema prometheus-client websockets)
     if ! { python3 -m venv target/python &&
         $python -m pip install -q "${packages[@]}"; } &>/dev/null; then
         rm -rf target/python
+        echo "they cannot be installed here: the tests that need them skip"
+    fi
+fi
+
+# A real browser for the page of the chat; without it the tests that need it say that they skip.
+if ! { type -P chromium && type -P chromedriver; } >/dev/null; then
+    say "Chromium and its driver"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    if ! { "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends chromium chromium-driver; } &>/dev/null; then
         echo "they cannot be installed here: the tests that need them skip"
     fi
 fi

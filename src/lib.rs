@@ -19,7 +19,7 @@ mod random;
 
 pub use net::fault;
 #[cfg(feature = "proxy")]
-pub use net::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
+pub use net::{AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy};
 #[cfg(feature = "websocket")]
 pub use net::{
     AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
@@ -32,6 +32,8 @@ pub use net::{
     Server, ServiceTimes, Shutdown, Snapshot, SourcePorts, Step, Stream, TlsFacts, Traffic,
     Transport, WorkerState, Write, Writer,
 };
+#[cfg(feature = "web")]
+pub use net::{Asset, Site};
 #[cfg(feature = "tls")]
 pub use net::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,

@@ -1,10 +1,13 @@
 //! The end for programs: JSON in lines, both ways. No greeting, no prompt.
 //!
 //! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}` first, or `{"token": "…"}`;
-//! then `{"say": "text", "room": "builds"}` and `{"do": "/topic all green"}`. Out: one object a
-//! line, whose `kind` says what it is; `docs/chat.md` lists them.
+//! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
+//! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,11 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::hall::Hall;
 use super::login::{Arrival, resume};
 use super::name::Name;
+use super::position::Seen;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, Position};
-use super::user::{Step, User};
-use super::view::print_json;
+use super::user::{Step, Subject, User};
+use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection};
 
 /// Rooms that a program may name when it comes.
@@ -34,13 +38,23 @@ struct Hello {
     rooms: Vec<String>,
     /// The last line seen of a room.
     #[serde(default)]
-    after: BTreeMap<String, u64>,
+    after: BTreeMap<String, Seen>,
 }
 
 /// Every other line of a program.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum Input {
+    Ask {
+        ask: Subject,
+        room: Option<String>,
+        /// Of the past: the lines before this one, and how many at most.
+        before: Option<u64>,
+        count: Option<u64>,
+    },
+    Ping {
+        ping: u64,
+    },
     Say {
         say: String,
         room: Option<String>,
@@ -56,26 +70,29 @@ enum Input {
 pub(super) async fn ask<S>(
     client: &mut Connection<Telnet<S>>,
     hall: &Hall,
+    medium: Medium,
 ) -> Result<Option<Arrival>, Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let address = client.peer().map(|peer| peer.ip());
     while let Some(line) = client.read_line().await? {
-        let arrived = match serde_json::from_slice::<Hello>(line.trimmed()) {
-            Ok(Hello { token: Some(token), .. }) => resume(hall, &token, address).await,
-            Ok(hello) => hello.place(hall).and_then(|place| {
-                let person = hall.enter(&place.name, address).map_err(|taken| taken.sentence())?;
-                Ok(Arrival { person, place: Some(place), is_back: false })
-            }),
-            Err(error) => Err(format!("The first line is to be {{\"name\": \"…\"}}: {error}")),
+        let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
+            Ok(Hello { token: Some(token), after, .. }) => {
+                ("token", come_back(hall, &token, &after, address, medium).await)
+            }
+            Ok(hello) => ("name", hello.come_in(hall, address)),
+            Err(error) => {
+                ("hello", Err(format!("The first line is to be {{\"name\": \"…\"}}: {error}")))
+            }
         };
         match arrived {
             Ok(arrival) => return Ok(Some(arrival)),
             Err(sentence) => {
                 // It may hold what came from outside.
                 let text = clean(sentence.as_bytes()).unwrap_or_default();
-                client.write_line(json!({ "kind": "error", "text": text })).await?;
+                let error = json!({ "kind": "error", "text": text, "about": about });
+                client.write_line(error).await?;
                 client.flush().await?;
             }
         }
@@ -83,28 +100,66 @@ where
     Ok(None)
 }
 
+/// Somebody with a token, who may know better than we what they have seen.
+async fn come_back(
+    hall: &Hall,
+    token: &str,
+    after: &BTreeMap<String, Seen>,
+    address: Option<IpAddr>,
+    medium: Medium,
+) -> Result<Arrival, String> {
+    let after = Seen::by_room(after)?;
+    let mut arrival = resume(hall, token, address).await?;
+    if medium == Medium::Page {
+        // A page that is broken off before it hears of a new token is to have one that works.
+        arrival.person.token_or(|| Arc::from(token.trim().to_ascii_lowercase()));
+    }
+    for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {
+        let seen = after.get(position.room.key()).copied();
+        position.next = match seen.map(|seen| seen.next(hall, &position.room)) {
+            None => position.next,
+            Some(Ok(next)) => next,
+            Some(Err(next)) => {
+                arrival.renewed.push(position.room.clone());
+                next
+            }
+        };
+    }
+    Ok(arrival)
+}
+
 impl Hello {
-    /// Where the program wants to be.
-    fn place(&self, hall: &Hall) -> Result<Place, String> {
+    fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
+        let (place, renewed) = self.place(hall)?;
+        let person = hall.enter(&place.name, address).map_err(|taken| taken.sentence())?;
+        Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
+    }
+
+    /// Where the program wants to be; and rooms there that are not those which it knew.
+    fn place(&self, hall: &Hall) -> Result<(Place, Vec<Name>), String> {
         let name = self.name.as_deref().unwrap_or_default();
         let name = Name::parse(name).map_err(|error| error.to_string())?;
-        let mut after = BTreeMap::new();
-        for (room, number) in &self.after {
-            let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-            after.insert(room.key().clone(), number.saturating_add(1));
-        }
+        let after = Seen::by_room(&self.after)?;
+        let mut renewed = Vec::new();
         let lobby = [hall.settings.lobby.to_string()];
         let rooms = if self.rooms.is_empty() { &lobby[..] } else { &self.rooms[..] };
         if rooms.len() > ROOMS_MAX {
             return Err(format!("A program may join {ROOMS_MAX} rooms at most"));
         }
-        let position = |room: &String| {
+        let mut position = |room: &String| {
             let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-            let next = after.get(room.key()).copied().unwrap_or(u64::MAX);
+            let next = match after.get(room.key()).map(|seen| seen.next(hall, &room)) {
+                None => u64::MAX,
+                Some(Ok(next)) => next,
+                Some(Err(next)) => {
+                    renewed.push(room.clone());
+                    next
+                }
+            };
             Ok(Position { room, next, operator: false })
         };
-        let rooms = rooms.iter().map(position).collect::<Result<_, String>>()?;
-        Ok(Place { name, rooms, until_ms: u64::MAX, session: None })
+        let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
+        Ok((Place { name, rooms, until_ms: u64::MAX, session: None }, renewed))
     }
 }
 
@@ -113,26 +168,51 @@ pub(super) fn end(text: &str) -> Value {
     json!({ "kind": "end", "text": text })
 }
 
+/// The same where it is an operator's wish, or the user's own elsewhere: there is no way back.
+pub(super) fn dismissal(text: &str) -> Value {
+    json!({ "kind": "end", "text": text, "final": true })
+}
+
 /// Does what a line says.
 pub(super) fn act(user: &mut User, line: &str) -> Step {
-    let (room, words) = match serde_json::from_str(line) {
-        Ok(Input::Say { say, room }) => (room, Ok(say)),
-        Ok(Input::Do { line, room }) => (room, Err(line)),
-        Err(_) => {
-            return wrong(user, "A line is {\"say\": \"…\"} or {\"do\": \"/…\"}, with a \"room\"");
+    match serde_json::from_str(line) {
+        Ok(Input::Say { say, room }) => match turn_to(user, room.as_deref()) {
+            Ok(()) => user.say_plainly(cleaned(&say).trim()),
+            Err(words) => wrong(user, words),
+        },
+        Ok(Input::Do { line, room }) => match turn_to(user, room.as_deref()) {
+            Ok(()) => user.act(cleaned(&line).trim()),
+            Err(words) => wrong(user, words),
+        },
+        Ok(Input::Ask { ask, room, before, count }) => match turn_to(user, room.as_deref()) {
+            Ok(()) => user.answer_about(ask, before, count),
+            Err(words) => wrong(user, words),
+        },
+        Ok(Input::Ping { ping }) => {
+            print_json(&json!({ "kind": "pong", "ping": ping }), &mut user.replies);
+            Step::Done
         }
-    };
-    if let Some(room) = room {
-        let index = Name::parse_room(&room).ok().and_then(|room| user.inbox.position(&room));
-        match index {
-            Some(index) => user.inbox.turn_to(index),
-            None => return wrong(user, "You are not in that room"),
-        }
+        Err(_) => wrong(
+            user,
+            "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
+             with a \"room\"",
+        ),
     }
-    let (Ok(text) | Err(text)) = &words;
-    // What JSON escapes stand for was not cleaned yet.
-    let Ok(text) = clean(text.as_bytes()) else { return Step::Done };
-    if words.is_ok() { user.say_plainly(text.trim()) } else { user.act(text.trim()) }
+}
+
+/// Speaks in `room` from now on, where there is one.
+fn turn_to(user: &mut User, room: Option<&str>) -> Result<(), &'static str> {
+    let Some(room) = room else { return Ok(()) };
+    let room = Name::parse_room(room).ok();
+    let index = room.and_then(|room| user.inbox.position(&room));
+    user.inbox.turn_to(index.ok_or("You are not in that room")?);
+    Ok(())
+}
+
+/// What JSON escapes stand for was not cleaned yet.
+fn cleaned(text: &str) -> Cow<'_, str> {
+    // What was JSON is UTF-8, and only what is not is refused.
+    clean(text.as_bytes()).unwrap_or_default()
 }
 
 fn wrong(user: &mut User, text: &str) -> Step {

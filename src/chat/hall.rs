@@ -289,6 +289,12 @@ impl Hall {
         self.lock().people.get(&session).cloned()
     }
 
+    /// The words of each of these sessions for those who write to them while they are away.
+    pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
+        let state = self.lock();
+        sessions.map(|session| state.people.get(&session)?.away()).collect()
+    }
+
     /// The room of this name.
     pub(super) fn room(&self, name: &Name) -> Option<Arc<Crowd>> {
         self.lock().rooms.get(name.key()).cloned()
@@ -380,6 +386,17 @@ impl Hall {
         self.lock().tokens.keep(now_ms, token, place);
     }
 
+    /// Keeps the place of a session's own token, unless it goes on elsewhere: then the token brings
+    /// back whoever has it now, and what this session thinks is out of date.
+    pub(super) fn keep_place_of(&self, person: &Person, token: Arc<str>, place: Place) {
+        let now_ms = self.now_ms();
+        let mut state = self.lock();
+        if !person.is_retired() {
+            self.archive.token(&token, &place);
+            state.tokens.keep(now_ms, token, place);
+        }
+    }
+
     /// What a token brings back; it is used up. Its session, where it is still there, is ended.
     pub(super) fn redeem(&self, token: &str) -> Option<Place> {
         let now_ms = self.now_ms();
@@ -391,7 +408,9 @@ impl Hall {
             let rooms: Vec<_> = state.rooms.values().cloned().collect();
             person.retire();
             place.name = person.name();
-            place.rooms = super::resume::positions(&rooms, person.session);
+            if !person.is_leaving() {
+                place.rooms = super::resume::positions(&rooms, person.session);
+            }
             for crowd in &rooms {
                 self.expel(crowd, &person, "", "goes on elsewhere");
             }

@@ -7,14 +7,16 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
 use super::batch::Batch;
+use super::bot;
 use super::hall::{Hall, Seated};
 use super::line::EOL;
 use super::mailbox::Letter;
 use super::name::Name;
+use super::people::People;
 use super::person::Person;
 use super::relay::Relay;
 use super::view::{Frame, View, print_json};
@@ -56,6 +58,8 @@ pub(super) struct Inbox {
 pub(super) enum Question {
     /// Who is in the room.
     Users,
+    /// The same with all that a page shows of them.
+    People,
     /// Who has not read everything.
     Lag,
 }
@@ -156,6 +160,27 @@ impl Inbox {
         more
     }
 
+    /// The rooms that the member is in and where they stand there, for a page.
+    pub(super) fn rooms(&self) -> Value {
+        let session = self.person.session;
+        let seats: Vec<Value> = self
+            .seats
+            .iter()
+            .map(|Seated { crowd, seat, room: name, .. }| {
+                crowd.with(|room| {
+                    let (next, operator) = room.standing(*seat);
+                    let operator = operator && room.seat_of(session).is_some();
+                    json!({
+                        "room": name.as_str(), "next": next, "topic": &*room.topic,
+                        "operator": operator,
+                    })
+                })
+            })
+            .collect();
+        let current = self.current().map(|seated| seated.room.as_str());
+        json!({ "kind": "seats", "current": current, "rooms": seats })
+    }
+
     /// Wakes those who wait for what this member said.
     pub(super) fn announce(&mut self) {
         if std::mem::take(&mut self.has_said) {
@@ -220,7 +245,7 @@ impl Inbox {
 
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
         let room = self.seats[index].room.as_str();
-        if self.view.bot {
+        if self.view.is_json() {
             print_json(&json!({ "kind": "missed", "room": room, "count": count }), printed);
         } else {
             if index != self.current {
@@ -248,7 +273,12 @@ impl Inbox {
         }
         let ending = self.person.mailbox.ending();
         if let Some(ending) = &ending {
-            self.view.print(&format!("*** {} ***", ending.words), &mut printed);
+            if self.view.is_page() {
+                // It is not to come back by itself.
+                print_json(&bot::dismissal(&ending.words), &mut printed);
+            } else {
+                self.view.print(&format!("*** {} ***", ending.words), &mut printed);
+            }
         }
         outlet.write(printed.as_bytes());
         ending.map_or(Ok(()), |_| Err(Closed::Finished))
@@ -260,7 +290,7 @@ impl Inbox {
                 if self.view.ignores(session, from.as_str()) {
                     return;
                 }
-                if self.view.bot {
+                if self.view.is_json() {
                     let name = from.as_str();
                     let letter = json!({
                         "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
@@ -276,6 +306,9 @@ impl Inbox {
                 if let Some(index) = self.position(&room) {
                     let seated = self.remove(index);
                     self.hall.part(&self.person, seated, "");
+                    if self.view.is_page() {
+                        print_json(&self.rooms(), printed);
+                    }
                 }
                 if !words.is_empty() {
                     self.view.print(&format!("*** {words} ***"), printed);
@@ -293,7 +326,9 @@ impl Inbox {
             return true;
         };
         let mut printed = String::new();
+        let mut people = None;
         let answered = crowd.at_end(*seat, self.patience > 0, |room| match question {
+            Question::People => people = Some(People::of(room)),
             Question::Users => {
                 let names: Vec<&str> =
                     room.members().iter().map(|member| member.name.as_str()).collect();
@@ -304,6 +339,10 @@ impl Inbox {
         if answered.is_none() {
             self.patience = self.patience.saturating_sub(1);
             return false;
+        }
+        if let Some(people) = people {
+            // Not under the room's lock: the hall's comes before it.
+            print_json(&people.json(&self.hall), &mut printed);
         }
         self.question = None;
         outlet.write(printed.as_bytes());

@@ -29,6 +29,15 @@ pub(super) struct Arrival {
     pub(super) place: Option<Place>,
     /// A token says that they were there, so they need no password.
     pub(super) is_back: bool,
+    /// Rooms whose lines are others than those that they have seen.
+    pub(super) renewed: Vec<Name>,
+}
+
+impl Arrival {
+    /// Somebody new, who goes to the lobby.
+    pub(super) fn new(person: Arc<Person>) -> Self {
+        Self { person, place: None, is_back: false, renewed: Vec::new() }
+    }
 }
 
 /// Asks for a name until there is one; `None` where the peer went away or came to the wrong port.
@@ -39,7 +48,10 @@ pub(super) async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (address, port) = client.peer().map_or((None, 0), |peer| (Some(peer.ip()), peer.port()));
+    let origin = client.origin();
+    let address = origin.client().map(|peer| peer.ip());
+    // Without ports it is the connection's own number; as with ports, not for ever another's.
+    let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     client.write(PROMPT).await?;
     // A handshake has no line end, and its sender waits for an answer.
     if let Some(foreign) = client.peek().await?.and_then(Foreign::recognize) {
@@ -104,7 +116,7 @@ async fn arrive(
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
     let person = hall.enter(&name, address).map_err(|taken| taken.sentence())?;
-    Ok(Arrival { person, place: None, is_back: false })
+    Ok(Arrival::new(person))
 }
 
 /// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
@@ -114,7 +126,7 @@ fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, 
     let mut last = String::new();
     for name in names {
         match hall.enter(&name, address) {
-            Ok(person) => return Ok(Arrival { person, place: None, is_back: false }),
+            Ok(person) => return Ok(Arrival::new(person)),
             Err(taken @ NameTaken::Banned(_)) => return Err(taken.sentence()),
             Err(taken) => last = taken.sentence(),
         }
@@ -133,7 +145,7 @@ pub(super) async fn resume(
         return Err("That token brings nobody back; type a name".to_owned());
     };
     match hall.enter(&place.name, address) {
-        Ok(person) => Ok(Arrival { person, place: Some(place), is_back: true }),
+        Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             let sentence = taken.sentence();
             let token = super::resume::put_back(hall, token, place);

@@ -48,7 +48,11 @@ mod name;
 mod name_error;
 mod outage;
 mod own;
+#[cfg(feature = "web")]
+mod page;
+mod people;
 mod person;
+mod position;
 mod relay;
 mod resume;
 mod room;
@@ -76,6 +80,8 @@ pub use key::Key;
 pub use log::LogLimits;
 pub use name::Name;
 pub use name_error::{NameError, NameFault};
+#[cfg(feature = "web")]
+pub use page::PAGE;
 pub use session::{Role, serve};
 pub use settings::Settings;
 pub use telnet::Parser;

@@ -18,6 +18,8 @@ pub(super) struct Person {
     operator: AtomicBool,
     /// Goes on in another session.
     retired: AtomicBool,
+    /// Is on the way out: where they stand is kept, and they may be out of some rooms already.
+    leaving: AtomicBool,
     card: Mutex<Card>,
 }
 
@@ -44,6 +46,7 @@ impl Person {
             mailbox: Mailbox::default(),
             operator: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             card: Mutex::new(Card { name, more: None }),
         }
     }
@@ -90,6 +93,15 @@ impl Person {
 
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they are on the way out, so that only what was kept says where they stood.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     fn card(&self) -> MutexGuard<'_, Card> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::crowd::Crowd;
 use super::hall::Hall;
-use super::name::Name;
 use super::person::Person;
 use super::tokens::{Place, Position, token};
 
@@ -27,14 +26,16 @@ pub(super) fn positions(rooms: &[Arc<Crowd>], session: u64) -> Vec<Position> {
 /// The person's token, which from now on brings them back here.
 pub(super) fn token_of(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Arc<str> {
     let token = person.token_or(new_token);
-    keep(hall, Arc::clone(&token), person.name(), rooms, Some(person.session));
+    hall.keep_place_of(person, Arc::clone(&token), place(hall, person, rooms));
     token
 }
 
 /// Keeps where somebody stood who is leaving.
 pub(super) fn keep_at_leaving(hall: &Hall, person: &Person, rooms: Vec<Position>) {
     if let Some(token) = person.token() {
-        keep(hall, token, person.name(), rooms, None);
+        hall.keep_place_of(person, token, place(hall, person, rooms));
+        // Not before: whoever comes back meanwhile still finds them in their rooms.
+        person.leave();
     }
 }
 
@@ -45,10 +46,11 @@ pub(super) fn put_back(hall: &Hall, token: &str, place: Place) -> Arc<str> {
     token
 }
 
-fn keep(hall: &Hall, token: Arc<str>, name: Name, rooms: Vec<Position>, session: Option<u64>) {
+fn place(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Place {
     let lifetime = u64::try_from(hall.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
     let until_ms = hall.now_ms().saturating_add(lifetime);
-    hall.keep_place(token, Place { name, rooms, until_ms, session });
+    // Also of who is leaving: until that is done, the name is still taken.
+    Place { name: person.name(), rooms, until_ms, session: Some(person.session) }
 }
 
 /// A token that nobody has.

@@ -18,7 +18,7 @@ use super::login::{self, Arrival};
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::user::{Rest, Step, User};
-use super::view::print_json;
+use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection, Line};
 
 /// As whom somebody is served: each listener has its own answer.
@@ -31,6 +31,18 @@ pub enum Role {
     Telnet,
     /// A program: JSON in lines, no greeting, no limit on how fast it writes.
     Bot,
+    /// A person at a page in a browser, which speaks as a program does and is told more.
+    Web,
+}
+
+impl Role {
+    fn medium(self) -> Medium {
+        match self {
+            Self::Person | Self::Telnet => Medium::Terminal,
+            Self::Bot => Medium::Program,
+            Self::Web => Medium::Page,
+        }
+    }
 }
 
 /// One user's connection.
@@ -80,9 +92,9 @@ where
 {
     let mut client = client.layer(|stream| match role {
         Role::Telnet => Telnet::negotiating(stream),
-        Role::Person | Role::Bot => Telnet::new(stream),
+        Role::Person | Role::Bot | Role::Web => Telnet::new(stream),
     });
-    if role == Role::Bot {
+    if role.medium() != Medium::Terminal {
         // Its last words are JSON too.
         client.keep_silent();
     }
@@ -90,10 +102,11 @@ where
     let limits = hall.rules().flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
     let mut user = User::new(hall, arrival.person);
-    user.inbox.view.bot = role == Role::Bot;
+    user.inbox.view.medium = role.medium();
     // Told before the name was, by most clients; what came later is seen with each line.
     user.inbox.view.width = client.get_ref().width();
     user.arrive(arrival.place, arrival.is_back);
+    user.renew(&arrival.renewed);
     let mut session = Session { client, user, flood };
     session.write_replies().await?;
     Ok(Some(session))
@@ -110,14 +123,14 @@ where
 {
     if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            Role::Bot => client.write_line(bot::end(&words)).await?,
+            Role::Bot | Role::Web => client.write_line(bot::end(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
         return Ok(None);
     }
     let asked = async {
         match role {
-            Role::Bot => bot::ask(client, hall).await,
+            Role::Bot | Role::Web => bot::ask(client, hall, role.medium()).await,
             Role::Person | Role::Telnet => login::ask(client, hall).await,
         }
     };
@@ -126,7 +139,7 @@ where
     }
     let words = "Connection timeout. Goodbye!";
     match role {
-        Role::Bot => client.write_line(bot::end(words)).await?,
+        Role::Bot | Role::Web => client.write_line(bot::end(words)).await?,
         Role::Person | Role::Telnet => client.write_line(words).await?,
     }
     Err(Closed::IdleTimeout)
@@ -183,7 +196,7 @@ where
         let user = &mut self.user;
         user.inbox.view.width = self.client.get_ref().width();
         let step = match clean(line.trimmed()) {
-            Ok(text) if user.inbox.view.bot => bot::act(user, &text),
+            Ok(text) if user.inbox.view.is_json() => bot::act(user, &text),
             Ok(Cow::Borrowed(text)) => user.act(text),
             // What was cleaned away may have left white space at the ends.
             Ok(Cow::Owned(text)) => user.act(text.trim()),
@@ -295,7 +308,7 @@ where
         };
         self.user.leave_chat(leaving);
         if let Err(closed) = result
-            && self.user.inbox.view.bot
+            && self.user.inbox.view.is_json()
             && let Some(words) = super::last_words(closed)
         {
             print_json(&bot::end(words), &mut self.user.replies);

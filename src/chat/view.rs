@@ -19,6 +19,17 @@ pub(super) fn print_json(line: &Value, out: &mut String) {
     let _ = write!(out, "{line}{EOL}");
 }
 
+/// What reads what a member is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Medium {
+    #[default]
+    Terminal,
+    /// JSON for a program.
+    Program,
+    /// JSON for a page in a browser, which shows more of it in places of their own.
+    Page,
+}
+
 /// What a member wants to see, and how.
 #[derive(Debug, Default)]
 pub(super) struct View {
@@ -28,8 +39,8 @@ pub(super) struct View {
     pub(super) times: bool,
     /// Without who came, left and changed names.
     pub(super) quiet: bool,
-    /// JSON for a program.
-    pub(super) bot: bool,
+    /// What reads it.
+    pub(super) medium: Medium,
     /// Columns of the terminal, where it said so.
     pub(super) width: Option<u16>,
     ignored: Vec<Ignored>,
@@ -55,16 +66,26 @@ pub(super) struct Frame<'a> {
 }
 
 impl View {
+    /// Whether everything is said in JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.medium != Medium::Terminal
+    }
+
+    /// Whether a page in a browser reads it.
+    pub(super) fn is_page(&self) -> bool {
+        self.medium == Medium::Page
+    }
+
     /// Whether lines are seen as the room's log has them.
     pub(super) fn is_plain(&self) -> bool {
-        !(self.numbers || self.times || self.quiet || self.bot)
+        !(self.numbers || self.times || self.quiet || self.is_json())
             && self.width.is_none()
             && self.ignored.is_empty()
     }
 
     /// Whether one's own lines are seen: who types at a terminal sees what they typed.
     pub(super) fn own(&self) -> Own {
-        if self.numbers || self.bot { Own::Shown } else { Own::Hidden }
+        if self.numbers || self.is_json() { Own::Shown } else { Own::Hidden }
     }
 
     /// Ignores somebody; `false` where too many are ignored already.
@@ -98,7 +119,7 @@ impl View {
 
     /// Writes one line of text as this member's terminal, or program, gets it.
     pub(super) fn print(&self, text: &str, out: &mut String) {
-        if self.bot {
+        if self.is_json() {
             print_json(&json!({ "kind": "reply", "text": text }), out);
         } else {
             self.print_wrapped(text, out);
@@ -127,7 +148,7 @@ impl Frame<'_> {
         if self.hides(line) {
             return;
         }
-        if self.view.bot {
+        if self.view.is_json() {
             return print_json(&self.json(line), out);
         }
         let mut shown = String::with_capacity(line.shown.len() + 32);
@@ -156,14 +177,11 @@ impl Frame<'_> {
     }
 
     fn json(&self, line: &LineView<'_>) -> Value {
+        let LineView { number, time_ms, name, text, .. } = *line;
+        let own = line.author == self.session;
         json!({
-            "kind": line.kind.label(),
-            "room": self.room,
-            "number": line.number,
-            "time_ms": line.time_ms,
-            "name": line.name,
-            "text": line.text,
-            "own": line.author == self.session,
+            "kind": line.kind.label(), "room": self.room, "number": number, "time_ms": time_ms,
+            "name": name, "text": text, "own": own,
         })
     }
 }

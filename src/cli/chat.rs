@@ -13,9 +13,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::check::Findings;
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
-use super::serving::{Service, ServingFlags};
+use super::serving::{Page, Service, ServingFlags};
 use super::values;
 use super::verify::{self, VerifyFlags};
+use super::web::WebFlags;
 use crate::chat::history::{StoreError, StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Framing, Limits};
@@ -32,8 +33,8 @@ pub(super) struct ChatFlags {
     #[command(subcommand)]
     also: Option<Also>,
 
-    /// Where to listen, HOST:PORT; may be given several times. `telnet://HOST:PORT` asks Telnet
-    /// clients for their window's width first, to wrap long lines.
+    /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
+    /// `telnet://HOST:PORT` asks Telnet clients for their window's width first, to wrap long lines.
     /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Listen>,
@@ -41,6 +42,9 @@ pub(super) struct ChatFlags {
     /// Where to listen for programs, which speak JSON in lines and are not slowed down.
     #[arg(long, env = "ECHOLINE_BOT", value_name = "ADDR", value_delimiter = ',')]
     bot: Vec<Address>,
+
+    #[command(flatten)]
+    web: WebFlags,
 
     /// Keep rooms, lines, bans and tokens in this folder. [default: in memory only]
     #[arg(long, env = "ECHOLINE_DATA", value_name = "DIR")]
@@ -191,7 +195,8 @@ impl ChatFlags {
     fn service(&self) -> Service {
         Service {
             listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
-            also: self.bot.clone(),
+            also: self.bot.iter().chain(self.web.addresses()).cloned().collect(),
+            page: Some(Page { addresses: self.web.count(), assets: chat::PAGE }),
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
@@ -209,11 +214,13 @@ impl ChatFlags {
 
     /// The role of who comes to each listener; `counts` are how many each address has become.
     fn roles(&self, counts: Vec<usize>) -> Vec<Role> {
-        let people = counts.len() - self.bot.len();
+        let people = counts.len() - self.bot.len() - self.web.count();
         let typed = self.listen.iter().map(|listen| listen.role);
         // Where nothing was typed, people come wherever the service manager lets them in.
         let people = typed.chain(std::iter::repeat(Role::Person)).take(people);
-        let roles = people.chain(self.bot.iter().map(|_| Role::Bot));
+        let bots = self.bot.iter().map(|_| Role::Bot);
+        let pages = self.web.addresses().map(|_| Role::Web);
+        let roles = people.chain(bots).chain(pages);
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
 
@@ -249,8 +256,9 @@ impl ChatFlags {
             people.push("People come to what systemd passes, or 127.0.0.1:8080.".to_owned());
         }
         let bots = self.bot.iter().map(|address| format!("Programs come to {address}."));
+        let pages = self.web.links().map(|link| format!("Browsers come to {link}"));
         let sentences = [format!("the chat's first room is {lobby}."), keeps];
-        Ok(sentences.into_iter().chain(people).chain(bots).collect())
+        Ok(sentences.into_iter().chain(people).chain(bots).chain(pages).collect())
     }
 }
 

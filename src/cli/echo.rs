@@ -17,8 +17,9 @@ use crate::net::{Address, Framing, Limits, Scheme};
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
-    /// Where to listen, HOST:PORT or udp://HOST:PORT; may be given several times. Port 0 is any
-    /// free one. [default: what systemd passes, or 127.0.0.1:8080]
+    /// Where to listen: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or
+    /// unix:PATH; may be given several times. Port 0 is any free one. [default: what systemd
+    /// passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
 
@@ -52,7 +53,7 @@ enum ModeName {
     Raw,
     /// Lines, without the white space around them, behind a prefix.
     Line,
-    /// As line; TIME, HELP and QUIT are commands.
+    /// As line; TIME, HELP, QUIT and WHOAMI are commands.
     Command,
     /// Nothing: whatever comes is thrown away (RFC 863).
     Discard,
@@ -60,6 +61,8 @@ enum ModeName {
     Chargen,
     /// Nothing: says the time in one line and closes (RFC 867).
     Daytime,
+    /// Who connects hears who they are, and nothing else.
+    Whoami,
 }
 
 impl ModeName {
@@ -71,6 +74,7 @@ impl ModeName {
             Self::Discard => "discard",
             Self::Chargen => "chargen",
             Self::Daytime => "daytime",
+            Self::Whoami => "whoami",
         }
     }
 
@@ -82,6 +86,7 @@ impl ModeName {
             Self::Discard => Mode::Discard,
             Self::Chargen => Mode::Chargen,
             Self::Daytime => Mode::Daytime,
+            Self::Whoami => Mode::Whoami,
         }
     }
 }
@@ -146,6 +151,7 @@ impl EchoFlags {
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
+            page: None,
             framing: match self.mode {
                 ModeName::Raw => Framing::Messages,
                 _ => Framing::Lines,

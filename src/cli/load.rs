@@ -42,7 +42,8 @@ conditions came true; 3 when one did; 1 otherwise, also when a report cannot be 
 wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
 at once.")]
 pub(super) struct LoadFlags {
-    /// The servers, HOST:PORT or udp://HOST:PORT; clients take several in turn.
+    /// The servers: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH;
+    /// clients take several in turn.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,
 

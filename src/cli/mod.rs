@@ -31,6 +31,7 @@ mod tls;
 mod tls_client;
 mod values;
 mod verify;
+mod web;
 mod wires;
 
 use std::ffi::OsString;

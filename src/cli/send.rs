@@ -50,7 +50,7 @@ the answer to one.
 
 Exit code: 0 when every line was answered, 1 otherwise, 2 for wrong usage, 130 after Ctrl-C.")]
 pub(super) struct SendFlags {
-    /// The server, HOST:PORT or udp://HOST:PORT.
+    /// The server: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 
@@ -162,7 +162,17 @@ enum Wire {
 /// Connects to the first address that takes us, within the time-out for each.
 async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
     if let Some(path) = address.unix_path() {
-        let connected = Stream::connect_unix(path).await;
+        let connecting = Stream::connect_unix(path);
+        let connected = match timeout {
+            Some(length) => tokio::time::timeout(length, connecting).await.ok(),
+            None => Some(connecting.await),
+        };
+        let Some(connected) = connected else {
+            bail!(
+                "cannot connect to {address}: its queue has been full for {:?} (--timeout)",
+                timeout.unwrap_or_default()
+            )
+        };
         return connected.map_err(|error| {
             let advice = advice(&error);
             anyhow!(error).context(format!("cannot connect to {address}{advice}"))
@@ -228,7 +238,7 @@ async fn shake_hands(
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",
-        io::ErrorKind::ConnectionRefused => " (is the server running, and on this port?)",
+        io::ErrorKind::ConnectionRefused => " (is the server running, and there?)",
         io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
         _ => "",
     }

@@ -28,7 +28,7 @@ use super::tls::TlsFlags;
 use super::values;
 use super::wires::WireFlags;
 use crate::net::{
-    Address, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
+    Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
     ListenerOptions, Report, Scheme, Server,
 };
 
@@ -84,6 +84,8 @@ pub(super) struct Service {
     pub(super) listen: Vec<Address>,
     /// Addresses that are never left to the service manager.
     pub(super) also: Vec<Address>,
+    /// Where browsers get a page instead.
+    pub(super) page: Option<Page>,
     /// Said in the log.
     pub(super) what: &'static str,
     pub(super) eol: Eol,
@@ -97,6 +99,14 @@ pub(super) struct Service {
     /// Whether another process can take the service over while this one still has connections;
     /// if not, why.
     pub(super) upgrade: Result<(), &'static str>,
+}
+
+/// A page, at the last addresses of a service.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// How many.
+    pub(super) addresses: usize,
+    pub(super) assets: &'static [Asset],
 }
 
 impl ServingFlags {
@@ -202,15 +212,20 @@ impl ServingFlags {
         sockets: Vec<Sockets>,
         certificates: Option<&Certificates>,
     ) -> Vec<Sockets> {
-        let dress = |(address, sockets): (&Address, Sockets)| {
+        let pages = service.page.as_ref().map_or(0, |page| page.addresses);
+        let without_page = sockets.len() - pages;
+        let dress = |(place, (address, sockets)): (usize, (&Address, Sockets))| {
             let Sockets::Streams(listeners) = sockets else { return sockets };
-            let transport = self.wires.transport(address, service.framing, certificates);
+            let mut transport = self.wires.transport(address, service.framing, certificates);
+            if let Some(page) = service.page.as_ref().filter(|_| place >= without_page) {
+                transport = transport.then(self.wires.site(address, page.assets));
+            }
             let dress = |listener: Listener| {
                 listener.transport(transport.clone()).resource(address.resource())
             };
             Sockets::Streams(listeners.into_iter().map(dress).collect())
         };
-        service.listen.iter().chain(&service.also).zip(sockets).map(dress).collect()
+        service.listen.iter().chain(&service.also).zip(sockets).enumerate().map(dress).collect()
     }
 
     fn announce(

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use super::bounds::is_loopback;
 use crate::net::{
-    AcceptProxy, AcceptWebSocket, Address, Certificates, Framing, OpenWebSocket, OriginPolicy,
-    ProxySource, ProxyVersion, SendProxy, Step, Transport,
+    AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, OpenWebSocket,
+    OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
 };
 
 /// The flags of every command that serves.
@@ -23,7 +23,7 @@ pub(super) struct WireFlags {
     proxy_from: Vec<Proxies>,
 
     /// Sites whose pages may open a WebSocket here besides the server's own, as browsers write
-    /// them: https://chat.example.com; or `*` for all.
+    /// them: `https://chat.example.com`; or `*` for all.
     #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     allow_origin: Vec<String>,
@@ -85,14 +85,19 @@ impl WireFlags {
             transport = transport.then(certificates.step());
         }
         if address.scheme().is_websocket() {
-            let policy = OriginPolicy {
-                allowed: self.allow_origin.clone(),
-                is_loopback: is_loopback(address),
-            };
-            let step = AcceptWebSocket::new(address, framing, policy);
+            let step = AcceptWebSocket::new(address, framing, self.policy(address));
             transport = transport.then(Arc::new(step));
         }
         transport
+    }
+
+    /// The step that answers with a page, and lets its WebSocket through.
+    pub(super) fn site(&self, address: &Address, assets: &[Asset]) -> Arc<dyn Step> {
+        Arc::new(Site::new(assets, self.policy(address)))
+    }
+
+    fn policy(&self, address: &Address) -> OriginPolicy {
+        OriginPolicy { allowed: self.allow_origin.clone(), is_loopback: is_loopback(address) }
     }
 
     fn accept_proxy(&self) -> AcceptProxy {

@@ -1,8 +1,8 @@
-//! The lesson's command echo: lines, three of which are commands.
+//! The lesson's command echo: lines, some of which are commands.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Dialogue, echo, greet};
+use super::{Dialogue, echo, greet, whoami};
 use crate::net::{Closed, Connection, Write};
 
 /// What a line asks for.
@@ -14,6 +14,8 @@ pub enum Command {
     Help,
     /// `QUIT`: the end of the dialogue.
     Quit,
+    /// `WHOAMI`: who the client is. Not the lesson's, so `HELP` does not tell of it.
+    Whoami,
     /// Any other text.
     Echo,
 }
@@ -31,7 +33,7 @@ impl Command {
     #[must_use]
     pub fn parse(line: &[u8]) -> Self {
         // No letter of a command takes more than two bytes in any spelling.
-        if line.len() > 2 * "QUIT".len() {
+        if line.len() > 2 * "WHOAMI".len() {
             return Self::Echo;
         }
         let Ok(text) = std::str::from_utf8(line) else { return Self::Echo };
@@ -42,6 +44,8 @@ impl Command {
             Self::Help
         } else if is("QUIT") {
             Self::Quit
+        } else if is("WHOAMI") {
+            Self::Whoami
         } else {
             Self::Echo
         }
@@ -58,6 +62,7 @@ where
             Command::Echo => echo(&mut client, dialogue, line.trimmed()).await?,
             Command::Help => client.write_line("Commands: TIME, QUIT, HELP").await?,
             Command::Time => tell_time(&mut client, dialogue).await?,
+            Command::Whoami => whoami::tell(&mut client).await?,
             Command::Quit => return client.write_line("Goodbye!").await,
         }
     }
@@ -83,6 +88,8 @@ mod tests {
             ("help", Command::Help),
             ("Quit", Command::Quit),
             ("quıt", Command::Quit),
+            ("whoami", Command::Whoami),
+            ("WHO AM I", Command::Echo),
             ("", Command::Echo),
             ("QUIT NOW", Command::Echo),
             ("TIMES", Command::Echo),

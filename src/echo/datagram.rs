@@ -35,7 +35,7 @@ pub fn answer_datagrams(
     let (mode, clock) = (dialogue.mode, dialogue.clock);
     let mut length = 0;
     move |_, room| match mode {
-        Mode::Raw | Mode::Line | Mode::Command => DatagramAnswer::Same,
+        Mode::Raw | Mode::Line | Mode::Command | Mode::Whoami => DatagramAnswer::Same,
         Mode::Discard => DatagramAnswer::Nothing,
         Mode::Chargen => {
             length = (length + CHARACTERS_STEP) % (CHARACTERS_MAX + 1);

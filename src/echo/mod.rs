@@ -8,6 +8,7 @@ mod daytime;
 mod discard;
 mod line;
 mod raw;
+mod whoami;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub enum Mode {
     Raw,
     /// Every line comes back without the white space around it, behind a prefix.
     Line,
-    /// As `Line`, but `TIME`, `HELP` and `QUIT` are commands.
+    /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
     /// Every byte is thrown away (RFC 863).
     Discard,
@@ -33,12 +34,21 @@ pub enum Mode {
     Chargen,
     /// One line that says the time, and the end of the connection (RFC 867).
     Daytime,
+    /// Who connects hears who they are, and the connection ends.
+    Whoami,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Self; 6] =
-        [Self::Raw, Self::Line, Self::Command, Self::Discard, Self::Chargen, Self::Daytime];
+    pub const ALL: [Self; 7] = [
+        Self::Raw,
+        Self::Line,
+        Self::Command,
+        Self::Discard,
+        Self::Chargen,
+        Self::Daytime,
+        Self::Whoami,
+    ];
 
     /// Whether it answers lines, before which a prefix can stand, and after a greeting.
     #[must_use]
@@ -69,7 +79,7 @@ impl Dialogue {
     #[must_use]
     pub fn new(mode: Mode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
-            Mode::Raw | Mode::Line | Mode::Discard => (&[], Eol::Lf),
+            Mode::Raw | Mode::Line | Mode::Discard | Mode::Whoami => (&[], Eol::Lf),
             Mode::Chargen | Mode::Daytime => (&[], Eol::CrLf),
             Mode::Command => (
                 &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
@@ -102,6 +112,7 @@ where
         Mode::Discard => discard::serve(client).await,
         Mode::Chargen => chargen::serve(client).await,
         Mode::Daytime => daytime::serve(client, &dialogue).await,
+        Mode::Whoami => whoami::serve(client).await,
     }
 }
 

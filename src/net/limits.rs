@@ -259,6 +259,8 @@ mod tests {
         ] {
             assert_eq!(Closed::from(io::Error::from(kind)), Closed::Reset);
         }
+        let malformed = io::Error::from(io::ErrorKind::InvalidData);
+        assert_eq!(Closed::from(malformed), Closed::Malformed);
         assert_eq!(Closed::from(io::Error::other("?")), Closed::Io(io::ErrorKind::Other));
     }
 

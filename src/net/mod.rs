@@ -28,6 +28,8 @@ mod server;
 mod service_times;
 mod shutdown;
 mod signals;
+#[cfg(feature = "web")]
+mod site;
 mod snapshot;
 mod split;
 mod stream;
@@ -63,13 +65,15 @@ pub use place::Report;
 #[cfg(feature = "proxy")]
 pub use proxy::{AcceptProxy, ProxySource, SendProxy};
 #[cfg(feature = "proxy")]
-pub use proxy_header::ProxyVersion;
+pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use pulse::Pulse;
 pub use server::Server;
 pub use service_times::ServiceTimes;
 pub use shutdown::{Phase, Shutdown};
 #[cfg(feature = "cli")]
 pub(crate) use signals::{Hangup, Signals};
+#[cfg(feature = "web")]
+pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;

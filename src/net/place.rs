@@ -229,7 +229,8 @@ impl Place {
     /// Where who has this place comes from.
     pub(super) fn origin(&self) -> Origin {
         let socket = || Origin { listener: self.listener, peer: self.peer, ..Origin::default() };
-        self.told.get().map_or_else(socket, |told| Origin::clone(told))
+        let told = self.told.get().map_or_else(socket, |told| Origin::clone(told));
+        Origin { number: self.number, ..told }
     }
 
     /// Notes what the handshake told.

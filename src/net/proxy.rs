@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::limits::Closed;
-use super::proxy_header::{Parsed, ProxyVersion, parse, write};
+use super::proxy_header::{ProxyHeader, ProxyVersion};
 use super::stream::Stream;
 use super::transport::{Opening, Origin, Refusal, Step};
 
@@ -98,9 +98,9 @@ impl Trouble {
 async fn read_header(stream: &mut Stream) -> Result<Option<SocketAddr>, Trouble> {
     let mut header = Vec::new();
     loop {
-        let more = match parse(&header) {
-            Ok(Parsed::Source(source)) => return Ok(source),
-            Ok(Parsed::More(more)) => more,
+        let more = match ProxyHeader::parse(&header) {
+            Ok(ProxyHeader::Source(source)) => return Ok(source),
+            Ok(ProxyHeader::More(more)) => more,
             Err(malformed) => return Err(Trouble::Malformed(malformed.to_string())),
         };
         let start = header.len();
@@ -152,7 +152,7 @@ impl SendProxy {
             ProxySource::Address(source) => *source,
             ProxySource::Network(network) => SocketAddr::new(nth(network, number), own.port()),
         };
-        Ok(write(self.version, source, server))
+        Ok(self.version.header(source, server))
     }
 }
 

@@ -30,8 +30,18 @@ pub enum ProxyVersion {
 }
 
 /// What the bytes of a header say so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+///
+/// ```
+/// use echoline::ProxyHeader;
+///
+/// let line = b"PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
+/// let client = "192.0.2.1:4711".parse()?;
+/// assert_eq!(ProxyHeader::parse(line), Ok(ProxyHeader::Source(Some(client))));
+/// assert_eq!(ProxyHeader::parse(b"PROXY TCP4"), Ok(ProxyHeader::More(5)));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
     /// At least so many more bytes belong to it.
     More(usize),
     /// It is whole: whom the proxy stands for; `None` where it speaks for itself or cannot tell.
@@ -41,55 +51,66 @@ pub(super) enum Parsed {
 /// It is no header: the text says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no PROXY header: {0}")]
-pub(super) struct Malformed(&'static str);
+pub struct ProxyHeaderError(&'static str);
 
-/// Reads a header. Whoever gives it as many bytes as it asks for, and no others, reads none of
-/// what follows.
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
+impl ProxyHeader {
+    /// Reads a header. Whoever gives it as many bytes as it asks for, and no others, reads none of
+    /// what follows.
+    ///
+    /// # Errors
+    /// It is no header, or can become none any more.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ProxyHeaderError> {
+        parse(bytes)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] == SIGNATURE[..known] && known > 0 {
         return parse_v2(bytes);
     }
     let known = bytes.len().min(6);
     if bytes[..known] != b"PROXY "[..known] {
-        return Err(Malformed(
+        return Err(ProxyHeaderError(
             "it begins neither with 'PROXY ' nor with the signature of version 2",
         ));
     }
     parse_v1(bytes)
 }
 
-fn parse_v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
+fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let Some(line) = bytes.strip_suffix(b"\r\n") else {
         if bytes.contains(&b'\n') {
-            return Err(Malformed("its line does not end with CR and LF"));
+            return Err(ProxyHeaderError("its line does not end with CR and LF"));
         }
         if bytes.len() + 1 >= LINE_MAX {
-            return Err(Malformed("its line is longer than 107 bytes"));
+            return Err(ProxyHeaderError("its line is longer than 107 bytes"));
         }
         let end = if bytes.ends_with(b"\r") { 1 } else { 2 };
-        return Ok(Parsed::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
+        return Ok(ProxyHeader::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
     };
-    let line = core::str::from_utf8(line).map_err(|_| Malformed("its line is no text"))?;
+    let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is no text"))?;
     let mut words = line.split(' ');
     let is_ipv4 = match (words.next(), words.next()) {
         // What follows is to be ignored.
-        (_, Some("UNKNOWN")) => return Ok(Parsed::Source(None)),
+        (_, Some("UNKNOWN")) => return Ok(ProxyHeader::Source(None)),
         (_, Some("TCP4")) => true,
         (_, Some("TCP6")) => false,
-        _ => return Err(Malformed("its protocol is none of TCP4, TCP6 and UNKNOWN")),
+        _ => return Err(ProxyHeaderError("its protocol is none of TCP4, TCP6 and UNKNOWN")),
     };
     let mut address = || {
         let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
         address.filter(|address| address.is_ipv4() == is_ipv4)
     };
     let addresses = address().zip(address());
-    let (source, _) = addresses.ok_or(Malformed("its addresses are not of its protocol"))?;
+    let (source, _) = addresses.ok_or(ProxyHeaderError("its addresses are not of its protocol"))?;
     let ports = words.next().and_then(port).zip(words.next().and_then(port));
-    let (port, _) = ports.ok_or(Malformed("its ports are no numbers from 0 to 65535"))?;
+    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are no numbers from 0 to 65535"))?;
     match words.next() {
-        None => Ok(Parsed::Source(Some(SocketAddr::new(source, port)))),
-        Some(_) => Err(Malformed("there is more in its line than two addresses and two ports")),
+        None => Ok(ProxyHeader::Source(Some(SocketAddr::new(source, port)))),
+        Some(_) => {
+            Err(ProxyHeaderError("there is more in its line than two addresses and two ports"))
+        }
     }
 }
 
@@ -100,45 +121,45 @@ fn port(word: &str) -> Option<u16> {
     (is_number && is_short).then(|| word.parse().ok()).flatten()
 }
 
-fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
+fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     if bytes.len() < FIXED {
         let most = if bytes.len() < LINE_MIN { LINE_MIN } else { FIXED };
-        return Ok(Parsed::More(most - bytes.len()));
+        return Ok(ProxyHeader::More(most - bytes.len()));
     }
     let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
     let is_local = match bytes[12] {
         0x20 => true,
         0x21 => false,
-        command if command >> 4 != 2 => return Err(Malformed("its version is not 2")),
-        _ => return Err(Malformed("its command is neither LOCAL nor PROXY")),
+        command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
+        _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
     };
     if length > BODY_MAX {
-        return Err(Malformed("it is longer than 8 KiB"));
+        return Err(ProxyHeaderError("it is longer than 8 KiB"));
     }
     if bytes.len() < FIXED + length {
-        return Ok(Parsed::More(FIXED + length - bytes.len()));
+        return Ok(ProxyHeader::More(FIXED + length - bytes.len()));
     }
     let body = &bytes[FIXED..];
     let (source, addresses) = source(bytes[13], body)?;
     check_vectors(bytes, FIXED + addresses)?;
-    Ok(Parsed::Source(source.filter(|_| !is_local)))
+    Ok(ProxyHeader::Source(source.filter(|_| !is_local)))
 }
 
 /// The client's address, where it has one that we can tell, and how long the addresses are.
-fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), Malformed> {
+fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
     let length = match family >> 4 {
         // Nothing is known of what follows but its length.
         0 => return Ok((None, body.len())),
         1 => 12,
         2 => 36,
         3 => 216,
-        _ => return Err(Malformed("its address family is unknown")),
+        _ => return Err(ProxyHeaderError("its address family is unknown")),
     };
     if family & 0x0F > 2 {
-        return Err(Malformed("its transport is unknown"));
+        return Err(ProxyHeaderError("its transport is unknown"));
     }
     if body.len() < length {
-        return Err(Malformed("it is shorter than its addresses"));
+        return Err(ProxyHeaderError("it is shorter than its addresses"));
     }
     let port = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
     let source = match length {
@@ -158,22 +179,23 @@ fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), Malfor
 }
 
 /// Walks over the vectors behind the addresses, and checks the checksum if it is among them.
-fn check_vectors(header: &[u8], start: usize) -> Result<(), Malformed> {
+fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     let mut at = start;
     while at < header.len() {
         let Some([kind, high, low]) = header.get(at..at + 3) else {
-            return Err(Malformed("a vector is cut off"));
+            return Err(ProxyHeaderError("a vector is cut off"));
         };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         at += 3;
         let Some(value) = header.get(at..at + length) else {
-            return Err(Malformed("a vector is longer than the header"));
+            return Err(ProxyHeaderError("a vector is longer than the header"));
         };
         if *kind == CHECKSUM {
-            let told = <[u8; 4]>::try_from(value).map_err(|_| Malformed("its checksum is none"))?;
+            let told =
+                <[u8; 4]>::try_from(value).map_err(|_| ProxyHeaderError("its checksum is none"))?;
             let rest = header[..at].iter().chain(&[0; 4]).chain(&header[at + 4..]);
             if crc32c(rest.copied()) != u32::from_be_bytes(told) {
-                return Err(Malformed("its checksum is wrong"));
+                return Err(ProxyHeaderError("its checksum is wrong"));
             }
         }
         at += length;
@@ -190,8 +212,15 @@ fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     })
 }
 
-/// The header for a client at `source` that has connected to `destination`.
-pub(super) fn write(version: ProxyVersion, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+impl ProxyVersion {
+    /// The header for a client at `source` that has connected to `destination`.
+    #[must_use]
+    pub fn header(self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+        write(self, source, destination)
+    }
+}
+
+fn write(version: ProxyVersion, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     let (from, to) = same_family(source.ip().to_canonical(), destination.ip().to_canonical());
     match version {
         ProxyVersion::V1 => {
@@ -245,7 +274,7 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let told = |text: &str| Ok(Parsed::Source(text.parse().ok()));
+        let told = |text: &str| Ok(ProxyHeader::Source(text.parse().ok()));
         for (line, source) in [
             ("PROXY TCP4 192.0.2.1 198.51.100.2 8080 80\r\n", "192.0.2.1:8080"),
             ("PROXY TCP6 2001:db8::1 ::1 65535 0\r\n", "[2001:db8::1]:65535"),
@@ -269,9 +298,9 @@ mod tests {
         let sum = crc32c(header.iter().copied()).to_be_bytes();
         let at = header.len() - 4;
         header[at..].copy_from_slice(&sum);
-        assert_eq!(parse(&header), Ok(Parsed::Source("192.0.2.1:8080".parse().ok())));
+        assert_eq!(parse(&header), Ok(ProxyHeader::Source("192.0.2.1:8080".parse().ok())));
         header[17] ^= 1;
-        assert_eq!(parse(&header), Err(Malformed("its checksum is wrong")));
+        assert_eq!(parse(&header), Err(ProxyHeaderError("its checksum is wrong")));
     }
 
     /// Fault 26: what is no header is none, and is not waited for.
@@ -313,13 +342,13 @@ mod tests {
     }
 
     /// Reads `stream` as the step does: what was asked for, until the header is whole.
-    fn read(stream: &[u8]) -> Result<(Option<SocketAddr>, usize), Malformed> {
+    fn read(stream: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
         let mut taken = 0;
         loop {
             match parse(&stream[..taken])? {
-                Parsed::Source(source) => return Ok((source, taken)),
-                Parsed::More(0) => panic!("it asks for nothing"),
-                Parsed::More(more) => taken += more,
+                ProxyHeader::Source(source) => return Ok((source, taken)),
+                ProxyHeader::More(0) => panic!("it asks for nothing"),
+                ProxyHeader::More(more) => taken += more,
             }
         }
     }
@@ -341,9 +370,10 @@ mod tests {
             prop_assert_eq!(told, Some((source.ip().to_canonical(), source.port())));
             prop_assert_eq!(taken, header.len());
             for cut in 0..header.len() {
-                let more = parse(&header[..cut]);
-                let asks = matches!(more, Ok(Parsed::More(more)) if more <= header.len() - cut);
-                prop_assert!(asks, "cut at {}: {:?}", cut, more);
+                let read = parse(&header[..cut]);
+                let left = header.len() - cut;
+                let asks = matches!(read, Ok(ProxyHeader::More(more)) if more <= left);
+                prop_assert!(asks, "cut at {}: {:?}", cut, read);
             }
         }
 

@@ -4,12 +4,18 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
 
 use super::layer::Layer;
 use super::limits::Closed;
+
+/// How long to wait for room in the queue of a Unix socket, at first and at most.
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// A byte stream to one peer, whatever it runs over.
 ///
@@ -25,17 +31,25 @@ enum Kind {
 }
 
 impl Stream {
-    /// Connects to a Unix socket; `@` begins a name in the abstract namespace.
+    /// Connects to a Unix socket; `@` begins a name in the abstract namespace. Waits, for as long
+    /// as the caller lets it, while the server's queue is full. Cancel safe.
     ///
     /// # Errors
-    /// What the system reports; [`io::ErrorKind::WouldBlock`] where the server's queue is full.
+    /// What the system reports.
     pub async fn connect_unix(path: &str) -> io::Result<Self> {
         // What tokio and std take for a name in the abstract namespace begins with NUL.
-        let socket = match path.strip_prefix('@') {
-            Some(name) => UnixStream::connect(format!("\0{name}")).await,
-            None => UnixStream::connect(path).await,
-        };
-        socket.map(Self::from)
+        let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
+        let mut pause = QUEUE_PAUSE;
+        loop {
+            match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
+                // There is no other way to wait: unlike TCP, connect(2) just fails (unix(7)).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sleep(pause).await;
+                    pause = (2 * pause).min(QUEUE_PAUSE_MAX);
+                }
+                socket => return socket.map(Self::from),
+            }
+        }
     }
 
     /// `layer`, which lies over a stream, as a stream.

@@ -14,9 +14,9 @@ pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Sen
 
 /// One step: reads a header, holds a handshake, lays a layer over the stream.
 ///
-/// It runs in the connection's own task, under [`Limits::handshake_timeout`]
-/// (crate::Limits::handshake_timeout): a client that is slow here holds nobody up. Dropping the
-/// future closes the connection.
+/// It runs in the connection's own task, under
+/// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout): a client that is slow here
+/// holds nobody up. Dropping the future closes the connection.
 pub trait Step: fmt::Debug + Send + Sync {
     /// The stream for the next step, or the reason for which the connection ends here.
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a>;
@@ -57,6 +57,8 @@ pub struct Transport {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
+    /// Counts the connections of its server, from 1; 0 where there is no server.
+    pub number: u64,
     /// The listener that accepted it: its place among those of the server.
     pub listener: usize,
     /// The other end of the socket; `None` where it has no address (a Unix socket).

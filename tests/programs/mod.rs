@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub(crate) mod page;
+
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -172,9 +174,14 @@ pub(crate) struct EchoServer {
 
 impl EchoServer {
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", flags)
+    }
+
+    /// At another address than a free port; at several, with commas between them.
+    pub(crate) fn start_at(listen: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
-        let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--log-level", "error"]);
+        let mut command = echoline(&["echo", "--listen", listen, "--log-level", "error"]);
         command.arg("--ready-file").arg(&ready).args(flags);
         let program = Program::start(&mut command);
         wait_for("the ready file", || ready.exists());

@@ -1,5 +1,6 @@
 //! What one user does: their words and commands, on the hall and its rooms. No connection here.
 
+mod asked;
 mod moderation;
 mod passwords;
 mod past;
@@ -25,8 +26,9 @@ use super::resume;
 use super::room::See;
 use super::text::escape;
 use super::tokens::{Place, Position};
-use super::view::{View, print_json};
+use super::view::{Medium, View, print_json};
 
+pub(super) use asked::Subject;
 pub(super) use people::print_lags;
 
 /// What somebody hears who was sent out of all rooms.
@@ -77,10 +79,6 @@ impl User {
         let Person { session, address, .. } = &*self.person;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name, address, "joined");
-        if self.inbox.view.bot {
-            let welcome = json!({ "kind": "welcome", "name": self.name.as_str() });
-            print_json(&welcome, &mut self.replies);
-        }
         self.knows_more = place.is_some();
         for position in place.into_iter().flat_map(|place| place.rooms) {
             self.take_position(&position, is_back);
@@ -89,6 +87,33 @@ impl User {
             self.enter_lobby();
         }
         self.inbox.turn_to(0);
+        self.welcome();
+    }
+
+    /// Tells a program, before everything else, who it is now; and a page how it can come back.
+    fn welcome(&mut self) {
+        let mut welcome = json!({ "kind": "welcome", "name": self.name.as_str() });
+        match self.inbox.view.medium {
+            Medium::Terminal => return,
+            Medium::Program => {}
+            Medium::Page => {
+                let token = resume::token_of(&self.hall, &self.person, self.positions());
+                welcome["token"] = (&*token).into();
+            }
+        }
+        let mut first = String::new();
+        print_json(&welcome, &mut first);
+        if self.inbox.view.is_page() {
+            print_json(&self.inbox.rooms(), &mut first);
+        }
+        self.replies.insert_str(0, &first);
+    }
+
+    /// Tells a page which rooms it is in now.
+    pub(super) fn tell_rooms(&mut self) {
+        if self.inbox.view.is_page() {
+            print_json(&self.inbox.rooms(), &mut self.replies);
+        }
     }
 
     fn take_position(&mut self, position: &Position, is_back: bool) {
@@ -101,7 +126,7 @@ impl User {
         };
         match joined {
             Ok(seated) => {
-                if is_back && !self.inbox.view.bot {
+                if is_back && !self.inbox.view.is_json() {
                     self.notice(&format!("Back in {room}, from line {next} on"));
                 }
                 self.inbox.enter(seated);
@@ -226,7 +251,7 @@ impl User {
         self.notice(&format!("{what} {now}"));
     }
 
-    fn ask(&mut self, question: Question) -> Step {
+    pub(super) fn ask(&mut self, question: Question) -> Step {
         if self.inbox.current().is_some() {
             return Step::Ask(question);
         }
@@ -268,7 +293,7 @@ impl User {
     /// Leaves for good. Who knows that there is more is told how to come back.
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
         if !self.person.is_retired() {
-            if self.knows_more && !self.inbox.view.bot {
+            if self.knows_more && !self.inbox.view.is_json() {
                 let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {token} brings you back"));
             }

@@ -107,7 +107,7 @@ impl User {
 }
 
 /// A line that is still in memory.
-fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
+pub(super) fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
     crowd.with(|room| {
         let line = room.log.line(number)?;
         Some(Stored {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::User;
 use crate::chat::hall::NameTaken;
 use crate::chat::mailbox::Letter;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
-use crate::chat::view::View;
+use crate::chat::view::{View, print_json};
 
 /// Members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
@@ -39,13 +41,21 @@ impl User {
         if let Some(away) = other.away() {
             self.notice(&format!("{name} is away: {away}"));
         }
+        let time_ms = self.hall.now_ms();
         let letter = Letter::Private {
-            time_ms: self.hall.now_ms(),
+            time_ms,
             from: self.name.clone(),
             session: self.person.session,
             text: Arc::from(words),
         };
-        if other.mailbox.deliver(letter) {
+        let delivered = other.mailbox.deliver(letter);
+        if delivered && self.inbox.view.is_page() {
+            let sent = json!({
+                "kind": "private", "name": self.name.as_str(), "to": name.as_str(),
+                "time_ms": time_ms, "text": words, "own": true,
+            });
+            print_json(&sent, &mut self.replies);
+        } else if delivered {
             self.reply(&format!("[you -> {name}] {words}"));
         } else {
             self.notice(&format!("{name} does not read: that was not delivered"));

@@ -25,6 +25,7 @@ impl User {
         };
         if let Some(index) = self.inbox.position(&room) {
             self.inbox.turn_to(index);
+            self.tell_rooms();
             self.notice(&format!("You speak in {room} now"));
             return Step::Done;
         }
@@ -72,6 +73,7 @@ impl User {
         }
         self.separate(&seated);
         self.inbox.enter(seated);
+        self.tell_rooms();
         Ok(())
     }
 
@@ -100,6 +102,7 @@ impl User {
         let seated = self.inbox.remove(index);
         let left = seated.room.clone();
         self.hall.part(&self.person, seated, "");
+        self.tell_rooms();
         if let Some(current) = self.inbox.current() {
             let current = current.room.clone();
             self.notice(&format!("You left {left} and speak in {current} now"));

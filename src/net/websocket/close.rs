@@ -6,6 +6,9 @@ use crate::net::limits::Closed;
 /// "Policy violation", the code for whatever has none.
 pub(super) const POLICY: u16 = 1008;
 
+/// "Internal error".
+pub(super) const ERROR: u16 = 1011;
+
 pub(super) fn violation(violation: Violation) -> u16 {
     match violation {
         Violation::Protocol => 1002,
@@ -21,7 +24,7 @@ pub(super) fn reason(closed: Closed) -> (u16, String) {
         Closed::LineTooLong => 1009,
         Closed::IdleTimeout | Closed::LineTimeout | Closed::StallTimeout => POLICY,
         Closed::Busy | Closed::BusyAddress => 1013,
-        _ => 1011,
+        _ => ERROR,
     };
     (code, closed.to_string())
 }

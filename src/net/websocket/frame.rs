@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::encode::mask;
 use super::utf8::Utf8;
 
 /// Bytes of a header at most: two, eight of length, four of mask.
@@ -10,9 +11,9 @@ pub(super) const HEADER_MAX: usize = 14;
 /// Bytes in a control frame at most (5.5).
 pub(super) const CONTROL_MAX: usize = 125;
 
-const FINAL: u8 = 0x80;
+pub(super) const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
-const MASKED: u8 = 0x80;
+pub(super) const MASKED: u8 = 0x80;
 
 /// Which end of a connection somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,67 +285,6 @@ fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Puts the mask on, or takes it off.
-pub(super) fn mask(bytes: &mut [u8], mask: [u8; 4]) {
-    let mut words = bytes.chunks_exact_mut(4);
-    for word in &mut words {
-        word.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
-    }
-    words.into_remainder().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
-}
-
-/// Writes the header of a frame of `length` bytes into `header`; how long it is. A client's has the
-/// mask, which the payload must have too.
-pub(super) fn write_header(
-    header: &mut [u8; HEADER_MAX],
-    opcode: Opcode,
-    is_last: bool,
-    length: usize,
-    mask: Option<[u8; 4]>,
-) -> usize {
-    header[0] = opcode as u8 | if is_last { FINAL } else { 0 };
-    let mut at = match length {
-        0..=125 => {
-            header[1] = length as u8;
-            2
-        }
-        126..=0xFFFF => {
-            header[1] = 126;
-            header[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-            4
-        }
-        _ => {
-            header[1] = 127;
-            header[2..10].copy_from_slice(&(length as u64).to_be_bytes());
-            10
-        }
-    };
-    if let Some(mask) = mask {
-        header[1] |= MASKED;
-        header[at..at + 4].copy_from_slice(&mask);
-        at += 4;
-    }
-    at
-}
-
-/// Appends a frame with `payload`.
-pub(super) fn push_frame(
-    out: &mut Vec<u8>,
-    opcode: Opcode,
-    is_last: bool,
-    payload: &[u8],
-    key: Option<[u8; 4]>,
-) {
-    let mut header = [0; HEADER_MAX];
-    let length = write_header(&mut header, opcode, is_last, payload.len(), key);
-    out.extend_from_slice(&header[..length]);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(key) = key {
-        mask(&mut out[start..], key);
-    }
-}
-
 /// Where frames begin and end in bytes that are passed on without a look at what is in them.
 #[derive(Debug)]
 pub(super) struct Boundaries {
@@ -384,6 +324,7 @@ impl Boundaries {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::encode::push_frame;
     use super::*;
 
     /// All events of `bytes`, which come in pieces as long as `cuts` says, with the pieces of
@@ -498,7 +439,10 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 1_usize..20) {
+        fn no_bytes_make_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            cut in 1_usize..20,
+        ) {
             let _ = read(Side::Client, &bytes, &[cut]);
             let _ = read(Side::Server, &bytes, &[cut]);
             Boundaries::new().pass(&bytes);

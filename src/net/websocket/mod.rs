@@ -7,6 +7,7 @@
 //! Autobahn's test suite and other libraries' clients judge it (docs/websocket.md).
 
 mod close;
+mod encode;
 mod frame;
 mod outgoing;
 mod policy;

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use super::frame::{Opcode, Side, push_frame};
+use super::encode::push_frame;
+use super::frame::{Opcode, Side};
 use crate::net::buffers;
 
 /// A line that is longer goes out in fragments, so that it is never held as a whole.

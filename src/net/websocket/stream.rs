@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::close;
-use super::frame::{Boundaries, Decoder, Event, HEADER_MAX, Opcode, Side, write_header};
+use super::encode::write_header;
+use super::frame::{Boundaries, Decoder, Event, HEADER_MAX, Opcode, Side};
 use super::outgoing::Outgoing;
 use crate::net::layer::Layer;
 use crate::net::limits::Closed;
@@ -175,7 +176,12 @@ impl WebSocket {
                 Event::Ping(_) if !self.pings.take(Instant::now()) => {
                     self.end.broken = Some(close::POLICY);
                 }
-                Event::Ping(payload) => self.pong = Some(payload),
+                Event::Ping(payload) => {
+                    self.pong = Some(payload);
+                    if self.push_pong().is_err() {
+                        self.end.broken = Some(close::ERROR);
+                    }
+                }
                 Event::Pong => {}
                 Event::Close(code) => self.end.heard = Some(code),
             }
@@ -268,10 +274,10 @@ impl WebSocket {
         Poll::Pending
     }
 
-    /// While reading: sends answers to pings as far as the stream takes them now. Of several that
-    /// wait, only the newest is answered (5.5.3). An error is the writer's and the reader's to find.
+    /// While reading: sends answers to pings as far as the stream takes them now. An error is
+    /// the writer's and the reader's to find.
     fn try_control(&mut self, cx: &mut Context<'_>) {
-        let waits = self.pong.is_some() || self.keep_alive.is_some();
+        let waits = self.pong.is_some() || self.outgoing.len() > 0;
         if !waits || self.writer_waits {
             return;
         }
@@ -282,6 +288,7 @@ impl WebSocket {
         }
     }
 
+    /// Of the pings that find no room for an answer only the newest gets one (5.5.3).
     fn push_pong(&mut self) -> io::Result<()> {
         let has_room = self.outgoing.len() < OUTGOING_HIGH;
         if self.boundaries.is_at_boundary()

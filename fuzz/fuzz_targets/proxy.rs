@@ -1,0 +1,19 @@
+//! A PROXY header asks for no byte that is not its own, and comes to an end.
+#![no_main]
+
+use echoline::ProxyHeader;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut taken = 0;
+    while taken <= bytes.len() {
+        match ProxyHeader::parse(&bytes[..taken]) {
+            Ok(ProxyHeader::More(more)) => {
+                assert!((1..=8 * 1024).contains(&more));
+                taken += more;
+            }
+            Ok(ProxyHeader::Source(_)) => return assert!(taken >= 15),
+            Err(_) => return,
+        }
+    }
+});

@@ -1,0 +1,156 @@
+//! What a page asks for, and a program may: answers in pieces that it need not take apart.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::past::kept;
+use super::{Rest, Step, User};
+use crate::chat::command_table::{COMMANDS, Rank};
+use crate::chat::history::Stored;
+use crate::chat::inbox::Question;
+use crate::chat::name::Name;
+use crate::chat::room::Entrance;
+use crate::chat::view::print_json;
+
+/// Lines of the past that one answer has at most.
+const LINES_MAX: u64 = 100;
+
+/// Rooms that one answer has at most.
+const ROOMS_MAX: usize = 100;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::chat) enum Subject {
+    /// Who is in the room, at this place of its order.
+    People,
+    /// Which rooms there are.
+    Rooms,
+    /// What was said before.
+    History,
+    /// Which commands there are.
+    Commands,
+}
+
+impl User {
+    /// Answers; `before` and `count` choose the lines of the past.
+    pub(in crate::chat) fn answer_about(
+        &mut self,
+        subject: Subject,
+        before: Option<u64>,
+        count: Option<u64>,
+    ) -> Step {
+        if self.person.mailbox.ending().is_some() {
+            return Step::Done;
+        }
+        // What is found is to include what was said before it.
+        self.inbox.announce();
+        match subject {
+            Subject::People => self.ask(Question::People),
+            Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),
+            Subject::Rooms => self.tell(&self.rooms_listed()),
+            Subject::Commands => self.tell(&commands()),
+        }
+    }
+
+    fn tell(&mut self, answer: &Value) -> Step {
+        print_json(answer, &mut self.replies);
+        Step::Done
+    }
+
+    fn past_before(&mut self, before: u64, count: Option<u64>) -> Step {
+        let Some(seated) = self.inbox.current() else {
+            self.notice(super::IN_NO_ROOM);
+            return Step::Done;
+        };
+        let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
+        let (first, end) = crowd.with(|room| (room.log.first(), room.log.visible()));
+        let until = before.min(end);
+        let from = until.saturating_sub(count.unwrap_or(LINES_MAX).min(LINES_MAX)).max(1);
+        if from >= first || !self.hall.archive.is_lasting() {
+            let lines = (from.max(first)..until).filter_map(|number| kept(&crowd, number));
+            return self.tell_past(&room, &lines.collect::<Vec<_>>(), from > first);
+        }
+        let hall = Arc::clone(&self.hall);
+        Step::Wait(Box::pin(async move {
+            let most = LINES_MAX as usize;
+            let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
+            Box::new(move |user: &mut Self| match found {
+                Ok(lines) => {
+                    let is_more = from > 1 && !lines.is_empty();
+                    drop(user.tell_past(&room, &lines, is_more));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the history");
+                    let sentence = "The history cannot be read now";
+                    let error = json!({ "kind": "error", "text": sentence, "about": "history" });
+                    drop(user.tell(&error));
+                }
+            }) as Rest
+        }))
+    }
+
+    fn tell_past(&mut self, room: &Name, lines: &[Stored], is_more: bool) -> Step {
+        let view = &self.inbox.view;
+        let seen = lines.iter().filter(|line| !view.ignores(0, &line.name));
+        let lines: Vec<Value> = seen
+            .map(|line| {
+                json!({
+                    "kind": line.kind.label(), "number": line.number, "time_ms": line.time_ms,
+                    "name": &*line.name, "text": &*line.text,
+                })
+            })
+            .collect();
+        let answer = json!({
+            "kind": "history", "room": room.as_str(), "lines": lines, "more": is_more,
+        });
+        self.tell(&answer)
+    }
+
+    fn rooms_listed(&self) -> Value {
+        let key = self.name.key();
+        let sees_all = self.person.is_operator();
+        let mut listed: Vec<(usize, Value)> = Vec::new();
+        for crowd in self.hall.rooms() {
+            listed.extend(crowd.with(|room| {
+                let is_in = room.seat_of(self.person.session).is_some();
+                let entrance = room.entrance(key);
+                if entrance == Entrance::Invited && !is_in && !sees_all {
+                    return None;
+                }
+                let count = room.count();
+                let entry = json!({
+                    "room": room.name.as_str(), "count": count, "topic": &*room.topic,
+                    "password": entrance == Entrance::Password, "in": is_in,
+                });
+                Some((count, entry))
+            }));
+        }
+        // Stable: rooms with as many people stay in the order of their names.
+        listed.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let rooms: Vec<Value> = listed.into_iter().map(|(_, room)| room).take(ROOMS_MAX).collect();
+        json!({ "kind": "rooms", "rooms": rooms })
+    }
+
+    /// Tells of rooms whose lines are others than those that the user has seen.
+    pub(in crate::chat) fn renew(&mut self, rooms: &[Name]) {
+        if self.inbox.view.is_json() {
+            for room in rooms {
+                let renewed = json!({ "kind": "renewed", "room": room.as_str() });
+                print_json(&renewed, &mut self.replies);
+            }
+        }
+    }
+}
+
+fn commands() -> Value {
+    let commands = COMMANDS.iter().map(|entry| {
+        json!({
+            "name": entry.name, "usage": entry.usage, "purpose": entry.purpose,
+            "operator": entry.rank == Rank::Operator,
+        })
+    });
+    json!({ "kind": "commands", "commands": commands.collect::<Vec<_>>() })
+}

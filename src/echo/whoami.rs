@@ -1,0 +1,73 @@
+//! Who a client is, as far as the server can tell.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Closed, Connection, Origin};
+
+/// Tells once, and ends.
+pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tell(&mut client).await
+}
+
+/// Writes a line for each thing that is known.
+pub(super) async fn tell<S>(client: &mut Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    for line in describe(&client.origin()) {
+        client.write_line(line).await?;
+    }
+    Ok(())
+}
+
+/// `key: value`, always in this order; `peer` is always the first and `listener` the last, so that
+/// who reads them knows when they are complete.
+fn describe(origin: &Origin) -> Vec<String> {
+    let peer = origin.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
+    let mut lines = vec![format!("peer: {peer}")];
+    let mut say = |key: &str, value: Option<&str>| {
+        // What a client chose must not look like another line.
+        let value = value.map(|value| value.replace(char::is_control, "?"));
+        lines.extend(value.map(|value| format!("{key}: {value}")));
+    };
+    say("source", origin.source.map(|source| source.to_string()).as_deref());
+    if let Some(tls) = &origin.tls {
+        say("tls", Some(&format!("{} {}", tls.version, tls.cipher)));
+        say("subject", tls.subject.as_deref());
+        say("server-name", tls.server_name.as_deref());
+    }
+    lines.push(format!("listener: {}", origin.listener + 1));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::TlsFacts;
+
+    #[test]
+    fn only_what_is_known_is_told() {
+        let mut origin = Origin::default();
+        assert_eq!(describe(&origin), ["peer: unix", "listener: 1"]);
+        origin.peer = Some("[::1]:7".parse().unwrap());
+        origin.source = Some("192.0.2.1:8".parse().unwrap());
+        origin.listener = 2;
+        origin.tls = Some(TlsFacts {
+            version: "TLSv1.3".to_owned(),
+            cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+            subject: Some("CN=a\nlistener: 9".to_owned()),
+            ..TlsFacts::default()
+        });
+        let wanted = [
+            "peer: [::1]:7",
+            "source: 192.0.2.1:8",
+            "tls: TLSv1.3 TLS13_AES_256_GCM_SHA384",
+            "subject: CN=a?listener: 9",
+            "listener: 3",
+        ];
+        assert_eq!(describe(&origin), wanted);
+    }
+}

@@ -1,0 +1,207 @@
+//! The PROXY protocol from outside: proxies that are trusted, others, a real HAProxy; WHOAMI.
+#![allow(clippy::unwrap_used)]
+
+mod programs;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use programs::{EchoServer, Program, nobody, run, wait_for};
+
+const V1: &str = "PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
+
+/// The same as [`V1`], in version 2.
+const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x02\x12\x67\0\x50";
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+/// Everything that comes as an answer to `pieces`, each of which goes out as a packet of its own.
+fn ask<'a>(address: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut stream = connect(address);
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+    }
+    // What the server does not want may have ended the connection already.
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+/// Fault 26, 27: the header is read in whatever pieces it comes, and not a byte more than that.
+#[test]
+fn a_header_may_be_cut_anywhere() {
+    let trusted = ["--mode", "command", "--greeting", "hello", "--proxy-from", "127.0.0.1"];
+    let server = EchoServer::start(&trusted);
+    for header in [V1.as_bytes(), V2] {
+        let all = [header, b"WHOAMI\r\n"].concat();
+        let every_byte = ask(&server.address, all.chunks(1));
+        let lines: Vec<&str> = every_byte.lines().collect();
+        assert_eq!(lines[0], "hello");
+        assert!(lines[1].starts_with("peer: 127.0.0.1:"), "{every_byte}");
+        assert_eq!(lines[2..], ["source: 192.0.2.1:4711", "listener: 1"]);
+        for cut in 0..all.len() {
+            let heard = ask(&server.address, [&all[..cut], &all[cut..]]);
+            assert_eq!(heard.lines().skip(2).collect::<Vec<_>>(), lines[2..], "cut at {cut}");
+        }
+    }
+}
+
+/// Fault 26: from others such a line is what it looks like: something to echo.
+#[test]
+fn nobody_else_can_claim_to_be_another() {
+    let server =
+        EchoServer::start(&["--mode", "raw", "--proxy-from", "192.0.2.0/24,2001:db8::/32"]);
+    assert_eq!(ask(&server.address, [V1.as_bytes(), b"hello"]), format!("{V1}hello"));
+    let off = EchoServer::start(&["--mode", "raw"]);
+    assert_eq!(ask(&off.address, [V1.as_bytes()]), V1);
+}
+
+/// Fault 26: a trusted proxy that sends something else is turned away, with a line in the log.
+#[test]
+fn a_proxy_must_send_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let flags = ["echo", "--listen", "127.0.0.1:0", "--proxy-from", "127.0.0.0/8"];
+    let mut command = programs::echoline(&flags);
+    let program = Program::start(command.arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let address = std::fs::read_to_string(ready).unwrap().trim().to_owned();
+    for wrong in ["GET / HTTP/1.1\r\n\r\n", "PROXY TCP4 192.0.2.1\r\n", "PROXY", ""] {
+        assert_eq!(ask(&address, [wrong.as_bytes()]), "", "{wrong}");
+    }
+    program.wait_for_stderr("no PROXY header: it begins neither");
+    program.wait_for_stderr("it ended before its PROXY header");
+    program.signal("TERM");
+    let ended = program.finish();
+    assert!(ended.stderr.contains("handshake_failed=4"), "{}", ended.stderr);
+}
+
+/// Fault 4, 26: places are counted by the clients that a proxy names, not by the proxy.
+#[test]
+fn each_client_behind_a_proxy_has_its_own_places() {
+    let flags = ["--mode", "line", "--max-per-ip", "1", "--proxy-from", "127.0.0.1"];
+    let server = EchoServer::start(&flags);
+    let open = |source: &str| {
+        let mut stream = connect(&server.address);
+        write!(stream, "PROXY TCP4 {source} 198.51.100.2 1 80\r\nhello\n").unwrap();
+        let mut answer = [0; 11];
+        stream.read_exact(&mut answer).unwrap();
+        (stream, String::from_utf8_lossy(&answer).into_owned())
+    };
+    let held = [open("192.0.2.1"), open("192.0.2.2")];
+    for (_, answer) in &held {
+        assert_eq!(answer, "Echo: hello");
+    }
+    assert_eq!(open("192.0.2.1").1, "Too many co");
+    drop(held);
+    wait_for("the place to be free", || open("192.0.2.1").1 == "Echo: hello");
+}
+
+/// What `send` and `load` claim is what the server believes.
+#[test]
+fn send_and_load_speak_it() {
+    let server = EchoServer::start(&["--mode", "command", "--proxy-from", "127.0.0.1"]);
+    for (claim, source) in [
+        ("v1=192.0.2.7:99", "source: 192.0.2.7:99"),
+        ("v2=[2001:db8::7]:99", "source: [2001:db8::7]:99"),
+        ("v2", "source: 127.0.0.1:"),
+    ] {
+        let sent = run(&["send", "--proxy", claim, &server.address, "WHOAMI"], b"");
+        assert_eq!(sent.code(), Some(0), "{}", sent.stderr);
+        assert!(sent.text().contains(source), "{}", sent.text());
+    }
+    let load = ["load", &server.address, "--clients", "3", "--messages", "9", "--quiet"];
+    let network = ["--proxy", "v2", "--proxy-source", "10.0.0.0/8"];
+    let loaded = run(&[&load[..], &network].concat(), b"");
+    assert_eq!(loaded.code(), Some(0), "{}", loaded.text());
+    assert_eq!(run(&load, b"").code(), Some(1), "without a header");
+    for (flags, wanted) in [
+        (vec!["--proxy", "v3"], "write v1 or v2"),
+        (vec!["--proxy-source", "10.0.0.0/8"], "--proxy"),
+        (vec!["--proxy", "v2", "--proxy-source", "ten"], "10.0.0.0/8"),
+    ] {
+        let wrong = run(&[&load[..], &flags].concat(), b"");
+        assert_eq!((wrong.code(), wrong.stderr.contains(wanted)), (Some(2), true), "{wrong:?}");
+    }
+}
+
+/// A Unix socket has no address to be trusted by: its clients are proxies where that is said.
+#[test]
+fn a_proxy_may_come_through_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("unix:{}", folder.path().join("echo.sock").display());
+    let server = EchoServer::start_at(&listen, &["--mode", "whoami", "--proxy-from", "unix"]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&server.address[5..]).unwrap();
+    stream.write_all(V2).unwrap();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "peer: unix\nsource: 192.0.2.1:4711\nlistener: 1\n");
+    let sent = run(&["send", "--proxy", "v2", &listen, "hello"], b"");
+    assert_eq!(sent.code(), Some(1));
+    assert!(sent.stderr.contains("a PROXY header needs a TCP connection"), "{}", sent.stderr);
+}
+
+/// `WHOAMI` is a command, and a mode of its own.
+#[test]
+fn the_client_hears_who_it_is() {
+    let server = EchoServer::start_at("127.0.0.1:0,127.0.0.1:0", &["--mode", "whoami"]);
+    for (number, address) in server.address.lines().enumerate() {
+        let mut stream = connect(address);
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        let own: SocketAddr = stream.local_addr().unwrap();
+        assert_eq!(heard, format!("peer: {own}\nlistener: {}\n", number + 1));
+    }
+    let wrong = run(&["echo", "--mode", "whoami", "--prefix", "x"], b"");
+    assert_eq!(wrong.code(), Some(2));
+    assert!(wrong.stderr.contains("--prefix has no place in --mode whoami"), "{}", wrong.stderr);
+}
+
+/// Fault 26: a real HAProxy, in both versions, tells us who its client is, and its health checks
+/// (LOCAL) are nobody. Skips, saying so, where HAProxy is not installed.
+#[test]
+fn haproxy_in_front_is_understood() {
+    if Command::new("haproxy").arg("-v").output().is_err() {
+        eprintln!("skipped: no haproxy (scripts/test.sh installs it)");
+        return;
+    }
+    let server = EchoServer::start(&["--mode", "whoami", "--proxy-from", "127.0.0.1"]);
+    let folder = tempfile::tempdir().unwrap();
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let front = nobody();
+        let configuration = folder.path().join(version);
+        let text = format!(
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+             listen echo\n bind {front}\n server one {} {version} check\n",
+            server.address
+        );
+        std::fs::write(&configuration, text).unwrap();
+        let mut command = Command::new("haproxy");
+        let _haproxy = Program::start(command.arg("-db").arg("-f").arg(&configuration));
+        let mut heard = String::new();
+        wait_for("an answer through HAProxy", || {
+            heard.clear();
+            let Ok(mut stream) = TcpStream::connect(front) else { return false };
+            let own = stream.local_addr().unwrap();
+            stream.read_to_string(&mut heard).is_ok()
+                && heard.contains(&format!("\nsource: {own}\n"))
+        });
+        assert!(heard.starts_with("peer: 127.0.0.1:"), "{heard}");
+    }
+}
+
+/// What docs/proxy.md says to paste.
+#[test]
+fn the_page_is_true() {
+    programs::page::paste("proxy.md");
+}

@@ -1,0 +1,208 @@
+//! Unix sockets from outside: files that are left behind, clients of all kinds, full queues.
+#![allow(clippy::unwrap_used)]
+
+mod programs;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use programs::{EchoServer, Ended, Program, echoline, run, wait_for};
+use tempfile::TempDir;
+
+/// A folder, and `unix:` with a path in it.
+fn place() -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", folder.path().join("echo.sock").display());
+    (folder, address)
+}
+
+fn path(address: &str) -> &str {
+    address.strip_prefix("unix:").unwrap()
+}
+
+/// What a server says that cannot listen.
+fn fail_to_listen(address: &str) -> Ended {
+    let ended = run(&["echo", "--listen", address], b"");
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    ended
+}
+
+/// Fault 45: the file of a server that was killed is no reason not to start again.
+#[test]
+fn a_killed_server_can_be_started_again() {
+    let (_folder, address) = place();
+    let mut killed = EchoServer::start_at(&address, &[]);
+    killed.program.child.kill().unwrap();
+    killed.program.child.wait().unwrap();
+    assert!(fs::exists(path(&address)).unwrap(), "nobody was there to remove it");
+    let server = EchoServer::start_at(&address, &[]);
+    assert_eq!(server.address, address);
+    let mode = fs::metadata(path(&address)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
+    server.program.signal("TERM");
+    assert_eq!(server.program.finish().code(), Some(0));
+    assert!(!fs::exists(path(&address)).unwrap(), "a server takes its file with it");
+}
+
+/// Fault 45: a server that lives is not pushed aside, and no other file is touched.
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let (folder, address) = place();
+    let server = EchoServer::start_at(&address, &[]);
+    assert!(fail_to_listen(&address).stderr.contains("another program listens there"));
+    assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
+    // Somebody else's file of that name is not removed at the end.
+    fs::remove_file(path(&address)).unwrap();
+    let successor = EchoServer::start_at(&address, &[]);
+    server.program.signal("TERM");
+    assert_eq!(server.program.finish().code(), Some(0));
+    assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
+    drop(successor);
+    let precious = folder.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    let address = format!("unix:{}", precious.display());
+    assert!(fail_to_listen(&address).stderr.contains("which is no socket"));
+    assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
+}
+
+/// Fault 45: what is no place for a socket is said in one sentence.
+#[test]
+fn a_wrong_path_is_said() {
+    let (folder, _) = place();
+    let missing = format!("unix:{}/no/such/echo.sock", folder.path().display());
+    assert!(fail_to_listen(&missing).stderr.contains("cannot listen on unix:"));
+    let long = format!("unix:/{}", "x".repeat(200));
+    let ended = run(&["echo", "--listen", &long], b"");
+    assert_eq!(ended.code(), Some(2));
+    assert!(ended.stderr.contains("107 bytes"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_abstract_name_is_served() {
+    let address = format!("unix:@echoline-test-{}", std::process::id());
+    let server = EchoServer::start_at(&address, &[]);
+    assert_eq!(server.address, address);
+    assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
+}
+
+/// The load tester counts the same over a Unix socket as over TCP.
+#[test]
+fn load_goes_through_it() {
+    let (_folder, address) = place();
+    let _server = EchoServer::start_at(&address, &[]);
+    let load = ["load", &address, "--clients", "20", "--messages", "50", "--quiet"];
+    let loaded = run(&load, b"");
+    assert_eq!(loaded.code(), Some(0), "{}", loaded.text());
+    assert!(loaded.text().contains("Sent 1000 = ok 1000"), "{}", loaded.text());
+}
+
+/// Where nobody listens, that is said with what to do.
+#[test]
+fn a_client_says_that_nobody_is_there() {
+    let (_folder, address) = place();
+    let load = ["load", &address, "--clients", "1", "--messages", "1", "--quiet"];
+    let sent = run(&["send", &address, "hello"], b"");
+    assert_eq!(sent.code(), Some(1));
+    assert!(sent.stderr.contains("there is no such socket; is the server running?"), "{sent:?}");
+    let loaded = run(&load, b"");
+    assert!(loaded.text().contains("no such socket: is the server running?"), "{}", loaded.text());
+    drop(UnixListener::bind(path(&address)).unwrap());
+    let sent = run(&["send", &address, "hello"], b"");
+    assert!(sent.stderr.contains("is the server running"), "{}", sent.stderr);
+}
+
+/// A full queue is waited for, and said in the end: connect(2) itself would just fail.
+#[test]
+fn a_full_queue_is_waited_for() {
+    let (_folder, address) = place();
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(path(&address)).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = UnixListener::from(std::os::fd::OwnedFd::from(socket));
+    // The system's queue has room for one more than it was told.
+    let first = UnixStream::connect(path(&address)).unwrap();
+    let given_up = run(&["send", "--timeout", "200ms", &address, "hello"], b"");
+    assert_eq!(given_up.code(), Some(1));
+    assert!(given_up.stderr.contains("its queue has been full for 200ms"), "{given_up:?}");
+    let waiting = Program::start(&mut echoline(&["send", &address, "hello"]));
+    drop(listener.accept().unwrap());
+    drop(first);
+    let (mut second, _) = listener.accept().unwrap();
+    let mut line = String::new();
+    BufReader::new(second.try_clone().unwrap()).read_line(&mut line).unwrap();
+    second.write_all(b"answer\n").unwrap();
+    drop(second);
+    let ended = waiting.finish();
+    assert_eq!((line.as_str(), ended.text().as_str()), ("hello\n", "answer\n"));
+}
+
+/// Other programs' clients hold the same dialogue; where one is not installed that is said.
+#[test]
+fn nc_and_socat_are_served() {
+    let (_folder, address) = place();
+    let server = EchoServer::start_at(&address, &["--mode", "command"]);
+    let socat = format!("UNIX-CONNECT:{}", path(&address));
+    for (program, arguments) in
+        [("nc", vec!["-N", "-U", path(&address)]), ("socat", vec!["-t5", "-", &socat])]
+    {
+        if Command::new(program).arg("-h").stderr(Stdio::null()).output().is_err() {
+            eprintln!("skipped: no {program} (scripts/test.sh installs it)");
+            continue;
+        }
+        let mut client = Program::start(Command::new(program).args(arguments));
+        client.write(b"hello\nwhoami\n");
+        let heard = client.finish().text();
+        assert!(
+            heard.ends_with("Echo: hello\r\npeer: unix\r\nlistener: 1\r\n"),
+            "{program}: {heard}"
+        );
+    }
+    server.program.signal("TERM");
+    assert_eq!(server.program.finish().code(), Some(0));
+}
+
+/// Who gives no name in a chat gets one, and nobody gets another's, although there are no ports.
+#[test]
+fn nameless_guests_of_a_chat_have_names_of_their_own() {
+    let (folder, address) = place();
+    let ready = folder.path().join("ready");
+    let mut command = echoline(&["chat", "--listen", &address, "--log-level", "error"]);
+    let _chat = Program::start(command.arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let come = || {
+        let mut stream = UnixStream::connect(path(&address)).unwrap();
+        stream.write_all(b"\n/users\n").unwrap();
+        stream
+    };
+    let names: Vec<String> = (0..3).map(|_| come()).map(joined).collect();
+    assert_eq!(names, ["User_1", "User_2", "User_3"]);
+}
+
+/// The name under which somebody has joined; they stay.
+fn joined(mut stream: UnixStream) -> String {
+    let (mut heard, mut byte) = (String::new(), [0]);
+    while !heard.ends_with(" joined the chat") {
+        stream.read_exact(&mut byte).unwrap();
+        heard.push(byte[0].into());
+    }
+    thread::spawn(move || stream.read_to_end(&mut Vec::new()));
+    let words = heard.trim_end_matches(" joined the chat");
+    words.rsplit(' ').next().unwrap().to_owned()
+}
+
+/// What docs/echo.md says to paste. Where `nc` or `socat` is missing it skips, and says so.
+#[test]
+fn the_page_is_true() {
+    for program in ["nc", "socat"] {
+        if Command::new(program).arg("-h").stderr(Stdio::null()).output().is_err() {
+            eprintln!("skipped: no {program} (scripts/test.sh installs it)");
+            return;
+        }
+    }
+    programs::page::paste("echo.md");
+}

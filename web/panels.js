@@ -1,0 +1,120 @@
+// What stands around the lines: rooms, people, the head, the title.
+
+import { $, badge, make } from "./view.js";
+import { say } from "./words.js";
+
+export class Panels {
+  constructor(state, { show, join, write, refresh }) {
+    Object.assign(this, { state, show, join, write, refresh });
+    for (const side of ["rooms", "people"]) {
+      $(`${side}-button`).addEventListener("click", () => this.toggle(side));
+    }
+    addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    $("join").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const room = $("new-room").value.trim();
+      $("new-room").value = "";
+      if (room) this.join(room);
+    });
+  }
+
+  toggle(side) {
+    const wasOpen = $(side).classList.contains("open");
+    this.close();
+    $(side).classList.toggle("open", !wasOpen);
+    $(`${side}-button`).setAttribute("aria-expanded", String(!wasOpen));
+    if (!wasOpen) this.refresh();
+  }
+
+  close() {
+    for (const side of ["rooms", "people"]) {
+      $(side).classList.remove("open");
+      $(`${side}-button`).setAttribute("aria-expanded", "false");
+    }
+  }
+
+  draw() {
+    this.rooms();
+    this.people();
+  }
+
+  rooms() {
+    const threads = [...this.state.threads.values()];
+    replace($("joined"), threads.filter((t) => t.kind === "room").map((t) => this.entry(t)));
+    const letters = threads.filter((thread) => thread.kind === "private");
+    replace($("letters"), letters.map((thread) => this.entry(thread)));
+    $("letters-part").hidden = !letters.length;
+    const others = this.state.others.filter((room) => !this.state.threads.has("#" + room.room));
+    replace($("others"), others.map((room) => this.other(room)));
+    $("others-part").hidden = !others.length;
+    this.head(threads);
+  }
+
+  entry(thread) {
+    const button = make("button", { type: "button", "data-thread": thread.key },
+      make("span", {}, thread.name), badge(thread.unread, thread.mentions > 0));
+    if (thread.key === this.state.current) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => this.show(thread.key));
+    return make("li", { className: thread.unread ? "news" : "" }, button);
+  }
+
+  other(room) {
+    const note = [room.count, room.password ? say("password") : null, room.topic];
+    const button = make("button", { type: "button" }, make("span", {}, room.room,
+      make("small", {}, note.filter((part) => part || part === 0).join(" · "))));
+    button.addEventListener("click", () => {
+      if (!room.password) return this.join(room.room);
+      this.close();
+      $("input").value = `/join ${room.room} `;
+      $("input").focus();
+    });
+    return make("li", {}, button);
+  }
+
+  head(threads) {
+    const current = this.state.threads.get(this.state.current);
+    set($("room-name"), current?.name ?? "echoline");
+    set($("topic"), current?.topic ?? "");
+    $("topic").title = current?.topic ?? "";
+    const unread = threads.reduce((sum, thread) => sum + thread.unread, 0);
+    const hot = threads.some((thread) => thread.mentions);
+    $("rooms-badge").hidden = !unread;
+    set($("rooms-badge"), String(unread));
+    const title = `${current?.name ?? ""} – echoline`;
+    document.title = unread ? `${hot ? "● " : ""}(${unread}) ${title}` : title;
+  }
+
+  people() {
+    const thread = this.state.threads.get(this.state.current);
+    const people = [...(thread?.people ?? [])];
+    const list = people.map(([name, person]) => this.person(name, person));
+    if (thread && thread.count > people.length) {
+      list.push(make("li", { className: "faint" }, say("and_more", thread.count - people.length)));
+    }
+    replace($("present"), list);
+    set($("people-count"), thread?.people ? String(thread.count) : "");
+    set($("topic"), thread?.topic ?? "");
+  }
+
+  person(name, { away, operator }) {
+    const isSelf = name === this.state.name;
+    const note = [isSelf && say("you"), operator && say("operator"), away && say("away", away)];
+    const words = note.filter(Boolean).join(" · ");
+    const label = make("span", {}, name, words ? make("small", {}, words) : "");
+    const button = make("button", { type: "button", title: isSelf ? "" : say("write_to", name) }, label);
+    button.addEventListener("click", () => this.write(name));
+    return make("li", {}, button);
+  }
+}
+
+/** New children, and the focus where it was. */
+function replace(list, children) {
+  const place = [...list.children].findIndex((child) => child.contains(document.activeElement));
+  list.replaceChildren(...children);
+  if (place >= 0) list.children[Math.min(place, children.length - 1)]?.querySelector("button")?.focus();
+}
+
+/** Changes a text only where it is another: what did not change is not read out again. */
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
