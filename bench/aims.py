@@ -12,6 +12,8 @@ RAW, LINE, COMMAND = "echoline raw", "echoline line", "echoline command"
 BUSY_POLL = "echoline raw --busy-poll 50us"
 SPINNING = ", busy generator"
 
+UDP, BARE_UDP = "echoline udp", "bare recvfrom C"
+
 CHAT, LOG, NATS, NAIVE_CHAT = "echoline chat", "bare log", "nats-server", "naive chat"
 STUCK = ", and 100 stuck"
 
@@ -69,6 +71,10 @@ ECHO_AIMS = (
     Aim("idle", RAW, None, 1024, key="bytes", at_least=False),
     Aim("idle", LINE, None, 1024, key="bytes", at_least=False),
     Aim("start", RAW, None, 20, key="start_ms", at_least=False),
+)
+
+UDP_AIMS = tuple(
+    Aim(scenario, UDP, BARE_UDP, 0.95) for scenario in ("ping50", "deep", "large", "single")
 )
 
 FANOUT_AIMS = (

@@ -25,10 +25,12 @@ pub use net::{
     AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
 };
 pub use net::{
-    Address, AddressError, Closed, Connection, Eol, Farewell, FileOwner, Layer, Limits, Line,
-    LineTooLong, Lines, Listener, ListenerOptions, LiveLimits, Observer, Opening, Origin, Outlet,
-    Phase, Pulse, Reader, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot, Step,
-    Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
+    Address, AddressError, AnswerLength, Closed, Connection, DatagramAnswer, DatagramCounts,
+    DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams, Eol, Farewell,
+    FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions, LiveLimits,
+    Loopback, Observer, Opening, Origin, Outlet, Phase, Pulse, Reader, Refusal, Report, Scheme,
+    Server, ServiceTimes, Shutdown, Snapshot, SourcePorts, Step, Stream, TlsFacts, Traffic,
+    Transport, WorkerState, Write, Writer,
 };
 #[cfg(feature = "tls")]
 pub use net::{

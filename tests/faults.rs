@@ -207,6 +207,23 @@ fn a_plan_may_come_from_a_file() {
 }
 
 #[test]
+fn a_reload_reads_the_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.txt");
+    fs::write(&path, "drop at=1\n").unwrap();
+    let server = with_a_log(&["--fault-file", path.to_str().unwrap()]);
+    assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 2\nEcho: 3\n");
+    fs::write(&path, "drop at=2\ndorp\n").unwrap();
+    server.program.signal("HUP");
+    server.program.wait_for_stderr("line 2: 'dorp': no fault is called 'dorp'");
+    assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 2\nEcho: 3\n");
+    fs::write(&path, "drop at=2\n").unwrap();
+    server.program.signal("HUP");
+    server.program.wait_for_stderr("faults: 1 rule");
+    assert_eq!(converse(&server.address, b"1\n2\n3\n").0, b"Echo: 1\nEcho: 3\n");
+}
+
+#[test]
 fn the_environment_may_bring_rules() {
     let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--log-format", "json"]);
     command.env("ECHOLINE_FAULT", "drop at=1; reorder").env("ECHOLINE_FAULT_SEED", "9");

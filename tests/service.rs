@@ -274,6 +274,17 @@ fn values(status: &str, label: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
+/// A process that is no child of this one; it ends with the test.
+struct Stray(String);
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        let mut kill = Command::new("kill");
+        // Where the test went well it has ended.
+        let _ = kill.args(["-s", "KILL", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
 /// A port that only root may bind, at an address that is this test's alone.
 fn reserved_address() -> String {
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -315,9 +326,24 @@ fn rights_are_given_up_for_good() {
     let owner = fs::metadata(&path).unwrap();
     assert_eq!((owner.uid(), owner.mode() & 0o777), (65534, 0o600));
     assert_eq!(fs::metadata(&ready).unwrap().uid(), 65534);
-    ask(TcpStream::connect(reserved).unwrap(), "on a port of root's");
+    ask(TcpStream::connect(&reserved).unwrap(), "on a port of root's");
     ask(UnixStream::connect(&path).unwrap(), "on a socket");
-    service.signal("TERM");
+    // What root alone could open was opened before, and is not opened again.
+    service.signal("HUP");
+    service.wait_for_stderr("reloaded");
+    ask(TcpStream::connect(&reserved).unwrap(), "after a reload");
+    // A successor has the port by inheritance, and no more rights.
+    service.signal("USR2");
+    service.wait_for_stderr("has taken over");
+    let log = service.stderr();
+    let (_, successor) = log.split_once("upgraded: process ").unwrap();
+    let successor = Stray(successor.split(' ').next().unwrap().to_owned());
+    let status = fs::read_to_string(format!("/proc/{}/status", successor.0)).unwrap();
+    assert_eq!(values(&status, "Uid:"), ["65534"; 4]);
+    assert_eq!(values(&status, "CapEff:"), ["0000000000000000"]);
+    ask(TcpStream::connect(&reserved).unwrap(), "after an upgrade");
+    assert!(Command::new("kill").arg(&successor.0).status().unwrap().success());
+    wait_for("the end of the service", || TcpStream::connect(&reserved).is_err());
     let ended = service.finish();
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(!path.exists(), "its own file it may still remove");

@@ -314,6 +314,13 @@ fn every_socket_keeps_its_address() {
         assert!(line.contains(" 200 "), "the old process answers still: {line}");
     }
     there.ask("after");
+    drop(there);
+    // Fault 60: no generation has a descriptor more than the one before.
+    let descriptors = |id: u32| fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    let first = descriptors(service.current());
+    service.upgrade();
+    let second = service.current();
+    wait_for("no more descriptors than before", || descriptors(second) <= first);
 }
 
 /// The first line of what a web server answers.

@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
+use socket2::{SockRef, Type};
 
 use super::admin::{Admin, AdminFlags};
 use super::bounds::Basis;
@@ -17,10 +19,12 @@ use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
-use super::life::upgrade::Upgrade;
+use super::life::upgrade::{self, Upgrade};
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
-use crate::net::{Address, Certificates, FileOwner, Limits, Listener};
+use crate::net::{
+    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme,
+};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
@@ -28,8 +32,8 @@ pub(super) struct Bound {
     pub(super) service: Service,
     pub(super) basis: Basis,
     pub(super) limits: Limits,
-    /// For each address its listeners.
-    pub(super) listeners: Vec<Vec<Listener>>,
+    /// For each address that was asked for, what it has become.
+    pub(super) sockets: Vec<Sockets>,
     /// What is shown where TLS is listened for.
     pub(super) certificates: Option<Certificates>,
     pub(super) admin: Option<Admin>,
@@ -40,7 +44,48 @@ pub(super) struct Bound {
 impl Bound {
     /// How many listeners each address has become: they are numbered through.
     pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
-        self.listeners.iter().map(Vec::len)
+        self.sockets.iter().map(|sockets| match sockets {
+            Sockets::Streams(listeners) => listeners.len(),
+            Sockets::Datagrams(_) => 0,
+        })
+    }
+}
+
+/// What one address has become.
+#[derive(Debug)]
+pub(super) enum Sockets {
+    Streams(Vec<Listener>),
+    Datagrams(Vec<DatagramListener>),
+}
+
+impl Sockets {
+    /// Where they were really bound.
+    pub(super) fn addresses(&self) -> io::Result<Vec<Address>> {
+        match self {
+            Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
+            Self::Datagrams(sockets) => sockets.iter().map(DatagramListener::address).collect(),
+        }
+    }
+
+    /// The listeners of all addresses, and the sockets of datagrams.
+    pub(super) fn split(all: Vec<Self>) -> (Vec<Listener>, Vec<DatagramListener>) {
+        let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
+        for sockets in all {
+            match sockets {
+                Self::Streams(bound) => listeners.extend(bound),
+                Self::Datagrams(bound) => datagrams.extend(bound),
+            }
+        }
+        (listeners, datagrams)
+    }
+
+    /// The same sockets once more, for a successor; and who removes their files.
+    fn hand_on(&self) -> io::Result<Vec<(OwnedFd, FileOwner)>> {
+        let udp = |socket: &DatagramListener| Ok((socket.hand_on()?, FileOwner::Somebody));
+        match self {
+            Self::Streams(listeners) => listeners.iter().map(Listener::hand_on).collect(),
+            Self::Datagrams(sockets) => sockets.iter().map(udp).collect(),
+        }
     }
 }
 
@@ -48,6 +93,7 @@ impl ServingFlags {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+        upgrade::hold();
         let faults = self.faults.start(match self.admin.address() {
             Some(_) => Changeable::Yes,
             None => Changeable::No,
@@ -89,32 +135,34 @@ impl ServingFlags {
         if let Some(account) = &self.life.user {
             privileges::drop_to(account, &files(&bound))?;
         }
-        let listeners = bound.into_iter().map(|(_, listeners)| listeners).collect();
-        Ok(Bound { service, basis, limits, listeners, certificates, admin, faults, life })
+        let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
+        Ok(Bound { service, basis, limits, sockets, certificates, admin, faults, life })
     }
 
-    /// For each address its listeners: those that the process was born with, or new ones.
+    /// For each address its sockets: those that the process was born with, or new ones.
     async fn bind_all(
         &self,
         inherited: &mut Inherited,
         service: &Service,
         limits: &Limits,
-    ) -> anyhow::Result<Vec<(Address, Vec<Listener>)>> {
+    ) -> anyhow::Result<Vec<(Address, Sockets)>> {
         let options = self.listener_options(limits);
         let mut bound = Vec::new();
         for address in service.listen.iter().chain(&service.also) {
             let given = inherited.take(address).await?;
-            let inherit = |parcel: Parcel| {
-                Listener::inherit(parcel.socket, address.scheme(), parcel.owner, &options)
-                    .with_context(|| format!("cannot take over the socket for {address}"))
-            };
-            let listeners = if given.is_empty() {
-                let bound = Listener::bind(address, &options).await;
-                bound.map_err(|error| name_holder(&error, address.port()))?
+            let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
+            let named = |error| name_holder(&error, address);
+            let sockets = if is_udp && service.datagrams.is_none() {
+                bail!("{}", needs_connections(service, address));
+            } else if given.is_empty() && is_udp {
+                Sockets::Datagrams(DatagramListener::bind(address).await.map_err(named)?)
+            } else if given.is_empty() {
+                Sockets::Streams(Listener::bind(address, &options).await.map_err(named)?)
             } else {
-                given.into_iter().map(inherit).collect::<Result<_, _>>()?
+                inherit(given, address, &options)
+                    .with_context(|| format!("cannot take over the socket for {address}"))?
             };
-            bound.push((address.clone(), listeners));
+            bound.push((address.clone(), sockets));
         }
         Ok(bound)
     }
@@ -135,6 +183,30 @@ impl ServingFlags {
     }
 }
 
+/// What is wrong with datagrams where there is nothing to be done with them.
+pub(super) fn needs_connections(service: &Service, address: &Address) -> String {
+    format!("cannot listen on {address}: a {} needs connections", service.what)
+}
+
+/// Sockets that the process was born with; all those for one address are of one kind.
+fn inherit(
+    given: Vec<Parcel>,
+    address: &Address,
+    options: &ListenerOptions,
+) -> io::Result<Sockets> {
+    if given.iter().any(is_datagram) {
+        let sockets = given.into_iter().map(|parcel| DatagramListener::inherit(parcel.socket));
+        return Ok(Sockets::Datagrams(sockets.collect::<Result<_, _>>()?));
+    }
+    let inherit =
+        |parcel: Parcel| Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options);
+    Ok(Sockets::Streams(given.into_iter().map(inherit).collect::<Result<_, _>>()?))
+}
+
+fn is_datagram(parcel: &Parcel) -> bool {
+    SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
+}
+
 /// What is listened on where nothing was asked for; `also` is for something else.
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
@@ -148,16 +220,15 @@ pub(super) fn usual_address() -> Address {
 
 /// What a successor gets: every socket that listens, and for what it was bound.
 fn parcels(
-    bound: &[(Address, Vec<Listener>)],
+    bound: &[(Address, Sockets)],
     admin_flags: &AdminFlags,
     admin: Option<&Admin>,
 ) -> io::Result<Vec<Parcel>> {
     let mut parcels = Vec::new();
     let mut seen = HashMap::new();
-    for (address, listeners) in bound {
+    for (address, sockets) in bound {
         let asked = key(address, &mut seen);
-        for listener in listeners {
-            let (socket, owner) = listener.hand_on()?;
+        for (socket, owner) in sockets.hand_on()? {
             parcels.push(Parcel { asked: asked.clone(), owner, socket });
         }
     }
@@ -171,14 +242,14 @@ fn parcels(
 }
 
 /// The files of Unix sockets that are ours.
-fn files(bound: &[(Address, Vec<Listener>)]) -> Vec<&Path> {
+fn files(bound: &[(Address, Sockets)]) -> Vec<&Path> {
     let paths = bound.iter().filter_map(|(address, _)| address.unix_path());
     paths.filter(|path| !path.starts_with('@')).map(Path::new).collect()
 }
 
 /// The sentence of `error`, and who has the port where somebody has it.
-fn name_holder(error: &io::Error, port: u16) -> anyhow::Error {
-    match holder(port).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
+    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some((name, id)) => anyhow!("{error}. It is '{name}', process {id}"),
         None => anyhow!("{error}"),
     }

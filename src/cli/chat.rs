@@ -201,6 +201,7 @@ impl ChatFlags {
                 stall_timeout: Some(STALL_TIMEOUT),
                 ..Limits::default()
             },
+            datagrams: None,
             upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
                 --data and tokens they come back"),
         }

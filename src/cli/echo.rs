@@ -7,17 +7,18 @@ use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
 use super::check::Findings;
+use super::datagrams::DatagramFlags;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
-use crate::net::{Address, Framing, Limits};
+use crate::net::{Address, Framing, Limits, Scheme};
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
-    /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
-    /// Port 0 is any free one.
+    /// Where to listen: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or
+    /// unix:PATH; may be given several times. Port 0 is any free one.
     /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
@@ -40,6 +41,9 @@ pub(super) struct EchoFlags {
     eol: Option<EolName>,
 
     #[command(flatten)]
+    datagrams: DatagramFlags,
+
+    #[command(flatten)]
     serving: ServingFlags,
 }
 
@@ -53,6 +57,12 @@ enum ModeName {
     Command,
     /// Who connects hears who they are, and nothing else.
     Whoami,
+    /// Nothing: whatever comes is thrown away (RFC 863).
+    Discard,
+    /// Nothing: sends lines of characters without an end (RFC 864).
+    Chargen,
+    /// Nothing: says the time in one line and closes (RFC 867).
+    Daytime,
 }
 
 impl ModeName {
@@ -62,6 +72,21 @@ impl ModeName {
             Self::Line => "line",
             Self::Command => "command",
             Self::Whoami => "whoami",
+            Self::Discard => "discard",
+            Self::Chargen => "chargen",
+            Self::Daytime => "daytime",
+        }
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Self::Raw => Mode::Raw,
+            Self::Line => Mode::Line,
+            Self::Command => Mode::Command,
+            Self::Whoami => Mode::Whoami,
+            Self::Discard => Mode::Discard,
+            Self::Chargen => Mode::Chargen,
+            Self::Daytime => Mode::Daytime,
         }
     }
 }
@@ -88,14 +113,30 @@ impl EchoFlags {
 
     /// What is wrong with flags that are right by themselves.
     pub(super) fn mistake(&self) -> Option<String> {
-        let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
-        let why = match self.mode {
-            ModeName::Raw => "raw, which changes no byte",
-            ModeName::Whoami => "whoami, which says one thing only",
-            ModeName::Line | ModeName::Command => return None,
+        let (name, mode) = (self.mode.name(), self.mode.mode());
+        let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
+        let amplification = self.datagrams.udp_allow_amplification;
+        if mode.amplifies() && !amplification && self.listen.iter().any(is_udp) {
+            return Some(format!(
+                "--mode {name} answers a datagram with more than it has, so that a forged one \
+                 floods somebody else: leave udp:// out, or add --udp-allow-amplification"
+            ));
+        }
+        if mode == Mode::Whoami && self.listen.iter().any(is_udp) {
+            let text = "--mode whoami needs connections, which udp:// has not: leave udp:// out";
+            return Some(text.to_owned());
+        }
+        let place = match mode {
+            _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {
+                "over udp://, where datagrams come back unchanged".to_owned()
+            }
+            Mode::Raw => "in --mode raw, which changes no byte".to_owned(),
+            mode if !mode.answers_lines() => format!("in --mode {name}, which answers no line"),
+            _ => return None,
         };
-        let (flag, _) = unused.iter().find(|(_, given)| *given)?;
-        Some(format!("{flag} has no place in --mode {why}"))
+        let unused = [("--greeting", self.greeting.is_some()), ("--prefix", self.prefix.is_some())];
+        let (flag, _) = unused.into_iter().find(|(_, given)| *given)?;
+        Some(format!("{flag} has no place {place}"))
     }
 
     /// Says whether all of this is right, without listening.
@@ -119,18 +160,14 @@ impl EchoFlags {
                 _ => Framing::Lines,
             },
             limits: Limits::default(),
+            datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
             upgrade: Ok(()),
         }
     }
 
     fn dialogue(&self) -> Dialogue {
-        let mode = match self.mode {
-            ModeName::Raw => Mode::Raw,
-            ModeName::Line => Mode::Line,
-            ModeName::Command => Mode::Command,
-            ModeName::Whoami => Mode::Whoami,
-        };
-        let mut dialogue = self.words(Dialogue::new(mode, now));
+        let clock = if self.mode == ModeName::Daytime { daytime } else { now };
+        let mut dialogue = self.words(Dialogue::new(self.mode.mode(), clock));
         if let Some(eol) = self.eol {
             dialogue.eol = eol.into();
         }
@@ -184,4 +221,9 @@ fn renewal(current: Current) -> Renewal {
 /// The local time with its offset, to the microsecond like the lesson's `isoformat()`.
 fn now() -> String {
     jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string()
+}
+
+/// The local time as the first example of RFC 867 has it.
+fn daytime() -> String {
+    jiff::ZonedDateTime::now().strftime("%A, %B %-d, %Y %H:%M:%S-%Z").to_string()
 }

@@ -1,12 +1,15 @@
 //! Planned faults: flags to a plan, counts to the log.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::admin::FaultControl;
-use crate::net::fault::{FaultPlan, FaultRule, Faults};
+use super::check::Findings;
+use super::reload::{Commit, Fresh, Renewal};
+use crate::net::fault::{FaultKind, FaultPlan, FaultRule, Faults};
 use crate::net::{Address, Scheme};
 
 /// The flags about planned faults.
@@ -59,6 +62,59 @@ impl FaultFlags {
         }
         Ok(plan)
     }
+
+    /// Says whether the plan can be read, and which of it does nothing.
+    pub(super) fn check(&self, listen: &[Address], findings: &mut Findings) {
+        match self.plan() {
+            Ok(plan) if plan.is_empty() => {}
+            Ok(plan) => {
+                findings.right(format!("plans {}", rules(&plan)));
+                idle(&plan, listen).for_each(|sentence| findings.note(sentence));
+            }
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+    }
+
+    /// What a reload does to the plan: it reads flags and file again. One that was put in place
+    /// over the admin address stays, unless they have changed.
+    pub(super) fn renewal(&self, faults: &Faults) -> Renewal {
+        let (faults, read) = (faults.clone(), Arc::new(Mutex::new(faults.plan())));
+        let prepare = move |fresh: &Fresh| {
+            let plan = fresh.serving().faults.plan()?;
+            if plan == *read.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Ok(None);
+            }
+            let (faults, read) = (faults.clone(), Arc::clone(&read));
+            let commit: Commit = Box::new(move || {
+                let said = format!("faults: {}", rules(&plan));
+                faults.replace(plan.clone());
+                *read.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+                said
+            });
+            Ok(Some(commit))
+        };
+        Renewal { keys: &["fault", "fault-file"], prepare: Box::new(prepare) }
+    }
+}
+
+fn rules(plan: &FaultPlan) -> String {
+    match plan.rules().len() {
+        0 => "none planned".to_owned(),
+        1 => "1 rule".to_owned(),
+        count => format!("{count} rules"),
+    }
+}
+
+/// A sentence for each rule that does nothing where `listen` is listened on.
+fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
+    let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
+    let (streams, datagrams) = (has(false), has(true));
+    plan.rules().iter().filter_map(move |rule| {
+        let kind = rule.kind();
+        let acts = kind.is_for_streams() && streams || kind.is_for_datagrams() && datagrams;
+        let what = if kind.is_for_streams() { "streams" } else { "datagrams" };
+        (!acts).then(|| format!("'{rule}' does nothing here: it happens to {what} only"))
+    })
 }
 
 /// Whether the plan may be replaced while the server works.
@@ -75,15 +131,8 @@ pub(super) fn announce(faults: &Faults, listen: &[Address]) {
         return;
     }
     tracing::info!("faults are planned; --fault-seed {} repeats them", faults.seed());
-    let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
-    for rule in plan.rules() {
-        let kind = rule.kind();
-        tracing::info!("fault: {rule}");
-        if !(kind.is_for_streams() && has(false) || kind.is_for_datagrams() && has(true)) {
-            let what = if kind.is_for_streams() { "streams" } else { "datagrams" };
-            tracing::warn!("'{rule}' does nothing here: it happens to {what} only");
-        }
-    }
+    plan.rules().iter().for_each(|rule| tracing::info!("fault: {rule}"));
+    idle(&plan, listen).for_each(|sentence| tracing::warn!("{sentence}"));
 }
 
 /// Says how often what went wrong by plan.
@@ -100,7 +149,7 @@ pub(super) fn log_counts(faults: &Faults) {
 /// What the admin address may do with the faults.
 pub(super) fn control(faults: &Faults) -> FaultControl {
     let [seed, rules, totals, replace] = [(); 4].map(|()| faults.clone());
-    let named = |(kind, count): (crate::net::fault::FaultKind, u64)| (kind.name(), count);
+    let named = |(kind, count): (FaultKind, u64)| (kind.name(), count);
     FaultControl {
         seed: Box::new(move || seed.seed()),
         rules: Box::new(move || rules.counts()),

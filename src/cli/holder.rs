@@ -2,12 +2,19 @@
 
 use std::fs;
 
-/// Name and process id of who listens on `port`, where this user may see it.
-pub(super) fn holder(port: u16) -> Option<(String, u32)> {
-    let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+use crate::net::{Address, Scheme};
+
+/// Name and process id of who has the port of `address`, where this user may see it.
+pub(super) fn holder(address: &Address) -> Option<(String, u32)> {
+    // What a table calls a socket that waits for others: it listens, or it is not connected.
+    let (tables, state) = match address.scheme() {
+        Scheme::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
+        _ => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
+    };
+    let sockets: Vec<String> = tables
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening(&table, port))
+        .flat_map(|table| waiting(&table, address.port(), state))
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
@@ -19,12 +26,11 @@ pub(super) fn holder(port: u16) -> Option<(String, u32)> {
     Some((name.trim_end().escape_debug().to_string(), id))
 }
 
-/// The inodes of the sockets in a table of proc(5) that listen on `port`.
-fn listening(table: &str, port: u16) -> Vec<String> {
-    const LISTEN: &str = "0A";
+/// The inodes of the sockets in a table of proc(5) that have `port` and are in `state`.
+fn waiting(table: &str, port: u16, state: &str) -> Vec<String> {
     let local = format!(":{port:04X}");
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row.len() > 9 && row[1].ends_with(&local) && row[3] == LISTEN)
+    rows.filter(|row| row.len() > 9 && row[1].ends_with(&local) && row[3] == state)
         .map(|row| row[9].to_owned())
         .collect()
 }
@@ -43,12 +49,15 @@ mod tests {
     #[test]
     fn who_listens_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (name, id) = holder(port).unwrap();
-        assert_eq!(id, std::process::id());
-        assert!(!name.is_empty() && !name.contains('\n'), "{name:?}");
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (tcp, udp) = (listener.local_addr().unwrap(), socket.local_addr().unwrap());
+        for address in [tcp.to_string(), format!("udp://{udp}")] {
+            let (name, id) = holder(&address.parse().unwrap()).unwrap();
+            assert_eq!(id, std::process::id());
+            assert!(!name.is_empty() && !name.contains('\n'), "{name:?}");
+        }
         drop(listener);
-        assert_eq!(holder(port), None);
+        assert_eq!(holder(&tcp.into()), None);
     }
 
     #[test]
@@ -56,7 +65,7 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr ...\n\
             0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 12345 1 0 100 0 0 10 0\n\
             1: 0100007F:1F90 0100007F:8000 01 0:0 00:0 0 0 0 12346 1 0\n";
-        assert_eq!(listening(table, 8080), ["12345"]);
-        assert!(listening(table, 8081).is_empty());
+        assert_eq!(waiting(table, 8080, "0A"), ["12345"]);
+        assert!(waiting(table, 8081, "0A").is_empty());
     }
 }

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{SetOnce, oneshot};
 
 use notify::{News, Notifier};
 use upgrade::{Old, Predecessor, Upgrade};
@@ -73,7 +73,7 @@ impl Life {
         let predecessor = predecessor.context("cannot hear the running process")?;
         let notifier = &self.notifier;
         let serving = server.serve_until(handler, pending());
-        let is_ready = Notify::new();
+        let is_ready = SetOnce::new();
         let ready = async {
             // The tasks that accept have been started; they run before this goes on.
             tokio::task::yield_now().await;
@@ -82,15 +82,19 @@ impl Life {
                 predecessor.take_over().await;
             }
             notifier.tell(&[News::Ready, News::Status(&self.status)]);
-            is_ready.notify_one();
+            is_ready.set(()).context("ready twice")?;
             Ok(watch(notifier, &pulse).await)
         };
         let old = Old { shutdown: &shutdown, notifier, heir: &heir };
-        let upgrading = upgrade::when_told(self.upgrade, old);
+        let upgrading = async {
+            // Before that the service may be the predecessor's still.
+            is_ready.wait().await;
+            upgrade::when_told(self.upgrade, old).await
+        };
         let stopping = tell_of_end(&shutdown, notifier, &heir, live);
         let reloading = async {
             // To say that it is ready again would say so too early.
-            is_ready.notified().await;
+            is_ready.wait().await;
             reload_when_told(hangups, reload, &shutdown, notifier).await
         };
         tokio::pin!(serving, ready, reloading, upgrading, stopping);

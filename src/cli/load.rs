@@ -19,8 +19,11 @@ use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use super::tls_client::{TlsClientFlags, TlsSide};
-use crate::load::{self, Objectives, Report, Settings, View};
-use crate::net::{Address, Hangup, Resumption, Shutdown, Signals};
+use crate::load::{self, Expect, Objectives, Report, Settings, View};
+use crate::net::{Address, Hangup, Resumption, Scheme, Shutdown, Signals};
+
+/// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
 
 /// The flags of `echoline load`.
 #[derive(Debug, Args)]
@@ -31,14 +34,16 @@ so that a server that stalls cannot hide it.
 
 An echo is a line that ends with what was sent; what stands before that (as 'Echo: ') is learnt \
 from the first reply and must stay the same. Up to 16 lines before the first answer are taken for \
-a greeting.
+a greeting. Over udp:// each message and each answer is one datagram; one that is lost ends \
+nothing, and answers that come late, twice or out of order are counted beside.
 
 Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
 conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written; 2 for \
 wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
 at once.")]
 pub(super) struct LoadFlags {
-    /// The servers: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; clients take several in turn.
+    /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH;
+    /// clients take several in turn.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,
 
@@ -152,9 +157,16 @@ impl LoadFlags {
             super::wrong_use("load", ErrorKind::ArgumentConflict, text);
         }
         let plan = self.messages.plan(self.traffic.clients, self.messages_each())?;
+        let expect = self.messages.expect();
+        let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
+        if self.addresses.iter().any(is_udp)
+            && let Some(text) = datagram_mistake(&expect, plan.size())
+        {
+            super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
+        }
         // Where there is at least one address, because the flag is required.
         let mut settings = Settings::new(self.addresses[0].clone(), plan);
-        settings.expect = self.messages.expect();
+        settings.expect = expect;
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         self.traffic.apply(self.messages.seed, &mut settings);
         let tls = self.tls(&mut settings)?;
@@ -177,6 +189,22 @@ impl LoadFlags {
         }
         Ok(side)
     }
+}
+
+/// What cannot be sent or expected over `udp://`, as a sentence.
+fn datagram_mistake(expect: &Expect, size: usize) -> Option<String> {
+    if size > DATAGRAM_BYTES_MAX {
+        return Some(format!(
+            "a message of {size} bytes, its line end included, does not fit into a datagram of \
+             udp://: {DATAGRAM_BYTES_MAX} is the most"
+        ));
+    }
+    let lines = expect.lines > 1 || expect.greeting_lines > 0;
+    lines.then(|| {
+        "--reply-lines and --skip-greeting are for connections: over udp:// one datagram answers \
+         one datagram"
+            .to_owned()
+    })
 }
 
 /// Ends the program for a wrong value that only the command itself can see.

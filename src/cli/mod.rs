@@ -8,6 +8,7 @@ mod chat;
 mod check;
 mod compare;
 mod config;
+mod datagrams;
 mod descriptors;
 mod destination;
 mod echo;

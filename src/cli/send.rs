@@ -1,5 +1,6 @@
 //! `echoline send`: lines to a server, its answers to stdout.
 
+mod datagrams;
 mod dialogue;
 mod input;
 mod line_ends;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -23,7 +24,8 @@ use super::output;
 use super::tls_client::TlsClientFlags;
 use super::values::{self, EolName, Timeout};
 use super::wires::ClientWireFlags;
-use crate::net::{Address, Origin, Resumption, Stream, Transport};
+use crate::net::{Address, Origin, Resumption, Scheme, Stream, Transport};
+use datagrams::DatagramDialogue;
 use dialogue::{Dialogue, Ending, Side};
 use input::Input;
 use line_ends::LineEnds;
@@ -43,11 +45,12 @@ const TERMINATED: u8 = 143;
 #[command(after_help = "\
 A line counts as answered when a line came back: lines that come before the first one is sent \
 (echoline waits a moment for a greeting) do not count, and from then on every line of the server \
-is the answer to one line.
+is the answer to one line. Over udp:// each line is a datagram, and each datagram that comes is \
+the answer to one.
 
 Exit code: 0 when every line was answered, 1 otherwise, 2 for wrong usage, 130 after Ctrl-C.")]
 pub(super) struct SendFlags {
-    /// The server: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH.
+    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 
@@ -92,9 +95,17 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
     let transport = flags.wires.transport(address, None, side.step(address)?);
     let begin = Instant::now();
-    let stream = connect(address, timeout).await?;
+    let wire = match address.scheme() {
+        Scheme::Udp => Wire::Datagrams(datagrams::open(address).await?),
+        _ => Wire::Stream(connect(address, timeout).await?),
+    };
     let round_trip = begin.elapsed();
-    let stream = shake_hands(&transport, stream, address, timeout).await?;
+    let wire = match wire {
+        Wire::Stream(stream) => {
+            Wire::Stream(shake_hands(&transport, stream, address, timeout).await?)
+        }
+        datagrams => datagrams,
+    };
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
     // It would end the program with the terminal as the prompt has it.
@@ -110,9 +121,18 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     } else {
         (Input::texts(flags.texts, line_ends), Screen::plain(tokio::io::stdout()))
     };
-    let dialogue = Dialogue { input, screen, timeout, round_trip };
+    let holding = async {
+        match wire {
+            Wire::Stream(stream) => {
+                Dialogue { input, screen, timeout, round_trip }.hold(stream).await
+            }
+            Wire::Datagrams(socket) => {
+                DatagramDialogue { input, screen, timeout }.hold(&socket).await
+            }
+        }
+    };
     let held = tokio::select! {
-        held = dialogue.hold(stream) => Some(held),
+        held = holding => Some(held),
         () = terminated(termination) => None,
     };
     drop(terminal);
@@ -131,6 +151,12 @@ async fn terminated(signal: Option<Signal>) {
         Some(mut signal) => drop(signal.recv().await),
         None => std::future::pending().await,
     }
+}
+
+/// What the lines travel over.
+enum Wire {
+    Stream(Stream),
+    Datagrams(UdpSocket),
 }
 
 /// Connects to the first address that takes us, within the time-out for each.
@@ -246,6 +272,10 @@ fn conclude(
             bail!("{address} {what} nothing for {length:?} (--timeout){count}")
         }
         Ending::Broken(Side::Server, _) if tally.is_complete() => {}
+        Ending::Broken(Side::Server, error) if address.scheme() == Scheme::Udp => {
+            let advice = advice(&error);
+            return Err(error).context(format!("{address} cannot be reached{advice}{count}"));
+        }
         Ending::Broken(Side::Server, error) => {
             return Err(error).context(format!("{address} broke off the connection{count}"));
         }

@@ -12,10 +12,11 @@ use anyhow::Context;
 use clap::Args;
 
 use super::admin::{Admin, AdminFlags, Served};
-use super::binding::{self, Bound};
+use super::binding::{self, Bound, Sockets};
 use super::bounds::{self, Basis, BoundsFlags};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
+use super::datagrams::{DatagramService, DatagramThread};
 use super::descriptors::Descriptors;
 use super::destination::Destination;
 use super::faults::{self, FaultFlags};
@@ -28,7 +29,7 @@ use super::values;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Report, Server,
+    ListenerOptions, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -91,6 +92,8 @@ pub(super) struct Service {
     pub(super) framing: Framing,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
+    /// What is done with datagrams; `None` where only connections are served.
+    pub(super) datagrams: Option<DatagramService>,
     /// Whether another process can take the service over while this one still has connections;
     /// if not, why.
     pub(super) upgrade: Result<(), &'static str>,
@@ -131,9 +134,15 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, basis, limits, listeners, certificates, admin, faults, mut life } =
+        let Bound { service, basis, limits, sockets, certificates, admin, faults, mut life } =
             bound;
-        let mut server = Server::new(self.dress(&service, listeners, certificates.as_ref()))
+        let sockets = self.dress(&service, sockets, certificates.as_ref());
+        let mut addresses = Vec::new();
+        for sockets in &sockets {
+            addresses.extend(sockets.addresses()?);
+        }
+        let (listeners, datagrams) = Sockets::split(sockets);
+        let mut server = Server::new(listeners)
             .limits(limits.clone())
             .eol(service.eol)
             .farewell(service.farewell)
@@ -144,11 +153,13 @@ impl ServingFlags {
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
+            reload.add(self.faults.renewal(faults));
         }
-        let addresses = server.addresses()?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
+        let datagrams =
+            DatagramThread::start(datagrams, service.datagrams, faults.clone(), server.shutdown())?;
         if let Some(admin) = admin {
             admin
                 .start(Served {
@@ -156,6 +167,7 @@ impl ServingFlags {
                     shutdown: server.shutdown(),
                     mode: service.what,
                     addresses: shown,
+                    datagrams: datagrams.as_ref().map(DatagramThread::counts),
                     faults: faults.as_ref().map(faults::control),
                     certificates: certificates.clone(),
                 })
@@ -170,7 +182,9 @@ impl ServingFlags {
         // ever.
         let announce =
             || self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors);
-        let (report, heir) = life.serve(server, reload, announce, handler).await?;
+        let serving = life.serve(server, reload, announce, handler);
+        let datagrams = DatagramThread::ended(datagrams);
+        let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
@@ -181,22 +195,22 @@ impl ServingFlags {
         Ok(report)
     }
 
-    /// All listeners, each with the steps that its address asks for.
+    /// All sockets, listeners with the steps that their addresses ask for.
     fn dress(
         &self,
         service: &Service,
-        listeners: Vec<Vec<Listener>>,
+        sockets: Vec<Sockets>,
         certificates: Option<&Certificates>,
-    ) -> Vec<Listener> {
-        let mut dressed = Vec::new();
-        for (address, listeners) in service.listen.iter().chain(&service.also).zip(listeners) {
+    ) -> Vec<Sockets> {
+        let dress = |(address, sockets): (&Address, Sockets)| {
+            let Sockets::Streams(listeners) = sockets else { return sockets };
             let transport = self.wires.transport(address, service.framing, certificates);
             let dress = |listener: Listener| {
                 listener.transport(transport.clone()).resource(address.resource())
             };
-            dressed.extend(listeners.into_iter().map(dress));
-        }
-        dressed
+            Sockets::Streams(listeners.into_iter().map(dress).collect())
+        };
+        service.listen.iter().chain(&service.also).zip(sockets).map(dress).collect()
     }
 
     fn announce(
@@ -231,10 +245,15 @@ impl ServingFlags {
         let usual = binding::usual_address();
         let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
         for address in listen.iter().chain(&service.also) {
+            if address.scheme() == Scheme::Udp && service.datagrams.is_none() {
+                findings.wrong(binding::needs_connections(service, address));
+                continue;
+            }
             check::listening("listens on", address, findings)?;
         }
         self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
+        self.faults.check(listen, findings);
         self.log.check(findings);
         if let Some(path) = &self.ready_file {
             check::writable("--ready-file", path, findings);

@@ -1,6 +1,6 @@
 //! Values as they are typed on the command line, and the sentences that say what is wrong.
 
-use std::num::{NonZero, NonZeroU16};
+use std::num::{NonZero, NonZeroU16, NonZeroU32};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -108,6 +108,20 @@ pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
     let rate = text.strip_suffix("/s").and_then(|count| count.parse().ok());
     let wrong = || format!("'{text}' is no rate of lines: write for example 5/s, or off");
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
+}
+
+/// Answers per second, or not at all limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnswerRate(pub(super) Option<NonZeroU32>);
+
+/// Reads an [`AnswerRate`]: `100/s`, `off`.
+pub(super) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
+    if text == "off" {
+        return Ok(AnswerRate(None));
+    }
+    let rate = text.strip_suffix("/s").and_then(|count| count.parse().ok());
+    let wrong = || format!("'{text}' is no rate of answers: write for example 100/s, or off");
+    rate.map(|rate| AnswerRate(Some(rate))).ok_or_else(wrong)
 }
 
 /// A share, typed in percent.

@@ -1,6 +1,11 @@
-//! Policy: what an echo server says. The dialogues of the lesson's echo servers, and RFC 862.
+//! Policy: what an echo server says. The dialogues of the lesson's echo servers, and RFC 862, 863,
+//! 864 and 867.
 
+mod chargen;
 mod command;
+mod datagram;
+mod daytime;
+mod discard;
 mod line;
 mod raw;
 mod whoami;
@@ -12,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::net::{Closed, Connection, Eol, Farewell, Write};
 
 pub use command::Command;
+pub use datagram::answer_datagrams;
 
 /// How an echo server takes what it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +30,31 @@ pub enum Mode {
     Command,
     /// Who connects hears who they are, and the connection ends.
     Whoami,
+    /// Every byte is thrown away (RFC 863).
+    Discard,
+    /// Lines of characters without an end, as fast as the client takes them (RFC 864).
+    Chargen,
+    /// One line that says the time, and the end of the connection (RFC 867).
+    Daytime,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 7] = [
+        Self::Raw,
+        Self::Line,
+        Self::Command,
+        Self::Whoami,
+        Self::Discard,
+        Self::Chargen,
+        Self::Daytime,
+    ];
+
+    /// Whether it answers lines, before which a prefix can stand, and after a greeting.
+    #[must_use]
+    pub fn answers_lines(self) -> bool {
+        matches!(self, Self::Line | Self::Command)
+    }
 }
 
 /// What one echo server says, apart from what it is sent.
@@ -37,7 +68,8 @@ pub struct Dialogue {
     pub prefix: String,
     /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
     pub eol: Eol,
-    /// The answer to `TIME`: the local time as RFC 3339 writes it.
+    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`Mode::Daytime`] its line,
+    /// without an end.
     pub clock: fn() -> String,
 }
 
@@ -47,7 +79,8 @@ impl Dialogue {
     #[must_use]
     pub fn new(mode: Mode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
-            Mode::Raw | Mode::Line | Mode::Whoami => (&[], Eol::Lf),
+            Mode::Raw | Mode::Line | Mode::Whoami | Mode::Discard => (&[], Eol::Lf),
+            Mode::Chargen | Mode::Daytime => (&[], Eol::CrLf),
             Mode::Command => (
                 &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
                 Eol::CrLf,
@@ -60,10 +93,7 @@ impl Dialogue {
     /// What a client hears when the server ends its connection. Raw bytes stay unmixed.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
-        match self.mode {
-            Mode::Raw => Farewell::Refusal,
-            Mode::Line | Mode::Command | Mode::Whoami => Farewell::Sentences,
-        }
+        if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }
     }
 }
 
@@ -80,6 +110,9 @@ where
         Mode::Line => line::serve(client, &dialogue).await,
         Mode::Command => command::serve(client, &dialogue).await,
         Mode::Whoami => whoami::serve(client).await,
+        Mode::Discard => discard::serve(client).await,
+        Mode::Chargen => chargen::serve(client).await,
+        Mode::Daytime => daytime::serve(client, &dialogue).await,
     }
 }
 

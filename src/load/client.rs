@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::dial::{describe, ports_used_up};
-use super::exchange::{Exchange, Leave};
+use super::dial::{Wire, describe, ports_used_up};
+use super::exchange::{DatagramExchange, Exchange, Leave};
 use super::job::Job;
 use super::ledger::{End, Outcome};
 use super::record::{Answer, Record};
+use super::strays::Stray;
 use super::turns::Turns;
-use crate::net::{Phase, Stream};
+use crate::net::Phase;
 
 /// How long a client waits after a connection that could not be opened, at first; then twice as
 /// long each time.
@@ -98,9 +99,12 @@ impl Client {
                 waiting = false;
             }
             let end = match connected {
-                Ok(stream) => {
-                    back_off = BACK_OFF;
-                    match self.use_up(stream).await {
+                Ok(wire) => {
+                    // That a socket is there says nothing about a server of datagrams.
+                    if matches!(wire, Wire::Stream(_)) {
+                        back_off = BACK_OFF;
+                    }
+                    match self.use_up(wire).await {
                         None => continue,
                         Some(end) => end,
                     }
@@ -145,6 +149,13 @@ impl Client {
         let record = records.of(flight.is_warm_up);
         flight.note_sent(begun_at, record);
         record.fail(outcome, at, flight.age(now));
+    }
+
+    /// A datagram came that settles nothing.
+    pub(super) fn stray(&self, stray: Stray, now: Instant) {
+        let is_warm_up = self.since_start(now) < self.job.settings().warm_up;
+        let at = self.offset(is_warm_up, now);
+        self.job.records().of(is_warm_up).note_stray(stray, at);
     }
 
     /// Messages were left out because they were late.
@@ -204,7 +215,7 @@ impl Client {
         .await
     }
 
-    async fn connect(&mut self, number: u64) -> Result<Stream, End> {
+    async fn connect(&mut self, number: u64) -> Result<Wire, End> {
         let job = Arc::clone(&self.job);
         let limit = job.settings().timeout();
         let connected = tokio::select! {
@@ -221,7 +232,7 @@ impl Client {
                         record.handshake.record(took);
                     }
                 });
-                return Ok(dialled.stream);
+                return Ok(dialled.wire);
             }
             Ok(Err(error)) => self.describe_connect(&error),
             Err(_) => format!("no answer within {limit:?}"),
@@ -239,10 +250,16 @@ impl Client {
     }
 
     /// Why the client ended with this connection; `None` where it goes on with another.
-    async fn use_up(&mut self, stream: Stream) -> Option<End> {
+    async fn use_up(&mut self, wire: Wire) -> Option<End> {
         let _open = self.job.note_open();
-        let (leave, stream) = Exchange::new(stream, self).run().await;
-        stream.say_end();
+        let leave = match wire {
+            Wire::Stream(stream) => {
+                let (leave, stream) = Exchange::new(stream, self).run().await;
+                stream.say_end();
+                leave
+            }
+            Wire::Datagrams(socket) => DatagramExchange::new(socket, self).run().await,
+        };
         match leave {
             Leave::Finished(end) => Some(end),
             Leave::Renew => None,

@@ -1,15 +1,16 @@
 //! Opens connections: to which address, from which, and with which socket options.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use crate::net::{Address, Origin, Stream, Transport};
+use crate::net::{Address, Origin, Scheme, Stream, Transport};
 
 /// Which addresses of a name are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,13 @@ impl Default for SocketOptions {
     }
 }
 
+/// What messages travel over.
+#[derive(Debug)]
+pub(super) enum Wire {
+    Stream(Stream),
+    Datagrams(UdpSocket),
+}
+
 /// Targets whose names are resolved.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -84,7 +92,7 @@ pub(super) struct Dialer {
 /// A connection that can be used.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    pub(super) stream: Stream,
+    pub(super) wire: Wire,
     /// How long it took until the socket was open.
     pub(super) connect: Duration,
     /// How long what was to be done then has taken; `None` where there was nothing.
@@ -111,10 +119,15 @@ impl Dialer {
         Ok(Self { targets: targets.clone(), resolved })
     }
 
-    /// The connection `number` of `client`.
+    /// The connection `number` of `client`, or its socket.
     pub(super) async fn connect(&self, client: u32, number: u64) -> io::Result<Dialled> {
         let begun = Instant::now();
         let target = client as usize % self.targets.addresses.len();
+        if self.targets.addresses[target].scheme() == Scheme::Udp {
+            let socket = self.open_datagrams(target, client, number).await?;
+            let wire = Wire::Datagrams(socket);
+            return Ok(Dialled { wire, connect: begun.elapsed(), handshake: None });
+        }
         let stream = match self.targets.addresses[target].unix_path() {
             Some(path) => Stream::connect_unix(path).await?,
             None => self.connect_tcp(target, client, number).await?.into(),
@@ -122,34 +135,75 @@ impl Dialer {
         let connect = begun.elapsed();
         let transport = self.targets.transports.get(target);
         let Some(transport) = transport.filter(|transport| !transport.is_plain()) else {
-            return Ok(Dialled { stream, connect, handshake: None });
+            return Ok(Dialled { wire: Wire::Stream(stream), connect, handshake: None });
         };
-        let stream = shake_hands(transport, stream).await?;
-        Ok(Dialled { stream, connect, handshake: Some(begun.elapsed().saturating_sub(connect)) })
+        let wire = Wire::Stream(shake_hands(transport, stream).await?);
+        Ok(Dialled { wire, connect, handshake: Some(begun.elapsed().saturating_sub(connect)) })
     }
 
     /// From the first address that takes us.
     async fn connect_tcp(&self, target: usize, client: u32, number: u64) -> io::Result<TcpStream> {
-        let again;
-        let mut addresses = &self.resolved[target];
-        if self.targets.resolve == Resolve::Each {
-            again = resolve(&self.targets.addresses[target], self.targets.family).await?;
-            addresses = &again;
-        }
-        // Clients of the same target have numbers that are the number of targets apart.
-        let turn = u64::from(client) / self.targets.addresses.len() as u64 + number;
-        let first = match self.targets.resolve {
-            Resolve::Rotate => index(turn, addresses.len()),
-            Resolve::Once | Resolve::Each => 0,
-        };
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in addresses[first..].iter().chain(&addresses[..first]) {
-            match self.connect_from_any(*address, u64::from(client) + number).await {
+        for address in self.candidates(target, client, number).await? {
+            match self.connect_from_any(address, u64::from(client) + number).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// A socket that sends to the first address and hears it alone: whether anybody is there, only
+    /// an answer tells.
+    async fn open_datagrams(
+        &self,
+        target: usize,
+        client: u32,
+        number: u64,
+    ) -> io::Result<UdpSocket> {
+        let candidates = self.candidates(target, client, number).await?;
+        let to = *candidates.first().ok_or(io::ErrorKind::NotFound)?;
+        let same = |source: &&IpAddr| source.is_ipv4() == to.is_ipv4();
+        let sources: Vec<_> = self.targets.sources.iter().filter(same).collect();
+        let from = match sources.len() {
+            0 if !self.targets.sources.is_empty() => return Err(no_source(to)),
+            0 if to.is_ipv4() => Ipv4Addr::UNSPECIFIED.into(),
+            0 => Ipv6Addr::UNSPECIFIED.into(),
+            count => *sources[index(u64::from(client) + number, count)],
+        };
+        let socket = UdpSocket::bind((from, 0)).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot send from --source {from}: {error}"))
+        })?;
+        let options = SockRef::from(&socket);
+        if let Some(bytes) = self.targets.socket.send_buffer {
+            options.set_send_buffer_size(bytes as usize)?;
+        }
+        if let Some(bytes) = self.targets.socket.receive_buffer {
+            options.set_recv_buffer_size(bytes as usize)?;
+        }
+        socket.connect(to).await?;
+        Ok(socket)
+    }
+
+    /// The addresses of a target, the one whose turn it is first.
+    async fn candidates(
+        &self,
+        target: usize,
+        client: u32,
+        number: u64,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let address = &self.targets.addresses[target];
+        let mut found = match self.targets.resolve {
+            Resolve::Each => resolve(address, self.targets.family).await?,
+            Resolve::Once | Resolve::Rotate => self.resolved[target].clone(),
+        };
+        if self.targets.resolve == Resolve::Rotate {
+            // Clients of the same target have numbers that are the number of targets apart.
+            let turn = u64::from(client) / self.targets.addresses.len() as u64 + number;
+            let first = index(turn, found.len());
+            found.rotate_left(first);
+        }
+        Ok(found)
     }
 
     /// Tries the local addresses, beginning with the one whose turn it is, as long as their ports
@@ -160,10 +214,7 @@ impl Dialer {
         if self.targets.sources.is_empty() {
             return self.connect_from(to, None).await;
         }
-        let mut last = io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            format!("no --source is of the family of {}", to.ip()),
-        );
+        let mut last = no_source(to);
         let sources = self.targets.sources.iter().filter(same).cycle();
         for source in sources.skip(index(turn, count.max(1))).take(count) {
             match self.connect_from(to, Some(*source)).await {
@@ -198,6 +249,11 @@ impl Dialer {
         }
         socket.connect(to).await
     }
+}
+
+fn no_source(to: SocketAddr) -> io::Error {
+    let text = format!("no --source is of the family of {}", to.ip());
+    io::Error::new(io::ErrorKind::AddrNotAvailable, text)
 }
 
 async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream> {
@@ -287,7 +343,9 @@ mod tests {
         };
         let dialer = Dialer::new(&targets).await.unwrap();
         for (client, number, source) in [(0, 0, 2), (1, 0, 3), (2, 0, 2), (2, 1, 3)] {
-            let stream = dialer.connect(client, number).await.unwrap().stream;
+            let Wire::Stream(stream) = dialer.connect(client, number).await.unwrap().wire else {
+                panic!("TCP makes streams");
+            };
             let expected = listeners[client as usize % 2].local_addr().unwrap();
             assert_eq!(stream.peer_addr(), Some(expected));
             let local = stream.local_addr().unwrap().ip();

@@ -1,10 +1,12 @@
 //! The messages and replies on one connection: sends what is due, checks what comes back.
 
+mod datagrams;
+mod gate;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -15,7 +17,9 @@ use super::dial::describe;
 use super::expect::Reply;
 use super::ledger::{End, Outcome};
 use super::reply::{Fault, Replies, Verdict, shown};
-use super::turns::Turn;
+use gate::{Due, Gate, Next};
+
+pub(super) use datagrams::DatagramExchange;
 
 /// Sent bytes that are kept in front of those in flight before they are moved away.
 const SPENT_BYTES_MAX: usize = 64 * 1024;
@@ -38,14 +42,7 @@ pub(super) struct Exchange<'client, S> {
     /// What a reply is held against where that is not the message.
     expected: Vec<u8>,
     deadline: Deadline,
-    /// The time, where it is known well enough.
-    now: Option<Instant>,
-    /// Since when the connection has had room for a message.
-    free_since: Instant,
-    /// Messages that this connection may still begin.
-    left: u32,
-    /// What the alarm was last set to.
-    alarm: Option<Duration>,
+    gate: Gate,
 }
 
 /// How a connection ends.
@@ -82,10 +79,7 @@ where
             unflushed: false,
             expected: Vec::new(),
             deadline: Deadline::new(now + settings.timeout()),
-            now: Some(now),
-            free_since: now,
-            left: settings.per_connection.map_or(u32::MAX, std::num::NonZero::get),
-            alarm: None,
+            gate: Gate::new(client, now),
             client,
         }
     }
@@ -102,7 +96,7 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Leave, Failure>> {
         // Who was woken does not know when.
-        self.now = None;
+        self.gate.now = None;
         loop {
             if let Some(leave) = self.take_turns(cx) {
                 return Poll::Ready(Ok(leave));
@@ -132,70 +126,24 @@ where
         let depth = self.client.job.settings().depth.get() as usize;
         let mut leave = None;
         while leave.is_none() && self.client.flights.len() < depth {
-            if !self.client.job.is_running() {
-                leave = Some(Leave::Finished(End::Stopped));
-            } else if self.left == 0 {
-                leave = Some(self.renew());
-            } else {
-                let now = self.now();
-                match self.client.turns.take(self.client.since_start(now)) {
-                    Turn::Send { number, due, left_out } => self.begin(number, due, left_out),
-                    Turn::Wait(due) => {
-                        self.set_alarm(due, cx);
-                        break;
-                    }
-                    Turn::Over => leave = Some(Leave::Finished(End::Finished)),
-                }
+            match self.gate.next(self.client, cx) {
+                Next::Begin(message) => self.begin(message),
+                Next::Wait => break,
+                Next::Leave(found) => leave = Some(found),
             }
         }
         leave.filter(|_| self.client.flights.is_empty())
     }
 
-    /// A new connection only where there is something to be sent on it.
-    fn renew(&self) -> Leave {
-        let endless = self.client.job.settings().plan.messages().is_none();
-        let more = self.client.turns.rest() > 0 || (endless && !self.client.turns.is_open());
-        if more { Leave::Renew } else { Leave::Finished(End::Finished) }
-    }
-
-    fn begin(&mut self, number: u32, due: Duration, left_out: u32) {
-        let now = self.now();
+    fn begin(&mut self, message: Due) {
         let settings = self.client.job.settings();
-        let start = self.client.job.common.start.at().unwrap_or(now);
-        let is_warm_up = due < settings.warm_up;
         let before = self.outgoing.len();
-        settings.plan.push_message(self.client.index, number, &mut self.outgoing);
+        settings.plan.push_message(self.client.index, message.number, &mut self.outgoing);
         let length = self.outgoing.len() - before;
-        let intended = self.client.turns.is_open().then(|| start + due);
-        let ready = intended.map_or(now, |intended| intended.max(self.free_since));
-        let flight = Flight {
-            number,
-            length,
-            intended,
-            begun: now,
-            lag: now.saturating_duration_since(ready),
-            delayed: intended.is_some_and(|intended| intended < self.free_since),
-            is_warm_up,
-        };
         if self.client.flights.is_empty() {
-            self.deadline.put_off(now + settings.timeout());
+            self.deadline.put_off(self.gate.now() + settings.timeout());
         }
-        self.left -= 1;
-        self.client.flights.push_back(flight);
-        self.client.leave_out(left_out, is_warm_up);
-    }
-
-    fn set_alarm(&mut self, due: Duration, cx: &Context<'_>) {
-        if self.alarm != Some(due) {
-            self.alarm = Some(due);
-            if let Some(start) = self.client.job.common.start.at() {
-                self.client.job.alarm.wake_at(start + due, cx.waker().clone());
-            }
-        }
-    }
-
-    fn now(&mut self) -> Instant {
-        *self.now.get_or_insert_with(Instant::now)
+        self.gate.begin(self.client, message, length);
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -220,7 +168,7 @@ where
             let answered = self.judge()?;
             if answered > 0 {
                 // What took so many replies has taken time.
-                self.now = self.now.filter(|_| answered == 1);
+                self.gate.now = self.gate.now.filter(|_| answered == 1);
                 return Poll::Ready(Ok(()));
             }
             if self.client.flights.is_empty() && !self.replies.is_empty() {
@@ -230,7 +178,7 @@ where
             match ready!(self.poll_receive(cx)) {
                 Ok(count @ 1..) => {
                     self.replies.fill(count);
-                    self.now = Some(Instant::now());
+                    self.gate.now = Some(Instant::now());
                 }
                 // A reset is told once: whoever hears of it by sending reads a plain end.
                 Ok(0) if broken => return Poll::Pending,
@@ -266,10 +214,10 @@ where
     }
 
     fn settle(&mut self, flight: &Flight) {
-        let now = self.now();
+        let now = self.gate.now();
         self.client.flights.pop_front();
         self.client.answer(flight, now);
-        self.free_since = now;
+        self.gate.free_since = now;
         self.answered += flight.length;
         if self.client.flights.is_empty() && self.sent == self.outgoing.len() {
             self.outgoing.clear();

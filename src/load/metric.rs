@@ -23,6 +23,16 @@ pub enum Metric {
     Errors,
     /// The share of messages planned that were never sent: `skipped`. From 0 to 1.
     Skipped,
+    /// The share of messages sent that were never answered, neither in time nor late: `lost`. From
+    /// 0 to 1.
+    Lost,
+    /// The share of messages sent whose right answer came after the time-out, over UDP: `late`.
+    Late,
+    /// Second answers, as a share of messages sent, over UDP: `duplicated`.
+    Duplicated,
+    /// The share of messages sent whose answer came after one to a later message, over UDP:
+    /// `reordered`.
+    Reordered,
     /// Right answers per second: `rate`.
     Rate,
 }
@@ -40,6 +50,10 @@ impl Metric {
             Self::Mean => seconds(record.response_times().mean()),
             Self::Errors => Some(ledger.error_share()),
             Self::Skipped => Some(share(ledger.skipped(), ledger.planned())),
+            Self::Lost => Some(share(record.unanswered(), ledger.sent())),
+            Self::Late => Some(share(record.strays.late, ledger.sent())),
+            Self::Duplicated => Some(share(record.strays.duplicated, ledger.sent())),
+            Self::Reordered => Some(share(record.strays.reordered, ledger.sent())),
             Self::Rate if elapsed.is_zero() => None,
             Self::Rate => Some(ledger.ok() as f64 / elapsed.as_secs_f64()),
         }
@@ -51,8 +65,8 @@ impl Metric {
             Self::Percentile(_) | Self::Max | Self::Mean => {
                 units::parse_time(text).map(|time| time.as_secs_f64())
             }
-            Self::Errors | Self::Skipped => units::parse_percent(text),
-            Self::Rate => {
+            share if share.is_share() => units::parse_percent(text),
+            _ => {
                 let (number, unit) = units::split_unit(text)?;
                 (unit == "/s").then_some(number)
             }
@@ -65,12 +79,12 @@ impl Metric {
             Self::Percentile(_) | Self::Max | Self::Mean => {
                 format!("{:?}", Duration::try_from_secs_f64(limit).unwrap_or_default())
             }
-            Self::Errors | Self::Skipped => {
+            share if share.is_share() => {
                 // Ten decimals are more than anybody types, and coarser than a fraction's error.
                 let percent = format!("{:.10}", limit * 100.0);
                 format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
             }
-            Self::Rate => format!("{limit}/s"),
+            _ => format!("{limit}/s"),
         }
     }
 
@@ -79,10 +93,10 @@ impl Metric {
         match (self, is_upper) {
             (Self::Percentile(_) | Self::Max | Self::Mean, true) => "p99<5ms",
             (Self::Percentile(_) | Self::Max | Self::Mean, false) => "p99>5ms",
-            (Self::Errors | Self::Skipped, true) => "errors<0.1%",
-            (Self::Errors | Self::Skipped, false) => "errors>0.1%",
             (Self::Rate, true) => "rate<1000/s",
             (Self::Rate, false) => "rate>1000/s",
+            (_, true) => "errors<0.1%",
+            (_, false) => "errors>0.1%",
         }
     }
 
@@ -93,8 +107,21 @@ impl Metric {
             Self::Percentile(_) | Self::Max | Self::Mean => {
                 units::time(Duration::try_from_secs_f64(figure).unwrap_or_default())
             }
-            Self::Errors | Self::Skipped => units::percent(figure),
-            Self::Rate => units::rate(figure),
+            share if share.is_share() => units::percent(figure),
+            _ => units::rate(figure),
+        }
+    }
+
+    /// Whether it is a part of a whole, which is written in percent.
+    fn is_share(self) -> bool {
+        match self {
+            Self::Errors
+            | Self::Skipped
+            | Self::Lost
+            | Self::Late
+            | Self::Duplicated
+            | Self::Reordered => true,
+            Self::Percentile(_) | Self::Max | Self::Mean | Self::Rate => false,
         }
     }
 }
@@ -112,6 +139,10 @@ impl FromStr for Metric {
             "mean" => Ok(Self::Mean),
             "errors" => Ok(Self::Errors),
             "skipped" => Ok(Self::Skipped),
+            "lost" => Ok(Self::Lost),
+            "late" => Ok(Self::Late),
+            "duplicated" => Ok(Self::Duplicated),
+            "reordered" => Ok(Self::Reordered),
             "rate" => Ok(Self::Rate),
             _ => text.strip_prefix('p').and_then(percentile).ok_or(()),
         }
@@ -139,6 +170,10 @@ impl fmt::Display for Metric {
             Self::Mean => f.pad("mean"),
             Self::Errors => f.pad("errors"),
             Self::Skipped => f.pad("skipped"),
+            Self::Lost => f.pad("lost"),
+            Self::Late => f.pad("late"),
+            Self::Duplicated => f.pad("duplicated"),
+            Self::Reordered => f.pad("reordered"),
             Self::Rate => f.pad("rate"),
         }
     }
@@ -147,11 +182,13 @@ impl fmt::Display for Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Answer, End, Outcome};
+    use crate::load::{Answer, End, Outcome, Strays};
 
     #[test]
     fn a_metric_is_read_and_shown() {
-        for text in ["p50", "p99.9", "p99.999", "p7", "max", "mean", "errors", "skipped", "rate"] {
+        let texts =
+            "p50 p99.9 p99.999 p7 max mean errors skipped lost late duplicated reordered rate";
+        for text in texts.split(' ') {
             assert_eq!(text.parse::<Metric>().unwrap().to_string(), text);
         }
         for wrong in ["", "p", "p100", "p0", "p.9", "p99.", "p99.9999", "p+9", "P99", "max "] {
@@ -168,11 +205,17 @@ mod tests {
         }
         record.fail(Outcome::TimedOut, millis(1), millis(300));
         record.end_client(19, End::TimedOut);
+        record.strays = Strays { late: 0, duplicated: 3, reordered: 2, unasked: 1 };
         let of = |text: &str| text.parse::<Metric>().unwrap().of(&record, millis(500));
         assert!(of("p50").is_some_and(|p50| (p50 - 0.011).abs() < 1e-4));
         assert_eq!((of("p99"), of("max")), (None, Some(0.3)));
         assert_eq!((of("errors"), of("skipped")), (Some(0.5), Some(19.0 / 40.0)));
         assert_eq!(of("rate"), Some(40.0));
+        assert_eq!((of("lost"), of("late")), (Some(1.0 / 21.0), Some(0.0)));
+        assert_eq!((of("duplicated"), of("reordered")), (Some(3.0 / 21.0), Some(2.0 / 21.0)));
+        record.strays.late = 1;
+        let of = |text: &str| text.parse::<Metric>().unwrap().of(&record, millis(500));
+        assert_eq!((of("lost"), of("late")), (Some(0.0), Some(1.0 / 21.0)));
         assert_eq!(Metric::Rate.of(&record, Duration::ZERO), None);
         assert_eq!(Metric::Max.of(&Record::default(), millis(500)), None);
     }

@@ -39,6 +39,7 @@
 //! ```
 
 mod alarm;
+mod answers;
 mod client;
 mod compare;
 mod curve;
@@ -62,6 +63,7 @@ mod run;
 mod search;
 mod series;
 mod settings;
+mod strays;
 mod template;
 mod timer;
 mod times;
@@ -87,6 +89,7 @@ pub use report::{MergeError, Mode, Report, Summary};
 pub use run::run;
 pub use series::{Series, Slot};
 pub use settings::Settings;
+pub use strays::{Stray, Strays};
 pub use template::{Template, TemplateError};
 pub use times::{Percentile, Times};
 pub use trust::{Distrust, Processor};

@@ -93,7 +93,7 @@ pub enum ObjectiveError {
     /// The first half is no metric.
     #[error(
         "'{name}' is nothing that is measured: write p50, p99.9 (up to p99.999), max, mean, \
-         errors, skipped or rate, as in '{example}'"
+         errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
         /// What was read.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ledger::{End, Ledger, Outcome};
 use super::series::Series;
+use super::strays::{Stray, Strays};
 use super::times::Times;
 
 /// Different reasons that are kept apart; a server can make up any number of them.
@@ -38,6 +39,8 @@ pub struct Record {
     pub lag: Times,
     /// In open loop: messages that found their connection busy at their intended time.
     pub delayed: u64,
+    /// Over UDP: answers that came otherwise than once, in time and in order.
+    pub strays: Strays,
     /// The same, second by second.
     pub series: Series,
     failures: [Times; Outcome::ALL.len()],
@@ -94,6 +97,20 @@ impl Record {
         self.failures[outcome as usize] = ages;
     }
 
+    /// A datagram came at this time that settles nothing.
+    pub fn note_stray(&mut self, stray: Stray, at: Duration) {
+        self.strays.count(stray);
+        self.series.stray(stray, at);
+    }
+
+    /// Messages that were sent and never answered, neither in time nor late.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        let ledger = &self.ledger;
+        let late = self.strays.late.min(ledger.timed_out());
+        ledger.timed_out() - late + ledger.reset() + ledger.lost()
+    }
+
     /// The times that a user would tell of: latency (in closed loop service time), and time-outs
     /// with their age, which must not vanish from the longest times.
     #[must_use]
@@ -110,6 +127,7 @@ impl Record {
         self.clients_ok += other.clients_ok;
         self.connections += other.connections;
         self.delayed += other.delayed;
+        self.strays.merge(&other.strays);
         self.latency.merge(&other.latency);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);

@@ -235,7 +235,7 @@ pub(super) fn shown(bytes: &[u8]) -> String {
     format!("{}{rest}", bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii())
 }
 
-fn without_end(line: &[u8]) -> &[u8] {
+pub(super) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::strays::{Stray, Strays};
 use super::times::nanos;
 
 /// Slots that are kept. When one more is needed, each two neighbours become one.
@@ -18,6 +19,8 @@ pub struct Slot {
     pub ok: u64,
     /// Messages that failed in it, whenever they were sent.
     pub failed: u64,
+    /// Datagrams that came in it otherwise than once, in time and in order.
+    pub strays: Strays,
     /// The latency of those that were answered right in it, in nanoseconds with two digits: from
     /// the intended time in open loop, from sending in closed loop.
     pub latency: Histogram<u32>,
@@ -26,7 +29,7 @@ pub struct Slot {
 impl Default for Slot {
     fn default() -> Self {
         let latency = Histogram::new(2).expect("2 digits are at most 5");
-        Self { sent: 0, ok: 0, failed: 0, latency }
+        Self { sent: 0, ok: 0, failed: 0, strays: Strays::default(), latency }
     }
 }
 
@@ -35,6 +38,7 @@ impl Slot {
         self.sent += other.sent;
         self.ok += other.ok;
         self.failed += other.failed;
+        self.strays.merge(&other.strays);
         self.latency.add(&other.latency).expect("it grows by itself up to any value");
     }
 }
@@ -93,6 +97,11 @@ impl Series {
     /// A message failed at `offset`.
     pub fn failed(&mut self, offset: Duration) {
         self.at(offset).failed += 1;
+    }
+
+    /// A datagram came at `offset` that settles nothing.
+    pub fn stray(&mut self, stray: Stray, offset: Duration) {
+        self.at(offset).strays.count(stray);
     }
 
     /// Takes in the slots of `other`, each where it lies in time.

@@ -182,7 +182,10 @@ impl Address {
     /// [`io::ErrorKind::InvalidInput`] for a Unix socket.
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {
-            let text = format!("'{self}' has no socket address");
+            let text = match self.scheme {
+                Scheme::Fd => format!("'{self}' is what a service manager passes to a server"),
+                _ => format!("'{self}' has a path and no socket address"),
+            };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut found: Vec<SocketAddr> = Vec::new();

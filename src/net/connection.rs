@@ -128,6 +128,23 @@ where
         poll_fn(|cx| core.poll_read_feeding(cx, Inbound::next_line, &mut feed)).await
     }
 
+    /// As [`read`](Self::read); while nothing comes, sends what `feed` gives (see
+    /// [`read_line_feeding`](Self::read_line_feeding)).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and what `feed` fails with. Cancel safe.
+    pub async fn read_feeding<F>(
+        &mut self,
+        most: usize,
+        mut feed: F,
+    ) -> Result<Option<Bytes>, Closed>
+    where
+        F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    {
+        let core = self.core_mut();
+        poll_fn(|cx| core.poll_read_feeding(cx, |input| input.next_chunk(most), &mut feed)).await
+    }
+
     /// Sends what `feed` gives (see [`read_line_feeding`](Self::read_line_feeding)) until `until`
     /// is done, and reads nothing meanwhile, so that the peer has to wait.
     ///

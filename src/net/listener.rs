@@ -76,6 +76,12 @@ impl Listener {
     /// One sentence with the address and the reason. An address family that the machine does not
     /// have is passed over as long as another could be bound.
     pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        if address.scheme() == Scheme::Udp {
+            let text = format!(
+                "cannot listen on {address}: datagrams make no connections, which this server needs"
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         if let Some(path) = address.unix_path() {
             let socket = UnixSocket::bind(path, options.backlog);
             let socket = Socket::Unix(socket.map_err(|error| say(address, &error))?);
@@ -223,7 +229,7 @@ fn listen(socket: socket2::Socket, options: &ListenerOptions) -> io::Result<TcpL
     Ok(socket.into())
 }
 
-fn is_family_missing(error: &io::Error) -> bool {
+pub(super) fn is_family_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }

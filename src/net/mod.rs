@@ -5,6 +5,7 @@ mod buffers;
 mod closing;
 mod connection;
 mod core;
+mod datagram;
 pub mod fault;
 mod feed;
 mod inbound;
@@ -46,6 +47,11 @@ mod write;
 
 pub use address::{Address, AddressError, Scheme};
 pub use connection::Connection;
+pub(crate) use datagram::broken;
+pub use datagram::{
+    AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules,
+    DatagramServer, Datagrams, Loopback, SourcePorts,
+};
 pub use feed::Outlet;
 pub use layer::Layer;
 pub use limits::{Closed, Limits};

@@ -21,11 +21,13 @@ impl Listener {
         }
         let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
         for &candidate in &resolved {
-            let socket = Socket::new(Domain::for_address(candidate), Type::STREAM, None);
+            let is_udp = address.scheme() == Scheme::Udp;
+            let kind = if is_udp { Type::DGRAM } else { Type::STREAM };
+            let socket = Socket::new(Domain::for_address(candidate), kind, None);
             let bound = socket.and_then(|socket| {
-                socket.set_reuse_address(true)?;
-                let port = if address.scheme() == Scheme::Udp { 0 } else { candidate.port() };
-                socket.bind(&SocketAddr::new(candidate.ip(), port).into())
+                // Two sockets of datagrams would share the port then.
+                socket.set_reuse_address(!is_udp)?;
+                socket.bind(&candidate.into())
             });
             bound.map_err(|error| say(address, &error))?;
         }

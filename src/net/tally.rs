@@ -18,8 +18,8 @@ use super::snapshot::{Traffic, WorkerState};
 /// in order would be the same ones again and again.
 const TIMED_ONE_IN: u32 = 16;
 
-/// At first, and after each look at a worker, so many turns are all timed, so that a few messages a second are
-/// enough to know how long they take.
+/// At first, and after each look at a worker, so many turns are all timed, so that a few messages a
+/// second are enough to know how long they take.
 const TIMED_AFTER_LOOK: u32 = 500;
 
 /// Where one worker counts.

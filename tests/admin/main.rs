@@ -165,6 +165,20 @@ fn a_server_that_drains_is_alive_and_not_ready() {
     assert_eq!(server.wait().code, Some(0));
 }
 
+/// Limits that are changed while the server runs are told as they are.
+#[test]
+fn a_limit_that_was_changed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("echoline.toml");
+    fs::write(&config, "[echo]\nmax-connections = 5\n").unwrap();
+    let server = start(&["--config", config.to_str().unwrap()]);
+    let most = || metrics(server.admin()).of("echoline_limit_connections");
+    assert_eq!(most(), 5.0);
+    fs::write(&config, "[echo]\nmax-connections = 7\n").unwrap();
+    server.signal("HUP");
+    until("the new limit is told", || most() == 7.0);
+}
+
 /// Fault 70: nobody opens the address to other machines by mistake, and it listens nowhere else.
 #[test]
 fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {

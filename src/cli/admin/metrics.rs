@@ -5,7 +5,7 @@
 
 use super::exposition::{Exposition, Kind, Seconds};
 use super::process::ProcessState;
-use crate::net::{Closed, Limits, Phase, Snapshot};
+use crate::net::{Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot};
 
 /// All that is told in metrics.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Figures<'a> {
     pub(super) started: f64,
     /// What is served: a mode of the echo, or `chat`.
     pub(super) mode: &'a str,
+    /// What became of datagrams; `None` where the server takes none.
+    pub(super) datagrams: Option<&'a Datagrams>,
     /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
     /// have any.
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
@@ -30,6 +32,9 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
     traffic(&mut to, figures.snapshot);
     workers(&mut to, figures.snapshot);
     limits(&mut to, &figures.snapshot.limits);
+    if let Some(figures) = figures.datagrams {
+        datagrams(&mut to, figures);
+    }
     if let Some(faults) = figures.faults {
         let mut family =
             to.family("echoline_faults_total", Kind::Counter, "Planned faults that happened.");
@@ -84,6 +89,27 @@ fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
         "From waking up for input to all answers written; of many turns one of sixteen is timed.",
     )
     .times(times.cumulative(), times.count(), times.sum());
+}
+
+fn datagrams(to: &mut Exposition, figures: &Datagrams) {
+    let mut family = to.family(
+        "echoline_datagrams_total",
+        Kind::Counter,
+        "Datagrams that came in, and answers that went out.",
+    );
+    family.of("direction", "in", figures.received);
+    family.of("direction", "out", figures.answered);
+    let mut family =
+        to.family("echoline_datagram_bytes_total", Kind::Counter, "The bytes of these.");
+    family.of("direction", "in", figures.received_bytes);
+    family.of("direction", "out", figures.answered_bytes);
+    let help = "Datagrams that got no answer, and why; overflow: the system dropped them unread.";
+    let mut family = to.family("echoline_datagrams_dropped_total", Kind::Counter, help);
+    for (refusal, count) in DatagramRefusal::ALL.into_iter().zip(figures.refused) {
+        family.of("reason", refusal.label(), count);
+    }
+    family.of("reason", "not_sent", figures.not_sent);
+    family.of("reason", "overflow", figures.overflowed);
 }
 
 fn workers(to: &mut Exposition, snapshot: &Snapshot) {

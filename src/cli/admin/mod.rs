@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::check::{self, Findings};
-use crate::net::{Address, Certificates, Observer, Scheme, Shutdown};
+use crate::net::{Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown};
 pub(super) use control::FaultControl;
 use gate::Reach;
 use site::Site;
@@ -57,6 +57,8 @@ pub(super) struct Served {
     /// A mode of the echo, or `chat`.
     pub(super) mode: &'static str,
     pub(super) addresses: Vec<String>,
+    /// `None` where the server takes no datagrams.
+    pub(super) datagrams: Option<DatagramCounts>,
     /// `None` where the server cannot have planned faults.
     pub(super) faults: Option<FaultControl>,
     /// `None` where no TLS is spoken.

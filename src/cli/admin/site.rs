@@ -20,7 +20,7 @@ use super::reply::{Problem, Reply, kind, reply};
 use super::view::{Sources, View, word};
 use crate::cli::newest_lines::newest_lines;
 use crate::load::units::printable;
-use crate::net::Phase;
+use crate::net::{DatagramCounts, Phase};
 
 /// Bytes of a plan of faults.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
@@ -107,11 +107,13 @@ impl Site {
 
     fn metrics(&self) -> String {
         let faults = self.served.faults.as_ref().map(|faults| (faults.totals)());
+        let datagrams = self.served.datagrams.as_ref().map(DatagramCounts::read);
         metrics::text(&Figures {
             snapshot: &self.served.observer.snapshot(),
             process: &ProcessState::now(),
             started: self.started,
             mode: self.served.mode,
+            datagrams: datagrams.as_ref(),
             faults: faults.as_deref(),
             certificate_expires: self.served.certificates.as_ref().map(|certificates| {
                 let since = certificates.expires().duration_since(UNIX_EPOCH);
@@ -220,6 +222,7 @@ mod tests {
             mode: "line",
             addresses: Vec::new(),
             certificates: None,
+            datagrams: None,
             faults: Some(control()),
         };
         let site = Arc::new(Site::new(served, Reach::Loopback));

@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
@@ -146,6 +147,13 @@ pub(super) struct Old<'a> {
     pub(super) heir: &'a Cell<Heir>,
 }
 
+/// Has SIGUSR2 wait until it is listened to: before that it would end the process, and an impatient
+/// script may send it just after the start. To be called while the process has one thread.
+pub(in crate::cli) fn hold() {
+    // Where it fails it ends the process, as it does anywhere else.
+    let _ = SigSet::from(Number::SIGUSR2).thread_block();
+}
+
 /// Upgrades when SIGUSR2 comes, or says why not. Never returns: after an upgrade the old process is
 /// ended by its server, which has retired. Dropped, it ends a new process that has not proved
 /// itself.
@@ -157,6 +165,7 @@ pub(super) async fn when_told(
     old: Old<'_>,
 ) -> io::Result<Infallible> {
     let mut wishes = signal(SignalKind::user_defined2())?;
+    SigSet::from(Number::SIGUSR2).thread_unblock()?;
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(reason) => return Ok(refuse(&mut wishes, reason).await),

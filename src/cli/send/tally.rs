@@ -39,6 +39,11 @@ impl Tally {
         }
     }
 
+    /// A datagram came: the answer to one line.
+    pub(super) fn note_datagram(&mut self) {
+        self.answers += 1;
+    }
+
     /// The server has closed: what it said last is a line even without an end.
     pub(super) fn note_close(&mut self) {
         self.answers += u64::from(std::mem::take(&mut self.partial));

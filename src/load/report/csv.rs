@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::Report;
 use crate::load::series::Slot;
+use crate::load::strays::Strays;
 use crate::load::times::Percentile;
 
-const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns\r\n";
+const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns,\
+                      late,duplicated,reordered,unasked\r\n";
 
 impl Report {
     /// The run second by second as CSV. A percentile is left empty where too few samples lie
@@ -18,7 +20,7 @@ impl Report {
         let length = series.length().as_secs();
         let mut text = HEADER.to_owned();
         for (index, slot) in (0u64..).zip(series.slots()) {
-            let Slot { sent, ok, failed, .. } = slot;
+            let Slot { sent, ok, failed, strays, .. } = slot;
             write!(text, "{},{length},{sent},{ok},{failed}", index * length)
                 .expect("a text takes all that is written");
             let percentiles = Percentile::SHOWN.map(|percentile| slot_percentile(slot, percentile));
@@ -26,7 +28,9 @@ impl Report {
                 text.push(',');
                 text.push_str(&time.map_or(String::new(), |time| time.as_nanos().to_string()));
             }
-            text.push_str("\r\n");
+            let Strays { late, duplicated, reordered, unasked } = strays;
+            write!(text, ",{late},{duplicated},{reordered},{unasked}\r\n")
+                .expect("a text takes all that is written");
         }
         text
     }

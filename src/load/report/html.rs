@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::chart::{Axis, Chart, Line, Role};
 use super::csv::{slot_max, slot_percentile};
-use super::text::{headline, purpose_words, rows, time, words};
+use super::text::{datagrams, headline, purpose_words, rows, time, words};
 use super::{Mode, Report};
 use crate::load::ledger::Outcome;
 use crate::load::metric::Metric;
@@ -35,6 +35,7 @@ struct Page<'report> {
     sent: String,
     skipped_count: String,
     outcomes: Vec<Outcomes>,
+    datagrams: Vec<(&'static str, String)>,
     skipped: Vec<(String, &'static str)>,
     reasons: Vec<(String, String)>,
     wrong_example: Option<String>,
@@ -91,6 +92,11 @@ impl Report {
             sent: units::count(ledger.sent()),
             skipped_count: units::count(ledger.skipped()),
             outcomes: self.outcomes(),
+            datagrams: datagrams(self)
+                .into_iter()
+                .flatten()
+                .map(|(name, count)| (name, units::count(count)))
+                .collect(),
             skipped: skipped.map(|(end, messages)| (units::count(messages), words(end))).collect(),
             reasons: reasons
                 .map(|(reason, count)| (units::printable(reason), units::count(count)))

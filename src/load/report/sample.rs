@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Mode, Report, Summary};
 use crate::load::ledger::{End, Outcome};
 use crate::load::record::{Answer, Record};
+use crate::load::strays::Stray;
 use crate::load::trust::{Distrust, Processor};
 use crate::load::walk::{Purpose, Step, Walk};
 
@@ -44,6 +45,8 @@ pub(crate) fn open() -> Report {
 
 fn stalled() -> Record {
     let mut record = Record::new(10_000);
+    record.note_stray(Stray::Duplicated, millis(1000));
+    record.note_stray(Stray::Late, millis(9999));
     for number in 0..9990u64 {
         let at = millis(number);
         record.series.sent(at);

@@ -31,6 +31,13 @@ impl fmt::Display for Report {
         write_times(self, f)?;
         writeln!(f)?;
         write_ledger(&record.ledger, f)?;
+        if let Some(datagrams) = datagrams(self) {
+            writeln!(
+                f,
+                "Datagrams: {}",
+                datagrams.map(|(n, count)| format!("{n} {count}")).join(", ")
+            )?;
+        }
         write_tester(self, f)?;
         write_reasons(record, f)
     }
@@ -183,6 +190,22 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Skipped {messages}: {}", words(end))?;
     }
     Ok(())
+}
+
+/// What became of answers that did not come once, in time and in order; `None` for a run without
+/// datagrams.
+pub(super) fn datagrams(report: &Report) -> Option<[(&'static str, u64); 5]> {
+    let record = &report.record;
+    let strays = record.strays;
+    let counts = [
+        ("never answered", record.unanswered()),
+        ("answered late", strays.late),
+        ("answered twice", strays.duplicated),
+        ("out of order", strays.reordered),
+        ("not asked for", strays.unasked),
+    ];
+    let is_udp = |target: &String| target.starts_with("udp://");
+    report.settings.targets.iter().any(is_udp).then_some(counts)
 }
 
 /// Why messages were skipped.

@@ -10,6 +10,7 @@ use crate::load::ledger::{End, Ledger, Outcome};
 use crate::load::record::Record;
 use crate::load::report::histogram;
 use crate::load::series::{Series, Slot};
+use crate::load::strays::Strays;
 use crate::load::times::Times;
 
 /// Digits of the histograms of a whole run, and of one slot of the series.
@@ -28,6 +29,8 @@ pub(super) struct RecordDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handshake: Option<TimesDocument>,
     lag: TimesDocument,
+    #[serde(default)]
+    strays: StraysDocument,
     /// The ages of what failed, by outcome; only of what there was.
     failures: BTreeMap<String, TimesDocument>,
     series: SeriesDocument,
@@ -51,6 +54,15 @@ struct LedgerDocument {
     /// Of what was planned.
     #[serde(skip_deserializing)]
     error_share: f64,
+}
+
+/// Beside the ledger; reports from before there was UDP have none.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct StraysDocument {
+    late: u64,
+    duplicated: u64,
+    reordered: u64,
+    unasked: u64,
 }
 
 /// Percentiles are null where too few samples lie beyond them.
@@ -79,6 +91,9 @@ struct SlotDocument {
     sent: u64,
     ok: u64,
     failed: u64,
+    /// Left out where there is none.
+    #[serde(default, skip_serializing_if = "StraysDocument::is_none")]
+    strays: StraysDocument,
     /// Null where nothing was answered.
     hdr: Option<String>,
 }
@@ -107,6 +122,7 @@ impl From<&Record> for RecordDocument {
             handshake: (record.handshake.count() > 0)
                 .then(|| TimesDocument::from(&record.handshake)),
             lag: TimesDocument::from(&record.lag),
+            strays: StraysDocument::from(&record.strays),
             failures: failures.collect(),
             series: SeriesDocument::from(&record.series),
             reasons: record.reasons().into_iter().map(reason).collect(),
@@ -132,6 +148,7 @@ impl RecordDocument {
             record.handshake = handshake.times(&format!("{at}.handshake"))?;
         }
         record.lag = self.lag.times(&format!("{at}.lag"))?;
+        record.strays = self.strays.strays(&format!("{at}.strays"))?;
         record.series = self.series.series(at)?;
         for (name, ages) in self.failures {
             let field = format!("{at}.failures.{name}");
@@ -193,6 +210,28 @@ impl LedgerDocument {
     }
 }
 
+impl From<&Strays> for StraysDocument {
+    fn from(strays: &Strays) -> Self {
+        let Strays { late, duplicated, reordered, unasked } = *strays;
+        Self { late, duplicated, reordered, unasked }
+    }
+}
+
+impl StraysDocument {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn strays(self, at: &str) -> Result<Strays, ReadError> {
+        Ok(Strays {
+            late: bounded(self.late, at)?,
+            duplicated: bounded(self.duplicated, at)?,
+            reordered: bounded(self.reordered, at)?,
+            unasked: bounded(self.unasked, at)?,
+        })
+    }
+}
+
 impl From<&Times> for TimesDocument {
     fn from(times: &Times) -> Self {
         let percentile = |percentile: Percentile| {
@@ -232,6 +271,7 @@ impl From<&Series> for SeriesDocument {
             sent: slot.sent,
             ok: slot.ok,
             failed: slot.failed,
+            strays: StraysDocument::from(&slot.strays),
             hdr: (!slot.latency.is_empty()).then(|| histogram::encode(&slot.latency)),
         };
         Self {
@@ -257,6 +297,7 @@ impl SlotDocument {
             sent: bounded(self.sent, field)?,
             ok: bounded(self.ok, field)?,
             failed: bounded(self.failed, field)?,
+            strays: self.strays.strays(field)?,
             ..Slot::default()
         };
         if let Some(text) = self.hdr {

@@ -1,0 +1,163 @@
+//! Datagrams beside connections: who is answered, and the thread that answers.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use tokio::sync::oneshot;
+
+use super::values::{self, AnswerRate};
+use crate::net::fault::Faults;
+use crate::net::{
+    AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
+    Datagrams, Loopback, Shutdown, SourcePorts,
+};
+
+/// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
+/// sends to somebody who never asked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Datagrams (--listen udp://HOST:PORT)")]
+pub(super) struct DatagramFlags {
+    /// Answers per second to one source (IPv6: one /64 network), and twice as many at once; or
+    /// 'off'. [default: 100/s, and off for this machine itself]
+    #[arg(long, env = "ECHOLINE_UDP_RATE", value_name = "RATE", value_parser = values::answer_rate)]
+    udp_rate: Option<AnswerRate>,
+
+    /// Answers per second to all sources together, and twice as many at once; or 'off'.
+    #[arg(long, env = "ECHOLINE_UDP_TOTAL_RATE", value_name = "RATE", default_value = "off")]
+    #[arg(value_parser = values::answer_rate)]
+    udp_total_rate: AnswerRate,
+
+    /// Answer source ports below 1024 too, and those that this server itself listens on: both are
+    /// usually other servers, whose answers are answered again, and so on.
+    #[arg(long, env = "ECHOLINE_UDP_ALLOW_ANY_PORT")]
+    udp_allow_any_port: bool,
+
+    /// Send answers that are longer than what they answer, as --mode chargen and daytime have
+    /// them: whoever forges a source can use this server to flood others.
+    #[arg(long, env = "ECHOLINE_UDP_ALLOW_AMPLIFICATION")]
+    pub(super) udp_allow_amplification: bool,
+}
+
+impl DatagramFlags {
+    /// What is to be done with datagrams.
+    pub(super) fn service<A>(&self, answer: A) -> DatagramService
+    where
+        A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
+    {
+        let rules = self.rules();
+        let serve = |server: DatagramServer| -> Serving { Box::pin(server.serve(answer)) };
+        DatagramService { rules, serve: Box::new(serve) }
+    }
+
+    fn rules(&self) -> DatagramRules {
+        let default = DatagramRules::default();
+        DatagramRules {
+            rate: self.udp_rate.map_or(default.rate, |rate| rate.0),
+            // Who asks for a limit means it; who does not should be able to test.
+            loopback: match self.udp_rate {
+                Some(_) => Loopback::Limited,
+                None => Loopback::Unlimited,
+            },
+            total_rate: self.udp_total_rate.0,
+            source_ports: match self.udp_allow_any_port {
+                true => SourcePorts::Any,
+                false => SourcePorts::Clients,
+            },
+            answers: match self.udp_allow_amplification {
+                true => AnswerLength::Any,
+                false => AnswerLength::Request,
+            },
+        }
+    }
+}
+
+/// What a command does with datagrams.
+pub(super) struct DatagramService {
+    rules: DatagramRules,
+    serve: Box<dyn FnOnce(DatagramServer) -> Serving + Send>,
+}
+
+type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+impl fmt::Debug for DatagramService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramService").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// The thread that serves all datagrams, so that neither they nor connections starve the others.
+#[derive(Debug)]
+pub(super) struct DatagramThread {
+    ended: oneshot::Receiver<io::Result<()>>,
+    counts: DatagramCounts,
+}
+
+impl DatagramThread {
+    /// Serves the sockets, where there are any, until `shutdown` drains.
+    pub(super) fn start(
+        sockets: Vec<DatagramListener>,
+        service: Option<DatagramService>,
+        faults: Option<Faults>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Option<Self>> {
+        match service {
+            Some(service) if !sockets.is_empty() => {
+                let server = DatagramServer::new(sockets)?.faults(faults).shutdown(shutdown);
+                Self::run(server, service).context("cannot serve udp://").map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn run(server: DatagramServer, service: DatagramService) -> io::Result<Self> {
+        let counts = server.counts();
+        let serving = (service.serve)(server.rules(service.rules));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("udp".to_owned()).spawn(move || {
+            // An error means that nobody waits any more.
+            let _ = end.send(runtime.block_on(serving));
+        })?;
+        Ok(Self { ended, counts })
+    }
+
+    /// What becomes of the datagrams.
+    pub(super) fn counts(&self) -> DatagramCounts {
+        self.counts.clone()
+    }
+
+    /// Waits for the end of `thread`, where there is one, and logs what became of the datagrams.
+    pub(super) async fn ended(thread: Option<Self>) -> anyhow::Result<()> {
+        let Some(thread) = thread else { return Ok(()) };
+        let ended = thread.ended.await.map_err(|_| anyhow!("the thread of udp:// panicked"))?;
+        ended.context("cannot serve udp://")?;
+        log_account(&thread.counts.read());
+        Ok(())
+    }
+}
+
+fn log_account(datagrams: &Datagrams) {
+    let refused: Vec<String> = datagrams
+        .refusals()
+        .map(|(refusal, count)| format!("{}={count}", refusal.label()))
+        .collect();
+    tracing::info!(
+        received = datagrams.received,
+        answered = datagrams.answered,
+        not_sent = datagrams.not_sent,
+        overflowed = datagrams.overflowed,
+        "datagrams ended; {}",
+        if refused.is_empty() { "none was refused".to_owned() } else { refused.join(" ") }
+    );
+    if datagrams.overflowed > 0 {
+        tracing::warn!(
+            "{} datagrams came faster than they were read, and the system dropped them: raise \
+             net.core.rmem_max",
+            datagrams.overflowed
+        );
+    }
+}

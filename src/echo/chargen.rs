@@ -1,0 +1,110 @@
+//! The character generator of RFC 864: lines without an end, as fast as the client takes them.
+
+use std::io::IoSlice;
+use std::sync::LazyLock;
+use std::task::Poll;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Closed, Connection};
+
+/// The characters of a line, its end not counted.
+const LINE_CHARACTERS: usize = 72;
+
+/// The printable characters of ASCII, space included: lines repeat after as many.
+const CHARACTERS: usize = 95;
+
+/// All lines once.
+const ROUND_BYTES: usize = CHARACTERS * (LINE_CHARACTERS + 2);
+
+/// Rounds that are offered in one write.
+const ROUNDS: usize = 10;
+
+/// What is taken of the client's bytes at once, to be thrown away.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Each line begins one character further on than the line before, as in the RFC's example.
+static LINES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut lines = Vec::with_capacity(ROUNDS * ROUND_BYTES);
+    for first in (0..CHARACTERS).cycle().take(ROUNDS * CHARACTERS) {
+        let characters = (b' '..=b'~').cycle().skip(first).take(LINE_CHARACTERS);
+        lines.extend(characters.chain(*b"\r\n"));
+    }
+    lines
+});
+
+/// Sends lines until the client ends the connection; what it sends is thrown away.
+pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut sent = 0;
+    let mut feed = |outlet: &mut crate::net::Outlet<'_, S>, cx: &mut std::task::Context<'_>| {
+        sent = (sent + outlet.offer(&mut [IoSlice::new(&LINES[sent..])], cx)?) % ROUND_BYTES;
+        Poll::Ready(Ok(()))
+    };
+    while client.read_feeding(CHUNK_BYTES, &mut feed).await?.is_some() {}
+    Ok(())
+}
+
+/// The first `count` characters, at most those of one round: the answer to a datagram.
+pub(super) fn characters(count: usize) -> &'static [u8] {
+    &LINES[..count.min(ROUND_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::net::Limits;
+
+    /// The first three lines of the example in RFC 864.
+    const EXAMPLE: &str = concat!(
+        " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefg\r\n",
+        "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefgh\r\n",
+        "\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghi\r\n",
+    );
+
+    #[test]
+    fn the_lines_are_those_of_the_rfc() {
+        let text = std::str::from_utf8(&LINES).unwrap();
+        assert!(text.starts_with(EXAMPLE));
+        assert!(text.split_terminator("\r\n").all(|line| line.len() == LINE_CHARACTERS));
+        // From the last line of a round it goes on with the first.
+        assert_eq!(LINES[..ROUND_BYTES], LINES[ROUND_BYTES..2 * ROUND_BYTES]);
+    }
+
+    #[tokio::test]
+    async fn they_come_through_any_pipe_until_the_client_ends_it() {
+        let (mut here, there) = duplex(8);
+        let serving = tokio::spawn(serve(Connection::new(there, Limits::default())));
+        let mut received = vec![0; 3 * ROUND_BYTES];
+        for chunk in received.chunks_mut(1000) {
+            here.read_exact(chunk).await.unwrap();
+            // What the client says meanwhile changes nothing.
+            here.write_all(b"stop").await.unwrap();
+        }
+        assert!(received.starts_with(EXAMPLE.as_bytes()));
+        assert_eq!(received, LINES[..3 * ROUND_BYTES]);
+        here.shutdown().await.unwrap();
+        here.read_to_end(&mut Vec::new()).await.unwrap();
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rude_end_is_an_end() {
+        let (mut here, there) = duplex(8);
+        let serving = tokio::spawn(serve(Connection::new(there, Limits::default())));
+        here.read_exact(&mut [0; 100]).await.unwrap();
+        drop(here);
+        assert!(matches!(serving.await.unwrap(), Ok(()) | Err(Closed::Reset)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (_here, there) = duplex(8);
+        let serving = serve(Connection::new(there, Limits::default()));
+        assert_eq!(serving.await, Err(Closed::StallTimeout));
+    }
+}

@@ -1,0 +1,16 @@
+//! The discard service of RFC 863: what comes in is thrown away, and nothing is said.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Closed, Connection};
+
+/// What is taken at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    while client.read(CHUNK_BYTES).await?.is_some() {}
+    Ok(())
+}

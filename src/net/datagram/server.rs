@@ -1,0 +1,347 @@
+//! A server of datagrams: receives, asks for an answer, sends it back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::batch::{BATCH, Batch, Family};
+use super::counts::DatagramCounts;
+use super::guard::{DatagramRules, Guard};
+use super::planned::{Parcel, Planned};
+use super::socket::DatagramListener;
+use crate::net::address::Address;
+use crate::net::fault::{Direction, Faults};
+use crate::net::shutdown::{Phase, Shutdown};
+
+/// How long what waits at a socket is answered for when the server drains: datagrams that go on
+/// coming must not keep it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a socket is left alone that could not be read.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a datagram is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatagramAnswer {
+    /// Its own bytes.
+    Same,
+    /// What was written into the room for it.
+    Written,
+    /// Nothing.
+    Nothing,
+}
+
+/// UDP sockets that are bound and not yet served.
+///
+/// ```no_run
+/// use echoline::{DatagramAnswer, DatagramListener, DatagramServer};
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let address = "udp://127.0.0.1:7007".parse().expect("an address");
+/// let server = DatagramServer::new(DatagramListener::bind(&address).await?)?;
+/// let counts = server.counts();
+/// // RFC 862: what comes in goes out.
+/// server.serve(|_datagram: &[u8], _room: &mut Vec<u8>| DatagramAnswer::Same).await?;
+/// println!("{:?}", counts.read());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DatagramServer {
+    listeners: Vec<DatagramListener>,
+    addresses: Vec<SocketAddr>,
+    counts: DatagramCounts,
+    rules: DatagramRules,
+    faults: Option<Faults>,
+    shutdown: Shutdown,
+}
+
+impl DatagramServer {
+    /// A server on sockets that were bound before.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn new(listeners: Vec<DatagramListener>) -> io::Result<Self> {
+        let addresses =
+            listeners.iter().map(DatagramListener::local_addr).collect::<io::Result<_>>()?;
+        let inodes: Vec<u64> =
+            listeners.iter().map(DatagramListener::inode).collect::<io::Result<_>>()?;
+        let counts = DatagramCounts::of(inodes);
+        let (rules, shutdown) = (DatagramRules::default(), Shutdown::new());
+        Ok(Self { listeners, addresses, counts, rules, faults: None, shutdown })
+    }
+
+    /// Sets who is answered, and how much. Default [`DatagramRules::default`].
+    #[must_use]
+    pub fn rules(mut self, rules: DatagramRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Has things go wrong as `faults` plans it, now or later. Default: nothing can.
+    #[must_use]
+    pub fn faults(mut self, faults: Option<Faults>) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Ends together with everything else that this handle ends.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// What becomes of the datagrams, while they are served and after that.
+    #[must_use]
+    pub fn counts(&self) -> DatagramCounts {
+        self.counts.clone()
+    }
+
+    /// Where clients of each socket send to.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.listeners.iter().map(DatagramListener::address).collect()
+    }
+
+    /// Answers datagrams until the [`Shutdown`] handle drains, then what waits at the sockets by
+    /// then (for at most a second), and closes them; when it retires, at once. Errors of sending
+    /// and receiving end nothing; they are counted. Dropping the future closes the sockets at once.
+    ///
+    /// Each socket has its own task and its own clone of `answer`, which must not block. `answer`
+    /// gets the datagram and a buffer to append its answer to; answers that are longer than
+    /// [`DatagramRules::answers`] allows are not sent.
+    ///
+    /// # Errors
+    /// When a socket cannot be registered with the runtime; nothing was served then.
+    pub async fn serve<A>(self, answer: A) -> io::Result<()>
+    where
+        A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
+    {
+        let mut posts = Vec::new();
+        for (listener, address) in self.listeners.into_iter().zip(&self.addresses) {
+            posts.push(Post {
+                inode: listener.inode()?,
+                socket: listener.into_tokio()?,
+                family: if address.is_ipv4() { Family::V4 } else { Family::V6 },
+                guard: Guard::new(self.rules.clone(), self.addresses.clone()),
+                planned: self.faults.as_ref().map(Planned::new),
+                counts: self.counts.clone(),
+                batch: Batch::new(),
+                begun: Instant::now(),
+                answer: answer.clone(),
+            });
+        }
+        let mut serving = JoinSet::new();
+        for post in posts {
+            serving.spawn(post.serve(self.shutdown.clone()));
+        }
+        while let Some(ended) = serving.join_next().await {
+            // Passes on the panic of `answer`.
+            if let Err(error) = ended {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A socket at work.
+struct Post<A> {
+    socket: UdpSocket,
+    inode: u64,
+    family: Family,
+    guard: Guard,
+    planned: Option<Planned>,
+    counts: DatagramCounts,
+    batch: Batch,
+    begun: Instant,
+    answer: A,
+}
+
+impl<A> Post<A>
+where
+    A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer,
+{
+    async fn serve(mut self, shutdown: Shutdown) {
+        {
+            let mut ending = pin!(shutdown.reached(Phase::Retiring));
+            loop {
+                let next_at = self.planned.as_ref().and_then(Planned::next_at);
+                let due = next_at.map(|next_at| self.begun + next_at);
+                let readable = tokio::select! {
+                    biased;
+                    () = &mut ending => break,
+                    readable = self.socket.readable() => readable,
+                    () = sleep_until(due.unwrap_or(self.begun)), if due.is_some() => {
+                        self.batch.clear();
+                        self.answer().await;
+                        continue;
+                    }
+                };
+                match readable.and_then(|()| self.receive()) {
+                    Ok(()) => self.answer().await,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot receive");
+                        sleep(ERROR_PAUSE).await;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        // What waits at a socket that another process has too is for that process.
+        if shutdown.phase() == Phase::Retiring {
+            return self.counts.close(self.inode);
+        }
+        tokio::select! {
+            _ = timeout(DRAIN_TIMEOUT, self.drain()) => {}
+            () = shutdown.reached(Phase::Aborting) => {}
+        }
+        self.counts.close(self.inode);
+    }
+
+    /// Takes one batch. What is left afterwards makes the socket readable again.
+    fn receive(&mut self) -> io::Result<()> {
+        let (batch, family) = (&mut self.batch, self.family);
+        let mut received = Err(io::ErrorKind::WouldBlock.into());
+        let tried = self.socket.try_io(Interest::READABLE, || {
+            received = batch.receive(&self.socket, family);
+            match &received {
+                // It took all there was: to say so at once spares a call that finds nothing.
+                Ok(count) if *count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.kind().into()),
+            }
+        });
+        drop(tried);
+        received.map(drop)
+    }
+
+    /// Answers a batch.
+    async fn answer(&mut self) {
+        self.decide();
+        loop {
+            let (batch, family) = (&mut self.batch, self.family);
+            let sent = self.socket.try_io(Interest::WRITABLE, || batch.send(&self.socket, family));
+            match sent {
+                Ok(None) => return,
+                Ok(Some((count, bytes))) => self.counts.note_answered(count, bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Meanwhile what comes waits in the system's buffer, which has an end.
+                    let _ = self.socket.writable().await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "cannot send an answer");
+                    self.counts.note_not_sent();
+                }
+            }
+        }
+    }
+
+    /// Decides what each datagram of the batch is answered with.
+    fn decide(&mut self) {
+        let now = self.begun.elapsed();
+        let count = self.batch.arrivals().len();
+        let bytes = self.batch.arrivals().iter().map(|received| received.length as u64).sum();
+        self.counts.note_received(count as u64, bytes);
+        let planned = self.planned.as_mut().is_some_and(|planned| !planned.is_idle());
+        for index in 0..count {
+            let received = self.batch.arrivals()[index];
+            match self.guard.judge(&received.arrival, now) {
+                Err(refusal) => self.counts.note_refused(refusal),
+                Ok(()) if planned => {
+                    let bytes = self.batch.open(index).0.to_vec();
+                    self.take_planned(Parcel { received, bytes }, now);
+                    // Whoever waited for this one to pass goes next.
+                    self.go_on(now);
+                }
+                Ok(()) => self.decide_one(index),
+            }
+        }
+        if planned {
+            self.go_on(now);
+        }
+    }
+
+    fn decide_one(&mut self, index: usize) {
+        let begin = self.batch.written();
+        let (request, room) = self.batch.open(index);
+        let length = request.len();
+        match (self.answer)(request, room) {
+            DatagramAnswer::Same => self.batch.send_back(index),
+            DatagramAnswer::Nothing => self.counts.note_taken(),
+            DatagramAnswer::Written => {
+                let written = self.batch.written() - begin;
+                match self.guard.judge_answer(written, length) {
+                    Ok(()) => self.batch.send_written(index, begin),
+                    Err(refusal) => {
+                        self.batch.unwrite(begin);
+                        self.counts.note_refused(refusal);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A datagram has come to which something may happen before it is answered.
+    fn take_planned(&mut self, parcel: Parcel, now: Duration) {
+        let Some(planned) = &mut self.planned else { return };
+        let passed = planned.pass(Direction::In, parcel, now);
+        if passed.is_empty() {
+            self.counts.note_taken();
+        }
+        passed.into_iter().for_each(|parcel| self.answer_planned(parcel, now));
+    }
+
+    /// Answers a datagram to which something may have happened; the same holds for the answer.
+    fn answer_planned(&mut self, parcel: Parcel, now: Duration) {
+        let Parcel { received, mut bytes } = parcel;
+        let mut room = Vec::new();
+        match (self.answer)(&bytes, &mut room) {
+            DatagramAnswer::Same => {}
+            DatagramAnswer::Nothing => return self.counts.note_taken(),
+            DatagramAnswer::Written => match self.guard.judge_answer(room.len(), bytes.len()) {
+                Ok(()) => bytes = room,
+                Err(refusal) => return self.counts.note_refused(refusal),
+            },
+        }
+        let Some(planned) = &mut self.planned else { return };
+        for Parcel { received, bytes } in
+            planned.pass(Direction::Out, Parcel { received, bytes }, now)
+        {
+            self.batch.send_copy(received, &bytes);
+        }
+    }
+
+    /// Lets go on what was kept back until now.
+    fn go_on(&mut self, now: Duration) {
+        while let Some(parcel) = self.due(Direction::In, now) {
+            self.answer_planned(parcel, now);
+        }
+        while let Some(Parcel { received, bytes }) = self.due(Direction::Out, now) {
+            self.batch.send_copy(received, &bytes);
+        }
+    }
+
+    fn due(&mut self, direction: Direction, now: Duration) -> Option<Parcel> {
+        self.planned.as_mut()?.due(direction, now)
+    }
+
+    /// Answers what waits already, without asking the runtime, which may not know of it.
+    async fn drain(&mut self) {
+        while self.batch.receive(&self.socket, self.family).is_ok() {
+            self.answer().await;
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The very lines of docs/udp.md.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use programs::{Program, echoline, wait_for};
+
+mod programs;
+
+/// Where the page has its servers.
+const TCP: &str = "127.0.0.1:7007";
+const UDP: &str = "udp://127.0.0.1:7007";
+
+/// The blocks that show a dialogue with the shell.
+fn blocks() -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/udp.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```console\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// What `line` prints in a shell that knows the program by its name, on both outputs.
+fn output(line: &str) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("( {line} ) 2>&1")]);
+    command.env("PATH", format!("{}:{path}", program.parent().unwrap().display()));
+    String::from_utf8(Program::start(&mut command).finish().stdout).unwrap()
+}
+
+/// Runs one block and returns what it should look like.
+fn replay(block: &str) -> String {
+    let first = block.lines().next().unwrap();
+    let server = first.strip_prefix("$ echoline ").and_then(|rest| rest.strip_suffix(" &"));
+    let Some(flags) = server else {
+        let shown = output(first.strip_prefix("$ ").unwrap());
+        return format!("{first}\n{}\n", shown.lines().next().unwrap());
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let flags = output(&format!("printf '%s\\n' {}", flags.replace(":7007", ":0")));
+    let mut command = echoline(&flags.lines().collect::<Vec<_>>());
+    command.arg("--ready-file").arg(&ready).args(["--log-level", "error"]);
+    let _server = Program::start(&mut command);
+    wait_for("the ready file", || ready.exists());
+    let bound = fs::read_to_string(&ready).unwrap();
+    let find = |is_udp: bool| bound.lines().find(|line| line.starts_with("udp:") == is_udp);
+    let real = [(UDP, find(true).unwrap_or(UDP)), (TCP, find(false).unwrap_or(TCP))];
+    let mut shown = format!("{first}\n");
+    for line in block.lines().filter_map(|line| line.strip_prefix("$ ")).skip(1) {
+        let [udp, tcp] = real;
+        let said = output(&line.replace(udp.0, udp.1).replace(tcp.0, tcp.1));
+        shown.push_str(&format!("$ {line}\n{}", said.replace(udp.1, udp.0)));
+    }
+    shown
+}
+
+#[test]
+fn every_line_of_the_page_does_what_it_shows() {
+    let blocks = blocks();
+    assert!(blocks.len() >= 9, "{}", blocks.len());
+    for block in blocks {
+        assert_eq!(replay(&block).replace('\r', ""), block);
+    }
+}
