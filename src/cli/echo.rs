@@ -17,9 +17,9 @@ use crate::net::{Address, Framing, Limits, Scheme};
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
 pub(super) struct EchoFlags {
-    /// Where to listen: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or
-    /// unix:PATH; may be given several times. Port 0 is any free one. [default: what systemd
-    /// passes, or 127.0.0.1:8080]
+    /// Where to listen: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or
+    /// unix:PATH; may be given several times. Port 0 is any free one.
+    /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
     listen: Vec<Address>,
 
@@ -55,14 +55,14 @@ enum ModeName {
     Line,
     /// As line; TIME, HELP, QUIT and WHOAMI are commands.
     Command,
+    /// Who connects hears who they are, and nothing else.
+    Whoami,
     /// Nothing: whatever comes is thrown away (RFC 863).
     Discard,
     /// Nothing: sends lines of characters without an end (RFC 864).
     Chargen,
     /// Nothing: says the time in one line and closes (RFC 867).
     Daytime,
-    /// Who connects hears who they are, and nothing else.
-    Whoami,
 }
 
 impl ModeName {
@@ -71,10 +71,10 @@ impl ModeName {
             Self::Raw => "raw",
             Self::Line => "line",
             Self::Command => "command",
+            Self::Whoami => "whoami",
             Self::Discard => "discard",
             Self::Chargen => "chargen",
             Self::Daytime => "daytime",
-            Self::Whoami => "whoami",
         }
     }
 
@@ -83,10 +83,10 @@ impl ModeName {
             Self::Raw => Mode::Raw,
             Self::Line => Mode::Line,
             Self::Command => Mode::Command,
+            Self::Whoami => Mode::Whoami,
             Self::Discard => Mode::Discard,
             Self::Chargen => Mode::Chargen,
             Self::Daytime => Mode::Daytime,
-            Self::Whoami => Mode::Whoami,
         }
     }
 }
@@ -121,6 +121,10 @@ impl EchoFlags {
                 "--mode {name} answers a datagram with more than it has, so that a forged one \
                  floods somebody else: leave udp:// out, or add --udp-allow-amplification"
             ));
+        }
+        if mode == Mode::Whoami && self.listen.iter().any(is_udp) {
+            let text = "--mode whoami needs connections, which udp:// has not: leave udp:// out";
+            return Some(text.to_owned());
         }
         let place = match mode {
             _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {

@@ -43,6 +43,7 @@ wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a se
 at once.")]
 pub(super) struct LoadFlags {
     /// The servers: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH;
+    /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH;
     /// clients take several in turn.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,

@@ -35,8 +35,9 @@ pub fn answer_datagrams(
     let (mode, clock) = (dialogue.mode, dialogue.clock);
     let mut length = 0;
     move |_, room| match mode {
-        Mode::Raw | Mode::Line | Mode::Command | Mode::Whoami => DatagramAnswer::Same,
-        Mode::Discard => DatagramAnswer::Nothing,
+        Mode::Raw | Mode::Line | Mode::Command => DatagramAnswer::Same,
+        // Who sent a datagram is known to nobody for sure.
+        Mode::Discard | Mode::Whoami => DatagramAnswer::Nothing,
         Mode::Chargen => {
             length = (length + CHARACTERS_STEP) % (CHARACTERS_MAX + 1);
             room.extend_from_slice(chargen::characters(length));

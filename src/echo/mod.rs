@@ -28,14 +28,14 @@ pub enum Mode {
     Line,
     /// As `Line`, but `TIME`, `HELP`, `QUIT` and `WHOAMI` are commands.
     Command,
+    /// Who connects hears who they are, and the connection ends.
+    Whoami,
     /// Every byte is thrown away (RFC 863).
     Discard,
     /// Lines of characters without an end, as fast as the client takes them (RFC 864).
     Chargen,
     /// One line that says the time, and the end of the connection (RFC 867).
     Daytime,
-    /// Who connects hears who they are, and the connection ends.
-    Whoami,
 }
 
 impl Mode {
@@ -44,10 +44,10 @@ impl Mode {
         Self::Raw,
         Self::Line,
         Self::Command,
+        Self::Whoami,
         Self::Discard,
         Self::Chargen,
         Self::Daytime,
-        Self::Whoami,
     ];
 
     /// Whether it answers lines, before which a prefix can stand, and after a greeting.
@@ -79,7 +79,7 @@ impl Dialogue {
     #[must_use]
     pub fn new(mode: Mode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
-            Mode::Raw | Mode::Line | Mode::Discard | Mode::Whoami => (&[], Eol::Lf),
+            Mode::Raw | Mode::Line | Mode::Whoami | Mode::Discard => (&[], Eol::Lf),
             Mode::Chargen | Mode::Daytime => (&[], Eol::CrLf),
             Mode::Command => (
                 &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
@@ -109,10 +109,10 @@ where
         Mode::Raw => raw::serve(client).await,
         Mode::Line => line::serve(client, &dialogue).await,
         Mode::Command => command::serve(client, &dialogue).await,
+        Mode::Whoami => whoami::serve(client).await,
         Mode::Discard => discard::serve(client).await,
         Mode::Chargen => chargen::serve(client).await,
         Mode::Daytime => daytime::serve(client, &dialogue).await,
-        Mode::Whoami => whoami::serve(client).await,
     }
 }
 
