@@ -218,7 +218,8 @@ fn busy_polling_ends_when_nothing_comes() {
         pause(millis(100));
     }
     let spinning = processor_time(server.id()) - before;
-    assert!(spinning > millis(50), "{spinning:?} of processor time: it does not poll");
+    // Beside other tests it gets a part of a core; a server that sleeps takes next to nothing.
+    assert!(spinning > millis(20), "{spinning:?} of processor time: it does not poll");
     pause(millis(600));
     let before = processor_time(server.id());
     pause(millis(600));
