@@ -7,39 +7,14 @@ mod programs;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use programs::page::{blocks, output};
 use programs::{EchoServer, Program, echoline, run, wait_for};
 
 /// Where the page has its servers.
 const ADDRESS: &str = "127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:9090";
-
-/// The blocks of docs/faults.md that show a dialogue with the shell.
-fn blocks() -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
-    let page = fs::read_to_string(page).unwrap();
-    let blocks = page.split("```console\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
-/// A shell that knows the program by its name.
-fn shell(line: &str) -> Command {
-    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    let path = std::env::var("PATH").unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", line]);
-    command.env("PATH", format!("{}:{path}", program.parent().unwrap().display()));
-    command
-}
-
-/// What `line` prints, on both outputs.
-fn output(line: &str) -> String {
-    let program = Program::start(&mut shell(&format!("( {line} ) 2>&1")));
-    String::from_utf8(program.finish().stdout).unwrap()
-}
 
 /// The words of a line of the shell.
 fn words(line: &str) -> Vec<String> {
@@ -69,7 +44,7 @@ fn replay(block: &str) -> String {
 
 #[test]
 fn every_line_of_the_page_does_what_it_shows() {
-    let blocks = blocks();
+    let blocks = blocks("faults.md", "console");
     assert!(blocks.len() >= 15, "{}", blocks.len());
     for block in blocks {
         if block.contains("$ curl") && output("command -v curl").is_empty() {
@@ -83,7 +58,7 @@ fn every_line_of_the_page_does_what_it_shows() {
 /// Every kind is on the page, run or (for UDP) told.
 #[test]
 fn every_kind_is_on_the_page() {
-    let blocks = blocks().concat();
+    let blocks = blocks("faults.md", "console").concat();
     for kind in echoline::fault::FaultKind::ALL.into_iter().filter(|kind| kind.is_for_streams()) {
         assert!(blocks.contains(&format!("--fault '{kind}")), "{kind}");
     }

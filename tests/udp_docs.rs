@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
+use programs::page::{blocks, output};
 use programs::{Program, echoline, wait_for};
 
 mod programs;
@@ -13,24 +12,6 @@ mod programs;
 /// Where the page has its servers.
 const TCP: &str = "127.0.0.1:7007";
 const UDP: &str = "udp://127.0.0.1:7007";
-
-/// The blocks that show a dialogue with the shell.
-fn blocks() -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/udp.md");
-    let page = fs::read_to_string(page).unwrap();
-    let blocks = page.split("```console\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
-/// What `line` prints in a shell that knows the program by its name, on both outputs.
-fn output(line: &str) -> String {
-    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    let path = std::env::var("PATH").unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("( {line} ) 2>&1")]);
-    command.env("PATH", format!("{}:{path}", program.parent().unwrap().display()));
-    String::from_utf8(Program::start(&mut command).finish().stdout).unwrap()
-}
 
 /// Runs one block and returns what it should look like.
 fn replay(block: &str) -> String {
@@ -61,7 +42,7 @@ fn replay(block: &str) -> String {
 
 #[test]
 fn every_line_of_the_page_does_what_it_shows() {
-    let blocks = blocks();
+    let blocks = blocks("udp.md", "console");
     assert!(blocks.len() >= 9, "{}", blocks.len());
     for block in blocks {
         assert_eq!(replay(&block).replace('\r', ""), block);

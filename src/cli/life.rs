@@ -25,7 +25,7 @@ use upgrade::{Old, Predecessor, Upgrade};
 use super::hangup::{Hangups, Meaning};
 use super::reload::Reload;
 use crate::net::{
-    Closed, Connection, Hangup, LiveLimits, Phase, Pulse, Report, Server, Shutdown, Signals,
+    Closed, Connection, Hangup, LiveLimits, Phase, Pulse, Report, Server, Shutdown, Signals, obey,
 };
 
 /// How much longer than its drain a process may take to end.
@@ -105,19 +105,9 @@ impl Life {
                 Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
                 never = &mut stopping => match never {},
                 never = &mut reloading => match never {},
-                name = signals.next() => end(&shutdown, name),
+                name = signals.next() => obey(name, &shutdown),
             }
         }
-    }
-}
-
-fn end(shutdown: &Shutdown, signal: &'static str) {
-    if shutdown.phase() < Phase::Draining {
-        tracing::info!(signal, "draining; a second signal ends it now");
-        shutdown.drain();
-    } else {
-        tracing::warn!(signal, "ending now");
-        shutdown.abort();
     }
 }
 
@@ -155,7 +145,7 @@ async fn reload_when_told(
     let reload = Arc::new(Mutex::new(reload));
     loop {
         match hangups.next().await {
-            Meaning::TerminalGone => end(shutdown, "SIGHUP"),
+            Meaning::TerminalGone => obey("SIGHUP", shutdown),
             Meaning::Reload if shutdown.phase() == Phase::Running => {
                 notifier.tell(&[News::Reloading]);
                 run_aside(Arc::clone(&reload)).await;

@@ -71,7 +71,7 @@ pub use server::Server;
 pub use service_times::ServiceTimes;
 pub use shutdown::{Phase, Shutdown};
 #[cfg(feature = "cli")]
-pub(crate) use signals::{Hangup, Signals};
+pub(crate) use signals::{Hangup, Signals, obey};
 #[cfg(feature = "web")]
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};

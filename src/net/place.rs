@@ -42,8 +42,6 @@ pub(super) struct Place {
     told: OnceLock<Box<Origin>>,
     /// Whose count this place is part of.
     counted: OnceLock<IpAddr>,
-    /// Whether that is to be known only after the handshake.
-    count: Count,
     /// Where the worker that serves this one counts.
     tally: Arc<Tally>,
     /// How the peer has ended its stream, if it has.
@@ -99,7 +97,6 @@ impl Places {
             listener: origin.listener,
             told: OnceLock::new(),
             counted,
-            count,
             tally: Arc::clone(tally),
             end: OnceLock::new(),
             number,
@@ -239,9 +236,10 @@ impl Place {
         self.told.get_or_init(|| Box::new(origin));
     }
 
-    /// Counts the address that a proxy has named, or says that it has all its places.
+    /// Counts the address that a proxy has named, or says that it has all its places; for a place
+    /// that was taken to be counted later.
     pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
-        match self.origin().source.filter(|_| self.count == Count::Later) {
+        match self.told.get().and_then(|told| told.source) {
             Some(source) => self.places.count_address(source, limits, &self.counted),
             None => Ok(()),
         }

@@ -21,7 +21,7 @@ use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
-use super::signals::{Hangup, Signals};
+use super::signals::{self, Hangup, Signals};
 use super::stream::Stream;
 use super::tally::Watched;
 use super::task::Supervised;
@@ -212,16 +212,7 @@ impl Server {
         loop {
             tokio::select! {
                 report = &mut serving => return report,
-                name = signals.next() => match shutdown.phase() {
-                    Phase::Running | Phase::Retiring => {
-                        tracing::info!(signal = name, "draining; a second signal ends it now");
-                        shutdown.drain();
-                    }
-                    _ => {
-                        tracing::warn!(signal = name, "ending now");
-                        shutdown.abort();
-                    }
-                },
+                name = signals.next() => signals::obey(name, &shutdown),
             }
         }
     }
@@ -394,7 +385,10 @@ impl House {
                 async move {
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
                     let stream = fault::lay_over(stream, planned);
-                    let counted = held.count_source(&terms.limits);
+                    let counted = match count {
+                        Count::Later => held.count_source(&terms.limits),
+                        Count::Peer => Ok(()),
+                    };
                     let client = Connection::with_terms(stream, terms, Some(held));
                     match counted {
                         Ok(()) => handler(client).await,

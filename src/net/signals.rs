@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::shutdown::{Phase, Shutdown};
+
 /// What SIGHUP does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hangup {
@@ -12,6 +14,17 @@ pub(crate) enum Hangup {
     /// It is somebody else's: in a server with a configuration it is a wish to read it again.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the program reloads"))]
     Elsewhere,
+}
+
+/// Ends a server as somebody who sends signals expects: the first drains, the next one aborts.
+pub(crate) fn obey(signal: &'static str, shutdown: &Shutdown) {
+    if shutdown.phase() < Phase::Draining {
+        tracing::info!(signal, "draining; a second signal ends it now");
+        shutdown.drain();
+    } else {
+        tracing::warn!(signal, "ending now");
+        shutdown.abort();
+    }
 }
 
 /// Listens to every signal that asks a server to end. Once this exists, none of them ends the

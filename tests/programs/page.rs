@@ -6,17 +6,38 @@ use std::process::Command;
 
 use super::{Program, nobody};
 
+/// The blocks of a page of `docs/` in this language, without their fences.
+pub(crate) fn blocks(name: &str, language: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    let page = fs::read_to_string(page).unwrap();
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&fence).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// A shell that runs `script` and knows the program by its name.
+pub(crate) fn shell(script: &str) -> Command {
+    let bin = Path::new(env!("CARGO_BIN_EXE_echoline")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script]).env("PATH", path);
+    shell
+}
+
+/// What `line` prints in such a shell, on both outputs.
+pub(crate) fn output(line: &str) -> String {
+    let program = Program::start(&mut shell(&format!("( {line} ) 2>&1")));
+    String::from_utf8(program.finish().stdout).unwrap()
+}
+
 /// Runs every ` ```console ` block of a page of `docs/`, each in a shell and a folder of its own.
 /// Behind `$` are commands, below them what they print; `…` stands for anything within a line.
 /// Ports from 8080 to 8089 become free ones.
 pub(crate) fn paste(name: &str) {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
-    let text = fs::read_to_string(page).unwrap();
-    let blocks: Vec<&str> =
-        text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let blocks = blocks(name, "console");
     assert!(!blocks.is_empty(), "{name} has nothing to paste");
     for block in blocks {
-        try_block(block);
+        try_block(&block);
     }
 }
 
@@ -35,11 +56,8 @@ fn try_block(block: &str) {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    let bin = Path::new(env!("CARGO_BIN_EXE_echoline")).parent().unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let mut shell = Command::new("bash");
-    shell.args(["-c", &format!("exec 2>&1\n{script}")]).env("PATH", path).current_dir(&folder);
-    let heard = Program::start(&mut shell).finish().text();
+    let mut shell = shell(&format!("exec 2>&1\n{script}"));
+    let heard = Program::start(shell.current_dir(&folder)).finish().text();
     let lines: Vec<&str> = heard.lines().collect();
     let right = lines.len() == wanted.len()
         && lines.iter().zip(&wanted).all(|(line, wanted)| matches(line, wanted));

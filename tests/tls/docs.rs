@@ -1,20 +1,10 @@
 //! The lines of `docs/tls.md`, run as they stand there.
 
-use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use crate::programs::page::{blocks, shell};
 use crate::programs::{Program, wait_for};
-
-/// The lines of all `sh` blocks.
-fn lines() -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tls.md");
-    let page = fs::read_to_string(page).unwrap();
-    let blocks = page.split("```sh\n").skip(1);
-    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
-    lines.map(str::to_owned).collect()
-}
 
 /// A free port. Another program might take it meanwhile, but not by port 0, as tests do: the
 /// system gives each port out once before it begins again.
@@ -25,26 +15,26 @@ fn free_port() -> u16 {
 #[test]
 fn every_line_of_the_page_does_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", program.parent().unwrap().display());
     let ports = [free_port(), free_port()].map(|port| port.to_string());
     let mut servers = Vec::new();
     let mut done = 0;
-    for line in lines() {
+    for line in blocks("tls.md", "sh").concat().lines() {
         let line = line.replace("8443", &ports[0]).replace("8444", &ports[1]);
-        let mut shell = Command::new("bash");
-        shell.current_dir(folder.path()).env("PATH", &path);
+        let script = |line: &str| {
+            let mut shell = shell(line);
+            shell.current_dir(folder.path());
+            shell
+        };
         if line.starts_with("echoline echo") {
-            servers.push(Program::start(shell.args(["-c", &format!("exec {line}")])));
+            servers.push(Program::start(&mut script(&format!("exec {line}"))));
             servers.last().unwrap().wait_for_stderr("ready");
         } else if line.starts_with("openssl") {
-            let mut client = Program::start(shell.args(["-c", &format!("exec {line}")]));
+            let mut client = Program::start(&mut script(&format!("exec {line}")));
             client.write(b"hello\n");
             wait_for("an answer", || client.stdout().contains("Echo: hello") || client.has_ended());
             assert!(client.stdout().contains("Echo: hello"), "{line}: {}", client.stderr());
         } else {
-            let output = shell.args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+            let output = script(&line).stdin(Stdio::null()).output().unwrap();
             let said = String::from_utf8(output.stdout).unwrap();
             let expected = match &line {
                 line if line.starts_with("echoline cert") => "wrote ",

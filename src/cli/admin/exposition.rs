@@ -54,6 +54,12 @@ impl Family<'_> {
         self.labelled(&[(label, value)], number);
     }
 
+    /// One sample for each direction.
+    pub(super) fn directions(&mut self, inward: u64, outward: u64) {
+        self.of("direction", "in", inward);
+        self.of("direction", "out", outward);
+    }
+
     /// One sample with these labels.
     pub(super) fn labelled(&mut self, labels: &[(&str, &str)], number: impl Display) {
         put(self.text, format_args!("{}", self.name));

@@ -69,13 +69,9 @@ fn connections(to: &mut Exposition, snapshot: &Snapshot) {
 
 fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
     let traffic = snapshot.traffic();
-    let mut family = to.family(
-        "echoline_bytes_total",
-        Kind::Counter,
-        "Bytes of all connections: in was read, out was taken by the system to be sent.",
-    );
-    family.of("direction", "in", traffic.received);
-    family.of("direction", "out", traffic.sent);
+    let help = "Bytes of all connections: in was read, out was taken by the system to be sent.";
+    let mut family = to.family("echoline_bytes_total", Kind::Counter, help);
+    family.directions(traffic.received, traffic.sent);
     to.family(
         "echoline_messages_total",
         Kind::Counter,
@@ -92,17 +88,12 @@ fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
 }
 
 fn datagrams(to: &mut Exposition, figures: &Datagrams) {
-    let mut family = to.family(
-        "echoline_datagrams_total",
-        Kind::Counter,
-        "Datagrams that came in, and answers that went out.",
-    );
-    family.of("direction", "in", figures.received);
-    family.of("direction", "out", figures.answered);
-    let mut family =
-        to.family("echoline_datagram_bytes_total", Kind::Counter, "The bytes of these.");
-    family.of("direction", "in", figures.received_bytes);
-    family.of("direction", "out", figures.answered_bytes);
+    let help = "Datagrams that came in, and answers that went out.";
+    let mut family = to.family("echoline_datagrams_total", Kind::Counter, help);
+    family.directions(figures.received, figures.answered);
+    let help = "The bytes of these.";
+    let mut family = to.family("echoline_datagram_bytes_total", Kind::Counter, help);
+    family.directions(figures.received_bytes, figures.answered_bytes);
     let help = "Datagrams that got no answer, and why; overflow: the system dropped them unread.";
     let mut family = to.family("echoline_datagrams_dropped_total", Kind::Counter, help);
     for (refusal, count) in DatagramRefusal::ALL.into_iter().zip(figures.refused) {
