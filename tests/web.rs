@@ -6,7 +6,7 @@ mod web_rig;
 
 use std::io::{Read, Write};
 
-use programs::{run, wait_for};
+use programs::{Program, echoline, run, wait_for};
 use serde_json::json;
 use web_rig::{Socket, WebChat, ask, connect};
 
@@ -471,4 +471,27 @@ fn the_documented_commands_are_right() {
         assert_eq!(ended.code(), Some(0), "{command}: {}", ended.stderr);
         assert!(ended.text().contains("Browsers come to http://127.0.0.1:8081/"), "{command}");
     }
+}
+
+/// Who starts a chat with a page is told what to type into the browser, with the port that it
+/// really has; and a page that was fetched is no line of the log.
+#[test]
+fn the_log_says_where_browsers_come_to() {
+    let flags = ["chat", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"];
+    let program = Program::start(&mut echoline(&flags));
+    program.wait_for_stderr(" ready ");
+    let log = program.stderr();
+    let link = log.split_once("browsers come to http://").unwrap().1;
+    let host = link.split_once("/\n").unwrap().0;
+    let mut browser = std::net::TcpStream::connect(host).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    browser.write_all(request.as_bytes()).unwrap();
+    let mut page = String::new();
+    browser.read_to_string(&mut page).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    program.signal("TERM");
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(0));
+    assert!(ended.stderr.contains("finished=1"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("the handler ended the dialogue"), "{}", ended.stderr);
 }

@@ -26,6 +26,7 @@ use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::tls::TlsFlags;
 use super::values;
+use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
@@ -109,6 +110,17 @@ pub(super) struct Page {
     pub(super) assets: &'static [Asset],
 }
 
+impl Page {
+    /// What to type into a browser. `sockets` are all of the service.
+    fn links(&self, sockets: &[Sockets]) -> io::Result<Vec<String>> {
+        let mut links = Vec::new();
+        for sockets in &sockets[sockets.len() - self.addresses..] {
+            links.extend(sockets.addresses()?.iter().map(web::link));
+        }
+        Ok(links)
+    }
+}
+
 impl ServingFlags {
     /// Starts the log, which ends when it is dropped, and has it take part in reloads.
     pub(super) fn start_log(&self, reload: &mut Reload) -> anyhow::Result<Log> {
@@ -151,6 +163,7 @@ impl ServingFlags {
         for sockets in &sockets {
             addresses.extend(sockets.addresses()?);
         }
+        let links = service.page.as_ref().map_or(Ok(Vec::new()), |page| page.links(&sockets))?;
         let (listeners, datagrams) = Sockets::split(sockets);
         let mut server = Server::new(listeners)
             .limits(limits.clone())
@@ -190,8 +203,10 @@ impl ServingFlags {
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.
-        let announce =
-            || self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors);
+        let announce = || {
+            links.iter().for_each(|link| tracing::info!("browsers come to {link}"));
+            self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
+        };
         let serving = life.serve(server, reload, announce, handler);
         let datagrams = DatagramThread::ended(datagrams);
         let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;

@@ -27,11 +27,16 @@ impl WebFlags {
 
     /// What is typed into a browser.
     pub(super) fn links(&self) -> impl Iterator<Item = String> {
-        self.addresses().map(|address| match address.scheme() {
-            Scheme::Tls => format!("https://{}:{}/", bracketed(address), address.port()),
-            Scheme::Tcp => format!("http://{}:{}/", bracketed(address), address.port()),
-            _ => address.to_string(),
-        })
+        self.addresses().map(link)
+    }
+}
+
+/// What is typed into a browser to come to `address`.
+pub(super) fn link(address: &Address) -> String {
+    match address.scheme() {
+        Scheme::Tls => format!("https://{}:{}/", bracketed(address), address.port()),
+        Scheme::Tcp => format!("http://{}:{}/", bracketed(address), address.port()),
+        _ => address.to_string(),
     }
 }
 

@@ -458,6 +458,8 @@ async fn shake_hands(
     };
     match &opened {
         Ok(_) => place.note_origin(origin),
+        // A step had all there was to say, as one that answers with the files of a page.
+        Err(Closed::Finished) => {}
         Err(closed) => {
             let why = origin.trouble.unwrap_or_else(|| closed.to_string());
             tracing::info!(place = place.number(), peer = %Shown(origin.peer), "{why}");
