@@ -132,3 +132,20 @@ where
 {
     client.write_line_parts(&[dialogue.prefix.as_bytes(), text])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Limits;
+
+    /// Fault 13: every idle connection has room for the largest dialogue, so what is rare must not
+    /// make that one larger.
+    #[tokio::test]
+    async fn a_dialogue_takes_little_memory() {
+        let (_here, there) = tokio::io::duplex(8);
+        let client = Connection::new(there, Limits::default());
+        let dialogue = Arc::new(Dialogue::new(Mode::Line, String::new));
+        let size = size_of_val(&serve(client, dialogue));
+        assert!(size <= 256, "{size} bytes");
+    }
+}

@@ -17,7 +17,8 @@ pub(super) async fn tell<S>(client: &mut Connection<S>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    for line in describe(&client.origin()) {
+    let lines = describe(&client.origin());
+    for line in lines {
         client.write_line(line).await?;
     }
     Ok(())

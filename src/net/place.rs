@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
@@ -37,11 +37,11 @@ pub(super) struct Place {
     /// `None` where the socket has no address.
     peer: Option<SocketAddr>,
     /// Which listener it came to.
-    listener: usize,
+    listener: u32,
     /// What the handshake told, where there was one.
     told: OnceLock<Box<Origin>>,
-    /// Whose count this place is part of.
-    counted: OnceLock<IpAddr>,
+    /// Whether this place is part of the count of its client's address.
+    counted: AtomicBool,
     /// Where the worker that serves this one counts.
     tally: Arc<Tally>,
     /// How the peer has ended its stream, if it has.
@@ -83,20 +83,21 @@ impl Places {
             self.give_back();
             return Err(Closed::Busy);
         }
-        let counted = OnceLock::new();
-        if let Some(peer) = origin.peer.filter(|_| count == Count::Peer)
-            && let Err(closed) = self.count_address(peer, limits, &counted)
-        {
-            self.give_back();
-            return Err(closed);
-        }
+        let peer = origin.peer.filter(|_| count == Count::Peer);
+        let counted = match peer.map_or(Ok(false), |peer| self.count_address(peer, limits)) {
+            Ok(counted) => counted,
+            Err(closed) => {
+                self.give_back();
+                return Err(closed);
+            }
+        };
         tally.open.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place {
             places: Arc::clone(self),
             peer: origin.peer,
-            listener: origin.listener,
+            listener: u32::try_from(origin.listener).expect("descriptors are numbered by int"),
             told: OnceLock::new(),
-            counted,
+            counted: AtomicBool::new(counted),
             tally: Arc::clone(tally),
             end: OnceLock::new(),
             number,
@@ -106,24 +107,17 @@ impl Places {
         Ok(place)
     }
 
-    /// Counts somebody from `peer`, where addresses are counted, and notes whose count that is.
-    fn count_address(
-        &self,
-        peer: SocketAddr,
-        limits: &Limits,
-        counted: &OnceLock<IpAddr>,
-    ) -> Result<(), Closed> {
-        let Some(most) = limits.max_per_ip else { return Ok(()) };
-        let network = network(peer.ip());
+    /// Counts somebody from `address`, where addresses are counted; whether they are.
+    fn count_address(&self, address: SocketAddr, limits: &Limits) -> Result<bool, Closed> {
+        let Some(most) = limits.max_per_ip else { return Ok(false) };
+        let network = network(address.ip());
         let mut by_address = lock(&self.by_address);
         let count = by_address.entry(network).or_default();
         if *count >= most {
             return Err(Closed::BusyAddress);
         }
-        if counted.set(network).is_ok() {
-            *count += 1;
-        }
-        Ok(())
+        *count += 1;
+        Ok(true)
     }
 
     /// Wakes the task of every connection, so that it sees the phase that has just begun.
@@ -225,7 +219,8 @@ impl Place {
 
     /// Where who has this place comes from.
     pub(super) fn origin(&self) -> Origin {
-        let socket = || Origin { listener: self.listener, peer: self.peer, ..Origin::default() };
+        let socket =
+            || Origin { listener: self.listener as usize, peer: self.peer, ..Origin::default() };
         let told = self.told.get().map_or_else(socket, |told| Origin::clone(told));
         Origin { number: self.number, ..told }
     }
@@ -239,10 +234,11 @@ impl Place {
     /// Counts the address that a proxy has named, or says that it has all its places; for a place
     /// that was taken to be counted later.
     pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
-        match self.told.get().and_then(|told| told.source) {
-            Some(source) => self.places.count_address(source, limits, &self.counted),
-            None => Ok(()),
+        if let Some(source) = self.told.get().and_then(|told| told.source) {
+            let counted = self.places.count_address(source, limits)?;
+            self.counted.store(counted, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
@@ -270,7 +266,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(network) = self.counted.get() {
+        if *self.counted.get_mut()
+            && let Some(client) = self.told.get().and_then(|told| told.source).or(self.peer)
+        {
+            let network = &network(client.ip());
             let mut by_address = lock(&self.places.by_address);
             if let Some(count) = by_address.get_mut(network) {
                 *count -= 1;
