@@ -266,13 +266,16 @@ fn idle_connections_are_small() {
     server.await_descriptors(before);
     let empty = resident_kib(server.id());
     let clients = fill(CLIENTS);
-    let each = (resident_kib(server.id()) - empty) * 1024 / CLIENTS;
+    let full = resident_kib(server.id());
+    // The allocator may give back more of what the start took than the connections need.
+    let each = full.saturating_sub(empty) * 1024 / CLIENTS;
     assert!(each < 6 * 1024, "an idle connection costs {each} bytes");
     drop(clients);
     server.await_descriptors(before);
     let clients = fill(CLIENTS);
-    let again = (resident_kib(server.id()) - empty) * 1024 / CLIENTS;
-    assert!(again < each + 1024, "{each} bytes became {again} bytes in the second round");
+    let again = resident_kib(server.id());
+    let grown = again.saturating_sub(full) * 1024 / CLIENTS;
+    assert!(grown < 1024, "{full} KiB became {again} KiB in the second round");
     drop(clients);
 }
 
