@@ -13,7 +13,7 @@ use super::name::Name;
 const BANS_MAX: usize = 10_000;
 
 /// Whom a ban means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Subject {
     /// Whoever uses this name, or one that looks like it.
     Name(Name),
@@ -22,14 +22,14 @@ pub(super) enum Subject {
 }
 
 /// Where a ban holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Scope {
     Chat,
     Room(Name),
 }
 
 /// One ban.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ban {
     pub(super) subject: Subject,
     pub(super) scope: Scope,
@@ -118,6 +118,11 @@ impl Bans {
         self.bans
             .iter()
             .find(|ban| ban.scope.is(room) && ban.holds(now_ms) && ban.subject.means(name, address))
+    }
+
+    /// All of them, the oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Ban> {
+        self.bans.iter()
     }
 
     /// The bans that hold for the chat (`None`) or a room.

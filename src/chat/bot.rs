@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::hall::Hall;
-use super::login::{Arrival, resume};
+use super::login::{Arrival, enter, resume};
 use super::name::Name;
 use super::position::Seen;
 use super::telnet_stream::Telnet;
@@ -81,7 +81,7 @@ where
             Ok(Hello { token: Some(token), after, .. }) => {
                 ("token", come_back(hall, &token, &after, address, medium).await)
             }
-            Ok(hello) => ("name", hello.come_in(hall, address)),
+            Ok(hello) => ("name", hello.come_in(hall, address).await),
             Err(error) => {
                 ("hello", Err(format!("The first line is to be {{\"name\": \"…\"}}: {error}")))
             }
@@ -129,9 +129,10 @@ async fn come_back(
 }
 
 impl Hello {
-    fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
+    async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
         let (place, renewed) = self.place(hall)?;
-        let person = hall.enter(&place.name, address).map_err(|taken| taken.sentence())?;
+        let person = enter(hall, hall.next_session(), place.name.clone(), address).await;
+        let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }
 

@@ -60,6 +60,8 @@ pub enum Command<'a> {
     Quiet(Switch),
     /// Who is behind.
     Lag,
+    /// How this machine stands in its cluster.
+    Status,
     /// Asks for a token to come back with.
     Token,
     /// Comes back with a token.

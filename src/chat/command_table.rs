@@ -123,6 +123,8 @@ pub(super) static COMMANDS: &[Entry] = &[
         |a| Some(C::Quit(a.words()))),
     operator("oper", "/oper PASSWORD", "become an operator", "/oper secret",
         |a| Some(C::Oper(Secret::new(a.words()?)))),
+    operator("status", "/status", "how this machine stands, and the others", "/status",
+        |_| Some(C::Status)),
     operator("op", "/op NAME", "make somebody an operator", "/op anna",
         |a| Some(C::Op(a.word()?))),
     operator("deop", "/deop NAME", "an operator is one no longer", "/deop anna",
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn who_is_shown_a_command_may_give_it() {
-        for entry in COMMANDS.iter().filter(|entry| entry.name != "oper") {
+        for entry in COMMANDS.iter().filter(|e| !["oper", "status"].contains(&e.name)) {
             let command = Command::parse(entry.example).unwrap();
             assert_eq!(command.needs_operator(), entry.rank == Rank::Operator, "{}", entry.name);
         }

@@ -13,12 +13,14 @@ use tokio::io::AsyncWrite;
 use super::batch::Batch;
 use super::bot;
 use super::hall::{Hall, Seated};
-use super::line::EOL;
+use super::history::Kind;
+use super::line::{EOL, Shape};
 use super::mailbox::Letter;
 use super::name::Name;
 use super::people::People;
 use super::person::Person;
 use super::relay::Relay;
+use super::text::excerpt;
 use super::view::{Frame, View, print_json};
 use crate::net::{Closed, Outlet};
 
@@ -86,11 +88,6 @@ impl Inbox {
     /// The room in which the member speaks; `None` where they were expelled from all.
     pub(super) fn current(&self) -> Option<&Seated> {
         self.seats.get(self.current)
-    }
-
-    /// The index of that room.
-    pub(super) fn current_index(&self) -> usize {
-        self.current
     }
 
     /// Where the member is, in this room.
@@ -184,7 +181,10 @@ impl Inbox {
     /// Wakes those who wait for what this member said.
     pub(super) fn announce(&mut self) {
         if std::mem::take(&mut self.has_said) {
-            self.seats.iter().for_each(|seated| seated.crowd.wake());
+            match &self.hall.cluster {
+                Some(cluster) => cluster.send(self.person.session),
+                None => self.seats.iter().for_each(|seated| seated.crowd.wake()),
+            }
         }
     }
 
@@ -302,10 +302,25 @@ impl Inbox {
                 self.reply_to = NonZeroU64::new(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
+            Letter::NotDelivered { reason, texts } => self.give_up(&reason, &texts, printed),
+            Letter::Ahead { room, author, kind, name, text, time_ms } => {
+                if !self.view.ignores(author, name.as_str()) {
+                    let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
+                    self.show_ahead(&line, printed);
+                }
+            }
+            Letter::Link { is_lost, words } => {
+                if self.view.is_json() {
+                    let link = json!({ "kind": "link", "lost": is_lost, "text": words });
+                    print_json(&link, printed);
+                } else {
+                    self.view.print(&format!("*** {words} ***"), printed);
+                }
+            }
             Letter::Expelled { room, words } => {
                 if let Some(index) = self.position(&room) {
                     let seated = self.remove(index);
-                    self.hall.part(&self.person, seated, "");
+                    self.hall.give_back(&self.person, &seated.crowd);
                     if self.view.is_page() {
                         print_json(&self.rooms(), printed);
                     }
@@ -313,6 +328,35 @@ impl Inbox {
                 if !words.is_empty() {
                     self.view.print(&format!("*** {words} ***"), printed);
                 }
+            }
+        }
+    }
+
+    /// Shows a line that has no number yet.
+    fn show_ahead(&self, line: &Ahead<'_>, printed: &mut String) {
+        let Ahead { room, kind, name, text, time_ms } = *line;
+        if self.view.is_json() {
+            let ahead = json!({
+                "kind": "ahead", "of": kind.label(), "room": room.as_str(), "time_ms": time_ms,
+                "name": name.as_str(), "text": text,
+            });
+            return print_json(&ahead, printed);
+        }
+        let is_current = self.current().is_some_and(|seated| seated.room.same_as(room));
+        let place = if is_current { String::new() } else { format!("[{room}] ") };
+        let shown = Shape::encode(kind, name.as_str(), text).1.concat();
+        self.view.print(&format!("~ {place}{shown}"), printed);
+    }
+
+    /// Tells the user that lines of theirs came to nothing.
+    fn give_up(&self, reason: &str, texts: &[String], printed: &mut String) {
+        for text in texts {
+            if self.view.is_json() {
+                let lost = json!({ "kind": "undelivered", "text": text, "reason": reason });
+                print_json(&lost, printed);
+            } else {
+                let shown = excerpt(text);
+                self.view.print(&format!("*** Not delivered, {reason}: {shown} ***"), printed);
             }
         }
     }
@@ -348,6 +392,15 @@ impl Inbox {
         outlet.write(printed.as_bytes());
         true
     }
+}
+
+/// A line that was said here and that the other machines do not have yet.
+struct Ahead<'a> {
+    room: &'a Name,
+    kind: Kind,
+    name: &'a Name,
+    text: &'a str,
+    time_ms: u64,
 }
 
 fn missed(count: u64) -> String {

@@ -133,6 +133,20 @@ impl Log {
         (self.next() - 1, time_ms)
     }
 
+    /// The time of the last line.
+    pub(super) fn last_time_ms(&self) -> u64 {
+        self.last_time_ms
+    }
+
+    /// Forgets all lines; the next one will have the number `number`, which is not lower.
+    pub(super) fn jump(&mut self, number: u64) {
+        self.tail_start += self.tail.len() as u64;
+        self.tail.clear();
+        self.entries.clear();
+        self.chunks.clear();
+        (self.first, self.visible) = (number, number);
+    }
+
     /// The next line will be later than this.
     pub(super) fn set_last_time(&mut self, time_ms: u64) {
         self.last_time_ms = self.last_time_ms.max(time_ms);

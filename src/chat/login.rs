@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::act::{Act, Keep, Outcome};
 use super::command::Command;
 use super::foreign::Foreign;
 use super::hall::{Hall, NameTaken};
@@ -52,6 +53,10 @@ where
     let address = origin.client().map(|peer| peer.ip());
     // Without ports it is the connection's own number; as with ports, not for ever another's.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
+    if hall.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
+        let words = "The link to the other machines is lost; you come in when it is back";
+        client.write_line(format!("*** {words} ***")).await?;
+    }
     client.write(PROMPT).await?;
     // A handshake has no line end, and its sender waits for an answer.
     if let Some(foreign) = client.peek().await?.and_then(Foreign::recognize) {
@@ -109,25 +114,40 @@ async fn arrive(
     port: u16,
 ) -> Result<Arrival, String> {
     if text.is_empty() {
-        return nameless(hall, address, port);
+        return nameless(hall, address, port).await;
     }
     if let Ok(Command::Resume(token)) = Command::parse(text) {
         return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = hall.enter(&name, address).map_err(|taken| taken.sentence())?;
-    Ok(Arrival::new(person))
+    let person = enter(hall, hall.next_session(), name, address).await;
+    person.map(Arrival::new).map_err(|taken| taken.sentence())
+}
+
+/// Makes a name the new session's.
+pub(super) async fn enter(
+    hall: &Hall,
+    session: u64,
+    name: Name,
+    address: Option<IpAddr>,
+) -> Result<Arc<Person>, NameTaken> {
+    match hall.propose(session, Act::Enter { name, address }).outcome().await {
+        Outcome::Entered(entered) => entered,
+        _ => Err(NameTaken::NotDelivered),
+    }
 }
 
 /// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
-fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
+async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match hall.enter(&name, address) {
+        match enter(hall, hall.next_session(), name, address).await {
             Ok(person) => return Ok(Arrival::new(person)),
-            Err(taken @ NameTaken::Banned(_)) => return Err(taken.sentence()),
+            Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
+                return Err(taken.sentence());
+            }
             Err(taken) => last = taken.sentence(),
         }
     }
@@ -139,17 +159,24 @@ pub(super) async fn resume(
     token: &str,
     address: Option<IpAddr>,
 ) -> Result<Arrival, String> {
-    let Some(place) = hall.redeem(token) else {
-        // Sixty bits cannot be guessed at this pace.
-        tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
-        return Err("That token brings nobody back; type a name".to_owned());
+    let session = hall.next_session();
+    let act = Act::Redeem { token: token.to_owned() };
+    let place = match hall.propose(session, act).outcome().await {
+        Outcome::Redeemed(Some(place)) => place,
+        Outcome::Redeemed(None) => {
+            // Sixty bits cannot be guessed at this pace.
+            tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+            return Err("That token brings nobody back; type a name".to_owned());
+        }
+        _ => return Err(NameTaken::NotDelivered.sentence()),
     };
-    match hall.enter(&place.name, address) {
+    match enter(hall, session, place.name.clone(), address).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
-            let sentence = taken.sentence();
-            let token = super::resume::put_back(hall, token, place);
-            Err(format!("{sentence}. Later, /resume {token} will do it"))
+            // A token that could not be used is worth something again.
+            let keep = Keep { token: token.to_owned(), place };
+            hall.announce(session, Act::Keep(keep));
+            Err(format!("{}. Later, /resume {token} will do it", taken.sentence()))
         }
     }
 }
@@ -166,6 +193,9 @@ impl NameTaken {
                 )
             }
             Self::Banned(words) => words.clone(),
+            Self::NotDelivered => {
+                "The link to the other machines is lost; type your name again".to_owned()
+            }
         }
     }
 }

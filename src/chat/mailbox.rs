@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use super::history::Kind;
 use super::name::Name;
 
 /// Letters that may wait; beyond it the sender is told that they cannot be delivered.
@@ -23,6 +24,12 @@ pub(super) enum Letter {
     },
     /// The server says this.
     Notice(String),
+    /// Lines of the receiver's came to nothing.
+    NotDelivered { reason: String, texts: Vec<String> },
+    /// Somebody says this in a room; the other machines do not have it yet.
+    Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
+    /// The other machines cannot be reached, or can be again.
+    Link { is_lost: bool, words: String },
     /// Somebody took the receiver out of this room, with these words, if any.
     Expelled { room: Name, words: String },
 }

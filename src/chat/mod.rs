@@ -23,13 +23,16 @@
 //! One order: a room is a log, and an append gives the line its number. Every member sees the
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
+mod act;
 mod archive;
 mod arguments;
+mod authority;
 mod bans;
 mod batch;
 mod bot;
 mod character;
 mod clock;
+mod cluster;
 mod command;
 mod command_table;
 mod crowd;
@@ -52,11 +55,13 @@ mod own;
 #[cfg(feature = "web")]
 mod page;
 mod people;
+mod perform;
 mod person;
 mod position;
 mod relay;
 mod resume;
 mod room;
+mod room_record;
 mod rules;
 mod session;
 mod settings;
@@ -71,6 +76,7 @@ mod view;
 mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
+pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
 pub use command::{Command, CommandError};
 pub use command_table::Rank;
 pub use flood::{Flood, FloodLimits, Verdict};

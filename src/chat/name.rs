@@ -151,6 +151,21 @@ impl Name {
     }
 }
 
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Name {
+    /// Of a person or a room: what is reserved was refused where it was typed.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::new(&text, &HashSet::new())
+            .map_err(|_| serde::de::Error::custom(format!("{text:?} is no name")))
+    }
+}
+
 impl Spelling {
     /// `text` is normalised.
     fn new(text: Box<str>) -> Self {

@@ -1,31 +1,40 @@
 //! Somebody who is in the chat, as the others can reach them.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::mailbox::Mailbox;
+use super::crowd::Crowd;
+use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
+use super::perform::Actor;
+use super::room::{Seat, Who};
 
 /// One session's person.
 #[derive(Debug)]
 pub(super) struct Person {
-    /// Counts the sessions of this process, from 1.
+    /// The number of the session, which no other has.
     pub(super) session: u64,
+    /// Whether this machine serves them: of the others here is only what everybody sees.
+    pub(super) is_here: bool,
+    /// The machine that serves them; changes when it comes back after it was taken for gone.
+    node: AtomicU32,
     /// Where they come from; `None` over a stream without addresses.
     pub(super) address: Option<IpAddr>,
     pub(super) mailbox: Mailbox,
     operator: AtomicBool,
     /// Goes on in another session.
     retired: AtomicBool,
-    /// Is on the way out: where they stand is kept, and they may be out of some rooms already.
-    leaving: AtomicBool,
+    /// The last of their acts that was performed, where there are several machines.
+    last: AtomicU64,
     card: Mutex<Card>,
 }
 
 #[derive(Debug)]
 struct Card {
     name: Name,
+    /// The rooms that they are in, and their places there.
+    seats: Vec<(Arc<Crowd>, Seat)>,
     /// Made for the first of it: most people need none.
     more: Option<Box<More>>,
 }
@@ -39,16 +48,89 @@ struct More {
 }
 
 impl Person {
-    pub(super) fn new(session: u64, address: Option<IpAddr>, name: Name) -> Self {
+    pub(super) fn new(actor: Actor, address: Option<IpAddr>, name: Name) -> Self {
         Self {
-            session,
+            session: actor.session,
+            is_here: actor.is_here,
+            node: AtomicU32::new(actor.node),
             address,
             mailbox: Mailbox::default(),
             operator: AtomicBool::new(false),
             retired: AtomicBool::new(false),
-            leaving: AtomicBool::new(false),
-            card: Mutex::new(Card { name, more: None }),
+            last: AtomicU64::new(0),
+            // One room is what most are in.
+            card: Mutex::new(Card { name, seats: Vec::with_capacity(1), more: None }),
         }
+    }
+
+    /// Whose seats are theirs.
+    pub(super) fn who(&self) -> Who {
+        Who { session: self.session, is_here: self.is_here }
+    }
+
+    /// Delivers a letter; `false` where too many wait already. Whom another machine serves hears
+    /// of it there.
+    pub(super) fn deliver(&self, letter: Letter) -> bool {
+        !self.is_here || self.mailbox.deliver(letter)
+    }
+
+    /// Tells them that they are out of a room.
+    pub(super) fn hear_of_leaving(&self, room: Name, words: String) {
+        if self.is_here {
+            self.mailbox.expel(room, words);
+        }
+    }
+
+    /// Has them go, with these words.
+    pub(super) fn end(&self, words: &str) {
+        if self.is_here {
+            self.mailbox.end(Ending { words: words.to_owned() });
+        }
+    }
+
+    /// The rooms that they are in, and their places there.
+    pub(super) fn seats(&self) -> Vec<(Arc<Crowd>, Seat)> {
+        self.card().seats.clone()
+    }
+
+    /// All places, which are given back with that.
+    pub(super) fn take_seats(&self) -> Vec<(Arc<Crowd>, Seat)> {
+        std::mem::take(&mut self.card().seats)
+    }
+
+    pub(super) fn take_seat(&self, crowd: Arc<Crowd>, seat: Seat) {
+        self.card().seats.push((crowd, seat));
+    }
+
+    pub(super) fn seat_in(&self, crowd: &Arc<Crowd>) -> Option<Seat> {
+        let card = self.card();
+        let mut seats = card.seats.iter();
+        seats.find(|(theirs, _)| Arc::ptr_eq(theirs, crowd)).map(|&(_, seat)| seat)
+    }
+
+    /// Their place in a room, which is given back with that.
+    pub(super) fn leave_seat(&self, crowd: &Arc<Crowd>) -> Option<Seat> {
+        let mut card = self.card();
+        let index = card.seats.iter().position(|(theirs, _)| Arc::ptr_eq(theirs, crowd))?;
+        Some(card.seats.remove(index).1)
+    }
+
+    /// The machine that serves them.
+    pub(super) fn node(&self) -> u32 {
+        self.node.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_node(&self, node: u32) {
+        self.node.store(node, Ordering::Relaxed);
+    }
+
+    /// The number of the last of their acts that was performed.
+    pub(super) fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_last(&self, number: u64) {
+        self.last.store(number, Ordering::Relaxed);
     }
 
     pub(super) fn name(&self) -> Name {
@@ -93,15 +175,6 @@ impl Person {
 
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether they are on the way out, so that only what was kept says where they stood.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
     }
 
     fn card(&self) -> MutexGuard<'_, Card> {

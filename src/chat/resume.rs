@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::act::{Act, Keep};
 use super::crowd::Crowd;
 use super::hall::Hall;
 use super::person::Person;
@@ -26,24 +27,15 @@ pub(super) fn positions(rooms: &[Arc<Crowd>], session: u64) -> Vec<Position> {
 /// The person's token, which from now on brings them back here.
 pub(super) fn token_of(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Arc<str> {
     let token = person.token_or(new_token);
-    hall.keep_place_of(person, Arc::clone(&token), place(hall, person, rooms));
+    let keep = Keep { token: token.to_string(), place: place(hall, person, rooms) };
+    hall.announce(person.session, Act::Keep(keep));
     token
 }
 
-/// Keeps where somebody stood who is leaving.
-pub(super) fn keep_at_leaving(hall: &Hall, person: &Person, rooms: Vec<Position>) {
-    if let Some(token) = person.token() {
-        hall.keep_place_of(person, token, place(hall, person, rooms));
-        // Not before: whoever comes back meanwhile still finds them in their rooms.
-        person.leave();
-    }
-}
-
-/// A token that could not be used is worth something again; returns it.
-pub(super) fn put_back(hall: &Hall, token: &str, place: Place) -> Arc<str> {
-    let token: Arc<str> = Arc::from(token);
-    hall.keep_place(Arc::clone(&token), place);
-    token
+/// Where somebody stands who is leaving, if they have a token.
+pub(super) fn keep_at_leaving(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Option<Keep> {
+    let token = person.token()?;
+    Some(Keep { token: token.to_string(), place: place(hall, person, rooms) })
 }
 
 fn place(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Place {

@@ -30,9 +30,9 @@ pub(super) struct Room {
     outside: usize,
     /// Counts those who came, to list them in that order.
     arrivals: u64,
-    invited: BTreeSet<Key>,
+    pub(super) invited: BTreeSet<Key>,
     /// Who may not speak, and until when (milliseconds since 1970).
-    muted: Vec<(Muted, u64)>,
+    pub(super) muted: Vec<(Muted, u64)>,
 }
 
 /// Somebody who is in a room.
@@ -41,6 +41,8 @@ pub(super) struct Member {
     pub(super) session: u64,
     pub(super) name: Name,
     pub(super) operator: bool,
+    /// Whether this machine serves them: who is served by another reads there.
+    is_here: bool,
     /// Expelled: for the others this one has left already.
     is_out: bool,
     arrival: u64,
@@ -48,6 +50,14 @@ pub(super) struct Member {
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
     own: OwnLines,
+}
+
+/// Whose seat it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) session: u64,
+    /// Whether this machine serves them.
+    pub(super) is_here: bool,
 }
 
 /// A line that was appended.
@@ -91,24 +101,22 @@ impl Room {
 
     /// Somebody comes in, which everybody hears, the newcomer too. `replay` earlier lines at most
     /// are still to be seen, or all from `resume` on that are kept.
-    pub(super) fn join(
-        &mut self,
-        now_ms: u64,
-        session: u64,
-        name: Name,
-        see: See,
-    ) -> (Seat, Appended) {
-        let joined = self.append(now_ms, session, Kind::Joined, name.as_str(), "");
+    pub(super) fn join(&mut self, now_ms: u64, who: Who, name: Name, see: See) -> (Seat, Appended) {
+        let joined = self.append(now_ms, who.session, Kind::Joined, name.as_str(), "");
         let next = match see {
             See::Last(count) => joined.number.saturating_sub(count).max(self.log.first()),
             See::From(number) => number.min(joined.number),
         };
+        (self.place(who, name, next, false), joined)
+    }
+
+    /// Gives somebody a seat, from where `next` is the next line to be seen.
+    pub(super) fn place(&mut self, who: Who, name: Name, next: u64, operator: bool) -> Seat {
+        let Who { session, is_here } = who;
         self.arrivals += 1;
-        let (arrival, own) = (self.arrivals, OwnLines::default());
-        let is_out = false;
-        let operator = false;
-        let member = Member { session, name, operator, is_out, arrival, next, own };
-        (self.members.insert(member), joined)
+        let (arrival, own, is_out) = (self.arrivals, OwnLines::default(), false);
+        let member = Member { session, name, operator, is_here, is_out, arrival, next, own };
+        self.members.insert(member)
     }
 
     /// A member leaves, which the others hear, with the reason if there is one; not so where the
@@ -123,12 +131,31 @@ impl Room {
     }
 
     /// Takes a member out of the order here; the seat is given back when its session leaves.
-    pub(super) fn expel(&mut self, now_ms: u64, session: u64, reason: &str) -> Option<Appended> {
-        let seat = self.seat_of(session)?;
-        self.members[seat].is_out = true;
+    pub(super) fn expel(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
+        let member = &mut self.members[seat];
+        if std::mem::replace(&mut member.is_out, true) {
+            return None;
+        }
         self.outside += 1;
-        let name = self.members[seat].name.clone();
+        let (session, name) = (member.session, member.name.clone());
         Some(self.append(now_ms, session, Kind::Left, name.as_str(), reason))
+    }
+
+    /// As `expel`, without a line of its own; `false` where the member was out already.
+    pub(super) fn expel_silently(&mut self, seat: Seat) -> bool {
+        let was_out = std::mem::replace(&mut self.members[seat].is_out, true);
+        self.outside += usize::from(!was_out);
+        !was_out
+    }
+
+    /// A member who was expelled is in again, as a newcomer who goes on reading where they stood.
+    pub(super) fn readmit(&mut self, now_ms: u64, seat: Seat, name: Name) -> Appended {
+        self.arrivals += 1;
+        let member = &mut self.members[seat];
+        self.outside -= usize::from(std::mem::replace(&mut member.is_out, false));
+        (member.name, member.arrival) = (name.clone(), self.arrivals);
+        let session = member.session;
+        self.append(now_ms, session, Kind::Joined, name.as_str(), "")
     }
 
     /// A member goes without a word: the server ends.
@@ -151,8 +178,19 @@ impl Room {
         }
         let (number, time_ms) =
             log.append(now_ms, member.session, kind, member.name.as_str(), text);
-        member.own.push(number, member.next, log.first());
+        if member.is_here {
+            member.own.push(number, member.next, log.first());
+        }
         Some(Appended { number, time_ms })
+    }
+
+    /// A member has been shown this line, the last one, in another way.
+    pub(super) fn hide(&mut self, session: u64, number: u64) {
+        if let Some(seat) = self.seat_of(session) {
+            let Self { members, log, .. } = self;
+            let member = &mut members[seat];
+            member.own.push(number, member.next, log.first());
+        }
     }
 
     /// A member has a new name from here on.
@@ -235,6 +273,21 @@ impl Room {
         (member.next, member.operator && !member.is_out)
     }
 
+    /// Whether the member was not expelled.
+    pub(super) fn is_in(&self, seat: Seat) -> bool {
+        !self.members[seat].is_out
+    }
+
+    /// Whether the member keeps order, or did until they were expelled.
+    pub(super) fn is_operator(&self, seat: Seat) -> bool {
+        self.members[seat].operator
+    }
+
+    /// As `standing`, of a member who was not expelled.
+    pub(super) fn seated(&self, seat: Seat) -> Option<(u64, bool)> {
+        self.is_in(seat).then(|| self.standing(seat))
+    }
+
     /// Makes a member an operator of the room, or no longer.
     pub(super) fn set_operator(&mut self, seat: Seat, operator: bool) {
         self.members[seat].operator = operator;
@@ -244,6 +297,12 @@ impl Room {
     pub(super) fn seat_of(&self, session: u64) -> Option<Seat> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(seat, _)| seat)
+    }
+
+    /// The sessions of those who are in and whom this machine serves.
+    pub(super) fn served_here(&self) -> Vec<u64> {
+        let here = self.present().filter(|(_, member)| member.is_here);
+        here.map(|(_, member)| member.session).collect()
     }
 
     fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
@@ -266,7 +325,7 @@ impl Room {
     pub(super) fn lags(&self) -> Vec<(&Name, u64)> {
         let visible = self.log.visible();
         let members = self.present().map(|(_, member)| member);
-        let behind = members.filter(|member| member.next < visible);
+        let behind = members.filter(|member| member.is_here && member.next < visible);
         let mut lags: Vec<_> = behind.map(|member| (&member.name, visible - member.next)).collect();
         lags.sort_by_key(|&(_, lag)| std::cmp::Reverse(lag));
         lags
@@ -306,7 +365,7 @@ impl Room {
 
 /// Somebody who may not speak: a name, so that leaving does not help, and a session, so that a new
 /// name does not either.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Muted {
     pub(super) key: Key,
     pub(super) session: u64,
@@ -326,7 +385,7 @@ pub(super) enum Own {
 }
 
 /// What a newcomer is to see of what was said before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum See {
     /// So many lines at most.
     Last(u64),
@@ -354,6 +413,10 @@ mod tests {
     use super::super::log::LogLimits;
     use super::*;
 
+    fn who(session: u64) -> Who {
+        Who { session, is_here: true }
+    }
+
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
     }
@@ -371,11 +434,11 @@ mod tests {
     #[test]
     fn who_is_expelled_gets_and_says_nothing_more() {
         let mut room = room(100);
-        let (ann, _) = room.join(0, 1, name("ann"), See::Last(0));
-        let (bob, _) = room.join(0, 2, name("bob"), See::Last(0));
+        let (ann, _) = room.join(0, who(1), name("ann"), See::Last(0));
+        let (bob, _) = room.join(0, who(2), name("bob"), See::Last(0));
         room.set_operator(bob, true);
-        assert!(room.expel(0, 2, "kicked").is_some());
-        assert_eq!(room.expel(0, 2, "twice"), None);
+        assert!(room.expel(0, bob, "kicked").is_some());
+        assert_eq!(room.expel(0, bob, "twice"), None);
         room.say(0, ann, Kind::Said, "about bob");
         let mut batch = Batch::default();
         assert_eq!((room.take(bob, &mut batch), batch.is_empty()), (0, true));
@@ -398,8 +461,8 @@ mod tests {
     fn missed_lines_are_counted_as_they_would_be_shown() {
         for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {
             let mut room = room(4);
-            let (ann, _) = room.join(0, 1, name("ann"), See::Last(0));
-            let (bob, _) = room.join(0, 2, name("bob"), See::Last(0));
+            let (ann, _) = room.join(0, who(1), name("ann"), See::Last(0));
+            let (bob, _) = room.join(0, who(2), name("bob"), See::Last(0));
             let mut batch = Batch::default();
             room.take(ann, &mut batch);
             for _ in 0..22 {

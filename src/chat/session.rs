@@ -105,7 +105,7 @@ where
     user.inbox.view.medium = role.medium();
     // Told before the name was, by most clients; what came later is seen with each line.
     user.inbox.view.width = client.get_ref().width();
-    user.arrive(arrival.place, arrival.is_back);
+    user.arrive(arrival.place, arrival.is_back).await;
     user.renew(&arrival.renewed);
     let mut session = Session { client, user, flood };
     session.write_replies().await?;
@@ -246,16 +246,18 @@ where
     }
 
     /// Finishes what a command began; the words of a user who leaves.
-    async fn follow(&mut self, step: Step) -> Result<Option<String>, Closed> {
+    async fn follow(&mut self, mut step: Step) -> Result<Option<String>, Closed> {
+        while let Step::Wait(job) = step {
+            // What there is to say already is not to wait for it.
+            self.write_replies().await?;
+            let Self { client, user, .. } = self;
+            let rest: Rest = client.feed_until(|o, cx| user.inbox.poll(o, cx), job).await?;
+            step = rest(&mut self.user);
+        }
         match step {
-            Step::Done => {}
             Step::Ask(question) => self.ask(question).await?,
-            Step::Wait(job) => {
-                let Self { client, user, .. } = self;
-                let rest: Rest = client.feed_until(|o, cx| user.inbox.poll(o, cx), job).await?;
-                rest(&mut self.user);
-            }
             Step::Quit(words) => return Ok(Some(words)),
+            Step::Done | Step::Wait(_) => {}
         }
         self.write_replies().await?;
         Ok(None)

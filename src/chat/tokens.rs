@@ -15,7 +15,7 @@ const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 const TOKEN_LETTERS: usize = 12;
 
 /// What a token restores.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Place {
     pub(super) name: Name,
     pub(super) rooms: Vec<Position>,
@@ -26,7 +26,7 @@ pub(super) struct Place {
 }
 
 /// Where somebody stood in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Position {
     pub(super) room: Name,
     /// The next line to be seen.
@@ -60,6 +60,14 @@ impl Tokens {
             }
         }
         self.places.insert(token, place);
+    }
+
+    /// All of them, by token.
+    pub(super) fn all(&self) -> Vec<(String, Place)> {
+        let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
+        let mut all: Vec<_> = places.collect();
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        all
     }
 
     /// What a token restores, and the token as it was given; it is used up by that.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use super::cluster::{Departed, departed};
 use super::history::Kind;
 use super::key::Key;
 use super::name::Name;
@@ -252,6 +253,9 @@ impl People {
     fn take(&mut self, seen: &Seen) -> Result<(), String> {
         let name = match seen.kind {
             Kind::Notice => {
+                if let Some(departed) = departed(&seen.text) {
+                    return self.depart(&departed);
+                }
                 if seen.text == RESTARTED {
                     // Nobody was there to say that they left.
                     *self = Self { is_complete: self.is_complete, ..Self::default() };
@@ -279,6 +283,20 @@ impl People {
             }
             _ => self.be_here(&name, "speaks"),
         }
+    }
+
+    /// A machine is gone, and these people with it.
+    fn depart(&mut self, departed: &Departed<'_>) -> Result<(), String> {
+        if !departed.is_all {
+            self.forget();
+            return Ok(());
+        }
+        for name in &departed.names {
+            let name = Name::parse(name).map_err(|error| error.to_string())?;
+            self.be_here(&name, "goes with a machine")?;
+            self.go(&name);
+        }
+        Ok(())
     }
 
     fn come(&mut self, name: Name) -> Result<(), String> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 /// What a line of a room is. Stored as a small integer, which never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// 0: somebody said it.
     Said,

@@ -80,13 +80,13 @@ impl User {
             Box::new(move |user: &mut Self| match found {
                 Ok(lines) => {
                     let is_more = from > 1 && !lines.is_empty();
-                    drop(user.tell_past(&room, &lines, is_more));
+                    user.tell_past(&room, &lines, is_more)
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read the history");
                     let sentence = "The history cannot be read now";
                     let error = json!({ "kind": "error", "text": sentence, "about": "history" });
-                    drop(user.tell(&error));
+                    user.tell(&error)
                 }
             }) as Rest
         }))
@@ -110,7 +110,8 @@ impl User {
     }
 
     fn rooms_listed(&self) -> Value {
-        let key = self.name.key();
+        let name = self.name();
+        let key = name.key();
         let sees_all = self.person.is_operator();
         let mut listed: Vec<(usize, Value)> = Vec::new();
         for crowd in self.hall.rooms() {

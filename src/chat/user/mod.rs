@@ -13,13 +13,16 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::act::{Act, Keep, Outcome, Said};
 use super::arguments::Switch;
+use super::cluster::{Cluster, Proposed, Room};
 use super::command::Command;
 use super::command_table::Rank;
-use super::hall::{Hall, Leaving, NotIn, Pass};
+use super::hall::{Hall, Leaving, NotIn, Pass, Seated};
 use super::help::help;
 use super::history::Kind;
 use super::inbox::{Inbox, Question};
+use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
 use super::resume;
@@ -44,7 +47,7 @@ pub(super) struct User {
     pub(super) replies: String,
     /// They know that there is more than the lesson's commands.
     knows_more: bool,
-    name: Name,
+    has_left: bool,
 }
 
 /// What follows from a command.
@@ -63,28 +66,57 @@ pub(super) enum Step {
 pub(super) type Job = Pin<Box<dyn Future<Output = Rest> + Send>>;
 
 /// The rest of a command whose first part took a while.
-pub(super) type Rest = Box<dyn FnOnce(&mut User) + Send>;
+pub(super) type Rest = Box<dyn FnOnce(&mut User) -> Step + Send>;
 
 impl User {
     /// Somebody who has just given their name and is in no room yet.
     pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
         let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
-        let name = person.name();
-        Self { hall, person, inbox, replies: String::new(), knows_more: false, name }
+        let (knows_more, has_left) = (false, false);
+        Self { hall, person, inbox, replies: String::new(), knows_more, has_left }
+    }
+
+    /// What they are called now.
+    fn name(&self) -> Name {
+        self.person.name()
+    }
+
+    /// Does something that others see; then follows what `then` makes of what came of it.
+    fn perform(
+        &mut self,
+        act: Act,
+        then: impl FnOnce(&mut Self, Outcome) -> Step + Send + 'static,
+    ) -> Step {
+        match self.hall.propose(self.person.session, act) {
+            Proposed::Done(outcome) => then(self, outcome),
+            Proposed::Later(wait) => Step::Wait(Box::pin(async move {
+                let outcome = wait.await;
+                Box::new(move |user: &mut Self| then(user, outcome)) as Rest
+            })),
+        }
+    }
+
+    /// Tells the user why something came to nothing.
+    fn refuse(&mut self, outcome: &Outcome) -> Step {
+        if let Some(refusal) = outcome.refusal() {
+            let reason = refusal.reason(self.hall.settings.moment);
+            self.notice(&format!("That was not done: {reason}"));
+        }
+        Step::Done
     }
 
     /// Enters the rooms that somebody wants to be in, or else the lobby. Who is back needs no
     /// password again.
-    pub(super) fn arrive(&mut self, place: Option<Place>, is_back: bool) {
+    pub(super) async fn arrive(&mut self, place: Option<Place>, is_back: bool) {
         let Person { session, address, .. } = &*self.person;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
-        tracing::info!(session, name = %self.name, address, "joined");
+        tracing::info!(session, name = %self.name(), address, "joined");
         self.knows_more = place.is_some();
         for position in place.into_iter().flat_map(|place| place.rooms) {
-            self.take_position(&position, is_back);
+            self.take_position(position, is_back).await;
         }
         if self.inbox.seats.is_empty() {
-            self.enter_lobby();
+            self.enter_lobby().await;
         }
         self.inbox.turn_to(0);
         self.welcome();
@@ -92,7 +124,7 @@ impl User {
 
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
     fn welcome(&mut self) {
-        let mut welcome = json!({ "kind": "welcome", "name": self.name.as_str() });
+        let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
         match self.inbox.view.medium {
             Medium::Terminal => return,
             Medium::Program => {}
@@ -116,13 +148,13 @@ impl User {
         }
     }
 
-    fn take_position(&mut self, position: &Position, is_back: bool) {
+    async fn take_position(&mut self, position: Position, is_back: bool) {
         let Position { room, next, operator } = position;
-        let pass = if is_back { Pass::Token { operator: *operator } } else { Pass::Nothing };
+        let pass = if is_back { Pass::Token { operator } } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
-            false => self.hall.join(&self.person, room, See::From(*next), pass),
+            false => self.join_at_once(&room, See::From(next), pass).await,
         };
         match joined {
             Ok(seated) => {
@@ -132,16 +164,16 @@ impl User {
                 self.inbox.enter(seated);
             }
             Err(not_in) => {
-                let sentence = not_in.sentence(room);
+                let sentence = not_in.sentence(&room);
                 self.notice(&sentence);
             }
         }
     }
 
-    fn enter_lobby(&mut self) {
+    async fn enter_lobby(&mut self) {
         let lobby = self.hall.settings.lobby.clone();
         let see = See::Last(self.hall.rules().replay);
-        match self.hall.join(&self.person, &lobby, see, Pass::Nothing) {
+        match self.join_at_once(&lobby, see, Pass::Nothing).await {
             Ok(seated) => {
                 self.separate(&seated);
                 self.inbox.enter(seated);
@@ -153,11 +185,23 @@ impl User {
         }
     }
 
+    /// Joins a room where nothing is to be told meanwhile.
+    async fn join_at_once(&self, room: &Name, see: See, pass: Pass) -> Result<Seated, NotIn> {
+        let act = Act::Join { room: room.clone(), see, pass };
+        match self.hall.propose(self.person.session, act).outcome().await {
+            Outcome::Joined(joined) => joined,
+            outcome => Err(NotIn::of(&outcome)),
+        }
+    }
+
     /// Does what a line says that is clean and trimmed.
     pub(super) fn act(&mut self, line: &str) -> Step {
         if self.person.mailbox.ending().is_some() {
             // They are out already, and hear of it when all that they sent before is read.
             return Step::Done;
+        }
+        if let Some(wait) = self.wait_for_own(line) {
+            return wait;
         }
         match Command::parse(line) {
             Ok(Command::Say(words)) => self.say(Kind::Said, words),
@@ -174,19 +218,38 @@ impl User {
         self.say(Kind::Said, words)
     }
 
+    /// A command sees what its author has said before it: where that is still on its way to the
+    /// other machines, the command waits, unless they cannot be reached.
+    fn wait_for_own(&self, line: &str) -> Option<Step> {
+        let cluster = self.hall.cluster.as_ref().filter(|_| line.starts_with('/'))?;
+        let session = self.person.session;
+        if cluster.is_settled(session) || cluster.is_lost() {
+            return None;
+        }
+        let (settled, line) = (cluster.settled(session), line.to_owned());
+        Some(Step::Wait(Box::pin(async move {
+            settled.await;
+            Box::new(move |user: &mut Self| user.act(&line)) as Rest
+        })))
+    }
+
     fn say(&mut self, kind: Kind, words: &str) -> Step {
+        if let Some(cluster) = self.hall.cluster.clone() {
+            return self.say_to_all(&cluster, kind, words);
+        }
         let (now_ms, session) = (self.hall.now_ms(), self.person.session);
         let Some(seated) = self.inbox.current() else {
             self.notice(IN_NO_ROOM);
             return Step::Done;
         };
+        let name = self.name();
         let said = seated.crowd.with(|room| {
-            if let Some(until) = room.muted_until(now_ms, self.name.key(), session) {
+            if let Some(until) = room.muted_until(now_ms, name.key(), session) {
                 return Err(Some(until));
             }
             let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
-            self.hall.archive.line(room, appended, kind, &self.name, words);
-            tracing::debug!(room = %room.name, name = %self.name, "{}", escape(words.as_bytes()));
+            self.hall.archive.line(room, appended, kind, &name, words);
+            tracing::debug!(room = %room.name, %name, "{}", escape(words.as_bytes()));
             Ok(())
         });
         match said {
@@ -198,6 +261,41 @@ impl User {
             Err(None) => self.notice("You are not in this room any more"),
         }
         Step::Done
+    }
+
+    /// Says something to all machines, which is sent when its author has no more to say.
+    fn say_to_all(&mut self, cluster: &Arc<Cluster>, kind: Kind, words: &str) -> Step {
+        let Some(seated) = self.inbox.current() else {
+            self.notice(IN_NO_ROOM);
+            return Step::Done;
+        };
+        let (session, room) = (self.person.session, seated.room.clone());
+        let shown = match cluster.shows_at_once() {
+            true => self.hall.show_here(&self.person, seated, kind, words),
+            false => Vec::new(),
+        };
+        let line = Said { kind, text: words.to_owned() };
+        match cluster.say(session, &room, line, shown) {
+            Ok(Room::ForMore) => {
+                self.inbox.has_said = true;
+                Step::Done
+            }
+            Ok(Room::Full) => {
+                self.inbox.announce();
+                cluster.send(session);
+                let settled = cluster.settled(session);
+                Step::Wait(Box::pin(async move {
+                    settled.await;
+                    Box::new(|_: &mut Self| Step::Done) as Rest
+                }))
+            }
+            Err(refusal) => {
+                let reason = refusal.reason(self.hall.settings.moment);
+                let texts = vec![words.to_owned()];
+                self.person.deliver(Letter::NotDelivered { reason, texts });
+                Step::Done
+            }
+        }
     }
 
     /// Carries out a command. The lesson's two are all that a newcomer knows.
@@ -219,18 +317,23 @@ impl User {
             Command::Join { room, password } => return self.join(room, password),
             Command::Oper(password) => return self.become_operator(password),
             Command::Users(Some(room)) => self.users_of(room),
-            Command::Message { to, words } => self.message(to, words),
-            Command::Reply(words) => self.answer(words),
-            Command::Nick(name) => self.rename(name),
+            Command::Message { to, words } => return self.message(to, words),
+            Command::Reply(words) => return self.answer(words),
+            Command::Nick(name) => return self.rename(name),
             Command::Ignore(name) => self.ignore(name),
             Command::Unignore(name) => self.unignore(name),
-            Command::Away(words) => self.away(words),
+            Command::Away(words) => return self.away(words),
             Command::Rooms => self.rooms(),
-            Command::Leave(room) => self.leave(room),
-            Command::Topic(words) => self.topic(words),
+            Command::Leave(room) => return self.leave(room),
+            Command::Topic(words) => return self.topic(words),
             Command::Numbers(switch) => self.set(|view| &mut view.numbers, "numbers", switch),
             Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
             Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
+            Command::Status => {
+                for sentence in self.hall.status_words() {
+                    self.notice(&sentence);
+                }
+            }
             Command::Token => self.show_token(),
             Command::Resume(_) => {
                 self.notice("Say that in a new connection, where you are asked for your name");
@@ -292,29 +395,45 @@ impl User {
 
     /// Leaves for good. Who knows that there is more is told how to come back.
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
+        let mut keep = None;
         if !self.person.is_retired() {
             if self.knows_more && !self.inbox.view.is_json() {
                 let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {token} brings you back"));
             }
-            resume::keep_at_leaving(&self.hall, &self.person, self.positions());
+            keep = resume::keep_at_leaving(&self.hall, &self.person, self.positions());
         }
-        self.exit(leaving);
+        self.exit(leaving, keep);
     }
 
-    fn exit(&mut self, leaving: Leaving<'_>) {
-        tracing::info!(session = self.person.session, name = %self.name, "left");
+    fn exit(&mut self, leaving: Leaving<'_>, keep: Option<Keep>) {
+        let session = self.person.session;
+        tracing::info!(session, name = %self.name(), "left");
+        self.has_left = true;
         self.inbox.announce();
-        let seats = std::mem::take(&mut self.inbox.seats);
-        self.hall.exit(&self.person, seats, leaving);
+        self.inbox.seats.clear();
+        match (leaving, &self.hall.cluster, keep) {
+            // The machine takes its leave, and all its people with it.
+            (Leaving::Silently, Some(_), None) => {}
+            (Leaving::Silently, Some(_), Some(keep)) => {
+                self.hall.announce(session, Act::Keep(keep));
+            }
+            (leaving, _, keep) => {
+                let reason = match leaving {
+                    Leaving::Because(reason) => Some(reason.to_owned()),
+                    Leaving::Silently => None,
+                };
+                self.hall.announce(session, Act::Exit { reason, keep });
+            }
+        }
     }
 }
 
 impl Drop for User {
     /// A session that was broken off in the middle leaves too.
     fn drop(&mut self) {
-        if !self.inbox.seats.is_empty() || self.hall.knows(&self.person) {
-            self.exit(Leaving::Because(""));
+        if !self.has_left {
+            self.exit(Leaving::Because(""), None);
         }
     }
 }

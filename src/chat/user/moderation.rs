@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Step, User};
+use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Target};
+use crate::chat::authority;
 use crate::chat::bans::{Ban, Scope, Subject};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
-use crate::chat::mailbox::{Ending, Letter};
 use crate::chat::name::Name;
 use crate::chat::person::Person;
-use crate::chat::room::Muted;
 
 /// How long a password for operators is thought about: guessing is to be slow.
 const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
@@ -38,11 +38,10 @@ impl User {
             Command::Unmute(name) => self.mute(name, None),
             Command::Invite(name) => self.invite(name),
             Command::Private(switch) => self.set_private(switch),
-            Command::Password(password) => return self.set_password(password),
-            Command::Audit(count) => return self.show_audit(count),
-            _ => {}
+            Command::Password(password) => self.set_password(password),
+            Command::Audit(count) => self.show_audit(count),
+            _ => Step::Done,
         }
-        Step::Done
     }
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
@@ -52,87 +51,119 @@ impl User {
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(PASSWORD_PAUSE).await;
             Box::new(move |user: &mut Self| {
-                if fits {
-                    user.person.make_operator();
-                    user.audit("became an operator");
-                    user.notice("You are an operator: /help lists what you can do");
-                } else {
+                if !fits {
                     user.audit("gave a wrong operator password");
                     user.notice("That is not the operators' password");
+                    return Step::Done;
                 }
+                user.perform(Act::BecomeOperator, |user, outcome| {
+                    if outcome.refusal().is_some() {
+                        return user.refuse(&outcome);
+                    }
+                    user.audit("became an operator");
+                    user.notice("You are an operator: /help lists what you can do");
+                    Step::Done
+                })
             }) as super::Rest
         }))
     }
 
-    fn set_operator(&mut self, name: &str, operator: bool) {
-        let Some(other) = self.somebody(name) else { return };
-        let Some(seated) = self.inbox.current() else { return };
+    /// Changes what somebody may do in the current room; `done` is told and written down.
+    fn alter_for(
+        &mut self,
+        other: &Person,
+        change: Change,
+        done: impl FnOnce(&Name, &Name) -> Done + Send + 'static,
+    ) -> Step {
+        let Some(seated) = self.inbox.current() else { return Step::Done };
         let (room, name) = (seated.room.clone(), other.name());
-        let done = seated.crowd.with(|room| {
-            let seat = room.seat_of(other.session)?;
-            room.set_operator(seat, operator);
-            Some(())
-        });
-        if done.is_none() {
-            return self.notice(&format!("{name} is not in {room}"));
-        }
+        self.perform(Act::Alter { room: room.clone(), change }, move |user, outcome| {
+            match outcome.refusal() {
+                None => {
+                    let Done { audit, told } = done(&name, &room);
+                    user.audit(&audit);
+                    user.notice(&told);
+                }
+                Some(Refusal::Absent) => user.notice(&format!("{name} is not in {room}")),
+                Some(_) => drop(user.refuse(&outcome)),
+            }
+            Step::Done
+        })
+    }
+
+    fn set_operator(&mut self, name: &str, operator: bool) -> Step {
+        let Some(other) = self.somebody(name) else { return Step::Done };
         let now = if operator { "an operator" } else { "no operator any more" };
-        self.audit(&format!("made {name} {now} of {room}"));
-        self.notice(&format!("{name} is {now} of {room}"));
-        let words = format!("You are {now} of {room}");
-        other.mailbox.deliver(Letter::Notice(words));
+        self.alter_for(&other, Change::Operator(other.session, operator), move |name, room| Done {
+            audit: format!("made {name} {now} of {room}"),
+            told: format!("{name} is {now} of {room}"),
+        })
     }
 
-    fn kick(&mut self, name: &str, words: &str) {
-        let Some(other) = self.somebody(name) else { return };
+    fn kick(&mut self, name: &str, words: &str) -> Step {
+        let Some(other) = self.somebody(name) else { return Step::Done };
         if self.is_above(&other) {
-            return;
+            return Step::Done;
         }
-        let Some(seated) = self.inbox.current() else { return };
-        let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
-        let (by, name) = (self.name.clone(), other.name());
-        let colon = if words.is_empty() { "" } else { ": " };
-        let told = format!("You were kicked from {room} by {by}{colon}{words}");
-        let reason = format!("kicked by {by}{colon}{words}");
-        let is_lobby = Arc::ptr_eq(&crowd, &self.hall.lobby);
-        if !self.hall.expel(&crowd, &other, &told, &reason) {
-            return self.notice(&format!("{name} is not in {room}"));
-        }
-        if is_lobby {
-            // There is nothing to fall back on.
-            other.mailbox.end(Ending { words: "Goodbye".to_owned() });
-        }
-        self.audit(&format!("kicked {name} from {room}{colon}{words}"));
-        self.notice(&format!("{name} is out of {room}"));
+        let Some(seated) = self.inbox.current() else { return Step::Done };
+        let (room, name, words) = (seated.room.clone(), other.name(), words.to_owned());
+        let act = Act::Kick { room: room.clone(), whom: other.session, words: words.clone() };
+        self.perform(act, move |user, outcome| {
+            match outcome.refusal() {
+                None => {
+                    let colon = if words.is_empty() { "" } else { ": " };
+                    user.audit(&format!("kicked {name} from {room}{colon}{words}"));
+                    user.notice(&format!("{name} is out of {room}"));
+                }
+                Some(Refusal::Absent) => user.notice(&format!("{name} is not in {room}")),
+                Some(_) => drop(user.refuse(&outcome)),
+            }
+            Step::Done
+        })
     }
 
-    fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) {
-        let Some((subject, scope)) = self.subject_and_scope(target) else { return };
+    fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) -> Step {
+        let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
             && self.hall.find(name).is_some_and(|other| self.is_above(&other))
         {
-            return;
+            return Step::Done;
         }
         let until_ms = self.end_of(length);
-        let (by, reason) = (self.name.to_string(), words.unwrap_or_default().to_owned());
+        let (by, reason) = (self.name().to_string(), words.unwrap_or_default().to_owned());
         let told = format!("banned {subject} from {}", self.place(&scope));
-        self.hall.ban(Ban { subject, scope, by, reason, until_ms });
-        let until = until_ms.map(self.hall.settings.moment);
-        let until = until.map_or_else(String::new, |until| format!(" until {until}"));
-        self.audit(&format!("{told}{until} {}", words.unwrap_or_default()));
-        self.notice(&format!("You {told}{until}"));
+        let ban = Ban { subject, scope, by, reason: reason.clone(), until_ms };
+        self.perform(Act::Ban(ban), move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            let until = until_ms.map(user.hall.settings.moment);
+            let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+            user.audit(&format!("{told}{until} {reason}"));
+            user.notice(&format!("You {told}{until}"));
+            Step::Done
+        })
     }
 
-    fn unban(&mut self, target: Target<'_>) {
-        let Some((subject, scope)) = self.subject_and_scope(target) else { return };
-        if self.hall.unban(&subject, &scope).is_none() {
-            return self.notice(&format!("{subject} is not banned; /bans lists who is"));
-        }
-        self.audit(&format!("lifted the ban of {subject} from {}", self.place(&scope)));
-        self.notice(&format!("{subject} may come to {} again", self.place(&scope)));
+    fn unban(&mut self, target: Target<'_>) -> Step {
+        let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
+        let act = Act::Unban { subject: subject.clone(), scope: scope.clone() };
+        self.perform(act, move |user, outcome| match outcome {
+            Outcome::Unbanned(None) => {
+                user.notice(&format!("{subject} is not banned; /bans lists who is"));
+                Step::Done
+            }
+            Outcome::Unbanned(Some(_)) => {
+                let place = user.place(&scope);
+                user.audit(&format!("lifted the ban of {subject} from {place}"));
+                user.notice(&format!("{subject} may come to {place} again"));
+                Step::Done
+            }
+            outcome => user.refuse(&outcome),
+        })
     }
 
-    fn bans(&mut self) {
+    fn bans(&mut self) -> Step {
         let scope = self.scope();
         let room = match &scope {
             Some(Scope::Room(name)) => Some(name.key()),
@@ -148,34 +179,29 @@ impl User {
                 until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
             self.reply(&format!("{subject}, {until}, by {by} {reason}"));
         }
+        Step::Done
     }
 
     /// Mutes for a length, or for good; or gives the word back.
-    fn mute(&mut self, name: &str, length: Option<Option<Duration>>) {
-        let Some(other) = self.somebody(name) else { return };
+    fn mute(&mut self, name: &str, length: Option<Option<Duration>>) -> Step {
+        let Some(other) = self.somebody(name) else { return Step::Done };
         if length.is_some() && self.is_above(&other) {
-            return;
+            return Step::Done;
         }
         let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
-        let Some(seated) = self.inbox.current() else { return };
-        let (room, name, now_ms) = (seated.room.clone(), other.name(), self.hall.now_ms());
-        let muted = Muted { key: name.key().clone(), session: other.session };
-        seated.crowd.with(|room| room.mute(now_ms, muted, until_ms));
         let what = if length.is_some() { "muted" } else { "unmuted" };
-        self.audit(&format!("{what} {name} in {room}"));
-        self.notice(&format!("You {what} {name} in {room}"));
-        other.mailbox.deliver(Letter::Notice(format!("You were {what} in {room}")));
+        self.alter_for(&other, Change::Mute(other.session, until_ms), move |name, room| Done {
+            audit: format!("{what} {name} in {room}"),
+            told: format!("You {what} {name} in {room}"),
+        })
     }
 
-    fn invite(&mut self, name: &str) {
-        let Some(other) = self.somebody(name) else { return };
-        let Some(seated) = self.inbox.current() else { return };
-        let (room, name) = (seated.room.clone(), other.name());
-        seated.crowd.with(|room| room.invite(name.key().clone()));
-        self.audit(&format!("invited {name} to {room}"));
-        self.notice(&format!("{name} may join {room}"));
-        let words = format!("{} invites you: /join {room}", self.name);
-        other.mailbox.deliver(Letter::Notice(words));
+    fn invite(&mut self, name: &str) -> Step {
+        let Some(other) = self.somebody(name) else { return Step::Done };
+        self.alter_for(&other, Change::Invite(other.session), |name, room| Done {
+            audit: format!("invited {name} to {room}"),
+            told: format!("{name} may join {room}"),
+        })
     }
 
     fn show_audit(&mut self, count: Option<u64>) -> Step {
@@ -195,20 +221,21 @@ impl User {
                     let moment = (user.hall.settings.moment)(time_ms);
                     user.reply(&format!("{moment} {by} {what}"));
                 }
+                Step::Done
             }) as super::Rest
         }))
     }
 
     /// Writes down what this operator did.
     pub(super) fn audit(&self, what: &str) {
-        tracing::info!(by = %self.name, "audit: {}", crate::chat::text::escape(what.as_bytes()));
-        self.hall.archive.audit(self.hall.now_ms(), self.name.as_str(), what);
+        tracing::info!(by = %self.name(), "audit: {}", crate::chat::text::escape(what.as_bytes()));
+        self.hall.announce(self.person.session, Act::Audit { what: what.to_owned() });
     }
 
     /// Whether the other is an operator of the whole chat, and this one is not: then nothing can
     /// be done to them.
     fn is_above(&mut self, other: &Person) -> bool {
-        let above = other.is_operator() && !self.person.is_operator();
+        let above = authority::is_above(other, &self.person);
         if above {
             self.notice(&format!("{} is an operator", other.name()));
         }
@@ -248,6 +275,12 @@ impl User {
         let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
         Some(self.hall.now_ms().saturating_add(length))
     }
+}
+
+/// What was done, for the book and for who did it.
+struct Done {
+    audit: String,
+    told: String,
 }
 
 /// Compares in the same time wherever the difference lies.

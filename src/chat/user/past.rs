@@ -82,8 +82,11 @@ impl User {
             let found = hall.archive.lines(&room, number..=number, 1).await;
             let line = found.ok().and_then(|mut lines| lines.pop());
             Box::new(move |user: &mut Self| match line {
-                Some(line) => drop(user.say_again(&line)),
-                None => user.notice(&format!("There is no line {number}")),
+                Some(line) => user.say_again(&line),
+                None => {
+                    user.notice(&format!("There is no line {number}"));
+                    Step::Done
+                }
             }) as super::Rest
         }))
     }
@@ -126,11 +129,14 @@ fn has(line: &Stored, words: &[String]) -> bool {
 }
 
 fn rest(found: Result<Vec<Stored>, StoreError>, nothing: &'static str) -> super::Rest {
-    Box::new(move |user: &mut User| match found {
-        Ok(lines) => user.show_past(&lines, nothing),
-        Err(error) => {
-            tracing::warn!(%error, "cannot read the history");
-            user.notice("The history cannot be read now");
+    Box::new(move |user: &mut User| {
+        match found {
+            Ok(lines) => user.show_past(&lines, nothing),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the history");
+                user.notice("The history cannot be read now");
+            }
         }
+        Step::Done
     })
 }

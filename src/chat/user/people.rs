@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::User;
-use crate::chat::hall::NameTaken;
-use crate::chat::mailbox::Letter;
+use super::{Step, User};
+use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::name::Name;
 use crate::chat::person::Person;
 use crate::chat::view::{View, print_json};
@@ -27,66 +26,86 @@ impl User {
         }
     }
 
-    pub(super) fn message(&mut self, to: &str, words: &str) {
-        if let Some(other) = self.somebody(to) {
-            self.write_to(&other, words);
+    pub(super) fn message(&mut self, to: &str, words: &str) -> Step {
+        match self.somebody(to) {
+            Some(other) => self.write_to(&other, words),
+            None => Step::Done,
         }
     }
 
-    fn write_to(&mut self, other: &Person, words: &str) {
+    fn write_to(&mut self, other: &Person, words: &str) -> Step {
         if other.session == self.person.session {
-            return self.notice("You need nobody to talk to yourself");
+            self.notice("You need nobody to talk to yourself");
+            return Step::Done;
         }
         let name = other.name();
         if let Some(away) = other.away() {
             self.notice(&format!("{name} is away: {away}"));
         }
-        let time_ms = self.hall.now_ms();
-        let letter = Letter::Private {
-            time_ms,
-            from: self.name.clone(),
-            session: self.person.session,
-            text: Arc::from(words),
-        };
-        let delivered = other.mailbox.deliver(letter);
-        if delivered && self.inbox.view.is_page() {
+        let words = words.to_owned();
+        let act = Act::Write { to: other.session, words: words.clone() };
+        self.perform(act, move |user, outcome| {
+            match outcome.refusal() {
+                None => user.show_written(&name, &words),
+                Some(Refusal::Absent | Refusal::Outside) => {
+                    user.notice(&format!("{name} has left: that was not delivered"));
+                }
+                Some(Refusal::NotDelivered(why)) => {
+                    user.notice(&format!("Not delivered to {name}, {why}"));
+                }
+                Some(_) => user.notice(&format!("{name} does not read: that was not delivered")),
+            }
+            Step::Done
+        })
+    }
+
+    fn show_written(&mut self, to: &Name, words: &str) {
+        if self.inbox.view.is_page() {
             let sent = json!({
-                "kind": "private", "name": self.name.as_str(), "to": name.as_str(),
-                "time_ms": time_ms, "text": words, "own": true,
+                "kind": "private", "name": self.name().as_str(), "to": to.as_str(),
+                "time_ms": self.hall.now_ms(), "text": words, "own": true,
             });
             print_json(&sent, &mut self.replies);
-        } else if delivered {
-            self.reply(&format!("[you -> {name}] {words}"));
         } else {
-            self.notice(&format!("{name} does not read: that was not delivered"));
+            self.reply(&format!("[you -> {to}] {words}"));
         }
     }
 
-    pub(super) fn answer(&mut self, words: &str) {
+    pub(super) fn answer(&mut self, words: &str) -> Step {
         let Some(session) = self.inbox.reply_to else {
-            return self.notice("Nobody has written to you yet: /msg NAME WORDS");
+            self.notice("Nobody has written to you yet: /msg NAME WORDS");
+            return Step::Done;
         };
         match self.hall.person(session.get()) {
             Some(other) => self.write_to(&other, words),
-            None => self.notice("Who wrote to you last has left"),
+            None => {
+                self.notice("Who wrote to you last has left");
+                Step::Done
+            }
         }
     }
 
-    pub(super) fn rename(&mut self, text: &str) {
+    pub(super) fn rename(&mut self, text: &str) -> Step {
         let name = match Name::parse(text) {
             Ok(name) => name,
-            Err(error) => return self.notice(&error.to_string()),
-        };
-        if name.as_str() == self.name.as_str() {
-            return self.notice(&format!("You are {name} already"));
-        }
-        match self.hall.rename(&self.person, &name, &self.inbox.seats) {
-            Ok(()) => self.name = name,
-            Err(taken @ (NameTaken::Taken(_) | NameTaken::LooksLike(_))) => {
-                self.notice(&taken.sentence());
+            Err(error) => {
+                self.notice(&error.to_string());
+                return Step::Done;
             }
-            Err(NameTaken::Banned(words)) => self.notice(&words),
+        };
+        if name.as_str() == self.name().as_str() {
+            self.notice(&format!("You are {name} already"));
+            return Step::Done;
         }
+        self.perform(Act::Rename { name }, |user, outcome| match outcome {
+            Outcome::Renamed(renamed) => {
+                if let Err(taken) = renamed {
+                    user.notice(&taken.sentence());
+                }
+                Step::Done
+            }
+            outcome => user.refuse(&outcome),
+        })
     }
 
     pub(super) fn ignore(&mut self, name: Option<&str>) {
@@ -118,14 +137,20 @@ impl User {
         }
     }
 
-    pub(super) fn away(&mut self, words: Option<&str>) {
-        self.person.set_away(words);
-        match words {
-            Some(words) => {
-                self.notice(&format!("Who writes to you hears that you are away: {words}"))
+    pub(super) fn away(&mut self, words: Option<&str>) -> Step {
+        let words = words.map(str::to_owned);
+        self.perform(Act::Away { words: words.clone() }, move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
             }
-            None => self.notice("You are back"),
-        }
+            match words {
+                Some(words) => {
+                    user.notice(&format!("Who writes to you hears that you are away: {words}"));
+                }
+                None => user.notice("You are back"),
+            }
+            Step::Done
+        })
     }
 
     /// Who is called so; where nobody is, the user is told.

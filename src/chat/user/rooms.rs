@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::passwords::{fits, hash};
-use super::{Step, User};
+use super::{IN_NO_ROOM, Step, User};
+use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{NotIn, Pass, Seated};
-use crate::chat::history::Kind;
 use crate::chat::name::Name;
 use crate::chat::room::{Entrance, See};
 
@@ -29,41 +29,56 @@ impl User {
             self.notice(&format!("You speak in {room} now"));
             return Step::Done;
         }
-        match (self.enter(&room, Pass::Nothing), password) {
-            (Err(NotIn::Password(hash)), Some(password)) => self.check(room, password, hash),
-            (Err(not_in), _) => {
-                self.notice(&not_in.sentence(&room));
-                Step::Done
-            }
-            (Ok(()), _) => Step::Done,
-        }
+        let password = password.map(|password| password.reveal().to_owned());
+        self.enter(room, Pass::Nothing, |user, room, not_in| match (not_in, password) {
+            (NotIn::Password(hash), Some(password)) => Self::check(room, password, hash),
+            (not_in, _) => user.stay_out(&room, &not_in),
+        })
+    }
+
+    fn stay_out(&mut self, room: &Name, not_in: &NotIn) -> Step {
+        self.notice(&not_in.sentence(room));
+        Step::Done
     }
 
     /// Enters with a password, which takes a while to check.
-    fn check(&self, room: Name, password: Secret<'_>, hash: Arc<str>) -> Step {
-        let password = password.reveal().to_owned();
+    fn check(room: Name, password: String, hash: Arc<str>) -> Step {
         Step::Wait(Box::pin(async move {
             let fits = fits(password, Arc::clone(&hash)).await;
             let rest = move |user: &mut Self| {
-                let entered = if fits {
-                    user.enter(&room, Pass::Password(&hash))
-                } else {
-                    Err(NotIn::Password(hash))
-                };
-                if let Err(not_in) = entered {
-                    user.notice(&not_in.sentence(&room));
+                if !fits {
+                    return user.stay_out(&room, &NotIn::Password(hash));
                 }
+                let pass = Pass::Password(hash.to_string());
+                user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
             };
             Box::new(rest) as super::Rest
         }))
     }
 
-    fn enter(&mut self, room: &Name, pass: Pass<'_>) -> Result<(), NotIn> {
+    /// Goes to a room, or follows `refused`.
+    fn enter(
+        &mut self,
+        room: Name,
+        pass: Pass,
+        refused: impl FnOnce(&mut Self, Name, NotIn) -> Step + Send + 'static,
+    ) -> Step {
         if self.inbox.seats.len() >= self.hall.settings.max_rooms_each {
-            return Err(NotIn::TooManyOfYours);
+            return refused(self, room, NotIn::TooManyOfYours);
         }
         let see = See::Last(self.hall.rules().replay);
-        let seated = self.hall.join(&self.person, room, see, pass)?;
+        let act = Act::Join { room: room.clone(), see, pass };
+        self.perform(act, move |user, outcome| match outcome {
+            Outcome::Joined(Ok(seated)) => {
+                user.settle_in(seated);
+                Step::Done
+            }
+            Outcome::Joined(Err(not_in)) => refused(user, room, not_in),
+            outcome => refused(user, room, NotIn::of(&outcome)),
+        })
+    }
+
+    fn settle_in(&mut self, seated: Seated) {
         let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
@@ -74,7 +89,6 @@ impl User {
         self.separate(&seated);
         self.inbox.enter(seated);
         self.tell_rooms();
-        Ok(())
     }
 
     /// Announces the earlier lines that a newcomer is going to see.
@@ -87,21 +101,42 @@ impl User {
         }
     }
 
-    pub(super) fn leave(&mut self, text: Option<&str>) {
-        let index = match text.map(Name::parse_room) {
-            None => self.inbox.current_index(),
-            Some(Ok(room)) => match self.inbox.position(&room) {
-                Some(index) => index,
-                None => return self.notice(&format!("You are not in {room}")),
-            },
-            Some(Err(error)) => return self.notice(&error.to_string()),
+    pub(super) fn leave(&mut self, text: Option<&str>) -> Step {
+        let room = match text.map(Name::parse_room) {
+            None => self.inbox.current().map(|seated| seated.room.clone()),
+            Some(Ok(room)) => Some(room),
+            Some(Err(error)) => {
+                self.notice(&error.to_string());
+                return Step::Done;
+            }
+        };
+        let Some(room) = room else {
+            self.notice(IN_NO_ROOM);
+            return Step::Done;
+        };
+        let Some(index) = self.inbox.position(&room) else {
+            self.notice(&format!("You are not in {room}"));
+            return Step::Done;
         };
         if self.inbox.seats.len() < 2 {
-            return self.notice("You are in no other room; /quit leaves the chat");
+            self.notice("You are in no other room; /quit leaves the chat");
+            return Step::Done;
         }
+        let room = self.inbox.seats[index].room.clone();
+        self.perform(Act::Part { room: room.clone() }, move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            user.go_out_of(&room);
+            Step::Done
+        })
+    }
+
+    /// Gives the place in a room back that the user has left.
+    fn go_out_of(&mut self, left: &Name) {
+        let Some(index) = self.inbox.position(left) else { return };
         let seated = self.inbox.remove(index);
-        let left = seated.room.clone();
-        self.hall.part(&self.person, seated, "");
+        self.hall.give_back(&self.person, &seated.crowd);
         self.tell_rooms();
         if let Some(current) = self.inbox.current() {
             let current = current.room.clone();
@@ -110,7 +145,7 @@ impl User {
     }
 
     pub(super) fn rooms(&mut self) {
-        let key = self.name.key().clone();
+        let key = self.name().key().clone();
         let sees_all = self.person.is_operator();
         let mut listed: Vec<(usize, String)> = Vec::new();
         for crowd in self.hall.rooms() {
@@ -137,31 +172,27 @@ impl User {
         }
     }
 
-    pub(super) fn topic(&mut self, words: Option<&str>) {
-        let Some(seated) = self.inbox.current() else { return };
+    pub(super) fn topic(&mut self, words: Option<&str>) -> Step {
+        let Some(seated) = self.inbox.current() else { return Step::Done };
         let Some(words) = words else {
             let topic = seated.crowd.with(|room| Arc::clone(&room.topic));
-            return match &*topic {
+            match &*topic {
                 "" => self.notice("No topic is set"),
                 topic => self.notice(&format!("Topic: {topic}")),
-            };
+            }
+            return Step::Done;
         };
         // `/topic -` removes it.
         let words = if words == "-" { "" } else { words };
-        let (now_ms, session) = (self.hall.now_ms(), self.person.session);
-        let set = seated.crowd.change(|room| {
-            if room.muted_until(now_ms, self.name.key(), session).is_some() {
-                return Err("You may not speak in this room");
+        let act = Act::Topic { room: seated.room.clone(), words: words.to_owned() };
+        self.perform(act, |user, outcome| {
+            match outcome.refusal() {
+                Some(Refusal::Muted(_)) => user.notice("You may not speak in this room"),
+                Some(Refusal::Outside) => user.notice("You are not in this room any more"),
+                _ => drop(user.refuse(&outcome)),
             }
-            let appended = room.set_topic(now_ms, seated.seat, words);
-            let appended = appended.ok_or("You are not in this room any more")?;
-            self.hall.archive.line(room, appended, Kind::Topic, &self.name, words);
-            self.hall.archive.room(room);
-            Ok(())
-        });
-        if let Err(words) = set {
-            self.notice(words);
-        }
+            Step::Done
+        })
     }
 
     /// The room of this name, where the user may know of it; else they are told.
@@ -173,7 +204,7 @@ impl User {
                 return None;
             }
         };
-        let (key, session) = (self.name.key().clone(), self.person.session);
+        let (key, session) = (self.name().key().clone(), self.person.session);
         let sees_all = self.person.is_operator();
         let room = self.hall.room(&name).filter(|crowd| {
             crowd.with(|room| {
@@ -186,47 +217,59 @@ impl User {
         room.map(|room| (name, room))
     }
 
-    pub(super) fn set_private(&mut self, switch: Switch) {
+    pub(super) fn set_private(&mut self, switch: Switch) -> Step {
         let words = if switch.is_on() {
             "Only who is invited can join this room now (/invite NAME), and it is not listed"
         } else {
             "Everybody can join this room now"
         };
-        self.alter("private", |room| room.private = switch.is_on());
-        self.notice(words);
+        self.alter(Change::Private(switch.is_on()), "private", words)
     }
 
     pub(super) fn set_password(&mut self, password: Option<Secret<'_>>) -> Step {
         let Some(password) = password else {
-            self.alter("no password", |room| room.password = None);
-            self.notice("This room has no password any more");
-            return Step::Done;
+            let words = "This room has no password any more";
+            return self.alter(Change::Password(None), "no password", words);
         };
         let password = password.reveal().to_owned();
         Step::Wait(Box::pin(async move {
             let hash = hash(password).await;
             Box::new(move |user: &mut Self| match hash {
                 Some(hash) => {
-                    user.alter("password", |room| room.password = Some(hash));
-                    user.notice("/join ROOM PASSWORD is how to get in now");
+                    let words = "/join ROOM PASSWORD is how to get in now";
+                    user.alter(Change::Password(Some(hash.to_string())), "password", words)
                 }
-                None => user.notice("The password could not be set; try again"),
+                None => {
+                    user.notice("The password could not be set; try again");
+                    Step::Done
+                }
             }) as super::Rest
         }))
     }
 
-    fn alter(&mut self, what: &str, change: impl FnOnce(&mut crate::chat::room::Room)) {
-        let Some(seated) = self.inbox.current() else { return };
-        let name = seated.crowd.with(|room| {
-            change(room);
-            self.hall.archive.room(room);
-            room.name.clone()
-        });
-        self.audit(&format!("set {name} to {what}"));
+    fn alter(&mut self, change: Change, what: &'static str, words: &'static str) -> Step {
+        let Some(seated) = self.inbox.current() else { return Step::Done };
+        let room = seated.room.clone();
+        self.perform(Act::Alter { room: room.clone(), change }, move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            user.audit(&format!("set {room} to {what}"));
+            user.notice(words);
+            Step::Done
+        })
     }
 }
 
 impl NotIn {
+    /// Why somebody is not in a room after an act that did not even come to that.
+    pub(in crate::chat) fn of(outcome: &Outcome) -> Self {
+        match outcome.refusal() {
+            Some(Refusal::NotDelivered(why)) => Self::NotDelivered(why),
+            _ => Self::Gone,
+        }
+    }
+
     /// What is told to who wanted to enter `room`.
     pub(in crate::chat) fn sentence(&self, room: &Name) -> String {
         match self {
@@ -236,6 +279,8 @@ impl NotIn {
             Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
             Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
             Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
+            Self::Gone => format!("You could not join {room}"),
+            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
         }
     }
 }

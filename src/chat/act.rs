@@ -1,0 +1,172 @@
+//! What somebody does that others can see, as a value: the one way in which a chat changes. Pure.
+//!
+//! In one process an act is performed at once. In a cluster it goes to all machines first, and each
+//! performs it when it comes back in their common order.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::bans::{Ban, Scope, Subject};
+use super::hall::{NameTaken, NotIn, Pass, Seated};
+use super::history::Kind;
+use super::name::Name;
+use super::person::Person;
+use super::room::See;
+use super::tokens::Place;
+
+/// Something that somebody does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Act {
+    /// Comes in under a name.
+    Enter { name: Name, address: Option<IpAddr> },
+    /// Wants back what a token stands for.
+    Redeem { token: String },
+    /// Goes: with words for the others, or silently where everybody has to go.
+    Exit { reason: Option<String>, keep: Option<Keep> },
+    /// Keeps their place, to come back to it by a token.
+    Keep(Keep),
+    /// Takes another name.
+    Rename { name: Name },
+    /// Goes to a room.
+    Join { room: Name, see: See, pass: Pass },
+    /// Leaves a room.
+    Part { room: Name },
+    /// Says lines in a room.
+    Say { room: Name, lines: Vec<Said> },
+    /// Sets the topic of a room, or removes it.
+    Topic { room: Name, words: String },
+    /// Is away, or back.
+    Away { words: Option<String> },
+    /// Writes to one person alone.
+    Write { to: u64, words: String },
+    /// The server tells one person something.
+    Tell { to: u64, words: String },
+    /// Has shown the operators' password.
+    BecomeOperator,
+    /// Sends somebody out of a room.
+    Kick { room: Name, whom: u64, words: String },
+    /// Keeps somebody out.
+    Ban(Ban),
+    /// Lets them in again.
+    Unban { subject: Subject, scope: Scope },
+    /// Changes what a room is, or what somebody may do in it.
+    Alter { room: Name, change: Change },
+    /// Writes down what an operator did.
+    Audit { what: String },
+    /// A machine is gone, and all its people with it.
+    Gone { node: u32, name: String, reason: String },
+    /// People of a machine that was taken for gone are here again.
+    Return { people: Vec<Returning> },
+}
+
+/// Where somebody stands, and the token that brings them back there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Keep {
+    pub(super) token: String,
+    pub(super) place: Place,
+}
+
+/// A line that somebody says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Said {
+    /// `Said` or `Action`.
+    #[serde(rename = "k", default = "said", skip_serializing_if = "is_said")]
+    pub(super) kind: Kind,
+    #[serde(rename = "t")]
+    pub(super) text: String,
+}
+
+fn said() -> Kind {
+    Kind::Said
+}
+
+fn is_said(kind: &Kind) -> bool {
+    *kind == Kind::Said
+}
+
+/// A change of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Change {
+    /// Only who is invited may come in.
+    Private(bool),
+    /// Who knows the words may come in of which this is the hash.
+    Password(Option<String>),
+    /// This session keeps order in it, or no longer.
+    Operator(u64, bool),
+    /// This session may not speak until then (milliseconds since 1970), or may again.
+    Mute(u64, Option<u64>),
+    /// This session may come in.
+    Invite(u64),
+}
+
+/// Somebody who comes back with their machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Returning {
+    pub(super) session: u64,
+    pub(super) name: Name,
+    pub(super) address: Option<IpAddr>,
+    pub(super) operator: bool,
+    pub(super) away: Option<String>,
+    /// The rooms, and whether they keep order there.
+    pub(super) rooms: Vec<(Name, bool)>,
+    /// The last of their acts that was performed.
+    pub(super) last: u64,
+}
+
+/// What came of an act.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Done,
+    Entered(Result<Arc<Person>, NameTaken>),
+    Redeemed(Option<Place>),
+    Renamed(Result<(), NameTaken>),
+    Joined(Result<Seated, NotIn>),
+    /// The ban that was lifted, if there was one.
+    Unbanned(Option<Ban>),
+    Refused(Refusal),
+}
+
+/// Why an act came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Who acts is not in the room any more.
+    Outside,
+    /// Who acts may not speak there until then.
+    Muted(u64),
+    /// Who acts does not keep order there.
+    NotOperator,
+    /// Who it is about is not there.
+    Absent,
+    /// Who it is for does not read.
+    Unread,
+    /// It did not reach the other machines: why.
+    NotDelivered(&'static str),
+}
+
+impl Refusal {
+    /// Why, in words that stand behind others; `moment` says when something ends.
+    pub(super) fn reason(&self, moment: fn(u64) -> String) -> String {
+        match self {
+            Self::Outside => "you are not in that room any more".to_owned(),
+            Self::Muted(until) => format!("you may not speak there until {}", moment(*until)),
+            Self::NotOperator => "only an operator can do that".to_owned(),
+            Self::Absent => "who it is about is not there any more".to_owned(),
+            Self::Unread => "who it is for does not read".to_owned(),
+            Self::NotDelivered(why) => (*why).to_owned(),
+        }
+    }
+}
+
+impl Outcome {
+    /// Why it came to nothing, in the words of the server.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}

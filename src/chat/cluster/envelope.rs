@@ -1,0 +1,140 @@
+//! An act as it travels: whose it is, the how many-th, from which machine. Pure.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::chat::act::Act;
+
+/// The form of what is sent. A machine that reads a later one than it knows says so.
+const VERSION: u16 = 1;
+
+/// An act and its author.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Envelope {
+    #[serde(rename = "v")]
+    version: u16,
+    /// The machine, which has another number after each start.
+    pub(super) node: u32,
+    /// Whose act it is; 0 is the machine itself.
+    pub(super) session: u64,
+    /// Counts the acts of this author, from 1: one that was sent twice is performed once.
+    pub(super) number: u64,
+    pub(super) act: Act,
+}
+
+impl Envelope {
+    pub(super) fn new(node: u32, session: u64, number: u64, act: Act) -> Self {
+        Self { version: VERSION, node, session, number, act }
+    }
+
+    /// What no other proposal is called. A machine's end has one name, whoever proposes it.
+    pub(super) fn id(&self) -> String {
+        match &self.act {
+            Act::Gone { node, .. } => id_of_end(*node),
+            _ => format!("{:08x}-{:x}-{}", self.node, self.session, self.number),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("an act is made of texts and numbers").into()
+    }
+
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn decode(payload: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Form {
+            v: u16,
+        }
+        serde_json::from_slice(payload).map_err(|error| {
+            let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
+            match newer {
+                true => "it is of a newer version of echoline: update this machine".to_owned(),
+                false => error.to_string(),
+            }
+        })
+    }
+}
+
+/// What the end of a machine is called.
+pub(super) fn id_of_end(node: u32) -> String {
+    format!("gone-{node:08x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::act::{Change, Keep, Returning, Said};
+    use crate::chat::bans::{Ban, Scope, Subject};
+    use crate::chat::hall::Pass;
+    use crate::chat::history::Kind;
+    use crate::chat::name::Name;
+    use crate::chat::room::See;
+    use crate::chat::tokens::{Place, Position};
+
+    fn acts() -> Vec<Act> {
+        let name = Name::parse("ann").unwrap();
+        let room = Name::parse_room("den").unwrap();
+        let position = Position { room: room.clone(), next: 7, operator: true };
+        let place =
+            Place { name: name.clone(), rooms: vec![position], until_ms: 9, session: Some(3) };
+        let scope = Scope::Room(room.clone());
+        let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
+        let ban = |subject, scope| Ban {
+            subject,
+            scope,
+            by: "ben".into(),
+            reason: "spam".into(),
+            until_ms: None,
+        };
+        let said = |kind, text: &str| Said { kind, text: text.into() };
+        let returning = Returning {
+            session: 5,
+            name: name.clone(),
+            address: None,
+            operator: true,
+            away: Some("tea".into()),
+            rooms: vec![(room.clone(), false)],
+            last: 4,
+        };
+        vec![
+            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()) },
+            Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
+            Act::Rename { name: name.clone() },
+            Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
+            Act::Say {
+                room: room.clone(),
+                lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],
+            },
+            Act::Ban(ban(subject.clone(), scope.clone())),
+            Act::Ban(ban(Subject::Name(name.clone()), Scope::Chat)),
+            Act::Unban { subject, scope },
+            Act::Alter { room, change: Change::Mute(1 << 60, Some(u64::MAX)) },
+            Act::Gone { node: 7, name: "b".into(), reason: "is gone".into() },
+            Act::Return { people: vec![returning] },
+        ]
+    }
+
+    #[test]
+    fn what_travels_arrives() {
+        for act in acts() {
+            let sent = Envelope::new(u32::MAX, u64::MAX - 1, 1, act);
+            assert_eq!(Envelope::decode(&sent.encode()).as_ref(), Ok(&sent));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        assert!(Envelope::decode(b"{}").unwrap_err().contains("missing field"));
+        assert!(Envelope::decode(b"{\"v\":2,\"new\":1}").unwrap_err().contains("newer version"));
+        assert!(Envelope::decode(&[0xff; 9]).is_err());
+    }
+
+    #[test]
+    fn ids_are_what_a_bus_wants() {
+        let ids: Vec<String> =
+            acts().into_iter().map(|act| Envelope::new(1, 2, 3, act).id()).collect();
+        assert!(ids.contains(&"gone-00000007".to_owned()), "one name, whoever proposes it");
+        assert!(ids.contains(&"00000001-2-3".to_owned()));
+    }
+}

@@ -1,0 +1,231 @@
+//! Changing by what comes back, in its order.
+
+use super::envelope::Envelope;
+use super::{Cluster, GONE_MAX, NODE, TAKEN_FOR_GONE};
+use crate::chat::act::{Act, Outcome, Refusal, Said};
+use crate::chat::follower::{Entry, Follower, Link, Snapshot};
+use crate::chat::hall::{Hall, NotIn};
+use crate::chat::mailbox::Letter;
+use crate::chat::name::Name;
+use crate::chat::perform::Actor;
+use bytes::Bytes;
+
+impl Follower for Hall {
+    fn apply(&self, entries: &[Entry]) {
+        let Some(cluster) = &self.cluster else { return };
+        for entry in entries {
+            match Envelope::decode(&entry.payload) {
+                Ok(envelope) => self.take(cluster, entry, envelope),
+                Err(error) => {
+                    // The same on every machine: nobody changes by it.
+                    let sequence = entry.sequence;
+                    tracing::error!(sequence, error, "cannot read what came over the bus");
+                    cluster.lock().counts.unreadable += 1;
+                }
+            }
+            let mut state = cluster.lock();
+            state.applied = entry.sequence;
+            state.counts.entries += 1;
+        }
+        cluster.look_at_link(self);
+    }
+
+    fn applied(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.lock().applied)
+    }
+
+    fn is_settled(&self, proposal: &str) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| !cluster.lock().sent.contains_key(proposal))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.record()
+    }
+
+    fn restore(&self, snapshot: &Snapshot) -> Result<(), String> {
+        self.go_on_from(snapshot)
+    }
+
+    fn begin_anew(&self) {
+        self.forget_everything();
+    }
+
+    fn link(&self, link: Link) {
+        if let Some(cluster) = &self.cluster {
+            cluster.lock().link = link;
+            cluster.look_at_link(self);
+        }
+    }
+
+    fn pulse(&self) -> Bytes {
+        self.cluster.as_ref().map_or_else(Bytes::new, |cluster| cluster.pulse(self))
+    }
+
+    fn heard(&self, pulse: &[u8]) {
+        if let Some(cluster) = &self.cluster {
+            cluster.hear(pulse);
+        }
+    }
+
+    fn tick(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.tick(self);
+        }
+    }
+}
+
+impl Hall {
+    fn take(&self, cluster: &Cluster, entry: &Entry, envelope: Envelope) {
+        let id = envelope.id();
+        let Envelope { node, session, number, act, .. } = envelope;
+        let (is_here, is_gone) = {
+            let state = cluster.lock();
+            (node == state.node, state.gone_nodes.contains(&node))
+        };
+        let actor = Actor { session, node, is_here, now_ms: entry.time_ms };
+        let outcome = match act {
+            Act::Gone { node, name, reason } => {
+                self.see_off(cluster, actor.now_ms, node, &name, &reason);
+                Some(Outcome::Done)
+            }
+            _ if is_gone => Some(Outcome::Refused(Refusal::NotDelivered(TAKEN_FOR_GONE))),
+            act if session == NODE => self.take_of_machine(cluster, actor, number, act),
+            act => self.take_of_person(cluster, actor, number, act, &id),
+        };
+        if let Some(outcome) = outcome {
+            self.settle(cluster, &id, session, outcome);
+        }
+    }
+
+    /// What a machine itself does; `None` where that was done before.
+    fn take_of_machine(
+        &self,
+        cluster: &Cluster,
+        actor: Actor,
+        number: u64,
+        act: Act,
+    ) -> Option<Outcome> {
+        if !cluster.lock().is_next_of(actor.node, number) {
+            return None;
+        }
+        if let Act::Return { people } = act {
+            self.welcome_back(cluster, actor, people);
+            return Some(Outcome::Done);
+        }
+        Some(self.perform(actor, act))
+    }
+
+    /// What somebody does; `None` where that was done before.
+    fn take_of_person(
+        &self,
+        cluster: &Cluster,
+        actor: Actor,
+        number: u64,
+        act: Act,
+        id: &str,
+    ) -> Option<Outcome> {
+        let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. } | Act::Keep(_));
+        match self.person(actor.session) {
+            Some(person) if number <= person.last() => return None,
+            Some(person) => person.set_last(number),
+            None if !comes || cluster.lock().gone_sessions.contains(&actor.session) => {
+                return Some(Outcome::Refused(Refusal::Outside));
+            }
+            None => {}
+        }
+        let exits = matches!(act, Act::Exit { .. });
+        let outcome = match act {
+            Act::Say { room, lines } => self.say_of(cluster, actor, &room, &lines, id),
+            act => self.perform(actor, act),
+        };
+        if let Outcome::Entered(Ok(person)) = &outcome {
+            person.set_last(number);
+        }
+        if exits {
+            let mut state = cluster.lock();
+            state.gone_sessions.push_back(actor.session);
+            if state.gone_sessions.len() > GONE_MAX {
+                state.gone_sessions.pop_front();
+            }
+        }
+        Some(outcome)
+    }
+
+    fn say_of(
+        &self,
+        cluster: &Cluster,
+        actor: Actor,
+        room: &Name,
+        lines: &[Said],
+        id: &str,
+    ) -> Outcome {
+        let shown = cluster.shown(id, actor.session);
+        self.say(actor, room, lines, &shown)
+    }
+
+    /// An act of this machine's has come back: its author hears of it, and goes on.
+    fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
+        let person = self.person(session);
+        let mut state = cluster.lock();
+        if state.sent.remove(id).is_none() {
+            return;
+        }
+        let sent = state.outboxes.get_mut(&session).and_then(|outbox| {
+            let is_it = outbox.sent().is_some_and(|sent| sent.id == id);
+            if is_it { outbox.settle() } else { None }
+        });
+        cluster.send_next(&mut state, session);
+        if person.is_none() && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
+            state.outboxes.remove(&session);
+        }
+        let Some(sent) = sent else { return };
+        let refusal = outcome.refusal().cloned();
+        if refusal.is_some() {
+            state.counts.not_delivered += sent.lines.len() as u64;
+        }
+        drop(state);
+        match (sent.reply, refusal, person) {
+            (Some(reply), ..) => self.answer(cluster, reply, outcome),
+            (None, Some(refusal), Some(person)) if !sent.lines.is_empty() => {
+                let texts = sent.lines.into_iter().map(|line| line.text).collect();
+                let reason = refusal.reason(self.settings.moment);
+                person.deliver(Letter::NotDelivered { reason, texts });
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
+        let outcome = match outcome {
+            // This machine has lost sight of the session and takes it for another's.
+            Outcome::Joined(Ok(seated)) if !seated.is_here => {
+                Outcome::Joined(Err(NotIn::NotDelivered(TAKEN_FOR_GONE)))
+            }
+            outcome => outcome,
+        };
+        if let Err(Outcome::Entered(Ok(person))) = reply.send(outcome) {
+            // Whoever it was has not waited.
+            cluster.announce(person.session, super::exit());
+        }
+    }
+}
+
+impl Cluster {
+    /// Whom of this machine each line of an act was shown that comes back now.
+    fn shown(&self, id: &str, session: u64) -> Vec<Vec<u64>> {
+        let state = self.lock();
+        let sent = state.outboxes.get(&session).and_then(|outbox| outbox.sent());
+        let sent = sent.filter(|sent| sent.id == id && sent.shown.iter().any(|to| !to.is_empty()));
+        sent.map_or_else(Vec::new, |sent| sent.shown.clone())
+    }
+}
+
+impl super::State {
+    /// Whether this is the next act of a machine, which is noted.
+    fn is_next_of(&mut self, node: u32, number: u64) -> bool {
+        let last = self.nodes.entry(node).or_default();
+        let is_next = number > *last;
+        *last = number.max(*last);
+        is_next
+    }
+}

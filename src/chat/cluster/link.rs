@@ -1,0 +1,145 @@
+//! How it stands with the bus and the other machines, and what people hear of it.
+
+use bytes::Bytes;
+
+use super::leases::Pulse;
+use super::outbox::{Waiting, said};
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, OnLoss, State};
+use crate::chat::act::{Outcome, Refusal};
+use crate::chat::follower::Link;
+use crate::chat::hall::Hall;
+use crate::chat::mailbox::Letter;
+
+/// Ticks after which something that was sent and has not come back says that the link is lost.
+const UNHEARD_TICKS: u64 = 3;
+
+impl Cluster {
+    /// Tells the people of this machine where the link was lost or is there again.
+    pub(super) fn look_at_link(&self, hall: &Hall) {
+        let mut state = self.lock();
+        let is_lost = state.link == Link::Down || state.is_unheard();
+        if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
+            return;
+        }
+        // Whoever is deaf judges nobody: all leases begin when the link does.
+        let now = state.now;
+        state.leases.renew(now);
+        state.counts.losses += u64::from(is_lost);
+        drop(state);
+        let words = self.words(is_lost);
+        match is_lost {
+            true => tracing::warn!("{words}"),
+            false => tracing::info!("{words}"),
+        }
+        let people: Vec<_> = hall.lock().people.values().cloned().collect();
+        for person in people.iter().filter(|person| person.is_here) {
+            person.deliver(Letter::Link { is_lost, words: words.clone() });
+        }
+    }
+
+    fn words(&self, is_lost: bool) -> String {
+        match (is_lost, self.options.on_loss) {
+            (true, OnLoss::Hold) => format!(
+                "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
+                 lines for {HELD_TICKS} s"
+            ),
+            (true, OnLoss::Local) => "The link to the other machines is lost: what you say is \
+                                      shown here, marked ~, and to them later"
+                .to_owned(),
+            (false, _) => "The link to the other machines is back".to_owned(),
+        }
+    }
+
+    /// A second has passed, about.
+    pub(super) fn tick(&self, hall: &Hall) {
+        let nodes = hall.nodes();
+        {
+            let mut state = self.lock();
+            state.now += 1;
+        }
+        self.look_at_link(hall);
+        let mut state = self.lock();
+        if !state.is_lost {
+            let others: Vec<u32> = nodes.into_iter().filter(|&node| node != state.node).collect();
+            let now = state.now;
+            for node in state.leases.overdue(now, &others) {
+                let name = state.leases.name(node).unwrap_or("a machine").to_owned();
+                self.propose_gone(&mut state, node, &name, "is gone");
+            }
+        } else if self.options.on_loss == OnLoss::Hold {
+            let expired = state.expire();
+            drop(state);
+            for (session, waiting) in expired {
+                hall.tell_expired(session, waiting);
+            }
+        }
+    }
+
+    pub(super) fn pulse(&self, hall: &Hall) -> Bytes {
+        let people = hall.lock().people.values().filter(|person| person.is_here).count();
+        let state = self.lock();
+        let pulse = Pulse {
+            node: state.node,
+            name: self.options.machine.clone(),
+            people,
+            applied: state.applied,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        serde_json::to_vec(&pulse).expect("it is made of texts and numbers").into()
+    }
+
+    pub(super) fn hear(&self, pulse: &[u8]) {
+        let Ok(pulse) = serde_json::from_slice::<Pulse>(pulse) else { return };
+        let mut state = self.lock();
+        let now = state.now;
+        state.leases.hear(now, pulse);
+    }
+}
+
+impl State {
+    /// Whether something was sent a while ago and has not come back.
+    fn is_unheard(&self) -> bool {
+        let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
+        let mut sent = outboxes.filter_map(|outbox| outbox.sent());
+        sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
+    }
+
+    /// What has waited too long, of whom; never what was sent: that may have arrived.
+    fn expire(&mut self) -> Vec<(u64, Waiting)> {
+        let since = self.now.saturating_sub(HELD_TICKS);
+        let mut expired = Vec::new();
+        for (&session, outbox) in &mut self.outboxes {
+            // Who leaves has to leave, whenever it is.
+            let waiting = outbox.expire(since).into_iter();
+            expired.extend(waiting.map(|waiting| (session, waiting)));
+        }
+        let lines = |(_, waiting): &(u64, Waiting)| {
+            waiting.act.as_ref().map_or(0, |act| said(act).len() as u64)
+        };
+        self.counts.not_delivered += expired.iter().map(lines).sum::<u64>();
+        expired
+    }
+}
+
+impl Hall {
+    /// The machines that serve somebody.
+    fn nodes(&self) -> Vec<u32> {
+        let state = self.lock();
+        let mut nodes: Vec<u32> = state.people.values().map(|person| person.node()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    fn tell_expired(&self, session: u64, waiting: Waiting) {
+        let Waiting { act, reply, .. } = waiting;
+        let texts: Vec<String> = act.iter().flat_map(said).map(|line| line.text.clone()).collect();
+        if let Some(reply) = reply {
+            let _ = reply.send(Outcome::Refused(Refusal::NotDelivered(LOST)));
+        } else if !texts.is_empty()
+            && let Some(person) = self.person(session)
+        {
+            person.deliver(Letter::NotDelivered { reason: LOST.to_owned(), texts });
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Lines that this machine shows before the others have them, because it cannot reach them.
+
+use std::sync::Arc;
+
+use crate::chat::hall::{Hall, Seated};
+use crate::chat::history::Kind;
+use crate::chat::mailbox::Letter;
+use crate::chat::person::Person;
+
+impl Hall {
+    /// Shows a line to those in the room whom this machine serves; returns who was shown it.
+    pub(in crate::chat) fn show_here(
+        &self,
+        author: &Person,
+        seated: &Seated,
+        kind: Kind,
+        text: &str,
+    ) -> Vec<u64> {
+        let sessions = seated.crowd.with(|room| room.served_here());
+        let others = sessions.into_iter().filter(|&session| session != author.session);
+        let name = author.name();
+        let (text, now_ms): (Arc<str>, u64) = (Arc::from(text), self.now_ms());
+        let shown = |&session: &u64| {
+            let letter = Letter::Ahead {
+                room: seated.room.clone(),
+                author: author.session,
+                kind,
+                name: name.clone(),
+                text: Arc::clone(&text),
+                time_ms: now_ms,
+            };
+            self.person(session).is_some_and(|person| person.deliver(letter))
+        };
+        others.filter(shown).collect()
+    }
+}

@@ -1,0 +1,232 @@
+//! Machines that are gone, and those that come back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::outbox::Sent;
+use super::{Cluster, GONE_MAX, Leave, NODE, TAKEN_FOR_GONE, departure};
+use crate::chat::act::{Act, Outcome, Refusal, Returning};
+use crate::chat::crowd::Crowd;
+use crate::chat::hall::{Hall, State};
+use crate::chat::history::Kind;
+use crate::chat::key::Key;
+use crate::chat::mailbox::Letter;
+use crate::chat::name::Name;
+use crate::chat::perform::Actor;
+use crate::chat::person::Person;
+use crate::chat::room::See;
+
+/// People that one act brings back.
+const RETURNING_MAX: usize = 200;
+
+impl Hall {
+    /// A machine is gone, and all its people with it: each room is told in one line.
+    pub(super) fn see_off(
+        &self,
+        cluster: &Cluster,
+        now_ms: u64,
+        node: u32,
+        name: &str,
+        reason: &str,
+    ) {
+        if !cluster.lock().note_gone(node) {
+            return;
+        }
+        let mut state = self.lock();
+        let mut people: Vec<Arc<Person>> =
+            state.people.values().filter(|person| person.node() == node).cloned().collect();
+        people.sort_unstable_by_key(|person| person.session);
+        let mut rooms = BTreeMap::<Key, (Arc<Crowd>, Vec<String>)>::new();
+        for person in &people {
+            for (crowd, seat) in person.seats() {
+                let room =
+                    crowd.with(|room| room.expel_silently(seat).then(|| room.name.key().clone()));
+                if let Some(room) = room {
+                    let found = rooms.entry(room).or_insert((Arc::clone(&crowd), Vec::new()));
+                    let (_, names) = found;
+                    names.push(person.name().to_string());
+                }
+                if !person.is_here {
+                    self.give_back(person, &crowd);
+                }
+            }
+            state.release(&person.name(), person.session);
+            state.people.remove(&person.session);
+        }
+        for (crowd, names) in rooms.values() {
+            let words = departure::words(name, reason, names);
+            crowd.change(|room| room.announce(now_ms, &words));
+        }
+        drop(state);
+        tracing::info!(machine = name, people = people.len(), "a machine is gone: {reason}");
+        let is_this = cluster.lock().node == node;
+        if is_this {
+            self.come_back(cluster, people);
+        }
+    }
+
+    /// This machine was taken for gone: it has another number from now on, and brings its people
+    /// back. What they had sent before can have no effect any more.
+    pub(super) fn come_back(&self, cluster: &Cluster, people: Vec<Arc<Person>>) {
+        let mut state = cluster.lock();
+        if state.leave != Leave::Stays {
+            state.leave = Leave::Left;
+            cluster.left.notify_all();
+        }
+        state.node = state.node.wrapping_add(1);
+        state.is_returning = state.leave == Leave::Stays;
+        state.counts.returns += 1;
+        // Some may have been on their way back already.
+        let people = people.into_iter().filter(|person| person.is_here);
+        state.returning.extend(people.map(|person| (person.session, person)));
+        let ids: Vec<(String, u64)> = state.sent.drain().collect();
+        let mut lost: Vec<(u64, Sent)> = Vec::new();
+        for (_, session) in ids {
+            let sent = state.outboxes.get_mut(&session).and_then(|outbox| outbox.settle());
+            lost.extend(sent.map(|sent| (session, sent)));
+        }
+        let is_returning = state.is_returning;
+        let mut people: Vec<_> = state.returning.values().cloned().collect();
+        drop(state);
+        for (session, sent) in lost {
+            let person = people.iter().find(|person| person.session == session);
+            tell_lost(person, sent);
+        }
+        if !is_returning {
+            return;
+        }
+        people.sort_unstable_by_key(|person| person.session);
+        let chunks: Vec<Vec<Returning>> = people
+            .chunks(RETURNING_MAX)
+            .map(|chunk| chunk.iter().map(returning).collect())
+            .collect();
+        // The last one says that all are back, also where there is nobody.
+        let (last, before) = chunks
+            .split_last()
+            .map_or((Vec::new(), &[][..]), |(last, before)| (last.clone(), before));
+        for people in before {
+            cluster.announce(NODE, Act::Return { people: people.clone() });
+        }
+        cluster.announce(NODE, Act::Return { people: last });
+    }
+
+    /// People of a machine are here again, under their names where those are still free.
+    pub(super) fn welcome_back(&self, cluster: &Cluster, actor: Actor, people: Vec<Returning>) {
+        let mut state = self.lock();
+        for returning in people {
+            if !state.people.contains_key(&returning.session) {
+                self.welcome(cluster, &mut state, actor, returning);
+            }
+        }
+        drop(state);
+        let mut state = cluster.lock();
+        let is_all = state.returning.is_empty();
+        if actor.is_here && is_all && std::mem::take(&mut state.is_returning) {
+            let sessions: Vec<u64> = state.outboxes.keys().copied().collect();
+            for session in sessions {
+                cluster.send_next(&mut state, session);
+            }
+        }
+    }
+
+    fn welcome(&self, cluster: &Cluster, state: &mut State, actor: Actor, returning: Returning) {
+        let Returning { session, name, address, operator, away, rooms, last } = returning;
+        let known = match actor.is_here {
+            true => cluster.lock().returning.remove(&session),
+            false => None,
+        };
+        let banned = state.bans.find(actor.now_ms, Some(&name), address, None);
+        if let Some(ban) = banned.filter(|_| !operator) {
+            known.iter().for_each(|person| person.end(&self.ban_words(ban)));
+            return;
+        }
+        let free = free_name(state, &name, session);
+        let theirs = Actor { session, is_here: known.is_some(), ..actor };
+        let is_other = !free.same_as(&name);
+        let person = known.unwrap_or_else(|| Arc::new(Person::new(theirs, address, name)));
+        if is_other {
+            person.deliver(Letter::Notice(format!("Your name was taken; you are {free} now")));
+        }
+        person.set_name(free.clone());
+        person.set_node(actor.node);
+        person.set_last(last.max(person.last()));
+        person.set_away(away.as_deref());
+        if operator {
+            person.make_operator();
+        }
+        state.people.insert(session, Arc::clone(&person));
+        for (room, operator) in rooms {
+            let found = state.rooms.get(room.key()).cloned();
+            let crowd = found.unwrap_or_else(|| self.make_room(state, &room));
+            self.seat(actor.now_ms, &person, &crowd, &free, operator);
+        }
+    }
+
+    fn seat(&self, now_ms: u64, person: &Person, crowd: &Arc<Crowd>, name: &Name, operator: bool) {
+        let kept = person.seat_in(crowd);
+        let seat = crowd.change(|room| {
+            let (seat, joined) = match kept {
+                // Who is served here goes on reading where they stood.
+                Some(seat) => (seat, room.readmit(now_ms, seat, name.clone())),
+                None => room.join(now_ms, person.who(), name.clone(), See::Last(0)),
+            };
+            room.set_operator(seat, operator);
+            self.archive.line(room, joined, Kind::Joined, name, "");
+            seat
+        });
+        if kept.is_none() {
+            person.take_seat(Arc::clone(crowd), seat);
+        }
+    }
+}
+
+/// Somebody's name, or the first one like it that is free.
+fn free_name(state: &mut State, name: &Name, session: u64) -> Name {
+    let others = (2..).map(|number| name.with_suffix(number));
+    let mut names = std::iter::once(name.clone()).chain(others);
+    names.find(|name| state.claim(name, session).is_ok()).expect("there are names without end")
+}
+
+fn returning(person: &Arc<Person>) -> Returning {
+    let rooms = person
+        .seats()
+        .into_iter()
+        .map(|(crowd, seat)| crowd.with(|room| (room.name.clone(), room.is_operator(seat))));
+    Returning {
+        session: person.session,
+        name: person.name(),
+        address: person.address,
+        operator: person.is_operator(),
+        away: person.away().map(|words| words.to_string()),
+        rooms: rooms.collect(),
+        last: person.last(),
+    }
+}
+
+fn tell_lost(person: Option<&Arc<Person>>, sent: Sent) {
+    let refusal = Refusal::NotDelivered(TAKEN_FOR_GONE);
+    match (sent.reply, person) {
+        (Some(reply), _) => drop(reply.send(Outcome::Refused(refusal))),
+        (None, Some(person)) if !sent.lines.is_empty() => {
+            let texts = sent.lines.into_iter().map(|line| line.text).collect();
+            let reason = TAKEN_FOR_GONE.to_owned();
+            person.deliver(Letter::NotDelivered { reason, texts });
+        }
+        _ => {}
+    }
+}
+
+impl super::State {
+    /// Notes that a machine is gone; `false` where that was known.
+    fn note_gone(&mut self, node: u32) -> bool {
+        if self.gone_nodes.contains(&node) {
+            return false;
+        }
+        self.gone_nodes.push_back(node);
+        if self.gone_nodes.len() > GONE_MAX {
+            self.gone_nodes.pop_front();
+        }
+        self.nodes.remove(&node);
+        true
+    }
+}

@@ -1,0 +1,387 @@
+//! A chat that is one of several machines: what its people do goes to all of them first, and
+//! every machine changes by what comes back, in one order.
+//!
+//! Nothing here waits. What is to be sent leaves through a channel, a bus brings it back to
+//! [`Follower`](super::Follower), and whoever did something learns then what came of it.
+
+mod departure;
+mod envelope;
+mod follow;
+mod leases;
+mod link;
+mod local;
+mod machines;
+mod outbox;
+mod snapshot;
+mod status;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::act::{Act, Outcome, Refusal, Said};
+use super::follower::{Link, Proposal};
+use super::hall::{Hall, NotIn};
+use super::name::Name;
+use super::settings::Settings;
+use envelope::Envelope;
+use leases::Leases;
+use outbox::{Outbox, Reply};
+
+pub(super) use departure::{Departed, read as departed};
+pub use status::ClusterStatus;
+
+/// The machine itself, as an author.
+const NODE: u64 = 0;
+
+/// Lines of one author that may wait while the link is there: then the author does.
+const WAITING_MAX: usize = 1024;
+
+/// Lines of one author that are held while the link is lost, and how long (ticks).
+const HELD_MAX: usize = 50;
+const HELD_TICKS: u64 = 60;
+
+/// Lines of one author that wait to be shown to the other machines, where this one shows them.
+const SHOWN_MAX: usize = 1000;
+
+/// Machines that are gone and sessions that have ended, which are remembered: what they sent may
+/// still arrive.
+const GONE_MAX: usize = 1000;
+
+/// What people hear whose act did not get to the others.
+const LOST: &str = "the link to the other machines is lost";
+const TAKEN_FOR_GONE: &str = "this machine was taken for gone";
+
+/// What a machine does while it cannot reach the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// What is said waits, for a minute and 50 lines; then its author hears that it was not
+    /// delivered.
+    #[default]
+    Hold,
+    /// What is said is shown on this machine at once, marked, and to the others later.
+    Local,
+}
+
+/// How a machine takes part.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// What the cluster is called.
+    pub cluster: String,
+    /// What this machine is called, for people: 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub machine: String,
+    /// What it does while it cannot reach the others.
+    pub on_loss: OnLoss,
+    /// A number that no other start of any machine of the cluster has: by chance.
+    pub node: u32,
+}
+
+/// What a chat knows of the other machines.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    options: ClusterOptions,
+    proposals: mpsc::UnboundedSender<Proposal>,
+    state: Mutex<State>,
+    /// Told when this machine has taken its leave.
+    left: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// This machine's number; another one after it was taken for gone.
+    node: u32,
+    /// The last entry that was applied.
+    applied: u64,
+    /// Seconds, about.
+    now: u64,
+    link: Link,
+    is_lost: bool,
+    outboxes: HashMap<u64, Outbox>,
+    /// The author of each proposal that is on its way.
+    sent: HashMap<String, u64>,
+    leases: Leases,
+    /// The last act of each machine itself.
+    nodes: HashMap<u32, u64>,
+    gone_nodes: VecDeque<u32>,
+    gone_sessions: VecDeque<u64>,
+    /// People of this machine who are to come back with it.
+    returning: HashMap<u64, Arc<super::person::Person>>,
+    is_returning: bool,
+    leave: Leave,
+    counts: Counts,
+}
+
+/// Whether this machine takes its leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Stays,
+    Leaves,
+    Left,
+}
+
+/// What has happened, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    entries: u64,
+    unreadable: u64,
+    not_delivered: u64,
+    losses: u64,
+    returns: u64,
+    gaps: u64,
+}
+
+impl Hall {
+    /// A chat that is one of several machines, and what it wants to have put into their order: a
+    /// bus takes that, and drives the chat as a [`Follower`](super::Follower). Until it has
+    /// applied what there is, nobody is to be let in.
+    #[must_use]
+    pub fn clustered(
+        settings: Settings,
+        options: ClusterOptions,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Proposal>) {
+        let (proposals, receiver) = mpsc::unbounded_channel();
+        let state = State::new(options.node);
+        let cluster =
+            Cluster { options, proposals, state: Mutex::new(state), left: Condvar::new() };
+        let mut hall = Self::new(settings);
+        hall.cluster = Some(Arc::new(cluster));
+        (Arc::new(hall), receiver)
+    }
+
+    /// Does something, or has it done where there are other machines.
+    pub(super) fn propose(&self, session: u64, act: Act) -> Proposed {
+        let Some(cluster) = &self.cluster else {
+            let now_ms = self.now_ms();
+            let actor = super::perform::Actor { session, node: 0, is_here: true, now_ms };
+            return Proposed::Done(self.perform(actor, act));
+        };
+        if let Act::Join { room, .. } = &act
+            && self.room(room).is_none()
+            && self.rooms().len() >= self.rules().max_rooms
+        {
+            return Proposed::Done(Outcome::Joined(Err(NotIn::TooManyRooms)));
+        }
+        Proposed::Later(cluster.propose(session, Some(act)))
+    }
+
+    /// As `propose`, where nobody waits for what comes of it.
+    pub(super) fn announce(&self, session: u64, act: Act) {
+        match &self.cluster {
+            Some(cluster) => cluster.announce(session, act),
+            None => drop(self.propose(session, act)),
+        }
+    }
+
+    /// Tells somebody whom another machine serves; where there is only this one, nobody is.
+    pub(super) fn tell_elsewhere(
+        &self,
+        person: &super::person::Person,
+        words: impl FnOnce() -> String,
+    ) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !person.is_here) {
+            cluster.announce(NODE, Act::Tell { to: person.session, words: words() });
+        }
+    }
+
+    /// Tells the other machines that this one ends, so that its people leave their rooms in one
+    /// line, and waits until that has come back. Blocks, for `patience` at most; `false` where
+    /// nothing came back.
+    #[must_use]
+    pub fn take_leave(&self, patience: Duration) -> bool {
+        let Some(cluster) = &self.cluster else { return true };
+        let mut state = cluster.lock();
+        state.leave = Leave::Leaves;
+        let node = state.node;
+        cluster.propose_gone(&mut state, node, &cluster.options.machine, "is shut down");
+        let wait = cluster.left.wait_timeout_while(state, patience, |s| s.leave != Leave::Left);
+        wait.map_or(false, |(state, _)| state.leave == Leave::Left)
+    }
+}
+
+impl Cluster {
+    /// The number of a session, of which so many came before it on this machine.
+    pub(super) fn session(&self, count: u64) -> u64 {
+        (u64::from(self.options.node) << 32) | (count & u64::from(u32::MAX))
+    }
+
+    fn propose(self: &Arc<Self>, session: u64, act: Option<Act>) -> Wait {
+        let (reply, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        let now = state.now;
+        state.outboxes.entry(session).or_default().push(now, act, Some(reply));
+        self.send_next(&mut state, session);
+        Wait { receiver, cluster: Arc::clone(self) }
+    }
+
+    fn announce(&self, session: u64, act: Act) {
+        let mut state = self.lock();
+        let now = state.now;
+        state.outboxes.entry(session).or_default().push(now, Some(act), None);
+        self.send_next(&mut state, session);
+    }
+
+    /// Waits until everything that the author has done is known to the others.
+    pub(super) fn settled(self: &Arc<Self>, session: u64) -> Wait {
+        self.propose(session, None)
+    }
+
+    /// Whether nothing of this author is on its way or waits.
+    pub(super) fn is_settled(&self, session: u64) -> bool {
+        self.lock().outboxes.get(&session).is_none_or(Outbox::is_empty)
+    }
+
+    /// Whether the other machines cannot be reached.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lock().is_lost
+    }
+
+    /// Takes a line of this author; `shown` says whom of this machine it was shown already.
+    pub(super) fn say(
+        &self,
+        session: u64,
+        room: &Name,
+        line: Said,
+        shown: Vec<u64>,
+    ) -> Result<Room, Refusal> {
+        let mut state = self.lock();
+        let now = state.now;
+        let most = match (state.is_lost, self.options.on_loss) {
+            (false, _) => usize::MAX,
+            (true, OnLoss::Hold) => HELD_MAX,
+            (true, OnLoss::Local) => SHOWN_MAX,
+        };
+        let outbox = state.outboxes.entry(session).or_default();
+        let lines = outbox.lines();
+        if lines >= most {
+            state.counts.not_delivered += 1;
+            return Err(Refusal::NotDelivered(LOST));
+        }
+        outbox.say(now, room, line, shown);
+        Ok(if lines < WAITING_MAX { Room::ForMore } else { Room::Full })
+    }
+
+    /// Sends what the author has said, if nothing of theirs is on its way.
+    pub(super) fn send(&self, session: u64) {
+        self.send_next(&mut self.lock(), session);
+    }
+
+    /// Whether lines are shown on this machine before the others have them.
+    pub(super) fn shows_at_once(&self) -> bool {
+        self.options.on_loss == OnLoss::Local && self.is_lost()
+    }
+
+    fn send_next(&self, state: &mut State, session: u64) {
+        let State { node, now, outboxes, sent, is_returning, .. } = state;
+        if *is_returning && session != NODE {
+            return;
+        }
+        let Some(outbox) = outboxes.get_mut(&session) else { return };
+        let Some(sealed) = outbox.next(*now, |n, act| Envelope::new(*node, session, n, act)) else {
+            return;
+        };
+        let id = sealed.id();
+        sent.insert(id.clone(), session);
+        // Nobody takes it any more where the bus has ended with the chat.
+        let _ = self.proposals.send(Proposal { id, payload: sealed.encode() });
+    }
+
+    /// Proposes that a machine is gone. All who propose it call it the same.
+    fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
+        let act = Act::Gone { node, name: name.to_owned(), reason: reason.to_owned() };
+        let envelope = Envelope::new(state.node, NODE, 0, act);
+        let id = envelope.id();
+        if state.sent.insert(id.clone(), NODE).is_none() {
+            let _ = self.proposals.send(Proposal { id, payload: envelope.encode() });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(node: u32) -> Self {
+        Self {
+            node,
+            applied: 0,
+            now: 0,
+            link: Link::Up,
+            is_lost: false,
+            outboxes: HashMap::new(),
+            sent: HashMap::new(),
+            leases: Leases::default(),
+            nodes: HashMap::new(),
+            gone_nodes: VecDeque::new(),
+            gone_sessions: VecDeque::new(),
+            returning: HashMap::new(),
+            is_returning: false,
+            leave: Leave::Stays,
+            counts: Counts::default(),
+        }
+    }
+}
+
+/// Whether an author may go on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    ForMore,
+    Full,
+}
+
+/// What becomes of an act.
+#[derive(Debug)]
+pub(super) enum Proposed {
+    /// It is done.
+    Done(Outcome),
+    /// It is on its way to all machines, and comes back.
+    Later(Wait),
+}
+
+impl Proposed {
+    /// What came of it.
+    ///
+    /// Cancel safe: who does not wait any longer has left, and whoever was let in for them leaves
+    /// again.
+    pub(super) async fn outcome(self) -> Outcome {
+        match self {
+            Self::Done(outcome) => outcome,
+            Self::Later(wait) => wait.await,
+        }
+    }
+}
+
+/// Waits for what comes of an act.
+#[derive(Debug)]
+pub(super) struct Wait {
+    receiver: oneshot::Receiver<Outcome>,
+    cluster: Arc<Cluster>,
+}
+
+impl Future for Wait {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let polled = Pin::new(&mut self.receiver).poll(cx);
+        polled.map(|outcome| outcome.unwrap_or(Outcome::Refused(Refusal::NotDelivered(LOST))))
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(Outcome::Entered(Ok(person))) = self.receiver.try_recv() {
+            self.cluster.announce(person.session, exit());
+        }
+    }
+}
+
+/// Somebody is gone without a word.
+fn exit() -> Act {
+    Act::Exit { reason: Some(String::new()), keep: None }
+}

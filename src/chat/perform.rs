@@ -1,0 +1,479 @@
+//! What becomes of an act: how the chat changes by it, the same on every machine.
+//!
+//! Whatever decides here is what the chat knew before, the act, and the time that came with it:
+//! no clock, no setting of one machine, nothing by chance.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::act::{Act, Keep, Outcome, Refusal, Said};
+use super::bans::{Ban, Scope, Subject};
+use super::crowd::Crowd;
+use super::hall::{Hall, Leaving, NameTaken, NotIn, Pass, Seated, State};
+use super::history::Kind;
+use super::log::Log;
+use super::mailbox::Letter;
+use super::name::Name;
+use super::person::Person;
+use super::room::{Entrance, Room, See};
+use super::tokens::{Place, Position};
+
+/// Who acts, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Actor {
+    pub(super) session: u64,
+    /// The machine that serves the session; 0 where there is only one.
+    pub(super) node: u32,
+    /// Whether that is this one.
+    pub(super) is_here: bool,
+    /// Milliseconds since 1970.
+    pub(super) now_ms: u64,
+}
+
+impl Hall {
+    /// Does it.
+    pub(super) fn perform(&self, actor: Actor, act: Act) -> Outcome {
+        match act {
+            Act::Enter { name, address } => Outcome::Entered(self.enter(actor, &name, address)),
+            Act::Redeem { token } => Outcome::Redeemed(self.redeem(actor, &token)),
+            Act::Keep(Keep { token, place }) => self.keep_place(actor, &token, place),
+            Act::Rename { name } => self.rename(actor, &name),
+            Act::Join { room, see, pass } => Outcome::Joined(self.join(actor, &room, see, &pass)),
+            Act::Part { room } => self.part(actor, &room),
+            Act::Say { room, lines } => self.say(actor, &room, &lines, &[]),
+            Act::Topic { room, words } => self.set_topic(actor, &room, &words),
+            Act::Away { words } => self.with_person(actor, |person| {
+                person.set_away(words.as_deref());
+                Outcome::Done
+            }),
+            Act::Write { to, words } => self.write(actor, to, &words),
+            Act::Tell { to, words } => self.tell(to, words),
+            Act::BecomeOperator => self.with_person(actor, |person| {
+                person.make_operator();
+                Outcome::Done
+            }),
+            Act::Kick { room, whom, words } => self.kick(actor, &room, whom, &words),
+            Act::Ban(ban) => self.ban(actor, ban),
+            Act::Unban { subject, scope } => self.unban(actor, &subject, &scope),
+            Act::Alter { room, change } => self.alter(actor, &room, change),
+            Act::Audit { what } => self.with_person(actor, |person| {
+                self.archive.audit(actor.now_ms, person.name().as_str(), &what);
+                Outcome::Done
+            }),
+            Act::Exit { reason, keep } => {
+                let leaving =
+                    reason.as_deref().map_or(Leaving::Silently, |reason| Leaving::Because(reason));
+                self.exit(actor, leaving, keep)
+            }
+            Act::Gone { .. } | Act::Return { .. } => Outcome::Done,
+        }
+    }
+
+    fn with_person(&self, actor: Actor, act: impl FnOnce(&Person) -> Outcome) -> Outcome {
+        match self.person(actor.session) {
+            Some(person) => act(&person),
+            None => Outcome::Refused(Refusal::Outside),
+        }
+    }
+
+    /// Lets somebody in under `name`.
+    fn enter(
+        &self,
+        actor: Actor,
+        name: &Name,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Person>, NameTaken> {
+        let mut state = self.lock();
+        if let Some(ban) = state.bans.find(actor.now_ms, Some(name), address, None) {
+            return Err(NameTaken::Banned(self.ban_words(ban)));
+        }
+        state.claim(name, actor.session)?;
+        let person = Arc::new(Person::new(actor, address, name.clone()));
+        state.people.insert(actor.session, Arc::clone(&person));
+        Ok(person)
+    }
+
+    /// Gives somebody a new name, in all their rooms.
+    fn rename(&self, actor: Actor, name: &Name) -> Outcome {
+        let mut state = self.lock();
+        let Some(person) = state.people.get(&actor.session).cloned() else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        if let Some(ban) = state.bans.find(actor.now_ms, Some(name), None, None) {
+            return Outcome::Renamed(Err(NameTaken::Banned(self.ban_words(ban))));
+        }
+        // Both names are theirs until every room has heard of it.
+        if let Err(taken) = state.claim(name, person.session) {
+            return Outcome::Renamed(Err(taken));
+        }
+        let old = person.name();
+        for (crowd, seat) in person.seats() {
+            crowd.change(|room| {
+                if let Some(appended) = room.rename(actor.now_ms, seat, name.clone()) {
+                    self.archive.line(room, appended, Kind::Renamed, &old, name.as_str());
+                }
+            });
+        }
+        person.set_name(name.clone());
+        state.release(&old, person.session);
+        // A key that both names share went with the old one.
+        Outcome::Renamed(state.claim(name, person.session))
+    }
+
+    /// Lets somebody into a room, which is made where it is not there.
+    fn join(&self, actor: Actor, room: &Name, see: See, pass: &Pass) -> Result<Seated, NotIn> {
+        let mut state = self.lock();
+        let person = state.people.get(&actor.session).cloned().ok_or(NotIn::Gone)?;
+        let name = person.name();
+        let ban = state.bans.find(actor.now_ms, Some(&name), person.address, Some(room.key()));
+        if let Some(ban) = ban.filter(|_| !person.is_operator()) {
+            return Err(NotIn::Banned(self.ban_words(ban)));
+        }
+        let (crowd, is_new) = match state.rooms.get(room.key()) {
+            Some(crowd) => (Arc::clone(crowd), false),
+            None if !self.has_room_for(&state, room) => return Err(NotIn::TooManyRooms),
+            None => (self.make_room(&mut state, room), true),
+        };
+        // Still under the hall's lock: a room that is being entered is not forgotten.
+        let seated = crowd.change(|room| {
+            Self::admit(room, &person, &name, pass)?;
+            let (seat, joined) = room.join(actor.now_ms, person.who(), name.clone(), see);
+            let token = matches!(pass, Pass::Token { operator: true });
+            room.set_operator(seat, is_new || token);
+            self.archive.line(room, joined, Kind::Joined, &name, "");
+            Ok((seat, room.name.clone(), joined.number))
+        });
+        let (seat, room, joined) = seated?;
+        person.take_seat(Arc::clone(&crowd), seat);
+        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here })
+    }
+
+    /// How many rooms there may be is a matter of each machine, which asks before it proposes.
+    fn has_room_for(&self, state: &State, room: &Name) -> bool {
+        let is_there = state.rooms.contains_key(room.key());
+        is_there || self.cluster.is_some() || state.rooms.len() < self.rules().max_rooms
+    }
+
+    pub(super) fn make_room(&self, state: &mut State, name: &Name) -> Arc<Crowd> {
+        let first = state.numbers_from.max(1);
+        let mut room = Room::new(name.clone(), Log::new(self.settings.log, first, 0));
+        room.log.holds = self.holds();
+        self.archive.room(&room);
+        let crowd = Arc::new(Crowd::new(room));
+        state.rooms.insert(name.key().clone(), Arc::clone(&crowd));
+        crowd
+    }
+
+    fn admit(room: &Room, person: &Person, name: &Name, pass: &Pass) -> Result<(), NotIn> {
+        if room.seat_of(person.session).is_some() {
+            return Err(NotIn::Already);
+        }
+        let entrance = room.entrance(name.key());
+        match (entrance, pass, &room.password) {
+            (Entrance::Open, ..) | (_, Pass::Token { .. }, _) => Ok(()),
+            _ if person.is_operator() => Ok(()),
+            (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(NotIn::Invited),
+            (_, Pass::Password(known), Some(hash)) if **known == **hash => Ok(()),
+            (_, _, Some(hash)) => Err(NotIn::Password(Arc::clone(hash))),
+        }
+    }
+
+    fn part(&self, actor: Actor, room: &Name) -> Outcome {
+        let mut state = self.lock();
+        let found = state.people.get(&actor.session).cloned();
+        match (found, state.rooms.get(room.key()).cloned()) {
+            (Some(person), Some(crowd)) => {
+                self.take_out(&mut state, actor.now_ms, &person, &crowd, "");
+                Outcome::Done
+            }
+            _ => Outcome::Refused(Refusal::Outside),
+        }
+    }
+
+    /// Takes a member out of a room at this place of its order, whatever their session does, which
+    /// gives the seat back where it is one of this machine; `None` where they are not in it.
+    pub(super) fn take_out(
+        &self,
+        state: &mut State,
+        now_ms: u64,
+        person: &Person,
+        crowd: &Arc<Crowd>,
+        reason: &str,
+    ) -> Option<Name> {
+        let seat = person.seat_in(crowd)?;
+        let name = person.name();
+        let room = crowd.change(|room| {
+            let left = room.expel(now_ms, seat, reason)?;
+            self.archive.line(room, left, Kind::Left, &name, reason);
+            Some(room.name.clone())
+        })?;
+        if !person.is_here {
+            self.give_back(person, crowd);
+        }
+        self.forget_empty(state, crowd);
+        Some(room)
+    }
+
+    /// A session gives back the seat of a room that it was taken out of.
+    pub(super) fn give_back(&self, person: &Person, crowd: &Arc<Crowd>) {
+        if let Some(seat) = person.leave_seat(crowd) {
+            crowd.leave(seat, |room| room.leave_silently(seat));
+        }
+    }
+
+    /// A room without people is forgotten, where nothing outlives it.
+    fn forget_empty(&self, state: &mut State, crowd: &Arc<Crowd>) {
+        if self.keeps_rooms() || Arc::ptr_eq(crowd, &self.lobby) {
+            return;
+        }
+        let empty = crowd
+            .with(|room| (room.count() == 0).then(|| (room.name.key().clone(), room.log.next())));
+        if let Some((key, next)) = empty
+            && state.rooms.get(&key).is_some_and(|known| Arc::ptr_eq(known, crowd))
+        {
+            state.rooms.remove(&key);
+            state.numbers_from = state.numbers_from.max(next);
+        }
+    }
+
+    /// Somebody is gone: from all rooms, and their name is free.
+    fn exit(&self, actor: Actor, leaving: Leaving<'_>, keep: Option<Keep>) -> Outcome {
+        let mut state = self.lock();
+        let Some(person) = state.people.get(&actor.session).cloned() else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        if let Some(Keep { token, place }) = keep.filter(|_| !person.is_retired()) {
+            self.archive.token(&token, &place);
+            state.tokens.keep(actor.now_ms, Arc::from(token), place);
+        }
+        let name = person.name();
+        for (crowd, seat) in person.take_seats() {
+            crowd.leave(seat, |room| match leaving {
+                Leaving::Because(reason) => {
+                    if let Some(left) = room.leave(actor.now_ms, seat, reason) {
+                        self.archive.line(room, left, Kind::Left, &name, reason);
+                    }
+                }
+                Leaving::Silently => room.leave_silently(seat),
+            });
+            self.forget_empty(&mut state, &crowd);
+        }
+        state.release(&name, person.session);
+        state.people.remove(&person.session);
+        Outcome::Done
+    }
+
+    /// Somebody says lines; `shown` are, for each, the sessions that have seen it already.
+    pub(super) fn say(
+        &self,
+        actor: Actor,
+        room: &Name,
+        lines: &[Said],
+        shown: &[Vec<u64>],
+    ) -> Outcome {
+        let Some((person, crowd)) = self.member(actor, room) else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        let Some(seat) = person.seat_in(&crowd) else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        let name = person.name();
+        crowd.change(|room| {
+            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
+                return Outcome::Refused(Refusal::Muted(until));
+            }
+            for (index, Said { kind, text }) in lines.iter().enumerate() {
+                let Some(appended) = room.say(actor.now_ms, seat, *kind, text) else {
+                    return Outcome::Refused(Refusal::Outside);
+                };
+                self.archive.line(room, appended, *kind, &name, text);
+                let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
+                shown.iter().for_each(|&session| room.hide(session, appended.number));
+            }
+            Outcome::Done
+        })
+    }
+
+    fn set_topic(&self, actor: Actor, room: &Name, words: &str) -> Outcome {
+        let Some((person, crowd)) = self.member(actor, room) else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        let Some(seat) = person.seat_in(&crowd) else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        let name = person.name();
+        crowd.change(|room| {
+            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
+                return Outcome::Refused(Refusal::Muted(until));
+            }
+            let Some(appended) = room.set_topic(actor.now_ms, seat, words) else {
+                return Outcome::Refused(Refusal::Outside);
+            };
+            self.archive.line(room, appended, Kind::Topic, &name, words);
+            self.archive.room(room);
+            Outcome::Done
+        })
+    }
+
+    /// Who acts, and the room of this name.
+    pub(super) fn member(&self, actor: Actor, room: &Name) -> Option<(Arc<Person>, Arc<Crowd>)> {
+        let state = self.lock();
+        let person = Arc::clone(state.people.get(&actor.session)?);
+        Some((person, Arc::clone(state.rooms.get(room.key())?)))
+    }
+
+    fn write(&self, actor: Actor, to: u64, words: &str) -> Outcome {
+        let (from, other) = (self.person(actor.session), self.person(to));
+        let (Some(from), Some(other)) = (from, other) else {
+            return Outcome::Refused(Refusal::Absent);
+        };
+        let letter = Letter::Private {
+            time_ms: actor.now_ms,
+            from: from.name(),
+            session: from.session,
+            text: Arc::from(words),
+        };
+        match other.deliver(letter) {
+            true => Outcome::Done,
+            false => {
+                self.tell_elsewhere(&from, || {
+                    format!("{} does not read: that was not delivered", other.name())
+                });
+                Outcome::Refused(Refusal::Unread)
+            }
+        }
+    }
+
+    fn tell(&self, to: u64, words: String) -> Outcome {
+        if let Some(person) = self.person(to) {
+            person.deliver(Letter::Notice(words));
+        }
+        Outcome::Done
+    }
+
+    /// Keeps what a token brings back, unless its session goes on elsewhere: then the token brings
+    /// back whoever has it now, and what this session thinks is out of date.
+    fn keep_place(&self, actor: Actor, token: &str, place: Place) -> Outcome {
+        let mut state = self.lock();
+        let is_retired = state.people.get(&actor.session).is_some_and(|person| person.is_retired());
+        if !is_retired {
+            self.archive.token(token, &place);
+            state.tokens.keep(actor.now_ms, Arc::from(token), place);
+        }
+        Outcome::Done
+    }
+
+    /// What a token brings back; it is used up. Its session, where it is still there, is ended.
+    fn redeem(&self, actor: Actor, token: &str) -> Option<Place> {
+        let mut state = self.lock();
+        let (token, mut place) = state.tokens.redeem(actor.now_ms, token)?;
+        self.archive.token_used(&token);
+        let old = place.session.take().and_then(|session| state.people.get(&session).cloned());
+        if let Some(person) = old {
+            person.retire();
+            place.name = person.name();
+            place.rooms = self.positions(&person, &place.rooms);
+            for (crowd, _) in person.seats() {
+                self.expel(&mut state, actor.now_ms, &person, &crowd, "", "goes on elsewhere");
+            }
+            state.release(&person.name(), person.session);
+            person.end("You go on in another connection");
+        }
+        Some(place)
+    }
+
+    /// Where somebody stands in each of their rooms. How far they have read is known where they
+    /// are served; in a cluster, only as far as they told when they were given the token.
+    fn positions(&self, person: &Person, told: &[Position]) -> Vec<Position> {
+        let position = |(crowd, seat): (Arc<Crowd>, _)| {
+            crowd.with(|room| {
+                let (next, operator) = room.seated(seat)?;
+                let told = told.iter().find(|position| position.room.same_as(&room.name));
+                let next = match (&self.cluster, told) {
+                    (None, _) => next,
+                    (Some(_), told) => told.map_or(room.log.next(), |position| position.next),
+                };
+                Some(Position { room: room.name.clone(), next, operator })
+            })
+        };
+        person.seats().into_iter().filter_map(position).collect()
+    }
+
+    /// Takes a member out of a room; they hear `words`, the others `reason`. `false` where they
+    /// are not in it.
+    pub(super) fn expel(
+        &self,
+        state: &mut State,
+        now_ms: u64,
+        person: &Person,
+        crowd: &Arc<Crowd>,
+        words: &str,
+        reason: &str,
+    ) -> bool {
+        let Some(room) = self.take_out(state, now_ms, person, crowd, reason) else { return false };
+        person.hear_of_leaving(room, words.to_owned());
+        true
+    }
+
+    /// Lifts a ban.
+    fn unban(&self, actor: Actor, subject: &Subject, scope: &Scope) -> Outcome {
+        let mut state = self.lock();
+        if !self.may_ban(&state, actor, scope) {
+            return Outcome::Refused(Refusal::NotOperator);
+        }
+        let lifted = state.bans.remove(subject, scope);
+        if let Some(lifted) = &lifted {
+            self.archive.unban(lifted);
+        }
+        Outcome::Unbanned(lifted)
+    }
+
+    /// Puts a ban in force, and shows those out whom it means.
+    fn ban(&self, actor: Actor, ban: Ban) -> Outcome {
+        let words = self.ban_words(&ban);
+        let mut state = self.lock();
+        if !self.may_ban(&state, actor, &ban.scope) {
+            return Outcome::Refused(Refusal::NotOperator);
+        }
+        self.archive.ban(&ban);
+        let scope = ban.scope.clone();
+        state.bans.add(actor.now_ms, ban);
+        let room = match &scope {
+            Scope::Chat => None,
+            Scope::Room(name) => Some(name.key()),
+        };
+        for person in self.meant(&state, actor.now_ms, room) {
+            match room {
+                Some(key) => {
+                    if let Some(crowd) = state.rooms.get(key).cloned() {
+                        let now_ms = actor.now_ms;
+                        self.expel(&mut state, now_ms, &person, &crowd, &words, "banned");
+                    }
+                }
+                None => {
+                    for (crowd, _) in person.seats() {
+                        self.expel(&mut state, actor.now_ms, &person, &crowd, "", "banned");
+                    }
+                    person.end(&words);
+                }
+            }
+        }
+        Outcome::Done
+    }
+
+    /// Who is here that a ban means, in the order in which they came.
+    fn meant(
+        &self,
+        state: &State,
+        now_ms: u64,
+        room: Option<&super::key::Key>,
+    ) -> Vec<Arc<Person>> {
+        let people = state.people.values().filter(|person| !person.is_operator());
+        let meant = people.filter(|person| {
+            state.bans.find(now_ms, Some(&person.name()), person.address, room).is_some()
+        });
+        let mut meant: Vec<_> = meant.cloned().collect();
+        meant.sort_unstable_by_key(|person| person.session);
+        meant
+    }
+}
