@@ -120,18 +120,18 @@ async fn arrive(
         return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = enter(hall, hall.next_session(), name, address).await;
+    let person = enter(hall, name, address).await;
     person.map(Arrival::new).map_err(|taken| taken.sentence())
 }
 
-/// Makes a name the new session's.
+/// Makes a name that of a new session. Each attempt is one: who did not come in leaves nothing.
 pub(super) async fn enter(
     hall: &Hall,
-    session: u64,
     name: Name,
     address: Option<IpAddr>,
 ) -> Result<Arc<Person>, NameTaken> {
-    match hall.propose(session, Act::Enter { name, address }).outcome().await {
+    let act = Act::Enter { name, address };
+    match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Entered(entered) => entered,
         _ => Err(NameTaken::NotDelivered),
     }
@@ -143,7 +143,7 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match enter(hall, hall.next_session(), name, address).await {
+        match enter(hall, name, address).await {
             Ok(person) => return Ok(Arrival::new(person)),
             Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
                 return Err(taken.sentence());
@@ -159,9 +159,8 @@ pub(super) async fn resume(
     token: &str,
     address: Option<IpAddr>,
 ) -> Result<Arrival, String> {
-    let session = hall.next_session();
     let act = Act::Redeem { token: token.to_owned() };
-    let place = match hall.propose(session, act).outcome().await {
+    let place = match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Redeemed(Some(place)) => place,
         Outcome::Redeemed(None) => {
             // Sixty bits cannot be guessed at this pace.
@@ -170,12 +169,12 @@ pub(super) async fn resume(
         }
         _ => return Err(NameTaken::NotDelivered.sentence()),
     };
-    match enter(hall, session, place.name.clone(), address).await {
+    match enter(hall, place.name.clone(), address).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             // A token that could not be used is worth something again.
             let keep = Keep { token: token.to_owned(), place };
-            hall.announce(session, Act::Keep(keep));
+            hall.announce(hall.next_session(), Act::Keep(keep));
             Err(format!("{}. Later, /resume {token} will do it", taken.sentence()))
         }
     }

@@ -61,8 +61,7 @@ impl Hall {
                 Outcome::Done
             }),
             Act::Exit { reason, keep } => {
-                let leaving =
-                    reason.as_deref().map_or(Leaving::Silently, |reason| Leaving::Because(reason));
+                let leaving = reason.as_deref().map_or(Leaving::Silently, Leaving::Because);
                 self.exit(actor, leaving, keep)
             }
             Act::Gone { .. } | Act::Return { .. } => Outcome::Done,

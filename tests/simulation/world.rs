@@ -2,14 +2,16 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::chat::{self, FloodLimits, Hall, LogLimits, Role, Settings};
+use echoline::chat::{self, FloodLimits, Hall, LogLimits, OnLoss, Role, Settings};
 use echoline::{Closed, Connection, Eol, Limits};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::bus::Bus;
 use super::client;
 use super::random::Random;
 use super::record::{Record, Shared};
@@ -46,6 +48,8 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     /// The wall clock jumps, back too.
     pub(crate) jumps: bool,
+    /// Machines that share one order; 1 is a chat as it is.
+    pub(crate) machines: usize,
     pub(crate) kicks: bool,
 }
 
@@ -66,6 +70,7 @@ impl Terms {
             limits,
             jumps: random.chance(25),
             kicks: random.chance(25),
+            machines: random.pick(&[1, 1, 3]),
         }
     }
 
@@ -103,7 +108,9 @@ pub(crate) struct Outcome {
 /// The chat, for those who come to it.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
-    pub(crate) hall: Arc<Hall>,
+    halls: Vec<Arc<Hall>>,
+    /// How many have come.
+    arrivals: Arc<AtomicUsize>,
     pub(crate) limits: Limits,
     pub(crate) kicks: bool,
     /// How many bytes their pipes may hold.
@@ -119,7 +126,10 @@ impl World {
     ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
         let (near, far) = duplex(pipe);
         let far = Connection::accepted(far, self.limits.clone(), Eol::CrLf, chat::farewell());
-        (near, tokio::spawn(chat::serve(far, Arc::clone(&self.hall), role)))
+        // Who comes again comes to another machine.
+        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let hall = Arc::clone(&self.halls[arrival % self.halls.len()]);
+        (near, tokio::spawn(chat::serve(far, hall, role)))
     }
 }
 
@@ -137,10 +147,18 @@ async fn live(mut random: Random, users: usize) -> Outcome {
     START.set(Some(Instant::now()));
     AHEAD_MS.set(1_000_000);
     let terms = Terms::of(&mut random);
-    let hall = Arc::new(Hall::new(terms.settings()));
+    let halls = match terms.machines {
+        1 => vec![Arc::new(Hall::new(terms.settings()))],
+        count => {
+            let settings = terms.settings();
+            let (_, machines) = Bus::machines(count, &settings, OnLoss::Hold, &mut random);
+            machines.into_iter().map(|machine| machine.hall).collect()
+        }
+    };
     // Many bytes one by one is what takes time.
     let pipes = if users > 20 { &[50, 300, 1000, 65_536][..] } else { &[1, 7, 64, 1000, 65_536] };
-    let world = World { hall, limits: terms.limits.clone(), kicks: terms.kicks, pipes };
+    let (limits, kicks, arrivals) = (terms.limits.clone(), terms.kicks, Arc::default());
+    let world = World { halls, arrivals, limits, kicks, pipes };
     let keeper = client::keeper(&world, random.fork()).await;
     if terms.jumps {
         // Ends with the runtime.
@@ -162,7 +180,8 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         shared.with(|record| std::mem::replace(record, empty))
     };
     let records = records.into_iter().map(take).collect();
-    Outcome { terms, records, people_left: world.hall.people() }
+    let people_left = world.halls.iter().map(|hall| hall.people()).sum();
+    Outcome { terms, records, people_left }
 }
 
 /// Has the wall clock jump, forth and back.

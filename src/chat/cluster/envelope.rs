@@ -107,7 +107,7 @@ mod tests {
                 lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],
             },
             Act::Ban(ban(subject.clone(), scope.clone())),
-            Act::Ban(ban(Subject::Name(name.clone()), Scope::Chat)),
+            Act::Ban(ban(Subject::Name(name), Scope::Chat)),
             Act::Unban { subject, scope },
             Act::Alter { room, change: Change::Mute(1 << 60, Some(u64::MAX)) },
             Act::Gone { node: 7, name: "b".into(), reason: "is gone".into() },

@@ -134,6 +134,7 @@ impl Hall {
             None => {}
         }
         let exits = matches!(act, Act::Exit { .. });
+        let enters = matches!(act, Act::Enter { .. });
         let outcome = match act {
             Act::Say { room, lines } => self.say_of(cluster, actor, &room, &lines, id),
             act => self.perform(actor, act),
@@ -141,7 +142,9 @@ impl Hall {
         if let Outcome::Entered(Ok(person)) = &outcome {
             person.set_last(number);
         }
-        if exits {
+        let is_out = enters && !matches!(outcome, Outcome::Entered(Ok(_)));
+        if exits || is_out {
+            // What comes of it again, later, is not to be another thing.
             let mut state = cluster.lock();
             state.gone_sessions.push_back(actor.session);
             if state.gone_sessions.len() > GONE_MAX {

@@ -41,10 +41,10 @@ impl Cluster {
         match (is_lost, self.options.on_loss) {
             (true, OnLoss::Hold) => format!(
                 "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
-                 lines for {HELD_TICKS} s"
+                 lines for {HELD_TICKS} s (/status)"
             ),
             (true, OnLoss::Local) => "The link to the other machines is lost: what you say is \
-                                      shown here, marked ~, and to them later"
+                                      shown here, marked ~, and to them later (/status)"
                 .to_owned(),
             (false, _) => "The link to the other machines is back".to_owned(),
         }

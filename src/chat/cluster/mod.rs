@@ -199,7 +199,7 @@ impl Hall {
         let node = state.node;
         cluster.propose_gone(&mut state, node, &cluster.options.machine, "is shut down");
         let wait = cluster.left.wait_timeout_while(state, patience, |s| s.leave != Leave::Left);
-        wait.map_or(false, |(state, _)| state.leave == Leave::Left)
+        wait.is_ok_and(|(state, _)| state.leave == Leave::Left)
     }
 }
 

@@ -55,7 +55,7 @@ impl Hall {
             return Snapshot { sequence: 0, state: bytes::Bytes::new() };
         };
         let state = self.lock();
-        let mut people: Vec<PersonRecord> = state.people.values().map(|p| person(p)).collect();
+        let mut people: Vec<PersonRecord> = state.people.values().map(person).collect();
         people.sort_unstable_by_key(|person| person.session);
         let rooms = state.rooms.values().map(|crowd| crowd.with(|room| room.record()));
         let followed = cluster.lock();

@@ -61,7 +61,7 @@ impl Hall {
             ),
             format!("Machines, with the people they serve: {}", machines.join(", ")),
             format!(
-                "Entry {} of the common order; {} of this machine's lines wait, {} were not delivered",
+                "Entry {} of the common order; {} lines said here wait, {} were not delivered",
                 status.applied, status.held, status.not_delivered
             ),
         ]
