@@ -32,7 +32,8 @@ pub(super) struct Desk {
     /// Tells [`start`](super::start) how it went; `None` once it was told.
     pub(super) ready: RefCell<Option<mpsc::Sender<Result<(), BusError>>>>,
     pub(super) random: RefCell<Random>,
-    told: Cell<Option<Link>>,
+    /// What the follower was told last; it takes for granted that the link is down at first.
+    told: Cell<Link>,
     connected: Cell<bool>,
     reading: Cell<bool>,
 }
@@ -62,7 +63,7 @@ impl Desk {
             due: RefCell::new(due),
             ready: RefCell::new(Some(ready)),
             random: RefCell::new(Random::of(&[seed])),
-            told: Cell::new(None),
+            told: Cell::new(Link::Down),
             connected: Cell::new(false),
             reading: Cell::new(false),
         }
@@ -86,9 +87,8 @@ impl Desk {
 
     /// The link is up while the order can be read: a connection alone is of no use to a chat.
     fn tell_link(&self) {
-        let link =
-            if self.connected.get() && self.reading.get() { Link::Up } else { Link::Down };
-        if self.told.replace(Some(link)) != Some(link) {
+        let link = if self.connected.get() && self.reading.get() { Link::Up } else { Link::Down };
+        if self.told.replace(link) != link {
             self.board.change(|status| status.link = link);
             self.follower.link(link);
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::jetstream::context::AccountErrorKind;
+use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::stream::Info;
 use futures_util::StreamExt;
+use serde_json::Value;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
@@ -140,11 +141,13 @@ impl Findings {
         }
     }
 
-    /// Whether streams can be used at all.
+    /// Whether streams can be used at all. The client's own type for the answer has fields that
+    /// NATS 2.9 does not send.
     async fn account(&mut self, jetstream: &Context) -> bool {
-        let account = match jetstream.query_account().await {
+        let answer: Result<Value, _> = jetstream.request("INFO", &()).await;
+        let account = match answer {
             Ok(account) => account,
-            Err(error) if error.kind() == AccountErrorKind::TimedOut => {
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => {
                 self.problem("JetStream does not answer: has its cluster a majority?");
                 return false;
             }
@@ -156,16 +159,20 @@ impl Findings {
                 return false;
             }
         };
-        let storage = match account.limits.max_storage {
+        if let Some(error) = account["error"]["description"].as_str() {
+            self.problem(format!("JetStream cannot be used by this account: {error}"));
+            return false;
+        }
+        let used = account["storage"].as_u64().unwrap_or_default();
+        let most = account["limits"]["max_storage"].as_u64();
+        let storage = match most {
             Some(bytes) => format!("of {} MiB", bytes >> 20),
             None => "without a limit of the account".to_owned(),
         };
-        self.fine(format!(
-            "JetStream has {} streams and uses {} MiB of disk, {storage}",
-            account.streams,
-            account.storage >> 20
-        ));
-        if account.limits.max_storage.is_some_and(|most| account.storage * 10 > most as u64 * 9) {
+        let streams = account["streams"].as_u64().unwrap_or_default();
+        let used_mib = used >> 20;
+        self.fine(format!("JetStream has {streams} streams in {used_mib} MiB of disk, {storage}"));
+        if most.is_some_and(|most| used / 9 > most / 10) {
             self.problem("the account's storage is nearly full: lines will be refused");
         }
         true

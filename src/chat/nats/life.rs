@@ -2,6 +2,7 @@
 //! on: then everything begins again.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -18,8 +19,6 @@ use super::order;
 
 /// Between two looks at the stream.
 const WATCH_INTERVAL: Duration = Duration::from_secs(3);
-/// Proposals that wait to be acknowledged by the client's count; more wait here.
-const IN_FLIGHT_MAX: usize = 4096;
 
 /// What the parts of the driver share while there is a connection.
 pub(super) struct Life<'a> {
@@ -33,8 +32,8 @@ pub(super) struct Life<'a> {
     pub(super) look: Notify,
     /// A snapshot is to be written, or it is to be found out whether one is.
     pub(super) snapshot: Notify,
-    /// The one that is to be written.
-    pub(super) waiting: RefCell<Option<Snapshot>>,
+    /// Those that are to be written.
+    pub(super) waiting: RefCell<VecDeque<Snapshot>>,
 }
 
 /// Connects and drives the follower until something ends that. It ends well when the driver is
@@ -42,10 +41,8 @@ pub(super) struct Life<'a> {
 pub(super) async fn live(desk: &Desk) -> Result<(), BusError> {
     let (client, events) = connect(&desk.options, &desk.names).await?;
     introduce(&client);
-    let jetstream = ContextBuilder::new()
-        .timeout(desk.options.publish_timeout)
-        .max_ack_inflight(IN_FLIGHT_MAX)
-        .build(client.clone());
+    let jetstream =
+        ContextBuilder::new().timeout(desk.options.publish_timeout).build(client.clone());
     let life = Life {
         desk,
         client,

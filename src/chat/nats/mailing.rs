@@ -65,9 +65,8 @@ impl Mailing {
 
     /// Those that should have come back long ago.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<String> {
-        let late = |ids: &mut Vec<(String, Instant)>| {
-            ids.iter().all(|(_, since)| *since + OVERDUE < now)
-        };
+        let late =
+            |ids: &mut Vec<(String, Instant)>| ids.iter().all(|(_, since)| *since + OVERDUE < now);
         let overdue = self.stored.extract_if(.., |_, ids| late(ids));
         overdue.flat_map(|(_, ids)| ids).map(|(id, _)| id).collect()
     }

@@ -1,8 +1,11 @@
 //! The stream that is the order: made where it is missing, and checked where it is there.
 
+use std::error::Error;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::{
+    CreateStreamErrorKind, GetStreamErrorKind, RequestError, RequestErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 
@@ -70,7 +73,7 @@ pub(super) async fn look(jetstream: &Context, names: &Names) -> Result<Option<In
                 ErrorCode::STREAM_NOT_FOUND => Ok(None),
                 code => Err(refused(code, error.to_string(), names)),
             },
-            _ => Err(without_answer(reason(&error), names)),
+            _ => Err(without_answer(&error, names)),
         },
     }
 }
@@ -92,13 +95,13 @@ pub(super) async fn create(
                 if error.error_code() == ErrorCode::STREAM_NAME_EXIST =>
             {
                 let stream = jetstream.get_stream(&name).await;
-                let stream = stream.map_err(|error| without_answer(reason(&error), names))?;
+                let stream = stream.map_err(|error| without_answer(&error, names))?;
                 Ok(stream.cached_info().clone())
             }
             CreateStreamErrorKind::JetStream(error) => {
                 Err(refused(error.error_code(), error.to_string(), names))
             }
-            _ => Err(without_answer(reason(&error), names)),
+            _ => Err(without_answer(&error, names)),
         },
     }
 }
@@ -113,11 +116,12 @@ fn refused(code: ErrorCode, reason: String, names: &Names) -> BusError {
 }
 
 /// A server without JetStream has nobody who answers questions about streams.
-fn without_answer(reason: String, names: &Names) -> BusError {
-    if reason.contains("no responders") {
+fn without_answer(error: &dyn Error, names: &Names) -> BusError {
+    let below = error.source().and_then(|below| below.downcast_ref::<RequestError>());
+    if below.is_some_and(|below| below.kind() == RequestErrorKind::NoResponders) {
         return BusError::NoJetStream { servers: names.servers.clone() };
     }
-    BusError::Stream { stream: names.order.clone(), reason }
+    BusError::Stream { stream: names.order.clone(), reason: reason(error) }
 }
 
 /// Compares what the server took with what is needed.

@@ -17,6 +17,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How many proposals are taken at once.
 const TAKE_MAX: usize = 256;
+/// How many are on their way at once; more of them would wait for each other until they are late.
+const FLIGHTS_MAX: usize = 1024;
 
 /// What became of a letter.
 enum Sent {
@@ -41,7 +43,9 @@ impl Life<'_> {
             letters.into_iter().map(|letter| self.send(letter)).collect();
         loop {
             tokio::select! {
-                count = proposals.recv_many(&mut taken, TAKE_MAX), if open => {
+                count = proposals.recv_many(&mut taken, TAKE_MAX),
+                    if open && flights.len() < FLIGHTS_MAX =>
+                {
                     open = count > 0;
                     for proposal in taken.drain(..) {
                         flights.push(self.send(self.desk.mailing.borrow_mut().take(proposal)));

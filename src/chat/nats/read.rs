@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, push};
 use async_nats::jetstream::stream::Info;
-use async_nats::jetstream::Message;
 use futures_util::StreamExt;
 
 use super::super::follower::Entry;
@@ -61,10 +61,10 @@ impl Life<'_> {
         let info = order::open(&self.jetstream, &self.desk.options, &self.desk.names).await?;
         self.find_place(&info).await?;
         let last = info.state.last_sequence;
-        self.come_up_to(last);
         let messages = self.subscribe().await?;
         let mut chunks = std::pin::pin!(messages.ready_chunks(BATCH_ENTRIES_MAX));
         self.desk.reading(true);
+        self.come_up_to(last);
         loop {
             tokio::select! {
                 () = self.look.notified() => return Ok(Again::Asked),
@@ -113,7 +113,7 @@ impl Life<'_> {
         });
         self.desk.place.borrow_mut().begin_anew(created_ns);
         self.desk.due.borrow_mut().begin_anew();
-        self.waiting.take();
+        self.waiting.borrow_mut().clear();
         self.desk.follower.begin_anew();
         self.moved.send_replace(());
     }

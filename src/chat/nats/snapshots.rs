@@ -27,6 +27,8 @@ const PART_BYTES_MAX: usize = 256 << 10;
 const HEAD_BYTES_MAX: usize = 4096;
 /// For each part of a snapshot to come.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many snapshots wait to be written; the oldest is the first that is of no use.
+const WAITING_MAX: usize = 4;
 /// After a snapshot could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -76,9 +78,8 @@ impl Shelf {
         while let Some((subject, parts)) =
             subjects.try_next().await.map_err(|error| reason(&error))?
         {
-            labels.extend(
-                Label::parse(&self.prefix, &subject).filter(|label| label.parts == parts),
-            );
+            labels
+                .extend(Label::parse(&self.prefix, &subject).filter(|label| label.parts == parts));
         }
         Ok(labels)
     }
@@ -141,8 +142,7 @@ impl Life<'_> {
         let desk = self.desk;
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
         let missing = BusError::NoSnapshot { stream: desk.names.order.clone(), first };
-        let unusable =
-            |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
+        let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
         let mut labels = shelf.labels().await.map_err(unusable)?;
         labels.retain(|label| label.created_ns == info.created.unix_timestamp_nanos());
@@ -181,10 +181,14 @@ impl Life<'_> {
         let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
         let ours = id.is_some_and(|id| desk.mailing.borrow().is_ours(id.as_str()));
         let mut due = desk.due.borrow_mut();
-        if ours && due.is_wanted() && self.waiting.borrow().is_none() {
+        if ours && due.is_wanted() {
             let snapshot = desk.follower.snapshot();
             due.found(snapshot.sequence);
-            self.waiting.replace(Some(snapshot));
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push_back(snapshot);
+            if waiting.len() > WAITING_MAX {
+                waiting.pop_front();
+            }
             self.snapshot.notify_one();
         } else if due.is_overdue() {
             self.snapshot.notify_one();
@@ -204,11 +208,10 @@ impl Life<'_> {
 
     async fn keep_one(&self) -> Result<(), BusError> {
         let desk = self.desk;
-        let unusable =
-            |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
+        let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
         let Some(created_ns) = desk.place.borrow().created_ns else { return Ok(()) };
-        let waiting = self.waiting.take();
+        let waiting = self.waiting.borrow_mut().pop_front();
         let snapshot = match waiting {
             Some(snapshot) => Some(snapshot),
             None => self.overdue(&shelf, created_ns).await.map_err(unusable)?,
@@ -216,6 +219,9 @@ impl Life<'_> {
         let Some(snapshot) = snapshot else { return Ok(()) };
         self.write(&shelf, created_ns, snapshot).await.map_err(unusable)?;
         desk.board.change(|status| status.snapshots += 1);
+        if !self.waiting.borrow().is_empty() {
+            self.snapshot.notify_one();
+        }
         let Some(info) = order::look(&self.jetstream, &desk.names).await? else { return Ok(()) };
         let created_ns = info.created.unix_timestamp_nanos();
         let labels = shelf.labels().await.map_err(unusable)?;
