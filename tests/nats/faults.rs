@@ -89,6 +89,21 @@ fn a_stream_that_is_made_anew_is_noticed() {
     assert_eq!(machines[0].ids(), machines[1].ids());
 }
 
+#[test]
+fn what_was_acknowledged_and_is_lost_is_sent_again() {
+    let Some(server) = Server::start() else { return };
+    let ann = Machine::start("ann", &server.options());
+    ann.recorder.forgets.store(true, Ordering::Relaxed);
+    ann.propose(0..10);
+    wait_for("all entries", || ann.recorder.look().applied >= 10);
+    ann.recorder.forgets.store(false, Ordering::Relaxed);
+    // The server takes none of them for a duplicate.
+    ann.wait_for_ids(10);
+    assert_exactly_once(&ann.ids(), 10);
+    assert_eq!(ann.recorder.look().doubles, 0);
+    wait_for("all to be settled", || ann.bus.status().pending == 0);
+}
+
 /// Fault 55: a panic must not leave a thread that looks alive.
 #[test]
 fn a_chat_that_panics_is_driven_on() {

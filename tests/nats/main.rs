@@ -2,6 +2,7 @@
 //! Without a `nats-server` the tests say that they skip.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod cluster;
 mod doctor;
 mod faults;
 mod recorder;

@@ -40,7 +40,7 @@ fn nobody_there() {
 
 #[test]
 fn a_server_that_keeps_no_streams() {
-    let Some(server) = Server::start_as(false) else { return };
+    let Some(server) = Server::start_with(|_| Vec::new()) else { return };
     let sentence = refusal(&server.options());
     assert!(sentence.contains("no JetStream"), "{sentence}");
 }

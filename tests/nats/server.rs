@@ -14,31 +14,64 @@ pub(crate) struct Server {
     child: Child,
     port: u16,
     store: TempDir,
-    jetstream: bool,
+    flags: Vec<String>,
+    name: String,
 }
 
 impl Server {
     /// `None`, said once, where there is no NATS server: the test skips.
     pub(crate) fn start() -> Option<Self> {
-        Self::start_as(true)
+        Self::start_with(|store| vec!["--jetstream".to_owned(), format!("--store_dir={store}")])
     }
 
-    pub(crate) fn start_as(jetstream: bool) -> Option<Self> {
-        if Command::new("nats-server").arg("--version").output().is_err() {
-            eprintln!("skipped, for there is no nats-server");
+    pub(crate) fn start_with(flags: impl Fn(&str) -> Vec<String>) -> Option<Self> {
+        if !is_installed() {
             return None;
         }
-        let store = tempfile::tempdir().unwrap();
         // Whoever takes the port in between makes the server fail to start: another one, then.
         loop {
-            let port = free_port();
-            let child = spawn(port, &store, jetstream);
-            let mut server = Self { child, port, store: tempfile::tempdir().unwrap(), jetstream };
+            let mut server = Self::spawn("alone", &flags);
             if server.is_up() {
-                server.store = store;
                 return Some(server);
             }
         }
+    }
+
+    /// A cluster, which may need a while until it can be used.
+    pub(crate) fn start_three() -> Option<[Self; 3]> {
+        if !is_installed() {
+            return None;
+        }
+        loop {
+            let ports = [free_port(), free_port(), free_port()];
+            let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
+            let mut servers =
+                [("n0", ports[0]), ("n1", ports[1]), ("n2", ports[2])].map(|(name, port)| {
+                    Self::spawn(name, &|store| {
+                        vec![
+                            "--jetstream".to_owned(),
+                            format!("--store_dir={store}"),
+                            "--cluster_name=three".to_owned(),
+                            format!("--server_name={name}"),
+                            format!("--cluster=nats://127.0.0.1:{port}"),
+                            format!("--routes={routes}"),
+                        ]
+                    })
+                });
+            if servers.iter_mut().all(Self::is_up) {
+                return Some(servers);
+            }
+        }
+    }
+
+    fn spawn(name: &str, flags: &impl Fn(&str) -> Vec<String>) -> Self {
+        let (store, port) = (tempfile::tempdir().unwrap(), free_port());
+        let flags = flags(store.path().to_str().unwrap());
+        Self { child: spawn(port, &flags), port, store, flags, name: name.to_owned() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn url(&self) -> String {
@@ -57,7 +90,8 @@ impl Server {
 
     /// On the same port, with the same store.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.store, self.jetstream);
+        assert!(self.store.path().exists());
+        self.child = spawn(self.port, &self.flags);
         assert!(self.is_up());
     }
 
@@ -109,12 +143,17 @@ impl Drop for Server {
     }
 }
 
-fn spawn(port: u16, store: &TempDir, jetstream: bool) -> Child {
-    let mut command = Command::new("nats-server");
-    command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
-    if jetstream {
-        command.arg("--jetstream").arg("--store_dir").arg(store.path());
+fn is_installed() -> bool {
+    let is_installed = Command::new("nats-server").arg("--version").output().is_ok();
+    if !is_installed {
+        eprintln!("skipped, for there is no nats-server");
     }
+    is_installed
+}
+
+fn spawn(port: u16, flags: &[String]) -> Child {
+    let mut command = Command::new("nats-server");
+    command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]).args(flags);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

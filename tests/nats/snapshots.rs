@@ -112,3 +112,18 @@ fn without_a_snapshot_there_is_nothing_to_begin_with() {
     let sentence = error.to_string();
     assert!(sentence.contains("entry 101") && sentence.contains("nats stream rm"), "{sentence}");
 }
+
+#[test]
+fn a_hole_in_the_stream_is_got_over_by_a_snapshot() {
+    let Some(server) = Server::start() else { return };
+    let ann = Machine::start("ann", &options(&server));
+    propose(&ann, 60);
+    wait_for("snapshots", || ann.bus.status().snapshots >= 2);
+    server.with(async |context| {
+        let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
+        stream.delete_message(10).await.unwrap();
+    });
+    let bob = Machine::start("bob", &options(&server));
+    assert_eq!(bob.ids(), ann.ids());
+    assert_eq!(bob.recorder.look().restored, [50]);
+}

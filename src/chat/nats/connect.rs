@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::error::BusError;
@@ -25,10 +25,19 @@ pub(super) async fn connect(
     let (events, heard) = unbounded_channel();
     let client = prepared(options, events)
         .await?
-        .connect(options.servers.as_str())
+        .connect(addresses(options, names)?)
         .await
         .map_err(|error| failed(error.kind(), reason(&error), names))?;
     Ok((client, heard))
+}
+
+/// One by one: the client takes a list for one address.
+fn addresses(options: &NatsOptions, names: &Names) -> Result<Vec<ServerAddr>, BusError> {
+    let addresses = options.servers.split(',').zip(names.servers.split(','));
+    let parsed = addresses.map(|(address, shown)| {
+        address.parse().map_err(|_| BusError::Servers { address: shown.to_owned() })
+    });
+    parsed.collect()
 }
 
 async fn prepared(

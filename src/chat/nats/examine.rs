@@ -85,8 +85,9 @@ impl Findings {
     async fn of(&mut self, options: &NatsOptions, names: &Names) {
         let mut reached = None;
         for (address, shown) in options.servers.split(',').zip(names.servers.split(',')) {
-            let one = NatsOptions { servers: address.to_owned(), ..options.clone() };
-            match timeout(ANSWER_TIMEOUT, connect(&one, names)).await {
+            let options = NatsOptions { servers: address.to_owned(), ..options.clone() };
+            let names = Names { servers: shown.to_owned(), ..names.clone() };
+            match timeout(ANSWER_TIMEOUT, connect(&options, &names)).await {
                 Ok(Ok((client, _))) => {
                     self.server(&client, shown).await;
                     reached.get_or_insert(client);
@@ -171,7 +172,7 @@ impl Findings {
         };
         let streams = account["streams"].as_u64().unwrap_or_default();
         let used_mib = used >> 20;
-        self.fine(format!("JetStream has {streams} streams in {used_mib} MiB of disk, {storage}"));
+        self.fine(format!("JetStream has {streams} stream(s) in {used_mib} MiB, {storage}"));
         if most.is_some_and(|most| used / 9 > most / 10) {
             self.problem("the account's storage is nearly full: lines will be refused");
         }
@@ -240,7 +241,7 @@ impl Findings {
         let reach = sequences().any(|sequence| sequence + 1 >= first);
         match (sequences().min(), sequences().max()) {
             (Some(oldest), Some(newest)) if reach || first <= 1 => self.fine(format!(
-                "{} snapshots, from entry {oldest} to entry {newest}",
+                "{} snapshot(s), from entry {oldest} to entry {newest}",
                 sequences().count()
             )),
             _ if first <= 1 => self.fine("no snapshot yet, and none needed: all entries are there"),

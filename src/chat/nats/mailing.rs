@@ -71,6 +71,14 @@ impl Mailing {
         overdue.flat_map(|(_, ids)| ids).map(|(id, _)| id).collect()
     }
 
+    /// Wherever they were stored, it is not there any more.
+    pub(super) fn lose(&mut self) {
+        let lost = std::mem::take(&mut self.stored).into_values().flatten().collect::<Vec<_>>();
+        if !lost.is_empty() {
+            self.stored.insert(0, lost);
+        }
+    }
+
     pub(super) fn settle(&mut self, id: &str) {
         self.letters.remove(id);
     }
@@ -118,6 +126,9 @@ mod tests {
         assert!(mailing.again("a.1").is_none());
         assert!(mailing.arrived(6).is_empty() && mailing.overdue(now).is_empty());
         assert_eq!(mailing.overdue(now + OVERDUE * 2), ["b"]);
+        mailing.stored("b", 9, now);
+        mailing.lose();
+        assert_eq!(mailing.arrived(0), ["b"]);
         assert_eq!(mailing.all().len(), 1);
     }
 }

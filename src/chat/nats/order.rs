@@ -64,6 +64,13 @@ pub(super) async fn open(
     Ok(info)
 }
 
+/// Says what is not as it was wanted and can be lived with.
+pub(super) fn warn(info: &Info, options: &NatsOptions, names: &Names) {
+    for difference in differences(&wanted(options, names), &info.config).harmless {
+        tracing::warn!("the stream {} was made by other settings: {difference}", names.order);
+    }
+}
+
 /// The stream as it is, if it is there.
 pub(super) async fn look(jetstream: &Context, names: &Names) -> Result<Option<Info>, BusError> {
     match jetstream.get_stream(&names.order).await {
@@ -138,7 +145,7 @@ pub(super) fn differences(wanted: &Config, is: &Config) -> Differences {
     fatal(is.discard != wanted.discard, "it refuses new entries when it is full".to_owned());
     fatal(!is.max_age.is_zero(), format!("it forgets entries after {:?}", is.max_age));
     fatal(
-        is.max_messages_per_subject > 0 && is.max_messages_per_subject < is.max_messages,
+        is.max_messages_per_subject > 0,
         format!("it keeps only {} messages of a subject", is.max_messages_per_subject),
     );
     fatal(is.duplicate_window.is_zero(), "it does not know duplicates".to_owned());
@@ -161,7 +168,8 @@ pub(super) fn differences(wanted: &Config, is: &Config) -> Differences {
         ("bytes", is.max_bytes, wanted.max_bytes),
         ("replicas", is.num_replicas as i64, wanted.num_replicas as i64),
     ] {
-        harmless(is != wanted, format!("it has {is} {what} at most and not {wanted}"));
+        let bound = if is < 0 { "any number of".to_owned() } else { is.to_string() };
+        harmless(is != wanted, format!("it has {bound} {what} and not {wanted}"));
     }
     found
 }

@@ -11,6 +11,9 @@ pub(super) struct Place {
     pub(super) created_ns: Option<i128>,
     mark: Option<Mark>,
     short: u32,
+    /// Where we stood when an entry was missing, and the next one that there was.
+    gap: Option<(u64, u64)>,
+    is_hole: bool,
 }
 
 /// An entry that was applied, to be known again.
@@ -23,7 +26,7 @@ struct Mark {
 
 /// How often a stream must turn out to end before the place where we stand: a server that has just
 /// become the leader may not have caught up with its own log yet.
-const SHORT_MAX: u32 = 3;
+const SHORT_MAX: u32 = 6;
 
 /// What a look at the stream says about our place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,23 @@ impl Place {
         }
         self.short += 1;
         if self.short < SHORT_MAX { Verdict::Short } else { Verdict::Another }
+    }
+
+    /// After the entry at `applied` came the one at `next`. Once, that is a message that was
+    /// dropped on its way; the same twice, and those between are not there.
+    pub(super) fn missed(&mut self, applied: u64, next: u64) {
+        let gap = Some((applied, next));
+        self.is_hole = self.gap == gap;
+        self.gap = gap;
+    }
+
+    /// The first entry that can be read on to from here: the stream's first, or else the one after
+    /// a hole.
+    pub(super) fn first(&self, first: u64, applied: u64) -> u64 {
+        match self.gap {
+            Some((before, next)) if self.is_hole && before == applied => first.max(next),
+            _ => first,
+        }
     }
 
     /// From here on it is this stream, from its beginning.
@@ -92,14 +112,26 @@ mod tests {
         let mut place = Place::default();
         assert_eq!(place.look(7, 10, 0), Verdict::Same);
         assert_eq!(place.look(8, 10, 5), Verdict::Another);
-        for expected in [Verdict::Short, Verdict::Short, Verdict::Another] {
-            assert_eq!(place.look(7, 4, 5), expected);
+        for _ in 1..SHORT_MAX {
+            assert_eq!(place.look(7, 4, 5), Verdict::Short);
         }
+        assert_eq!(place.look(7, 4, 5), Verdict::Another);
         place.begin_anew(7);
         assert_eq!(place.look(7, 4, 0), Verdict::Same);
         assert_eq!(place.look(7, 4, 5), Verdict::Short);
         assert_eq!(place.look(7, 5, 5), Verdict::Same);
         assert_eq!(place.look(7, 4, 5), Verdict::Short);
+    }
+
+    #[test]
+    fn what_is_missing_twice_is_not_there() {
+        let mut place = Place::default();
+        place.missed(5, 8);
+        assert_eq!(place.first(1, 5), 1);
+        place.missed(5, 8);
+        assert_eq!((place.first(1, 5), place.first(9, 5), place.first(1, 6)), (8, 9, 1));
+        place.missed(6, 9);
+        assert_eq!(place.first(1, 6), 1);
     }
 
     #[test]

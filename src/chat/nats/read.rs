@@ -59,6 +59,9 @@ impl Life<'_> {
 
     async fn read_on(&self) -> Result<Again, BusError> {
         let info = order::open(&self.jetstream, &self.desk.options, &self.desk.names).await?;
+        if self.desk.is_starting() {
+            order::warn(&info, &self.desk.options, &self.desk.names);
+        }
         self.find_place(&info).await?;
         let last = info.state.last_sequence;
         let messages = self.subscribe().await?;
@@ -99,8 +102,9 @@ impl Life<'_> {
             Verdict::Another => self.begin_anew(created_ns),
         }
         let applied = self.desk.follower.applied();
+        let first = self.desk.place.borrow().first(first, applied);
         if first > applied + 1 && last > 0 {
-            self.restore(info).await?;
+            self.restore(info, first).await?;
         }
         Ok(())
     }
@@ -113,6 +117,7 @@ impl Life<'_> {
         });
         self.desk.place.borrow_mut().begin_anew(created_ns);
         self.desk.due.borrow_mut().begin_anew();
+        self.desk.mailing.borrow_mut().lose();
         self.waiting.borrow_mut().clear();
         self.desk.follower.begin_anew();
         self.moved.send_replace(());
@@ -167,6 +172,7 @@ impl Life<'_> {
                 continue;
             }
             if entry.sequence > applied + 1 {
+                self.desk.place.borrow_mut().missed(applied, entry.sequence);
                 again = Some(Again::Gap);
                 break;
             }

@@ -137,10 +137,10 @@ fn checksum(state: &[u8]) -> u32 {
 }
 
 impl Life<'_> {
-    /// Goes on from the best snapshot that leads into the stream.
-    pub(super) async fn restore(&self, info: &Info) -> Result<(), BusError> {
+    /// Goes on from the best snapshot after which the stream can be read, from `first` on.
+    pub(super) async fn restore(&self, info: &Info, first: u64) -> Result<(), BusError> {
         let desk = self.desk;
-        let (first, last) = (info.state.first_sequence, info.state.last_sequence);
+        let last = info.state.last_sequence;
         let missing = BusError::NoSnapshot { stream: desk.names.order.clone(), first };
         let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
