@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc::UnboundedReceiver, watch};
+use tokio::time::Instant;
 
 use super::super::follower::{Follower, Link, Proposal};
 use super::error::BusError;
@@ -14,6 +16,9 @@ use super::place::Place;
 use super::shelf::Due;
 use super::status::Board;
 use crate::random::Random;
+
+/// Between two complaints in the log.
+const COMPLAINTS_APART: Duration = Duration::from_secs(1);
 
 /// One thread has it: nothing in it is held while somebody waits.
 pub(super) struct Desk {
@@ -34,6 +39,7 @@ pub(super) struct Desk {
     pub(super) random: RefCell<Random>,
     /// What the follower was told last; it takes for granted that the link is down at first.
     told: Cell<Link>,
+    complained: Cell<Option<Instant>>,
     connected: Cell<bool>,
     reading: Cell<bool>,
 }
@@ -64,6 +70,7 @@ impl Desk {
             ready: RefCell::new(Some(ready)),
             random: RefCell::new(Random::of(&[seed])),
             told: Cell::new(Link::Down),
+            complained: Cell::new(None),
             connected: Cell::new(false),
             reading: Cell::new(false),
         }
@@ -104,14 +111,16 @@ impl Desk {
         self.ready.borrow().is_some()
     }
 
-    /// Something went wrong that is tried again: it is said once, not at every try.
+    /// Something went wrong that is tried again: it is said once, not at every try, nor in turn
+    /// with something else.
     pub(super) fn complain(&self, error: &BusError) {
-        let sentence = error.to_string();
-        let known = self.board.read().last_error.as_ref() == Some(&sentence);
-        if known {
-            tracing::debug!("{sentence}");
-        } else {
+        let (sentence, now) = (error.to_string(), Instant::now());
+        let is_new = self.board.read().last_error.as_ref() != Some(&sentence);
+        if is_new && self.complained.get().is_none_or(|then| then + COMPLAINTS_APART <= now) {
+            self.complained.set(Some(now));
             tracing::warn!("{sentence}");
+        } else {
+            tracing::debug!("{sentence}");
         }
         self.board.change(|status| status.last_error = Some(sentence));
     }

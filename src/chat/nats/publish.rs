@@ -102,7 +102,7 @@ impl Life<'_> {
     async fn send(&self, letter: Letter) -> (Letter, Sent) {
         let mut tries = 0;
         if letter.round > 0 {
-            self.pause(letter.round).await;
+            sleep(self.pause(letter.round)).await;
         }
         loop {
             self.until_connected().await;
@@ -119,7 +119,7 @@ impl Life<'_> {
                     tries += 1;
                     let stream = self.desk.names.order.clone();
                     self.desk.complain(&BusError::Stream { stream, reason });
-                    self.pause(tries).await;
+                    self.until_again(tries).await;
                 }
             }
         }
@@ -141,14 +141,20 @@ impl Life<'_> {
         }
     }
 
-    /// Waits longer from try to try, or until the connection has come back.
-    async fn pause(&self, tries: u32) {
+    /// Longer from try to try.
+    fn pause(&self, tries: u32) -> Duration {
         let longest = RETRY.saturating_mul(1 << (tries - 1).min(10)).min(RETRY_MAX);
         let part = 0.5 + self.desk.random.borrow_mut().fraction() / 2.0;
-        let mut connected = self.connected.subscribe();
+        longest.mul_f64(part)
+    }
+
+    /// Waits for the next try, which is at once when there is a sign that it may succeed.
+    async fn until_again(&self, tries: u32) {
+        let (mut connected, mut moved) = (self.connected.subscribe(), self.moved.subscribe());
         tokio::select! {
-            () = sleep(longest.mul_f64(part)) => {}
+            () = sleep(self.pause(tries)) => {}
             _ = connected.changed() => {}
+            _ = moved.changed() => {}
         }
     }
 
