@@ -10,7 +10,7 @@ mod refusals;
 mod server;
 mod snapshots;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use echoline::chat::Link;
 
@@ -60,7 +60,9 @@ fn a_machine_that_comes_later_has_everything() {
 #[test]
 fn machines_hear_each_other_outside_of_the_order() {
     let Some(server) = Server::start() else { return };
-    let machines = ["ann", "bob"].map(|name| Machine::start(name, &server.options()));
+    let mut options = server.options();
+    options.pulse_interval = Duration::from_millis(50);
+    let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));
     for machine in &machines {
         wait_for("both pulses", || machine.recorder.look().heard.len() == 2);
         wait_for("a tick", || machine.recorder.look().ticks > 0);

@@ -59,10 +59,22 @@ pub fn start(
         Ok(Ok(())) => Ok(bus),
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            let Status { applied, last_sequence: last, last_error: reason, .. } = bus.status();
+            let error = late(stream, patience.as_secs(), &bus.board);
             bus.close();
-            Err(BusError::Late { stream, seconds: patience.as_secs(), applied, last, reason })
+            Err(error)
         }
+    }
+}
+
+/// Why it took too long, as far as that is known.
+fn late(stream: String, seconds: u64, board: &Board) -> BusError {
+    let Status { applied, last_sequence: last, last_error: reason, .. } = board.read();
+    match board.last_error() {
+        Some(BusError::Unreachable { servers, reason }) => {
+            let reason = format!("{reason}; tried for {seconds} s");
+            BusError::Unreachable { servers, reason }
+        }
+        _ => BusError::Late { stream, seconds, applied, last, reason },
     }
 }
 

@@ -114,14 +114,12 @@ impl Desk {
     /// Something went wrong that is tried again: it is said once, not at every try, nor in turn
     /// with something else.
     pub(super) fn complain(&self, error: &BusError) {
-        let (sentence, now) = (error.to_string(), Instant::now());
-        let is_new = self.board.read().last_error.as_ref() != Some(&sentence);
+        let (is_new, now) = (self.board.fail(error), Instant::now());
         if is_new && self.complained.get().is_none_or(|then| then + COMPLAINTS_APART <= now) {
             self.complained.set(Some(now));
-            tracing::warn!("{sentence}");
+            tracing::warn!("{error}");
         } else {
-            tracing::debug!("{sentence}");
+            tracing::debug!("{error}");
         }
-        self.board.change(|status| status.last_error = Some(sentence));
     }
 }

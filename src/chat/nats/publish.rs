@@ -35,7 +35,7 @@ impl Life<'_> {
         let mut closing = self.desk.closing.clone();
         let mut moved = self.moved.subscribe();
         let mut taken = Vec::with_capacity(TAKE_MAX);
-        let mut open = true;
+        let (mut open, mut closed) = (true, false);
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let letters = self.desk.mailing.borrow_mut().all();
@@ -58,14 +58,17 @@ impl Life<'_> {
                     flights.extend(self.unsettled(overdue).map(|letter| self.send(letter)));
                 }
                 // Whoever closes it has proposed everything: an empty channel is the end.
-                _ = closing.wait_for(|closing| *closing), if open => proposals.close(),
+                _ = closing.wait_for(|closing| *closing), if !closed => {
+                    closed = true;
+                    proposals.close();
+                }
             }
             let applied = self.desk.follower.applied();
             let arrived = self.desk.mailing.borrow_mut().arrived(applied);
             flights.extend(self.unsettled(arrived).map(|letter| self.send(letter)));
             let pending = self.desk.mailing.borrow().len();
             self.desk.board.change(|status| status.pending = pending as u64);
-            if pending == 0 && !open && *closing.borrow() {
+            if pending == 0 && !open && closed {
                 return Ok(());
             }
         }

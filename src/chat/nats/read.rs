@@ -177,11 +177,12 @@ impl Life<'_> {
                 break;
             }
             applied = entry.sequence;
-            let is_due = self.desk.due.borrow_mut().count(&entry);
+            self.desk.due.borrow_mut().count(&entry);
             entries.push(entry);
-            if is_due {
+            if self.is_ours_to_take(&message) {
+                // Of exactly this place, as any other machine would take it.
                 self.apply(&mut entries)?;
-                self.snapshot_is_due(&message);
+                self.take_snapshot();
             }
         }
         self.apply(&mut entries)?;

@@ -60,6 +60,9 @@ pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64) -> Vec<&La
     labels.iter().filter(is_useless).collect()
 }
 
+/// What a server keeps with each entry besides its payload, about.
+const OVERHEAD_BYTES: u64 = 128;
+
 /// When somebody is to take a snapshot.
 #[derive(Debug)]
 pub(super) struct Due {
@@ -77,11 +80,9 @@ impl Due {
         Self { every_entries, every_bytes, newest: 0, bytes: 0, applied: 0 }
     }
 
-    /// Counts an entry; true where a snapshot after it may be due.
-    pub(super) fn count(&mut self, entry: &Entry) -> bool {
+    pub(super) fn count(&mut self, entry: &Entry) {
         self.applied = entry.sequence;
-        self.bytes += entry.payload.len() as u64;
-        self.is_place() || self.is_wanted() || self.is_overdue()
+        self.bytes += entry.payload.len() as u64 + OVERHEAD_BYTES;
     }
 
     /// The places on which all machines agree: the one whose entry it is takes it.
@@ -89,7 +90,7 @@ impl Due {
         self.applied.is_multiple_of(self.every_entries) && self.applied > self.newest
     }
 
-    /// Whether it should be taken by the machine whose entry it is.
+    /// Whether one should be taken by the machine whose entry the last one is.
     pub(super) fn is_wanted(&self) -> bool {
         self.is_place() || (self.bytes >= self.every_bytes && self.applied > self.newest)
     }
@@ -159,18 +160,26 @@ mod tests {
 
     #[test]
     fn one_is_due_at_places_that_all_agree_on() {
-        let mut due = Due::new(10, 1000);
-        let mut count = |due: &mut Due, sequence, length| {
-            due.count(&Entry { sequence, time_ms: 0, payload: Bytes::from(vec![0; length]) })
+        let mut due = Due::new(10, 2000);
+        // What the owner of the entry is to do, and what anybody is.
+        let mut count = |sequence, length| {
+            due.count(&Entry { sequence, time_ms: 0, payload: Bytes::from(vec![0; length]) });
+            let asked = (due.is_wanted(), due.is_overdue());
+            if asked.1 {
+                due.found(sequence);
+            }
+            asked
         };
-        assert!(!count(&mut due, 9, 1));
-        assert!(count(&mut due, 10, 1) && due.is_wanted() && !due.is_overdue());
-        assert!(!count(&mut due, 11, 1));
-        assert!(count(&mut due, 15, 1) && !due.is_wanted() && due.is_overdue());
-        due.found(15);
-        assert!(!count(&mut due, 16, 999));
-        assert!(count(&mut due, 17, 1) && due.is_wanted() && !due.is_overdue());
+        assert_eq!(count(9, 1), (false, false));
+        assert_eq!(count(10, 1), (true, false));
+        assert_eq!(count(11, 1), (false, false));
+        assert_eq!(count(15, 1), (false, true));
+        assert_eq!(count(16, 1800), (false, false));
+        assert_eq!(count(17, 1), (true, false));
+        assert_eq!(count(18, 400), (true, true));
+        assert_eq!(count(19, 1), (false, false));
         due.begin_anew();
-        assert!(!count(&mut due, 1, 1));
+        due.count(&Entry { sequence: 1, time_ms: 0, payload: Bytes::new() });
+        assert!(!due.is_wanted() && !due.is_overdue());
     }
 }

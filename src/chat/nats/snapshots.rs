@@ -175,24 +175,33 @@ impl Life<'_> {
         self.moved.send_replace(());
     }
 
-    /// A snapshot may be due after this entry, which was just applied.
-    pub(super) fn snapshot_is_due(&self, message: &Message) {
-        let desk = self.desk;
-        let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
-        let ours = id.is_some_and(|id| desk.mailing.borrow().is_ours(id.as_str()));
-        let mut due = desk.due.borrow_mut();
-        if ours && due.is_wanted() {
-            let snapshot = desk.follower.snapshot();
-            due.found(snapshot.sequence);
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.push_back(snapshot);
-            if waiting.len() > WAITING_MAX {
-                waiting.pop_front();
-            }
-            self.snapshot.notify_one();
-        } else if due.is_overdue() {
+    /// Whether a snapshot is due after the entry in this message, and we are to take it. Where
+    /// nobody did for a while, it is looked into apart from reading.
+    pub(super) fn is_ours_to_take(&self, message: &Message) -> bool {
+        let due = self.desk.due.borrow();
+        if due.is_wanted() && self.is_ours(message) {
+            return true;
+        }
+        if due.is_overdue() {
             self.snapshot.notify_one();
         }
+        false
+    }
+
+    fn is_ours(&self, message: &Message) -> bool {
+        let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
+        id.is_some_and(|id| self.desk.mailing.borrow().is_ours(id.as_str()))
+    }
+
+    pub(super) fn take_snapshot(&self) {
+        let snapshot = self.desk.follower.snapshot();
+        self.desk.due.borrow_mut().found(snapshot.sequence);
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.push_back(snapshot);
+        if waiting.len() > WAITING_MAX {
+            waiting.pop_front();
+        }
+        self.snapshot.notify_one();
     }
 
     /// Writes snapshots when they are due, and removes those that are of no use any more.

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::super::follower::Link;
+use super::error::BusError;
 
 /// A bus as it is, and what became of everything so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +53,14 @@ pub struct Status {
 
 /// The status, which the driver changes and others read.
 #[derive(Debug)]
-pub(super) struct Board(Mutex<Status>);
+pub(super) struct Board {
+    status: Mutex<Status>,
+    error: Mutex<Option<BusError>>,
+}
 
 impl Board {
     pub(super) fn new(stream: String) -> Self {
-        Self(Mutex::new(Status {
+        let status = Status {
             link: Link::Down,
             server_version: String::new(),
             server_address: String::new(),
@@ -77,14 +81,29 @@ impl Board {
             reconnects: 0,
             restarts: 0,
             last_error: None,
-        }))
+        };
+        Self { status: Mutex::new(status), error: Mutex::default() }
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn read(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The error happened. True if it is another one than the last.
+    pub(super) fn fail(&self, error: &BusError) -> bool {
+        let sentence = Some(error.to_string());
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = status.last_error != sentence;
+        status.last_error = sentence;
+        is_new
+    }
+
+    pub(super) fn last_error(&self) -> Option<BusError> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
