@@ -35,3 +35,30 @@ fn exactly_once_while_the_leader_is_killed() {
     }
     assert_eq!(machines[0].ids(), machines[1].ids());
 }
+
+/// Fault 67: without a majority nothing is acknowledged, and nothing is lost either.
+#[test]
+fn exactly_once_while_there_is_no_majority() {
+    let Some(servers) = Server::start_three() else { return };
+    let mut options = servers[0].options();
+    options.replicas = 3;
+    options.start_timeout = Duration::from_secs(60);
+    let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));
+    machines.iter().for_each(|machine| machine.propose(0..200));
+    machines.iter().for_each(|machine| machine.wait_for_ids(400));
+    servers[1..].iter().for_each(|server| server.signal("-STOP"));
+    machines.iter().for_each(|machine| machine.propose(200..400));
+    for machine in &machines {
+        wait_for("retries", || machine.bus.status().retries > 200);
+        assert!(machine.ids().len() < 800);
+    }
+    servers[1..].iter().for_each(|server| server.signal("-CONT"));
+    for machine in &machines {
+        machine.wait_for_ids(800);
+        wait_for("all to be settled", || machine.bus.status().pending == 0);
+        assert_exactly_once(&machine.ids(), 800);
+        let record = machine.recorder.look();
+        assert_eq!((record.anew, record.doubles), (0, 0));
+    }
+    assert_eq!(machines[0].ids(), machines[1].ids());
+}

@@ -1,6 +1,6 @@
 //! The bus over NATS, with a real server and with followers that write down what they are given.
 //! Without a `nats-server` the tests say that they skip.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod cluster;
 mod doctor;

@@ -21,7 +21,7 @@ impl Life<'_> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // While there is no connection a pulse would wait, and tell what is not so any more.
+                // Without a connection a pulse would wait, and tell what is not so any more.
                 _ = ticks.tick() => if *self.connected.borrow() {
                     let pulse = desk.follower.pulse();
                     if let Err(error) = self.client.publish(subject.clone(), pulse).await {
