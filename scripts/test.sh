@@ -59,6 +59,7 @@ say "lints"
 cargo clippy --all-targets --locked -- -D warnings
 cargo clippy --lib --no-default-features --locked -- -D warnings
 cargo clippy --lib --no-default-features --features chat --locked -- -D warnings
+cargo clippy --lib --no-default-features --features nats --locked -- -D warnings
 cargo clippy --lib --no-default-features --features proxy,websocket --locked -- -D warnings
 
 # Other programs that read what ours writes; without them some tests say that they skip.
@@ -83,6 +84,19 @@ if ! { type -P chromium && type -P chromedriver; } >/dev/null; then
             apt-get install -y -qq --no-install-recommends chromium chromium-driver
     } &>/dev/null; then
         echo "they cannot be installed here: the tests that need them skip"
+    fi
+fi
+
+# A bus for chats on several machines; without it the tests that need it say that they skip.
+if ! type -P nats-server >/dev/null; then
+    say "a NATS server"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    if ! { "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends nats-server
+    } &>/dev/null; then
+        echo "it cannot be installed here: the tests that need it skip"
     fi
 fi
 

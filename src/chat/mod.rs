@@ -50,6 +50,8 @@ mod login;
 mod mailbox;
 mod name;
 mod name_error;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod outage;
 mod own;
 #[cfg(feature = "web")]

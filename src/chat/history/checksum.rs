@@ -3,7 +3,7 @@
 
 /// The checksum of RFC 3720 (section 12.1, appendix B.4), over fields that cannot run together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Checksum(u32);
+pub(in crate::chat) struct Checksum(u32);
 
 /// The remainder that each byte leaves (polynomial 0x1EDC6F41, reflected).
 const TABLE: [u32; 256] = {
@@ -24,7 +24,7 @@ const TABLE: [u32; 256] = {
 };
 
 impl Checksum {
-    pub(super) const fn new() -> Self {
+    pub(in crate::chat) const fn new() -> Self {
         Self(u32::MAX)
     }
 
@@ -44,11 +44,11 @@ impl Checksum {
         }
     }
 
-    pub(super) const fn end(self) -> u32 {
+    pub(in crate::chat) const fn end(self) -> u32 {
         !self.0
     }
 
-    fn bytes(self, bytes: &[u8]) -> Self {
+    pub(in crate::chat) fn bytes(self, bytes: &[u8]) -> Self {
         let step = |sum: u32, byte: &u8| {
             let [low, ..] = sum.to_le_bytes();
             (sum >> 8) ^ TABLE[usize::from(low ^ byte)]

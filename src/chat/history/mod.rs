@@ -41,6 +41,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "nats")]
+pub(super) use checksum::Checksum;
 pub use error::StoreError;
 pub use options::{StoreEvent, StoreOptions, Sync};
 pub use record::{Ban, Change, Kind, Restored, RestoredRoom, Stored, Token};

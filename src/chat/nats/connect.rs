@@ -1,0 +1,112 @@
+//! The connection to a server, and what the client tells of it.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::error::BusError;
+use super::names::Names;
+use super::options::NatsOptions;
+use super::version;
+
+/// A server that does not answer this fast is not the one to wait for: there may be others.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Two of these without an answer, and the server is taken for dead.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// What a message must be able to hold: a long line with everything around it.
+const PAYLOAD_MIN: usize = 64 << 10;
+
+/// Connects, or says why it could not be done. The client connects again by itself later.
+pub(super) async fn connect(
+    options: &NatsOptions,
+    names: &Names,
+) -> Result<(Client, UnboundedReceiver<Event>), BusError> {
+    let (events, heard) = unbounded_channel();
+    let client = prepared(options, events)
+        .await?
+        .connect(addresses(options, names)?)
+        .await
+        .map_err(|error| failed(error.kind(), reason(&error), names))?;
+    Ok((client, heard))
+}
+
+/// One by one: the client takes a list for one address.
+fn addresses(options: &NatsOptions, names: &Names) -> Result<Vec<ServerAddr>, BusError> {
+    let addresses = options.servers.split(',').zip(names.servers.split(','));
+    let parsed = addresses.map(|(address, shown)| {
+        address.parse().map_err(|_| BusError::Servers { address: shown.to_owned() })
+    });
+    parsed.collect()
+}
+
+async fn prepared(
+    options: &NatsOptions,
+    events: UnboundedSender<Event>,
+) -> Result<ConnectOptions, BusError> {
+    let connect = ConnectOptions::new()
+        .name(format!("echoline {}", options.cluster))
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
+        .request_timeout(Some(CONNECT_TIMEOUT))
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempt| {
+            Duration::from_millis(50u64.saturating_mul(attempt as u64).min(1000))
+        })
+        .event_callback(move |event| {
+            // Nobody hears it where the driver has just begun again.
+            let _ = events.send(event);
+            std::future::ready(())
+        });
+    let Some(path) = &options.credentials else { return Ok(connect) };
+    let unusable = |error: std::io::Error| BusError::Credentials {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    connect.credentials_file(path).await.map_err(unusable)
+}
+
+fn failed(kind: ConnectErrorKind, reason: String, names: &Names) -> BusError {
+    let servers = names.servers.clone();
+    match kind {
+        ConnectErrorKind::ServerParse => BusError::Servers { address: servers },
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            BusError::Refused { servers, reason }
+        }
+        _ => BusError::Unreachable { servers, reason },
+    }
+}
+
+/// An error with those below it, each said once.
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let below = error.to_string();
+        if !text.contains(&below) {
+            text = format!("{text}: {below}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Tells the log which server it is and what is known about such a one.
+pub(super) fn introduce(client: &Client) {
+    let info = client.server_info();
+    tracing::info!("connected to NATS {} at {}:{}", info.version, info.host, info.port);
+    match version::parse(&info.version) {
+        Some(version) if version >= version::RECOMMENDED => {}
+        _ => tracing::warn!(
+            "NATS {} has known defects, see 'echoline chat doctor': 2.9.21 or newer is better",
+            info.version
+        ),
+    }
+    if info.max_payload < PAYLOAD_MIN {
+        tracing::warn!(
+            "the NATS server takes messages up to {} bytes: long lines may not get through, set \
+             max_payload to {PAYLOAD_MIN} or more",
+            info.max_payload
+        );
+    }
+}

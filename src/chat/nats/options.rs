@@ -1,0 +1,55 @@
+//! What a chat on NATS is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the servers are, and how the stream is to be that is the order of one chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NatsOptions {
+    /// `nats://host:4222`, several with commas between; `tls://` where it must be encrypted.
+    pub servers: String,
+    /// The chat's name: machines that give the same one are the same chat.
+    pub cluster: String,
+    /// On how many servers each entry is kept; where the stream is made by us.
+    pub replicas: u8,
+    /// A file of credentials, as `nsc` writes it.
+    pub credentials: Option<PathBuf>,
+    /// How many entries are kept; the oldest go first.
+    pub max_entries: u64,
+    /// How many bytes of them are kept.
+    pub max_bytes: u64,
+    /// How long [`start`](super::start) tries to come up to the others.
+    pub start_timeout: Duration,
+    /// How long a publish waits to be acknowledged before it is sent again.
+    pub publish_timeout: Duration,
+    /// Between two pulses.
+    pub pulse_interval: Duration,
+}
+
+impl NatsOptions {
+    /// Of this chat at these servers, as usual otherwise.
+    pub fn new(servers: impl Into<String>, cluster: impl Into<String>) -> Self {
+        Self {
+            servers: servers.into(),
+            cluster: cluster.into(),
+            replicas: 1,
+            credentials: None,
+            max_entries: 200_000,
+            max_bytes: 256 << 20,
+            start_timeout: Duration::from_secs(30),
+            publish_timeout: Duration::from_secs(2),
+            pulse_interval: Duration::from_secs(3),
+        }
+    }
+
+    /// After how many entries somebody takes a snapshot.
+    pub(super) fn snapshot_entries(&self) -> u64 {
+        (self.max_entries / 4).clamp(1, 10_000)
+    }
+
+    /// After how many bytes of entries somebody does.
+    pub(super) fn snapshot_bytes(&self) -> u64 {
+        (self.max_bytes / 4).max(1)
+    }
+}

@@ -1,0 +1,153 @@
+//! Where in the order a chat stands, and how it is found out that the order is another one. Pure.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::super::follower::Entry;
+
+/// The stream, and the last entry of it.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// When the stream was made, in nanoseconds since 1970: its identity.
+    pub(super) created_ns: Option<i128>,
+    mark: Option<Mark>,
+    short: u32,
+    /// Where we stood when an entry was missing, and the next one that there was.
+    gap: Option<(u64, u64)>,
+    is_hole: bool,
+}
+
+/// An entry that was applied, to be known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    sequence: u64,
+    time_ms: u64,
+    digest: u64,
+}
+
+/// How often a stream must turn out to end before the place where we stand: a server that has just
+/// become the leader may not have caught up with its own log yet.
+const SHORT_MAX: u32 = 6;
+
+/// What a look at the stream says about our place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on from here.
+    Same,
+    /// It seems to end before here: to be looked at again.
+    Short,
+    /// It is not the stream that we followed.
+    Another,
+}
+
+impl Place {
+    /// Compares the stream as it is with what is known of it.
+    pub(super) fn look(&mut self, created_ns: i128, last: u64, applied: u64) -> Verdict {
+        if self.created_ns.is_some_and(|known| known != created_ns) {
+            return Verdict::Another;
+        }
+        self.created_ns = Some(created_ns);
+        if last >= applied {
+            self.short = 0;
+            return Verdict::Same;
+        }
+        self.short += 1;
+        if self.short < SHORT_MAX { Verdict::Short } else { Verdict::Another }
+    }
+
+    /// After the entry at `applied` came the one at `next`. Once, that is a message that was
+    /// dropped on its way; the same twice, and those between are not there.
+    pub(super) fn missed(&mut self, applied: u64, next: u64) {
+        let gap = Some((applied, next));
+        self.is_hole = self.gap == gap;
+        self.gap = gap;
+    }
+
+    /// The first entry that can be read on to from here: the stream's first, or else the one after
+    /// a hole.
+    pub(super) fn first(&self, first: u64, applied: u64) -> u64 {
+        match self.gap {
+            Some((before, next)) if self.is_hole && before == applied => first.max(next),
+            _ => first,
+        }
+    }
+
+    /// From here on it is this stream, from its beginning.
+    pub(super) fn begin_anew(&mut self, created_ns: i128) {
+        *self = Self { created_ns: Some(created_ns), ..Self::default() };
+    }
+
+    pub(super) fn remember(&mut self, entry: &Entry) {
+        self.mark = Some(Mark::of(entry));
+    }
+
+    /// A place that was not come to by applying entries.
+    pub(super) fn forget(&mut self) {
+        self.mark = None;
+    }
+
+    /// Whether the entry that stands in the stream at our place is the one that was applied. It is
+    /// not where servers lost acknowledged entries and then took others.
+    pub(super) fn is_known(&self, entry: &Entry) -> bool {
+        self.mark.is_none_or(|mark| mark.sequence != entry.sequence || mark == Mark::of(entry))
+    }
+}
+
+impl Mark {
+    fn of(entry: &Entry) -> Self {
+        let mut hasher = DefaultHasher::new();
+        entry.payload.hash(&mut hasher);
+        let (sequence, time_ms) = (entry.sequence, entry.time_ms);
+        Self { sequence, time_ms, digest: hasher.finish() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn another_stream_is_known_by_its_birth_or_its_shortness() {
+        let mut place = Place::default();
+        assert_eq!(place.look(7, 10, 0), Verdict::Same);
+        assert_eq!(place.look(8, 10, 5), Verdict::Another);
+        for _ in 1..SHORT_MAX {
+            assert_eq!(place.look(7, 4, 5), Verdict::Short);
+        }
+        assert_eq!(place.look(7, 4, 5), Verdict::Another);
+        place.begin_anew(7);
+        assert_eq!(place.look(7, 4, 0), Verdict::Same);
+        assert_eq!(place.look(7, 4, 5), Verdict::Short);
+        assert_eq!(place.look(7, 5, 5), Verdict::Same);
+        assert_eq!(place.look(7, 4, 5), Verdict::Short);
+    }
+
+    #[test]
+    fn what_is_missing_twice_is_not_there() {
+        let mut place = Place::default();
+        place.missed(5, 8);
+        assert_eq!(place.first(1, 5), 1);
+        place.missed(5, 8);
+        assert_eq!((place.first(1, 5), place.first(9, 5), place.first(1, 6)), (8, 9, 1));
+        place.missed(6, 9);
+        assert_eq!(place.first(1, 6), 1);
+    }
+
+    #[test]
+    fn another_entry_at_our_place_is_noticed() {
+        let entry = |time_ms, text: &'static str| Entry {
+            sequence: 3,
+            time_ms,
+            payload: Bytes::from_static(text.as_bytes()),
+        };
+        let mut place = Place::default();
+        assert!(place.is_known(&entry(1, "a")));
+        place.remember(&entry(1, "a"));
+        assert!(place.is_known(&entry(1, "a")));
+        assert!(!place.is_known(&entry(2, "a")) && !place.is_known(&entry(1, "b")));
+        assert!(place.is_known(&Entry { sequence: 2, ..entry(9, "z") }));
+        place.forget();
+        assert!(place.is_known(&entry(1, "b")));
+    }
+}

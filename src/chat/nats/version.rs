@@ -1,0 +1,56 @@
+//! Which defects a server's version is known to have. Pure.
+
+/// `2.9.10` as numbers.
+pub(super) type Version = (u32, u32, u32);
+
+/// The first version that we know nothing bad of that matters.
+pub(super) const RECOMMENDED: Version = (2, 9, 21);
+
+/// A defect, and the first version without it.
+struct Defect {
+    without: Version,
+    sentence: &'static str,
+}
+
+const DEFECTS: &[Defect] = &[
+    Defect {
+        without: (2, 9, 21),
+        sentence: "in a cluster more than one of those who compare and set may win; a chat does \
+                   not use it, other programs at this server may",
+    },
+    Defect {
+        without: (2, 10, 0),
+        sentence: "newer settings of streams and consumers are ignored without a word; a chat uses \
+                   none of them",
+    },
+    Defect {
+        without: (u32::MAX, 0, 0),
+        sentence: "what is acknowledged is on the disk up to a minute or two later: a power \
+                   failure of all servers that keep the stream can lose the last lines",
+    },
+];
+
+pub(super) fn parse(text: &str) -> Option<Version> {
+    let mut numbers = text.trim_start_matches('v').split(['.', '-']).map(|part| part.parse().ok());
+    Some((numbers.next()??, numbers.next()??, numbers.next()??))
+}
+
+/// What is known about a server of this version.
+pub(super) fn defects(version: Version) -> impl Iterator<Item = &'static str> {
+    DEFECTS.iter().filter(move |defect| version < defect.without).map(|defect| defect.sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_has_more_defects() {
+        assert_eq!(parse("2.9.10"), Some((2, 9, 10)));
+        assert_eq!(parse("v2.11.0-RC.1"), Some((2, 11, 0)));
+        assert_eq!(parse("2.9"), None);
+        assert_eq!(defects((2, 9, 10)).count(), 3);
+        assert_eq!(defects(RECOMMENDED).count(), 2);
+        assert_eq!(defects((2, 10, 0)).count(), 1);
+    }
+}
