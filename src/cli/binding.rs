@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
 
+use super::admin::Figures;
 use super::admin::{Admin, AdminFlags};
 use super::bounds::Basis;
 use super::descriptors::Descriptors;
@@ -39,6 +40,8 @@ pub(super) struct Bound {
     pub(super) admin: Option<Admin>,
     pub(super) faults: Option<Faults>,
     pub(super) life: Life,
+    /// What metrics tell of what is served, besides connections.
+    pub(super) figures: Option<Figures>,
 }
 
 impl Bound {
@@ -136,7 +139,8 @@ impl ServingFlags {
             privileges::drop_to(account, &files(&bound))?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
-        Ok(Bound { service, basis, limits, sockets, certificates, admin, faults, life })
+        let figures = None;
+        Ok(Bound { service, basis, limits, sockets, certificates, admin, faults, life, figures })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.

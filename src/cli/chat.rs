@@ -10,7 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::admin::Figures;
+use super::bus::BusFlags;
 use super::check::Findings;
+use super::doctor::{self, DoctorFlags};
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Page, Service, ServingFlags};
@@ -61,7 +64,7 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     history: NonZeroUsize,
 
-    /// Earlier lines that a newcomer to a room sees. [default: 20 with --data, else 0]
+    /// Earlier lines that a newcomer to a room sees. [default: 20 with --data or --bus, else 0]
     #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N")]
     replay: Option<u64>,
 
@@ -98,6 +101,9 @@ pub(super) struct ChatFlags {
     check: bool,
 
     #[command(flatten)]
+    bus: BusFlags,
+
+    #[command(flatten)]
     serving: ServingFlags,
 }
 
@@ -106,6 +112,10 @@ pub(super) struct ChatFlags {
 enum Also {
     /// Compares what several clients saw: one order, no gap without a notice, nothing twice.
     Verify(VerifyFlags),
+
+    /// Looks at the NATS servers of a chat that is several machines: versions and their known
+    /// defects, the stream as it is, snapshots, clocks. Changes nothing.
+    Doctor(DoctorFlags),
 }
 
 /// An address for people, and what they use.
@@ -135,16 +145,25 @@ enum SyncName {
 
 /// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
 pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
-    if let Some(Also::Verify(flags)) = &flags.also {
-        return verify::run(flags);
+    match &flags.also {
+        Some(Also::Verify(flags)) => return verify::run(flags),
+        Some(Also::Doctor(flags)) => return doctor::run(flags),
+        None => {}
     }
     let settings = flags.settings()?;
     if flags.check {
         return flags.try_out(settings);
     }
-    let bound = flags.serving.bind(flags.service())?;
+    let mut bound = flags.serving.bind(flags.service())?;
     let _log = flags.serving.start_log(&mut reload)?;
-    let hall = flags.open(settings)?;
+    let linked = flags.bus.open(settings.clone())?;
+    let hall = match &linked {
+        Some(linked) => {
+            bound.figures = Some(Figures::new(linked.figures()));
+            linked.hall()
+        }
+        None => flags.open(settings)?,
+    };
     let roles = flags.roles(bound.counts().collect());
     reload.add(renewal(Arc::clone(&hall)));
     let guests = Arc::clone(&hall);
@@ -153,6 +172,9 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
     };
     let code = flags.serving.run(bound, reload, handler)?;
+    if let Some(linked) = linked {
+        linked.leave();
+    }
     match hall.close() {
         0 => Ok(code),
         lost => bail!("{lost} changes could not be written to --data; see the log"),
@@ -166,11 +188,18 @@ impl ChatFlags {
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
+        if self.bus.is_asked_for() && self.data.is_some() {
+            bail!(
+                "--data and --bus exclude each other: with --bus the stream of the NATS servers \
+                 keeps what is said"
+            );
+        }
+        let lasts = self.data.is_some() || self.bus.is_asked_for();
         Ok(Settings {
             lobby: self.lobby.clone(),
             max_rooms: self.max_rooms.get(),
             log: LogLimits { lines: self.history.get(), ..LogLimits::default() },
-            replay: self.replay.unwrap_or(if self.data.is_some() { 20 } else { 0 }),
+            replay: self.replay.unwrap_or(if lasts { 20 } else { 0 }),
             login_timeout: self.login_timeout,
             flood: self.flood.limits(self.burst),
             operator_password: self.operator_password_file.as_deref().map(password).transpose()?,
@@ -246,8 +275,10 @@ impl ChatFlags {
         let lobby = settings.lobby.clone();
         let hall = self.open(settings)?;
         hall.close();
+        let linked = self.bus.describe()?;
         let keeps = match &self.data {
             Some(folder) => format!("What is said is kept in {}.", folder.display()),
+            None if self.bus.is_asked_for() => "What is said is kept by the bus.".to_owned(),
             None => "What is said is kept in memory only; --data DIR keeps it.".to_owned(),
         };
         let mut people: Vec<String> =
@@ -258,7 +289,7 @@ impl ChatFlags {
         let bots = self.bot.iter().map(|address| format!("Programs come to {address}."));
         let pages = self.web.links().map(|link| format!("Browsers come to {link}"));
         let sentences = [format!("the chat's first room is {lobby}."), keeps];
-        Ok(sentences.into_iter().chain(people).chain(bots).chain(pages).collect())
+        Ok(sentences.into_iter().chain(linked).chain(people).chain(bots).chain(pages).collect())
     }
 }
 

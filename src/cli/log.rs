@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -83,9 +84,16 @@ pub(super) enum Newest {
 /// The log of a process. It ends, with all lines written that can be, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Log {
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
     successor: Successor,
     _writing: WorkerGuard,
+}
+
+/// What is logged. The bus's client tells of itself what the chat says in its own words.
+fn filter(level: Level) -> Targets {
+    let level = LevelFilter::from_level(level);
+    let client = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
+    Targets::new().with_default(level).with_target("async_nats", client)
 }
 
 impl Log {
@@ -101,7 +109,7 @@ impl Log {
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
         let (writer, writing) = builder.finish(sink);
         let _ = dropped.set(writer.error_counter());
-        let (filter, level) = reload::Layer::new(LevelFilter::from_level(flags.log_level));
+        let (filter, level) = reload::Layer::new(filter(flags.log_level));
         let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
         let lines = match flags.log_format {
             Format::Human => lines.with_ansi(colours).boxed(),
@@ -128,7 +136,7 @@ impl Log {
             let path = flags.log_file.clone();
             let moved = (path != successor.path()).then(|| Target::open(path.as_deref()));
             let moved = moved.transpose()?;
-            let filter = LevelFilter::from_level(flags.log_level);
+            let filter = filter(flags.log_level);
             let (level, successor) = (level.clone(), successor.clone());
             let commit: Commit = Box::new(move || {
                 if let Some(target) = moved {

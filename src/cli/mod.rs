@@ -3,6 +3,7 @@
 mod admin;
 mod binding;
 mod bounds;
+mod bus;
 mod cert;
 mod chat;
 mod check;
@@ -11,6 +12,7 @@ mod config;
 mod datagrams;
 mod descriptors;
 mod destination;
+mod doctor;
 mod echo;
 mod faults;
 mod generate;

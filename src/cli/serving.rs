@@ -156,8 +156,8 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, basis, limits, sockets, certificates, admin, faults, mut life } =
-            bound;
+        let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
+        let (mut life, figures) = (bound.life, bound.figures);
         let sockets = self.dress(&service, sockets, certificates.as_ref());
         let mut addresses = Vec::new();
         for sockets in &sockets {
@@ -193,6 +193,7 @@ impl ServingFlags {
                     datagrams: datagrams.as_ref().map(DatagramThread::counts),
                     faults: faults.as_ref().map(faults::control),
                     certificates: certificates.clone(),
+                    figures,
                 })
                 .context("cannot start the thread of --admin")?;
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::leases::Pulse;
 use super::outbox::{Waiting, said};
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, OnLoss, State};
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, Leave, OnLoss, State};
 use crate::chat::act::{Outcome, Refusal};
 use crate::chat::follower::Link;
 use crate::chat::hall::Hall;
@@ -17,7 +17,9 @@ impl Cluster {
     /// Tells the people of this machine where the link was lost or is there again.
     pub(super) fn look_at_link(&self, hall: &Hall) {
         let mut state = self.lock();
-        let is_lost = state.link == Link::Down || state.is_unheard();
+        // Who has left needs no link.
+        let is_out = state.leave == Leave::Left;
+        let is_lost = !is_out && (state.link == Link::Down || state.is_unheard());
         if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
             return;
         }

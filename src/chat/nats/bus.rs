@@ -1,6 +1,6 @@
 //! The bus as the program has it: started, asked, closed.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Bus {
     board: Arc<Board>,
     closing: watch::Sender<bool>,
     /// Tells that the thread has ended, by being closed.
-    ended: mpsc::Receiver<()>,
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 /// Puts the follower on the bus and blocks until it has applied all entries there are. From then on
@@ -54,7 +54,7 @@ pub fn start(
     };
     let thread = thread::Builder::new().name("echoline-bus".to_owned()).spawn(work);
     thread.map_err(|error| BusError::Thread { reason: error.to_string() })?;
-    let bus = Bus { board, closing, ended };
+    let bus = Bus { board, closing, ended: Mutex::new(ended) };
     match started.recv_timeout(patience) {
         Ok(Ok(())) => Ok(bus),
         Ok(Err(error)) => Err(error),
@@ -89,6 +89,7 @@ impl Bus {
     pub fn close(self) {
         self.closing.send_replace(true);
         // Closed or too late: it is left alone either way.
-        let _ = self.ended.recv_timeout(CLOSE_TIMEOUT);
+        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv_timeout(CLOSE_TIMEOUT);
     }
 }

@@ -4,6 +4,7 @@
 //! many clients come, and whoever reads the metrics learns nothing of who they are.
 
 use super::exposition::{Exposition, Kind, Seconds};
+use super::figure::Figure;
 use super::process::ProcessState;
 use crate::net::{Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot};
 
@@ -23,6 +24,8 @@ pub(super) struct Figures<'a> {
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
     /// Until when the certificate is valid, in seconds since 1970; `None` where there is none.
     pub(super) certificate_expires: Option<f64>,
+    /// What a command tells of itself.
+    pub(super) others: &'a [Figure],
 }
 
 /// The metrics as text.
@@ -43,6 +46,9 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
     if let Some(expires) = figures.certificate_expires {
         let help = "Until when the certificate is valid, in seconds since 1970.";
         to.family("echoline_certificate_expiry_timestamp_seconds", Kind::Gauge, help).is(expires);
+    }
+    for Figure { name, help, kind, value } in figures.others {
+        to.family(name, *kind, help).is(*value);
     }
     process(&mut to, figures);
     to.into_text()

@@ -4,6 +4,7 @@
 mod chart;
 mod control;
 mod exposition;
+mod figure;
 mod gate;
 mod history;
 mod http;
@@ -25,6 +26,7 @@ use clap::Args;
 use super::check::{self, Findings};
 use crate::net::{Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown};
 pub(super) use control::FaultControl;
+pub(super) use figure::{Figure, Figures};
 use gate::Reach;
 use site::Site;
 
@@ -63,6 +65,8 @@ pub(super) struct Served {
     pub(super) faults: Option<FaultControl>,
     /// `None` where no TLS is spoken.
     pub(super) certificates: Option<Certificates>,
+    /// What else there is to tell of what is served.
+    pub(super) figures: Option<Figures>,
 }
 
 impl AdminFlags {

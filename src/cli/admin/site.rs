@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Served;
 use super::control::FaultControl;
+use super::figure;
 use super::gate::{Reach, admit, admit_change};
 use super::history::History;
 use super::metrics::{self, Figures};
@@ -119,6 +120,7 @@ impl Site {
                 let since = certificates.expires().duration_since(UNIX_EPOCH);
                 since.unwrap_or_default().as_secs_f64()
             }),
+            others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
         })
     }
 

@@ -1,0 +1,49 @@
+//! `echoline chat doctor`: what is right and wrong with the bus of a chat.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::bus::StreamFlags;
+use super::output::print;
+use crate::chat::nats::{Severity, examine};
+
+/// The exit code where something is to be done.
+const PROBLEMS: u8 = 3;
+
+/// The flags of `echoline chat doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorFlags {
+    /// The NATS servers: nats://HOST:4222, several with commas between.
+    #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    bus: String,
+
+    #[command(flatten)]
+    stream: StreamFlags,
+}
+
+/// Looks at everything and changes nothing; exit code 0 where all is right, else 3.
+pub(super) fn run(flags: &DoctorFlags) -> anyhow::Result<ExitCode> {
+    let findings = examine(&flags.stream.options(&flags.bus));
+    let findings = findings.with_context(|| format!("cannot look at --bus {}", flags.bus))?;
+    let mut text = String::new();
+    for finding in &findings {
+        let mark = match finding.severity {
+            Severity::Fine => "right",
+            Severity::Note => "note",
+            Severity::Problem => "WRONG",
+        };
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "{mark:>5}  {}", finding.sentence);
+    }
+    let problems = findings.iter().filter(|f| f.severity == Severity::Problem).count();
+    let _ = match problems {
+        0 => writeln!(text, "Nothing is wrong."),
+        1 => writeln!(text, "One thing is wrong."),
+        _ => writeln!(text, "{problems} things are wrong."),
+    };
+    print(&text)?;
+    Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
+}
