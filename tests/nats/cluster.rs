@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use echoline::chat::Link;
+
 use crate::recorder::{Machine, assert_exactly_once, wait_for};
 use crate::server::Server;
 
@@ -49,7 +51,7 @@ fn exactly_once_while_there_is_no_majority() {
     servers[1..].iter().for_each(|server| server.signal("-STOP"));
     machines.iter().for_each(|machine| machine.propose(200..400));
     for machine in &machines {
-        wait_for("retries", || machine.bus.status().retries > 200);
+        wait_for("the link to go down", || machine.bus.status().link == Link::Down);
         assert!(machine.ids().len() < 800);
     }
     servers[1..].iter().for_each(|server| server.signal("-CONT"));
@@ -58,6 +60,7 @@ fn exactly_once_while_there_is_no_majority() {
         wait_for("all to be settled", || machine.bus.status().pending == 0);
         assert_exactly_once(&machine.ids(), 800);
         let record = machine.recorder.look();
+        assert_eq!(record.links.last(), Some(&Link::Up));
         assert_eq!((record.anew, record.doubles), (0, 0));
     }
     assert_eq!(machines[0].ids(), machines[1].ids());
