@@ -90,9 +90,22 @@ impl Server {
 
     /// On the same port, with the same store.
     pub(crate) fn start_again(&mut self) {
-        assert!(self.store.path().exists());
         self.child = spawn(self.port, &self.flags);
         assert!(self.is_up());
+    }
+
+    /// What is in its store, while it does not run.
+    pub(crate) fn keep(&self) -> TempDir {
+        let kept = tempfile::tempdir().unwrap();
+        copy(&self.store, &kept);
+        kept
+    }
+
+    /// As if it had lost everything since then, while it does not run.
+    pub(crate) fn roll_back(&self, kept: &TempDir) {
+        std::fs::remove_dir_all(self.store.path()).unwrap();
+        std::fs::create_dir(self.store.path()).unwrap();
+        copy(kept, &self.store);
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -141,6 +154,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn copy(from: &TempDir, to: &TempDir) {
+    let mut command = Command::new("cp");
+    command.arg("-a").arg(from.path().join(".")).arg(to.path());
+    assert!(command.status().unwrap().success());
 }
 
 fn is_installed() -> bool {
