@@ -32,8 +32,8 @@ pub(super) struct Life<'a> {
     pub(super) look: Notify,
     /// A snapshot is to be written, or it is to be found out whether one is.
     pub(super) snapshot: Notify,
-    /// Those that are to be written.
-    pub(super) waiting: RefCell<VecDeque<Snapshot>>,
+    /// Those that are to be written, with the time of their last entry.
+    pub(super) waiting: RefCell<VecDeque<(Snapshot, u64)>>,
 }
 
 /// Connects and drives the follower until something ends that. It ends well when the driver is

@@ -80,6 +80,11 @@ impl Place {
         self.mark = Some(Mark::of(entry));
     }
 
+    /// When the entry at our place was taken; unknown where it was not applied here.
+    pub(super) fn time_ms(&self) -> Option<u64> {
+        self.mark.map(|mark| mark.time_ms)
+    }
+
     /// A place that was not come to by applying entries.
     pub(super) fn forget(&mut self) {
         self.mark = None;
