@@ -32,8 +32,8 @@ fn exactly_once_while_the_leader_is_killed() {
     for machine in &machines {
         wait_for("all to be settled", || machine.bus.status().pending == 0);
         assert_exactly_once(&machine.ids(), 3600);
-        let record = machine.recorder.look();
-        assert_eq!((record.anew, record.doubles), (0, 0));
+        let (record, status) = (machine.recorder.look(), machine.bus.status());
+        assert_eq!((record.anew, record.doubles), (0, 0), "{status:?}");
     }
     assert_eq!(machines[0].ids(), machines[1].ids());
 }

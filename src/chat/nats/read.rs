@@ -99,7 +99,13 @@ impl Life<'_> {
                 let reason = format!("it ends at entry {last}, we are at {applied}");
                 return Err(BusError::Stream { stream: self.desk.names.order.clone(), reason });
             }
-            Verdict::Another => self.begin_anew(created_ns),
+            Verdict::Another if last < applied => {
+                self.begin_anew(
+                    created_ns,
+                    format!("it ends at entry {last}, we were at {applied}"),
+                );
+            }
+            Verdict::Another => self.begin_anew(created_ns, "it was made anew".to_owned()),
         }
         let applied = self.desk.follower.applied();
         let first = self.desk.place.borrow().first(first, applied);
@@ -109,8 +115,9 @@ impl Life<'_> {
         Ok(())
     }
 
-    fn begin_anew(&self, created_ns: i128) {
-        tracing::warn!("the stream {} is another one: begun anew", self.desk.names.order);
+    fn begin_anew(&self, created_ns: i128, reason: String) {
+        let stream = self.desk.names.order.clone();
+        self.desk.complain(&BusError::Renewed { stream, reason });
         self.desk.board.change(|status| {
             status.renewals += 1;
             status.applied = 0;
@@ -195,7 +202,8 @@ impl Life<'_> {
             return None;
         }
         let created_ns = self.desk.place.borrow().created_ns;
-        self.begin_anew(created_ns.unwrap_or_default());
+        let reason = format!("it has another entry {}", entry.sequence);
+        self.begin_anew(created_ns.unwrap_or_default(), reason);
         Some(Again::Fork)
     }
 
