@@ -117,6 +117,7 @@ impl Life<'_> {
 
     fn begin_anew(&self, created_ns: i128, reason: String) {
         let stream = self.desk.names.order.clone();
+        self.desk.board.change(|status| status.renewed_because = Some(reason.clone()));
         self.desk.complain(&BusError::Renewed { stream, reason });
         self.desk.board.change(|status| {
             status.renewals += 1;
