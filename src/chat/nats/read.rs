@@ -138,9 +138,11 @@ impl Life<'_> {
         }
     }
 
-    /// From our place on, with the entry at it: to see that it is the one we know.
+    /// From our place on, with the entries before it: to see that they are those we know.
     async fn subscribe(&self) -> Result<push::Messages, BusError> {
-        let start_sequence = self.desk.follower.applied().max(1);
+        let first_known = self.desk.place.borrow().first_known();
+        let applied = self.desk.follower.applied();
+        let start_sequence = if first_known == 0 { applied + 1 } else { first_known };
         let config = push::Config {
             deliver_subject: self.client.new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
@@ -216,7 +218,7 @@ impl Life<'_> {
         if applied != given {
             return Err(BusError::NotApplied { applied, given });
         }
-        desk.place.borrow_mut().remember(last);
+        desk.place.borrow_mut().remember(entries);
         desk.board.change(|status| {
             status.applied = applied;
             status.last_sequence = status.last_sequence.max(applied);
