@@ -204,7 +204,12 @@ fn a_prompt_edits_lines_and_shows_answers() {
     assert_eq!(program.finish().code(), Some(130));
     // Whoever ends it from outside finds the terminal as it was: no pasted text in brackets.
     let program = start();
-    program.wait_for_stdout("> ");
+    // The prompt is below the greeting again: nothing more of it is on its way.
+    programs::wait_for("the prompt", || {
+        let shown = program.stdout();
+        let below = shown.rsplit_once("any text for echo").map(|(_, below)| below);
+        below.is_some_and(|below| below.ends_with("\x1b[?2026l"))
+    });
     let shown = program.stdout();
     let process = shown.split_once("process ").unwrap().1.lines().next().unwrap().trim();
     assert!(Command::new("kill").args(["-s", "TERM", process]).status().unwrap().success());
