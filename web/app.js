@@ -80,7 +80,7 @@ function changed(how, seconds) {
 function told(message) {
   const take = {
     welcome, seats, people, history, rooms, commands, renewed, missed, reply, error, end,
-    private: letter, pong,
+    private: letter, pong, link: linked, undelivered, ahead,
   }[message.kind];
   take ? take(message) : line(message);
 }
@@ -137,8 +137,14 @@ function line(message) {
   if (message.kind === "renamed") rename(message.name, message.text);
   message.mine = message.own || message.name === state.name;
   settle(message);
+  const shown = thread.settleAhead(message);
   if (!put(thread, message)) return;
+  if (shown && thread.key === state.current) log.draw();
   thread.follow(message);
+  // Many have gone at once, with the machine that served them.
+  if (message.kind === "notice" && message.text.includes(", and with it ")) {
+    asks.put({ ask: "people", room: message.room });
+  }
   panels.people();
   remember();
 }
@@ -152,7 +158,27 @@ function settle({ room, text, mine, kind }) {
   if (lost >= 0) state.suspects.splice(lost, 1);
 }
 
-function pong({ ping }) {
+/** The server has lost the other machines of the chat, or has them again. */
+function linked({ lost }) {
+  inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
+}
+
+/** A line of ours came to nothing, says the server. */
+function undelivered({ room, text, reason }) {
+  const thread = at("room", room);
+  const own = state.pending.findIndex((said) => said.room === room && said.text === text);
+  if (own >= 0) state.pending.splice(own, 1);
+  put(thread, { kind: "alert", text: `${say("undelivered", reason)} ${text}`, button: again(room, text) });
+}
+
+/** A line that the other machines of the chat do not have yet. */
+function ahead({ room, of, name, text, time_ms }) {
+  put(at("room", room), { kind: of, name, text, time_ms, mine: name === state.name, isAhead: true });
+}
+
+function pong({ ping, held }) {
+  // Lines of ours are still on their way to other machines.
+  if (held) return;
   // What was said before it was asked has been dealt with, one way or another.
   state.pending = state.pending.filter((said) => said.pings >= ping);
 }
@@ -164,16 +190,22 @@ function people({ room, people, count, topic }) {
   Object.assign(thread, { count, topic });
   // All lines up to now were before this: what is not among them did not arrive.
   for (const said of state.suspects?.filter((said) => said.room === room) ?? []) {
-    const button = make("button", { type: "button", textContent: say("again") });
-    button.addEventListener("click", () => {
-      button.disabled = true;
-      speak(said.room, said.text);
-    });
+    const button = again(said.room, said.text);
     put(thread, { kind: "alert", text: `${say("unsent")} ${said.text}`, button });
   }
   state.suspects = state.suspects?.filter((said) => said.room !== room);
   if (thread.key === state.current && thread.more && thread.lines.length < 30) askOlder();
   panels.draw();
+}
+
+/** What says a line again. */
+function again(room, text) {
+  const button = make("button", { type: "button", textContent: say("again") });
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    speak(room, text);
+  });
+  return button;
 }
 
 function history({ room, lines, more }) {

@@ -64,6 +64,7 @@ export function lineElement(line, before, { mine, mentioned }) {
   if (spoken && !same) classes.push("first");
   if (mine) classes.push("own");
   if (mentioned) classes.push("mention");
+  if (line.isAhead) classes.push("ahead");
   return make("li", { className: classes.join(" ") }, stamp, body);
 }
 

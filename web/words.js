@@ -19,6 +19,9 @@ const english = {
   write_to: "Write to {0} alone", older: "Earlier lines", and_more: "and {0} more",
   not_connected: "Not connected: that stays here until you are.",
   alone: "This is between you and {0} only.",
+  link_lost: "This machine cannot reach the others of this chat: what you write waits, or is marked ~ until they have it.",
+  link_back: "All machines of this chat are joined again.",
+  undelivered: "Not delivered ({0}):",
 };
 
 const russian = {
@@ -40,6 +43,9 @@ const russian = {
   write_to: "Написать лично: {0}", older: "Более ранние строки", and_more: "и ещё {0}",
   not_connected: "Нет связи: текст останется здесь, пока она не появится.",
   alone: "Это видите только вы и {0}.",
+  link_lost: "Этот сервер потерял связь с другими серверами чата: написанное ждёт или помечено ~, пока они его не получат.",
+  link_back: "Все серверы чата снова соединены.",
+  undelivered: "Не доставлено ({0}):",
 };
 
 // What commands do; in English the server says it.

@@ -190,7 +190,11 @@ pub(super) fn act(user: &mut User, line: &str) -> Step {
             Err(words) => wrong(user, words),
         },
         Ok(Input::Ping { ping }) => {
-            print_json(&json!({ "kind": "pong", "ping": ping }), &mut user.replies);
+            let mut pong = json!({ "kind": "pong", "ping": ping });
+            if user.is_held() {
+                pong["held"] = true.into();
+            }
+            print_json(&pong, &mut user.replies);
             Step::Done
         }
         Err(_) => wrong(

@@ -302,9 +302,13 @@ impl Inbox {
                 self.reply_to = NonZeroU64::new(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
-            Letter::NotDelivered { reason, texts } => self.give_up(&reason, &texts, printed),
+            Letter::NotDelivered { room, reason, texts } => {
+                self.give_up(&room, &reason, &texts, printed);
+            }
             Letter::Ahead { room, author, kind, name, text, time_ms } => {
-                if !self.view.ignores(author, name.as_str()) {
+                // Who typed it at a terminal sees it there.
+                let is_own = author == self.person.session && !self.view.is_json();
+                if !is_own && !self.view.ignores(author, name.as_str()) {
                     let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
                     self.show_ahead(&line, printed);
                 }
@@ -349,10 +353,12 @@ impl Inbox {
     }
 
     /// Tells the user that lines of theirs came to nothing.
-    fn give_up(&self, reason: &str, texts: &[String], printed: &mut String) {
+    fn give_up(&self, room: &Name, reason: &str, texts: &[String], printed: &mut String) {
         for text in texts {
             if self.view.is_json() {
-                let lost = json!({ "kind": "undelivered", "text": text, "reason": reason });
+                let lost = json!({
+                    "kind": "undelivered", "room": room.as_str(), "text": text, "reason": reason,
+                });
                 print_json(&lost, printed);
             } else {
                 let shown = excerpt(text);

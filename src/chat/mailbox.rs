@@ -24,8 +24,8 @@ pub(super) enum Letter {
     },
     /// The server says this.
     Notice(String),
-    /// Lines of the receiver's came to nothing.
-    NotDelivered { reason: String, texts: Vec<String> },
+    /// Lines of the receiver's came to nothing, all of one room.
+    NotDelivered { room: Name, reason: String, texts: Vec<String> },
     /// Somebody says this in a room; the other machines do not have it yet.
     Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.
@@ -74,11 +74,11 @@ impl Mailbox {
         true
     }
 
-    /// Tells the person that they are out of a room: that has to be delivered, and can come only
-    /// once per room.
-    pub(super) fn expel(&self, room: Name, words: String) {
+    /// Delivers a letter that has to be, of which there cannot be many: one for each room that the
+    /// person is out of, and for each of their acts that came to nothing.
+    pub(super) fn insist(&self, letter: Letter) {
         let mut state = self.lock();
-        state.post().letters.push_back(Letter::Expelled { room, words });
+        state.post().letters.push_back(letter);
         self.announce(state);
     }
 

@@ -77,7 +77,14 @@ impl Person {
     /// Tells them that they are out of a room.
     pub(super) fn hear_of_leaving(&self, room: Name, words: String) {
         if self.is_here {
-            self.mailbox.expel(room, words);
+            self.mailbox.insist(Letter::Expelled { room, words });
+        }
+    }
+
+    /// Tells them that these lines of theirs came to nothing.
+    pub(super) fn hear_of_loss(&self, room: Name, reason: String, texts: Vec<String>) {
+        if self.is_here {
+            self.mailbox.insist(Letter::NotDelivered { room, reason, texts });
         }
     }
 

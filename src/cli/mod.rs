@@ -55,10 +55,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
-    Echo(echo::EchoFlags),
+    Echo(Box<echo::EchoFlags>),
 
     /// Serves a chat for nc, Telnet and programs.
-    Chat(chat::ChatFlags),
+    Chat(Box<chat::ChatFlags>),
 
     /// Sends lines to a server and prints what it answers.
     Send(send::SendFlags),
@@ -97,8 +97,8 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         hangup::release();
     }
     match arguments.command {
-        Command::Echo(flags) => echo::run(flags, reload()),
-        Command::Chat(flags) => chat::run(flags, reload()),
+        Command::Echo(flags) => echo::run(*flags, reload()),
+        Command::Chat(flags) => chat::run(*flags, reload()),
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),

@@ -42,8 +42,8 @@ impl Fresh {
     /// The flags of a server; a client has none that could be fresh.
     pub(super) fn of(command: Command) -> Option<Self> {
         match command {
-            Command::Echo(flags) => Some(Self::Echo(Box::new(flags))),
-            Command::Chat(flags) => Some(Self::Chat(Box::new(flags))),
+            Command::Echo(flags) => Some(Self::Echo(flags)),
+            Command::Chat(flags) => Some(Self::Chat(flags)),
             _ => None,
         }
     }

@@ -104,6 +104,36 @@ fn what_was_acknowledged_and_is_lost_is_sent_again() {
     wait_for("all to be settled", || ann.bus.status().pending == 0);
 }
 
+/// Fault 67: a power failure may take acknowledged entries with it.
+#[test]
+fn a_server_that_lost_entries_is_noticed() {
+    let Some(mut server) = Server::start() else { return };
+    let machines = ["ann", "bob"].map(|name| Machine::start(name, &server.options()));
+    machines[0].propose(0..10);
+    machines.iter().for_each(|machine| machine.wait_for_ids(10));
+    for more in [0, 50] {
+        server.kill();
+        let kept = server.keep();
+        server.start_again();
+        let ids = machines[0].ids().len();
+        machines[0].propose(100 + more..110 + more);
+        machines.iter().for_each(|machine| machine.wait_for_ids(ids + 10));
+        server.kill();
+        server.roll_back(&kept);
+        // At first the stream ends before where we are; then other entries stand there.
+        machines[1].propose(0..more);
+        server.start_again();
+        for machine in &machines {
+            wait_for("a new beginning", || {
+                machine.recorder.look().anew == 1 + usize::from(more > 0)
+            });
+            machine.wait_for_ids(10 + more);
+            assert_exactly_once(&machine.ids(), 10 + more);
+        }
+        assert_eq!(machines[0].ids(), machines[1].ids());
+    }
+}
+
 /// Fault 55: a panic must not leave a thread that looks alive.
 #[test]
 fn a_chat_that_panics_is_driven_on() {

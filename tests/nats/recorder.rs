@@ -124,6 +124,9 @@ impl Follower for Recorder {
     }
 }
 
+/// For whatever is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A machine of the chat.
 pub(crate) struct Machine {
     pub(crate) recorder: Arc<Recorder>,
@@ -160,8 +163,12 @@ impl Machine {
     }
 
     pub(crate) fn wait_for_ids(&self, count: usize) {
-        let what = format!("{count} ids at {}", self.name);
-        wait_for(&what, || self.recorder.look().ids.len() >= count);
+        let deadline = Instant::now() + PATIENCE;
+        while self.recorder.look().ids.len() < count {
+            let (name, status) = (&self.name, self.bus.status());
+            assert!(Instant::now() < deadline, "waited in vain at {name} for {count}: {status:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
@@ -175,7 +182,7 @@ impl Machine {
 }
 
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -90,9 +91,26 @@ impl Server {
 
     /// On the same port, with the same store.
     pub(crate) fn start_again(&mut self) {
-        assert!(self.store.path().exists());
         self.child = spawn(self.port, &self.flags);
         assert!(self.is_up());
+    }
+
+    /// What is in its store, while it does not run.
+    pub(crate) fn keep(&self) -> TempDir {
+        let kept = tempfile::tempdir().unwrap();
+        replace(self.store.path(), kept.path());
+        kept
+    }
+
+    /// As if it had lost everything since then, while it does not run.
+    pub(crate) fn roll_back(&self, kept: &TempDir) {
+        replace(kept.path(), self.store.path());
+    }
+
+    /// As if it had lost what came into this stream since then.
+    pub(crate) fn roll_back_stream(&self, kept: &TempDir, stream: &str) {
+        let place = format!("jetstream/$G/streams/{stream}");
+        replace(&kept.path().join(&place), &self.store.path().join(&place));
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -141,6 +159,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// With what is in the one, what is in the other.
+fn replace(from: &Path, to: &Path) {
+    std::fs::remove_dir_all(to).unwrap();
+    std::fs::create_dir(to).unwrap();
+    let mut command = Command::new("cp");
+    command.arg("-a").arg(from.join(".")).arg(to);
+    assert!(command.status().unwrap().success());
 }
 
 fn is_installed() -> bool {

@@ -127,3 +127,36 @@ fn a_hole_in_the_stream_is_got_over_by_a_snapshot() {
     assert_eq!(bob.ids(), ann.ids());
     assert_eq!(bob.recorder.look().restored, [50]);
 }
+
+/// What the server lost may be in a snapshot, which must not bring it back to some machines only.
+#[test]
+fn a_snapshot_of_lost_entries_is_not_used() {
+    let Some(mut server) = Server::start() else { return };
+    let ann = Machine::start("ann", &options(&server));
+    propose(&ann, 40);
+    wait_for("a snapshot", || ann.bus.status().snapshots >= 1);
+    server.kill();
+    let kept = server.keep();
+    server.start_again();
+    ann.propose(40..60);
+    ann.wait_for_ids(60);
+    wait_for("another snapshot", || ann.bus.status().snapshots >= 2);
+    ann.bus.close();
+    server.kill();
+    // The order goes back to entry 40, the snapshots stay.
+    server.roll_back_stream(&kept, "ECHOLINE_tea");
+    server.start_again();
+    let bob = Machine::start("bob", &options(&server));
+    assert_eq!(bob.ids().len(), 40);
+    bob.propose(0..20);
+    bob.wait_for_ids(60);
+    wait_for("bob's snapshot", || bob.bus.status().snapshots >= 1);
+    server.with(async |context| {
+        let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
+        stream.purge().sequence(45).await.unwrap();
+    });
+    // There are two after entry 50 now.
+    let cid = Machine::start("cid", &options(&server));
+    assert_eq!(cid.recorder.look().restored, [50]);
+    assert_eq!(cid.ids(), bob.ids());
+}

@@ -1,11 +1,11 @@
 //! Changing by what comes back, in its order.
 
 use super::envelope::Envelope;
+use super::outbox::Sent;
 use super::{Cluster, GONE_MAX, NODE, TAKEN_FOR_GONE};
 use crate::chat::act::{Act, Outcome, Refusal, Said};
 use crate::chat::follower::{Entry, Follower, Link, Snapshot};
 use crate::chat::hall::{Hall, NotIn};
-use crate::chat::mailbox::Letter;
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use bytes::Bytes;
@@ -184,17 +184,16 @@ impl Hall {
         let Some(sent) = sent else { return };
         let refusal = outcome.refusal().cloned();
         if refusal.is_some() {
-            state.counts.not_delivered += sent.lines.len() as u64;
+            state.counts.not_delivered += sent.lines() as u64;
         }
         drop(state);
-        match (sent.reply, refusal, person) {
-            (Some(reply), ..) => self.answer(cluster, reply, outcome),
-            (None, Some(refusal), Some(person)) if !sent.lines.is_empty() => {
-                let texts = sent.lines.into_iter().map(|line| line.text).collect();
+        match (sent, refusal) {
+            (Sent { reply: Some(reply), .. }, _) => self.answer(cluster, reply, outcome),
+            (sent, Some(refusal)) => {
                 let reason = refusal.reason(self.settings.moment);
-                person.deliver(Letter::NotDelivered { reason, texts });
+                sent.tell_lost(person.as_deref(), refusal, reason);
             }
-            _ => {}
+            (_, None) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::leases::Pulse;
 use super::outbox::{Waiting, said};
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, Leave, OnLoss, State};
-use crate::chat::act::{Outcome, Refusal};
+use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::follower::Link;
 use crate::chat::hall::Hall;
 use crate::chat::mailbox::Letter;
@@ -135,13 +135,13 @@ impl Hall {
 
     fn tell_expired(&self, session: u64, waiting: Waiting) {
         let Waiting { act, reply, .. } = waiting;
-        let texts: Vec<String> = act.iter().flat_map(said).map(|line| line.text.clone()).collect();
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(Refusal::NotDelivered(LOST)));
-        } else if !texts.is_empty()
+        } else if let Some(Act::Say { room, lines }) = act
             && let Some(person) = self.person(session)
         {
-            person.deliver(Letter::NotDelivered { reason: LOST.to_owned(), texts });
+            let texts = lines.into_iter().map(|line| line.text).collect();
+            person.hear_of_loss(room, LOST.to_owned(), texts);
         }
     }
 }

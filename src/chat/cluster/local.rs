@@ -17,7 +17,6 @@ impl Hall {
         text: &str,
     ) -> Vec<u64> {
         let sessions = seated.crowd.with(|room| room.served_here());
-        let others = sessions.into_iter().filter(|&session| session != author.session);
         let name = author.name();
         let (text, now_ms): (Arc<str>, u64) = (Arc::from(text), self.now_ms());
         let shown = |&session: &u64| {
@@ -31,6 +30,9 @@ impl Hall {
             };
             self.person(session).is_some_and(|person| person.deliver(letter))
         };
-        others.filter(shown).collect()
+        let mut shown: Vec<u64> = sessions.into_iter().filter(shown).collect();
+        // What is one's own is not shown again either way.
+        shown.retain(|&session| session != author.session);
+        shown
     }
 }

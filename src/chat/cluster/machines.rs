@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::outbox::Sent;
 use super::{Cluster, GONE_MAX, Leave, NODE, TAKEN_FOR_GONE, departure};
-use crate::chat::act::{Act, Outcome, Refusal, Returning};
+use crate::chat::act::{Act, Refusal, Returning};
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{Hall, State};
 use crate::chat::history::Kind;
@@ -90,7 +90,9 @@ impl Hall {
         drop(state);
         for (session, sent) in lost {
             let person = people.iter().find(|person| person.session == session);
-            tell_lost(person, sent);
+            let refusal = Refusal::NotDelivered(TAKEN_FOR_GONE);
+            let person = person.map(|person| &**person);
+            sent.tell_lost(person, refusal, TAKEN_FOR_GONE.to_owned());
         }
         if !is_returning {
             return;
@@ -200,19 +202,6 @@ fn returning(person: &Arc<Person>) -> Returning {
         away: person.away().map(|words| words.to_string()),
         rooms: rooms.collect(),
         last: person.last(),
-    }
-}
-
-fn tell_lost(person: Option<&Arc<Person>>, sent: Sent) {
-    let refusal = Refusal::NotDelivered(TAKEN_FOR_GONE);
-    match (sent.reply, person) {
-        (Some(reply), _) => drop(reply.send(Outcome::Refused(refusal))),
-        (None, Some(person)) if !sent.lines.is_empty() => {
-            let texts = sent.lines.into_iter().map(|line| line.text).collect();
-            let reason = TAKEN_FOR_GONE.to_owned();
-            person.deliver(Letter::NotDelivered { reason, texts });
-        }
-        _ => {}
     }
 }
 

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::envelope::Envelope;
-use crate::chat::act::{Act, Outcome, Said};
+use crate::chat::act::{Act, Outcome, Refusal, Said};
 use crate::chat::name::Name;
+use crate::chat::person::Person;
 
 /// Bytes of text in one act: far below what a bus takes.
 const SAY_BYTES: usize = 64 * 1024;
@@ -34,8 +35,8 @@ pub(super) struct Outbox {
 pub(super) struct Sent {
     pub(super) id: String,
     pub(super) since: u64,
-    /// The lines that it says.
-    pub(super) lines: Vec<Said>,
+    /// The lines that it says, and where.
+    pub(super) says: Option<(Name, Vec<Said>)>,
     pub(super) reply: Option<Reply>,
     /// For each line, which sessions of this machine were shown it already.
     pub(super) shown: Vec<Vec<u64>>,
@@ -49,6 +50,25 @@ pub(super) struct Waiting {
     pub(super) reply: Option<Reply>,
     pub(super) since: u64,
     pub(super) shown: Vec<Vec<u64>>,
+}
+
+impl Sent {
+    /// How many lines it says.
+    pub(super) fn lines(&self) -> usize {
+        self.says.as_ref().map_or(0, |(_, lines)| lines.len())
+    }
+
+    /// Tells its author that it came to nothing, as far as they have not asked for it.
+    pub(super) fn tell_lost(self, author: Option<&Person>, refusal: Refusal, reason: String) {
+        match (self.reply, self.says, author) {
+            (Some(reply), ..) => drop(reply.send(Outcome::Refused(refusal))),
+            (None, Some((room, lines)), Some(author)) => {
+                let texts = lines.into_iter().map(|line| line.text).collect();
+                author.hear_of_loss(room, reason, texts);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Outbox {
@@ -91,9 +111,12 @@ impl Outbox {
                 continue;
             };
             self.last += 1;
-            let lines = said(&act).to_vec();
+            let says = match &act {
+                Act::Say { room, lines } => Some((room.clone(), lines.clone())),
+                _ => None,
+            };
             let sealed = seal(self.last, act);
-            self.sent = Some(Sent { id: sealed.id(), since: now, lines, reply, shown });
+            self.sent = Some(Sent { id: sealed.id(), since: now, says, reply, shown });
             return Some(sealed);
         }
         None
@@ -117,7 +140,7 @@ impl Outbox {
     /// Lines that are not yet known to have arrived.
     pub(super) fn lines(&self) -> usize {
         let waiting = self.waiting.iter().filter_map(|waiting| waiting.act.as_ref());
-        let sent = self.sent.as_ref().map_or(0, |sent| sent.lines.len());
+        let sent = self.sent.as_ref().map_or(0, Sent::lines);
         waiting.map(|act| said(act).len()).sum::<usize>() + sent
     }
 

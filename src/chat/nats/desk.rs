@@ -42,6 +42,7 @@ pub(super) struct Desk {
     complained: Cell<Option<Instant>>,
     connected: Cell<bool>,
     reading: Cell<bool>,
+    stuck: Cell<bool>,
 }
 
 impl Desk {
@@ -73,6 +74,7 @@ impl Desk {
             complained: Cell::new(None),
             connected: Cell::new(false),
             reading: Cell::new(false),
+            stuck: Cell::new(false),
         }
     }
 
@@ -92,9 +94,17 @@ impl Desk {
         self.connected(false);
     }
 
-    /// The link is up while the order can be read: a connection alone is of no use to a chat.
+    /// Whether what we propose has not got through for a while.
+    pub(super) fn stuck(&self, stuck: bool) {
+        self.stuck.set(stuck);
+        self.tell_link();
+    }
+
+    /// The link is up while the order can be read and written: a connection alone is of no use to
+    /// a chat.
     fn tell_link(&self) {
-        let link = if self.connected.get() && self.reading.get() { Link::Up } else { Link::Down };
+        let is_up = self.connected.get() && self.reading.get() && !self.stuck.get();
+        let link = if is_up { Link::Up } else { Link::Down };
         if self.told.replace(link) != link {
             self.board.change(|status| status.link = link);
             self.follower.link(link);

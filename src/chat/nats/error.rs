@@ -79,6 +79,14 @@ pub enum BusError {
         /// What it said, or that it said nothing.
         reason: String,
     },
+    /// The order is not the one that was followed.
+    #[error("the chat began anew, for the stream {stream} is another one: {reason}")]
+    Renewed {
+        /// The stream.
+        stream: String,
+        /// By what it was known.
+        reason: String,
+    },
     /// Entries that are needed are gone.
     #[error(
         "the stream {stream} begins with entry {first} and no snapshot reaches up to there: start \

@@ -32,8 +32,8 @@ pub(super) struct Life<'a> {
     pub(super) look: Notify,
     /// A snapshot is to be written, or it is to be found out whether one is.
     pub(super) snapshot: Notify,
-    /// Those that are to be written.
-    pub(super) waiting: RefCell<VecDeque<Snapshot>>,
+    /// Those that are to be written, with the time of their last entry.
+    pub(super) waiting: RefCell<VecDeque<(Snapshot, u64)>>,
 }
 
 /// Connects and drives the follower until something ends that. It ends well when the driver is
@@ -106,7 +106,9 @@ impl Life<'_> {
     }
 
     /// Notices that the stream was removed or made anew, which no reader is told of.
+    /// The same for another leader, which may have lost what the last one acknowledged.
     async fn watch(&self) -> BusError {
+        let mut leader = None;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             if !*self.connected.borrow() {
@@ -115,9 +117,13 @@ impl Life<'_> {
             let Ok(found) = order::look(&self.jetstream, &self.desk.names).await else { continue };
             let known = self.desk.place.borrow().created_ns;
             let is_ours = found.is_some_and(|info| {
+                let leads = info.cluster.and_then(|cluster| cluster.leader);
+                let is_another = leader.is_some() && leads.is_some() && leads != leader;
+                leader = leads.or(leader.take());
                 let last = info.state.last_sequence;
                 self.desk.board.change(|status| status.last_sequence = last);
-                known.is_none_or(|known| known == info.created.unix_timestamp_nanos())
+                !is_another
+                    && known.is_none_or(|known| known == info.created.unix_timestamp_nanos())
                     && last >= self.desk.follower.applied()
             });
             if !is_ours {

@@ -1,20 +1,26 @@
 //! Where in the order a chat stands, and how it is found out that the order is another one. Pure.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::super::follower::Entry;
 
-/// The stream, and the last entry of it.
+/// The stream, and the last entries of it.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     /// When the stream was made, in nanoseconds since 1970: its identity.
     pub(super) created_ns: Option<i128>,
-    mark: Option<Mark>,
+    /// Of the last entries, one after the other.
+    marks: VecDeque<Mark>,
     short: u32,
     /// Where we stood when an entry was missing, and the next one that there was.
     gap: Option<(u64, u64)>,
     is_hole: bool,
 }
+
+/// How many entries are known again. Servers that change their leader may lose those that came
+/// last, acknowledged or not, and put others in their places.
+pub(super) const MARKS_MAX: usize = 4096;
 
 /// An entry that was applied, to be known again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +82,35 @@ impl Place {
         *self = Self { created_ns: Some(created_ns), ..Self::default() };
     }
 
-    pub(super) fn remember(&mut self, entry: &Entry) {
-        self.mark = Some(Mark::of(entry));
+    pub(super) fn remember(&mut self, entries: &[Entry]) {
+        for entry in &entries[entries.len().saturating_sub(MARKS_MAX)..] {
+            if self.marks.len() == MARKS_MAX {
+                self.marks.pop_front();
+            }
+            self.marks.push_back(Mark::of(entry));
+        }
+    }
+
+    /// When the entry at our place was taken; unknown where it was not applied here.
+    pub(super) fn time_ms(&self) -> Option<u64> {
+        self.marks.back().map(|mark| mark.time_ms)
+    }
+
+    /// The first entry that can be compared, or else 0.
+    pub(super) fn first_known(&self) -> u64 {
+        self.marks.front().map_or(0, |mark| mark.sequence)
     }
 
     /// A place that was not come to by applying entries.
     pub(super) fn forget(&mut self) {
-        self.mark = None;
+        self.marks.clear();
     }
 
-    /// Whether the entry that stands in the stream at our place is the one that was applied. It is
-    /// not where servers lost acknowledged entries and then took others.
+    /// Whether the entry is the one that was applied in its place, as far as that is known.
     pub(super) fn is_known(&self, entry: &Entry) -> bool {
-        self.mark.is_none_or(|mark| mark.sequence != entry.sequence || mark == Mark::of(entry))
+        let place = entry.sequence.checked_sub(self.first_known());
+        let mark = place.and_then(|place| self.marks.get(usize::try_from(place).ok()?));
+        mark.is_none_or(|mark| mark.sequence != entry.sequence || *mark == Mark::of(entry))
     }
 }
 
@@ -143,10 +165,14 @@ mod tests {
         };
         let mut place = Place::default();
         assert!(place.is_known(&entry(1, "a")));
-        place.remember(&entry(1, "a"));
+        place.remember(&[Entry { sequence: 2, ..entry(1, "b") }, entry(1, "a")]);
         assert!(place.is_known(&entry(1, "a")));
         assert!(!place.is_known(&entry(2, "a")) && !place.is_known(&entry(1, "b")));
-        assert!(place.is_known(&Entry { sequence: 2, ..entry(9, "z") }));
+        assert!(place.is_known(&Entry { sequence: 2, ..entry(1, "b") }));
+        assert!(!place.is_known(&Entry { sequence: 2, ..entry(1, "c") }));
+        for sequence in [1, 4] {
+            assert!(place.is_known(&Entry { sequence, ..entry(9, "z") }));
+        }
         place.forget();
         assert!(place.is_known(&entry(1, "b")));
     }

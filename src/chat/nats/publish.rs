@@ -15,6 +15,8 @@ use super::mailing::Letter;
 /// Between two tries, at first and at most.
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// After this long a proposal that does not get through is a link that is down.
+const STUCK: Duration = Duration::from_secs(3);
 /// How many proposals are taken at once.
 const TAKE_MAX: usize = 256;
 /// How many are on their way at once; more of them would wait for each other until they are late.
@@ -68,6 +70,9 @@ impl Life<'_> {
             flights.extend(self.unsettled(arrived).map(|letter| self.send(letter)));
             let pending = self.desk.mailing.borrow().len();
             self.desk.board.change(|status| status.pending = pending as u64);
+            if pending == 0 {
+                self.desk.stuck(false);
+            }
             if pending == 0 && !open && closed {
                 return Ok(());
             }
@@ -103,7 +108,7 @@ impl Life<'_> {
     }
 
     async fn send(&self, letter: Letter) -> (Letter, Sent) {
-        let mut tries = 0;
+        let (mut tries, since) = (0, Instant::now());
         if letter.round > 0 {
             sleep(self.pause(letter.round)).await;
         }
@@ -117,9 +122,15 @@ impl Life<'_> {
                 status.retries += u64::from(tries > 0);
             });
             match self.send_once(&letter).await {
-                Ok(sequence) => return (letter, Sent::Stored(sequence)),
+                Ok(sequence) => {
+                    self.desk.stuck(false);
+                    return (letter, Sent::Stored(sequence));
+                }
                 Err(reason) => {
                     tries += 1;
+                    if since.elapsed() > STUCK {
+                        self.desk.stuck(true);
+                    }
                     let stream = self.desk.names.order.clone();
                     self.desk.complain(&BusError::Stream { stream, reason });
                     self.until_again(tries).await;

@@ -99,7 +99,13 @@ impl Life<'_> {
                 let reason = format!("it ends at entry {last}, we are at {applied}");
                 return Err(BusError::Stream { stream: self.desk.names.order.clone(), reason });
             }
-            Verdict::Another => self.begin_anew(created_ns),
+            Verdict::Another if last < applied => {
+                self.begin_anew(
+                    created_ns,
+                    format!("it ends at entry {last}, we were at {applied}"),
+                );
+            }
+            Verdict::Another => self.begin_anew(created_ns, "it was made anew".to_owned()),
         }
         let applied = self.desk.follower.applied();
         let first = self.desk.place.borrow().first(first, applied);
@@ -109,8 +115,10 @@ impl Life<'_> {
         Ok(())
     }
 
-    fn begin_anew(&self, created_ns: i128) {
-        tracing::warn!("the stream {} is another one: begun anew", self.desk.names.order);
+    fn begin_anew(&self, created_ns: i128, reason: String) {
+        let stream = self.desk.names.order.clone();
+        self.desk.board.change(|status| status.renewed_because = Some(reason.clone()));
+        self.desk.complain(&BusError::Renewed { stream, reason });
         self.desk.board.change(|status| {
             status.renewals += 1;
             status.applied = 0;
@@ -130,9 +138,11 @@ impl Life<'_> {
         }
     }
 
-    /// From our place on, with the entry at it: to see that it is the one we know.
+    /// From our place on, with the entries before it: to see that they are those we know.
     async fn subscribe(&self) -> Result<push::Messages, BusError> {
-        let start_sequence = self.desk.follower.applied().max(1);
+        let first_known = self.desk.place.borrow().first_known();
+        let applied = self.desk.follower.applied();
+        let start_sequence = if first_known == 0 { applied + 1 } else { first_known };
         let config = push::Config {
             deliver_subject: self.client.new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
@@ -195,7 +205,8 @@ impl Life<'_> {
             return None;
         }
         let created_ns = self.desk.place.borrow().created_ns;
-        self.begin_anew(created_ns.unwrap_or_default());
+        let reason = format!("it has another entry {}", entry.sequence);
+        self.begin_anew(created_ns.unwrap_or_default(), reason);
         Some(Again::Fork)
     }
 
@@ -207,7 +218,7 @@ impl Life<'_> {
         if applied != given {
             return Err(BusError::NotApplied { applied, given });
         }
-        desk.place.borrow_mut().remember(last);
+        desk.place.borrow_mut().remember(entries);
         desk.board.change(|status| {
             status.applied = applied;
             status.last_sequence = status.last_sequence.max(applied);

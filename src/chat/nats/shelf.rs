@@ -8,6 +8,9 @@ pub(super) struct Label {
     /// When the stream was made that it belongs to.
     pub(super) created_ns: i128,
     pub(super) sequence: u64,
+    /// When the stream took that entry: where another one stands at its place, the snapshot is of
+    /// what the server has lost.
+    pub(super) time_ms: u64,
     /// Of the machine that wrote it, so that two at once do not mix.
     pub(super) writer: u32,
     /// In how many messages it is; with fewer it is torn.
@@ -18,8 +21,8 @@ pub(super) struct Label {
 impl Label {
     /// The subject below `prefix`.
     pub(super) fn subject(&self, prefix: &str) -> String {
-        let Self { created_ns, sequence, writer, parts, checksum } = self;
-        format!("{prefix}.{created_ns}.{sequence}.{writer:08x}.{parts}.{checksum:08x}")
+        let Self { created_ns, sequence, time_ms, writer, parts, checksum } = self;
+        format!("{prefix}.{created_ns}.{sequence}.{time_ms}.{writer:08x}.{parts}.{checksum:08x}")
     }
 
     pub(super) fn parse(prefix: &str, subject: &str) -> Option<Self> {
@@ -27,6 +30,7 @@ impl Label {
         let label = Self {
             created_ns: words.next()?.parse().ok()?,
             sequence: words.next()?.parse().ok()?,
+            time_ms: words.next()?.parse().ok()?,
             writer: u32::from_str_radix(words.next()?, 16).ok()?,
             parts: words.next()?.parse().ok()?,
             checksum: u32::from_str_radix(words.next()?, 16).ok()?,
@@ -121,15 +125,15 @@ mod tests {
     use super::*;
 
     fn label(created_ns: i128, sequence: u64) -> Label {
-        Label { created_ns, sequence, writer: 0xab, parts: 2, checksum: 0xffff_0001 }
+        Label { created_ns, sequence, time_ms: 9, writer: 0xab, parts: 2, checksum: 0xffff_0001 }
     }
 
     #[test]
     fn a_label_is_a_subject() {
         let subject = label(7, 30).subject("echoline.tea.snapshot");
-        assert_eq!(subject, "echoline.tea.snapshot.7.30.000000ab.2.ffff0001");
+        assert_eq!(subject, "echoline.tea.snapshot.7.30.9.000000ab.2.ffff0001");
         assert_eq!(Label::parse("echoline.tea.snapshot", &subject), Some(label(7, 30)));
-        for wrong in ["", "echoline.tea.snapshot", "echoline.tea.snapshot.7.30.ab.2"] {
+        for wrong in ["", "echoline.tea.snapshot", "echoline.tea.snapshot.7.30.9.ab.2"] {
             assert_eq!(Label::parse("echoline.tea.snapshot", wrong), None);
         }
     }

@@ -149,6 +149,10 @@ impl Life<'_> {
         let applied = desk.follower.applied();
         let mut refusal = missing;
         for label in fitting(&labels, applied, first, last) {
+            if label.sequence >= first && !self.is_of_this_order(label).await.map_err(unusable)? {
+                tracing::warn!("the snapshot after entry {} is of lost entries", label.sequence);
+                continue;
+            }
             let restored = match shelf.read(label).await {
                 Ok(snapshot) => desk.follower.restore(&snapshot),
                 Err(reason) => Err(reason),
@@ -162,6 +166,14 @@ impl Life<'_> {
             desk.complain(&refusal);
         }
         Err(refusal)
+    }
+
+    /// Whether the entry that the snapshot ends with is the one in the stream.
+    async fn is_of_this_order(&self, label: &Label) -> Result<bool, String> {
+        let stream = self.jetstream.get_stream_no_info(&self.desk.names.order).await;
+        let stream = stream.map_err(|error| reason(&error))?;
+        let entry = stream.get_raw_message(label.sequence).await.map_err(|error| reason(&error))?;
+        Ok(entry.time.unix_timestamp_nanos() / 1_000_000 == i128::from(label.time_ms))
     }
 
     fn restored(&self, sequence: u64) {
@@ -194,14 +206,21 @@ impl Life<'_> {
     }
 
     pub(super) fn take_snapshot(&self) {
-        let snapshot = self.desk.follower.snapshot();
-        self.desk.due.borrow_mut().found(snapshot.sequence);
+        let Some(snapshot) = self.snapshot_now() else { return };
         let mut waiting = self.waiting.borrow_mut();
         waiting.push_back(snapshot);
         if waiting.len() > WAITING_MAX {
             waiting.pop_front();
         }
         self.snapshot.notify_one();
+    }
+
+    /// Of the place where we are, with the time of the entry there.
+    fn snapshot_now(&self) -> Option<(Snapshot, u64)> {
+        let time_ms = self.desk.place.borrow().time_ms()?;
+        let snapshot = self.desk.follower.snapshot();
+        self.desk.due.borrow_mut().found(snapshot.sequence);
+        Some((snapshot, time_ms))
     }
 
     /// Writes snapshots when they are due, and removes those that are of no use any more.
@@ -241,32 +260,35 @@ impl Life<'_> {
     }
 
     /// A snapshot of now, where no other machine has written one.
-    async fn overdue(&self, shelf: &Shelf, created_ns: i128) -> Result<Option<Snapshot>, String> {
+    async fn overdue(
+        &self,
+        shelf: &Shelf,
+        created_ns: i128,
+    ) -> Result<Option<(Snapshot, u64)>, String> {
         let labels = shelf.labels().await?;
         let ours = labels.iter().filter(|label| label.created_ns == created_ns);
         let newest = ours.map(|label| label.sequence).max().unwrap_or_default();
-        let mut due = self.desk.due.borrow_mut();
-        due.found(newest);
-        if !due.is_overdue() || self.desk.place.borrow().created_ns != Some(created_ns) {
+        self.desk.due.borrow_mut().found(newest);
+        let is_overdue = self.desk.due.borrow().is_overdue();
+        if !is_overdue || self.desk.place.borrow().created_ns != Some(created_ns) {
             return Ok(None);
         }
         // Between two calls of `apply`: nothing else runs on this thread.
-        let snapshot = self.desk.follower.snapshot();
-        due.found(snapshot.sequence);
-        Ok(Some(snapshot))
+        Ok(self.snapshot_now())
     }
 
     async fn write(
         &self,
         shelf: &Shelf,
         created_ns: i128,
-        snapshot: Snapshot,
+        (snapshot, time_ms): (Snapshot, u64),
     ) -> Result<(), String> {
         let room = self.client.max_payload().saturating_sub(HEAD_BYTES_MAX);
         let part_bytes = room.clamp(1, PART_BYTES_MAX);
         let label = Label {
             created_ns,
             sequence: snapshot.sequence,
+            time_ms,
             writer: (self.desk.random.borrow_mut().next() >> 32) as u32,
             parts: snapshot.state.len().div_ceil(part_bytes).max(1),
             checksum: checksum(&snapshot.state),

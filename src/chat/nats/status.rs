@@ -43,6 +43,8 @@ pub struct Status {
     pub restores: u64,
     /// Times the order turned out to be another one.
     pub renewals: u64,
+    /// By what it was known the last time.
+    pub renewed_because: Option<String>,
     /// Times the connection came back.
     pub reconnects: u64,
     /// Times the driver began again after an error or a panic.
@@ -78,6 +80,7 @@ impl Board {
             snapshots: 0,
             restores: 0,
             renewals: 0,
+            renewed_because: None,
             reconnects: 0,
             restarts: 0,
             last_error: None,

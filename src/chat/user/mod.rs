@@ -22,7 +22,6 @@ use super::hall::{Hall, Leaving, NotIn, Pass, Seated};
 use super::help::help;
 use super::history::Kind;
 use super::inbox::{Inbox, Question};
-use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
 use super::resume;
@@ -233,6 +232,12 @@ impl User {
         })))
     }
 
+    /// Whether something of theirs is still on its way to the other machines.
+    pub(super) fn is_held(&self) -> bool {
+        let cluster = self.hall.cluster.as_ref();
+        cluster.is_some_and(|cluster| !cluster.is_settled(self.person.session))
+    }
+
     fn say(&mut self, kind: Kind, words: &str) -> Step {
         if let Some(cluster) = self.hall.cluster.clone() {
             return self.say_to_all(&cluster, kind, words);
@@ -291,8 +296,7 @@ impl User {
             }
             Err(refusal) => {
                 let reason = refusal.reason(self.hall.settings.moment);
-                let texts = vec![words.to_owned()];
-                self.person.deliver(Letter::NotDelivered { reason, texts });
+                self.person.hear_of_loss(room, reason, vec![words.to_owned()]);
                 Step::Done
             }
         }

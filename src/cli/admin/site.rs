@@ -224,6 +224,7 @@ mod tests {
             mode: "line",
             addresses: Vec::new(),
             certificates: None,
+            figures: None,
             datagrams: None,
             faults: Some(control()),
         };
