@@ -147,15 +147,17 @@ impl Reader {
             // A program may speak in another room with every line: only who is in one is asked.
             "reply" if word("text").starts_with("Online: ") && self.rooms.len() > 1 => None,
             "reply" => self.words(word("text")),
-            "private" | "error" => None,
+            "" => Some(What::Unreadable),
+            // Of the link, of who is there, of what a page asks for, or of a newer version.
             label => {
+                let kind = KINDS.into_iter().find(|kind| kind.label() == label)?;
                 let seen = || {
                     let room_name = word("room").to_owned();
                     Some(Seen {
                         room: key(&room_name)?,
                         number: value["number"].as_u64()?,
                         time_ms: Some(value["time_ms"].as_u64()?),
-                        kind: KINDS.into_iter().find(|kind| kind.label() == label)?,
+                        kind,
                         name: word("name").to_owned(),
                         text: word("text").to_owned(),
                         room_name,
@@ -322,6 +324,26 @@ mod tests {
         assert!(read("").is_err());
         assert!(read("#1 ann: hi").is_err(), "cut off");
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
+    }
+
+    /// Found by the campaign: a program on one of several machines hears of its link, and the
+    /// checker took that for nothing that a chat sends.
+    #[test]
+    fn kinds_without_a_number_are_passed_over() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        let text = r#"{"kind":"welcome","name":"ann"}
+{"kind":"said","room":"lobby","number":1,"time_ms":1,"name":"ann","text":"x"}
+{"kind":"link","lost":true,"text":"The link to the other machines is lost"}
+{"kind":"undelivered","text":"x","reason":"the link is lost"}
+{"kind":"people","room":"lobby","number":1,"people":[]}
+{"kind":"said","room":"lobby"}
+{"number":1}
+"#;
+        let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
+        let unreadable = |event: &&Event| matches!(event.what, What::Unreadable);
+        let lines: Vec<usize> =
+            transcript.events.iter().filter(unreadable).map(|event| event.line).collect();
+        assert_eq!(lines, [6, 7]);
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub(super) struct BusFlags {
 /// Which stream is the order of a chat, and how it is kept.
 #[derive(Debug, Args)]
 pub(super) struct StreamFlags {
-    /// What the chat is called on its bus: one server may carry several.
-    #[arg(long, env = "ECHOLINE_CLUSTER", value_name = "NAME", default_value = "chat")]
-    cluster: String,
+    /// What the chat is called on its bus: one server may carry several. [default: chat]
+    #[arg(long, env = "ECHOLINE_CLUSTER", value_name = "NAME")]
+    cluster: Option<String>,
 
     /// On how many NATS servers everything is kept, where the stream is made now.
     #[arg(long, env = "ECHOLINE_BUS_REPLICAS", value_name = "N", default_value = "1")]
@@ -98,8 +98,12 @@ pub(super) struct Linked {
 }
 
 impl StreamFlags {
+    fn cluster(&self) -> &str {
+        self.cluster.as_deref().unwrap_or("chat")
+    }
+
     pub(super) fn options(&self, servers: &str) -> NatsOptions {
-        let mut options = NatsOptions::new(servers, &self.cluster);
+        let mut options = NatsOptions::new(servers, self.cluster());
         options.replicas = self.bus_replicas;
         options.max_entries = self.bus_entries;
         options.credentials.clone_from(&self.bus_credentials);
@@ -113,6 +117,16 @@ impl BusFlags {
         self.bus.is_some()
     }
 
+    /// Whoever names a cluster and no bus would be alone and not notice.
+    pub(super) fn refuse_half(&self) -> anyhow::Result<()> {
+        if self.bus.is_none()
+            && let Some(cluster) = &self.stream.cluster
+        {
+            bail!("--cluster needs --bus: without NATS servers nobody else is in {cluster}");
+        }
+        Ok(())
+    }
+
     fn options(&self) -> Option<NatsOptions> {
         let mut options = self.stream.options(self.bus.as_deref()?);
         options.start_timeout = self.bus_timeout;
@@ -124,7 +138,7 @@ impl BusFlags {
         let Some(options) = self.options() else { return Ok(None) };
         let servers = options.servers.clone();
         let cluster = ClusterOptions {
-            cluster: self.stream.cluster.clone(),
+            cluster: self.stream.cluster().to_owned(),
             machine: self.machine_name()?,
             on_loss: match self.on_loss {
                 OnLossName::Hold => OnLoss::Hold,
@@ -168,8 +182,8 @@ impl BusFlags {
             sentence: "It was looked at.".to_owned(),
         });
         Ok(vec![
-            format!("It is one chat with all machines of the cluster {}.", self.stream.cluster),
-            format!("{}.", sentence.trim_end_matches('.')),
+            format!("It is one chat with all machines of the cluster {}.", self.stream.cluster()),
+            format!("{}.", capitalized(sentence.trim_end_matches('.'))),
         ])
     }
 }
@@ -253,6 +267,11 @@ fn bus_figures(bus: &Status) -> Vec<Figure> {
             "Snapshots that this machine has written.", bus.snapshots),
     ];
     figures
+}
+
+fn capitalized(sentence: &str) -> String {
+    let first = sentence.chars().next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(sentence.chars().skip(1)).collect()
 }
 
 /// A number that no other start has, as good as certainly.

@@ -188,6 +188,7 @@ impl ChatFlags {
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
+        self.bus.refuse_half()?;
         if self.bus.is_asked_for() && self.data.is_some() {
             bail!(
                 "--data and --bus exclude each other: with --bus the stream of the NATS servers \

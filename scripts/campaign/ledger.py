@@ -1,0 +1,87 @@
+"""What was said, and what became of it."""
+
+import re
+from dataclasses import dataclass, field
+
+MARK = re.compile(r"\b[a-z]+[0-9]+-[0-9]+\b")
+
+
+@dataclass
+class Connection:
+    """One stay of somebody at a machine."""
+
+    who: str
+    machine: str
+    is_cut: bool = False  # what was on its way then may be anywhere
+    open_lines: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Line:
+    connection: Connection
+    places: set[tuple[str, int]] = field(default_factory=set)  # room and number
+    reports: int = 0
+
+
+class Ledger:
+    """Every line under its mark, a text that no other line has."""
+
+    def __init__(self):
+        self.lines: dict[str, Line] = {}
+        self.strangers: list[str] = []
+        self.broken: list[str] = []  # promises, as they were seen to be broken
+
+    def say(self, connection: Connection, mark: str):
+        self.lines[mark] = Line(connection)
+        connection.open_lines.add(mark)
+
+    def saw(self, text: str, room: str, number: int):
+        if line := self.find(text):
+            line.places.add((room, number))
+
+    def reported(self, text: str):
+        if line := self.find(text):
+            line.reports += 1
+
+    def find(self, text: str) -> Line | None:
+        mark = MARK.search(text)
+        if mark is None:
+            return None
+        line = self.lines.get(mark[0])
+        if line is None:
+            self.strangers.append(text)
+            return None
+        line.connection.open_lines.discard(mark[0])
+        return line
+
+    def unsettled(self) -> int:
+        """Lines of connections that live whose fate nobody has told."""
+        return sum(not line.connection.is_cut and not line.places and not line.reports
+                   for line in self.lines.values())
+
+    def judge(self) -> tuple[dict[str, int], list[str]]:
+        """Figures, and every line that does not add up."""
+        figures = dict.fromkeys(("said", "delivered", "reported", "unknown"), 0)
+        cut = dict.fromkeys((f"{key}, cut" for key in figures), 0)
+        wrong = [f"a line that nobody said: {text}" for text in self.strangers]
+        for mark, line in self.lines.items():
+            counts, suffix = (cut, ", cut") if line.connection.is_cut else (figures, "")
+            fate = "delivered" if line.places else "reported" if line.reports else "unknown"
+            counts["said" + suffix] += 1
+            counts[fate + suffix] += 1
+            wrong += [f"{mark} of {line.connection.who} at {line.connection.machine} {what}"
+                      for what in contradictions(line)]
+        return figures | cut, wrong + self.broken
+
+
+def contradictions(line: Line) -> list[str]:
+    found = []
+    if len(line.places) > 1:
+        found.append(f"was delivered {len(line.places)} times: {sorted(line.places)}")
+    if line.reports > 1:
+        found.append(f"was reported {line.reports} times")
+    if line.places and line.reports:
+        found.append(f"was delivered ({sorted(line.places)}) and reported as not delivered")
+    if not line.places and not line.reports and not line.connection.is_cut:
+        found.append("is neither delivered nor reported, and its connection lives")
+    return found

@@ -1,0 +1,146 @@
+"""The three machines and the three NATS servers: started, killed, stopped, started again."""
+
+import asyncio
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+READY_SECONDS = 60
+STOP_SECONDS = 15
+MACHINES = ("east", "west", "north")
+SERVERS = ("nats-1", "nats-2", "nats-3")
+
+
+class Failure(Exception):
+    """The campaign cannot go on."""
+
+
+class Process:
+    """One program that may be started many times; only what was started here is ever signalled."""
+
+    def __init__(self, name: str, folder: Path, command: list[str]):
+        self.name, self.command = name, command
+        self.log = folder / f"{name}.log"
+        self.child: asyncio.subprocess.Process | None = None
+
+    async def start(self):
+        with open(self.log, "ab") as log:
+            self.child = await asyncio.create_subprocess_exec(
+                *self.command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log)
+
+    async def ready(self):
+        """Returns once it serves; it has a minute."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await self.is_ready():
+                    if self.child.returncode is not None:
+                        raise Failure(f"{self.name} ended with {self.child.returncode} at its start")
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Failure(f"{self.name} was not ready after {READY_SECONDS} s") from None
+
+    async def is_ready(self) -> bool:
+        raise NotImplementedError
+
+    def signal(self, number: signal.Signals):
+        if self.child and self.child.returncode is None:
+            self.child.send_signal(number)
+
+    async def kill(self):
+        self.signal(signal.SIGKILL)
+        await self.child.wait()
+
+    async def end(self) -> int:
+        """Asks it to end; its exit code, or -9 where it took too long."""
+        self.signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self.child.wait(), STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()
+            return -9
+
+
+class NatsServer(Process):
+    def __init__(self, name: str, folder: Path, port: int, route: int, routes: list[int]):
+        self.port = port
+        among = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+        super().__init__(name, folder, [
+            "nats-server", "--addr", "127.0.0.1", "--port", str(port), "--jetstream",
+            "--store_dir", str(folder / name), "--server_name", name, "--cluster_name", "campaign",
+            "--cluster", f"nats://127.0.0.1:{route}", "--routes", among,
+        ])
+
+    async def is_ready(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            greeting = await asyncio.wait_for(reader.readline(), 1)
+            writer.close()
+            return greeting.startswith(b"INFO ")
+        except (OSError, TimeoutError):
+            return False
+
+
+class Machine(Process):
+    def __init__(self, name: str, folder: Path, program: str, bus: str, on_loss: str,
+                 ports: tuple[int, int]):
+        self.people_port, self.program_port = ports
+        self.ready_file = folder / f"{name}.ready"
+        super().__init__(name, folder, [
+            program, "chat", "--bus", bus, "--cluster", "campaign", "--machine", name,
+            "--bus-replicas", "3", "--bus-timeout", f"{READY_SECONDS}s", "--on-loss", on_loss,
+            "--listen", f"127.0.0.1:{self.people_port}", "--bot", f"127.0.0.1:{self.program_port}",
+            "--flood", "off", "--ready-file", str(self.ready_file),
+        ])
+
+    async def start(self):
+        self.ready_file.unlink(missing_ok=True)
+        await super().start()
+
+    async def is_ready(self) -> bool:
+        return self.ready_file.exists()
+
+
+class Cluster:
+    """All six."""
+
+    def __init__(self, folder: Path, program: str, on_loss: str):
+        if shutil.which("nats-server") is None:
+            raise Failure("there is no nats-server (Debian: apt install nats-server)")
+        ports = free_ports(12)
+        clients, routes, chat = ports[:3], ports[3:6], ports[6:]
+        bus = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
+        self.servers = {
+            name: NatsServer(name, folder, port, route, routes)
+            for name, port, route in zip(SERVERS, clients, routes)
+        }
+        self.machines = {
+            name: Machine(name, folder, program, bus, on_loss, pair)
+            for name, pair in zip(MACHINES, zip(chat[:3], chat[3:]))
+        }
+
+    def all(self) -> dict[str, Process]:
+        return self.servers | self.machines
+
+    async def start(self):
+        for part in (self.servers, self.machines):
+            for process in part.values():
+                await process.start()
+            for process in part.values():
+                await process.ready()
+
+    async def kill(self):
+        for process in self.all().values():
+            if process.child is not None:
+                await process.kill()
+
+
+def free_ports(count: int) -> list[int]:
+    """Held all at once, so that they differ."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
