@@ -2,7 +2,7 @@
 
 use super::envelope::Envelope;
 use super::outbox::Sent;
-use super::{Cluster, GONE_MAX, NODE, TAKEN_FOR_GONE};
+use super::{Cluster, GONE_MAX, Leave, NODE, TAKEN_FOR_GONE};
 use crate::chat::act::{Act, Outcome, Refusal, Said};
 use crate::chat::follower::{Entry, Follower, Link, Snapshot};
 use crate::chat::hall::{Hall, NotIn};
@@ -180,6 +180,9 @@ impl Hall {
         cluster.send_next(&mut state, session);
         if person.is_none() && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
             state.outboxes.remove(&session);
+        }
+        if state.leave != Leave::Stays {
+            cluster.left.notify_all();
         }
         let Some(sent) = sent else { return };
         let refusal = outcome.refusal().cloned();

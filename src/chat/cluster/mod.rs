@@ -189,13 +189,17 @@ impl Hall {
     }
 
     /// Tells the other machines that this one ends, so that its people leave their rooms in one
-    /// line, and waits until that has come back. Blocks, for `patience` at most; `false` where
-    /// nothing came back.
+    /// line, and waits until that has come back; before it, what they did last. Blocks, for
+    /// `patience` at most for each of these; `false` where nothing came back.
     #[must_use]
     pub fn take_leave(&self, patience: Duration) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let mut state = cluster.lock();
         state.leave = Leave::Leaves;
+        let busy = |state: &mut State| !state.sent.is_empty();
+        let Ok((mut state, _)) = cluster.left.wait_timeout_while(state, patience, busy) else {
+            return false;
+        };
         let node = state.node;
         cluster.propose_gone(&mut state, node, &cluster.options.machine, "is shut down");
         let wait = cluster.left.wait_timeout_while(state, patience, |s| s.leave != Leave::Left);
