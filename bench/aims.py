@@ -17,6 +17,8 @@ UDP, BARE_UDP = "echoline udp", "bare recvfrom C"
 CHAT, LOG, NATS, NAIVE_CHAT = "echoline chat", "bare log", "nats-server", "naive chat"
 STUCK = ", and 100 stuck"
 
+ALONE, ONE_MACHINE, THREE_MACHINES = "alone", "one machine, NATS", "three machines, NATS"
+
 
 def values(runs: list[dict | None], key: str) -> list[float]:
     return [run[key] for run in runs if run is not None]
@@ -83,4 +85,10 @@ FANOUT_AIMS = (
     Aim("one", CHAT, NAIVE_CHAT, 1.0),
     Aim("steady", CHAT + STUCK, CHAT, 1.5, key="p99_us", at_least=False),
     Aim("idle", CHAT, None, 2048, key="bytes", at_least=False),
+)
+
+CLUSTER_AIMS = (
+    *(Aim("window", entry, ALONE, 0.5) for entry in (ONE_MACHINE, THREE_MACHINES)),
+    Aim("steady", THREE_MACHINES, None, 10_000, key="p99_us", at_least=False),
+    Aim("few", THREE_MACHINES, None, 10_000, key="p99_us", at_least=False),
 )

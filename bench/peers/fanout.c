@@ -1,8 +1,10 @@
 /* fanout: one sender, many members, at loopback; counts the lines that they get and checks them.
  *
- *   fanout --protocol chat|log|nats --port P [--members 100] [--size 64] [--seconds 2]
+ *   fanout --protocol chat|log|nats --port P[,P...] [--members 100] [--size 64] [--seconds 2]
  *          [--warm-up 0.5] [--window 1024 | --rate LINES_PER_SECOND] [--stuck 0]
- *          [--server-pid PID] [--first 0] [--marks] [--idle]
+ *          [--server-pid PID[,PID...]] [--first 0] [--marks] [--idle]
+ *
+ * With several ports the members go to them in turn, and the sender to the first.
  *
  * All members come in, called m and a number from FIRST on; the first line tells when each hears
  * the sender and nobody else. Then the sender is at most WINDOW lines ahead of the slowest member,
@@ -27,6 +29,7 @@
 #include <sys/epoll.h>
 
 #define CONNECT_SECONDS 10
+#define PLACES_MAX 8 /* ports, and processes of which the time is counted */
 #define PATIENCE (60 * NANOSECONDS) /* without any news */
 #define READ_BYTES (256 * 1024)
 #define EVENTS 256
@@ -38,11 +41,12 @@
 
 static struct options {
     const struct protocol *protocol;
-    unsigned port, first;
+    unsigned ports[PLACES_MAX], first;
+    size_t port_count, pid_count;
     size_t members, stuck, size;
     uint64_t window;
     double seconds, warm_up, rate;
-    int server_pid;
+    unsigned pids[PLACES_MAX];
     bool marks, idle;
 } options = {.members = 100, .size = 64, .window = 1024, .seconds = 2, .warm_up = 0.5};
 
@@ -100,7 +104,8 @@ static void say(const struct member *member, const char *words, size_t length)
 
 static void join(struct member *member, const char *format)
 {
-    struct endpoint endpoint = loopback_endpoint("127.0.0.1", (uint16_t)options.port);
+    unsigned port = options.ports[member->index % options.port_count];
+    struct endpoint endpoint = loopback_endpoint("127.0.0.1", (uint16_t)port);
     struct narrow narrow = {STUCK_BUFFER_BYTES, STUCK_SEGMENT_BYTES};
     member->fd = is_stuck(member) ? connect_narrow(&endpoint, CONNECT_SECONDS, narrow)
                                   : connect_to(&endpoint, CONNECT_SECONDS);
@@ -395,6 +400,14 @@ static void finish(void)
     }
 }
 
+static double servers_cpu_ns(void)
+{
+    double total = 0;
+    for (size_t i = 0; i < options.pid_count; i++)
+        total += process_cpu_ns((int)options.pids[i]);
+    return total;
+}
+
 static void measure(void)
 {
     run.start_ns = now_ns();
@@ -402,7 +415,7 @@ static void measure(void)
     run.to_ns = run.from_ns + (uint64_t)(options.seconds * (double)NANOSECONDS);
     go_on_until(run.from_ns);
     mark("measuring");
-    run.cpu_ns = -process_cpu_ns(options.server_pid);
+    run.cpu_ns = -servers_cpu_ns();
     run.own_cpu_ns = -own_cpu_ns();
     run.from_ns = now_ns();
     run.measuring = true;
@@ -410,7 +423,7 @@ static void measure(void)
     go_on_until(run.to_ns);
     run.to_ns = now_ns();
     run.measuring = false;
-    run.cpu_ns += process_cpu_ns(options.server_pid);
+    run.cpu_ns += servers_cpu_ns();
     run.own_cpu_ns += own_cpu_ns();
     mark("measured");
     finish();
@@ -429,6 +442,18 @@ static void print_result(void)
            (double)latency_max_ns / 1000);
 }
 
+/* Numbers with commas between; how many. */
+static size_t read_list(const char *name, char *text, double most, unsigned *numbers)
+{
+    size_t count = 0;
+    for (char *rest = text, *word; (word = strsep(&rest, ",")) != NULL; count++) {
+        if (count == PLACES_MAX)
+            die("%s takes %d at most", name, PLACES_MAX);
+        numbers[count] = (unsigned)number_between(name, word, 1, most);
+    }
+    return count;
+}
+
 static void read_options(int argc, char **argv)
 {
     static const struct option known[] = {
@@ -440,7 +465,7 @@ static void read_options(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;)
         switch (option) {
         case 'p': options.protocol = protocol_named(optarg); break;
-        case 'P': options.port = (unsigned)number_between("--port", optarg, 1, 65535); break;
+        case 'P': options.port_count = read_list("--port", optarg, 65535, options.ports); break;
         case 'm': options.members = (size_t)number_between("--members", optarg, 1, 28000); break;
         case 'x': options.stuck = (size_t)number_between("--stuck", optarg, 0, 28000); break;
         case 's': options.size = (size_t)number_between("--size", optarg, 16, 1024); break;
@@ -448,14 +473,14 @@ static void read_options(int argc, char **argv)
         case 'r': options.rate = number_between("--rate", optarg, 1, 1e6); break;
         case 't': options.seconds = number_between("--seconds", optarg, 0.01, 3600); break;
         case 'u': options.warm_up = number_between("--warm-up", optarg, 0, 60); break;
-        case 'c': options.server_pid = (int)number_between("--server-pid", optarg, 1, 1e9); break;
+        case 'c': options.pid_count = read_list("--server-pid", optarg, 1e9, options.pids); break;
         case 'f': options.first = (unsigned)number_between("--first", optarg, 0, 1e6); break;
         case 'k': options.marks = true; break;
         case 'i': options.idle = true; break;
         default: die("the options are explained at the top of fanout.c");
         }
-    if (options.port == 0 || !options.protocol || optind != argc)
-        die("usage: fanout --protocol chat|log|nats --port P [options]");
+    if (options.port_count == 0 || !options.protocol || optind != argc)
+        die("usage: fanout --protocol chat|log|nats --port P[,P...] [options]");
     if (options.rate > 0)
         options.window = RATE_BACKLOG;
 }

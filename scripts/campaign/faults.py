@@ -34,7 +34,7 @@ def plan(seed: int, number: int) -> Round:
     chance = random.Random(f"{seed}/{number}")
     kinds = {
         one_machine: 28, two_machines: 12, one_server: 22, machine_and_server: 16,
-        without_majority: 14, all_servers: 8,
+        without_majority: 14, all_servers: 8, without_majority_for_long: 2,
     }
     kind = chance.choices(list(kinds), list(kinds.values()))[0]
     return Round(kind.__name__.replace("_", " "), tuple(kind(chance)))
@@ -60,6 +60,11 @@ def without_majority(chance: random.Random) -> list[Fault]:
     """Two of three servers are away at the same time."""
     how, lasts = chance.choice((KILL, STOP)), chance.uniform(2, 12)
     return [Fault(name, how, chance.uniform(0, 1), lasts) for name in chance.sample(SERVERS, 2)]
+
+
+def without_majority_for_long(chance: random.Random) -> list[Fault]:
+    """Longer than a machine holds what its people say."""
+    return [Fault(name, STOP, 0, 70) for name in chance.sample(SERVERS, 2)]
 
 
 def all_servers(chance: random.Random) -> list[Fault]:

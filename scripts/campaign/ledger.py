@@ -12,8 +12,7 @@ class Connection:
 
     who: str
     machine: str
-    is_cut: bool = False  # what was on its way then may be anywhere
-    open_lines: set[str] = field(default_factory=set)
+    open_lines: set[str] = field(default_factory=set)  # said, and nobody knows what became of them
 
 
 @dataclass
@@ -21,6 +20,7 @@ class Line:
     connection: Connection
     places: set[tuple[str, int]] = field(default_factory=set)  # room and number
     reports: int = 0
+    is_cut: bool = False  # its connection was cut while it was on its way: it may be anywhere
 
 
 class Ledger:
@@ -43,6 +43,10 @@ class Ledger:
         if line := self.find(text):
             line.reports += 1
 
+    def cut(self, connection: Connection):
+        for mark in connection.open_lines:
+            self.lines[mark].is_cut = True
+
     def find(self, text: str) -> Line | None:
         mark = MARK.search(text)
         if mark is None:
@@ -55,8 +59,8 @@ class Ledger:
         return line
 
     def unsettled(self) -> int:
-        """Lines of connections that live whose fate nobody has told."""
-        return sum(not line.connection.is_cut and not line.places and not line.reports
+        """Lines of connections that live, of which nobody knows what became."""
+        return sum(not line.is_cut and not line.places and not line.reports
                    for line in self.lines.values())
 
     def judge(self) -> tuple[dict[str, int], list[str]]:
@@ -65,7 +69,7 @@ class Ledger:
         cut = dict.fromkeys((f"{key}, cut" for key in figures), 0)
         wrong = [f"a line that nobody said: {text}" for text in self.strangers]
         for mark, line in self.lines.items():
-            counts, suffix = (cut, ", cut") if line.connection.is_cut else (figures, "")
+            counts, suffix = (cut, ", cut") if line.is_cut else (figures, "")
             fate = "delivered" if line.places else "reported" if line.reports else "unknown"
             counts["said" + suffix] += 1
             counts[fate + suffix] += 1
@@ -82,6 +86,6 @@ def contradictions(line: Line) -> list[str]:
         found.append(f"was reported {line.reports} times")
     if line.places and line.reports:
         found.append(f"was delivered ({sorted(line.places)}) and reported as not delivered")
-    if not line.places and not line.reports and not line.connection.is_cut:
+    if not line.places and not line.reports and not line.is_cut:
         found.append("is neither delivered nor reported, and its connection lives")
     return found

@@ -15,6 +15,7 @@ WORDS = ("tea", "bees", "чай", "rain", "see you at nine", "一")
 LOGIN_SECONDS = 45
 SETTLE_SECONDS = 5
 RETRY_SECONDS = 0.7
+BURST_LINES = 70
 NOT_NOW = ("is taken", "looks too much like", "type your name again")
 
 
@@ -83,7 +84,7 @@ class Person:
                 break
             self.check(listening)
             await asyncio.sleep(0.05)
-        self.connection.is_cut = bool(self.connection.open_lines)
+        self.ledger.cut(self.connection)
         self.do("/quit")
         # What they are still told is part of the transcript.
         await asyncio.wait([listening], timeout=SETTLE_SECONDS)
@@ -95,7 +96,7 @@ class Person:
     def cut(self):
         self.is_in = False
         if self.connection is not None:
-            self.connection.is_cut = True
+            self.ledger.cut(self.connection)
 
     async def listen(self, reader: asyncio.StreamReader):
         """Whole lines only: what was cut off says nothing."""
@@ -108,8 +109,12 @@ class Person:
 
     def do_something(self):
         dice = self.chance.random()
-        if self.is_calm or dice < 0.86:
+        if self.is_calm or dice < 0.85:
             self.say_something()
+        elif dice < 0.86:
+            # More than a machine holds of one author while it cannot reach the others.
+            for _ in range(BURST_LINES):
+                self.say_something()
         elif dice < 0.90:
             self.renames += 1
             self.do(f"/nick {self.base}x{self.renames}")

@@ -23,6 +23,7 @@ class Process:
         self.name, self.command = name, command
         self.log = folder / f"{name}.log"
         self.child: asyncio.subprocess.Process | None = None
+        self.past = 0  # bytes of the log that are of an earlier life, or of a start
 
     async def start(self):
         with open(self.log, "ab") as log:
@@ -86,6 +87,7 @@ class Machine(Process):
                  ports: tuple[int, int]):
         self.people_port, self.program_port = ports
         self.ready_file = folder / f"{name}.ready"
+        self.returned, self.is_starting = 0, False
         super().__init__(name, folder, [
             program, "chat", "--bus", bus, "--cluster", "campaign", "--machine", name,
             "--bus-replicas", "3", "--bus-timeout", f"{READY_SECONDS}s", "--on-loss", on_loss,
@@ -95,10 +97,28 @@ class Machine(Process):
 
     async def start(self):
         self.ready_file.unlink(missing_ok=True)
+        if self.child is not None:
+            self.returned += self.since_start()
+        self.is_starting = True
         await super().start()
 
     async def is_ready(self) -> bool:
         return self.ready_file.exists()
+
+    async def ready(self):
+        await super().ready()
+        if self.is_starting:
+            # What it says before is about what happened while it was not there.
+            self.is_starting, self.past = False, self.log.stat().st_size
+
+    def returns(self) -> int:
+        """How often it came back after it had been taken for gone."""
+        return self.returned + self.since_start()
+
+    def since_start(self) -> int:
+        said = self.log.read_bytes()[self.past:].decode(errors="replace")
+        return sum("a machine is gone: is gone" in line and self.name in line
+                   for line in said.splitlines())
 
 
 class Cluster:

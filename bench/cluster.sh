@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Compares one chat on one machine, alone and with NATS, with one chat on three machines.
+#
+#   bench/cluster.sh                 all scenarios, 5 rounds of 2 s: about ten minutes
+#   bench/cluster.sh --quick         2 rounds of 1 s: numbers to look at, not to quote
+#   bench/cluster.sh --only window   one scenario (may be given more than once)
+#   bench/cluster.sh --help          the rest
+#
+# Environment as with bench/echo.sh: ECHOLINE, ECHOLINE_OPTIONS, BENCH_TARGET. Needs nats-server
+# (Debian: apt install nats-server).
+exec "$(dirname "${BASH_SOURCE[0]}")/run.sh" cluster.py "$@"
