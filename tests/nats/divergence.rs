@@ -1,5 +1,6 @@
 //! Machines that were given another order than the one that the stream's leader has.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -7,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::{Context, stream::RawMessageErrorKind};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::{AckPolicy, push};
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use echoline::chat::nats::NatsOptions;
 
@@ -221,19 +225,60 @@ fn leaders_are_killed(run: usize) -> bool {
         sleep(Duration::from_millis(100));
     }
     let order = unique(servers[0].with(leaders_order));
+    let copies = servers[0].with(copies);
+    let differing = copies.values().filter(|copy| unique(copy.to_vec()) != order).count();
     let are_right = machines.each_ref().map(|machine| machine.ids() == order);
     let seen = machines.each_ref().map(|machine| machine.bus.status());
     let figures = seen.each_ref().map(|s| (s.divergences, s.renewals, s.gaps, s.restores));
     println!(
         "run {run}: {} entries, settled {settled:.1?} after the last death, one order {healed:.1?}, \
          orders differed: {has_differed}, (divergences, renewals, gaps, restores): {figures:?}, \
-         at the end as the stream: {are_right:?}",
-        order.len()
+         at the end as the stream: {are_right:?}; {differing} of {} servers have it otherwise",
+        order.len(),
+        copies.len()
     );
     for because in seen.iter().filter_map(|seen| seen.renewed_because.as_ref()) {
         println!("run {run}: {because}");
     }
     are_right == [true; 2]
+}
+
+/// What each server has of the stream: a reader reads from the one that it was put on, by chance.
+async fn copies(context: Context) -> HashMap<String, Vec<String>> {
+    let mut copies = HashMap::new();
+    let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
+    for _ in 0..50 {
+        let config = push::Config {
+            deliver_subject: context.client().new_inbox(),
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            num_replicas: 1,
+            ..push::Config::default()
+        };
+        let Ok(consumer) = stream.create_consumer(config).await else { continue };
+        let cluster = consumer.cached_info().cluster.clone();
+        let server = cluster.and_then(|cluster| cluster.leader).unwrap_or_default();
+        if copies.contains_key(&server) {
+            let _ = stream.delete_consumer(&consumer.cached_info().name).await;
+            continue;
+        }
+        let messages = consumer
+            .messages()
+            .await
+            .unwrap()
+            .map(|message| String::from_utf8(message.unwrap().payload.to_vec()).unwrap());
+        // It is over when nothing comes any more.
+        let mut messages = std::pin::pin!(messages);
+        let mut copy = Vec::new();
+        while let Ok(Some(id)) = timeout(Duration::from_secs(1), messages.next()).await {
+            copy.push(id);
+        }
+        copies.insert(server, copy);
+        if copies.len() == 3 {
+            break;
+        }
+    }
+    copies
 }
 
 /// Whether they have different entries at the same place.
