@@ -349,7 +349,7 @@ impl Inbox {
     }
 
     /// Tells the user that lines of theirs came to nothing.
-    fn give_up(&self, reason: &str, texts: &[String], printed: &mut String) {
+    pub(super) fn give_up(&self, reason: &str, texts: &[String], printed: &mut String) {
         for text in texts {
             if self.view.is_json() {
                 let lost = json!({ "kind": "undelivered", "text": text, "reason": reason });

@@ -74,6 +74,15 @@ impl Mailbox {
         true
     }
 
+    /// Tells the person that lines of theirs came to nothing: that has to be delivered, and its
+    /// lines are bounded where they wait to be sent.
+    pub(super) fn give_up(&self, reason: &str, texts: Vec<String>) {
+        let mut state = self.lock();
+        let reason = reason.to_owned();
+        state.post().letters.push_back(Letter::NotDelivered { reason, texts });
+        self.announce(state);
+    }
+
     /// Tells the person that they are out of a room: that has to be delivered, and can come only
     /// once per room.
     pub(super) fn expel(&self, room: Name, words: String) {

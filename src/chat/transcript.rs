@@ -147,7 +147,8 @@ impl Reader {
             // A program may speak in another room with every line: only who is in one is asked.
             "reply" if word("text").starts_with("Online: ") && self.rooms.len() > 1 => None,
             "reply" => self.words(word("text")),
-            "private" | "error" => None,
+            // Of no room's order: what is said to one alone, and what is not known to all yet.
+            "private" | "error" | "ahead" | "undelivered" | "link" | "end" => None,
             label => {
                 let seen = || {
                     let room_name = word("room").to_owned();
@@ -322,6 +323,15 @@ mod tests {
         assert!(read("").is_err());
         assert!(read("#1 ann: hi").is_err(), "cut off");
         assert_eq!(read("#1 ann: hi\r\n#1 12:30 ann: hi\r\n").unwrap().events.len(), 1);
+    }
+
+    #[test]
+    fn what_a_machine_says_of_its_link_has_no_place_in_the_order() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        let text = "{\"kind\":\"link\",\"lost\":true,\"text\":\"x\"}\r\n\
+            {\"kind\":\"ahead\",\"of\":\"said\",\"room\":\"lobby\",\"name\":\"a\",\"text\":\"x\"}\r\n\
+            {\"kind\":\"undelivered\",\"text\":\"x\",\"reason\":\"y\"}\r\n~ a: x\r\n#1 a: x\r\n";
+        assert_eq!(Transcript::read("t", &lobby, text.as_bytes()).unwrap().events.len(), 1);
     }
 
     #[test]

@@ -22,7 +22,6 @@ use super::hall::{Hall, Leaving, NotIn, Pass, Seated};
 use super::help::help;
 use super::history::Kind;
 use super::inbox::{Inbox, Question};
-use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
 use super::resume;
@@ -270,7 +269,7 @@ impl User {
             return Step::Done;
         };
         let (session, room) = (self.person.session, seated.room.clone());
-        let shown = match cluster.shows_at_once() {
+        let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
             true => self.hall.show_here(&self.person, seated, kind, words),
             false => Vec::new(),
         };
@@ -291,8 +290,7 @@ impl User {
             }
             Err(refusal) => {
                 let reason = refusal.reason(self.hall.settings.moment);
-                let texts = vec![words.to_owned()];
-                self.person.deliver(Letter::NotDelivered { reason, texts });
+                self.inbox.give_up(&reason, &[words.to_owned()], &mut self.replies);
                 Step::Done
             }
         }
@@ -388,9 +386,7 @@ impl User {
     }
 
     fn positions(&self) -> Vec<Position> {
-        let rooms: Vec<_> =
-            self.inbox.seats.iter().map(|seated| Arc::clone(&seated.crowd)).collect();
-        resume::positions(&rooms, self.person.session)
+        resume::positions(&self.inbox.seats)
     }
 
     /// Leaves for good. Who knows that there is more is told how to come back.
@@ -418,7 +414,10 @@ impl User {
             (Leaving::Silently, Some(_), Some(keep)) => {
                 self.hall.announce(session, Act::Keep(keep));
             }
-            (leaving, _, keep) => {
+            (leaving, cluster, keep) => {
+                if let Some(cluster) = cluster {
+                    cluster.see_out(&self.person);
+                }
                 let reason = match leaving {
                     Leaving::Because(reason) => Some(reason.to_owned()),
                     Leaving::Silently => None,
