@@ -289,6 +289,10 @@ impl Hall {
                 self.archive.line(room, appended, *kind, &name, text);
                 let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
                 shown.iter().for_each(|&session| room.hide(session, appended.number));
+                if person.stands_for_another() {
+                    // Who typed it is served here.
+                    room.hide(person.session, appended.number);
+                }
             }
             Outcome::Done
         })

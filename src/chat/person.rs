@@ -75,6 +75,10 @@ impl Person {
         Self { served, ..self }
     }
 
+    pub(super) fn stands_for_another(&self) -> bool {
+        self.served.is_some()
+    }
+
     /// Whose mail is read on this machine.
     fn reader(&self) -> Option<&Self> {
         if self.is_here { Some(self) } else { self.served.as_deref() }

@@ -209,11 +209,14 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// A member has been shown this line, the last one, in another way.
+    /// A member whom this machine serves has seen this line, the last one, in another way.
     pub(super) fn hide(&mut self, session: u64, number: u64) {
-        if let Some(seat) = self.seat_of(session) {
-            let Self { members, log, .. } = self;
-            let member = &mut members[seat];
+        let Self { members, log, .. } = self;
+        let mut members = members.iter_mut().map(|(_, member)| member);
+        let found = members.find(|member| {
+            member.session == session && member.is_here && member.standing != Standing::Out
+        });
+        if let Some(member) = found {
             member.own.push(number, member.next, log.first());
         }
     }

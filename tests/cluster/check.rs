@@ -128,6 +128,9 @@ fn nothing_twice(visit: &Visit) -> Result<(), String> {
     let mut seen = HashMap::new();
     for line in visit.heard.lines().filter(|line| !is_told(line)) {
         let Some(text) = mark(line) else { continue };
+        if visit.sight == Sight::Plain && visit.said.iter().any(|said| said == text) {
+            return Err(format!("{text} is shown to who typed it"));
+        }
         let is_ahead = line.starts_with("~ ") || line.contains("\"kind\":\"ahead\"");
         let is_ahead = is_ahead && visit.sight != Sight::Plain;
         let count = seen.entry((text, is_ahead)).or_insert(0);

@@ -51,7 +51,7 @@ impl Terms {
             actions: 3 + random.below(10),
             on_loss: random.pick(&[OnLoss::Hold, OnLoss::Local]),
             storm: Duration::from_secs(20 + random.below(80) as u64),
-            compared_every: 1 + random.below(60) as u64,
+            compared_every: 10 + random.below(90) as u64,
             lines: std::array::from_fn(|_| random.pick(&[10, 150, 5000])),
         }
     }

@@ -192,7 +192,7 @@ impl Hall {
         }
         let Some(sent) = sent else { return };
         match (sent.reply, outcome.refusal()) {
-            (Some(reply), _) => self.answer(cluster, session, reply, outcome),
+            (Some(reply), _) => self.answer(cluster, reply, outcome),
             (None, Some(refusal)) => {
                 let reason = refusal.reason(self.settings.moment);
                 self.tell_lost(cluster, session, &sent.act, &reason);
@@ -226,7 +226,7 @@ impl Hall {
         }
     }
 
-    fn answer(&self, cluster: &Cluster, session: u64, reply: super::Reply, outcome: Outcome) {
+    fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
         let outcome = match outcome {
             // This machine has lost sight of the session and takes it for another's.
             Outcome::Joined(Ok(seated)) if !seated.is_here => {
@@ -235,7 +235,7 @@ impl Hall {
             outcome => outcome,
         };
         if let Err(outcome) = reply.send(outcome) {
-            cluster.undo(session, outcome);
+            cluster.undo(outcome);
         }
     }
 }

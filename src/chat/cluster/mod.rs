@@ -225,7 +225,7 @@ impl Cluster {
         let now = state.now;
         state.outboxes.entry(session).or_default().push(now, act, Some(reply));
         self.send_next(&mut state, session);
-        Wait { receiver, session, cluster: Arc::clone(self) }
+        Wait { receiver, cluster: Arc::clone(self) }
     }
 
     fn announce(&self, session: u64, act: Act) {
@@ -236,14 +236,14 @@ impl Cluster {
     }
 
     /// Whoever did this has not waited for what came of it.
-    fn undo(&self, session: u64, outcome: Outcome) {
+    fn undo(&self, outcome: Outcome) {
         match outcome {
             Outcome::Entered(Ok(person)) => {
                 let exit = Act::Exit { reason: Some(String::new()), keep: None };
                 self.announce(person.session, exit);
             }
             // Nobody is brought back by it: it is worth something again.
-            Outcome::Redeemed(Some(keep)) => self.announce(session, Act::Keep(keep)),
+            Outcome::Redeemed(Some(keep)) => self.announce(NODE, Act::Keep(keep)),
             _ => {}
         }
     }
@@ -420,7 +420,6 @@ impl Proposed {
 #[derive(Debug)]
 pub(super) struct Wait {
     receiver: oneshot::Receiver<Outcome>,
-    session: u64,
     cluster: Arc<Cluster>,
 }
 
@@ -437,7 +436,7 @@ impl Drop for Wait {
     fn drop(&mut self) {
         self.receiver.close();
         if let Ok(outcome) = self.receiver.try_recv() {
-            self.cluster.undo(self.session, outcome);
+            self.cluster.undo(outcome);
         }
     }
 }
