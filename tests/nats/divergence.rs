@@ -231,7 +231,8 @@ fn leaders_are_killed(run: usize) -> bool {
     let seen = machines.each_ref().map(|machine| machine.bus.status());
     let figures = seen.each_ref().map(|s| (s.divergences, s.renewals, s.gaps, s.restores));
     println!(
-        "run {run}: {} entries, settled {settled:.1?} after the last death, one order {healed:.1?}, \
+        "run {run}: {} entries, settled {settled:.1?} after the last death, one order \
+         {healed:.1?}, \
          orders differed: {has_differed}, (divergences, renewals, gaps, restores): {figures:?}, \
          at the end as the stream: {are_right:?}; {differing} of {} servers have it otherwise",
         order.len(),
