@@ -126,44 +126,47 @@ impl Life<'_> {
         if self.leader_now().await? != before {
             return Err(self.cannot("its leader changes"));
         }
-        let doubted = self.doubted();
-        let found = self.compare(&doubted).await;
-        // Another leader may have answered, or one that was none any more.
-        if found.is_err() || self.leader_now().await? != before {
-            let mut doubts = self.doubts.borrow_mut();
-            doubts.sequences.extend(doubted);
-            found?;
-            return Err(self.cannot("its leader has changed"));
-        }
+        let (doubted, newest) = self.doubted();
+        let compared = self.compare(&doubted).await;
+        let after = self.leader_now().await;
         let mut doubts = self.doubts.borrow_mut();
-        (doubts.newest, doubts.found) = (false, found?);
-        if doubts.found.is_some() {
+        // Another leader may have answered, or one that was none any more.
+        if compared.is_err() || after.as_ref().ok() != Some(&before) {
+            doubts.sequences.extend(doubted);
+            doubts.newest |= newest;
+            return compared.and(after).and(Err(self.cannot("its leader has changed")));
+        }
+        // It may have begun anew meanwhile.
+        let wrong = compared?.and_then(|block| self.desk.place.borrow().first_wrong(&block));
+        if wrong.is_some() {
+            (doubts.found, doubts.newest) = (wrong, false);
             doubts.sequences.clear();
             self.look.notify_one();
         }
         Ok(())
     }
 
-    /// All that there is a doubt of, which is none any more.
-    fn doubted(&self) -> BTreeSet<u64> {
+    /// All that there is a doubt of, which is none any more; and whether our newest blocks are in
+    /// it for being that.
+    fn doubted(&self) -> (BTreeSet<u64>, bool) {
         let mut doubts = self.doubts.borrow_mut();
         let mut doubted = std::mem::take(&mut doubts.sequences);
-        if doubts.newest {
+        let newest = std::mem::take(&mut doubts.newest);
+        if newest {
             let newest: Vec<_> = self.desk.place.borrow().checkpoints().collect();
             doubted.extend(newest.iter().rev().take(NEWEST).map(|newest| newest.sequence));
         }
-        doubted
+        (doubted, newest)
     }
 
-    /// The first entry in these blocks that is not the stream's.
-    async fn compare(&self, doubted: &BTreeSet<u64>) -> Result<Option<u64>, BusError> {
+    /// The first of these blocks that is not as ours, as the stream has it.
+    async fn compare(&self, doubted: &BTreeSet<u64>) -> Result<Option<Vec<Entry>>, BusError> {
         for &sequence in doubted {
-            let entries = self.block_of_leader(sequence).await?;
             // What is not there any more cannot be compared; that a stream ends before is looked
             // for elsewhere.
-            let wrong = self.desk.place.borrow().first_wrong(&entries);
-            if wrong.is_some() {
-                return Ok(wrong);
+            let block = self.block_of_leader(sequence).await?;
+            if self.desk.place.borrow().first_wrong(&block).is_some() {
+                return Ok(Some(block));
             }
         }
         Ok(None)
