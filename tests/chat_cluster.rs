@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
 
 mod cluster;
+mod parlour;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -187,6 +187,25 @@ impl Bus {
         }
     }
 
+    /// Something comes into the order that no machine proposed.
+    pub(crate) fn inject(&self, payload: &[u8]) {
+        let payload = payload.to_vec().into();
+        self.take(&Proposal { id: String::new(), payload }, true);
+    }
+
+    /// The order is lost, and another one begins.
+    pub(crate) fn begin_anew(&self) {
+        let machines = {
+            let state = &mut *self.state.lock().unwrap();
+            state.entries.clear();
+            state.ids.clear();
+            state.known.clear();
+            state.machines.clone()
+        };
+        self.length.send_replace(0);
+        machines.iter().for_each(|machine| machine.hall.begin_anew());
+    }
+
     fn take(&self, proposal: &Proposal, is_again: bool) {
         let mut state = self.state.lock().unwrap();
         if !state.ids.insert(proposal.id.clone()) && !is_again {
@@ -202,14 +221,18 @@ impl Bus {
 impl Machine {
     /// Something goes wrong for so long.
     pub(crate) async fn suffer(&self, trouble: Trouble, length: Duration) {
-        self.trouble.send_replace(trouble);
-        if trouble == Trouble::Cut {
-            self.hall.link(Link::Down);
-        }
+        self.begin(trouble);
         sleep(length).await;
-        self.trouble.send_replace(Trouble::None);
-        if trouble == Trouble::Cut {
-            self.hall.link(Link::Up);
+        self.begin(Trouble::None);
+    }
+
+    /// Something goes wrong from now on, or nothing any more.
+    pub(crate) fn begin(&self, trouble: Trouble) {
+        let before = self.trouble.send_replace(trouble);
+        match (before, trouble) {
+            (_, Trouble::Cut) => self.hall.link(Link::Down),
+            (Trouble::Cut, _) => self.hall.link(Link::Up),
+            _ => {}
         }
     }
 
@@ -271,17 +294,18 @@ async fn follow(
 ) {
     let mut length = bus.length.subscribe();
     loop {
-        let applied = hall.applied();
-        length.wait_for(|length| *length > applied).await.expect("the bus lasts");
+        length.wait_for(|length| *length > hall.applied()).await.expect("the bus lasts");
         sleep(random.millis(8)).await;
         well.wait().await;
+        let applied = hall.applied();
         let gap = gap.lock().unwrap().take();
         if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
             hall.restore(&snapshot).expect("another machine made it");
             continue;
         }
         let entries = bus.entries();
-        let count = 1 + random.below(entries.len() - applied as usize);
+        let Some(left @ 1..) = entries.len().checked_sub(applied as usize) else { continue };
+        let count = 1 + random.below(left);
         bus.apply(&hall, &entries, applied + count as u64);
     }
 }
