@@ -138,7 +138,6 @@ async fn a_machine_takes_its_leave() {
     ann.hear("*** m1 is shut down, and with it ben ***").await;
     assert_eq!(rig.status(1).returns, 0);
     rig.parlours[0].enter("ben").await;
-    assert!(rig.machines[0].hall.take_leave(Duration::ZERO) || rig.machines.len() == 2);
 }
 
 /// Fault 67: a machine that cannot have all entries goes on from what another one knows; its

@@ -3,6 +3,7 @@
 use echoline::chat::{OnLoss, Role};
 use tokio::time::sleep;
 
+use super::bus::Trouble;
 use super::rig::{A_MOMENT, Rig, until};
 
 /// Fault 68: who keeps order does so on all machines.
@@ -140,6 +141,27 @@ async fn a_token_brings_back_on_another_machine() {
     rig.settle().await;
 }
 
+/// Fault 68: it does so too where the machine of the connection before is just taken for gone.
+#[tokio::test(start_paused = true)]
+async fn a_token_brings_back_from_a_machine_that_is_gone() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ben.say("/token").await;
+    let line = ben.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    rig.begin(1, Trouble::Cut);
+    until(&mut ann, "*** m1 is gone, and with it ben ***").await;
+    let mut again = rig.parlours[0].knock(Role::Person);
+    again.say(&format!("/resume {token}")).await;
+    again.hear_of("Back in lobby, from line 3 on").await;
+    rig.begin(1, Trouble::None);
+    until(&mut ben, "*** You go on in another connection ***").await;
+    assert!(ben.rest().await.is_empty());
+    ann.hear("*** ben joined the chat ***").await;
+    ann.ask("/users", "Online: ann, ben").await;
+    rig.settle().await;
+}
+
 /// Fault 67: `/status` says how it stands.
 #[tokio::test(start_paused = true)]
 async fn status_says_how_it_stands() {
@@ -149,7 +171,7 @@ async fn status_says_how_it_stands() {
     ann.hear("*** Machines, with the people they serve: m0 (1), m1 (1) ***").await;
     let words = "*** Entry 4 of the common order; 0 lines said here wait, 0 were not delivered ***";
     ann.hear(words).await;
-    rig.begin(0, super::bus::Trouble::Cut);
+    rig.begin(0, Trouble::Cut);
     sleep(A_MOMENT).await;
     until(&mut ann, "shown here").await;
     ann.say("/status").await;
