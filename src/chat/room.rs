@@ -386,10 +386,14 @@ impl Room {
         self.invited.insert(key);
     }
 
-    /// Forbids somebody to speak until then, or allows it again.
+    /// Forbids somebody to speak until then, or allows it again. Bounded: the oldest goes first.
     pub(super) fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
+        const MUTED_MAX: usize = 1000;
         self.muted.retain(|(old, until)| *until > now_ms && !old.means(&muted.key, muted.session));
         self.muted.extend(until_ms.map(|until| (muted, until)));
+        if self.muted.len() > MUTED_MAX {
+            self.muted.remove(0);
+        }
     }
 
     /// Until when somebody may not speak.
