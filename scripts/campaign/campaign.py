@@ -168,6 +168,7 @@ class Campaign:
         """`echoline chat verify` on what everybody was sent."""
         for person in self.people:
             person.transcript.close()
+            person.void.close()
         files = sorted(str(path) for path in self.folder.glob("*.txt"))
         child = await asyncio.create_subprocess_exec(
             self.program, "chat", "verify", *files, stdout=asyncio.subprocess.PIPE,
@@ -190,9 +191,15 @@ class Campaign:
         say("faults: " + ", ".join(faults))
         for about, suffix in (("not cut", ""), ("on their way at a cut", ", cut")):
             fates = ("said", "delivered", "reported", "unknown")
-            say(f"lines {about}: " + ", ".join(f"{fate} {figures[fate + suffix]}" for fate in fates))
-        say(f"stays: {sum(person.stays for person in self.people)}, links lost: {losses}, came back "
-            f"after being taken for gone: {sum(machine.returns() for machine in machines)}")
+            counts = ", ".join(f"{fate} {figures[fate + suffix]}" for fate in fates)
+            say(f"lines {about}: {counts}")
+        say(f"stays: {sum(person.stays for person in self.people)}, links lost: {losses}")
+        say(f"machines that were taken for gone and came back: "
+            f"{sum(machine.returns() for machine in machines)}")
+        anew = sum(log.count("the chat begins anew") for log in logs.values())
+        voided = sum(person.begun_anew for person in self.people)
+        say(f"machines that began anew, because NATS had lost entries: {anew}, and {voided} people "
+            f"were told to come back")
         seconds = ", ".join(f"{seconds:.1f}" for seconds in self.presence_seconds)
         say(f"presence right, seconds after healing: {seconds}")
         for sentence in wrong[:50]:

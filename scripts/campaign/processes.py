@@ -36,7 +36,8 @@ class Process:
             async with asyncio.timeout(READY_SECONDS):
                 while not await self.is_ready():
                     if self.child.returncode is not None:
-                        raise Failure(f"{self.name} ended with {self.child.returncode} at its start")
+                        code = self.child.returncode
+                        raise Failure(f"{self.name} ended with {code} at its start")
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise Failure(f"{self.name} was not ready after {READY_SECONDS} s") from None
