@@ -28,7 +28,8 @@ class Campaign:
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.rounds, self.seed = arguments.rounds, arguments.seed
         self.program, self.folder = arguments.echoline, folder
-        self.cluster = Cluster(folder, arguments.echoline, arguments.on_loss)
+        self.cluster = Cluster(folder, arguments.echoline, arguments.nats_server,
+                               arguments.on_loss)
         self.ledger = Ledger()
         self.faults, self.kinds = Counter(), Counter()
         self.presence_seconds: list[float] = []
@@ -222,13 +223,17 @@ def say(text: str):
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/cluster-campaign.sh", description=__doc__)
     parser.add_argument("--echoline", required=True)
+    parser.add_argument("--nats-server", default="nats-server")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--on-loss", choices=["hold", "local"], default="hold")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="echoline-campaign-"))
     say(f"seed {arguments.seed}, {arguments.rounds} rounds, in {folder}")
-    campaign = Campaign(arguments, folder)
+    try:
+        campaign = Campaign(arguments, folder)
+    except Failure as failure:
+        sys.exit(str(failure))
     try:
         asyncio.run(campaign.run())
     except (Failure, TimeoutError, ExceptionGroup) as failure:

@@ -64,11 +64,12 @@ class Process:
 
 
 class NatsServer(Process):
-    def __init__(self, name: str, folder: Path, port: int, route: int, routes: list[int]):
+    def __init__(self, name: str, folder: Path, program: str, port: int, route: int,
+                 routes: list[int]):
         self.port = port
         among = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
         super().__init__(name, folder, [
-            "nats-server", "--addr", "127.0.0.1", "--port", str(port), "--jetstream",
+            program, "--addr", "127.0.0.1", "--port", str(port), "--jetstream",
             "--store_dir", str(folder / name), "--server_name", name, "--cluster_name", "campaign",
             "--cluster", f"nats://127.0.0.1:{route}", "--routes", among,
         ])
@@ -125,14 +126,14 @@ class Machine(Process):
 class Cluster:
     """All six."""
 
-    def __init__(self, folder: Path, program: str, on_loss: str):
-        if shutil.which("nats-server") is None:
+    def __init__(self, folder: Path, program: str, nats_server: str, on_loss: str):
+        if shutil.which(nats_server) is None:
             raise Failure("there is no nats-server (Debian: apt install nats-server)")
         ports = free_ports(12)
         clients, routes, chat = ports[:3], ports[3:6], ports[6:]
         bus = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
         self.servers = {
-            name: NatsServer(name, folder, port, route, routes)
+            name: NatsServer(name, folder, nats_server, port, route, routes)
             for name, port, route in zip(SERVERS, clients, routes)
         }
         self.machines = {
