@@ -36,7 +36,8 @@ fn two_browsers_and_a_terminal_talk() {
     ben.hear("Вера: привет");
     ann.say("/me waves");
     ben.hear("* ann waves");
-    // All three have the lines in one order.
+    // All three have the lines in one order. Their author sees her own when they come back to her.
+    ann.see("waves");
     let lines = "return [...document.querySelectorAll('#log .text')].map(e => e.textContent)\
                  .filter(t => /hello|morning|привет|waves/.test(t)).join('|')";
     vera.see("waves");

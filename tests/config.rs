@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use programs::{Ended, Program, echoline, run, wait_for};
+use programs::{Ended, Program, echoline, nobody, run, wait_for};
 
 /// A folder with this configuration; the path of the file.
 fn config(text: &str) -> (tempfile::TempDir, String) {
@@ -243,8 +243,7 @@ impl Drop for Shell {
 fn the_lines_of_the_page_do_what_it_says() {
     let page = include_str!("../docs/config.md");
     // Port 8080 may be somebody's.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let page = page.replace(":8080", &format!(":{free}"));
+    let page = page.replace(":8080", &format!(":{}", nobody().port()));
     let folder = tempfile::tempdir().unwrap();
     let mut shell = Shell::start(folder.path());
     let blocks: Vec<&str> = page.split("```").collect();

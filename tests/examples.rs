@@ -89,6 +89,14 @@ impl Client {
         line
     }
 
+    /// As [`ask`](Self::ask), at a server that may not want to hear it.
+    fn try_ask(&mut self, line: &str) -> std::io::Result<String> {
+        let mut answer = String::new();
+        self.0.get_ref().write_all(line.as_bytes())?;
+        self.0.read_line(&mut answer)?;
+        Ok(answer)
+    }
+
     fn ask(&mut self, line: &str) -> String {
         self.send(line);
         self.hear()
@@ -303,8 +311,9 @@ fn s5_nobody_waits_for_who_does_not_read() {
 
 #[test]
 fn s6_timeouts() {
-    let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 1")];
-    check("s6_timeouts", &["1"], "s6_timeouts.py", &parts, |address| {
+    // A busy machine has that long between two lines.
+    let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 3")];
+    check("s6_timeouts", &["3"], "s6_timeouts.py", &parts, |address| {
         let mut client = Client::connect(address);
         echoes(&mut client, "\r\n");
         assert_eq!(client.hear(), "Connection timeout. Goodbye!\r\n");
@@ -327,7 +336,8 @@ fn s7_serves_as_many_as_the_limit_says() {
         // Its place is free a moment after it has heard the end.
         let mut client = eventually("a free place", || {
             let mut client = Client::connect(address);
-            (client.ask("in?\n") == "Echo: in?\r\n").then_some(client)
+            // Whom there is no place for may be reset for having said something.
+            client.try_ask("in?\n").is_ok_and(|line| line == "Echo: in?\r\n").then_some(client)
         });
         echoes(&mut client, "\r\n");
     });

@@ -91,6 +91,17 @@ async fn each_way_to_end_is_seen_on_both_sides() {
     assert_eq!((heard.as_str(), result), ("one\ntw\n", Ok(())));
 }
 
+/// What was written before a reset comes before it, however long the machine takes for the line
+/// that is late.
+#[tokio::test(start_paused = true)]
+async fn a_reset_of_what_comes_in_waits_for_what_is_late() {
+    let plan = "reset after=4 direction=in\ndelay=3ms at=1";
+    let (heard, result) = converse(plan, "one\ntwo\n").await;
+    assert_eq!((heard.as_str(), result), ("one\n", Err(Closed::Reset)));
+    let (heard, result) = converse("reset after=4 direction=in\ndelay=1h", "one\ntwo\n").await;
+    assert_eq!((heard.as_str(), result), ("", Err(Closed::Reset)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_peer_may_go_on_after_a_half_close() {
     let (mut stream, mut peer) = pair("half-close after=1");

@@ -225,13 +225,24 @@ fn a_server_that_speaks_something_else_is_quoted() {
 /// The port is closed for the first part of the run: what could not be sent is made up for.
 #[test]
 fn a_server_that_comes_late_is_found() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let address_text = address.to_string();
-    let flags = ["load", &address_text, "--rate", "50/s", "--duration", "2s", "--clients", "2"];
+    // Nothing tells that somebody was refused but the report. A server that came before the first
+    // attempt, because the machine is busy, was not late: then once more, later.
+    for seconds in [1, 4, 16] {
+        let ended = load_that_finds_a_server_after(seconds);
+        assert_clean(&ended, 50 * (seconds + 2));
+        if ended.text().contains("cannot connect: connection refused") {
+            return;
+        }
+    }
+    panic!("nobody was refused although nobody listened for 16 s");
+}
+
+fn load_that_finds_a_server_after(seconds: u32) -> Ended {
+    let address = programs::nobody();
+    let (at, duration) = (address.to_string(), format!("{}s", seconds + 2));
+    let flags = ["load", &at, "--rate", "50/s", "--duration", &duration, "--clients", "2"];
     let program = Program::start(&mut echoline(&flags));
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_millis(500 * u64::from(seconds)));
     let listener = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -241,9 +252,7 @@ fn a_server_that_comes_late_is_found() {
             });
         }
     });
-    let ended = program.finish();
-    assert_clean(&ended, 100);
-    assert!(ended.text().contains("cannot connect: connection refused"), "{ended:?}");
+    program.finish()
 }
 
 #[test]
@@ -273,10 +282,14 @@ fn a_server_that_falls_silent_is_waited_for_no_longer_than_the_grace() {
 
 #[test]
 fn an_interrupt_accounts_for_the_whole_plan() {
-    let server = EchoServer::start(&[]);
-    let flags = ["load", &server.address, "--rate", "100/s", "--duration", "1h", "--clients", "5"];
+    static HEARD: AtomicU32 = AtomicU32::new(0);
+    let address = line_server(b"", |line| {
+        HEARD.fetch_add(1, Ordering::Relaxed);
+        line.to_vec()
+    });
+    let flags = ["load", &address, "--rate", "100/s", "--duration", "1h", "--clients", "5"];
     let program = Program::start(&mut echoline(&flags));
-    thread::sleep(Duration::from_millis(700));
+    wait_for("fifty messages", || HEARD.load(Ordering::Relaxed) >= 50);
     program.signal("INT");
     let ended = program.finish();
     assert_eq!(count(&ended, "Planned", "Planned"), 360_000, "{ended:?}");

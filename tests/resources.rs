@@ -27,19 +27,20 @@ fn out_of_descriptors_newcomers_are_told() {
     let server = Server::start(&[]);
     let mut clients = server.clients(40);
     clients.iter_mut().for_each(|client| client.ask("in"));
+    let (before, limited) = (descriptors(server.id()), now());
     process::limit_descriptors(server.id(), process::descriptor_ceiling(server.id()));
     let mut refused = server.clients(60);
     for client in &mut refused {
         assert_eq!(client.rest(), BUSY);
     }
     clients.iter_mut().for_each(|client| client.ask("still in"));
-    let before = descriptors(server.id());
     clients.truncate(30);
     server.await_descriptors(before - 10);
     let left = now();
     let mut newcomers = server.clients(10);
     newcomers.iter_mut().for_each(|client| client.ask("let in"));
-    assert!(left.elapsed() < millis(2500), "the room was used after {:?}", left.elapsed());
+    // A second at most by itself; the rest is for a machine that has other things to do.
+    assert!(left.elapsed() < millis(5000), "the room was used after {:?}", left.elapsed());
     assert_eq!(server.connect().rest(), BUSY);
     drop((clients, newcomers, refused));
     let end = server.stop();
@@ -50,7 +51,8 @@ fn out_of_descriptors_newcomers_are_told() {
         end.log
     );
     let warnings = end.log.lines().filter(|line| line.contains("raise the descriptor limit"));
-    assert!((1..=8).contains(&warnings.count()), "one line a second: {}", end.log);
+    let most = 1 + limited.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&warnings.count()), "one line a second: {}", end.log);
 }
 
 /// Fault 1 and 51: who is in the queue when the server ends, and finds no descriptor, is told so
@@ -101,8 +103,10 @@ fn out_of_descriptors_the_server_sleeps() {
     process::limit_descriptors(server.id(), 1000);
     let raised = now();
     queued.iter_mut().for_each(|client| client.ask("let in"));
-    assert!(raised.elapsed() < millis(2500), "served after {:?}", raised.elapsed());
-    assert!(server.log().lines().count() < 10, "one line a second: {}", server.log());
+    // It looks again once a second; the rest is for a machine that has other things to do.
+    assert!(raised.elapsed() < millis(5000), "served after {:?}", raised.elapsed());
+    let most = 4 + start.elapsed().as_secs() as usize;
+    assert!(server.log().lines().count() <= most, "one line a second: {}", server.log());
 }
 
 /// Fault 1: whatever `accept` fails with, the listener outlives it.
@@ -119,9 +123,10 @@ fn a_listener_outlives_every_error_of_accept() {
         let mut clients = server.clients(20);
         clients.iter_mut().for_each(|client| client.ask("hello"));
         let took = start.elapsed();
-        // What is wrong with one client costs the next one no time; what is wrong here, a little.
-        let most = if error == "ECONNABORTED" { millis(1000) } else { millis(4000) };
-        assert!(took < most, "{error}: {took:?}");
+        // What is wrong with one client costs the next one no time: with a pause for each, twenty
+        // would take over 14 s. What is wrong here costs a little: eight, 2.3 s. The rest is for a
+        // machine that has other things to do, under strace.
+        assert!(took < millis(7000), "{error}: {took:?}");
         drop(clients);
         let end = server.stop();
         assert_eq!(end.code, Some(0), "{error}: {}", end.log);
@@ -168,6 +173,7 @@ fn the_descriptor_limit_lowers_the_limit_of_connections() {
 #[test]
 fn one_address_cannot_take_all_places() {
     let server = Server::start(&["--max-per-ip", "3"]);
+    let empty = descriptors(server.id());
     let mut inside = Vec::new();
     for source in 2..8 {
         let from = || Client::connect_from(loopback(source), server.address());
@@ -175,9 +181,9 @@ fn one_address_cannot_take_all_places() {
         assert_eq!(from().rest(), BUSY_ADDRESS, "127.0.0.{source}");
     }
     inside.iter_mut().for_each(|client| client.ask("in"));
-    let before = descriptors(server.id());
     inside.remove(0);
-    server.await_descriptors(before - 1);
+    // Those who were refused may take a moment to go, too.
+    server.await_descriptors(empty + inside.len());
     Client::connect_from(loopback(2), server.address()).ask("let in");
     drop(inside);
     assert_eq!(server.stop().count("busy_address"), 6);

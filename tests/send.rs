@@ -93,7 +93,8 @@ fn a_server_that_does_not_close_is_left() {
         stream.write_all(&line).unwrap();
         thread::park();
     });
-    let ended = send(&address, &["a", "--timeout", "300ms"], b"");
+    // The answer has that long too.
+    let ended = send(&address, &["a", "--timeout", "3s"], b"");
     assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "a\n"), "{ended:?}");
 }
 
@@ -123,10 +124,11 @@ fn a_server_that_closes_early_is_named() {
 #[test]
 fn a_typing_user_is_waited_for() {
     let server = EchoServer::start(&[]);
-    let arguments = ["send", &server.address, "--timeout", "200ms"];
+    // An answer has that long; whoever types takes longer.
+    let arguments = ["send", &server.address, "--timeout", "2s"];
     let mut program = Program::start(&mut echoline(&arguments));
     for text in ["one", "two"] {
-        thread::sleep(std::time::Duration::from_millis(600));
+        thread::sleep(std::time::Duration::from_millis(2500));
         program.write(format!("{text}\n").as_bytes());
         program.wait_for_stdout(&format!("Echo: {text}\n"));
     }
@@ -204,7 +206,12 @@ fn a_prompt_edits_lines_and_shows_answers() {
     assert_eq!(program.finish().code(), Some(130));
     // Whoever ends it from outside finds the terminal as it was: no pasted text in brackets.
     let program = start();
-    program.wait_for_stdout("> ");
+    // The prompt is below the greeting again: nothing more of it is on its way.
+    programs::wait_for("the prompt", || {
+        let shown = program.stdout();
+        let below = shown.rsplit_once("any text for echo").map(|(_, below)| below);
+        below.is_some_and(|below| below.ends_with("\x1b[?2026l"))
+    });
     let shown = program.stdout();
     let process = shown.split_once("process ").unwrap().1.lines().next().unwrap().trim();
     assert!(Command::new("kill").args(["-s", "TERM", process]).status().unwrap().success());

@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "src/net/tls/certificate.rs",
     "src/net/tls/error.rs",
     "src/net/tls/sentence.rs",
+    "src/chat/nats/blocks.rs",
     "src/chat/nats/names.rs",
     "src/chat/nats/place.rs",
     "src/chat/nats/shelf.rs",

@@ -70,7 +70,8 @@ async fn rest(mut stream: TcpStream) -> String {
 /// Fault 46: who is silent before the handshake is let go, and holds up nobody meanwhile.
 #[tokio::test]
 async fn a_silent_client_is_let_go_and_holds_up_nobody() {
-    let handshake_timeout = Duration::from_millis(300);
+    // Those who are not silent have that long too, however busy the machine is.
+    let handshake_timeout = Duration::from_secs(2);
     let (address, shutdown, serving) =
         start(Limits { handshake_timeout, ..Limits::default() }).await;
     let silent: Vec<TcpStream> = vec![connect(&address).await, connect(&address).await];

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,10 @@ use echoline::{
     Datagrams, Shutdown,
 };
 
+use forge::{forge, may_forge};
 use programs::{Program, echoline, run, wait_for};
 
+mod forge;
 mod programs;
 
 /// The most that a datagram holds over IPv4.
@@ -139,38 +141,13 @@ fn ipv6_is_served_too() {
 fn a_client_that_has_gone_ends_nothing() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let to = socket_address(&addresses[0]);
+    // It has its port all the while, or the answers to those who have gone might be for it.
+    let stays = client("127.0.0.1:0");
     for _ in 0..50 {
         client("127.0.0.1:0").send_to(b"and away", to).unwrap();
-        assert_eq!(ask(&client("127.0.0.1:0"), to, b"still there?").0, b"still there?");
+        assert_eq!(ask(&stays, to, b"still there?").0, b"still there?");
     }
     assert!(account(program).contains("received=100 answered=100"));
-}
-
-/// A datagram whose source is whatever it says; `Err` for who may not forge.
-fn forge(from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-    let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else { panic!("IPv4 only") };
-    let raw = socket2::Protocol::from(libc::IPPROTO_RAW);
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(raw))?;
-    // The system fills in the length and the checksum of the first header; the second's may be 0.
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, libc::IPPROTO_UDP as u8, 0, 0];
-    packet.extend(from.ip().octets());
-    packet.extend(to.ip().octets());
-    let length = 8 + bytes.len() as u16;
-    for field in [from.port(), to.port(), length, 0] {
-        packet.extend(field.to_be_bytes());
-    }
-    packet.extend(bytes);
-    socket.send_to(&packet, &SocketAddrV4::new(*to.ip(), 0).into()).map(drop)
-}
-
-/// Whether this process may forge datagrams; says so where not.
-fn may_forge() -> bool {
-    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-    let forged = forge(nobody, nobody, b"");
-    if let Err(error) = &forged {
-        eprintln!("skipped: a forged datagram needs CAP_NET_RAW ({error})");
-    }
-    forged.is_ok()
 }
 
 /// Fault 40 (CVE-2024-2169): of one forged datagram two servers make one answer, not a storm.
@@ -250,6 +227,27 @@ fn a_rate_that_was_asked_for_holds_on_this_machine_too() {
     let most = 10 + 5 * (begun.elapsed().as_secs() + 1);
     assert!((10..=most).contains(&answered), "{account}");
     assert_eq!(answered + figure(&account, "rate"), 200, "{account}");
+}
+
+/// Fault 51: what waits at the socket when a signal ends the program is answered, although there is
+/// no connection that would be waited for.
+#[test]
+fn what_waits_when_a_signal_comes_is_answered() {
+    let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
+    let (socket, to) = (client("127.0.0.1:0"), socket_address(&addresses[0]));
+    ask(&socket, to, b"ready?");
+    program.signal("STOP");
+    for _ in 0..150 {
+        socket.send_to(b"?", to).unwrap();
+    }
+    program.signal("TERM");
+    program.signal("CONT");
+    for _ in 0..150 {
+        assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 1);
+    }
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("received=151 answered=151"), "{}", ended.stderr);
 }
 
 /// The number that stands behind `name=`.

@@ -206,12 +206,13 @@ fn nobody_notices_an_upgrade() {
 /// nothing had happened, says why, and can still be upgraded.
 #[test]
 fn a_bad_program_leaves_the_old_one_serving() {
-    let mut service = Service::start(&["--upgrade-timeout", "300ms"]);
+    // Long enough for a program to start on a busy machine.
+    let mut service = Service::start(&["--upgrade-timeout", "5s"]);
     let mut there = service.connect();
     let old = service.current();
     for (script, sentence) in [
         ("exit 3", "ended (exit status: 3)"),
-        ("exec sleep 1000", "was not ready within 300ms (--upgrade-timeout)"),
+        ("exec sleep 1000", "was not ready within 5s (--upgrade-timeout)"),
         // It says that it is ready, and is not.
         ("printf R >&0; exit 4", "was ready, and then ended (exit status: 4)"),
         ("exec 0</dev/null; exec sleep 1000", "ended (signal: 9 (SIGKILL))"),

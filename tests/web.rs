@@ -194,6 +194,7 @@ fn pages_and_terminals_share_rooms() {
     let chat = WebChat::start(&["--flood", "off"]);
     let mut ben = chat.terminal("ben");
     ben.say("/numbers on");
+    ben.hear("*** numbers on ***");
     let mut ann = chat.page("ann");
     ben.hear("#2 *** ann joined the chat ***");
     let mut told = Vec::new();

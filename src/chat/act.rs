@@ -122,7 +122,8 @@ pub(super) struct Returning {
 pub(super) enum Outcome {
     Done,
     Entered(Result<Arc<Person>, NameTaken>),
-    Redeemed(Option<Place>),
+    /// What the token brings back, and the token.
+    Redeemed(Option<Keep>),
     Renamed(Result<(), NameTaken>),
     Joined(Result<Seated, NotIn>),
     /// The ban that was lifted, if there was one.

@@ -353,7 +353,13 @@ impl Inbox {
     }
 
     /// Tells the user that lines of theirs came to nothing.
-    fn give_up(&self, room: &Name, reason: &str, texts: &[String], printed: &mut String) {
+    pub(super) fn give_up(
+        &self,
+        room: &Name,
+        reason: &str,
+        texts: &[String],
+        printed: &mut String,
+    ) {
         for text in texts {
             if self.view.is_json() {
                 let lost = json!({

@@ -54,6 +54,13 @@ impl Default for LogLimits {
     }
 }
 
+impl LogLimits {
+    /// What both of them keep.
+    pub(super) fn at_least(self, other: Self) -> Self {
+        Self { lines: self.lines.max(other.lines), bytes: self.bytes.max(other.bytes) }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// Where the line begins, counted from the first byte that the room ever had.

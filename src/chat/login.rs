@@ -161,7 +161,7 @@ pub(super) async fn resume(
 ) -> Result<Arrival, String> {
     let act = Act::Redeem { token: token.to_owned() };
     let place = match hall.propose(hall.next_session(), act).outcome().await {
-        Outcome::Redeemed(Some(place)) => place,
+        Outcome::Redeemed(Some(keep)) => keep.place,
         Outcome::Redeemed(None) => {
             // Sixty bits cannot be guessed at this pace.
             tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;

@@ -24,7 +24,7 @@ pub(super) enum Letter {
     },
     /// The server says this.
     Notice(String),
-    /// Lines of the receiver's came to nothing, all of one room.
+    /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, texts: Vec<String> },
     /// Somebody says this in a room; the other machines do not have it yet.
     Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },

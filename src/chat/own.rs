@@ -36,6 +36,14 @@ impl OwnLines {
         self.0.iter().flat_map(|written| &written.ranges)
     }
 
+    /// The first number from `next` on that the member did not write.
+    pub(super) fn pass(&self, next: u64) -> u64 {
+        let Some(Written { ranges, .. }) = self.0.as_deref() else { return next };
+        // No two of them touch.
+        let mine = ranges.get(ranges.partition_point(|range| range.end <= next));
+        mine.filter(|range| range.start <= next).map_or(next, |range| range.end)
+    }
+
     /// How many of the lines from `next` up to `first` the member wrote, now that all of them are
     /// passed because the log has forgotten them.
     pub(super) fn take_missed(&mut self, next: u64, first: u64) -> u64 {

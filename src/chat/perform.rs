@@ -209,6 +209,7 @@ impl Hall {
         if !person.is_here {
             self.give_back(person, crowd);
         }
+        person.lose_seat_to_come(crowd);
         self.forget_empty(state, crowd);
         Some(room)
     }
@@ -288,6 +289,10 @@ impl Hall {
                 self.archive.line(room, appended, *kind, &name, text);
                 let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
                 shown.iter().for_each(|&session| room.hide(session, appended.number));
+                if person.stands_for_another() {
+                    // Who typed it is served here.
+                    room.hide(person.session, appended.number);
+                }
             }
             Outcome::Done
         })
@@ -363,7 +368,7 @@ impl Hall {
     }
 
     /// What a token brings back; it is used up. Its session, where it is still there, is ended.
-    fn redeem(&self, actor: Actor, token: &str) -> Option<Place> {
+    fn redeem(&self, actor: Actor, token: &str) -> Option<Keep> {
         let mut state = self.lock();
         let (token, mut place) = state.tokens.redeem(actor.now_ms, token)?;
         self.archive.token_used(&token);
@@ -378,7 +383,7 @@ impl Hall {
             state.release(&person.name(), person.session);
             person.end("You go on in another connection");
         }
-        Some(place)
+        Some(Keep { token: token.to_string(), place })
     }
 
     /// Where somebody stands in each of their rooms. How far they have read is known where they

@@ -17,6 +17,9 @@ pub(super) struct Person {
     pub(super) session: u64,
     /// Whether this machine serves them: of the others here is only what everybody sees.
     pub(super) is_here: bool,
+    /// Whom this machine serves under this session, while the others know nothing of what they did
+    /// last, and they are to come back: they hear what this one is told.
+    served: Option<Arc<Person>>,
     /// The machine that serves them; changes when it comes back after it was taken for gone.
     node: AtomicU32,
     /// Where they come from; `None` over a stream without addresses.
@@ -27,6 +30,8 @@ pub(super) struct Person {
     retired: AtomicBool,
     /// The last of their acts that was performed, where there are several machines.
     last: AtomicU64,
+    /// Whether that one came to nothing.
+    was_refused: AtomicBool,
     card: Mutex<Card>,
 }
 
@@ -52,15 +57,31 @@ impl Person {
         Self {
             session: actor.session,
             is_here: actor.is_here,
+            served: None,
             node: AtomicU32::new(actor.node),
             address,
             mailbox: Mailbox::default(),
             operator: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             last: AtomicU64::new(0),
+            was_refused: AtomicBool::new(false),
             // One room is what most are in.
             card: Mutex::new(Card { name, seats: Vec::with_capacity(1), more: None }),
         }
+    }
+
+    /// Stands for somebody whom this machine serves, until they are back.
+    pub(super) fn standing_for(self, served: Option<Arc<Self>>) -> Self {
+        Self { served, ..self }
+    }
+
+    pub(super) fn stands_for_another(&self) -> bool {
+        self.served.is_some()
+    }
+
+    /// Whose mail is read on this machine.
+    fn reader(&self) -> Option<&Self> {
+        if self.is_here { Some(self) } else { self.served.as_deref() }
     }
 
     /// Whose seats are theirs.
@@ -71,27 +92,20 @@ impl Person {
     /// Delivers a letter; `false` where too many wait already. Whom another machine serves hears
     /// of it there.
     pub(super) fn deliver(&self, letter: Letter) -> bool {
-        !self.is_here || self.mailbox.deliver(letter)
+        self.reader().is_none_or(|person| person.mailbox.deliver(letter))
     }
 
     /// Tells them that they are out of a room.
     pub(super) fn hear_of_leaving(&self, room: Name, words: String) {
-        if self.is_here {
-            self.mailbox.insist(Letter::Expelled { room, words });
-        }
-    }
-
-    /// Tells them that these lines of theirs came to nothing.
-    pub(super) fn hear_of_loss(&self, room: Name, reason: String, texts: Vec<String>) {
-        if self.is_here {
-            self.mailbox.insist(Letter::NotDelivered { room, reason, texts });
+        if let Some(person) = self.reader() {
+            person.mailbox.insist(Letter::Expelled { room, words });
         }
     }
 
     /// Has them go, with these words.
     pub(super) fn end(&self, words: &str) {
-        if self.is_here {
-            self.mailbox.end(Ending { words: words.to_owned() });
+        if let Some(person) = self.reader() {
+            person.mailbox.end(Ending { words: words.to_owned() });
         }
     }
 
@@ -122,6 +136,18 @@ impl Person {
         Some(card.seats.remove(index).1)
     }
 
+    /// Where this one is out, whom it stands for does not come back to.
+    pub(super) fn lose_seat_to_come(&self, crowd: &Arc<Crowd>) {
+        if let Some(seat) = self.served.as_ref().and_then(|served| served.seat_in(crowd)) {
+            crowd.with(|room| room.give_up(seat));
+        }
+    }
+
+    /// Whether this machine serves them and they go on: they come back with it.
+    pub(super) fn comes_back(&self) -> bool {
+        self.is_here && !self.is_retired() && self.mailbox.ending().is_none()
+    }
+
     /// The machine that serves them.
     pub(super) fn node(&self) -> u32 {
         self.node.load(Ordering::Relaxed)
@@ -138,6 +164,15 @@ impl Person {
 
     pub(super) fn set_last(&self, number: u64) {
         self.last.store(number, Ordering::Relaxed);
+    }
+
+    /// Whether the last of their acts came to nothing.
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_refused(&self, was_refused: bool) {
+        self.was_refused.store(was_refused, Ordering::Relaxed);
     }
 
     pub(super) fn name(&self) -> Name {

@@ -4,24 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::act::{Act, Keep};
-use super::crowd::Crowd;
-use super::hall::Hall;
+use super::hall::{Hall, Seated};
 use super::person::Person;
 use super::tokens::{Place, Position, token};
 
 /// How long a wrong token is thought about.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a session stands in each of `rooms` that it is in.
-pub(super) fn positions(rooms: &[Arc<Crowd>], session: u64) -> Vec<Position> {
-    let position = |crowd: &Arc<Crowd>| {
-        crowd.with(|room| {
-            let seat = room.seat_of(session)?;
-            let (next, operator) = room.standing(seat);
-            Some(Position { room: room.name.clone(), next, operator })
+/// Where a session stands in each of its rooms, those too to which it is to come back.
+pub(super) fn positions(seats: &[Seated]) -> Vec<Position> {
+    let position = |seated: &Seated| {
+        seated.crowd.with(|room| {
+            let (next, _) = room.standing(seated.seat);
+            let operator = room.is_operator(seated.seat);
+            let is_in = !room.is_expelled(seated.seat);
+            is_in.then(|| Position { room: room.name.clone(), next, operator })
         })
     };
-    rooms.iter().filter_map(position).collect()
+    seats.iter().filter_map(position).collect()
 }
 
 /// The person's token, which from now on brings them back here.

@@ -43,13 +43,22 @@ pub(super) struct Member {
     pub(super) operator: bool,
     /// Whether this machine serves them: who is served by another reads there.
     is_here: bool,
-    /// Expelled: for the others this one has left already.
-    is_out: bool,
+    standing: Standing,
     arrival: u64,
     /// The next line to be seen.
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
     own: OwnLines,
+}
+
+/// Whether somebody who has a seat is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    In,
+    /// For the others this one has left, and is to be in again: their machine was taken for gone.
+    Expected,
+    /// Expelled: for the others this one has left already.
+    Out,
 }
 
 /// Whose seat it is.
@@ -114,16 +123,16 @@ impl Room {
     pub(super) fn place(&mut self, who: Who, name: Name, next: u64, operator: bool) -> Seat {
         let Who { session, is_here } = who;
         self.arrivals += 1;
-        let (arrival, own, is_out) = (self.arrivals, OwnLines::default(), false);
-        let member = Member { session, name, operator, is_here, is_out, arrival, next, own };
+        let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
+        let member = Member { session, name, operator, is_here, standing, arrival, next, own };
         self.members.insert(member)
     }
 
     /// A member leaves, which the others hear, with the reason if there is one; not so where the
     /// member was expelled before.
     pub(super) fn leave(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
-        let Member { session, name, is_out, .. } = self.members.remove(seat);
-        if is_out {
+        let Member { session, name, standing, .. } = self.members.remove(seat);
+        if standing != Standing::In {
             self.outside -= 1;
             return None;
         }
@@ -133,7 +142,7 @@ impl Room {
     /// Takes a member out of the order here; the seat is given back when its session leaves.
     pub(super) fn expel(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
         let member = &mut self.members[seat];
-        if std::mem::replace(&mut member.is_out, true) {
+        if std::mem::replace(&mut member.standing, Standing::Out) != Standing::In {
             return None;
         }
         self.outside += 1;
@@ -141,18 +150,34 @@ impl Room {
         Some(self.append(now_ms, session, Kind::Left, name.as_str(), reason))
     }
 
-    /// As `expel`, without a line of its own; `false` where the member was out already.
-    pub(super) fn expel_silently(&mut self, seat: Seat) -> bool {
-        let was_out = std::mem::replace(&mut self.members[seat].is_out, true);
-        self.outside += usize::from(!was_out);
-        !was_out
+    /// A member is out without a line of their own, and may be back; `false` where they were out
+    /// already.
+    pub(super) fn set_aside(&mut self, seat: Seat) -> bool {
+        let member = &mut self.members[seat];
+        let was_in = member.standing == Standing::In;
+        if was_in {
+            member.standing = Standing::Expected;
+            self.outside += 1;
+        }
+        was_in
     }
 
-    /// A member who was expelled is in again, as a newcomer who goes on reading where they stood.
+    /// A member who was set aside is not expected back; `false` where they were not.
+    pub(super) fn give_up(&mut self, seat: Seat) -> bool {
+        let member = &mut self.members[seat];
+        let was_expected = member.standing == Standing::Expected;
+        if was_expected {
+            member.standing = Standing::Out;
+        }
+        was_expected
+    }
+
+    /// A member who was set aside is in again, as a newcomer who goes on reading where they stood.
     pub(super) fn readmit(&mut self, now_ms: u64, seat: Seat, name: Name) -> Appended {
         self.arrivals += 1;
         let member = &mut self.members[seat];
-        self.outside -= usize::from(std::mem::replace(&mut member.is_out, false));
+        let before = std::mem::replace(&mut member.standing, Standing::In);
+        self.outside -= usize::from(before != Standing::In);
         (member.name, member.arrival) = (name.clone(), self.arrivals);
         let session = member.session;
         self.append(now_ms, session, Kind::Joined, name.as_str(), "")
@@ -160,7 +185,7 @@ impl Room {
 
     /// A member goes without a word: the server ends.
     pub(super) fn leave_silently(&mut self, seat: Seat) {
-        self.outside -= usize::from(self.members.remove(seat).is_out);
+        self.outside -= usize::from(self.members.remove(seat).is_out());
     }
 
     /// A member says something; `None` where the member was expelled.
@@ -173,7 +198,7 @@ impl Room {
     ) -> Option<Appended> {
         let Self { members, log, .. } = self;
         let member = &mut members[seat];
-        if member.is_out {
+        if member.is_out() {
             return None;
         }
         let (number, time_ms) =
@@ -184,11 +209,14 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// A member has been shown this line, the last one, in another way.
+    /// A member whom this machine serves has seen this line, the last one, in another way.
     pub(super) fn hide(&mut self, session: u64, number: u64) {
-        if let Some(seat) = self.seat_of(session) {
-            let Self { members, log, .. } = self;
-            let member = &mut members[seat];
+        let Self { members, log, .. } = self;
+        let mut members = members.iter_mut().map(|(_, member)| member);
+        let found = members.find(|member| {
+            member.session == session && member.is_here && member.standing != Standing::Out
+        });
+        if let Some(member) = found {
             member.own.push(number, member.next, log.first());
         }
     }
@@ -196,7 +224,7 @@ impl Room {
     /// A member has a new name from here on.
     pub(super) fn rename(&mut self, now_ms: u64, seat: Seat, name: Name) -> Option<Appended> {
         let member = &mut self.members[seat];
-        if member.is_out {
+        if member.is_out() {
             return None;
         }
         let old = std::mem::replace(&mut member.name, name.clone());
@@ -206,8 +234,8 @@ impl Room {
 
     /// A member sets the topic, or removes it.
     pub(super) fn set_topic(&mut self, now_ms: u64, seat: Seat, topic: &str) -> Option<Appended> {
-        let Member { session, name, is_out, .. } = &self.members[seat];
-        if *is_out {
+        let Member { session, name, standing, .. } = &self.members[seat];
+        if *standing != Standing::In {
             return None;
         }
         let (session, name) = (*session, name.clone());
@@ -224,7 +252,7 @@ impl Room {
     /// lines it has missed because they are not kept any more.
     pub(super) fn take(&mut self, seat: Seat, batch: &mut Batch) -> u64 {
         let member = &mut self.members[seat];
-        if member.is_out {
+        if member.is_out() {
             return 0;
         }
         let missed = member.skip_to(self.log.first(), Own::Hidden);
@@ -238,8 +266,8 @@ impl Room {
         self.members[seat].next = next;
     }
 
-    /// The next line that a member has to see, its own ones too; `missed` counts those before it
-    /// that are not kept any more, own ones only where they are shown.
+    /// The next line that a member has to see; `missed` counts those before it that are not kept
+    /// any more. Own ones count, and are seen, only where they are shown.
     pub(super) fn take_line(
         &mut self,
         seat: Seat,
@@ -247,10 +275,13 @@ impl Room {
         missed: &mut u64,
     ) -> Option<LineView<'_>> {
         let member = &mut self.members[seat];
-        if member.is_out {
+        if member.is_out() {
             return None;
         }
         *missed += member.skip_to(self.log.first(), own);
+        if own == Own::Hidden {
+            member.next = member.own.pass(member.next);
+        }
         let line = self.log.line(member.next)?;
         member.next = line.number + 1;
         Some(line)
@@ -264,18 +295,23 @@ impl Room {
     /// Whether a member has seen all there is.
     pub(super) fn is_caught_up(&self, seat: Seat) -> bool {
         let member = &self.members[seat];
-        member.is_out || member.next >= self.log.visible()
+        member.is_out() || member.next >= self.log.visible()
     }
 
     /// The next line that a member has to see, and whether they are an operator of the room.
     pub(super) fn standing(&self, seat: Seat) -> (u64, bool) {
         let member = &self.members[seat];
-        (member.next, member.operator && !member.is_out)
+        (member.next, member.operator && !member.is_out())
     }
 
     /// Whether the member was not expelled.
     pub(super) fn is_in(&self, seat: Seat) -> bool {
-        !self.members[seat].is_out
+        !self.members[seat].is_out()
+    }
+
+    /// Whether the member was expelled for good: not only set aside.
+    pub(super) fn is_expelled(&self, seat: Seat) -> bool {
+        self.members[seat].standing == Standing::Out
     }
 
     /// Whether the member keeps order, or did until they were expelled.
@@ -306,7 +342,7 @@ impl Room {
     }
 
     fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
-        self.members.iter().filter(|(_, member)| !member.is_out)
+        self.members.iter().filter(|(_, member)| !member.is_out())
     }
 
     /// How many are in.
@@ -394,6 +430,10 @@ pub(super) enum See {
 }
 
 impl Member {
+    fn is_out(&self) -> bool {
+        self.standing != Standing::In
+    }
+
     /// Goes to `first` where the member is not there yet; returns how many lines that it
     /// would be shown it misses by that.
     fn skip_to(&mut self, first: u64, own: Own) -> u64 {

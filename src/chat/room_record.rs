@@ -13,6 +13,10 @@ use super::room::{Muted, Room, Seat};
 const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
+/// What a log keeps at least where there are other machines: what is told of it, however long the
+/// names are.
+pub(super) const LOG_MIN: LogLimits = LogLimits { lines: LINES_MAX as usize, bytes: 128 * 1024 };
+
 /// All of a room but most of its lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RoomRecord {

@@ -52,7 +52,8 @@ impl Tokens {
     pub(super) fn keep(&mut self, now_ms: u64, token: Arc<str>, place: Place) {
         if self.places.len() >= TOKENS_MAX && !self.places.contains_key(&token) {
             self.places.retain(|_, place| place.until_ms > now_ms);
-            let first = self.places.iter().min_by_key(|(_, place)| place.until_ms);
+            // Several machines are to choose the same one.
+            let first = self.places.iter().min_by_key(|&(token, place)| (place.until_ms, token));
             if let Some(first) = first.map(|(token, _)| Arc::clone(token))
                 && self.places.len() >= TOKENS_MAX
             {

@@ -265,6 +265,9 @@ fn bus_figures(bus: &Status) -> Vec<Figure> {
             "Times that the thread of the bus began again after an error.", bus.restarts),
         counter("echoline_bus_snapshots_total",
             "Snapshots that this machine has written.", bus.snapshots),
+        counter("echoline_bus_divergences_total",
+            "Times that this machine's order was not the stream's, and it began anew.",
+            bus.divergences),
     ];
     figures
 }

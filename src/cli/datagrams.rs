@@ -1,7 +1,8 @@
 //! Datagrams beside connections: who is answered, and the thread that answers.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
 
@@ -13,7 +14,7 @@ use super::values::{self, AnswerRate};
 use crate::net::fault::Faults;
 use crate::net::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
-    Datagrams, Loopback, Shutdown, SourcePorts,
+    Datagrams, Loopback, Phase, Shutdown, SourcePorts,
 };
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
@@ -94,19 +95,19 @@ impl fmt::Debug for DatagramService {
 pub(super) struct DatagramThread {
     ended: oneshot::Receiver<io::Result<()>>,
     counts: DatagramCounts,
+    shutdown: Shutdown,
 }
 
 impl DatagramThread {
-    /// Serves the sockets, where there are any, until `shutdown` drains.
+    /// Serves the sockets, where there are any, until [`end_with`](Self::end_with) ends that.
     pub(super) fn start(
         sockets: Vec<DatagramListener>,
         service: Option<DatagramService>,
         faults: Option<Faults>,
-        shutdown: Shutdown,
     ) -> anyhow::Result<Option<Self>> {
         match service {
             Some(service) if !sockets.is_empty() => {
-                let server = DatagramServer::new(sockets)?.faults(faults).shutdown(shutdown);
+                let server = DatagramServer::new(sockets)?.faults(faults);
                 Self::run(server, service).context("cannot serve udp://").map(Some)
             }
             _ => Ok(None),
@@ -114,7 +115,8 @@ impl DatagramThread {
     }
 
     fn run(server: DatagramServer, service: DatagramService) -> io::Result<Self> {
-        let counts = server.counts();
+        let (counts, shutdown) = (server.counts(), Shutdown::new());
+        let server = server.shutdown(shutdown.clone());
         let serving = (service.serve)(server.rules(service.rules));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
@@ -122,7 +124,7 @@ impl DatagramThread {
             // An error means that nobody waits any more.
             let _ = end.send(runtime.block_on(serving));
         })?;
-        Ok(Self { ended, counts })
+        Ok(Self { ended, counts, shutdown })
     }
 
     /// What becomes of the datagrams.
@@ -130,14 +132,32 @@ impl DatagramThread {
         self.counts.clone()
     }
 
-    /// Waits for the end of `thread`, where there is one, and logs what became of the datagrams.
-    pub(super) async fn ended(thread: Option<Self>) -> anyhow::Result<()> {
-        let Some(thread) = thread else { return Ok(()) };
-        let ended = thread.ended.await.map_err(|_| anyhow!("the thread of udp:// panicked"))?;
+    /// Has `thread`, where there is one, begin to end when the server of `connections` does, waits
+    /// for its end, and logs what became of the datagrams.
+    pub(super) async fn end_with(
+        connections: Shutdown,
+        thread: Option<Self>,
+    ) -> anyhow::Result<()> {
+        let Some(Self { ended, counts, shutdown }) = thread else { return Ok(()) };
+        let ended = tokio::select! {
+            ended = ended => ended.map_err(|_| anyhow!("the thread of udp:// panicked"))?,
+            never = follow(&connections, &shutdown) => match never {},
+        };
         ended.context("cannot serve udp://")?;
-        log_account(&thread.counts.read());
+        log_account(&counts.read());
         Ok(())
     }
+}
+
+/// Passes on how the end begins, and nothing after that: a server without a connection is over at
+/// once, and still what waits at a socket of datagrams is answered. That takes a second at most.
+async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
+    connections.reached(Phase::Retiring).await;
+    match connections.phase() {
+        Phase::Retiring => datagrams.retire(),
+        _ => datagrams.drain(),
+    }
+    pending().await
 }
 
 fn log_account(datagrams: &Datagrams) {

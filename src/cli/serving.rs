@@ -181,8 +181,7 @@ impl ServingFlags {
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
-        let datagrams =
-            DatagramThread::start(datagrams, service.datagrams, faults.clone(), server.shutdown())?;
+        let datagrams = DatagramThread::start(datagrams, service.datagrams, faults.clone())?;
         if let Some(admin) = admin {
             admin
                 .start(Served {
@@ -208,8 +207,8 @@ impl ServingFlags {
             links.iter().for_each(|link| tracing::info!("browsers come to {link}"));
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
         };
+        let datagrams = DatagramThread::end_with(server.shutdown(), datagrams);
         let serving = life.serve(server, reload, announce, handler);
-        let datagrams = DatagramThread::ended(datagrams);
         let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;

@@ -195,26 +195,38 @@ fn trimming_takes_small_steps() {
     let rig = Rig::open(folder.path(), StoreOptions { keep_lines: 10, ..EACH });
     rig.write("dev", 1..=1);
     rig.await_committed("dev", 1);
-    let left = block_on(rig.store.lines("lobby", 1..=u64::MAX, 10_000)).unwrap().len();
-    assert!(left > 10, "all at once");
     let begun = now();
     while block_on(rig.store.lines("lobby", 1..=u64::MAX, 10_000)).unwrap().len() > 10 {
         assert!(begun.elapsed() < super::NEVER);
     }
+    // How far it was when the line was written is a matter of the machine; the steps stay to be
+    // counted.
+    let log = fs::read(folder.path().join("chat.sqlite3-wal")).unwrap();
+    let steps = commits(&log);
+    assert!(steps > 30, "8,990 lines in {steps} steps");
+}
+
+/// How many transactions a log of the database holds.
+fn commits(log: &[u8]) -> usize {
+    // The header of a frame says the database's size where it commits.
+    let frames = log[32..].chunks_exact(24 + 4096);
+    frames.filter(|frame| frame[4..8] != [0; 4]).count()
 }
 
 #[test]
 fn a_second_passes_between_two_transactions() {
-    let folder = tempfile::tempdir().unwrap();
+    // What a disk takes for a sync is not to be measured.
+    let folder = super::folder_in_memory();
     let rig = Rig::open(folder.path(), StoreOptions { sync: Sync::Second, queue: 400, ..EACH });
+    // From before the first, which does not wait, so that no delay of this thread makes it less.
+    let begun = now();
     rig.write("lobby", 1..=1);
     rig.await_committed("lobby", 1);
-    let begun = now();
     rig.write("lobby", 2..=100);
     let committed = rig.await_event(Some);
     assert_eq!(committed, StoreEvent::Committed(vec![(Arc::from("lobby"), 100)]));
     let length = begun.elapsed().as_millis();
-    assert!((900..5000).contains(&length), "{length} ms");
+    assert!((1000..5000).contains(&length), "{length} ms");
     // Half of the queue does not wait.
     let begun = now();
     rig.write("lobby", 101..=340);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod cluster;
+mod divergence;
 mod doctor;
 mod faults;
 mod recorder;

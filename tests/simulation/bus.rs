@@ -1,13 +1,16 @@
 //! A bus in memory between several machines of one chat: it delays, it takes some things twice, it
 //! loses sight of machines; what it never does is to give two machines two orders.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Hall, Link, OnLoss, Proposal, Settings};
+use echoline::chat::{
+    ClusterOptions, Entry, Follower, Hall, Link, LogLimits, OnLoss, Proposal, Settings, Snapshot,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::random::Random;
@@ -30,7 +33,10 @@ pub(crate) enum Trouble {
 /// The order that all machines share.
 #[derive(Debug)]
 pub(crate) struct Bus {
-    clock: fn() -> u64,
+    settings: Settings,
+    on_loss: OnLoss,
+    /// What all machines know is compared at every so many-th entry; 0 is never.
+    compared_every: u64,
     state: Mutex<State>,
     /// How many entries there are.
     length: watch::Sender<u64>,
@@ -40,6 +46,13 @@ pub(crate) struct Bus {
 struct State {
     entries: Vec<Entry>,
     ids: HashSet<String>,
+    /// The machines that run.
+    machines: Vec<Machine>,
+    /// How many were started.
+    started: u32,
+    /// What machines knew, by entry.
+    known: BTreeMap<u64, Snapshot>,
+    differences: Vec<String>,
 }
 
 /// One machine on the bus.
@@ -47,39 +60,131 @@ struct State {
 pub(crate) struct Machine {
     pub(crate) hall: Arc<Hall>,
     trouble: watch::Sender<Trouble>,
+    /// What it goes on from, instead of the entries before it.
+    gap: Arc<Mutex<Option<Snapshot>>>,
+    tasks: Arc<[JoinHandle<()>; 2]>,
 }
 
 impl Bus {
-    /// So many machines, which work until the runtime ends.
+    /// A bus without machines; runs until the runtime ends.
+    pub(crate) fn open(settings: &Settings, on_loss: OnLoss, compared_every: u64) -> Arc<Self> {
+        let (settings, length) = (settings.clone(), watch::Sender::new(0));
+        let state = Mutex::default();
+        let bus = Arc::new(Self { settings, on_loss, compared_every, state, length });
+        tokio::spawn(beat(Arc::clone(&bus)));
+        bus
+    }
+
+    /// So many machines.
     pub(crate) fn machines(
         count: usize,
         settings: &Settings,
         on_loss: OnLoss,
         random: &mut Random,
     ) -> (Arc<Self>, Vec<Machine>) {
-        let state = Mutex::default();
-        let bus = Arc::new(Self { clock: settings.clock, state, length: watch::Sender::new(0) });
-        let machine = |number: usize| {
-            let options = ClusterOptions {
-                cluster: "test".into(),
-                machine: format!("m{number}"),
-                on_loss,
-                node: 1000 * (number as u32 + 1),
-            };
-            let (hall, proposals) = Hall::clustered(settings.clone(), options);
-            let machine = Machine { hall, trouble: watch::Sender::new(Trouble::None) };
-            tokio::spawn(send(Arc::clone(&bus), machine.clone(), proposals, random.fork()));
-            tokio::spawn(follow(Arc::clone(&bus), machine.clone(), random.fork()));
-            machine
-        };
-        let machines: Vec<Machine> = (0..count).map(machine).collect();
-        tokio::spawn(beat(machines.clone()));
+        let bus = Self::open(settings, on_loss, 0);
+        let log = settings.log;
+        let machines = (0..count).map(|number| bus.start(&format!("m{number}"), log, None, random));
+        let machines = machines.collect();
         (bus, machines)
+    }
+
+    /// A chat that knows nothing yet and takes no part.
+    pub(crate) fn hall(
+        &self,
+        name: &str,
+        log: LogLimits,
+    ) -> (Arc<Hall>, UnboundedReceiver<Proposal>) {
+        let started = {
+            let mut state = self.state.lock().unwrap();
+            state.started += 1;
+            state.started
+        };
+        let options = ClusterOptions {
+            cluster: "test".into(),
+            machine: name.to_owned(),
+            on_loss: self.on_loss,
+            node: 1000 * started,
+        };
+        Hall::clustered(Settings { log, ..self.settings.clone() }, options)
+    }
+
+    /// A machine that begins with this snapshot, or at the first entry.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        name: &str,
+        log: LogLimits,
+        snapshot: Option<Snapshot>,
+        random: &mut Random,
+    ) -> Machine {
+        let (hall, proposals) = self.hall(name, log);
+        if let Some(snapshot) = snapshot {
+            hall.restore(&snapshot).expect("another machine made it");
+        }
+        let trouble = watch::Sender::new(Trouble::None);
+        let gap = Arc::<Mutex<Option<Snapshot>>>::default();
+        let well = Well(trouble.clone());
+        let sending =
+            send(Arc::clone(self), Arc::clone(&hall), well.clone(), proposals, random.fork());
+        let following =
+            follow(Arc::clone(self), Arc::clone(&hall), well, Arc::clone(&gap), random.fork());
+        let tasks = Arc::new([tokio::spawn(sending), tokio::spawn(following)]);
+        let machine = Machine { hall, trouble, gap, tasks };
+        self.state.lock().unwrap().machines.push(machine.clone());
+        machine
+    }
+
+    /// A machine is no more, from one moment to the next.
+    pub(crate) fn kill(&self, machine: &Machine) {
+        machine.tasks.iter().for_each(JoinHandle::abort);
+        // What it sent and the bus has not taken is lost.
+        machine.trouble.send_replace(Trouble::Stopped);
+        let machines = &mut self.state.lock().unwrap().machines;
+        machines.retain(|other| !Arc::ptr_eq(&other.hall, &machine.hall));
     }
 
     /// All entries so far.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.state.lock().unwrap().entries.clone()
+    }
+
+    /// What machines knew at some places of the order.
+    pub(crate) fn known(&self) -> Vec<Snapshot> {
+        self.state.lock().unwrap().known.values().cloned().collect()
+    }
+
+    /// Where machines knew different things.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        self.state.lock().unwrap().differences.clone()
+    }
+
+    /// Applies entries from the next one to `until`, and compares on the way.
+    pub(crate) fn apply(&self, hall: &Hall, entries: &[Entry], until: u64) {
+        loop {
+            let applied = hall.applied();
+            if applied >= until {
+                return;
+            }
+            let stop = match self.compared_every {
+                0 => until,
+                every => until.min((applied / every + 1) * every),
+            };
+            hall.apply(&entries[applied as usize..stop as usize]);
+            if self.compared_every > 0 && stop.is_multiple_of(self.compared_every) {
+                self.compare(hall.snapshot());
+            }
+        }
+    }
+
+    fn compare(&self, snapshot: Snapshot) {
+        let state = &mut *self.state.lock().unwrap();
+        let sequence = snapshot.sequence;
+        let known = state.known.entry(sequence).or_insert_with(|| snapshot.clone());
+        if *known != snapshot {
+            let text = |snapshot: &Snapshot| String::from_utf8_lossy(&snapshot.state).into_owned();
+            let (one, other) = (text(known), text(&snapshot));
+            state.differences.push(format!("at {sequence}:\n{one}\n{other}"));
+        }
     }
 
     fn take(&self, proposal: &Proposal, is_again: bool) {
@@ -89,7 +194,7 @@ impl Bus {
         }
         let sequence = state.entries.len() as u64 + 1;
         let payload = proposal.payload.clone();
-        state.entries.push(Entry { sequence, time_ms: (self.clock)(), payload });
+        state.entries.push(Entry { sequence, time_ms: (self.settings.clock)(), payload });
         self.length.send_replace(sequence);
     }
 }
@@ -108,9 +213,9 @@ impl Machine {
         }
     }
 
-    async fn until_well(&self) {
-        let mut trouble = self.trouble.subscribe();
-        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("it lasts");
+    /// It is given this instead of the entries between.
+    pub(crate) fn skip_to(&self, snapshot: Snapshot) {
+        *self.gap.lock().unwrap() = Some(snapshot);
     }
 
     fn is_well(&self) -> bool {
@@ -118,18 +223,34 @@ impl Machine {
     }
 }
 
+/// Whether a machine can do its work.
+#[derive(Clone)]
+struct Well(watch::Sender<Trouble>);
+
+impl Well {
+    async fn wait(&self) {
+        let mut trouble = self.0.subscribe();
+        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("it lasts");
+    }
+}
+
 /// Takes what a machine proposes, each after a while of its own, some of it twice.
 async fn send(
     bus: Arc<Bus>,
-    machine: Machine,
+    hall: Arc<Hall>,
+    well: Well,
     mut proposals: UnboundedReceiver<Proposal>,
     mut random: Random,
 ) {
     while let Some(proposal) = proposals.recv().await {
-        let (bus, machine, mut random) = (Arc::clone(&bus), machine.clone(), random.fork());
+        let (bus, hall, well) = (Arc::clone(&bus), Arc::clone(&hall), well.clone());
+        let mut random = random.fork();
         tokio::spawn(async move {
             sleep(random.millis(8)).await;
-            machine.until_well().await;
+            well.wait().await;
+            if random.chance(50) && hall.is_settled(&proposal.id) {
+                return;
+            }
             bus.take(&proposal, false);
             if random.chance(10) {
                 // Its acknowledgement was lost, and its name forgotten.
@@ -141,26 +262,37 @@ async fn send(
 }
 
 /// Gives a machine the entries, some at a time.
-async fn follow(bus: Arc<Bus>, machine: Machine, mut random: Random) {
+async fn follow(
+    bus: Arc<Bus>,
+    hall: Arc<Hall>,
+    well: Well,
+    gap: Arc<Mutex<Option<Snapshot>>>,
+    mut random: Random,
+) {
     let mut length = bus.length.subscribe();
     loop {
-        let applied = machine.hall.applied();
+        let applied = hall.applied();
         length.wait_for(|length| *length > applied).await.expect("the bus lasts");
         sleep(random.millis(8)).await;
-        machine.until_well().await;
+        well.wait().await;
+        let gap = gap.lock().unwrap().take();
+        if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
+            hall.restore(&snapshot).expect("another machine made it");
+            continue;
+        }
         let entries = bus.entries();
-        let from = applied as usize;
-        let count = 1 + random.below(entries.len() - from);
-        machine.hall.apply(&entries[from..from + count]);
+        let count = 1 + random.below(entries.len() - applied as usize);
+        bus.apply(&hall, &entries, applied + count as u64);
     }
 }
 
 /// Ticks and pulses.
-async fn beat(machines: Vec<Machine>) {
+async fn beat(bus: Arc<Bus>) {
     let mut next = Instant::now();
     for second in 0_u64.. {
         next += Duration::from_secs(1);
         sleep_until(next).await;
+        let machines = bus.state.lock().unwrap().machines.clone();
         for machine in &machines {
             let trouble = *machine.trouble.borrow();
             if trouble != Trouble::Stopped {

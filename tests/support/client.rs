@@ -97,9 +97,14 @@ impl Client {
         let piece = [b'x'; 16 * 1024];
         let stream = self.stream.get_mut();
         stream.set_write_timeout(Some(super::millis(300))).unwrap();
-        let mut sent = 0;
-        while let Ok(length @ 1..) = stream.write(&piece) {
-            sent += length;
+        // Once it may have had no processor for so long.
+        let (mut sent, mut pauses) = (0, 0);
+        while pauses < 3 {
+            match stream.write(&piece) {
+                Ok(length @ 1..) => (sent, pauses) = (sent + length, 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => pauses += 1,
+                _ => break,
+            }
         }
         sent
     }

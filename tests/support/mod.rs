@@ -89,7 +89,8 @@ impl Server {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}: {}", server.log());
             }
-            ready.exists()
+            // Still open, it would be counted among the descriptors that the server has when empty.
+            ready.exists() && !process::has_open(server.id(), &ready)
         });
         let lines = fs::read_to_string(ready).unwrap();
         for line in lines.lines() {
@@ -152,8 +153,11 @@ impl Server {
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(mut self) -> End {
-        let start = now();
+    pub(crate) fn wait(self) -> End {
+        self.wait_since(now())
+    }
+
+    fn wait_since(mut self, start: Instant) -> End {
         let mut status: Option<ExitStatus> = None;
         until("the server ends", || {
             status = self.child.try_wait().unwrap();
@@ -166,8 +170,10 @@ impl Server {
 
     /// Asks it to end and waits for that.
     pub(crate) fn stop(self) -> End {
+        // From before the signal: what sends it may return only when much time has gone by.
+        let start = now();
         self.signal("TERM");
-        self.wait()
+        self.wait_since(start)
     }
 
     /// Waits until all connections are gone, then asks it to end: so that each is counted as

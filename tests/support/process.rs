@@ -1,12 +1,19 @@
 //! What the system says about a process: descriptors, memory, processor time.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 /// Descriptors that are open.
 pub(crate) fn descriptors(id: u32) -> usize {
     fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
+}
+
+/// Whether it has a file open that has this name now.
+pub(crate) fn has_open(id: u32, path: &Path) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+    descriptors.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == path))
 }
 
 /// The lowest descriptor that is free: as a limit it leaves room for no other.

@@ -1,21 +1,14 @@
 //! The lines of `docs/tls.md`, run as they stand there.
 
-use std::net::TcpListener;
 use std::process::Stdio;
 
 use crate::programs::page::{blocks, shell};
-use crate::programs::{Program, wait_for};
-
-/// A free port. Another program might take it meanwhile, but not by port 0, as tests do: the
-/// system gives each port out once before it begins again.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::programs::{Program, nobody, wait_for};
 
 #[test]
 fn every_line_of_the_page_does_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
-    let ports = [free_port(), free_port()].map(|port| port.to_string());
+    let ports = [nobody(), nobody()].map(|address| address.port().to_string());
     let mut servers = Vec::new();
     let mut done = 0;
     for line in blocks("tls.md", "sh").concat().lines() {

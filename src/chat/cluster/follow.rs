@@ -1,14 +1,16 @@
 //! Changing by what comes back, in its order.
 
 use super::envelope::Envelope;
-use super::outbox::Sent;
-use super::{Cluster, GONE_MAX, NODE, TAKEN_FOR_GONE};
+use super::{Cluster, Leave, NODE, TAKEN_FOR_GONE, remember};
 use crate::chat::act::{Act, Outcome, Refusal, Said};
 use crate::chat::follower::{Entry, Follower, Link, Snapshot};
 use crate::chat::hall::{Hall, NotIn};
+use crate::chat::mailbox::Letter;
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
+use crate::chat::person::Person;
 use bytes::Bytes;
+use std::sync::Arc;
 
 impl Follower for Hall {
     fn apply(&self, entries: &[Entry]) {
@@ -124,32 +126,34 @@ impl Hall {
         act: Act,
         id: &str,
     ) -> Option<Outcome> {
-        let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. } | Act::Keep(_));
-        match self.person(actor.session) {
+        let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. });
+        let person = self.person(actor.session);
+        match &person {
             Some(person) if number <= person.last() => return None,
             Some(person) => person.set_last(number),
+            // Who has left may keep their place a moment later.
+            None if matches!(act, Act::Keep(_)) => {}
             None if !comes || cluster.lock().gone_sessions.contains(&actor.session) => {
                 return Some(Outcome::Refused(Refusal::Outside));
             }
             None => {}
         }
-        let exits = matches!(act, Act::Exit { .. });
-        let enters = matches!(act, Act::Enter { .. });
+        let (exits, says) = (matches!(act, Act::Exit { .. }), matches!(act, Act::Say { .. }));
         let outcome = match act {
             Act::Say { room, lines } => self.say_of(cluster, actor, &room, &lines, id),
             act => self.perform(actor, act),
         };
+        if let Some(person) = person {
+            // What comes of other acts is not the same on all machines: a full mailbox, say.
+            person.set_refused(says && outcome.refusal().is_some());
+        }
         if let Outcome::Entered(Ok(person)) = &outcome {
             person.set_last(number);
-        }
-        let is_out = enters && !matches!(outcome, Outcome::Entered(Ok(_)));
-        if exits || is_out {
+        } else if exits || comes {
             // What comes of it again, later, is not to be another thing.
             let mut state = cluster.lock();
-            state.gone_sessions.push_back(actor.session);
-            if state.gone_sessions.len() > GONE_MAX {
-                state.gone_sessions.pop_front();
-            }
+            state.returning.remove(&actor.session);
+            remember(&mut state.gone_sessions, actor.session);
         }
         Some(outcome)
     }
@@ -168,7 +172,7 @@ impl Hall {
 
     /// An act of this machine's has come back: its author hears of it, and goes on.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
-        let person = self.person(session);
+        let person = self.served(cluster, session);
         let mut state = cluster.lock();
         if state.sent.remove(id).is_none() {
             return;
@@ -178,22 +182,49 @@ impl Hall {
             if is_it { outbox.settle() } else { None }
         });
         cluster.send_next(&mut state, session);
+        let mut over = None;
         if person.is_none() && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
-            state.outboxes.remove(&session);
+            over = state.outboxes.remove(&session).and_then(|outbox| outbox.leaver);
         }
-        let Some(sent) = sent else { return };
-        let refusal = outcome.refusal().cloned();
-        if refusal.is_some() {
-            state.counts.not_delivered += sent.lines() as u64;
+        if state.leave != Leave::Stays {
+            cluster.left.notify_all();
         }
         drop(state);
-        match (sent, refusal) {
-            (Sent { reply: Some(reply), .. }, _) => self.answer(cluster, reply, outcome),
-            (sent, Some(refusal)) => {
+        if let Some(person) = over {
+            self.give_all_back(&person);
+        }
+        let Some(sent) = sent else { return };
+        match (sent.reply, outcome.refusal()) {
+            (Some(reply), _) => self.answer(cluster, reply, outcome),
+            (None, Some(refusal)) => {
                 let reason = refusal.reason(self.settings.moment);
-                sent.tell_lost(person.as_deref(), refusal, reason);
+                self.tell_lost(cluster, session, &sent.act, &reason);
             }
-            (_, None) => {}
+            _ => {}
+        }
+    }
+
+    /// Who has this session on this machine, those too who are just coming back with it.
+    pub(super) fn served(&self, cluster: &Cluster, session: u64) -> Option<Arc<Person>> {
+        let returning = cluster.lock().returning.get(&session).cloned();
+        returning.or_else(|| self.person(session))
+    }
+
+    /// Tells the author of lines that they came to nothing.
+    pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Act, reason: &str) {
+        let Act::Say { room, lines } = act else { return };
+        let texts: Vec<String> = lines.iter().map(|line| line.text.clone()).collect();
+        cluster.lock().counts.not_delivered += texts.len() as u64;
+        if let Some(person) = self.served(cluster, session).filter(|person| person.is_here) {
+            let (room, reason) = (room.clone(), reason.to_owned());
+            person.mailbox.insist(Letter::NotDelivered { room, reason, texts });
+        }
+    }
+
+    /// A session is over, and in no room any more: its seats are free.
+    pub(super) fn give_all_back(&self, person: &Person) {
+        for (crowd, seat) in person.take_seats() {
+            crowd.leave(seat, |room| room.leave_silently(seat));
         }
     }
 
@@ -205,9 +236,8 @@ impl Hall {
             }
             outcome => outcome,
         };
-        if let Err(Outcome::Entered(Ok(person))) = reply.send(outcome) {
-            // Whoever it was has not waited.
-            cluster.announce(person.session, super::exit());
+        if let Err(outcome) = reply.send(outcome) {
+            cluster.undo(outcome);
         }
     }
 }

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// Ticks after which a machine that is not heard of is taken for gone.
 pub(super) const LEASE_TICKS: u64 = 10;
 
+/// Ticks after which a machine that does not even hear itself knows that it is deaf.
+const DEAF_TICKS: u64 = 5;
+
 /// What a machine tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Pulse {
@@ -24,9 +27,16 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// A machine was heard of.
-    pub(super) fn hear(&mut self, now: u64, pulse: Pulse) {
+    /// A machine was heard of, maybe this one, whose number is `own`.
+    pub(super) fn hear(&mut self, now: u64, own: u32, pulse: Pulse) {
+        if pulse.node == own && self.is_deaf(now, own) {
+            self.renew(now);
+        }
         self.heard.insert(pulse.node, (now, Some(pulse)));
+    }
+
+    fn is_deaf(&self, now: u64, own: u32) -> bool {
+        self.heard.get(&own).is_none_or(|(heard, _)| heard + DEAF_TICKS < now)
     }
 
     /// This machine has heard nothing for a while itself: everybody has all the time again.
@@ -34,13 +44,17 @@ impl Leases {
         self.heard.values_mut().for_each(|(heard, _)| *heard = now);
     }
 
-    /// Those of `nodes` that are to be taken for gone. One that was never heard of has its time
-    /// from when it is first asked for. What is in `nodes` no more is forgotten in time.
-    pub(super) fn overdue(&mut self, now: u64, nodes: &[u32]) -> Vec<u32> {
+    /// Those of `nodes` that are to be taken for gone: none where this machine, `own`, does not
+    /// hear itself. One that was never heard of has its time from when it is first asked for. What
+    /// is in `nodes` no more is forgotten in time.
+    pub(super) fn overdue(&mut self, now: u64, own: u32, nodes: &[u32]) -> Vec<u32> {
         for &node in nodes {
             self.heard.entry(node).or_insert((now, None));
         }
         self.heard.retain(|node, (heard, _)| nodes.contains(node) || *heard + LEASE_TICKS >= now);
+        if self.is_deaf(now, own) {
+            return Vec::new();
+        }
         let overdue =
             |node: &&u32| self.heard.get(node).is_some_and(|(heard, _)| heard + LEASE_TICKS < now);
         nodes.iter().filter(overdue).copied().collect()
@@ -68,29 +82,54 @@ mod tests {
         Pulse { node, name, people: 1, applied: 0, version }
     }
 
+    /// The machine that asks.
+    const OWN: u32 = 9;
+
+    fn overdue(leases: &mut Leases, now: u64, nodes: &[u32]) -> Vec<u32> {
+        leases.hear(now, OWN, pulse(OWN));
+        leases.overdue(now, OWN, nodes)
+    }
+
     /// Fault 68: who is silent is gone, who speaks is not, and who was never heard has its time.
     #[test]
     fn a_lease_ends_with_silence() {
         let mut leases = Leases::default();
-        leases.hear(0, pulse(1));
-        assert!(leases.overdue(10, &[1, 2]).is_empty());
-        leases.hear(10, pulse(1));
-        assert!(leases.overdue(20, &[1, 2]).is_empty());
-        assert_eq!(leases.overdue(21, &[1, 2]), [1, 2]);
-        leases.hear(22, pulse(1));
-        assert_eq!(leases.overdue(22, &[1, 2]), [2]);
-        assert_eq!(leases.alive(22).count(), 1);
+        leases.hear(0, OWN, pulse(OWN));
+        leases.hear(0, OWN, pulse(1));
+        for now in 1..10 {
+            assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
+        }
+        leases.hear(10, OWN, pulse(1));
+        for now in 10..=11 {
+            assert!(overdue(&mut leases, now, &[1, 2]).is_empty());
+        }
+        assert_eq!(overdue(&mut leases, 12, &[1, 2]), [2]);
+        for now in 13..=20 {
+            assert_eq!(overdue(&mut leases, now, &[1, 2]), [2]);
+        }
+        assert_eq!(overdue(&mut leases, 21, &[1, 2]), [1, 2]);
+        leases.hear(22, OWN, pulse(1));
+        assert_eq!(overdue(&mut leases, 22, &[1, 2]), [2]);
+        assert_eq!(leases.alive(22).count(), 2, "with the one that asks");
         assert_eq!(leases.name(1), Some("node-1"));
     }
 
+    /// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone, and begins
+    /// to wait anew when it hears again.
     #[test]
-    fn who_was_deaf_judges_nobody() {
+    fn who_is_deaf_judges_nobody() {
         let mut leases = Leases::default();
-        leases.hear(0, pulse(1));
+        assert!(leases.overdue(0, OWN, &[1]).is_empty());
+        assert!(leases.overdue(50, OWN, &[1]).is_empty(), "it never heard itself");
+        assert!(overdue(&mut leases, 60, &[1]).is_empty());
+        assert!(leases.overdue(80, OWN, &[1]).is_empty());
+        for now in 81..=91 {
+            assert!(overdue(&mut leases, now, &[1]).is_empty());
+        }
+        assert_eq!(overdue(&mut leases, 92, &[1]), [1]);
         leases.renew(100);
-        assert!(leases.overdue(110, &[1]).is_empty());
-        assert_eq!(leases.overdue(111, &[1]), [1]);
-        assert!(leases.overdue(200, &[]).is_empty());
+        assert!(leases.overdue(105, OWN, &[1]).is_empty());
+        assert!(leases.overdue(200, OWN, &[]).is_empty());
         assert_eq!(leases.name(1), None, "forgotten");
     }
 }

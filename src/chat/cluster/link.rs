@@ -1,17 +1,23 @@
 //! How it stands with the bus and the other machines, and what people hear of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::leases::Pulse;
-use super::outbox::{Waiting, said};
+use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, Leave, OnLoss, State};
-use crate::chat::act::{Act, Outcome, Refusal};
+use crate::chat::act::{Outcome, Refusal};
 use crate::chat::follower::Link;
 use crate::chat::hall::Hall;
 use crate::chat::mailbox::Letter;
+use crate::chat::person::Person;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;
+
+/// Ticks between two looks for what is left over of those who are gone.
+const SWEEP_TICKS: u64 = 10;
 
 impl Cluster {
     /// Tells the people of this machine where the link was lost or is there again.
@@ -33,8 +39,7 @@ impl Cluster {
             true => tracing::warn!("{words}"),
             false => tracing::info!("{words}"),
         }
-        let people: Vec<_> = hall.lock().people.values().cloned().collect();
-        for person in people.iter().filter(|person| person.is_here) {
+        for person in hall.served_here(self) {
             person.deliver(Letter::Link { is_lost, words: words.clone() });
         }
     }
@@ -62,18 +67,23 @@ impl Cluster {
         self.look_at_link(hall);
         let mut state = self.lock();
         if !state.is_lost {
-            let others: Vec<u32> = nodes.into_iter().filter(|&node| node != state.node).collect();
-            let now = state.now;
-            for node in state.leases.overdue(now, &others) {
+            let (now, own) = (state.now, state.node);
+            let others: Vec<u32> = nodes.into_iter().filter(|&node| node != own).collect();
+            for node in state.leases.overdue(now, own, &others) {
                 let name = state.leases.name(node).unwrap_or("a machine").to_owned();
                 self.propose_gone(&mut state, node, &name, "is gone");
             }
-        } else if self.options.on_loss == OnLoss::Hold {
-            let expired = state.expire();
-            drop(state);
-            for (session, waiting) in expired {
-                hall.tell_expired(session, waiting);
-            }
+        }
+        let expired = if state.is_lost { state.expire(self.options.on_loss) } else { Vec::new() };
+        let sweeps = !expired.is_empty() || state.now.is_multiple_of(SWEEP_TICKS);
+        drop(state);
+        for (session, waiting) in expired {
+            hall.tell_expired(self, session, waiting);
+        }
+        if sweeps {
+            let here = hall.lock().people.keys().copied().collect();
+            let over = self.lock().sweep(&here);
+            over.iter().for_each(|person| hall.give_all_back(person));
         }
     }
 
@@ -93,8 +103,8 @@ impl Cluster {
     pub(super) fn hear(&self, pulse: &[u8]) {
         let Ok(pulse) = serde_json::from_slice::<Pulse>(pulse) else { return };
         let mut state = self.lock();
-        let now = state.now;
-        state.leases.hear(now, pulse);
+        let (now, own) = (state.now, state.node);
+        state.leases.hear(now, own, pulse);
     }
 }
 
@@ -107,18 +117,13 @@ impl State {
     }
 
     /// What has waited too long, of whom; never what was sent: that may have arrived.
-    fn expire(&mut self) -> Vec<(u64, Waiting)> {
+    fn expire(&mut self, lines: OnLoss) -> Vec<(u64, Waiting)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
         for (&session, outbox) in &mut self.outboxes {
-            // Who leaves has to leave, whenever it is.
-            let waiting = outbox.expire(since).into_iter();
+            let waiting = outbox.expire(since, lines).into_iter();
             expired.extend(waiting.map(|waiting| (session, waiting)));
         }
-        let lines = |(_, waiting): &(u64, Waiting)| {
-            waiting.act.as_ref().map_or(0, |act| said(act).len() as u64)
-        };
-        self.counts.not_delivered += expired.iter().map(lines).sum::<u64>();
         expired
     }
 }
@@ -133,15 +138,22 @@ impl Hall {
         nodes
     }
 
-    fn tell_expired(&self, session: u64, waiting: Waiting) {
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting) {
         let Waiting { act, reply, .. } = waiting;
         if let Some(reply) = reply {
             let _ = reply.send(Outcome::Refused(Refusal::NotDelivered(LOST)));
-        } else if let Some(Act::Say { room, lines }) = act
-            && let Some(person) = self.person(session)
-        {
-            let texts = lines.into_iter().map(|line| line.text).collect();
-            person.hear_of_loss(room, LOST.to_owned(), texts);
+        } else if let Some(act) = act {
+            self.tell_lost(cluster, session, &act, LOST);
         }
+    }
+
+    /// Whom this machine serves, in the order of their sessions, those too who are just coming
+    /// back with it.
+    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<Person>> {
+        let mut served = cluster.lock().returning.clone();
+        let people: Vec<_> = self.lock().people.values().cloned().collect();
+        let here = people.into_iter().filter(|person| person.is_here);
+        served.extend(here.map(|person| (person.session, person)));
+        served.into_values().collect()
     }
 }

@@ -8,7 +8,8 @@ use crate::chat::mailbox::Letter;
 use crate::chat::person::Person;
 
 impl Hall {
-    /// Shows a line to those in the room whom this machine serves; returns who was shown it.
+    /// Shows a line to those in the room whom this machine serves; returns who was shown it. What
+    /// would come to nothing, as far as this machine knows, is shown to nobody.
     pub(in crate::chat) fn show_here(
         &self,
         author: &Person,
@@ -16,9 +17,13 @@ impl Hall {
         kind: Kind,
         text: &str,
     ) -> Vec<u64> {
-        let sessions = seated.crowd.with(|room| room.served_here());
         let name = author.name();
         let (text, now_ms): (Arc<str>, u64) = (Arc::from(text), self.now_ms());
+        let sessions = seated.crowd.with(|room| {
+            let is_muted = room.muted_until(now_ms, name.key(), author.session).is_some();
+            let may = room.is_in(seated.seat) && !is_muted;
+            if may { room.served_here() } else { Vec::new() }
+        });
         let shown = |&session: &u64| {
             let letter = Letter::Ahead {
                 room: seated.room.clone(),

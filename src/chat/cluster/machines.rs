@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::outbox::Sent;
-use super::{Cluster, GONE_MAX, Leave, NODE, TAKEN_FOR_GONE, departure};
-use crate::chat::act::{Act, Refusal, Returning};
+use super::{Cluster, LastAct, Leave, NODE, departure, remember};
+use crate::chat::act::{Act, Returning};
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{Hall, State};
 use crate::chat::history::Kind;
@@ -39,8 +38,7 @@ impl Hall {
         let mut rooms = BTreeMap::<Key, (Arc<Crowd>, Vec<String>)>::new();
         for person in &people {
             for (crowd, seat) in person.seats() {
-                let room =
-                    crowd.with(|room| room.expel_silently(seat).then(|| room.name.key().clone()));
+                let room = crowd.with(|room| room.set_aside(seat).then(|| room.name.key().clone()));
                 if let Some(room) = room {
                     let found = rooms.entry(room).or_insert((Arc::clone(&crowd), Vec::new()));
                     let (_, names) = found;
@@ -59,45 +57,37 @@ impl Hall {
         }
         drop(state);
         tracing::info!(machine = name, people = people.len(), "a machine is gone: {reason}");
-        let is_this = cluster.lock().node == node;
+        let is_this = {
+            let mut state = cluster.lock();
+            people.iter().for_each(|person| remember(&mut state.gone_with, LastAct::of(person)));
+            state.node == node
+        };
         if is_this {
             self.come_back(cluster, people);
         }
     }
 
     /// This machine was taken for gone: it has another number from now on, and brings its people
-    /// back. What they had sent before can have no effect any more.
+    /// back. What they had sent before can have no effect any more, and is sent again after that.
     pub(super) fn come_back(&self, cluster: &Cluster, people: Vec<Arc<Person>>) {
         let mut state = cluster.lock();
+        state.node = state.node.wrapping_add(1);
+        state.take_back();
         if state.leave != Leave::Stays {
             state.leave = Leave::Left;
+            state.is_returning = false;
             cluster.left.notify_all();
-        }
-        state.node = state.node.wrapping_add(1);
-        state.is_returning = state.leave == Leave::Stays;
-        state.counts.returns += 1;
-        // Some may have been on their way back already.
-        let people = people.into_iter().filter(|person| person.is_here);
-        state.returning.extend(people.map(|person| (person.session, person)));
-        let ids: Vec<(String, u64)> = state.sent.drain().collect();
-        let mut lost: Vec<(u64, Sent)> = Vec::new();
-        for (_, session) in ids {
-            let sent = state.outboxes.get_mut(&session).and_then(|outbox| outbox.settle());
-            lost.extend(sent.map(|sent| (session, sent)));
-        }
-        let is_returning = state.is_returning;
-        let mut people: Vec<_> = state.returning.values().cloned().collect();
-        drop(state);
-        for (session, sent) in lost {
-            let person = people.iter().find(|person| person.session == session);
-            let refusal = Refusal::NotDelivered(TAKEN_FOR_GONE);
-            let person = person.map(|person| &**person);
-            sent.tell_lost(person, refusal, TAKEN_FOR_GONE.to_owned());
-        }
-        if !is_returning {
+            cluster.send_all(&mut state);
             return;
         }
-        people.sort_unstable_by_key(|person| person.session);
+        state.is_returning = true;
+        state.counts.returns += 1;
+        // Some may have been on their way back already.
+        let here = people.into_iter().filter(|person| person.is_here);
+        state.returning.extend(here.map(|person| (person.session, person)));
+        state.returning.retain(|_, person| person.comes_back());
+        let people: Vec<_> = state.returning.values().cloned().collect();
+        drop(state);
         let chunks: Vec<Vec<Returning>> = people
             .chunks(RETURNING_MAX)
             .map(|chunk| chunk.iter().map(returning).collect())
@@ -124,18 +114,19 @@ impl Hall {
         let mut state = cluster.lock();
         let is_all = state.returning.is_empty();
         if actor.is_here && is_all && std::mem::take(&mut state.is_returning) {
-            let sessions: Vec<u64> = state.outboxes.keys().copied().collect();
-            for session in sessions {
-                cluster.send_next(&mut state, session);
-            }
+            cluster.send_all(&mut state);
         }
     }
 
     fn welcome(&self, cluster: &Cluster, state: &mut State, actor: Actor, returning: Returning) {
         let Returning { session, name, address, operator, away, rooms, last } = returning;
-        let known = match actor.is_here {
-            true => cluster.lock().returning.remove(&session),
-            false => None,
+        let known = {
+            let mut state = cluster.lock();
+            let known = if actor.is_here { state.returning.remove(&session) } else { None };
+            if state.gone_sessions.contains(&session) {
+                return;
+            }
+            known
         };
         let banned = state.bans.find(actor.now_ms, Some(&name), address, None);
         if let Some(ban) = banned.filter(|_| !operator) {
@@ -152,15 +143,21 @@ impl Hall {
         person.set_name(free.clone());
         person.set_node(actor.node);
         person.set_last(last.max(person.last()));
+        person.set_refused(false);
         person.set_away(away.as_deref());
         if operator {
             person.make_operator();
         }
         state.people.insert(session, Arc::clone(&person));
-        for (room, operator) in rooms {
+        for (room, is_operator) in rooms {
+            let ban = state.bans.find(actor.now_ms, Some(&free), address, Some(room.key()));
+            if let Some(ban) = ban.filter(|_| !operator) {
+                person.hear_of_leaving(room, self.ban_words(ban));
+                continue;
+            }
             let found = state.rooms.get(room.key()).cloned();
             let crowd = found.unwrap_or_else(|| self.make_room(state, &room));
-            self.seat(actor.now_ms, &person, &crowd, &free, operator);
+            self.seat(actor.now_ms, &person, &crowd, &free, is_operator);
         }
     }
 
@@ -190,10 +187,13 @@ fn free_name(state: &mut State, name: &Name, session: u64) -> Name {
 }
 
 fn returning(person: &Arc<Person>) -> Returning {
-    let rooms = person
-        .seats()
-        .into_iter()
-        .map(|(crowd, seat)| crowd.with(|room| (room.name.clone(), room.is_operator(seat))));
+    let room = |(crowd, seat): (Arc<Crowd>, _)| {
+        crowd.with(|room| {
+            let comes_back = !room.is_expelled(seat);
+            comes_back.then(|| (room.name.clone(), room.is_operator(seat)))
+        })
+    };
+    let rooms = person.seats().into_iter().filter_map(room);
     Returning {
         session: person.session,
         name: person.name(),
@@ -205,16 +205,39 @@ fn returning(person: &Arc<Person>) -> Returning {
     }
 }
 
+impl LastAct {
+    pub(super) fn of(person: &Arc<Person>) -> Self {
+        let (session, number) = (person.session, person.last());
+        Self { session, number, refused: person.was_refused() }
+    }
+}
+
+impl Cluster {
+    fn send_all(&self, state: &mut super::State) {
+        let sessions: Vec<u64> = state.outboxes.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.send_next(state, session));
+    }
+}
+
 impl super::State {
+    /// What was on its way can have no effect any more: it waits to be sent again.
+    fn take_back(&mut self) {
+        for session in std::mem::take(&mut self.sent).into_values() {
+            if let Some(outbox) = self.outboxes.get_mut(&session) {
+                outbox.take_back();
+            }
+        }
+        if let Some(outbox) = self.outboxes.get_mut(&NODE) {
+            outbox.forget_returns();
+        }
+    }
+
     /// Notes that a machine is gone; `false` where that was known.
     fn note_gone(&mut self, node: u32) -> bool {
         if self.gone_nodes.contains(&node) {
             return false;
         }
-        self.gone_nodes.push_back(node);
-        if self.gone_nodes.len() > GONE_MAX {
-            self.gone_nodes.pop_front();
-        }
+        remember(&mut self.gone_nodes, node);
         self.nodes.remove(&node);
         true
     }

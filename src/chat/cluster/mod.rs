@@ -15,7 +15,7 @@ mod outbox;
 mod snapshot;
 mod status;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,8 @@ use super::act::{Act, Outcome, Refusal, Said};
 use super::follower::{Link, Proposal};
 use super::hall::{Hall, NotIn};
 use super::name::Name;
+use super::person::Person;
+use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use envelope::Envelope;
 use leases::Leases;
@@ -50,7 +52,7 @@ const HELD_TICKS: u64 = 60;
 const SHOWN_MAX: usize = 1000;
 
 /// Machines that are gone and sessions that have ended, which are remembered: what they sent may
-/// still arrive.
+/// still arrive. So many people who went with a machine too: it may ask what became of their acts.
 const GONE_MAX: usize = 1000;
 
 /// What people hear whose act did not get to the others.
@@ -101,16 +103,18 @@ struct State {
     now: u64,
     link: Link,
     is_lost: bool,
-    outboxes: HashMap<u64, Outbox>,
+    outboxes: BTreeMap<u64, Outbox>,
     /// The author of each proposal that is on its way.
-    sent: HashMap<String, u64>,
+    sent: BTreeMap<String, u64>,
     leases: Leases,
     /// The last act of each machine itself.
-    nodes: HashMap<u32, u64>,
+    nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
     gone_sessions: VecDeque<u64>,
+    /// The last acts of people who went with a machine.
+    gone_with: VecDeque<LastAct>,
     /// People of this machine who are to come back with it.
-    returning: HashMap<u64, Arc<super::person::Person>>,
+    returning: BTreeMap<u64, Arc<Person>>,
     is_returning: bool,
     leave: Leave,
     counts: Counts,
@@ -122,6 +126,15 @@ enum Leave {
     Stays,
     Leaves,
     Left,
+}
+
+/// The last act of somebody that was performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct LastAct {
+    session: u64,
+    number: u64,
+    /// It came to nothing.
+    refused: bool,
 }
 
 /// What has happened, for metrics.
@@ -148,7 +161,8 @@ impl Hall {
         let state = State::new(options.node);
         let cluster =
             Cluster { options, proposals, state: Mutex::new(state), left: Condvar::new() };
-        let mut hall = Self::new(settings);
+        let log = settings.log.at_least(LOG_MIN);
+        let mut hall = Self::new(Settings { log, ..settings });
         hall.cluster = Some(Arc::new(cluster));
         (Arc::new(hall), receiver)
     }
@@ -178,24 +192,24 @@ impl Hall {
     }
 
     /// Tells somebody whom another machine serves; where there is only this one, nobody is.
-    pub(super) fn tell_elsewhere(
-        &self,
-        person: &super::person::Person,
-        words: impl FnOnce() -> String,
-    ) {
+    pub(super) fn tell_elsewhere(&self, person: &Person, words: impl FnOnce() -> String) {
         if let Some(cluster) = self.cluster.as_ref().filter(|_| !person.is_here) {
             cluster.announce(NODE, Act::Tell { to: person.session, words: words() });
         }
     }
 
     /// Tells the other machines that this one ends, so that its people leave their rooms in one
-    /// line, and waits until that has come back. Blocks, for `patience` at most; `false` where
-    /// nothing came back.
+    /// line, and waits until that has come back; before it, what they did last. Blocks, for
+    /// `patience` at most for each of these; `false` where nothing came back.
     #[must_use]
     pub fn take_leave(&self, patience: Duration) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let mut state = cluster.lock();
         state.leave = Leave::Leaves;
+        let busy = |state: &mut State| !state.sent.is_empty();
+        let Ok((mut state, _)) = cluster.left.wait_timeout_while(state, patience, busy) else {
+            return false;
+        };
         let node = state.node;
         cluster.propose_gone(&mut state, node, &cluster.options.machine, "is shut down");
         let wait = cluster.left.wait_timeout_while(state, patience, |s| s.leave != Leave::Left);
@@ -225,6 +239,19 @@ impl Cluster {
         self.send_next(&mut state, session);
     }
 
+    /// Whoever did this has not waited for what came of it.
+    fn undo(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Entered(Ok(person)) => {
+                let exit = Act::Exit { reason: Some(String::new()), keep: None };
+                self.announce(person.session, exit);
+            }
+            // Nobody is brought back by it: it is worth something again.
+            Outcome::Redeemed(Some(keep)) => self.announce(NODE, Act::Keep(keep)),
+            _ => {}
+        }
+    }
+
     /// Waits until everything that the author has done is known to the others.
     pub(super) fn settled(self: &Arc<Self>, session: u64) -> Wait {
         self.propose(session, None)
@@ -240,6 +267,27 @@ impl Cluster {
         self.lock().is_lost
     }
 
+    /// The session is over: what is left of it goes with the last of its acts.
+    pub(super) fn see_out(&self, person: &Arc<Person>) {
+        let mut state = self.lock();
+        state.outboxes.entry(person.session).or_default().leaver = Some(Arc::clone(person));
+    }
+
+    /// Whether this author has to wait, or to be refused, before they say one more line.
+    pub(super) fn is_full(&self, session: u64) -> bool {
+        let state = self.lock();
+        let lines = state.outboxes.get(&session).map_or(0, Outbox::lines);
+        lines >= self.most_lines(&state)
+    }
+
+    fn most_lines(&self, state: &State) -> usize {
+        match (state.is_lost, self.options.on_loss) {
+            (false, _) => usize::MAX,
+            (true, OnLoss::Hold) => HELD_MAX,
+            (true, OnLoss::Local) => SHOWN_MAX,
+        }
+    }
+
     /// Takes a line of this author; `shown` says whom of this machine it was shown already.
     pub(super) fn say(
         &self,
@@ -249,12 +297,7 @@ impl Cluster {
         shown: Vec<u64>,
     ) -> Result<Room, Refusal> {
         let mut state = self.lock();
-        let now = state.now;
-        let most = match (state.is_lost, self.options.on_loss) {
-            (false, _) => usize::MAX,
-            (true, OnLoss::Hold) => HELD_MAX,
-            (true, OnLoss::Local) => SHOWN_MAX,
-        };
+        let (now, most) = (state.now, self.most_lines(&state));
         let outbox = state.outboxes.entry(session).or_default();
         let lines = outbox.lines();
         if lines >= most {
@@ -313,17 +356,38 @@ impl State {
             now: 0,
             link: Link::Up,
             is_lost: false,
-            outboxes: HashMap::new(),
-            sent: HashMap::new(),
+            outboxes: BTreeMap::new(),
+            sent: BTreeMap::new(),
             leases: Leases::default(),
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             gone_nodes: VecDeque::new(),
             gone_sessions: VecDeque::new(),
-            returning: HashMap::new(),
+            gone_with: VecDeque::new(),
+            returning: BTreeMap::new(),
             is_returning: false,
             leave: Leave::Stays,
             counts: Counts::default(),
         }
+    }
+
+    /// Takes out the outboxes of those who are not `here` any more and have nothing left in them;
+    /// returns those whose seats are to be given back.
+    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<Arc<Person>> {
+        let Self { outboxes, returning, .. } = self;
+        let is_over = |session: &u64, outbox: &mut Outbox| {
+            let lasts = here.contains(session) || returning.contains_key(session);
+            outbox.is_empty() && !lasts && *session != NODE
+        };
+        let over = outboxes.extract_if(.., is_over);
+        over.filter_map(|(_, outbox)| outbox.leaver).collect()
+    }
+}
+
+/// Keeps the last of them.
+fn remember<T>(deque: &mut VecDeque<T>, one: T) {
+    deque.push_back(one);
+    if deque.len() > GONE_MAX {
+        deque.pop_front();
     }
 }
 
@@ -375,13 +439,8 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         self.receiver.close();
-        if let Ok(Outcome::Entered(Ok(person))) = self.receiver.try_recv() {
-            self.cluster.announce(person.session, exit());
+        if let Ok(outcome) = self.receiver.try_recv() {
+            self.cluster.undo(outcome);
         }
     }
-}
-
-/// Somebody is gone without a word.
-fn exit() -> Act {
-    Act::Exit { reason: Some(String::new()), keep: None }
 }

@@ -4,11 +4,13 @@
 //! Pure but for the channels in it, on which nothing waits here. Time is counted in ticks.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::OnLoss;
 use super::envelope::Envelope;
-use crate::chat::act::{Act, Outcome, Refusal, Said};
+use crate::chat::act::{Act, Outcome, Said};
 use crate::chat::name::Name;
 use crate::chat::person::Person;
 
@@ -28,6 +30,8 @@ pub(super) struct Outbox {
     last: u64,
     sent: Option<Sent>,
     waiting: VecDeque<Waiting>,
+    /// Its author, whose session is over.
+    pub(super) leaver: Option<Arc<Person>>,
 }
 
 /// An act that is on its way.
@@ -35,8 +39,7 @@ pub(super) struct Outbox {
 pub(super) struct Sent {
     pub(super) id: String,
     pub(super) since: u64,
-    /// The lines that it says, and where.
-    pub(super) says: Option<(Name, Vec<Said>)>,
+    pub(super) act: Act,
     pub(super) reply: Option<Reply>,
     /// For each line, which sessions of this machine were shown it already.
     pub(super) shown: Vec<Vec<u64>>,
@@ -50,25 +53,6 @@ pub(super) struct Waiting {
     pub(super) reply: Option<Reply>,
     pub(super) since: u64,
     pub(super) shown: Vec<Vec<u64>>,
-}
-
-impl Sent {
-    /// How many lines it says.
-    pub(super) fn lines(&self) -> usize {
-        self.says.as_ref().map_or(0, |(_, lines)| lines.len())
-    }
-
-    /// Tells its author that it came to nothing, as far as they have not asked for it.
-    pub(super) fn tell_lost(self, author: Option<&Person>, refusal: Refusal, reason: String) {
-        match (self.reply, self.says, author) {
-            (Some(reply), ..) => drop(reply.send(Outcome::Refused(refusal))),
-            (None, Some((room, lines)), Some(author)) => {
-                let texts = lines.into_iter().map(|line| line.text).collect();
-                author.hear_of_loss(room, reason, texts);
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Outbox {
@@ -96,7 +80,7 @@ impl Outbox {
     }
 
     /// The act to be sent now, where none is on its way, with its number and in an envelope by
-    /// `seal`; waits that are over are answered.
+    /// `seal`; waits that are over are answered. What nobody waits for any more is not wanted.
     pub(super) fn next(
         &mut self,
         now: u64,
@@ -106,17 +90,16 @@ impl Outbox {
             return None;
         }
         while let Some(Waiting { act, reply, shown, .. }) = self.waiting.pop_front() {
+            if reply.as_ref().is_some_and(Reply::is_closed) {
+                continue;
+            }
             let Some(act) = act else {
                 reply.map(|reply| reply.send(Outcome::Done));
                 continue;
             };
             self.last += 1;
-            let says = match &act {
-                Act::Say { room, lines } => Some((room.clone(), lines.clone())),
-                _ => None,
-            };
-            let sealed = seal(self.last, act);
-            self.sent = Some(Sent { id: sealed.id(), since: now, says, reply, shown });
+            let sealed = seal(self.last, act.clone());
+            self.sent = Some(Sent { id: sealed.id(), since: now, act, reply, shown });
             return Some(sealed);
         }
         None
@@ -137,10 +120,22 @@ impl Outbox {
         self.sent.take()
     }
 
+    /// What was on its way can have no effect any more, and is to be sent again.
+    pub(super) fn take_back(&mut self) {
+        if let Some(Sent { act, reply, since, shown, .. }) = self.sent.take() {
+            self.waiting.push_front(Waiting { act: Some(act), reply, since, shown });
+        }
+    }
+
+    /// Who was to come back comes back in another way.
+    pub(super) fn forget_returns(&mut self) {
+        self.waiting.retain(|waiting| !matches!(waiting.act, Some(Act::Return { .. })));
+    }
+
     /// Lines that are not yet known to have arrived.
     pub(super) fn lines(&self) -> usize {
         let waiting = self.waiting.iter().filter_map(|waiting| waiting.act.as_ref());
-        let sent = self.sent.as_ref().map_or(0, Sent::lines);
+        let sent = self.sent.as_ref().map_or(0, |sent| said(&sent.act).len());
         waiting.map(|act| said(act).len()).sum::<usize>() + sent
     }
 
@@ -149,12 +144,13 @@ impl Outbox {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes out what has waited since before `since`, was never sent, and is either said or waited
-    /// for: whoever leaves has to leave.
-    pub(super) fn expire(&mut self, since: u64) -> Vec<Waiting> {
+    /// Takes out what has waited since before `since`, was never sent, and is either said (where
+    /// `lines` are not kept) or waited for: whoever leaves has to leave.
+    pub(super) fn expire(&mut self, since: u64, lines: OnLoss) -> Vec<Waiting> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
             let says = waiting.act.as_ref().is_some_and(|act| !said(act).is_empty());
+            let says = says && lines == OnLoss::Hold;
             match waiting.since < since && (says || waiting.reply.is_some()) {
                 true => expired.push(waiting),
                 false => kept.push_back(waiting),
@@ -237,7 +233,8 @@ mod tests {
         outbox.say(1, &room("den"), line("b"), Vec::new());
         outbox.push(1, Some(Act::Exit { reason: None, keep: None }), None);
         outbox.say(5, &room("pit"), line("c"), Vec::new());
-        let expired = outbox.expire(2);
+        assert!(outbox.expire(2, OnLoss::Local).is_empty(), "shown lines are kept");
+        let expired = outbox.expire(2, OnLoss::Hold);
         assert_eq!(expired.len(), 1);
         assert_eq!(outbox.lines(), 2);
         outbox.settle();

@@ -1,11 +1,15 @@
 //! Everything that all machines know at one place of the order, as bytes; and going on from there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::envelope::id_of_end;
+use super::outbox::Sent;
+use super::{Cluster, LOST, LastAct, NODE};
+use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::bans::{Ban, Bans};
 use crate::chat::crowd::Crowd;
 use crate::chat::follower::Snapshot;
@@ -34,6 +38,7 @@ struct Record {
     nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
     gone_sessions: VecDeque<u64>,
+    gone_with: VecDeque<LastAct>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +51,7 @@ struct PersonRecord {
     retired: bool,
     away: Option<String>,
     last: u64,
+    refused: bool,
 }
 
 impl Hall {
@@ -69,14 +75,15 @@ impl Hall {
             nodes: followed.nodes.iter().map(|(&node, &last)| (node, last)).collect(),
             gone_nodes: followed.gone_nodes.clone(),
             gone_sessions: followed.gone_sessions.clone(),
+            gone_with: followed.gone_with.clone(),
         };
         let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
         Snapshot { sequence: followed.applied, state: bytes.into() }
     }
 
     /// Goes on from a snapshot, which is later than what is known. People of this machine miss what
-    /// is between, and are brought back by another machine number: nobody can say what became of
-    /// what they had sent.
+    /// is between, and are brought back by another machine number: what came of their commands
+    /// is not known here.
     pub(super) fn go_on_from(&self, snapshot: &Snapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let record: Record =
@@ -86,50 +93,79 @@ impl Hall {
         }
         let mut state = self.lock();
         let here = self.set_aside(&mut state);
-        let lasts: BTreeMap<u64, u64> =
-            record.people.iter().map(|person| (person.session, person.last)).collect();
+        let served = here.iter().map(|person| (person.session, Arc::clone(person)));
+        let mut served: BTreeMap<u64, Arc<Person>> = served.collect();
+        served.extend(cluster.lock().returning.clone());
+        let known = Known::of(&record);
         let mut bans = Bans::default();
         record.bans.into_iter().for_each(|ban| bans.add(0, ban));
         let mut tokens = Tokens::default();
         record.tokens.into_iter().for_each(|(t, place)| tokens.keep(0, Arc::from(t), place));
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
         for person in record.people {
-            person.come(&mut state);
+            let served = served.get(&person.session).cloned();
+            person.come(&mut state, served);
         }
         for room in record.rooms {
             let found = state.rooms.get(room.name.key()).cloned();
             let crowd = found.unwrap_or_else(|| self.make_room(&mut state, &room.name));
             fill(&state, &crowd, room);
         }
+        for person in served.values() {
+            match_seats(&state, person);
+        }
         drop(state);
         let mut followed = cluster.lock();
         followed.applied = snapshot.sequence;
-        followed.nodes = record.nodes.into_iter().collect();
+        followed.nodes = record.nodes;
         followed.gone_nodes = record.gone_nodes;
         followed.gone_sessions = record.gone_sessions;
-        followed.forget_done(&lasts);
-        if here.is_empty() && followed.sent.is_empty() {
-            return Ok(());
+        followed.gone_with = record.gone_with;
+        followed.returning = served;
+        followed.returning.retain(|session, _| !known.gone_sessions.contains(session));
+        let lost = followed.forget_done(&known);
+        drop(followed);
+        self.tell_lost_in_gap(cluster, lost);
+        self.fall_behind(cluster);
+        Ok(())
+    }
+
+    /// Brings the people of this machine back, where there are some.
+    fn fall_behind(&self, cluster: &Cluster) {
+        let mut followed = cluster.lock();
+        if followed.returning.is_empty() && followed.sent.is_empty() {
+            return;
         }
         followed.counts.gaps += 1;
         let node = followed.node;
         if followed.gone_nodes.contains(&node) {
             drop(followed);
-            self.come_back(cluster, here);
+            self.come_back(cluster, Vec::new());
         } else {
-            followed.returning.extend(here.into_iter().map(|person| (person.session, person)));
             followed.is_returning = true;
             let name = &cluster.options.machine;
             cluster.propose_gone(&mut followed, node, name, "fell behind");
         }
-        Ok(())
+    }
+
+    /// What was sent before a gap is settled: who waits for an answer hears that there is none,
+    /// and who said something that came to nothing hears so.
+    fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent, Fate)>) {
+        for (session, sent, fate) in lost {
+            if let Some(reply) = sent.reply {
+                let _ = reply.send(Outcome::Refused(Refusal::NotDelivered(LOST)));
+            } else if fate == Fate::Refused {
+                self.tell_lost(cluster, session, &sent.act, LOST);
+            }
+        }
     }
 
     /// The order is another one: nothing of what was known holds, and everybody has to go.
     pub(super) fn forget_everything(&self) {
         let Some(cluster) = &self.cluster else { return };
         let mut state = self.lock();
-        for person in self.set_aside(&mut state) {
+        let returning = std::mem::take(&mut cluster.lock().returning);
+        for person in self.set_aside(&mut state).iter().chain(returning.values()) {
             person.end(ANEW);
         }
         let lobby = Arc::clone(&self.lobby);
@@ -143,10 +179,14 @@ impl Hall {
         followed.nodes.clear();
         followed.gone_nodes.clear();
         followed.gone_sessions.clear();
+        followed.gone_with.clear();
         followed.sent.clear();
-        followed.outboxes.clear();
-        followed.returning.clear();
+        let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
+        drop(followed);
+        for person in outboxes.into_values().filter_map(|outbox| outbox.leaver) {
+            self.give_all_back(&person);
+        }
         tracing::warn!("the chat begins anew, because its stream is another one");
     }
 
@@ -156,13 +196,33 @@ impl Hall {
         state.names.clear();
         for person in &people {
             for (crowd, seat) in person.seats() {
-                crowd.with(|room| room.expel_silently(seat));
+                crowd.with(|room| room.set_aside(seat));
                 if !person.is_here {
                     self.give_back(person, &crowd);
                 }
             }
         }
         people.into_iter().filter(|person| person.is_here).collect()
+    }
+}
+
+/// Somebody of this machine is expected back where the others think that they are.
+fn match_seats(state: &State, person: &Person) {
+    let Some(recorded) = state.people.get(&person.session) else { return };
+    for (crowd, seat) in person.seats() {
+        let theirs = recorded.seat_in(&crowd);
+        let lost = crowd.with(|room| match theirs {
+            Some(theirs) => {
+                let operator = room.is_operator(theirs);
+                room.set_operator(seat, operator);
+                None
+            }
+            None => room.give_up(seat).then(|| room.name.clone()),
+        });
+        if let Some(room) = lost {
+            let words = format!("You were taken out of {room}, in lines that are missing here");
+            person.hear_of_leaving(room, words);
+        }
     }
 }
 
@@ -186,14 +246,15 @@ fn person(person: &Arc<Person>) -> PersonRecord {
         retired: person.is_retired(),
         away: person.away().map(|words| words.to_string()),
         last: person.last(),
+        refused: person.was_refused(),
     }
 }
 
 impl PersonRecord {
     /// Whoever it is, this machine does not serve them.
-    fn come(self, state: &mut State) {
+    fn come(self, state: &mut State, served: Option<Arc<Person>>) {
         let actor = Actor { session: self.session, node: self.node, is_here: false, now_ms: 0 };
-        let person = Person::new(actor, self.address, self.name.clone());
+        let person = Person::new(actor, self.address, self.name.clone()).standing_for(served);
         if self.operator {
             person.make_operator();
         }
@@ -205,22 +266,88 @@ impl PersonRecord {
         }
         person.set_away(self.away.as_deref());
         person.set_last(self.last);
+        person.set_refused(self.refused);
         state.people.insert(self.session, Arc::new(person));
+    }
+}
+
+/// What a snapshot knows of acts that were sent before it was taken.
+struct Known {
+    /// The last act of each author, and whether it came to nothing.
+    lasts: BTreeMap<u64, LastAct>,
+    gone_nodes: BTreeSet<u32>,
+    gone_sessions: BTreeSet<u64>,
+    nodes: BTreeMap<u32, u64>,
+}
+
+/// What became of an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is on its way, or may be sent again.
+    Open,
+    Done,
+    Refused,
+}
+
+impl Known {
+    fn of(record: &Record) -> Self {
+        let people = record.people.iter().map(|person| LastAct {
+            session: person.session,
+            number: person.last,
+            refused: person.refused,
+        });
+        let all = record.gone_with.iter().copied().chain(people);
+        Self {
+            lasts: all.map(|last| (last.session, last)).collect(),
+            gone_nodes: record.gone_nodes.iter().copied().collect(),
+            gone_sessions: record.gone_sessions.iter().copied().collect(),
+            nodes: record.nodes.clone(),
+        }
+    }
+
+    /// What became of the act of this number, which `node` sent.
+    fn fate(&self, node: u32, session: u64, number: u64, act: &Act) -> Fate {
+        if session == NODE {
+            let is_done = self.nodes.get(&node).is_some_and(|last| number <= *last);
+            return if is_done { Fate::Done } else { Fate::Open };
+        }
+        let is_over = self.gone_sessions.contains(&session);
+        match self.lasts.get(&session) {
+            Some(last) if number < last.number => Fate::Done,
+            Some(last) if number == last.number && last.refused => Fate::Refused,
+            Some(last) if number == last.number => Fate::Done,
+            _ if is_over => Fate::Done,
+            // Nobody remembers: better once too few than twice.
+            None if self.gone_nodes.contains(&node) && !matches!(act, Act::Exit { .. }) => {
+                Fate::Refused
+            }
+            _ => Fate::Open,
+        }
     }
 }
 
 impl super::State {
     /// What was performed before the snapshot was taken is not on its way any more.
-    fn forget_done(&mut self, lasts: &BTreeMap<u64, u64>) {
-        let Self { outboxes, sent, .. } = self;
-        sent.retain(|_, session| {
-            let Some(outbox) = outboxes.get_mut(session) else { return true };
-            let is_done = lasts.get(session).is_some_and(|last| outbox.number() <= *last);
-            if is_done {
-                // Whoever waits for what came of it hears that nobody knows.
-                drop(outbox.settle());
+    fn forget_done(&mut self, known: &Known) -> Vec<(u64, Sent, Fate)> {
+        let Self { outboxes, sent, node, .. } = self;
+        let ended: BTreeSet<String> =
+            known.gone_nodes.iter().map(|&node| id_of_end(node)).collect();
+        sent.retain(|id, _| !ended.contains(id));
+        let mut settled = Vec::new();
+        sent.retain(|id, &mut session| {
+            let Some(outbox) = outboxes.get_mut(&session) else { return true };
+            let number = outbox.number();
+            let Some(act) = outbox.sent().filter(|sent| sent.id == *id).map(|sent| &sent.act)
+            else {
+                return true;
+            };
+            let fate = known.fate(*node, session, number, act);
+            if fate == Fate::Open {
+                return true;
             }
-            !is_done
+            settled.extend(outbox.settle().map(|sent| (session, sent, fate)));
+            false
         });
+        settled
     }
 }

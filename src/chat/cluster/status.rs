@@ -1,6 +1,9 @@
 //! What one machine knows of the cluster, for people and for metrics.
 
-use super::{Cluster, OnLoss};
+use std::collections::BTreeSet;
+
+use super::outbox::Outbox;
+use super::{Cluster, NODE, OnLoss};
 use crate::chat::hall::Hall;
 
 /// How a machine stands in its cluster.
@@ -21,6 +24,9 @@ pub struct ClusterStatus {
     pub unreadable: u64,
     /// Lines of people here that are not yet known to have reached the others.
     pub held: u64,
+    /// People here of whom something waits or is on its way, and those who are just coming back
+    /// with this machine; 0 where all is settled.
+    pub open: u64,
     /// Lines whose authors heard that they were not delivered.
     pub not_delivered: u64,
     /// How often the link was lost.
@@ -37,7 +43,8 @@ impl Hall {
     /// How this machine stands in its cluster; `None` where the chat is one process.
     #[must_use]
     pub fn cluster_status(&self) -> Option<ClusterStatus> {
-        Some(self.cluster.as_ref()?.status())
+        let here = self.lock().people.keys().copied().collect();
+        Some(self.cluster.as_ref()?.status(&here))
     }
 
     /// The same in sentences.
@@ -46,7 +53,8 @@ impl Hall {
             let people = self.people();
             return vec![format!("This chat is one machine, with {people} people")];
         };
-        let status = cluster.status();
+        let here = self.lock().people.keys().copied().collect();
+        let status = cluster.status(&here);
         let machines: Vec<String> =
             status.machines.iter().map(|(name, people)| format!("{name} ({people})")).collect();
         let link = match (status.is_linked, cluster.options.on_loss) {
@@ -69,10 +77,15 @@ impl Hall {
 }
 
 impl Cluster {
-    fn status(&self) -> ClusterStatus {
+    fn status(&self, here: &BTreeSet<u64>) -> ClusterStatus {
         let state = self.lock();
         let held: usize = state.outboxes.values().map(|outbox| outbox.lines()).sum();
+        let is_open =
+            |(session, outbox): &(&u64, &Outbox)| !outbox.is_empty() || !here.contains(session);
+        let authors = state.outboxes.iter().filter(|(session, _)| **session != NODE);
+        let open = authors.filter(is_open).count() + state.sent.len() + state.returning.len();
         let machines = state.leases.alive(state.now);
+        let machines = machines.filter(|pulse| !state.gone_nodes.contains(&pulse.node));
         ClusterStatus {
             cluster: self.options.cluster.clone(),
             machine: self.options.machine.clone(),
@@ -81,6 +94,7 @@ impl Cluster {
             entries: state.counts.entries,
             unreadable: state.counts.unreadable,
             held: held as u64,
+            open: open as u64,
             not_delivered: state.counts.not_delivered,
             losses: state.counts.losses,
             returns: state.counts.returns,

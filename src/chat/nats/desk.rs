@@ -8,12 +8,13 @@ use tokio::sync::{Mutex, mpsc::UnboundedReceiver, watch};
 use tokio::time::Instant;
 
 use super::super::follower::{Follower, Link, Proposal};
+use super::doubt::Relapses;
 use super::error::BusError;
 use super::mailing::Mailing;
 use super::names::Names;
 use super::options::NatsOptions;
 use super::place::Place;
-use super::shelf::Due;
+use super::shelf::{Due, Written};
 use super::status::Board;
 use crate::random::Random;
 
@@ -34,6 +35,9 @@ pub(super) struct Desk {
     pub(super) mailing: RefCell<Mailing>,
     pub(super) place: RefCell<Place>,
     pub(super) due: RefCell<Due>,
+    pub(super) relapses: RefCell<Relapses>,
+    /// What we wrote of late that others may go on from.
+    pub(super) written: RefCell<Written>,
     /// Tells [`start`](super::start) how it went; `None` once it was told.
     pub(super) ready: RefCell<Option<mpsc::Sender<Result<(), BusError>>>>,
     pub(super) random: RefCell<Random>,
@@ -68,6 +72,8 @@ impl Desk {
             mailing: RefCell::default(),
             place: RefCell::default(),
             due: RefCell::new(due),
+            relapses: RefCell::default(),
+            written: RefCell::default(),
             ready: RefCell::new(Some(ready)),
             random: RefCell::new(Random::of(&[seed])),
             told: Cell::new(Link::Down),

@@ -1,7 +1,7 @@
 //! One connection of the driver, from connecting to the first error that is not mended by reading
 //! on: then everything begins again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::super::follower::Snapshot;
 use super::connect::{connect, introduce};
 use super::desk::Desk;
+use super::doubt::{self, Doubts};
 use super::error::BusError;
 use super::order;
 
@@ -30,6 +31,13 @@ pub(super) struct Life<'a> {
     pub(super) moved: watch::Sender<()>,
     /// The order has to be looked at, and read from where we are.
     pub(super) look: Notify,
+    /// What we have has to be compared with the stream.
+    pub(super) doubt: Notify,
+    pub(super) doubts: RefCell<Doubts>,
+    /// The server that led the stream when we began to read, where several keep it, and whether it
+    /// is the one that we read from.
+    pub(super) leader: RefCell<Option<String>>,
+    pub(super) reads_leader: Cell<bool>,
     /// A snapshot is to be written, or it is to be found out whether one is.
     pub(super) snapshot: Notify,
     /// Those that are to be written, with the time of their last entry.
@@ -50,6 +58,10 @@ pub(super) async fn live(desk: &Desk) -> Result<(), BusError> {
         connected: watch::Sender::new(true),
         moved: watch::Sender::new(()),
         look: Notify::new(),
+        doubt: Notify::new(),
+        doubts: RefCell::default(),
+        leader: RefCell::default(),
+        reads_leader: Cell::new(false),
         snapshot: Notify::new(),
         waiting: RefCell::default(),
     };
@@ -60,6 +72,7 @@ pub(super) async fn live(desk: &Desk) -> Result<(), BusError> {
         error = life.read() => Err(error),
         error = life.watch() => Err(error),
         error = life.pulse() => Err(error),
+        error = life.verify() => Err(error),
         error = life.keep_snapshots() => Err(error),
     }
 }
@@ -108,7 +121,6 @@ impl Life<'_> {
     /// Notices that the stream was removed or made anew, which no reader is told of.
     /// The same for another leader, which may have lost what the last one acknowledged.
     async fn watch(&self) -> BusError {
-        let mut leader = None;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             if !*self.connected.borrow() {
@@ -117,9 +129,8 @@ impl Life<'_> {
             let Ok(found) = order::look(&self.jetstream, &self.desk.names).await else { continue };
             let known = self.desk.place.borrow().created_ns;
             let is_ours = found.is_some_and(|info| {
-                let leads = info.cluster.and_then(|cluster| cluster.leader);
-                let is_another = leader.is_some() && leads.is_some() && leads != leader;
-                leader = leads.or(leader.take());
+                let leads = doubt::leader(&info);
+                let is_another = leads.is_some() && leads != self.leader.borrow().as_deref();
                 let last = info.state.last_sequence;
                 self.desk.board.change(|status| status.last_sequence = last);
                 !is_another

@@ -5,9 +5,11 @@
 //! after the last one that was applied. So there is one way to recover, and it is the way to
 //! start.
 
+mod blocks;
 mod bus;
 mod connect;
 mod desk;
+mod doubt;
 mod error;
 mod examine;
 mod life;

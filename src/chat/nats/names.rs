@@ -16,6 +16,7 @@ pub(super) struct Names {
     /// What each snapshot's subject begins with.
     pub(super) snapshot_subject: String,
     pub(super) pulse_subject: String,
+    pub(super) digest_subject: String,
 }
 
 impl Names {
@@ -32,6 +33,7 @@ impl Names {
             snapshots: format!("ECHOLINE_{cluster}_SNAPSHOTS"),
             snapshot_subject: format!("echoline.{cluster}.snapshot"),
             pulse_subject: format!("echoline.{cluster}.pulse"),
+            digest_subject: format!("echoline.{cluster}.digest"),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Where in the order a chat stands, and how it is found out that the order is another one. Pure.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::super::follower::Entry;
+use super::blocks::{Blocks, Checkpoint, digest, first_of_block};
 
 /// The stream, and the last entries of it.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(super) struct Place {
     pub(super) created_ns: Option<i128>,
     /// Of the last entries, one after the other.
     marks: VecDeque<Mark>,
+    /// Further back than those.
+    blocks: Blocks,
     short: u32,
     /// Where we stood when an entry was missing, and the next one that there was.
     gap: Option<(u64, u64)>,
@@ -83,12 +85,37 @@ impl Place {
     }
 
     pub(super) fn remember(&mut self, entries: &[Entry]) {
-        for entry in &entries[entries.len().saturating_sub(MARKS_MAX)..] {
+        for mark in entries.iter().map(Mark::of) {
             if self.marks.len() == MARKS_MAX {
                 self.marks.pop_front();
             }
-            self.marks.push_back(Mark::of(entry));
+            self.marks.push_back(mark);
+            self.blocks.add(mark.sequence, mark.digest);
         }
+    }
+
+    /// What the block of this entry comes to, up to it; unknown where it was not applied here.
+    pub(super) fn checkpoint(&self, sequence: u64) -> Option<Checkpoint> {
+        self.blocks.at(sequence).or_else(|| {
+            let marks = (first_of_block(sequence)..=sequence).map(|place| self.mark(place));
+            let follow = |before, mark: Option<&Mark>| {
+                let Mark { sequence, digest, .. } = *mark?;
+                Some(Checkpoint::follow(before, sequence, digest))
+            };
+            marks.into_iter().try_fold(None, follow)?
+        })
+    }
+
+    /// What the others are told of it.
+    pub(super) fn checkpoints(&self) -> impl Iterator<Item = Checkpoint> {
+        self.blocks.newest()
+    }
+
+    /// Those of another machine that are not as ours, as far as we have them.
+    pub(super) fn differing(&self, theirs: &[Checkpoint]) -> Vec<u64> {
+        let ours = |their: &&Checkpoint| self.checkpoint(their.sequence);
+        let differs = |their: &&Checkpoint| ours(their).is_some_and(|our| our != **their);
+        theirs.iter().filter(differs).map(|their| their.sequence).collect()
     }
 
     /// When the entry at our place was taken; unknown where it was not applied here.
@@ -104,22 +131,24 @@ impl Place {
     /// A place that was not come to by applying entries.
     pub(super) fn forget(&mut self) {
         self.marks.clear();
+        self.blocks = Blocks::default();
     }
 
     /// Whether the entry is the one that was applied in its place, as far as that is known.
     pub(super) fn is_known(&self, entry: &Entry) -> bool {
-        let place = entry.sequence.checked_sub(self.first_known());
-        let mark = place.and_then(|place| self.marks.get(usize::try_from(place).ok()?));
-        mark.is_none_or(|mark| mark.sequence != entry.sequence || *mark == Mark::of(entry))
+        self.mark(entry.sequence).is_none_or(|mark| *mark == Mark::of(entry))
+    }
+
+    fn mark(&self, sequence: u64) -> Option<&Mark> {
+        let place = sequence.checked_sub(self.first_known())?;
+        let mark = self.marks.get(usize::try_from(place).ok()?);
+        mark.filter(|mark| mark.sequence == sequence)
     }
 }
 
 impl Mark {
     fn of(entry: &Entry) -> Self {
-        let mut hasher = DefaultHasher::new();
-        entry.payload.hash(&mut hasher);
-        let (sequence, time_ms) = (entry.sequence, entry.time_ms);
-        Self { sequence, time_ms, digest: hasher.finish() }
+        Self { sequence: entry.sequence, time_ms: entry.time_ms, digest: digest(entry) }
     }
 }
 
@@ -175,5 +204,22 @@ mod tests {
         }
         place.forget();
         assert!(place.is_known(&entry(1, "b")));
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_order_differs() {
+        let entry = |sequence| Entry { sequence, time_ms: 1, payload: Bytes::from_static(b"a") };
+        let (mut ours, mut theirs) = (Place::default(), Place::default());
+        ours.remember(&(1..=100).map(entry).collect::<Vec<_>>());
+        theirs.remember(&(1..=70).map(entry).collect::<Vec<_>>());
+        let told: Vec<_> = theirs.checkpoints().collect();
+        assert_eq!((told.len(), ours.differing(&told)), (2, Vec::new()));
+        theirs.remember(&[Entry { time_ms: 2, ..entry(71) }]);
+        let told: Vec<_> = theirs.checkpoints().collect();
+        assert_eq!(ours.differing(&told), [71]);
+        let told: Vec<_> = ours.checkpoints().collect();
+        assert!(theirs.differing(&told).is_empty(), "it has not got as far");
+        ours.forget();
+        assert_eq!(ours.checkpoint(71), None);
     }
 }

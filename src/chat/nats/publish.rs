@@ -172,7 +172,7 @@ impl Life<'_> {
         }
     }
 
-    async fn until_connected(&self) {
+    pub(super) async fn until_connected(&self) {
         let mut connected = self.connected.subscribe();
         // The sender is ours: it does not go away.
         let _ = connected.wait_for(|connected| *connected).await;

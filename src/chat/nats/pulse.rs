@@ -17,6 +17,11 @@ impl Life<'_> {
             Ok(pulses) => pulses,
             Err(error) => return failed(reason(&error)),
         };
+        let told = &desk.names.digest_subject;
+        let mut digests = match self.client.subscribe(told.clone()).await {
+            Ok(digests) => digests,
+            Err(error) => return failed(reason(&error)),
+        };
         let mut ticks = interval(desk.options.pulse_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -24,9 +29,16 @@ impl Life<'_> {
                 // Without a connection a pulse would wait, and tell what is not so any more.
                 _ = ticks.tick() => if *self.connected.borrow() {
                     let pulse = desk.follower.pulse();
-                    if let Err(error) = self.client.publish(subject.clone(), pulse).await {
-                        return failed(reason(&error));
+                    let digests = self.checkpoints().map(|digests| (told, digests.into()));
+                    for (subject, words) in [(subject, pulse)].into_iter().chain(digests) {
+                        if let Err(error) = self.client.publish(subject.clone(), words).await {
+                            return failed(reason(&error));
+                        }
                     }
+                },
+                digests = digests.next() => match digests {
+                    Some(digests) => self.hear_checkpoints(&digests.payload),
+                    None => return BusError::Ended { what: "the reader of digests" },
                 },
                 pulse = pulses.next() => match pulse {
                     Some(pulse) => desk.follower.heard(&pulse.payload),

@@ -6,9 +6,12 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, push};
 use async_nats::jetstream::stream::Info;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::super::follower::Entry;
+use super::blocks;
 use super::connect::reason;
+use super::doubt;
 use super::error::BusError;
 use super::life::Life;
 use super::order;
@@ -20,6 +23,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const BATCH_ENTRIES_MAX: usize = 1000;
 /// Between two tries to read.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often another reader is made until one is where the stream is led: one in three is.
+const READERS_MAX: u32 = 16;
 
 /// Why the order has to be read anew from where we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +67,18 @@ impl Life<'_> {
         if self.desk.is_starting() {
             order::warn(&info, &self.desk.options, &self.desk.names);
         }
+        if let Some(first) = self.found_wrong() {
+            let to = first + blocks::BLOCK - 1;
+            self.diverged(first, format!("its entries {first} to {to} are not those we had"));
+            self.desk.reading(false);
+            let pause = self.desk.relapses.borrow_mut().next(Instant::now());
+            tokio::time::sleep(pause).await;
+            return Ok(Again::Asked);
+        }
         self.find_place(&info).await?;
         let last = info.state.last_sequence;
-        let messages = self.subscribe().await?;
+        let messages = self.subscribe(&info).await?;
+        self.doubt_newest();
         let mut chunks = std::pin::pin!(messages.ready_chunks(BATCH_ENTRIES_MAX));
         self.desk.reading(true);
         self.come_up_to(last);
@@ -115,6 +129,19 @@ impl Life<'_> {
         Ok(())
     }
 
+    /// What we have, from this entry on, is not what the stream has.
+    fn diverged(&self, first: u64, reason: String) {
+        let stream = self.desk.names.order.clone();
+        let error = BusError::Renewed { stream, reason: reason.clone() };
+        tracing::error!("{error}");
+        self.desk.board.fail(&error);
+        self.desk.board.change(|status| status.divergences += 1);
+        self.desk.written.borrow_mut().distrust(first);
+        self.snapshot.notify_one();
+        let created_ns = self.desk.place.borrow().created_ns;
+        self.begin_anew(created_ns.unwrap_or_default(), reason);
+    }
+
     fn begin_anew(&self, created_ns: i128, reason: String) {
         let stream = self.desk.names.order.clone();
         self.desk.board.change(|status| status.renewed_because = Some(reason.clone()));
@@ -138,8 +165,31 @@ impl Life<'_> {
         }
     }
 
+    /// From the server that leads the stream, if that can be had: others may differ from it. Which
+    /// one a reader is put on is left to chance by the servers.
+    async fn subscribe(&self, info: &Info) -> Result<push::Messages, BusError> {
+        let leader = doubt::leader(info);
+        self.leader.replace(leader.map(str::to_owned));
+        let mut tries = 1;
+        loop {
+            let consumer = self.make_reader().await?;
+            let at = consumer.cached_info().cluster.as_ref();
+            let at = at.and_then(|cluster| cluster.leader.as_deref());
+            let is_there = info.cluster.is_none() || leader.is_some() && at == leader;
+            if is_there || leader.is_none() || tries == READERS_MAX {
+                self.reads_leader.set(is_there);
+                tracing::debug!("reads from {at:?} at try {tries}, the leader is {leader:?}");
+                return consumer.messages().await.map_err(|error| self.unusable(reason(&error)));
+            }
+            tries += 1;
+            // One that nobody reads from is removed by the server in time.
+            let name = &consumer.cached_info().name;
+            let _ = self.jetstream.delete_consumer_from_stream(name, &info.config.name).await;
+        }
+    }
+
     /// From our place on, with the entries before it: to see that they are those we know.
-    async fn subscribe(&self) -> Result<push::Messages, BusError> {
+    async fn make_reader(&self) -> Result<Consumer<push::Config>, BusError> {
         let first_known = self.desk.place.borrow().first_known();
         let applied = self.desk.follower.applied();
         let start_sequence = if first_known == 0 { applied + 1 } else { first_known };
@@ -154,10 +204,12 @@ impl Life<'_> {
             ..push::Config::default()
         };
         let order = &self.desk.names.order;
-        let failed = |reason| BusError::Stream { stream: order.clone(), reason };
         let made = self.jetstream.create_consumer_on_stream(config, order.as_str()).await;
-        let consumer: Consumer<push::Config> = made.map_err(|error| failed(reason(&error)))?;
-        consumer.messages().await.map_err(|error| failed(reason(&error)))
+        made.map_err(|error| self.unusable(reason(&error)))
+    }
+
+    fn unusable(&self, reason: String) -> BusError {
+        BusError::Stream { stream: self.desk.names.order.clone(), reason }
     }
 
     /// Applies what came, as far as it is the continuation of what is there.
@@ -175,7 +227,7 @@ impl Life<'_> {
             };
             let Some(entry) = entry(&message) else { continue };
             if entry.sequence <= applied {
-                again = self.recognise(&entry);
+                again = self.recognise(&entry)?;
                 if again.is_some() {
                     break;
                 }
@@ -199,15 +251,17 @@ impl Life<'_> {
         Ok(again)
     }
 
-    fn recognise(&self, entry: &Entry) -> Option<Again> {
-        let known = self.desk.place.borrow().is_known(entry);
+    fn recognise(&self, entry: &Entry) -> Result<Option<Again>, BusError> {
+        let (sequence, known) = (entry.sequence, self.desk.place.borrow().is_known(entry));
         if known {
-            return None;
+            return Ok(None);
         }
-        let created_ns = self.desk.place.borrow().created_ns;
-        let reason = format!("it has another entry {}", entry.sequence);
-        self.begin_anew(created_ns.unwrap_or_default(), reason);
-        Some(Again::Fork)
+        if !self.reads_leader.get() {
+            // It is not the stream that differs, as far as we know.
+            return Err(self.unusable(format!("a server has another entry {sequence} of it")));
+        }
+        self.diverged(sequence, format!("it has another entry {sequence}"));
+        Ok(Some(Again::Fork))
     }
 
     fn apply(&self, entries: &mut Vec<Entry>) -> Result<(), BusError> {

@@ -1,5 +1,7 @@
 //! Which snapshots there are, and when the next one is due. Pure.
 
+use std::collections::VecDeque;
+
 use super::super::follower::Entry;
 
 /// What a snapshot is called: the end of its subject.
@@ -62,6 +64,35 @@ pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64) -> Vec<&La
         !ours(label) || (label.sequence + 1 < first && Some(label.sequence) != newest)
     };
     labels.iter().filter(is_useless).collect()
+}
+
+/// How many snapshots of ours are remembered.
+const WRITTEN_MAX: usize = 64;
+
+/// The snapshots that we wrote of late, and whether they can be gone on from.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Of which entry, as whom, and whether it is of the stream's order as far as we know.
+    snapshots: VecDeque<(u64, u32, bool)>,
+}
+
+impl Written {
+    pub(super) fn add(&mut self, label: &Label) {
+        if self.snapshots.len() == WRITTEN_MAX {
+            self.snapshots.pop_front();
+        }
+        self.snapshots.push_back((label.sequence, label.writer, true));
+    }
+
+    /// From this entry on, what we had was wrong.
+    pub(super) fn distrust(&mut self, first: u64) {
+        let wrong = self.snapshots.iter_mut().filter(|(sequence, ..)| *sequence >= first);
+        wrong.for_each(|(.., is_right)| *is_right = false);
+    }
+
+    pub(super) fn is_wrong(&self, label: &Label) -> bool {
+        self.snapshots.contains(&(label.sequence, label.writer, false))
+    }
 }
 
 /// What a server keeps with each entry besides its payload, about.

@@ -145,7 +145,10 @@ impl Life<'_> {
         let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
         let mut labels = shelf.labels().await.map_err(unusable)?;
-        labels.retain(|label| label.created_ns == info.created.unix_timestamp_nanos());
+        labels.retain(|label| {
+            let is_wrong = desk.written.borrow().is_wrong(label);
+            label.created_ns == info.created.unix_timestamp_nanos() && !is_wrong
+        });
         let applied = desk.follower.applied();
         let mut refusal = missing;
         for label in fitting(&labels, applied, first, last) {
@@ -239,6 +242,11 @@ impl Life<'_> {
         let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
         let Some(created_ns) = desk.place.borrow().created_ns else { return Ok(()) };
+        let mut labels = shelf.labels().await.map_err(unusable)?;
+        labels.retain(|label| desk.written.borrow().is_wrong(label));
+        for label in &labels {
+            shelf.remove(label).await.map_err(unusable)?;
+        }
         let waiting = self.waiting.borrow_mut().pop_front();
         let snapshot = match waiting {
             Some(snapshot) => Some(snapshot),
@@ -293,6 +301,7 @@ impl Life<'_> {
             parts: snapshot.state.len().div_ceil(part_bytes).max(1),
             checksum: checksum(&snapshot.state),
         };
+        self.desk.written.borrow_mut().add(&label);
         shelf.write(&label, &snapshot.state, part_bytes).await
     }
 }

@@ -43,6 +43,9 @@ pub struct Status {
     pub restores: u64,
     /// Times the order turned out to be another one.
     pub renewals: u64,
+    /// Times that what was applied was not what the stream has, and the chat began anew; these are
+    /// renewals too.
+    pub divergences: u64,
     /// By what it was known the last time.
     pub renewed_because: Option<String>,
     /// Times the connection came back.
@@ -80,6 +83,7 @@ impl Board {
             snapshots: 0,
             restores: 0,
             renewals: 0,
+            divergences: 0,
             renewed_because: None,
             reconnects: 0,
             restarts: 0,

@@ -275,7 +275,7 @@ impl User {
             return Step::Done;
         };
         let (session, room) = (self.person.session, seated.room.clone());
-        let shown = match cluster.shows_at_once() {
+        let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
             true => self.hall.show_here(&self.person, seated, kind, words),
             false => Vec::new(),
         };
@@ -296,7 +296,7 @@ impl User {
             }
             Err(refusal) => {
                 let reason = refusal.reason(self.hall.settings.moment);
-                self.person.hear_of_loss(room, reason, vec![words.to_owned()]);
+                self.inbox.give_up(&room, &reason, &[words.to_owned()], &mut self.replies);
                 Step::Done
             }
         }
@@ -392,9 +392,7 @@ impl User {
     }
 
     fn positions(&self) -> Vec<Position> {
-        let rooms: Vec<_> =
-            self.inbox.seats.iter().map(|seated| Arc::clone(&seated.crowd)).collect();
-        resume::positions(&rooms, self.person.session)
+        resume::positions(&self.inbox.seats)
     }
 
     /// Leaves for good. Who knows that there is more is told how to come back.
@@ -422,7 +420,10 @@ impl User {
             (Leaving::Silently, Some(_), Some(keep)) => {
                 self.hall.announce(session, Act::Keep(keep));
             }
-            (leaving, _, keep) => {
+            (leaving, cluster, keep) => {
+                if let Some(cluster) = cluster {
+                    cluster.see_out(&self.person);
+                }
                 let reason = match leaving {
                     Leaving::Because(reason) => Some(reason.to_owned()),
                     Leaving::Silently => None,

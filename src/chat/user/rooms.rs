@@ -79,6 +79,10 @@ impl User {
     }
 
     fn settle_in(&mut self, seated: Seated) {
+        if seated.crowd.with(|room| room.is_expelled(seated.seat)) {
+            // They were sent out again before they heard that they are in.
+            return self.hall.give_back(&self.person, &seated.crowd);
+        }
         let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };

@@ -43,6 +43,9 @@ impl Prompt {
         // A terminal without any abilities has no printer: then replies are just written.
         let printer = editor.create_external_printer().ok();
         let printer = printer.map(|printer| Box::new(printer) as Printer);
+        // One that is never dropped: without any the editor would return, and put the terminal back
+        // at the same time as `Terminal` does.
+        let _ = editor.create_external_printer().ok().map(|last| Box::leak(Box::new(last)));
         let (sender, typed) = mpsc::channel(LINES_WAITING);
         let prompt = prompt.to_owned();
         thread::Builder::new()

@@ -247,7 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
         let this = self.get_mut();
         this.state.follow();
         // What was delayed goes on while its writer waits for the peer.
-        if this.send_aside(cx)? == Sent::Resetting {
+        let sent = this.send_aside(cx)?;
+        if sent == Sent::Resetting {
             // Nothing that comes now is heard any more.
             return Poll::Pending;
         }
@@ -264,10 +265,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Next::End => return Poll::Ready(Ok(())),
-                Next::Reset => match this.state.reset_at().filter(|at| *at > now) {
-                    Some(at) => Some(at),
-                    None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                },
+                Next::Reset => {
+                    if sent != Sent::All {
+                        // What was written before has the same time where none of it is out yet.
+                        this.state.sent_at.get_or_insert(now);
+                    }
+                    match this.state.reset_at().filter(|at| *at > now) {
+                        Some(at) => Some(at),
+                        None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                    }
+                }
                 Next::Wait(at) => Some(at),
                 Next::Nothing => None,
             };

@@ -1,0 +1,12 @@
+//! Several machines that are one chat, on a clock of their own, and everything that can happen to
+//! them.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../simulation/bus.rs"]
+pub(crate) mod bus;
+pub(crate) mod check;
+pub(crate) mod evening;
+pub(crate) mod guest;
+#[path = "../simulation/random.rs"]
+pub(crate) mod random;
+pub(crate) mod storm;
