@@ -5,6 +5,7 @@
 # the people who are there. Exit code 0 if so, else 1 and a folder with all that was said.
 #
 #   ECHOLINE=path     a finished binary (default: target/release/echoline, built where missing)
+#   NATS_SERVER=path  another nats-server than the one on the PATH
 #   ON_LOSS=local     what machines do while they cannot reach the others (default: hold)
 #
 # Takes about 12 s for each round. Needs python3 and nats-server.
@@ -15,4 +16,5 @@ program=${ECHOLINE:-target/release/echoline}
 [ -x "$program" ] || cargo build --release --locked
 # -B: leaves no __pycache__ in the source folder.
 exec python3 -B scripts/campaign/campaign.py --echoline "$program" \
+    --nats-server "${NATS_SERVER:-nats-server}" \
     --on-loss "${ON_LOSS:-hold}" --rounds "${1:-100}" --seed "${2:-$(date +%s)}"

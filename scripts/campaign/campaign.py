@@ -28,9 +28,11 @@ class Campaign:
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.rounds, self.seed = arguments.rounds, arguments.seed
         self.program, self.folder = arguments.echoline, folder
-        self.cluster = Cluster(folder, arguments.echoline, arguments.on_loss)
+        self.cluster = Cluster(folder, arguments.echoline, arguments.nats_server,
+                               arguments.on_loss)
         self.ledger = Ledger()
         self.faults, self.kinds = Counter(), Counter()
+        self.link_seconds: list[float] = []
         self.presence_seconds: list[float] = []
         self.people: list[Person] = []
         self.watchers: list[Watcher] = []
@@ -73,7 +75,10 @@ class Campaign:
         begun = time.monotonic()
         async with asyncio.timeout(ROUND_SECONDS_MAX):
             await self.suffer(chosen)
+            served = time.monotonic()
+            await self.cluster.linked()
             healed = time.monotonic()
+            self.link_seconds.append(healed - served)
             await asyncio.sleep(REST_SECONDS)
             if number % PRESENCE_EVERY == 0 or number == self.rounds:
                 await self.look_at_presence(f"after round {number}", healed)
@@ -111,9 +116,8 @@ class Campaign:
 
     # ---- Who is there ----
 
-    async def look_at_presence(self, when: str, since: float | None = None):
+    async def look_at_presence(self, when: str, since: float):
         """All machines are to say the same as the connections; they have 15 s from `since`."""
-        since = since or time.monotonic()
         for person in self.people:
             person.is_calm = True
         while (wrong := await self.presence()) and time.monotonic() < since + PRESENCE_SECONDS:
@@ -168,6 +172,7 @@ class Campaign:
         """`echoline chat verify` on what everybody was sent."""
         for person in self.people:
             person.transcript.close()
+            person.void.close()
         files = sorted(str(path) for path in self.folder.glob("*.txt"))
         child = await asyncio.create_subprocess_exec(
             self.program, "chat", "verify", *files, stdout=asyncio.subprocess.PIPE,
@@ -190,11 +195,19 @@ class Campaign:
         say("faults: " + ", ".join(faults))
         for about, suffix in (("not cut", ""), ("on their way at a cut", ", cut")):
             fates = ("said", "delivered", "reported", "unknown")
-            say(f"lines {about}: " + ", ".join(f"{fate} {figures[fate + suffix]}" for fate in fates))
-        say(f"stays: {sum(person.stays for person in self.people)}, links lost: {losses}, came back "
-            f"after being taken for gone: {sum(machine.returns() for machine in machines)}")
+            counts = ", ".join(f"{fate} {figures[fate + suffix]}" for fate in fates)
+            say(f"lines {about}: {counts}")
+        say(f"stays: {sum(person.stays for person in self.people)}, links lost: {losses}")
+        say(f"machines that were taken for gone and came back: "
+            f"{sum(machine.returns() for machine in machines)}")
+        anew = sum(log.count("the chat begins anew") for log in logs.values())
+        voided = sum(person.begun_anew for person in self.people)
+        say(f"machines that began anew, because NATS had lost entries: {anew}, and {voided} people "
+            f"were told to come back")
         seconds = ", ".join(f"{seconds:.1f}" for seconds in self.presence_seconds)
-        say(f"presence right, seconds after healing: {seconds}")
+        longest = max(self.link_seconds, default=0)
+        say(f"links back, seconds after the last process served: at most {longest:.1f}")
+        say(f"presence right, seconds after that: {seconds}")
         for sentence in wrong[:50]:
             say(f"WRONG: {sentence}")
         say(f"VERDICT: {'no promise was broken' if not wrong else f'{len(wrong)} violations'}")
@@ -215,13 +228,17 @@ def say(text: str):
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/cluster-campaign.sh", description=__doc__)
     parser.add_argument("--echoline", required=True)
+    parser.add_argument("--nats-server", default="nats-server")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--on-loss", choices=["hold", "local"], default="hold")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="echoline-campaign-"))
     say(f"seed {arguments.seed}, {arguments.rounds} rounds, in {folder}")
-    campaign = Campaign(arguments, folder)
+    try:
+        campaign = Campaign(arguments, folder)
+    except Failure as failure:
+        sys.exit(str(failure))
     try:
         asyncio.run(campaign.run())
     except (Failure, TimeoutError, ExceptionGroup) as failure:

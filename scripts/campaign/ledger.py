@@ -12,15 +12,22 @@ class Connection:
 
     who: str
     machine: str
+    is_void: bool = False  # the chat said that all of it holds no more
     open_lines: set[str] = field(default_factory=set)  # said, and nobody knows what became of them
 
 
 @dataclass
 class Line:
     connection: Connection
-    places: set[tuple[str, int]] = field(default_factory=set)  # room and number
+    seen: dict[tuple[str, int], list[Connection]] = field(default_factory=dict)
     reports: int = 0
     is_cut: bool = False  # its connection was cut while it was on its way: it may be anywhere
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Rooms and numbers under which it was seen by somebody whose chat holds."""
+        return [place for place, seen_by in self.seen.items()
+                if not all(connection.is_void for connection in seen_by)]
 
 
 class Ledger:
@@ -35,9 +42,9 @@ class Ledger:
         self.lines[mark] = Line(connection)
         connection.open_lines.add(mark)
 
-    def saw(self, text: str, room: str, number: int):
+    def saw(self, connection: Connection, text: str, room: str, number: int):
         if line := self.find(text):
-            line.places.add((room, number))
+            line.seen.setdefault((room, number), []).append(connection)
 
     def reported(self, text: str):
         if line := self.find(text):

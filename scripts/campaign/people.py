@@ -1,5 +1,5 @@
-"""People and programs who talk: they come, say marked lines, rename, change rooms, go, and come back
-when their machine dies."""
+"""People and programs who talk: they come, say marked lines, rename, change rooms, go, and come
+back when their machine dies."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ LOGIN_SECONDS = 45
 SETTLE_SECONDS = 5
 RETRY_SECONDS = 0.7
 BURST_LINES = 70
+ANEW = "The chat begins anew"
 NOT_NOW = ("is taken", "looks too much like", "type your name again")
 
 
@@ -31,10 +32,12 @@ class Person:
         self.base, self.home, self.machines, self.ledger = base, home, machines, ledger
         self.chance = random.Random(f"{seed}/{base}")
         self.transcript = open(folder / f"{base}.txt", "wb")
+        self.void = open(folder / f"{base}.void", "wb")
+        self.heard: list[bytes] = []  # over this connection
         self.name, self.renames, self.said = base, 0, 0
         self.rooms: set[str] = set()
         self.is_in = self.is_calm = self.is_over = False
-        self.stays = 0
+        self.stays = self.begun_anew = 0
         self.connection: Connection | None = None
 
     # ---- Coming, and coming back ----
@@ -67,6 +70,7 @@ class Person:
             self.is_in = False
             listening.cancel()
             self.writer.close()
+            self.write_down()
 
     async def talk(self, listening: asyncio.Task):
         while not self.is_over:
@@ -101,9 +105,23 @@ class Person:
     async def listen(self, reader: asyncio.StreamReader):
         """Whole lines only: what was cut off says nothing."""
         while (line := await reader.readline()).endswith(b"\n"):
-            self.transcript.write(line)
-            self.hear(line.decode().rstrip("\r\n"))
-        self.transcript.flush()
+            self.heard.append(line)
+            text = line.decode().rstrip("\r\n")
+            if ANEW in text:
+                self.begin_anew()
+            else:
+                self.hear(text)
+
+    def begin_anew(self):
+        """The servers have lost what they had acknowledged, and nothing of it holds any more."""
+        self.connection.is_void = True
+        self.begun_anew += 1
+
+    def write_down(self):
+        """What does not hold is no part of what is compared."""
+        is_void = self.connection is not None and self.connection.is_void
+        (self.void if is_void else self.transcript).writelines(self.heard)
+        self.heard.clear()
 
     # ---- What they do ----
 
@@ -150,6 +168,10 @@ class Program(Person):
 
     def port(self, where: str) -> int:
         return self.machines[where].program_port
+
+    def begin_anew(self):
+        super().begin_anew()
+        self.last.clear()
 
     def wanted(self) -> list[str]:
         return ["lobby", *self.chance.sample(ROOMS[1:], self.chance.randint(0, 2))]
@@ -204,7 +226,7 @@ class Program(Person):
                     f"#{self.last[room]}: #{number} is not #{expected}")
         self.last[room] = number
         if kind in ("said", "action"):
-            self.ledger.saw(told["text"], room, number)
+            self.ledger.saw(self.connection, told["text"], room, number)
         elif told["own"] and kind == "joined":
             self.name = told["name"]
             self.come(room)
@@ -278,4 +300,4 @@ class Terminal(Person):
             if found[1] == self.name:
                 self.name = found[2]
         elif not shown.startswith("***"):
-            self.ledger.saw(shown, room, number)
+            self.ledger.saw(self.connection, shown, room, number)

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 READY_SECONDS = 60
+LINK_SECONDS = 60
 STOP_SECONDS = 15
 MACHINES = ("east", "west", "north")
 SERVERS = ("nats-1", "nats-2", "nats-3")
@@ -36,7 +37,8 @@ class Process:
             async with asyncio.timeout(READY_SECONDS):
                 while not await self.is_ready():
                     if self.child.returncode is not None:
-                        raise Failure(f"{self.name} ended with {self.child.returncode} at its start")
+                        code = self.child.returncode
+                        raise Failure(f"{self.name} ended with {code} at its start")
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise Failure(f"{self.name} was not ready after {READY_SECONDS} s") from None
@@ -63,11 +65,12 @@ class Process:
 
 
 class NatsServer(Process):
-    def __init__(self, name: str, folder: Path, port: int, route: int, routes: list[int]):
+    def __init__(self, name: str, folder: Path, program: str, port: int, route: int,
+                 routes: list[int]):
         self.port = port
         among = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
         super().__init__(name, folder, [
-            "nats-server", "--addr", "127.0.0.1", "--port", str(port), "--jetstream",
+            program, "--addr", "127.0.0.1", "--port", str(port), "--jetstream",
             "--store_dir", str(folder / name), "--server_name", name, "--cluster_name", "campaign",
             "--cluster", f"nats://127.0.0.1:{route}", "--routes", among,
         ])
@@ -84,16 +87,30 @@ class NatsServer(Process):
 
 class Machine(Process):
     def __init__(self, name: str, folder: Path, program: str, bus: str, on_loss: str,
-                 ports: tuple[int, int]):
-        self.people_port, self.program_port = ports
+                 ports: tuple[int, int, int]):
+        self.people_port, self.program_port, self.admin_port = ports
         self.ready_file = folder / f"{name}.ready"
         self.returned, self.is_starting = 0, False
         super().__init__(name, folder, [
             program, "chat", "--bus", bus, "--cluster", "campaign", "--machine", name,
             "--bus-replicas", "3", "--bus-timeout", f"{READY_SECONDS}s", "--on-loss", on_loss,
             "--listen", f"127.0.0.1:{self.people_port}", "--bot", f"127.0.0.1:{self.program_port}",
-            "--flood", "off", "--ready-file", str(self.ready_file),
+            "--admin", f"127.0.0.1:{self.admin_port}", "--flood", "off",
+            "--ready-file", str(self.ready_file),
         ])
+
+    async def is_linked(self) -> bool:
+        """Whether it can reach the others, as its metrics say."""
+        try:
+            async with asyncio.timeout(2):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.admin_port)
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                             b"Connection: close\r\n\r\n")
+                text = await reader.read()
+                writer.close()
+                return b"\necholine_cluster_linked 1" in text
+        except (OSError, TimeoutError):
+            return False
 
     async def start(self):
         self.ready_file.unlink(missing_ok=True)
@@ -124,19 +141,19 @@ class Machine(Process):
 class Cluster:
     """All six."""
 
-    def __init__(self, folder: Path, program: str, on_loss: str):
-        if shutil.which("nats-server") is None:
+    def __init__(self, folder: Path, program: str, nats_server: str, on_loss: str):
+        if shutil.which(nats_server) is None:
             raise Failure("there is no nats-server (Debian: apt install nats-server)")
-        ports = free_ports(12)
+        ports = free_ports(15)
         clients, routes, chat = ports[:3], ports[3:6], ports[6:]
         bus = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
         self.servers = {
-            name: NatsServer(name, folder, port, route, routes)
+            name: NatsServer(name, folder, nats_server, port, route, routes)
             for name, port, route in zip(SERVERS, clients, routes)
         }
         self.machines = {
             name: Machine(name, folder, program, bus, on_loss, pair)
-            for name, pair in zip(MACHINES, zip(chat[:3], chat[3:]))
+            for name, pair in zip(MACHINES, zip(chat[:3], chat[3:6], chat[6:]))
         }
 
     def all(self) -> dict[str, Process]:
@@ -148,6 +165,15 @@ class Cluster:
                 await process.start()
             for process in part.values():
                 await process.ready()
+
+    async def linked(self):
+        """Returns once all machines reach each other: the NATS servers have to elect a leader."""
+        try:
+            async with asyncio.timeout(LINK_SECONDS):
+                while not all([await machine.is_linked() for machine in self.machines.values()]):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise Failure(f"the machines had no link after {LINK_SECONDS} s") from None
 
     async def kill(self):
         for process in self.all().values():
