@@ -4,10 +4,12 @@ All machines and the NATS server share one core, so that a chat of three has no 
 processor than a chat of one; the generator has the other core to itself.
 """
 
+import asyncio
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+import authors
 from aims import ALONE, CLUSTER_AIMS, ONE_MACHINE, THREE_MACHINES
 from fanout import COSTS, DELIVERED, JOIN_SECONDS, WARM_UP_SECONDS, echoline_peer
 from servers import Peer
@@ -15,6 +17,7 @@ from side_by_side import (Bench, Column, Entry, Scenario, Settings, run, run_cli
                           whole)
 
 MACHINES = ("east", "west", "north")
+AUTHORS = 100
 LATENCY = (
     Column("p50 µs", "p50_us", tenth),
     Column("p99.9 µs", "p999_us", tenth),
@@ -47,6 +50,10 @@ def all_scenarios() -> list[Scenario]:
                  entries, ALONE, ("--members", "10", "--window", "1")),
         steady("steady", 1000),
         steady("few", 100),
+        Scenario("authors", f"{AUTHORS} authors, each in a room of its own, one line at a time",
+                 measure_authors, Column("lines/s", "per_second", whole),
+                 (Column("p50 µs", "p50_us", tenth), Column("p99 µs", "p99_us", tenth),
+                  Column("all servers' µs CPU/line", "cpu_us", tenth)), entries, ALONE),
     ]
 
 
@@ -62,6 +69,18 @@ def measure(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
             *scenario.generator, "--seconds", str(settings.seconds),
             "--warm-up", str(WARM_UP_SECONDS), limit=JOIN_SECONDS,
         )
+
+
+def measure_authors(settings: Settings, _: Scenario, entry: Entry) -> dict:
+    """By this program itself, which is on the generator's core: it may be the slower side."""
+    with machines(settings, entry) as servers:
+        ports = [server.port for server in servers if server.peer is not NATS_SERVER]
+        spent = -sum(server.cpu_ns() for server in servers)
+        result = asyncio.run(authors.measure(ports, AUTHORS, settings.seconds, WARM_UP_SECONDS))
+        spent += sum(server.cpu_ns() for server in servers)
+        # The coming in and the warm-up are part of the time, and of the lines by their share.
+        lines = result["per_second"] * (settings.seconds + WARM_UP_SECONDS)
+        return result | {"cpu_us": spent / 1000 / lines}
 
 
 @contextmanager

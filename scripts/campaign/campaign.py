@@ -21,7 +21,7 @@ REST_SECONDS = 2.5  # of traffic after everything is well again
 PRESENCE_SECONDS = 15
 PRESENCE_EVERY = 10  # rounds
 SETTLE_SECONDS = 30
-ROUND_SECONDS_MAX = 150  # a second net; each wait has its own
+ROUND_SECONDS_MAX = 500  # a second net; each wait has its own
 
 
 class Campaign:

@@ -13,7 +13,7 @@ use crate::chat::mailbox::Letter;
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use crate::chat::person::Person;
-use crate::chat::room::See;
+use crate::chat::room::{Seat, See};
 
 /// People that one act brings back.
 const RETURNING_MAX: usize = 200;
@@ -35,25 +35,29 @@ impl Hall {
         let mut people: Vec<Arc<Person>> =
             state.people.values().filter(|person| person.node() == node).cloned().collect();
         people.sort_unstable_by_key(|person| person.session);
-        let mut rooms = BTreeMap::<Key, (Arc<Crowd>, Vec<String>)>::new();
+        let mut rooms = BTreeMap::<Key, (Arc<Crowd>, Vec<(Seat, &Person)>)>::new();
         for person in &people {
             for (crowd, seat) in person.seats() {
-                let room = crowd.with(|room| room.set_aside(seat).then(|| room.name.key().clone()));
-                if let Some(room) = room {
-                    let found = rooms.entry(room).or_insert((Arc::clone(&crowd), Vec::new()));
-                    let (_, names) = found;
-                    names.push(person.name().to_string());
-                }
-                if !person.is_here {
-                    self.give_back(person, &crowd);
-                }
+                let room = crowd.with(|room| room.name.key().clone());
+                let (_, seats) = rooms.entry(room).or_insert((crowd, Vec::new()));
+                seats.push((seat, person));
             }
             state.release(&person.name(), person.session);
             state.people.remove(&person.session);
         }
-        for (crowd, names) in rooms.values() {
-            let words = departure::words(name, reason, names);
-            crowd.change(|room| room.announce(now_ms, &words));
+        for (crowd, seats) in rooms.values() {
+            // Under one lock: whoever asks who is here asks before that line or after it.
+            crowd.change(|room| {
+                let gone = seats.iter().filter(|(seat, _)| room.set_aside(*seat));
+                let names: Vec<String> =
+                    gone.map(|(_, person)| person.name().to_string()).collect();
+                if !names.is_empty() {
+                    room.announce(now_ms, &departure::words(name, reason, &names));
+                }
+            });
+            for (_, person) in seats.iter().filter(|(_, person)| !person.is_here) {
+                self.give_back(person, crowd);
+            }
         }
         drop(state);
         tracing::info!(machine = name, people = people.len(), "a machine is gone: {reason}");
