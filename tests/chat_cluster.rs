@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
 
 mod cluster;
+mod parlour;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cluster::{check, evening};
 
 /// Seeds of a normal run.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -314,22 +314,24 @@ fn a_full_disk_is_said() {
     );
 }
 
-/// A server that takes 4 ms for each message of its only client holds 250 of them per second.
+/// A server that takes 10 ms for each message of its only client holds 100 of them per second. On
+/// a busy machine it takes longer, and holds fewer.
 #[test]
 fn the_highest_rate_that_holds_is_found() {
     fn slowly(line: &[u8]) -> Vec<u8> {
-        thread::sleep(Duration::from_millis(4));
+        thread::sleep(Duration::from_millis(10));
         line.to_vec()
     }
     let address = line_server(b"", slowly);
-    let flags = ["--find-max", "--slo", "p50<60ms,errors<1%", "--rate", "50/s", "--clients", "1"];
+    let flags = ["--find-max", "--slo", "p50<150ms,errors<1%", "--rate", "50/s", "--clients", "1"];
     let ended = load(&address, &[&flags[..], &["--duration", "1s"]].concat());
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     let text = ended.text();
     let verdict = text.lines().find(|line| line.contains("held in 3 of 3 runs")).unwrap();
     let rate = verdict.split("/s held").next().unwrap().rsplit(' ').next().unwrap();
     let rate: f64 = rate.replace(',', "").parse().unwrap();
-    assert!((50.0..=275.0).contains(&rate), "{text}");
+    // With more than 130 those in the middle of a second wait for over 150 ms.
+    assert!((10.0..=135.0).contains(&rate), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use support::process::{self, descriptors, processor_time, resident_kib};
-use support::{Client, NEVER, Server, has, millis, now, pause, until};
+use support::{Client, Server, has, millis, now, pause, until};
 
 const BUSY: &str = "Server is busy. Try again later.\n";
 const BUSY_ADDRESS: &str = "Too many connections from your address. Try again later.\n";
@@ -123,10 +123,9 @@ fn a_listener_outlives_every_error_of_accept() {
         let mut clients = server.clients(20);
         clients.iter_mut().for_each(|client| client.ask("hello"));
         let took = start.elapsed();
-        // What is wrong with one client costs the next one no time: with a pause for each, twenty
-        // would take over 14 s. What is wrong here costs a little: eight, 2.3 s. The rest is for a
-        // machine that has other things to do, under strace.
-        assert!(took < millis(7000), "{error}: {took:?}");
+        // What is wrong with one client costs the next one no time; what is wrong here, a little.
+        let most = if error == "ECONNABORTED" { millis(1000) } else { millis(4000) };
+        assert!(took < most, "{error}: {took:?}");
         drop(clients);
         let end = server.stop();
         assert_eq!(end.code, Some(0), "{error}: {}", end.log);
@@ -318,6 +317,6 @@ fn a_firehose_does_not_drown_the_others() {
         // A machine that has other things to do makes some trips long, a starved worker all.
         let (quick, worst) = (trips[trips.len() / 10], trips[trips.len() - 1]);
         assert!(quick < millis(40), "one in ten within {quick:?}, the worst {worst:?}");
-        assert!(worst < NEVER / 5, "one in ten within {quick:?}, the worst {worst:?}");
+        assert!(worst < millis(3000), "one in ten within {quick:?}, the worst {worst:?}");
     });
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, LiveLimits, Report, Server, Shutdown};
+use echoline::{Closed, Connection, Eol, Limits, LiveLimits, Observer, Report, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,6 +20,7 @@ struct Running {
     address: SocketAddr,
     shutdown: Shutdown,
     live: LiveLimits,
+    observer: Observer,
     serving: JoinHandle<io::Result<Report>>,
 }
 
@@ -34,9 +35,9 @@ impl Running {
             server = server.workers(workers);
         }
         let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());
-        let live = server.live_limits();
+        let (live, observer) = (server.live_limits(), server.observe());
         let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
-        Self { address, shutdown, live, serving }
+        Self { address, shutdown, live, observer, serving }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -46,6 +47,17 @@ impl Running {
     async fn drain(self) -> Report {
         self.shutdown.drain();
         self.end().await
+    }
+
+    /// Drains once nobody is there: so that each is counted as what ended it, and none as drained.
+    async fn drain_when_empty(self) -> Report {
+        let empty = async {
+            while self.observer.snapshot().open > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(PATIENCE, empty).await.expect("everybody goes");
+        self.drain().await
     }
 
     async fn end(self) -> Report {
@@ -96,7 +108,7 @@ async fn a_burst_of_clients_is_served() {
         while let Some(result) = clients.join_next().await {
             result.unwrap();
         }
-        let report = server.drain().await;
+        let report = server.drain_when_empty().await;
         assert_eq!((report.accepted, report.count(Closed::EndOfStream)), (500, 500));
     }
 }
@@ -128,7 +140,7 @@ async fn the_one_too_many_is_told() {
     };
     exchange(&mut next, "in").await;
     drop((second, next));
-    let report = server.drain().await;
+    let report = server.drain_when_empty().await;
     assert!(report.count(Closed::Busy) >= 20, "{report:?}");
     assert_eq!(report.count(Closed::EndOfStream), 3);
 }
@@ -159,7 +171,7 @@ async fn limits_change_for_who_comes_after() {
         exchange(&mut early, "c").await;
         exchange(&mut third, "d").await;
         drop((early, third));
-        assert_eq!(server.drain().await.count(Closed::EndOfStream), 2);
+        assert_eq!(server.drain_when_empty().await.count(Closed::EndOfStream), 2);
     }
 }
 
@@ -219,7 +231,7 @@ async fn a_panic_ends_its_own_connection_only() {
             assert_eq!(exchange(&mut good, "alive").await, "alive\r\n");
         }
         drop(good);
-        let report = server.drain().await;
+        let report = server.drain_when_empty().await;
         assert_eq!(report.count(Closed::Panicked), 50);
         assert_eq!((report.count(Closed::EndOfStream), report.still_open), (1, 0));
     }
@@ -243,7 +255,7 @@ async fn who_ended_it_is_counted() {
     assert_eq!(hear(&mut first).await.unwrap(), "bye\r\n");
     drop(first);
     exchange(&mut server.connect().await, "hello").await;
-    let report = server.drain().await;
+    let report = server.drain_when_empty().await;
     let counts = (report.count(Closed::Finished), report.count(Closed::EndOfStream));
     assert_eq!(counts, (1, 1));
 }

@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "src/chat/view.rs",
     "src/chat/tokens.rs",
     "src/chat/own.rs",
+    "src/chat/muted.rs",
     "src/chat/room.rs",
     "src/chat/log.rs",
     "src/chat/line.rs",

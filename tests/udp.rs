@@ -462,8 +462,7 @@ fn what_cannot_be_is_said() {
 /// and what was kept for a time comes when that is over.
 #[test]
 fn planned_faults_happen_to_datagrams() {
-    let rules =
-        ["drop at=2", "duplicate at=3", "truncate=3 at=4", "reorder at=5", "delay=200ms at=7"];
+    let rules = ["drop at=2", "duplicate at=3", "truncate=3 at=4", "reorder at=5", "delay=1s at=7"];
     let mut flags = vec!["--listen", "udp://127.0.0.1:0"];
     flags.extend(rules.iter().flat_map(|rule| ["--fault", rule]));
     let (program, addresses) = serve(&flags);

@@ -479,17 +479,19 @@ fn the_documented_commands_are_right() {
 #[test]
 fn the_log_says_where_browsers_come_to() {
     let flags = ["chat", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"];
-    let program = Program::start(&mut echoline(&flags));
+    let program = Program::start(echoline(&flags).args(["--admin", "127.0.0.1:0"]));
     program.wait_for_stderr(" ready ");
     let log = program.stderr();
-    let link = log.split_once("browsers come to http://").unwrap().1;
-    let host = link.split_once("/\n").unwrap().0;
-    let mut browser = std::net::TcpStream::connect(host).unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    browser.write_all(request.as_bytes()).unwrap();
-    let mut page = String::new();
-    browser.read_to_string(&mut page).unwrap();
-    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    let get = |link: &str, path: &str| {
+        let host = log.split_once(link).unwrap().1.split_once("/\n").unwrap().0;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close");
+        ask(host.parse().unwrap(), &format!("{head}\r\n\r\n"))
+    };
+    assert_eq!(status(&get("browsers come to http://", "/").0), "200");
+    // It has the page before the server has done with it.
+    wait_for("the browser to be gone", || {
+        get("admin on http://", "/metrics").1.contains("\necholine_connections_open 0\n")
+    });
     program.signal("TERM");
     let ended = program.finish();
     assert_eq!(ended.code(), Some(0));

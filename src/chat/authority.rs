@@ -7,10 +7,10 @@ use super::bans::Scope;
 use super::crowd::Crowd;
 use super::hall::{Hall, State};
 use super::mailbox::Letter;
+use super::muted::Muted;
 use super::name::Name;
 use super::perform::Actor;
 use super::person::Person;
-use super::room::Muted;
 
 impl Hall {
     /// Whether who acts may ban in `scope`: an operator of the whole chat anywhere, one of a room

@@ -48,6 +48,7 @@ mod line;
 mod log;
 mod login;
 mod mailbox;
+mod muted;
 mod name;
 mod name_error;
 #[cfg(feature = "nats")]

@@ -18,6 +18,9 @@ use super::person::Person;
 use super::room::{Entrance, Room, See};
 use super::tokens::{Place, Position};
 
+/// What a session hears whose token was used.
+pub(super) const GOES_ON: &str = "You go on in another connection";
+
 /// Who acts, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Actor {
@@ -372,7 +375,12 @@ impl Hall {
         let mut state = self.lock();
         let (token, mut place) = state.tokens.redeem(actor.now_ms, token)?;
         self.archive.token_used(&token);
-        let old = place.session.take().and_then(|session| state.people.get(&session).cloned());
+        let session = place.session.take();
+        if let (Some(cluster), Some(session)) = (&self.cluster, session) {
+            // Also where it is just not here, because its machine was taken for gone.
+            cluster.dismiss(session);
+        }
+        let old = session.and_then(|session| state.people.get(&session).cloned());
         if let Some(person) = old {
             person.retire();
             place.name = person.name();
@@ -381,7 +389,7 @@ impl Hall {
                 self.expel(&mut state, actor.now_ms, &person, &crowd, "", "goes on elsewhere");
             }
             state.release(&person.name(), person.session);
-            person.end("You go on in another connection");
+            person.end(GOES_ON);
         }
         Some(Keep { token: token.to_string(), place })
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::crowd::Crowd;
 use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
-use super::perform::Actor;
+use super::perform::{Actor, GOES_ON};
 use super::room::{Seat, Who};
 
 /// One session's person.
@@ -19,7 +19,7 @@ pub(super) struct Person {
     pub(super) is_here: bool,
     /// Whom this machine serves under this session, while the others know nothing of what they did
     /// last, and they are to come back: they hear what this one is told.
-    served: Option<Arc<Person>>,
+    served: Option<Arc<Self>>,
     /// The machine that serves them; changes when it comes back after it was taken for gone.
     node: AtomicU32,
     /// Where they come from; `None` over a stream without addresses.
@@ -141,6 +141,12 @@ impl Person {
         if let Some(seat) = self.served.as_ref().and_then(|served| served.seat_in(crowd)) {
             crowd.with(|room| room.give_up(seat));
         }
+    }
+
+    /// They are in another session now, or in none.
+    pub(super) fn go_on_elsewhere(&self) {
+        self.retire();
+        self.end(GOES_ON);
     }
 
     /// Whether this machine serves them and they go on: they come back with it.

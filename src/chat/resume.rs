@@ -24,12 +24,16 @@ pub(super) fn positions(seats: &[Seated]) -> Vec<Position> {
     seats.iter().filter_map(position).collect()
 }
 
+/// The person's token, which brings them back here once this is performed.
+pub(super) fn keep(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Keep {
+    let token = person.token_or(new_token);
+    Keep { token: token.to_string(), place: place(hall, person, rooms) }
+}
+
 /// The person's token, which from now on brings them back here.
 pub(super) fn token_of(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Arc<str> {
-    let token = person.token_or(new_token);
-    let keep = Keep { token: token.to_string(), place: place(hall, person, rooms) };
-    hall.announce(person.session, Act::Keep(keep));
-    token
+    hall.announce(person.session, Act::Keep(keep(hall, person, rooms)));
+    person.token_or(new_token)
 }
 
 /// Where somebody stands who is leaving, if they have a token.

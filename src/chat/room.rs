@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::history::Kind;
 use super::key::Key;
 use super::log::{LineView, Log};
+use super::muted::Muted;
 use super::name::Name;
 use super::own::OwnLines;
 
@@ -384,32 +385,6 @@ impl Room {
             self.invited.pop_first();
         }
         self.invited.insert(key);
-    }
-
-    /// Forbids somebody to speak until then, or allows it again.
-    pub(super) fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
-        self.muted.retain(|(old, until)| *until > now_ms && !old.means(&muted.key, muted.session));
-        self.muted.extend(until_ms.map(|until| (muted, until)));
-    }
-
-    /// Until when somebody may not speak.
-    pub(super) fn muted_until(&self, now_ms: u64, key: &Key, session: u64) -> Option<u64> {
-        let muted = self.muted.iter().find(|(muted, _)| muted.means(key, session));
-        muted.map(|&(_, until)| until).filter(|&until| until > now_ms)
-    }
-}
-
-/// Somebody who may not speak: a name, so that leaving does not help, and a session, so that a new
-/// name does not either.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Muted {
-    pub(super) key: Key,
-    pub(super) session: u64,
-}
-
-impl Muted {
-    fn means(&self, key: &Key, session: u64) -> bool {
-        self.session == session || self.key == *key
     }
 }
 

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::history::Kind;
 use super::key::Key;
 use super::log::{Log, LogLimits};
+use super::muted::Muted;
 use super::name::Name;
 use super::person::Person;
-use super::room::{Muted, Room, Seat};
+use super::room::{Room, Seat};
 
 /// The last lines of a room that are told, and their bytes.
 const LINES_MAX: u64 = 100;

@@ -40,7 +40,6 @@ pub(crate) struct Visit {
     pub(crate) heard: String,
     /// A token brought it back.
     pub(crate) is_back: bool,
-    pub(crate) has_entered: bool,
     /// It was there to the last.
     pub(crate) has_stayed: bool,
 }
@@ -129,8 +128,8 @@ impl Present {
         let has_stayed = self.is_there();
         self.reader.abort();
         let heard = self.text();
-        let Self { name, sight, said, is_back, has_entered, .. } = self;
-        Visit { name, sight, said, heard, is_back, has_entered, has_stayed }
+        let Self { name, sight, said, is_back, .. } = self;
+        Visit { name, sight, said, heard, is_back, has_stayed }
     }
 
     /// Gives a name, or a token, until it is taken.

@@ -6,7 +6,11 @@
 pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod evening;
+mod gone;
 pub(crate) mod guest;
+mod loss;
+mod order;
 #[path = "../simulation/random.rs"]
 pub(crate) mod random;
+pub(crate) mod rig;
 pub(crate) mod storm;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) mod page;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 const POLL_EVERY: Duration = Duration::from_millis(10);
 

@@ -1,5 +1,6 @@
 //! A bus in memory between several machines of one chat: it delays, it takes some things twice, it
 //! loses sight of machines; what it never does is to give two machines two orders.
+#![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -148,6 +149,11 @@ impl Bus {
         self.state.lock().unwrap().entries.clone()
     }
 
+    /// The entries after the first `from`, up to `until`.
+    fn part(&self, from: u64, until: u64) -> Vec<Entry> {
+        self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
+    }
+
     /// What machines knew at some places of the order.
     pub(crate) fn known(&self) -> Vec<Snapshot> {
         self.state.lock().unwrap().known.values().cloned().collect()
@@ -159,7 +165,7 @@ impl Bus {
     }
 
     /// Applies entries from the next one to `until`, and compares on the way.
-    pub(crate) fn apply(&self, hall: &Hall, entries: &[Entry], until: u64) {
+    pub(crate) fn apply(&self, hall: &Hall, until: u64) {
         loop {
             let applied = hall.applied();
             if applied >= until {
@@ -169,7 +175,7 @@ impl Bus {
                 0 => until,
                 every => until.min((applied / every + 1) * every),
             };
-            hall.apply(&entries[applied as usize..stop as usize]);
+            hall.apply(&self.part(applied, stop));
             if self.compared_every > 0 && stop.is_multiple_of(self.compared_every) {
                 self.compare(hall.snapshot());
             }
@@ -187,6 +193,25 @@ impl Bus {
         }
     }
 
+    /// Something comes into the order that no machine proposed.
+    pub(crate) fn inject(&self, payload: &[u8]) {
+        let payload = payload.to_vec().into();
+        self.take(&Proposal { id: String::new(), payload }, true);
+    }
+
+    /// The order is lost, and another one begins.
+    pub(crate) fn begin_anew(&self) {
+        let machines = {
+            let state = &mut *self.state.lock().unwrap();
+            state.entries.clear();
+            state.ids.clear();
+            state.known.clear();
+            state.machines.clone()
+        };
+        self.length.send_replace(0);
+        machines.iter().for_each(|machine| machine.hall.begin_anew());
+    }
+
     fn take(&self, proposal: &Proposal, is_again: bool) {
         let mut state = self.state.lock().unwrap();
         if !state.ids.insert(proposal.id.clone()) && !is_again {
@@ -202,14 +227,18 @@ impl Bus {
 impl Machine {
     /// Something goes wrong for so long.
     pub(crate) async fn suffer(&self, trouble: Trouble, length: Duration) {
-        self.trouble.send_replace(trouble);
-        if trouble == Trouble::Cut {
-            self.hall.link(Link::Down);
-        }
+        self.begin(trouble);
         sleep(length).await;
-        self.trouble.send_replace(Trouble::None);
-        if trouble == Trouble::Cut {
-            self.hall.link(Link::Up);
+        self.begin(Trouble::None);
+    }
+
+    /// Something goes wrong from now on, or nothing any more.
+    pub(crate) fn begin(&self, trouble: Trouble) {
+        let before = self.trouble.send_replace(trouble);
+        match (before, trouble) {
+            (_, Trouble::Cut) => self.hall.link(Link::Down),
+            (Trouble::Cut, _) => self.hall.link(Link::Up),
+            _ => {}
         }
     }
 
@@ -271,18 +300,20 @@ async fn follow(
 ) {
     let mut length = bus.length.subscribe();
     loop {
-        let applied = hall.applied();
-        length.wait_for(|length| *length > applied).await.expect("the bus lasts");
+        length.wait_for(|length| *length > hall.applied()).await.expect("the bus lasts");
         sleep(random.millis(8)).await;
         well.wait().await;
+        let applied = hall.applied();
         let gap = gap.lock().unwrap().take();
         if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
             hall.restore(&snapshot).expect("another machine made it");
             continue;
         }
-        let entries = bus.entries();
-        let count = 1 + random.below(entries.len() - applied as usize);
-        bus.apply(&hall, &entries, applied + count as u64);
+        let length = *length.borrow();
+        if length > applied {
+            let count = 1 + random.below((length - applied) as usize);
+            bus.apply(&hall, applied + count as u64);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(crate) use client::Client;
 
 /// How long anything may take before a test calls it never. Only a failing test waits this long.
-pub(crate) const NEVER: Duration = Duration::from_secs(15);
+pub(crate) const NEVER: Duration = Duration::from_secs(30);
 
 /// `echoline echo` as a process of its own; ended with this value.
 pub(crate) struct Server {

@@ -154,6 +154,7 @@ async fn silent_clients_hold_up_nobody() {
     }
     let mut good = say_hello(served.connect(None).await.unwrap()).await.unwrap();
     good.shutdown().await.unwrap();
+    good.read_to_end(&mut Vec::new()).await.unwrap();
     let mut byte = [0; 1];
     assert!(silent.iter_mut().all(|one| one.try_read(&mut byte).is_err()), "one was let go");
     drop(silent);

@@ -183,7 +183,9 @@ impl Hall {
         });
         cluster.send_next(&mut state, session);
         let mut over = None;
-        if person.is_none() && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
+        // The machine itself goes on counting.
+        let may_be_over = person.is_none() && session != NODE;
+        if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
             over = state.outboxes.remove(&session).and_then(|outbox| outbox.leaver);
         }
         if state.leave != Leave::Stays {

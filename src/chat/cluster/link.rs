@@ -151,9 +151,10 @@ impl Hall {
     /// back with it.
     fn served_here(&self, cluster: &Cluster) -> Vec<Arc<Person>> {
         let mut served = cluster.lock().returning.clone();
-        let people: Vec<_> = self.lock().people.values().cloned().collect();
-        let here = people.into_iter().filter(|person| person.is_here);
-        served.extend(here.map(|person| (person.session, person)));
+        let state = self.lock();
+        let here = state.people.values().filter(|person| person.is_here);
+        served.extend(here.map(|person| (person.session, Arc::clone(person))));
+        drop(state);
         served.into_values().collect()
     }
 }

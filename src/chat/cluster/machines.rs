@@ -128,6 +128,7 @@ impl Hall {
             let mut state = cluster.lock();
             let known = if actor.is_here { state.returning.remove(&session) } else { None };
             if state.gone_sessions.contains(&session) {
+                known.iter().for_each(|person| person.go_on_elsewhere());
                 return;
             }
             known
@@ -219,7 +220,9 @@ impl LastAct {
 impl Cluster {
     fn send_all(&self, state: &mut super::State) {
         let sessions: Vec<u64> = state.outboxes.keys().copied().collect();
-        sessions.into_iter().for_each(|session| self.send_next(state, session));
+        for session in sessions {
+            self.send_next(state, session);
+        }
     }
 }
 

@@ -267,6 +267,11 @@ impl Cluster {
         self.lock().is_lost
     }
 
+    /// The session does not come back, should its machine do so.
+    pub(super) fn dismiss(&self, session: u64) {
+        remember(&mut self.lock().gone_sessions, session);
+    }
+
     /// The session is over: what is left of it goes with the last of its acts.
     pub(super) fn see_out(&self, person: &Arc<Person>) {
         let mut state = self.lock();

@@ -122,7 +122,10 @@ impl Hall {
         followed.gone_sessions = record.gone_sessions;
         followed.gone_with = record.gone_with;
         followed.returning = served;
-        followed.returning.retain(|session, _| !known.gone_sessions.contains(session));
+        let dismissed = |session: &u64, _: &mut Arc<Person>| known.gone_sessions.contains(session);
+        for (_, person) in followed.returning.extract_if(.., dismissed) {
+            person.go_on_elsewhere();
+        }
         let lost = followed.forget_done(&known);
         drop(followed);
         self.tell_lost_in_gap(cluster, lost);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::super::follower::Entry;
 
 /// How many entries are one block.
-pub(super) const BLOCK: u64 = 64;
+const BLOCK: u64 = 64;
 /// How many blocks are remembered.
 const BLOCKS_MAX: usize = 1000;
 /// How many of them are told.

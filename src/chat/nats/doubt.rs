@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use super::super::follower::Entry;
-use super::blocks::{self, Checkpoint, first_of_block};
+use super::blocks::{self, first_of_block};
 use super::connect::reason;
 use super::error::BusError;
 use super::life::Life;
@@ -35,7 +35,7 @@ pub(super) struct Doubts {
     sequences: BTreeSet<u64>,
     /// So are our newest blocks.
     newest: bool,
-    /// Where a block of ours begins that is not the stream's: we have to begin anew.
+    /// An entry of ours that is not the stream's: we have to begin anew.
     found: Option<u64>,
 }
 
@@ -74,14 +74,19 @@ impl Life<'_> {
             return;
         }
         let differing = place.differing(&checkpoints);
-        let mut doubts = self.doubts.borrow_mut();
         // Where it begins, and how it is now.
         for &sequence in differing.first().into_iter().chain(differing.last()) {
-            if doubts.sequences.len() < DOUBTS_MAX {
-                doubts.sequences.insert(sequence);
-            }
-            self.doubt.notify_one();
+            self.doubt(sequence);
         }
+    }
+
+    /// The block of this entry may be another one than the stream's.
+    pub(super) fn doubt(&self, sequence: u64) {
+        let mut doubts = self.doubts.borrow_mut();
+        if doubts.sequences.len() < DOUBTS_MAX {
+            doubts.sequences.insert(sequence);
+        }
+        self.doubted.notify_one();
     }
 
     /// What the others are told of ours.
@@ -93,10 +98,10 @@ impl Life<'_> {
     /// Our newest entries may be others than the stream's.
     pub(super) fn doubt_newest(&self) {
         self.doubts.borrow_mut().newest = true;
-        self.doubt.notify_one();
+        self.doubted.notify_one();
     }
 
-    /// Where a block begins that was found to be wrong, once.
+    /// The first entry that was found to be wrong, once.
     pub(super) fn found_wrong(&self) -> Option<u64> {
         self.doubts.borrow_mut().found.take()
     }
@@ -104,13 +109,13 @@ impl Life<'_> {
     /// Compares with the stream's leader what there is a doubt of.
     pub(super) async fn verify(&self) -> BusError {
         loop {
-            self.doubt.notified().await;
+            self.doubted.notified().await;
             // What is settled by then is compared, and nobody makes us compare all the time.
             sleep(LOOKS_APART).await;
             self.until_connected().await;
             if let Err(error) = self.settle_doubts().await {
                 self.desk.complain(&error);
-                self.doubt.notify_one();
+                self.doubted.notify_one();
             }
         }
     }
@@ -121,51 +126,54 @@ impl Life<'_> {
         if self.leader_now().await? != before {
             return Err(self.cannot("its leader changes"));
         }
-        let doubted = self.doubted();
-        let found = self.compare(&doubted).await;
-        // Another leader may have answered, or one that was none any more.
-        if found.is_err() || self.leader_now().await? != before {
-            let mut doubts = self.doubts.borrow_mut();
-            doubts.sequences.extend(doubted);
-            found?;
-            return Err(self.cannot("its leader has changed"));
-        }
+        let (doubted, newest) = self.doubted();
+        let compared = self.compare(&doubted).await;
+        let after = self.leader_now().await;
         let mut doubts = self.doubts.borrow_mut();
-        (doubts.newest, doubts.found) = (false, found?);
-        if doubts.found.is_some() {
+        // Another leader may have answered, or one that was none any more.
+        if compared.is_err() || after.as_ref().ok() != Some(&before) {
+            doubts.sequences.extend(doubted);
+            doubts.newest |= newest;
+            return compared.and(after).and(Err(self.cannot("its leader has changed")));
+        }
+        // It may have begun anew meanwhile.
+        let wrong = compared?.and_then(|block| self.desk.place.borrow().first_wrong(&block));
+        if wrong.is_some() {
+            (doubts.found, doubts.newest) = (wrong, false);
             doubts.sequences.clear();
             self.look.notify_one();
         }
         Ok(())
     }
 
-    /// All that there is a doubt of, which is none any more.
-    fn doubted(&self) -> BTreeSet<u64> {
+    /// All that there is a doubt of, which is none any more; and whether our newest blocks are in
+    /// it for being that.
+    fn doubted(&self) -> (BTreeSet<u64>, bool) {
         let mut doubts = self.doubts.borrow_mut();
         let mut doubted = std::mem::take(&mut doubts.sequences);
-        if doubts.newest {
+        let newest = std::mem::take(&mut doubts.newest);
+        if newest {
             let newest: Vec<_> = self.desk.place.borrow().checkpoints().collect();
             doubted.extend(newest.iter().rev().take(NEWEST).map(|newest| newest.sequence));
         }
-        doubted
+        (doubted, newest)
     }
 
-    /// Where the first block of these begins that is not the stream's.
-    async fn compare(&self, doubted: &BTreeSet<u64>) -> Result<Option<u64>, BusError> {
+    /// The first of these blocks that is not as ours, as the stream has it.
+    async fn compare(&self, doubted: &BTreeSet<u64>) -> Result<Option<Vec<Entry>>, BusError> {
         for &sequence in doubted {
-            let theirs = self.checkpoint_of_leader(sequence).await?;
-            let ours = self.desk.place.borrow().checkpoint(sequence);
-            // What is not there any more cannot be compared; a stream that ends before is looked
+            // What is not there any more cannot be compared; that a stream ends before is looked
             // for elsewhere.
-            if theirs.is_some() && ours.is_some() && theirs != ours {
-                return Ok(Some(first_of_block(sequence)));
+            let block = self.block_of_leader(sequence).await?;
+            if self.desk.place.borrow().first_wrong(&block).is_some() {
+                return Ok(Some(block));
             }
         }
         Ok(None)
     }
 
-    /// Read one by one, which only the leader answers; `None` where an entry is not there.
-    async fn checkpoint_of_leader(&self, sequence: u64) -> Result<Option<Checkpoint>, BusError> {
+    /// The block of this entry up to it, read one by one, which only the leader answers.
+    async fn block_of_leader(&self, sequence: u64) -> Result<Vec<Entry>, BusError> {
         let order = self.jetstream.get_stream_no_info(&self.desk.names.order).await;
         let order = order.map_err(|error| self.cannot(&reason(&error)))?;
         let read = async |sequence| match order.get_raw_message(sequence).await {
@@ -179,13 +187,8 @@ impl Life<'_> {
             Err(error) => Err(self.cannot(&reason(&error))),
         };
         let sequences = stream::iter(first_of_block(sequence)..=sequence);
-        let entries: Vec<Option<Entry>> =
-            sequences.map(read).buffered(READS_MAX).try_collect().await?;
-        let follow = |before, entry: &Option<Entry>| {
-            let entry = entry.as_ref()?;
-            Some(Checkpoint::follow(before, entry.sequence, blocks::digest(entry)))
-        };
-        Ok(entries.iter().try_fold(None, follow).flatten())
+        let entries: Vec<_> = sequences.map(read).buffered(READS_MAX).try_collect().await?;
+        Ok(entries.into_iter().flatten().collect())
     }
 
     /// Who leads the stream; `None` where one server keeps it.

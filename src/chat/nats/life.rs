@@ -32,12 +32,11 @@ pub(super) struct Life<'a> {
     /// The order has to be looked at, and read from where we are.
     pub(super) look: Notify,
     /// What we have has to be compared with the stream.
-    pub(super) doubt: Notify,
+    pub(super) doubted: Notify,
     pub(super) doubts: RefCell<Doubts>,
-    /// The server that led the stream when we began to read, where several keep it, and whether it
-    /// is the one that we read from.
+    /// Whether several servers keep the stream, and which one led it when we began to read.
+    pub(super) is_clustered: Cell<bool>,
     pub(super) leader: RefCell<Option<String>>,
-    pub(super) reads_leader: Cell<bool>,
     /// A snapshot is to be written, or it is to be found out whether one is.
     pub(super) snapshot: Notify,
     /// Those that are to be written, with the time of their last entry.
@@ -58,10 +57,10 @@ pub(super) async fn live(desk: &Desk) -> Result<(), BusError> {
         connected: watch::Sender::new(true),
         moved: watch::Sender::new(()),
         look: Notify::new(),
-        doubt: Notify::new(),
+        doubted: Notify::new(),
         doubts: RefCell::default(),
+        is_clustered: Cell::new(false),
         leader: RefCell::default(),
-        reads_leader: Cell::new(false),
         snapshot: Notify::new(),
         waiting: RefCell::default(),
     };

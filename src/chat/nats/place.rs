@@ -139,6 +139,20 @@ impl Place {
         self.mark(entry.sequence).is_none_or(|mark| *mark == Mark::of(entry))
     }
 
+    /// The first of these entries of one block, as the stream has them, that is not as it was
+    /// applied; or the first of all, where we know no more of them than what they come to.
+    pub(super) fn first_wrong(&self, entries: &[Entry]) -> Option<u64> {
+        if let Some(entry) = entries.iter().find(|entry| !self.is_known(entry)) {
+            return Some(entry.sequence);
+        }
+        let follow = |before, entry: &Entry| {
+            Checkpoint::follow(before, entry.sequence, digest(entry)).map(Some)
+        };
+        let theirs = entries.iter().try_fold(None, follow)??;
+        let ours = self.checkpoint(theirs.sequence)?;
+        (ours != theirs).then(|| first_of_block(theirs.sequence))
+    }
+
     fn mark(&self, sequence: u64) -> Option<&Mark> {
         let place = sequence.checked_sub(self.first_known())?;
         let mark = self.marks.get(usize::try_from(place).ok()?);
@@ -219,7 +233,14 @@ mod tests {
         assert_eq!(ours.differing(&told), [71]);
         let told: Vec<_> = ours.checkpoints().collect();
         assert!(theirs.differing(&told).is_empty(), "it has not got as far");
+        let right: Vec<_> = (65..=71).map(entry).collect();
+        assert_eq!((theirs.first_wrong(&right), ours.first_wrong(&right)), (Some(71), None));
+        theirs.marks.clear();
+        let wrong = [entry(1), Entry { time_ms: 2, ..entry(2) }];
+        let block = wrong.into_iter().chain((3..=64).map(entry)).collect::<Vec<_>>();
+        assert_eq!((theirs.first_wrong(&block), ours.first_wrong(&block)), (Some(1), Some(2)));
+        assert_eq!(theirs.first_wrong(&block[1..]), None, "it cannot be told");
         ours.forget();
-        assert_eq!(ours.checkpoint(71), None);
+        assert_eq!((ours.checkpoint(71), ours.first_wrong(&block)), (None, None));
     }
 }

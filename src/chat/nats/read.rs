@@ -9,7 +9,6 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::super::follower::Entry;
-use super::blocks;
 use super::connect::reason;
 use super::doubt;
 use super::error::BusError;
@@ -68,8 +67,7 @@ impl Life<'_> {
             order::warn(&info, &self.desk.options, &self.desk.names);
         }
         if let Some(first) = self.found_wrong() {
-            let to = first + blocks::BLOCK - 1;
-            self.diverged(first, format!("its entries {first} to {to} are not those we had"));
+            self.diverged(first);
             self.desk.reading(false);
             let pause = self.desk.relapses.borrow_mut().next(Instant::now());
             tokio::time::sleep(pause).await;
@@ -130,7 +128,8 @@ impl Life<'_> {
     }
 
     /// What we have, from this entry on, is not what the stream has.
-    fn diverged(&self, first: u64, reason: String) {
+    fn diverged(&self, first: u64) {
+        let reason = format!("it has another entry {first}");
         let stream = self.desk.names.order.clone();
         let error = BusError::Renewed { stream, reason: reason.clone() };
         tracing::error!("{error}");
@@ -170,6 +169,7 @@ impl Life<'_> {
     async fn subscribe(&self, info: &Info) -> Result<push::Messages, BusError> {
         let leader = doubt::leader(info);
         self.leader.replace(leader.map(str::to_owned));
+        self.is_clustered.set(info.cluster.is_some());
         let mut tries = 1;
         loop {
             let consumer = self.make_reader().await?;
@@ -177,7 +177,6 @@ impl Life<'_> {
             let at = at.and_then(|cluster| cluster.leader.as_deref());
             let is_there = info.cluster.is_none() || leader.is_some() && at == leader;
             if is_there || leader.is_none() || tries == READERS_MAX {
-                self.reads_leader.set(is_there);
                 tracing::debug!("reads from {at:?} at try {tries}, the leader is {leader:?}");
                 return consumer.messages().await.map_err(|error| self.unusable(reason(&error)));
             }
@@ -256,11 +255,12 @@ impl Life<'_> {
         if known {
             return Ok(None);
         }
-        if !self.reads_leader.get() {
-            // It is not the stream that differs, as far as we know.
+        if self.is_clustered.get() {
+            // It is not the stream that differs, as far as we know: another server may lead it.
+            self.doubt(sequence);
             return Err(self.unusable(format!("a server has another entry {sequence} of it")));
         }
-        self.diverged(sequence, format!("it has another entry {sequence}"));
+        self.diverged(sequence);
         Ok(Some(Again::Fork))
     }
 

@@ -338,7 +338,7 @@ impl User {
                     self.notice(&sentence);
                 }
             }
-            Command::Token => self.show_token(),
+            Command::Token => return self.show_token(),
             Command::Resume(_) => {
                 self.notice("Say that in a new connection, where you are asked for your name");
             }
@@ -385,10 +385,16 @@ impl User {
         if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }
     }
 
-    fn show_token(&mut self) {
-        let rooms = self.positions();
-        let token = resume::token_of(&self.hall, &self.person, rooms);
-        self.notice(&format!("/resume {token} brings you back here, from any connection"));
+    fn show_token(&mut self) -> Step {
+        let keep = resume::keep(&self.hall, &self.person, self.positions());
+        let token = keep.token.clone();
+        self.perform(Act::Keep(keep), move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            user.notice(&format!("/resume {token} brings you back here, from any connection"));
+            Step::Done
+        })
     }
 
     fn positions(&self) -> Vec<Position> {
