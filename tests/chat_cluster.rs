@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cluster::{check, evening};
 
 /// Seeds of a normal run.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 120;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -135,7 +135,9 @@ impl Crowd {
         look: impl FnOnce(&Room) -> T,
     ) -> Option<T> {
         let State { room, .. } = &*self.lock();
-        let at_end = room.is_caught_up(seat) && (!settled || room.is_settled());
+        // Who is set aside has not seen what the others have: they are asked again when they are in.
+        let has_seen_all = room.is_caught_up(seat) && !room.is_expected(seat);
+        let at_end = has_seen_all && (!settled || room.is_settled());
         at_end.then(|| look(room))
     }
 

@@ -310,6 +310,11 @@ impl Room {
         !self.members[seat].is_out()
     }
 
+    /// Whether the member is set aside.
+    pub(super) fn is_expected(&self, seat: Seat) -> bool {
+        self.members[seat].standing == Standing::Expected
+    }
+
     /// Whether the member was expelled for good: not only set aside.
     pub(super) fn is_expelled(&self, seat: Seat) -> bool {
         self.members[seat].standing == Standing::Out

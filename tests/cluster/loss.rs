@@ -94,6 +94,8 @@ async fn a_token_that_was_given_up_is_not_used() {
     ann.say("still here").await;
     until(&mut ben, "ann: still here").await;
     rig.settle().await;
+    ann.say("/users").await;
+    until(&mut ann, "Online: ann, ben").await;
     let mut third = rig.parlours[1].knock(Role::Person);
     third.say(&format!("/resume {token}")).await;
     third.hear_of("Back in lobby").await;
