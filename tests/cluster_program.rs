@@ -29,8 +29,9 @@ impl Machine {
         let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--machine", name]);
         command.args(["--bus", &server.url(), "--cluster", "tea", "--replay", "0"]);
         command.arg("--ready-file").arg(&ready).args(flags);
-        let program = Program::start(&mut command);
-        wait_for("the ready file", || ready.exists());
+        let mut program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists() || program.has_ended());
+        assert!(ready.exists(), "{name} did not start: {}", program.stderr());
         let address = std::fs::read_to_string(ready).unwrap().trim().to_owned();
         Self { program, address, _folder: folder }
     }

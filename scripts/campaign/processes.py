@@ -69,9 +69,13 @@ class NatsServer(Process):
                  routes: list[int]):
         self.port = port
         among = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+        settings = folder / f"{name}.conf"
+        # Else it takes what the disk has free for what it may use, and drops a stream at its start
+        # where others have filled the disk meanwhile.
+        settings.write_text(f'jetstream {{ store_dir: "{folder / name}", max_file_store: 4GB }}\n')
         super().__init__(name, folder, [
-            program, "--addr", "127.0.0.1", "--port", str(port), "--jetstream",
-            "--store_dir", str(folder / name), "--server_name", name, "--cluster_name", "campaign",
+            program, "--config", str(settings), "--addr", "127.0.0.1", "--port", str(port),
+            "--server_name", name, "--cluster_name", "campaign",
             "--cluster", f"nats://127.0.0.1:{route}", "--routes", among,
         ])
 
