@@ -224,7 +224,9 @@ impl Reader {
         let expelled = expelled.and_then(|rest| rest.split_once(" by "));
         let banned = words.strip_prefix("You are banned from the room ");
         let banned = banned.and_then(|rest| rest.split([' ', ':']).next());
-        let gone = left.or(expelled).map(|(room, _)| room).or(banned)?;
+        let taken = words.strip_prefix("You were taken out of ");
+        let taken = taken.and_then(|rest| rest.split_once(','));
+        let gone = left.or(expelled).or(taken).map(|(room, _)| room).or(banned)?;
         self.remove(gone)
     }
 
@@ -332,6 +334,26 @@ mod tests {
             {\"kind\":\"ahead\",\"of\":\"said\",\"room\":\"lobby\",\"name\":\"a\",\"text\":\"x\"}\r\n\
             {\"kind\":\"undelivered\",\"text\":\"x\",\"reason\":\"y\"}\r\n~ a: x\r\n#1 a: x\r\n";
         assert_eq!(Transcript::read("t", &lobby, text.as_bytes()).unwrap().events.len(), 1);
+    }
+
+    #[test]
+    fn who_is_taken_out_of_a_room_speaks_in_the_one_before() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        for words in [
+            "You were kicked from den by bob",
+            "You are banned from the room den: spam",
+            "You were taken out of den, in lines that are missing here",
+        ] {
+            let text = format!(
+                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n*** {words} ***\n#2 a: z\n"
+            );
+            let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
+            let last = transcript.events.last().map(|event| &event.what);
+            assert!(
+                matches!(last, Some(What::Seen(seen)) if seen.room_name == "lobby"),
+                "{words}: {last:?}"
+            );
+        }
     }
 
     #[test]
