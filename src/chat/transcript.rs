@@ -225,7 +225,9 @@ impl Reader {
         let expelled = expelled.and_then(|rest| rest.split_once(" by "));
         let banned = words.strip_prefix("You are banned from the room ");
         let banned = banned.and_then(|rest| rest.split([' ', ':']).next());
-        let gone = left.or(expelled).map(|(room, _)| room).or(banned)?;
+        let taken = words.strip_prefix("You were taken out of ");
+        let taken = taken.and_then(|rest| rest.split_once(','));
+        let gone = left.or(expelled).or(taken).map(|(room, _)| room).or(banned)?;
         self.remove(gone)
     }
 
@@ -344,6 +346,26 @@ mod tests {
         let lines: Vec<usize> =
             transcript.events.iter().filter(unreadable).map(|event| event.line).collect();
         assert_eq!(lines, [6, 7]);
+    }
+
+    #[test]
+    fn who_is_taken_out_of_a_room_speaks_in_the_one_before() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        for words in [
+            "You were kicked from den by bob",
+            "You are banned from the room den: spam",
+            "You were taken out of den, in lines that are missing here",
+        ] {
+            let text = format!(
+                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n*** {words} ***\n#2 a: z\n"
+            );
+            let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
+            let last = transcript.events.last().map(|event| &event.what);
+            assert!(
+                matches!(last, Some(What::Seen(seen)) if seen.room_name == "lobby"),
+                "{words}: {last:?}"
+            );
+        }
     }
 
     #[test]
