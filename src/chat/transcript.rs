@@ -331,7 +331,7 @@ mod tests {
     fn what_a_machine_says_of_its_link_has_no_place_in_the_order() {
         let lobby = Name::parse_room("lobby").unwrap();
         let text = "{\"kind\":\"link\",\"lost\":true,\"text\":\"x\"}\r\n\
-            {\"kind\":\"ahead\",\"of\":\"said\",\"room\":\"lobby\",\"name\":\"a\",\"text\":\"x\"}\r\n\
+            {\"kind\":\"ahead\",\"room\":\"lobby\",\"name\":\"a\",\"text\":\"x\"}\r\n\
             {\"kind\":\"undelivered\",\"text\":\"x\",\"reason\":\"y\"}\r\n~ a: x\r\n#1 a: x\r\n";
         assert_eq!(Transcript::read("t", &lobby, text.as_bytes()).unwrap().events.len(), 1);
     }
@@ -345,7 +345,8 @@ mod tests {
             "You were taken out of den, in lines that are missing here",
         ] {
             let text = format!(
-                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n*** {words} ***\n#2 a: z\n"
+                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n\
+                 *** {words} ***\n#2 a: z\n"
             );
             let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
             let last = transcript.events.last().map(|event| &event.what);
