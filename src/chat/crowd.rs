@@ -135,7 +135,7 @@ impl Crowd {
         look: impl FnOnce(&Room) -> T,
     ) -> Option<T> {
         let State { room, .. } = &*self.lock();
-        // Who is set aside has not seen what the others have: they are asked again when they are in.
+        // Who is set aside has not seen what the others have: later, when they are in again.
         let has_seen_all = room.is_caught_up(seat) && !room.is_expected(seat);
         let at_end = has_seen_all && (!settled || room.is_settled());
         at_end.then(|| look(room))

@@ -357,7 +357,8 @@ mod tests {
             "You were taken out of den, in lines that are missing here",
         ] {
             let text = format!(
-                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n*** {words} ***\n#2 a: z\n"
+                "#1 a: x\n*** You speak in den now: 2 people ***\n#7 a: y\n\
+                 *** {words} ***\n#2 a: z\n"
             );
             let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
             let last = transcript.events.last().map(|event| &event.what);

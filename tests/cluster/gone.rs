@@ -78,6 +78,8 @@ async fn nobody_comes_back_to_where_they_may_not() {
     until(&mut ann, "m1 is gone, and with it dan").await;
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
+    // All of it at once: nobody there hears of one before the other.
+    rig.bus.apply(&rig.machines[1].hall, rig.bus.entries().len() as u64);
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;
     until(&mut dan, "*** You are banned from the room den ***").await;
