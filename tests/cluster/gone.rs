@@ -83,7 +83,8 @@ async fn nobody_comes_back_to_where_they_may_not() {
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;
     until(&mut dan, "*** You are banned from the room den ***").await;
-    ann.ask("/users den", "[lobby] *** ben joined the chat ***").await;
+    until(&mut ann, "[lobby] *** dan joined the chat ***").await;
+    ann.say("/users den").await;
     until(&mut ann, "Online in den: ann").await;
     dan.say("in the lobby").await;
     until(&mut ben, "dan: in the lobby").await;
