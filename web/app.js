@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { Link } from "./link.js";
 import { Log } from "./log.js";
 import { Panels } from "./panels.js";
+import { Sent } from "./sent.js";
 import { $, make, translate } from "./view.js";
 import { language, say } from "./words.js";
 
@@ -16,13 +17,12 @@ let lineMax = 4096;
 
 const state = {
   name: "", token: null, threads: new Map(), current: null, commands: [], others: [],
-  /** Said, and not known to have arrived: { room, text, pings }. */
-  pending: [],
   wanted: {}, isIn: false, leaving: false,
 };
 
 const link = new Link({ hello, told, changed });
 const asks = new Asks((message) => link.send(message));
+const sent = new Sent(state);
 const log = new Log(state, { older: askOlder });
 const panels = new Panels(state, { show, join: (room) => act(`/join ${room}`), write, refresh });
 const composer = new Composer(state, { submit });
@@ -87,8 +87,8 @@ function told(message) {
 
 function welcome({ name, token }) {
   const isBack = state.isIn;
-  Object.assign(state, { name, token, isIn: true, leaving: false, suspects: state.pending });
-  state.pending = [];
+  Object.assign(state, { name, token, isIn: true, leaving: false });
+  sent.begin();
   $("door").hidden = true;
   $("chat").hidden = false;
   remember();
@@ -136,7 +136,7 @@ function line(message) {
   if (message.kind === "renamed" && message.own) state.name = message.text;
   if (message.kind === "renamed") rename(message.name, message.text);
   message.mine = message.own || message.name === state.name;
-  settle(message);
+  sent.settle(message);
   const shown = thread.settleAhead(message);
   if (!put(thread, message)) return;
   if (shown && thread.key === state.current) log.draw();
@@ -149,38 +149,34 @@ function line(message) {
   remember();
 }
 
-/** A line of ours has arrived: the oldest that we were not sure of. */
-function settle({ room, text, mine, kind }) {
-  if (!mine || (kind !== "said" && kind !== "action")) return;
-  const own = state.pending.findIndex((said) => said.room === room);
-  if (own >= 0) state.pending.splice(own, 1);
-  const lost = state.suspects?.findIndex((said) => said.room === room && said.text === text) ?? -1;
-  if (lost >= 0) state.suspects.splice(lost, 1);
-}
-
 /** The server has lost the other machines of the chat, or has them again. */
 function linked({ lost }) {
+  $("state-words").textContent = say(lost ? "apart" : "connected");
+  $("state").className = lost ? "lost" : "";
   inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
 }
 
 /** A line of ours came to nothing, says the server. */
-function undelivered({ room, text, reason }) {
+function undelivered({ room, of, text, reason }) {
   const thread = at("room", room);
-  const own = state.pending.findIndex((said) => said.room === room && said.text === text);
-  if (own >= 0) state.pending.splice(own, 1);
-  put(thread, { kind: "alert", text: `${say("undelivered", reason)} ${text}`, button: again(room, text) });
+  sent.giveUp(room, text);
+  const wasShown = thread.settleAhead({ kind: of, name: state.name, text });
+  const words = of === "action" ? `/me ${text}` : text;
+  const alert = `${say("undelivered", reason)} ${words}`;
+  put(thread, { kind: "alert", text: alert, time_ms: Date.now(), button: again(room, text, of) });
+  if (wasShown && thread.key === state.current) log.draw();
 }
 
 /** A line that the other machines of the chat do not have yet. */
 function ahead({ room, of, name, text, time_ms }) {
-  put(at("room", room), { kind: of, name, text, time_ms, mine: name === state.name, isAhead: true });
+  const mine = name === state.name;
+  if (mine) sent.showAhead(room, text);
+  put(at("room", room), { kind: of, name, text, time_ms, mine, isAhead: true });
 }
 
 function pong({ ping, held }) {
   // Lines of ours are still on their way to other machines.
-  if (held) return;
-  // What was said before it was asked has been dealt with, one way or another.
-  state.pending = state.pending.filter((said) => said.pings >= ping);
+  if (!held) sent.answered(ping);
 }
 
 function people({ room, people, count, topic }) {
@@ -189,21 +185,20 @@ function people({ room, people, count, topic }) {
   thread.people = new Map(people.map((person) => [person.name, person]));
   Object.assign(thread, { count, topic });
   // All lines up to now were before this: what is not among them did not arrive.
-  for (const said of state.suspects?.filter((said) => said.room === room) ?? []) {
-    const button = again(said.room, said.text);
-    put(thread, { kind: "alert", text: `${say("unsent")} ${said.text}`, button });
+  for (const { text } of sent.missing(room)) {
+    put(thread, { kind: "alert", text: `${say("unsent")} ${text}`, button: again(room, text, "said") });
   }
-  state.suspects = state.suspects?.filter((said) => said.room !== room);
   if (thread.key === state.current && thread.more && thread.lines.length < 30) askOlder();
   panels.draw();
 }
 
 /** What says a line again. */
-function again(room, text) {
+function again(room, text, kind) {
   const button = make("button", { type: "button", textContent: say("again") });
   button.addEventListener("click", () => {
     button.disabled = true;
-    speak(room, text);
+    if (kind === "action") act(`/me ${text}`, room);
+    else speak(room, text);
   });
   return button;
 }
@@ -329,6 +324,7 @@ function show(place) {
   if (before) before.mark = null;
   state.current = place;
   log.draw();
+  sent.draw();
   composer.bring();
   panels.close();
   look();
@@ -390,7 +386,7 @@ function submit(text) {
 
 function speak(room, text) {
   if (!post({ say: text, room })) return false;
-  state.pending.push({ room, text: text.trim(), pings: link.pings + 1 });
+  sent.add(room, text.trim(), link.pings + 1);
   return true;
 }
 
@@ -398,14 +394,14 @@ function act(line, room) {
   if (/^\/join\s/i.test(line)) state.joining = true;
   if (/^\/quit\b/i.test(line)) {
     memory.clear();
-    const sent = post({ do: line });
+    const isSent = post({ do: line });
     setTimeout(() => link.end(), 200);
-    return sent;
+    return isSent;
   }
-  const sent = post({ do: line, room });
+  const isSent = post({ do: line, room });
   if (/^\/(away|nick|op|deop)\b/i.test(line)) refresh();
   if (/^\/(join|leave)\b/i.test(line)) asks.put({ ask: "rooms" });
-  return sent;
+  return isSent;
 }
 
 /** Sends a message that is not too long. */

@@ -6,7 +6,7 @@ const english = {
   other_rooms: "Other rooms", new_room: "Another room", go: "Go", people: "People",
   messages: "Messages", message: "Message", send: "Send", completions: "Completions",
   retry: "Try now", placeholder: "Message to {0}",
-  connecting: "connecting…", connected: "connected", offline: "no network",
+  connecting: "connecting…", connected: "connected", apart: "connected, the other machines are out of reach", offline: "no network",
   lost: "connection lost, next try in {0} s", left: "you have left",
   joined: "{0} joined", gone: "{0} left", gone_because: "{0} left ({1})",
   renamed: "{0} is now {1}", topic_set: "{0} set the topic: {1}", topic_gone: "{0} removed the topic",
@@ -21,7 +21,7 @@ const english = {
   alone: "This is between you and {0} only.",
   link_lost: "This machine cannot reach the others of this chat: what you write waits, or is marked ~ until they have it.",
   link_back: "All machines of this chat are joined again.",
-  undelivered: "Not delivered ({0}):",
+  undelivered: "Not delivered ({0}):", waiting: "waiting:", waiting_lines: "On their way",
 };
 
 const russian = {
@@ -30,7 +30,7 @@ const russian = {
   other_rooms: "Другие комнаты", new_room: "Другая комната", go: "Войти", people: "Люди",
   messages: "Сообщения", message: "Сообщение", send: "Отправить", completions: "Варианты",
   retry: "Сейчас", placeholder: "Сообщение: {0}",
-  connecting: "соединение…", connected: "на связи", offline: "нет сети",
+  connecting: "соединение…", connected: "на связи", apart: "на связи, другие серверы недоступны", offline: "нет сети",
   lost: "связь потеряна, новая попытка через {0} с", left: "вы вышли",
   joined: "{0} теперь здесь", gone: "{0} больше не здесь", gone_because: "{0} больше не здесь ({1})",
   renamed: "{0} теперь зовётся {1}", topic_set: "Новая тема от {0}: {1}", topic_gone: "{0}: тема убрана",
@@ -45,7 +45,7 @@ const russian = {
   alone: "Это видите только вы и {0}.",
   link_lost: "Этот сервер потерял связь с другими серверами чата: написанное ждёт или помечено ~, пока они его не получат.",
   link_back: "Все серверы чата снова соединены.",
-  undelivered: "Не доставлено ({0}):",
+  undelivered: "Не доставлено ({0}):", waiting: "ждёт:", waiting_lines: "В пути",
 };
 
 // What commands do; in English the server says it.

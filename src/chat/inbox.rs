@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
+use super::act::Said;
 use super::batch::Batch;
 use super::bot;
 use super::hall::{Hall, Seated};
@@ -302,8 +303,8 @@ impl Inbox {
                 self.reply_to = NonZeroU64::new(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
-            Letter::NotDelivered { room, reason, texts } => {
-                self.give_up(&room, &reason, &texts, printed);
+            Letter::NotDelivered { room, reason, lines } => {
+                self.give_up(&room, &reason, &lines, printed);
             }
             Letter::Ahead { room, author, kind, name, text, time_ms } => {
                 // Who typed it at a terminal sees it there.
@@ -353,22 +354,20 @@ impl Inbox {
     }
 
     /// Tells the user that lines of theirs came to nothing.
-    pub(super) fn give_up(
-        &self,
-        room: &Name,
-        reason: &str,
-        texts: &[String],
-        printed: &mut String,
-    ) {
-        for text in texts {
+    pub(super) fn give_up(&self, room: &Name, reason: &str, lines: &[Said], printed: &mut String) {
+        for Said { kind, text } in lines {
             if self.view.is_json() {
                 let lost = json!({
-                    "kind": "undelivered", "room": room.as_str(), "text": text, "reason": reason,
+                    "kind": "undelivered", "of": kind.label(), "room": room.as_str(),
+                    "text": text, "reason": reason,
                 });
                 print_json(&lost, printed);
             } else {
+                // As it was typed, so that it can be said again.
+                let command = if *kind == Kind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
-                self.view.print(&format!("*** Not delivered, {reason}: {shown} ***"), printed);
+                let words = format!("*** Not delivered, {reason}: {command}{shown} ***");
+                self.view.print(&words, printed);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use super::act::Said;
 use super::history::Kind;
 use super::name::Name;
 
@@ -25,7 +26,7 @@ pub(super) enum Letter {
     /// The server says this.
     Notice(String),
     /// Lines of the receiver's came to nothing.
-    NotDelivered { room: Name, reason: String, texts: Vec<String> },
+    NotDelivered { room: Name, reason: String, lines: Vec<Said> },
     /// Somebody says this in a room; the other machines do not have it yet.
     Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.

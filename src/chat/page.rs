@@ -21,6 +21,7 @@ pub const PAGE: &[Asset] = &[
     asset("/link.js", SCRIPT, include_str!("../../web/link.js")),
     asset("/log.js", SCRIPT, include_str!("../../web/log.js")),
     asset("/panels.js", SCRIPT, include_str!("../../web/panels.js")),
+    asset("/sent.js", SCRIPT, include_str!("../../web/sent.js")),
     asset("/view.js", SCRIPT, include_str!("../../web/view.js")),
     asset("/words.js", SCRIPT, include_str!("../../web/words.js")),
 ];

@@ -27,8 +27,9 @@ impl WebChat {
         let ready = folder.path().join("ready");
         let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"]);
         command.arg("--ready-file").arg(&ready).args(flags);
-        let program = Program::start(&mut command);
-        wait_for("the ready file", || ready.exists());
+        let mut program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists() || program.has_ended());
+        assert!(ready.exists(), "the chat did not start: {}", program.stderr());
         let text = std::fs::read_to_string(ready).unwrap();
         let addresses: Vec<SocketAddr> = text.lines().map(|line| line.parse().unwrap()).collect();
         let [people, web] = addresses[..] else { panic!("two addresses: {text}") };

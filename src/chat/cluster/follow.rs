@@ -215,11 +215,10 @@ impl Hall {
     /// Tells the author of lines that they came to nothing.
     pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Act, reason: &str) {
         let Act::Say { room, lines } = act else { return };
-        let texts: Vec<String> = lines.iter().map(|line| line.text.clone()).collect();
-        cluster.lock().counts.not_delivered += texts.len() as u64;
+        cluster.lock().counts.not_delivered += lines.len() as u64;
         if let Some(person) = self.served(cluster, session).filter(|person| person.is_here) {
-            let (room, reason) = (room.clone(), reason.to_owned());
-            person.mailbox.insist(Letter::NotDelivered { room, reason, texts });
+            let (room, reason, lines) = (room.clone(), reason.to_owned(), lines.clone());
+            person.mailbox.insist(Letter::NotDelivered { room, reason, lines });
         }
     }
 

@@ -296,7 +296,8 @@ impl User {
             }
             Err(refusal) => {
                 let reason = refusal.reason(self.hall.settings.moment);
-                self.inbox.give_up(&room, &reason, &[words.to_owned()], &mut self.replies);
+                let lines = [Said { kind, text: words.to_owned() }];
+                self.inbox.give_up(&room, &reason, &lines, &mut self.replies);
                 Step::Done
             }
         }
