@@ -212,6 +212,18 @@ impl Bus {
         machines.iter().for_each(|machine| machine.hall.begin_anew());
     }
 
+    /// What every machine was given last was not in the order: all begin anew with what is.
+    pub(crate) fn read_anew(&self) {
+        let machines = {
+            let state = &mut *self.state.lock().unwrap();
+            state.entries.pop();
+            state.known.clear();
+            state.machines.clone()
+        };
+        machines.iter().for_each(|machine| machine.hall.begin_anew());
+        self.length.send_modify(|length| *length -= 1);
+    }
+
     fn take(&self, proposal: &Proposal, is_again: bool) {
         let mut state = self.state.lock().unwrap();
         if !state.ids.insert(proposal.id.clone()) && !is_again {

@@ -94,9 +94,10 @@ impl Hall {
             act if session == NODE => self.take_of_machine(cluster, actor, number, act),
             act => self.take_of_person(cluster, actor, number, act, &id),
         };
-        if let Some(outcome) = outcome {
-            self.settle(cluster, &id, session, outcome);
-        }
+        // What is taken for done before and is on its way all the same, because its author counts
+        // from 1 again since the chat began anew, comes to nothing; it must not stay on its way.
+        let outcome = outcome.unwrap_or(Outcome::Refused(Refusal::Outside));
+        self.settle(cluster, &id, session, outcome);
     }
 
     /// What a machine itself does; `None` where that was done before.
