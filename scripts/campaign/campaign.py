@@ -28,8 +28,8 @@ class Campaign:
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.rounds, self.seed = arguments.rounds, arguments.seed
         self.program, self.folder = arguments.echoline, folder
-        self.cluster = Cluster(folder, arguments.echoline, arguments.nats_server,
-                               arguments.on_loss)
+        flags = ("--bus-replicas", arguments.replicas, "--on-loss", arguments.on_loss)
+        self.cluster = Cluster(folder, arguments.echoline, arguments.nats_server, flags)
         self.ledger = Ledger()
         self.faults, self.kinds = Counter(), Counter()
         self.link_seconds: list[float] = []
@@ -232,6 +232,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--on-loss", choices=["hold", "local"], default="hold")
+    parser.add_argument("--replicas", choices=["1", "3"], default="3")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="echoline-campaign-"))
     say(f"seed {arguments.seed}, {arguments.rounds} rounds, in {folder}")

@@ -90,14 +90,14 @@ class NatsServer(Process):
 
 
 class Machine(Process):
-    def __init__(self, name: str, folder: Path, program: str, bus: str, on_loss: str,
+    def __init__(self, name: str, folder: Path, program: str, bus_flags: tuple[str, ...],
                  ports: tuple[int, int, int]):
         self.people_port, self.program_port, self.admin_port = ports
         self.ready_file = folder / f"{name}.ready"
         self.returned, self.is_starting = 0, False
         super().__init__(name, folder, [
-            program, "chat", "--bus", bus, "--cluster", "campaign", "--machine", name,
-            "--bus-replicas", "3", "--bus-timeout", f"{READY_SECONDS}s", "--on-loss", on_loss,
+            program, "chat", *bus_flags, "--cluster", "campaign", "--machine", name,
+            "--bus-timeout", f"{READY_SECONDS}s",
             "--listen", f"127.0.0.1:{self.people_port}", "--bot", f"127.0.0.1:{self.program_port}",
             "--admin", f"127.0.0.1:{self.admin_port}", "--flood", "off",
             "--ready-file", str(self.ready_file),
@@ -145,7 +145,8 @@ class Machine(Process):
 class Cluster:
     """All six."""
 
-    def __init__(self, folder: Path, program: str, nats_server: str, on_loss: str):
+    def __init__(self, folder: Path, program: str, nats_server: str,
+                 bus_flags: tuple[str, ...]):
         if shutil.which(nats_server) is None:
             raise Failure("there is no nats-server (Debian: apt install nats-server)")
         ports = free_ports(15)
@@ -156,7 +157,7 @@ class Cluster:
             for name, port, route in zip(SERVERS, clients, routes)
         }
         self.machines = {
-            name: Machine(name, folder, program, bus, on_loss, pair)
+            name: Machine(name, folder, program, ("--bus", bus, *bus_flags), pair)
             for name, pair in zip(MACHINES, zip(chat[:3], chat[3:6], chat[6:]))
         }
 

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::admin::Figure;
 use super::values;
-use crate::chat::nats::{self, Bus, Finding, NatsOptions, Severity, Status};
+use crate::chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
 use crate::chat::{ClusterOptions, ClusterStatus, Hall, OnLoss, Settings};
 
 /// How long the other machines may take to hear that this one ends.
@@ -66,6 +66,19 @@ pub(super) struct StreamFlags {
     /// A file of credentials for the NATS servers, as `nsc` writes it.
     #[arg(long, env = "ECHOLINE_BUS_CREDENTIALS", value_name = "PATH")]
     bus_credentials: Option<PathBuf>,
+
+    /// Trust NATS servers whose certificate was signed by one in this file (PEM), instead of those
+    /// that the system trusts.
+    #[arg(long, env = "ECHOLINE_BUS_CA", value_name = "FILE")]
+    bus_ca: Option<PathBuf>,
+
+    /// The certificate to show to NATS servers that ask for one (PEM).
+    #[arg(long, env = "ECHOLINE_BUS_CERT", value_name = "FILE")]
+    bus_cert: Option<PathBuf>,
+
+    /// The private key of --bus-cert (PEM). [default: it is in the file of --bus-cert]
+    #[arg(long, env = "ECHOLINE_BUS_KEY", value_name = "FILE", requires = "bus_cert")]
+    bus_key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -107,6 +120,11 @@ impl StreamFlags {
         options.replicas = self.bus_replicas;
         options.max_entries = self.bus_entries;
         options.credentials.clone_from(&self.bus_credentials);
+        options.authorities.clone_from(&self.bus_ca);
+        options.identity = self.bus_cert.clone().map(|certificate| NatsIdentity {
+            key: self.bus_key.clone().unwrap_or_else(|| certificate.clone()),
+            certificate,
+        });
         options
     }
 }

@@ -30,12 +30,9 @@ impl Server {
             return None;
         }
         // Whoever takes the port in between makes the server fail to start: another one, then.
-        loop {
-            let mut server = Self::spawn("alone", &flags);
-            if server.is_up() {
-                return Some(server);
-            }
-        }
+        let mut servers = (0..10).map(|_| Self::spawn("alone", &flags));
+        let server = servers.find_map(|mut server| server.is_up().then_some(server));
+        Some(server.expect("a NATS server that starts with these flags"))
     }
 
     /// A cluster, which may need a while until it can be used.

@@ -1,13 +1,15 @@
 //! The connection to a server, and what the client tells of it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::error::BusError;
 use super::names::Names;
-use super::options::NatsOptions;
+use super::options::{NatsIdentity, NatsOptions};
 use super::version;
 
 /// A server that does not answer this fast is not the one to wait for: there may be others.
@@ -23,12 +25,31 @@ pub(super) async fn connect(
     names: &Names,
 ) -> Result<(Client, UnboundedReceiver<Event>), BusError> {
     let (events, heard) = unbounded_channel();
-    let client = prepared(options, events)
-        .await?
-        .connect(addresses(options, names)?)
+    let addresses = addresses(options, names)?;
+    let prepared = with_login(prepared(options, events).await?, &addresses)?;
+    let client = prepared
+        .connect(addresses)
         .await
         .map_err(|error| failed(error.kind(), reason(&error), names))?;
     Ok((client, heard))
+}
+
+/// As the one whom the addresses name: a user with a password, or a token alone. The client itself
+/// takes no notice of them, and has one login for all servers.
+fn with_login(
+    connect: ConnectOptions,
+    addresses: &[ServerAddr],
+) -> Result<ConnectOptions, BusError> {
+    let named = addresses.iter().filter_map(|at| Some((at.username()?, at.password())));
+    let mut logins: Vec<_> = named.collect();
+    logins.dedup();
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    match logins[..] {
+        [] => Ok(connect),
+        [(user, Some(password))] => Ok(connect.user_and_password(plain(user), plain(password))),
+        [(token, None)] => Ok(connect.token(plain(token))),
+        _ => Err(BusError::Logins),
+    }
 }
 
 /// One by one: the client takes a list for one address.
@@ -58,12 +79,40 @@ async fn prepared(
             let _ = events.send(event);
             std::future::ready(())
         });
+    let connect = with_certificates(connect, options).await?;
     let Some(path) = &options.credentials else { return Ok(connect) };
     let unusable = |error: std::io::Error| BusError::Credentials {
         path: path.clone(),
         reason: error.to_string(),
     };
     connect.credentials_file(path).await.map_err(unusable)
+}
+
+/// The client itself would take a file without any certificate for one that trusts nobody.
+async fn with_certificates(
+    mut connect: ConnectOptions,
+    options: &NatsOptions,
+) -> Result<ConnectOptions, BusError> {
+    if let Some(path) = &options.authorities {
+        look_for("CERTIFICATE-----", path).await?;
+        connect = connect.add_root_certificates(path.clone());
+    }
+    if let Some(NatsIdentity { certificate, key }) = &options.identity {
+        look_for("CERTIFICATE-----", certificate).await?;
+        look_for("PRIVATE KEY-----", key).await?;
+        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(connect)
+}
+
+/// Whether the file has such a part.
+async fn look_for(what: &str, path: &Path) -> Result<(), BusError> {
+    let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
+    let found = text.and_then(|text| match text.contains(what) {
+        true => Ok(()),
+        false => Err(format!("it has no '-----BEGIN … {what}', so it is not the PEM file meant")),
+    });
+    found.map_err(|reason| BusError::Certificates { path: path.to_owned(), reason })
 }
 
 fn failed(kind: ConnectErrorKind, reason: String, names: &Names) -> BusError {
@@ -73,8 +122,16 @@ fn failed(kind: ConnectErrorKind, reason: String, names: &Names) -> BusError {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             BusError::Refused { servers, reason }
         }
+        // The handshake's own errors come as those of the connection.
+        ConnectErrorKind::Tls | ConnectErrorKind::Io if is_about_tls(kind, &reason) => {
+            BusError::Tls { servers, reason }
+        }
         _ => BusError::Unreachable { servers, reason },
     }
+}
+
+fn is_about_tls(kind: ConnectErrorKind, reason: &str) -> bool {
+    kind == ConnectErrorKind::Tls || reason.contains("certificate") || reason.contains("alert")
 }
 
 /// An error with those below it, each said once.

@@ -29,6 +29,31 @@ pub enum BusError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The addresses name more than one user.
+    #[error(
+        "the addresses of the NATS servers name different users: there is one for all of them; \
+         name the same one in each address, or in one"
+    )]
+    Logins,
+    /// A file of certificates or of a key is not there, or is none.
+    #[error("{path} cannot be used for TLS: {reason}")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// One of the two sides does not trust the other.
+    #[error(
+        "there is no TLS with the NATS server at {servers} ({reason}): name the certificates that \
+         it can be known by, and one of this machine's own if it asks for that"
+    )]
+    Tls {
+        /// The addresses that were tried.
+        servers: String,
+        /// What happened.
+        reason: String,
+    },
     /// Nobody is there.
     #[error(
         "no NATS server answers at {servers} ({reason}): start one with 'nats-server -js', or say \
@@ -153,6 +178,9 @@ impl BusError {
             Self::Name { .. }
                 | Self::Servers { .. }
                 | Self::Credentials { .. }
+                | Self::Logins
+                | Self::Certificates { .. }
+                | Self::Tls { .. }
                 | Self::Refused { .. }
                 | Self::NoJetStream { .. }
                 | Self::Settings { .. }

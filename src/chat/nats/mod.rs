@@ -30,5 +30,5 @@ mod version;
 pub use bus::{Bus, start};
 pub use error::BusError;
 pub use examine::{Finding, Severity, examine};
-pub use options::NatsOptions;
+pub use options::{NatsIdentity, NatsOptions};
 pub use status::Status;

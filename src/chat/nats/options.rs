@@ -15,6 +15,11 @@ pub struct NatsOptions {
     pub replicas: u8,
     /// A file of credentials, as `nsc` writes it.
     pub credentials: Option<PathBuf>,
+    /// A file of certificates (PEM): servers must be signed by one of them, instead of those that
+    /// the system trusts. It is read at each connection.
+    pub authorities: Option<PathBuf>,
+    /// What to show to servers that ask who comes; it is read at each connection.
+    pub identity: Option<NatsIdentity>,
     /// How many entries are kept; the oldest go first.
     pub max_entries: u64,
     /// How many bytes of them are kept.
@@ -27,6 +32,16 @@ pub struct NatsOptions {
     pub pulse_interval: Duration,
 }
 
+/// Who a machine is to the servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a certificate and its key are all there is")]
+pub struct NatsIdentity {
+    /// The certificate, and those that signed it (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM); it may be the same file.
+    pub key: PathBuf,
+}
+
 impl NatsOptions {
     /// Of this chat at these servers, as usual otherwise.
     pub fn new(servers: impl Into<String>, cluster: impl Into<String>) -> Self {
@@ -35,6 +50,8 @@ impl NatsOptions {
             cluster: cluster.into(),
             replicas: 1,
             credentials: None,
+            authorities: None,
+            identity: None,
             max_entries: 200_000,
             max_bytes: 256 << 20,
             start_timeout: Duration::from_secs(30),
