@@ -3,12 +3,20 @@
 //! To wake a task that runs on another thread costs a system call, each time. So members are woken
 //! in lists, one for each thread, and each thread has a task that is woken for its list: it wakes
 //! the others from there, which is a push to its own queue.
+//!
+//! It wakes some at a time and goes to the end of that queue itself. So what else has to be done on
+//! the thread, to read the next line of all things, does not wait until a thousand members have
+//! been written to; and who is woken late gets more lines at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
+
+/// Members that are woken at a time. A runtime looks for what has come in after about as many tasks
+/// (tokio: 61), so that less gains little.
+const AT_ONCE: usize = 32;
 
 /// The relays of one chat, one for each thread that serves it.
 #[derive(Debug, Default)]
@@ -26,7 +34,7 @@ pub(super) struct Relay {
 #[derive(Debug, Default)]
 struct State {
     /// Whom the relay's task has still to wake.
-    wakers: Vec<Waker>,
+    wakers: VecDeque<Waker>,
     /// Wakes the relay's task; `None` once it has ended.
     task: Option<Waker>,
     is_over: bool,
@@ -66,14 +74,15 @@ impl Relay {
     }
 
     /// Leaves `wakers` to the relay's task, which is to be woken for it; `None` where it does not
-    /// take them: it is on this very thread, has not begun, or has ended with its runtime.
+    /// take them: they are few and on this very thread, or it has not begun, or has ended with its
+    /// runtime.
     fn hand_over(&self, wakers: &mut Vec<Waker>) -> Option<Waker> {
-        if self.thread == thread::current().id() {
+        if wakers.len() <= AT_ONCE && self.thread == thread::current().id() {
             return None;
         }
         let mut state = lock(&self.state);
         let task = state.task.clone()?;
-        state.wakers.append(wakers);
+        state.wakers.extend(wakers.drain(..));
         Some(task)
     }
 
@@ -91,16 +100,24 @@ impl Relay {
 async fn run(relay: Arc<Relay>) {
     // Dropped with the runtime, it still wakes whom it was given.
     let relay = AtEnd(relay);
-    let mut wakers = Vec::new();
+    let mut next = Vec::with_capacity(AT_ONCE);
     poll_fn(|cx| {
         let mut state = lock(&relay.0.state);
-        std::mem::swap(&mut wakers, &mut state.wakers);
         if state.is_over {
             return Poll::Ready(());
         }
-        state.task = Some(cx.waker().clone());
+        if !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            state.task = Some(cx.waker().clone());
+        }
+        let count = state.wakers.len().min(AT_ONCE);
+        next.extend(state.wakers.drain(..count));
+        let is_all = state.wakers.is_empty();
         drop(state);
-        wakers.drain(..).for_each(Waker::wake);
+        next.drain(..).for_each(Waker::wake);
+        if !is_all {
+            // After those that were just woken.
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     })
     .await;
@@ -170,5 +187,36 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 36, "the end wakes whom it still had");
         other(30);
         assert_eq!(count.0.load(Ordering::SeqCst), 66, "after the end at once");
+    }
+
+    /// At the end of the queue, once: tokio's `yield_now` waits until the queue is empty.
+    async fn next_turn() {
+        let mut is_next = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_next, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Many are woken some at a time, whoever wakes them, and what else there is comes between.
+    #[test]
+    fn others_have_their_turn() {
+        let (relays, count) = (Relays::default(), Arc::new(Count::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // As a task: it has its turns as the others have.
+        let work = runtime.spawn(async move {
+            let relay = relays.here();
+            next_turn().await;
+            relay.wake(&mut wakers(&count, 3 * AT_ONCE - 1));
+            for woken in [0, AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE - 1, 3 * AT_ONCE - 1] {
+                assert_eq!(count.0.load(Ordering::SeqCst), woken);
+                next_turn().await;
+            }
+        });
+        runtime.block_on(work).unwrap();
     }
 }
