@@ -90,5 +90,6 @@ FANOUT_AIMS = (
 CLUSTER_AIMS = (
     *(Aim("window", entry, ALONE, 0.5) for entry in (ONE_MACHINE, THREE_MACHINES)),
     Aim("steady", THREE_MACHINES, None, 10_000, key="p99_us", at_least=False),
+    Aim("half", THREE_MACHINES, None, 10_000, key="p99_us", at_least=False),
     Aim("few", THREE_MACHINES, None, 10_000, key="p99_us", at_least=False),
 )

@@ -20,6 +20,7 @@ MACHINES = ("east", "west", "north")
 AUTHORS = 100
 LATENCY = (
     Column("p50 µs", "p50_us", tenth),
+    Column("p99 µs, in the socket", "arrived_p99_us", tenth),
     Column("p99.9 µs", "p999_us", tenth),
     Column("delivered lines/s", "per_second", whole),
     Column("all servers' ns CPU/line", "cpu_ns", short),
@@ -49,6 +50,7 @@ def all_scenarios() -> list[Scenario]:
         Scenario("one", "1 sender, 10 members, 64 B, one line at a time", measure, DELIVERED, COSTS,
                  entries, ALONE, ("--members", "10", "--window", "1")),
         steady("steady", 1000),
+        steady("half", 500),
         steady("few", 100),
         Scenario("authors", f"{AUTHORS} authors, each in a room of its own, one line at a time",
                  measure_authors, Column("lines/s", "per_second", whole),

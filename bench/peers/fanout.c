@@ -8,7 +8,9 @@
  *
  * All members come in, called m and a number from FIRST on; the first line tells when each hears
  * the sender and nobody else. Then the sender is at most WINDOW lines ahead of the slowest member,
- * or writes RATE lines a second; then the latency of a delivery counts from when its line was due.
+ * or writes RATE lines a second; then the latency of a delivery counts from when its line was due,
+ * until it was read here, and until it was in the member's socket, as the kernel tells: this one
+ * thread reads for all members in turn. Of what was read at once the last arrival counts.
  * STUCK more members join and never read again. A line is SIZE bytes with its end, as the sender
  * writes it to a chat.
  *
@@ -25,6 +27,7 @@
 #include "process_cpu.h"
 
 #include <fcntl.h>
+#include <stdalign.h>
 #include <sys/epoll.h>
 
 #define CONNECT_SECONDS 10
@@ -63,6 +66,8 @@ static struct run {
 } run;
 
 static char buffer[READ_BYTES];
+/* From when a line was due until it was read here, and until it was in the member's socket. */
+static struct histogram read_after, arrived_after;
 
 /* ---- Coming in ---- */
 
@@ -98,6 +103,9 @@ static void join(struct member *member, const char *format)
     if (member->fd < 0)
         die("member %u: %s", member->index, strerror(errno));
     fcntl(member->fd, F_SETFL, O_NONBLOCK);
+    int on = options.rate > 0;
+    if (setsockopt(member->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0)
+        die("SO_TIMESTAMPNS: %s", strerror(errno));
     member->heard = malloc(FRAME_BYTES_MAX);
     if (!member->heard)
         die("out of memory");
@@ -194,13 +202,15 @@ static uint64_t due_ns(uint64_t line)
     return run.start_ns + (uint64_t)((double)(line - 2) / options.rate * (double)NANOSECONDS);
 }
 
-static void record_latencies(uint64_t first, uint64_t last)
+static void record_latencies(uint64_t first, uint64_t last, uint64_t since_arrival)
 {
     uint64_t now = now_ns();
     for (uint64_t line = first; line <= last; line++) {
-        uint64_t due = due_ns(line);
-        if (due >= run.from_ns && due < run.to_ns)
-            record_latency(now - due);
+        uint64_t due = due_ns(line), after = now - due;
+        if (due < run.from_ns || due >= run.to_ns)
+            continue;
+        record_latency(&read_after, after);
+        record_latency(&arrived_after, after > since_arrival ? after - since_arrival : 0);
     }
 }
 
@@ -220,7 +230,7 @@ static void compare(const struct member *member, const char *bytes, size_t count
         (int)(count - same < 100 ? count - same : 100), bytes + same);
 }
 
-static void take(struct member *member, size_t count, bool compared)
+static void take(struct member *member, size_t count, bool compared, uint64_t since_arrival)
 {
     uint64_t bytes = member->bytes + count, lines = bytes / run.shown.frame_bytes;
     if (bytes > run.made * run.shown.frame_bytes)
@@ -233,10 +243,35 @@ static void take(struct member *member, size_t count, bool compared)
         run.at_line[member->lines % run.shown.count]--;
         run.at_line[lines % run.shown.count]++;
         if (options.rate > 0)
-            record_latencies(member->lines + 1, lines);
+            record_latencies(member->lines + 1, lines, since_arrival);
     }
     member->bytes = bytes;
     member->lines = lines;
+}
+
+/* As recv, and where latencies are measured how long ago the last of it came. */
+static ssize_t receive(const struct member *member, int how, uint64_t *since_arrival)
+{
+    *since_arrival = 0;
+    if (options.rate == 0)
+        return recv(member->fd, buffer, sizeof buffer, how);
+    alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec place = {buffer, sizeof buffer};
+    struct msghdr message = {
+        .msg_iov = &place, .msg_iovlen = 1, .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    ssize_t got = recvmsg(member->fd, &message, how);
+    struct cmsghdr *told = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (told && told->cmsg_level == SOL_SOCKET && told->cmsg_type == SCM_TIMESTAMPNS) {
+        struct timespec then, now;
+        memcpy(&then, CMSG_DATA(told), sizeof then);
+        clock_gettime(CLOCK_REALTIME, &now); /* the kernel's stamps are by this clock */
+        int64_t since = (int64_t)(now.tv_sec - then.tv_sec) * (int64_t)NANOSECONDS
+                      + (now.tv_nsec - then.tv_nsec);
+        *since_arrival = since > 0 ? (uint64_t)since : 0;
+    }
+    return got;
 }
 
 /* Edge-triggered: until the socket is empty, which a short read says, unless the end of the
@@ -248,7 +283,8 @@ static void read_member(struct member *member, bool ended)
         /* Nobody has to hear what others say before the first line. */
         bool dropped = member->stage == IN && (run.made == 0 || member == &run.sender);
         int how = (member->stage == LISTENING && !compared) || dropped ? MSG_TRUNC : 0;
-        ssize_t got = recv(member->fd, buffer, sizeof buffer, how);
+        uint64_t since_arrival;
+        ssize_t got = receive(member, how, &since_arrival);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && errno == EAGAIN)
@@ -257,7 +293,7 @@ static void read_member(struct member *member, bool ended)
             die("member %u: %s", member->index,
                 got < 0 ? strerror(errno) : "the server closed the connection");
         if (member->stage == LISTENING)
-            take(member, (size_t)got, compared);
+            take(member, (size_t)got, compared, since_arrival);
         else if (!dropped)
             hear(member, buffer, (size_t)got);
         if (is_stuck(member) && member->stage == LISTENING)
@@ -423,9 +459,12 @@ static void print_result(void)
            "\"generator_busy\":%.3f,\"lines\":%llu,",
            delivered, seconds, delivered / seconds, run.cpu_ns / fmax(delivered, 1),
            run.own_cpu_ns / 1e9 / seconds, (unsigned long long)run.made);
+    printf("\"arrived_p50_us\":%.1f,\"arrived_p99_us\":%.1f,\"arrived_p999_us\":%.1f,",
+           percentile_us(&arrived_after, 0.50), percentile_us(&arrived_after, 0.99),
+           percentile_us(&arrived_after, 0.999));
     printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f}\n",
-           percentile_us(0.50), percentile_us(0.99), percentile_us(0.999),
-           (double)latency_max_ns / 1000);
+           percentile_us(&read_after, 0.50), percentile_us(&read_after, 0.99),
+           percentile_us(&read_after, 0.999), (double)read_after.max_ns / 1000);
 }
 
 static void prepare(void)

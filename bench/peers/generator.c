@@ -62,6 +62,7 @@ static struct run {
 } run;
 
 static char buffer[BUFFER_BYTES];
+static struct histogram latencies;
 
 /* ---- Messages ---- */
 
@@ -180,7 +181,7 @@ static void finish_round(struct connection *connection)
     if (now >= run.from_ns && now < run.to_ns)
         run.messages += options.in_flight;
     if (connection->started_ns >= run.from_ns)
-        record_latency(now - connection->started_ns);
+        record_latency(&latencies, now - connection->started_ns);
     begin_round(connection, now);
 }
 
@@ -314,8 +315,8 @@ static void print_result(void)
            (unsigned long long)run.messages, (unsigned long long)run.messages_all,
            options.seconds, rate, rate * (double)options.size);
     printf("\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
-           percentile_us(0.50), percentile_us(0.90), percentile_us(0.99), percentile_us(0.999),
-           (double)latency_max_ns / 1000);
+           percentile_us(&latencies, 0.50), percentile_us(&latencies, 0.90), percentile_us(&latencies, 0.99), percentile_us(&latencies, 0.999),
+           (double)latencies.max_ns / 1000);
     printf("\"wrong\":%llu,\"errors\":%llu}\n", (unsigned long long)run.wrong,
            (unsigned long long)run.errors);
 }

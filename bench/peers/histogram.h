@@ -1,4 +1,4 @@
-/* Latencies in a log-linear histogram, one a program.
+/* Latencies in log-linear histograms.
  *
  * 128 buckets for each power of two of nanoseconds, reported by their middle: an error below
  * 0.4 %, over all of 64 bits, so that no latency needs a special case. */
@@ -12,7 +12,9 @@
 #define BUCKET_BITS 7
 #define BUCKETS (65 << BUCKET_BITS)
 
-static uint64_t latencies[BUCKETS], latency_count, latency_max_ns;
+struct histogram {
+    uint64_t buckets[BUCKETS], count, max_ns;
+};
 
 static inline size_t bucket_of(uint64_t ns)
 {
@@ -31,22 +33,22 @@ static inline double middle_of(size_t bucket)
     return ldexp(low + 0.5, shift);
 }
 
-static inline void record_latency(uint64_t ns)
+static inline void record_latency(struct histogram *histogram, uint64_t ns)
 {
-    latencies[bucket_of(ns)]++;
-    latency_count++;
-    if (ns > latency_max_ns)
-        latency_max_ns = ns;
+    histogram->buckets[bucket_of(ns)]++;
+    histogram->count++;
+    if (ns > histogram->max_ns)
+        histogram->max_ns = ns;
 }
 
 /* In microseconds; 0 when nothing was measured. */
-static inline double percentile_us(double share)
+static inline double percentile_us(const struct histogram *histogram, double share)
 {
-    uint64_t wanted = (uint64_t)ceil(share * (double)latency_count), seen = 0;
-    for (size_t i = 0; i < BUCKETS && latency_count > 0; i++) {
-        seen += latencies[i];
+    uint64_t wanted = (uint64_t)ceil(share * (double)histogram->count), seen = 0;
+    for (size_t i = 0; i < BUCKETS && histogram->count > 0; i++) {
+        seen += histogram->buckets[i];
         if (seen >= wanted && seen > 0)
-            return fmin(middle_of(i), (double)latency_max_ns) / 1000;
+            return fmin(middle_of(i), (double)histogram->max_ns) / 1000;
     }
     return 0;
 }

@@ -40,6 +40,7 @@ static struct run {
     uint64_t from_ns, to_ns, messages, messages_all, wrong, lost;
 } run;
 
+static struct histogram latencies;
 static char buffer[BUFFER_BYTES], message[BUFFER_BYTES];
 
 static void begin(struct flow *flow, uint64_t now)
@@ -78,7 +79,7 @@ static void take(struct flow *flow, size_t length)
     if (now >= run.from_ns && now < run.to_ns)
         run.messages++;
     if (begun >= run.from_ns)
-        record_latency(now - begun);
+        record_latency(&latencies, now - begun);
     fill(flow, now);
 }
 
@@ -175,8 +176,8 @@ int main(int argc, char **argv)
            (unsigned long long)run.messages, (unsigned long long)run.messages_all,
            options.seconds, (double)run.messages / options.seconds);
     printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
-           percentile_us(0.50), percentile_us(0.99), percentile_us(0.999),
-           (double)latency_max_ns / 1000);
+           percentile_us(&latencies, 0.50), percentile_us(&latencies, 0.99), percentile_us(&latencies, 0.999),
+           (double)latencies.max_ns / 1000);
     printf("\"lost\":%llu,\"wrong\":%llu}\n", (unsigned long long)run.lost,
            (unsigned long long)run.wrong);
     return run.wrong > 0;

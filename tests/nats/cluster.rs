@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use echoline::chat::Link;
+use echoline::chat::nats::examine;
 
 use crate::recorder::{Machine, assert_exactly_once, wait_for};
 use crate::server::Server;
@@ -35,6 +36,11 @@ fn exactly_once_while_the_leader_is_killed() {
         assert_exactly_once(&machine.ids(), 1800);
     }
     assert_eq!(machines[0].ids(), machines[1].ids());
+    // Whether that can be relied on is for the servers' version to say.
+    let findings = examine(&options).unwrap();
+    let said = findings.iter().any(|found| found.sentence.contains("may lose what was acknow"));
+    let is_old = findings.iter().any(|found| found.sentence.contains("is NATS 2.9."));
+    assert_eq!(said, is_old, "{findings:?}");
 }
 
 /// Fault 67: without a majority nothing is acknowledged, and nothing is lost either.

@@ -100,6 +100,7 @@ impl Findings {
             }
         }
         let Some(client) = reached else { return };
+        let version = client.server_info().version;
         let jetstream = async_nats::jetstream::new(client);
         if !self.account(&jetstream).await {
             return;
@@ -108,7 +109,7 @@ impl Findings {
             Ok(Some(info)) => {
                 self.settings(options, names, &info);
                 self.state(names, &info);
-                self.replicas(&info);
+                self.replicas(&version, &info);
                 self.snapshots(&jetstream, names, &info).await;
                 self.clock(&jetstream, names).await;
             }
@@ -211,7 +212,10 @@ impl Findings {
         }
     }
 
-    fn replicas(&mut self, info: &Info) {
+    fn replicas(&mut self, version: &str, info: &Info) {
+        if let Some(sentence) = version::replication(version, info.config.num_replicas) {
+            self.problem(format!("the stream {}: {sentence}", info.config.name));
+        }
         let Some(cluster) = &info.cluster else { return };
         match &cluster.leader {
             Some(leader) => self.fine(format!("the stream is led by {leader}")),

@@ -13,6 +13,7 @@ use super::connect::reason;
 use super::error::BusError;
 use super::names::Names;
 use super::options::NatsOptions;
+use super::version;
 
 /// How long the server knows a message id: longer than a chat holds a line.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -65,7 +66,10 @@ pub(super) async fn open(
 }
 
 /// Says what is not as it was wanted and can be lived with.
-pub(super) fn warn(info: &Info, options: &NatsOptions, names: &Names) {
+pub(super) fn warn(info: &Info, version: &str, options: &NatsOptions, names: &Names) {
+    if let Some(sentence) = version::replication(version, info.config.num_replicas) {
+        tracing::warn!("the stream {}: {sentence}", names.order);
+    }
     for difference in differences(&wanted(options, names), &info.config).harmless {
         tracing::warn!("the stream {} was made by other settings: {difference}", names.order);
     }

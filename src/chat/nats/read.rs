@@ -64,7 +64,8 @@ impl Life<'_> {
     async fn read_on(&self) -> Result<Again, BusError> {
         let info = order::open(&self.jetstream, &self.desk.options, &self.desk.names).await?;
         if self.desk.is_starting() {
-            order::warn(&info, &self.desk.options, &self.desk.names);
+            let version = self.client.server_info().version;
+            order::warn(&info, &version, &self.desk.options, &self.desk.names);
         }
         if let Some(first) = self.found_wrong() {
             self.diverged(first);
