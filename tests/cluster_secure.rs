@@ -82,6 +82,20 @@ fn certificates_of_ones_own_on_both_sides() {
     refused(&url, &["--bus-ca", &ca, "--bus-cert", &cert], "it has no '-----BEGIN … PRIVATE KEY");
 }
 
+/// Whoever asks for TLS does not get a connection without.
+#[test]
+fn a_server_without_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(&["cert", "--out", folder.path().to_str().unwrap()], b"");
+    assert_eq!(made.code(), Some(0), "{}", made.stderr);
+    let Some(server) = Server::start() else { return };
+    let url = server.url();
+    let sentence = "or leave TLS out if the server has none";
+    refused(&url.replace("nats://", "tls://"), &[], sentence);
+    let ca = folder.path().join("server.pem");
+    refused(&url, &["--bus-ca", ca.to_str().unwrap()], sentence);
+}
+
 /// What `nsc` writes: a token, of which `by` says that it is so.
 fn token(by: &KeyPair, name: &str, about: &KeyPair, claims: &Value) -> String {
     let head = json!({ "typ": "JWT", "alg": "ed25519-nkey" });

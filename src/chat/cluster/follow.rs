@@ -60,7 +60,7 @@ impl Follower for Hall {
     }
 
     fn pulse(&self) -> Bytes {
-        self.cluster.as_ref().map_or_else(Bytes::new, |cluster| cluster.pulse(self))
+        self.cluster.as_ref().map_or_else(Bytes::new, |cluster| cluster.pulse())
     }
 
     fn heard(&self, pulse: &[u8]) {

@@ -14,7 +14,6 @@ const DEAF_TICKS: u64 = 5;
 pub(super) struct Pulse {
     pub(super) node: u32,
     pub(super) name: String,
-    pub(super) people: usize,
     /// The last entry that it has applied.
     pub(super) applied: u64,
     pub(super) version: String,
@@ -79,7 +78,7 @@ mod tests {
 
     fn pulse(node: u32) -> Pulse {
         let (name, version) = (format!("node-{node}"), "1".into());
-        Pulse { node, name, people: 1, applied: 0, version }
+        Pulse { node, name, applied: 0, version }
     }
 
     /// The machine that asks.

@@ -87,13 +87,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn pulse(&self, hall: &Hall) -> Bytes {
-        let people = hall.lock().people.values().filter(|person| person.is_here).count();
+    pub(super) fn pulse(&self) -> Bytes {
         let state = self.lock();
         let pulse = Pulse {
             node: state.node,
             name: self.options.machine.clone(),
-            people,
             applied: state.applied,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };

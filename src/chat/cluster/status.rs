@@ -1,6 +1,6 @@
 //! What one machine knows of the cluster, for people and for metrics.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::outbox::Outbox;
 use super::{Cluster, NODE, OnLoss};
@@ -43,8 +43,13 @@ impl Hall {
     /// How this machine stands in its cluster; `None` where the chat is one process.
     #[must_use]
     pub fn cluster_status(&self) -> Option<ClusterStatus> {
-        let here = self.lock().people.keys().copied().collect();
-        Some(self.cluster.as_ref()?.status(&here))
+        Some(self.cluster.as_ref()?.status(&self.sessions()))
+    }
+
+    /// Who is in, and which machine serves them.
+    fn sessions(&self) -> BTreeMap<u64, u32> {
+        let state = self.lock();
+        state.people.iter().map(|(&session, person)| (session, person.node())).collect()
     }
 
     /// The same in sentences.
@@ -53,8 +58,7 @@ impl Hall {
             let people = self.people();
             return vec![format!("This chat is one machine, with {people} people")];
         };
-        let here = self.lock().people.keys().copied().collect();
-        let status = cluster.status(&here);
+        let status = cluster.status(&self.sessions());
         let machines: Vec<String> =
             status.machines.iter().map(|(name, people)| format!("{name} ({people})")).collect();
         let link = match (status.is_linked, cluster.options.on_loss) {
@@ -77,13 +81,15 @@ impl Hall {
 }
 
 impl Cluster {
-    fn status(&self, here: &BTreeSet<u64>) -> ClusterStatus {
+    fn status(&self, sessions: &BTreeMap<u64, u32>) -> ClusterStatus {
         let state = self.lock();
         let held: usize = state.outboxes.values().map(|outbox| outbox.lines()).sum();
-        let is_open =
-            |(session, outbox): &(&u64, &Outbox)| !outbox.is_empty() || !here.contains(session);
+        let is_open = |(session, outbox): &(&u64, &Outbox)| {
+            !outbox.is_empty() || !sessions.contains_key(session)
+        };
         let authors = state.outboxes.iter().filter(|(session, _)| **session != NODE);
         let open = authors.filter(is_open).count() + state.sent.len() + state.returning.len();
+        let served = |node| sessions.values().filter(|&&serves| serves == node).count();
         let machines = state.leases.alive(state.now);
         let machines = machines.filter(|pulse| !state.gone_nodes.contains(&pulse.node));
         ClusterStatus {
@@ -99,7 +105,7 @@ impl Cluster {
             losses: state.counts.losses,
             returns: state.counts.returns,
             gaps: state.counts.gaps,
-            machines: machines.map(|pulse| (pulse.name.clone(), pulse.people)).collect(),
+            machines: machines.map(|pulse| (pulse.name.clone(), served(pulse.node))).collect(),
         }
     }
 }

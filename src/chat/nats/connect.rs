@@ -93,6 +93,10 @@ async fn with_certificates(
     mut connect: ConnectOptions,
     options: &NatsOptions,
 ) -> Result<ConnectOptions, BusError> {
+    // Who cares for certificates does not want to talk without.
+    if options.authorities.is_some() || options.identity.is_some() {
+        connect = connect.require_tls(true);
+    }
     if let Some(path) = &options.authorities {
         look_for("CERTIFICATE-----", path).await?;
         connect = connect.add_root_certificates(path.clone());
@@ -131,7 +135,8 @@ fn failed(kind: ConnectErrorKind, reason: String, names: &Names) -> BusError {
 }
 
 fn is_about_tls(kind: ConnectErrorKind, reason: &str) -> bool {
-    kind == ConnectErrorKind::Tls || reason.contains("certificate") || reason.contains("alert")
+    let says = |words| reason.contains(words);
+    kind == ConnectErrorKind::Tls || ["certificate", "alert", "corrupt message"].iter().any(says)
 }
 
 /// An error with those below it, each said once.

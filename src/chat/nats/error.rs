@@ -46,7 +46,8 @@ pub enum BusError {
     /// One of the two sides does not trust the other.
     #[error(
         "there is no TLS with the NATS server at {servers} ({reason}): name the certificates that \
-         it can be known by, and one of this machine's own if it asks for that"
+         it can be known by, and one of this machine's own if it asks for that; or leave TLS out \
+         if the server has none"
     )]
     Tls {
         /// The addresses that were tried.
