@@ -93,8 +93,8 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     assert_eq!(ann.complaints(), Vec::<String>::new());
 }
 
-/// Fault 67: with `--on-loss local` a line is shown at once and marked, and once only when it has its
-/// place.
+/// Fault 67: with `--on-loss local` a line is shown at once and marked, and once only when it has
+/// its place.
 #[test]
 fn a_page_marks_what_the_other_machines_do_not_have() {
     let Some(driver) = Driver::start() else { return };

@@ -315,7 +315,8 @@ static void print_result(void)
            (unsigned long long)run.messages, (unsigned long long)run.messages_all,
            options.seconds, rate, rate * (double)options.size);
     printf("\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
-           percentile_us(&latencies, 0.50), percentile_us(&latencies, 0.90), percentile_us(&latencies, 0.99), percentile_us(&latencies, 0.999),
+           percentile_us(&latencies, 0.50), percentile_us(&latencies, 0.90),
+           percentile_us(&latencies, 0.99), percentile_us(&latencies, 0.999),
            (double)latencies.max_ns / 1000);
     printf("\"wrong\":%llu,\"errors\":%llu}\n", (unsigned long long)run.wrong,
            (unsigned long long)run.errors);

@@ -176,8 +176,8 @@ int main(int argc, char **argv)
            (unsigned long long)run.messages, (unsigned long long)run.messages_all,
            options.seconds, (double)run.messages / options.seconds);
     printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
-           percentile_us(&latencies, 0.50), percentile_us(&latencies, 0.99), percentile_us(&latencies, 0.999),
-           (double)latencies.max_ns / 1000);
+           percentile_us(&latencies, 0.50), percentile_us(&latencies, 0.99),
+           percentile_us(&latencies, 0.999), (double)latencies.max_ns / 1000);
     printf("\"lost\":%llu,\"wrong\":%llu}\n", (unsigned long long)run.lost,
            (unsigned long long)run.wrong);
     return run.wrong > 0;

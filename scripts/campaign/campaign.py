@@ -28,6 +28,7 @@ class Campaign:
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.rounds, self.seed = arguments.rounds, arguments.seed
         self.program, self.folder = arguments.echoline, folder
+        self.on_loss = arguments.on_loss
         flags = ("--bus-replicas", arguments.replicas, "--on-loss", arguments.on_loss)
         self.cluster = Cluster(folder, arguments.echoline, arguments.nats_server, flags)
         self.ledger = Ledger()
@@ -169,11 +170,13 @@ class Campaign:
                 self.ledger.broken.append(f"{name} ended with {code} at the end")
 
     async def verify(self):
-        """`echoline chat verify` on what everybody was sent."""
+        """`echoline chat verify` on what everybody was sent. With --on-loss local a terminal that
+        was shown a line before it had its number is not shown it again: only programs have all."""
         for person in self.people:
             person.transcript.close()
             person.void.close()
-        files = sorted(str(path) for path in self.folder.glob("*.txt"))
+        complete = "[pw]*.txt" if self.on_loss == "local" else "*.txt"
+        files = sorted(str(path) for path in self.folder.glob(complete))
         child = await asyncio.create_subprocess_exec(
             self.program, "chat", "verify", *files, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT)

@@ -187,8 +187,8 @@ impl Hall {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // Where the order is the same up to some place, the people who go now are found in it again:
-        // as those of a machine that is not there any more.
+        // Where the order is the same up to some place, the people who go now are found in it
+        // again: as those of a machine that is not there any more.
         cluster.propose_gone(&mut followed, before, &cluster.options.machine, "began anew");
         drop(followed);
         for person in outboxes.into_values().filter_map(|outbox| outbox.leaver) {
