@@ -137,8 +137,7 @@ fn a_browser_that_loses_its_connection_goes_on() {
         }
         ann.see(spoken.last().unwrap());
     }
-    let seen = "return [...document.querySelectorAll('#log .said .text')].map(e => e.textContent)";
-    assert_eq!(ann.run(seen, &json!([])), json!(spoken));
+    assert_eq!(ann.texts("#log .said .text"), spoken);
     assert_eq!(ann.run("return document.querySelector('#log .alert')", &json!([])), json!(null));
     let taller = "return document.documentElement.scrollHeight - innerHeight";
     assert_eq!(ann.run(taller, &json!([])), 0, "only the lines scroll, not the page");
@@ -148,8 +147,7 @@ fn a_browser_that_loses_its_connection_goes_on() {
     spoken.push("after the reload".to_owned());
     // Earlier lines come when one scrolls up: what is shown ends with the last, and has no hole.
     ann.wait("document.querySelectorAll('#log .said').length > 30", &json!([]));
-    let shown = ann.run(seen, &json!([]));
-    let shown: Vec<String> = serde_json::from_value(shown).unwrap();
+    let shown = ann.texts("#log .said .text");
     assert!(spoken.ends_with(&shown), "{shown:?}");
     ann.say("still ann");
     ben.hear("ann: still ann");
@@ -299,16 +297,11 @@ fn what_people_write_stays_text() {
     ann.see("the end");
     let spoken: Vec<String> = HOSTILE.iter().map(|text| format!("x{text}x")).collect();
     // Line by line: what is shown is what was said, but for what the chat cleans away.
-    let seen = ann.run(
-        "return [...document.querySelectorAll('#log .said .text')].map(e => e.textContent)",
-        &json!([]),
-    );
-    let seen: Vec<&str> =
-        seen.as_array().unwrap().iter().filter_map(|line| line.as_str()).collect();
+    let seen = ann.texts("#log .said .text");
     for text in &spoken {
         let cleaned = String::from_utf8_lossy(text.as_bytes()).into_owned();
         let cleaned = echoline::chat::clean(cleaned.as_bytes()).unwrap().into_owned();
-        assert!(seen.contains(&cleaned.as_str()), "{cleaned:?} is missing");
+        assert!(seen.contains(&cleaned), "{cleaned:?} is missing");
     }
     assert_eq!(ann.run("return window.hit ?? null", &json!([])), json!(null));
     let foreign = "return [...document.querySelectorAll('#log *, #topic *, #people *, #rooms *')]\

@@ -21,19 +21,6 @@ fn machine(name: &str, server: &Server, flags: &[&str]) -> WebChat {
     WebChat::start(&[&bus, flags].concat())
 }
 
-/// The texts of the elements that the selector finds.
-fn texts(browser: &Browser<'_>, selector: &str) -> Vec<String> {
-    let script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)";
-    serde_json::from_value(browser.run(script, &json!([selector]))).unwrap()
-}
-
-#[track_caller]
-fn wait_for_text(browser: &Browser<'_>, selector: &str, text: &str) {
-    let is_there = "[...document.querySelectorAll(arguments[0])]\
-                    .some(e => e.textContent.includes(arguments[1]))";
-    browser.wait(is_there, &json!([selector, text]));
-}
-
 /// Says these lines at once, as one who pastes them.
 fn paste(browser: &Browser<'_>, lines: &[String]) {
     let script = "const field = document.getElementById('input'); field.value = arguments[0];\
@@ -56,22 +43,22 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.say("good morning");
     vera.see("good morning");
     ben.hear("ann: good morning");
-    assert_eq!(texts(&ann, "#waiting li"), [""; 0]);
+    assert_eq!(ann.texts("#waiting li"), [""; 0]);
     server.kill();
     ann.see("This machine cannot reach the others of this chat");
     vera.see("Этот сервер потерял связь с другими серверами чата");
     let said: Vec<String> = (1..=50).map(|number| format!("line {number}")).collect();
     paste(&ann, &said);
     ann.say("/me waves");
-    wait_for_text(&ann, "#log .alert .text", "Not delivered");
-    let alert = texts(&ann, "#log .alert .text").pop().unwrap();
+    ann.see_in("#log .alert .text", "Not delivered");
+    let alert = ann.texts("#log .alert .text").pop().unwrap();
     assert_eq!(
         alert, "Not delivered (the link to the other machines is lost): /me waves",
         "the fifty-first line is more than can wait"
     );
-    wait_for_text(&ann, "#waiting li", "line 50");
+    ann.see_in("#waiting li", "line 50");
     let waiting: Vec<String> = said.iter().map(|line| format!("waiting: {line}")).collect();
-    assert_eq!(texts(&ann, "#waiting li"), waiting);
+    assert_eq!(ann.texts("#waiting li"), waiting);
     server.start_again();
     ann.see("All machines of this chat are joined again.");
     for line in &said {
@@ -80,7 +67,7 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.see("line 50");
     vera.see("line 50");
     ann.wait("document.getElementById('waiting').hidden", &json!([]));
-    let spoken = texts(&ann, "#log .said.own .text");
+    let spoken = ann.texts("#log .said.own .text");
     assert_eq!(spoken, [&["good morning".to_owned()], &said[..]].concat());
     ann.run("document.querySelector('#log .alert button').click()", &json!([]));
     ben.hear("* ann waves");
@@ -110,14 +97,14 @@ fn a_page_marks_what_the_other_machines_do_not_have() {
     ben.hear("~ ann: hello");
     ben.say("/me nods");
     ann.see("nods");
-    assert_eq!(texts(&ann, "#log .ahead .text"), ["hello", "* ben nods"]);
+    assert_eq!(ann.texts("#log .ahead .text"), ["hello", "* ben nods"]);
     server.start_again();
     ann.see("All machines of this chat are joined again.");
     ben.hear("*** The link to the other machines is back ***");
     ann.wait("document.querySelectorAll('#log .ahead').length === 0", &json!([]));
     // Which of two authors comes first is for the common order to say.
-    let mut spoken = texts(&ann, "#log .said .text, #log .action .text");
+    let mut spoken = ann.texts("#log .said .text, #log .action .text");
     spoken.sort();
     assert_eq!(spoken, ["* ben nods", "hello"]);
-    assert_eq!(texts(&ann, "#waiting li"), [""; 0]);
+    assert_eq!(ann.texts("#waiting li"), [""; 0]);
 }

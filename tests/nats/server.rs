@@ -29,10 +29,8 @@ impl Server {
         if !is_installed() {
             return None;
         }
-        // Whoever takes the port in between makes the server fail to start: another one, then.
-        let mut servers = (0..10).map(|_| Self::spawn("alone", &flags));
-        let server = servers.find_map(|mut server| server.is_up().then_some(server));
-        Some(server.expect("a NATS server that starts with these flags"))
+        let [server] = some_start(|| [Self::spawn("alone", &flags)]);
+        Some(server)
     }
 
     /// A cluster, which may need a while until it can be used.
@@ -40,26 +38,22 @@ impl Server {
         if !is_installed() {
             return None;
         }
-        loop {
+        Some(some_start(|| {
             let ports = [free_port(), free_port(), free_port()];
             let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
-            let mut servers =
-                [("n0", ports[0]), ("n1", ports[1]), ("n2", ports[2])].map(|(name, port)| {
-                    Self::spawn(name, &|store| {
-                        vec![
-                            "--jetstream".to_owned(),
-                            format!("--store_dir={store}"),
-                            "--cluster_name=three".to_owned(),
-                            format!("--server_name={name}"),
-                            format!("--cluster=nats://127.0.0.1:{port}"),
-                            format!("--routes={routes}"),
-                        ]
-                    })
-                });
-            if servers.iter_mut().all(Self::is_up) {
-                return Some(servers);
-            }
-        }
+            [("n0", ports[0]), ("n1", ports[1]), ("n2", ports[2])].map(|(name, port)| {
+                Self::spawn(name, &|store| {
+                    vec![
+                        "--jetstream".to_owned(),
+                        format!("--store_dir={store}"),
+                        "--cluster_name=three".to_owned(),
+                        format!("--server_name={name}"),
+                        format!("--cluster=nats://127.0.0.1:{port}"),
+                        format!("--routes={routes}"),
+                    ]
+                })
+            })
+        }))
     }
 
     fn spawn(name: &str, flags: &impl Fn(&str) -> Vec<String>) -> Self {
@@ -156,6 +150,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whoever takes a port in between makes a server fail to start: others, then, but not for ever.
+fn some_start<const COUNT: usize>(spawn: impl Fn() -> [Server; COUNT]) -> [Server; COUNT] {
+    let mut tries = (0..10).map(|_| spawn());
+    let started =
+        tries.find_map(|mut servers| servers.iter_mut().all(Server::is_up).then_some(servers));
+    started.expect("NATS servers that start with these flags")
 }
 
 /// With what is in the one, what is in the other.

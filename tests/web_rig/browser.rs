@@ -160,9 +160,21 @@ impl Browser<'_> {
     /// Waits until a line of the log has this text.
     #[track_caller]
     pub(crate) fn see(&self, text: &str) {
-        let lines = "[...document.querySelectorAll('#log .text')]\
-                     .some(e => e.textContent.includes(arguments[0]))";
-        self.wait(lines, &json!([text]));
+        self.see_in("#log .text", text);
+    }
+
+    /// Waits until one of the elements that the selector finds has this text.
+    #[track_caller]
+    pub(crate) fn see_in(&self, selector: &str, text: &str) {
+        let is_there = "[...document.querySelectorAll(arguments[0])]\
+                        .some(e => e.textContent.includes(arguments[1]))";
+        self.wait(is_there, &json!([selector, text]));
+    }
+
+    /// The texts of the elements that the selector finds.
+    pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
+        let script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)";
+        serde_json::from_value(self.run(script, &json!([selector]))).unwrap()
     }
 
     /// Comes in under this name.

@@ -88,37 +88,30 @@ impl Hall {
         let outcome = match act {
             Act::Gone { node, name, reason } => {
                 self.see_off(cluster, actor.now_ms, node, &name, &reason);
-                Some(Outcome::Done)
+                Outcome::Done
             }
-            _ if is_gone => Some(Outcome::Refused(Refusal::NotDelivered(TAKEN_FOR_GONE))),
+            _ if is_gone => Outcome::Refused(Refusal::NotDelivered(TAKEN_FOR_GONE)),
             act if session == NODE => self.take_of_machine(cluster, actor, number, act),
             act => self.take_of_person(cluster, actor, number, act, &id),
         };
-        // What is taken for done before and is on its way all the same, because its author counts
-        // from 1 again since the chat began anew, comes to nothing; it must not stay on its way.
-        let outcome = outcome.unwrap_or(Outcome::Refused(Refusal::Outside));
         self.settle(cluster, &id, session, outcome);
     }
 
-    /// What a machine itself does; `None` where that was done before.
-    fn take_of_machine(
-        &self,
-        cluster: &Cluster,
-        actor: Actor,
-        number: u64,
-        act: Act,
-    ) -> Option<Outcome> {
+    /// What a machine itself does; where that was done before it is refused.
+    fn take_of_machine(&self, cluster: &Cluster, actor: Actor, number: u64, act: Act) -> Outcome {
         if !cluster.lock().is_next_of(actor.node, number) {
-            return None;
+            return Outcome::Refused(Refusal::Outside);
         }
         if let Act::Return { people } = act {
             self.welcome_back(cluster, actor, people);
-            return Some(Outcome::Done);
+            return Outcome::Done;
         }
-        Some(self.perform(actor, act))
+        self.perform(actor, act)
     }
 
-    /// What somebody does; `None` where that was done before.
+    /// What somebody does; where that was done before it is refused, of which the author hears
+    /// nothing: what came of it the first time was settled then. Still on its way is only what has
+    /// a number that was used before the chat began anew.
     fn take_of_person(
         &self,
         cluster: &Cluster,
@@ -126,16 +119,18 @@ impl Hall {
         number: u64,
         act: Act,
         id: &str,
-    ) -> Option<Outcome> {
+    ) -> Outcome {
         let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. });
         let person = self.person(actor.session);
         match &person {
-            Some(person) if number <= person.last() => return None,
+            Some(person) if number <= person.last() => {
+                return Outcome::Refused(Refusal::Outside);
+            }
             Some(person) => person.set_last(number),
             // Who has left may keep their place a moment later.
             None if matches!(act, Act::Keep(_)) => {}
             None if !comes || cluster.lock().gone_sessions.contains(&actor.session) => {
-                return Some(Outcome::Refused(Refusal::Outside));
+                return Outcome::Refused(Refusal::Outside);
             }
             None => {}
         }
@@ -156,7 +151,7 @@ impl Hall {
             state.returning.remove(&actor.session);
             remember(&mut state.gone_sessions, actor.session);
         }
-        Some(outcome)
+        outcome
     }
 
     fn say_of(

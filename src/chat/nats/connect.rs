@@ -1,9 +1,13 @@
 //! The connection to a server, and what the client tells of it.
 
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr, rustls,
+};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -27,10 +31,7 @@ pub(super) async fn connect(
     let (events, heard) = unbounded_channel();
     let addresses = addresses(options, names)?;
     let prepared = with_login(prepared(options, events).await?, &addresses)?;
-    let client = prepared
-        .connect(addresses)
-        .await
-        .map_err(|error| failed(error.kind(), reason(&error), names))?;
+    let client = prepared.connect(addresses).await.map_err(|error| failed(&error, names))?;
     Ok((client, heard))
 }
 
@@ -81,10 +82,8 @@ async fn prepared(
         });
     let connect = with_certificates(connect, options).await?;
     let Some(path) = &options.credentials else { return Ok(connect) };
-    let unusable = |error: std::io::Error| BusError::Credentials {
-        path: path.clone(),
-        reason: error.to_string(),
-    };
+    let unusable =
+        |error: io::Error| BusError::Credentials { path: path.clone(), reason: error.to_string() };
     connect.credentials_file(path).await.map_err(unusable)
 }
 
@@ -119,38 +118,37 @@ async fn look_for(what: &str, path: &Path) -> Result<(), BusError> {
     found.map_err(|reason| BusError::Certificates { path: path.to_owned(), reason })
 }
 
-fn failed(kind: ConnectErrorKind, reason: String, names: &Names) -> BusError {
-    let servers = names.servers.clone();
-    match kind {
+fn failed(error: &ConnectError, names: &Names) -> BusError {
+    let (servers, reason) = (names.servers.clone(), reason(error));
+    match error.kind() {
         ConnectErrorKind::ServerParse => BusError::Servers { address: servers },
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             BusError::Refused { servers, reason }
         }
+        ConnectErrorKind::Tls => BusError::Tls { servers, reason },
         // The handshake's own errors come as those of the connection.
-        ConnectErrorKind::Tls | ConnectErrorKind::Io if is_about_tls(kind, &reason) => {
-            BusError::Tls { servers, reason }
-        }
+        _ if below(error).any(is_of_tls) => BusError::Tls { servers, reason },
         _ => BusError::Unreachable { servers, reason },
     }
 }
 
-fn is_about_tls(kind: ConnectErrorKind, reason: &str) -> bool {
-    let says = |words| reason.contains(words);
-    kind == ConnectErrorKind::Tls || ["certificate", "alert", "corrupt message"].iter().any(says)
+/// Whether it is an error of the connection that TLS made.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// The errors below this one.
+fn below(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
 }
 
 /// An error with those below it, each said once.
-pub(super) fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let below = error.to_string();
-        if !text.contains(&below) {
-            text = format!("{text}: {below}");
-        }
-        source = error.source();
-    }
-    text
+pub(super) fn reason(error: &dyn Error) -> String {
+    below(error).fold(error.to_string(), |text, below| {
+        let below = below.to_string();
+        if text.contains(&below) { text } else { format!("{text}: {below}") }
+    })
 }
 
 /// Tells the log which server it is and what is known about such a one.
