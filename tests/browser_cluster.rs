@@ -47,6 +47,7 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     server.kill();
     ann.see("This machine cannot reach the others of this chat");
     vera.see("Этот сервер потерял связь с другими серверами чата");
+    vera.say("/me машет");
     let said: Vec<String> = (1..=50).map(|number| format!("line {number}")).collect();
     paste(&ann, &said);
     ann.say("/me waves");
@@ -59,6 +60,7 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.see_in("#waiting li", "line 50");
     let waiting: Vec<String> = said.iter().map(|line| format!("waiting: {line}")).collect();
     assert_eq!(ann.texts("#waiting li"), waiting);
+    vera.see_in("#waiting li", "ждёт: /me машет");
     server.start_again();
     ann.see("All machines of this chat are joined again.");
     for line in &said {
@@ -66,7 +68,10 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     }
     ann.see("line 50");
     vera.see("line 50");
-    ann.wait("document.getElementById('waiting').hidden", &json!([]));
+    vera.see("* Вера машет");
+    for browser in [&ann, &vera] {
+        browser.wait("document.getElementById('waiting').hidden", &json!([]));
+    }
     let spoken = ann.texts("#log .said.own .text");
     assert_eq!(spoken, [&["good morning".to_owned()], &said[..]].concat());
     ann.run("document.querySelector('#log .alert button').click()", &json!([]));

@@ -1,7 +1,7 @@
 // The page: what comes from the server and from the reader, joined.
 
 import { Asks } from "./asks.js";
-import { Thread, key, memory, mentions } from "./chat.js";
+import { SPOKEN, Thread, key, memory, mentions, typed } from "./chat.js";
 import { Composer } from "./composer.js";
 import { Link } from "./link.js";
 import { Log } from "./log.js";
@@ -66,14 +66,18 @@ function hello() {
 function changed(how, seconds) {
   const words = { connecting: "connecting", open: "connected", ended: "left" }[how];
   const offline = how === "waiting" && !navigator.onLine;
-  $("state-words").textContent = words ? say(words) : offline ? say("offline") : say("lost", seconds);
+  showState(words ? say(words) : offline ? say("offline") : say("lost", seconds), how !== "open");
   // Read out once, and not again with each second.
   $("state-words").setAttribute("aria-live", how === "waiting" && state.wasWaiting ? "off" : "polite");
   state.wasWaiting = how === "waiting";
-  $("state").className = how === "open" ? "" : "lost";
   $("retry").hidden = how !== "waiting" && how !== "ended";
   $("retry").textContent = how === "ended" ? say("come_back") : say("retry");
   $("chat").dataset.state = how;
+}
+
+function showState(words, isLost) {
+  $("state-words").textContent = words;
+  $("state").className = isLost ? "lost" : "";
 }
 
 /** What the server says, by its kind. */
@@ -151,18 +155,16 @@ function line(message) {
 
 /** The server has lost the other machines of the chat, or has them again. */
 function linked({ lost }) {
-  $("state-words").textContent = say(lost ? "apart" : "connected");
-  $("state").className = lost ? "lost" : "";
+  showState(say(lost ? "apart" : "connected"), lost);
   inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
 }
 
 /** A line of ours came to nothing, says the server. */
 function undelivered({ room, of, text, reason }) {
   const thread = at("room", room);
-  sent.giveUp(room, text);
+  sent.giveUp(room, of, text);
   const wasShown = thread.settleAhead({ kind: of, name: state.name, text });
-  const words = of === "action" ? `/me ${text}` : text;
-  const alert = `${say("undelivered", reason)} ${words}`;
+  const alert = `${say("undelivered", reason)} ${typed(of, text)}`;
   put(thread, { kind: "alert", text: alert, time_ms: Date.now(), button: again(room, text, of) });
   if (wasShown && thread.key === state.current) log.draw();
 }
@@ -170,7 +172,7 @@ function undelivered({ room, of, text, reason }) {
 /** A line that the other machines of the chat do not have yet. */
 function ahead({ room, of, name, text, time_ms }) {
   const mine = name === state.name;
-  if (mine) sent.showAhead(room, text);
+  if (mine) sent.showAhead(room, of, text);
   put(at("room", room), { kind: of, name, text, time_ms, mine, isAhead: true });
 }
 
@@ -185,8 +187,9 @@ function people({ room, people, count, topic }) {
   thread.people = new Map(people.map((person) => [person.name, person]));
   Object.assign(thread, { count, topic });
   // All lines up to now were before this: what is not among them did not arrive.
-  for (const { text } of sent.missing(room)) {
-    put(thread, { kind: "alert", text: `${say("unsent")} ${text}`, button: again(room, text, "said") });
+  for (const { kind, text } of sent.missing(room)) {
+    const alert = `${say("unsent")} ${typed(kind, text)}`;
+    put(thread, { kind: "alert", text: alert, button: again(room, text, kind) });
   }
   if (thread.key === state.current && thread.more && thread.lines.length < 30) askOlder();
   panels.draw();
@@ -197,7 +200,7 @@ function again(room, text, kind) {
   const button = make("button", { type: "button", textContent: say("again") });
   button.addEventListener("click", () => {
     button.disabled = true;
-    if (kind === "action") act(`/me ${text}`, room);
+    if (kind === "action") act(typed(kind, text), room);
     else speak(room, text);
   });
   return button;
@@ -296,7 +299,7 @@ function rename(old, name) {
 
 /** Adds a line to a thread, and counts it where it is not seen. */
 function put(thread, message) {
-  const isSpoken = message.kind === "said" || message.kind === "action" || message.kind === "private";
+  const isSpoken = SPOKEN.has(message.kind) || message.kind === "private";
   message.mentioned = isSpoken && !message.mine && thread.kind === "room" && mentions(message.text, state.name);
   if (!thread.add(message)) return false;
   const isSeen = thread.key === state.current && !document.hidden && document.hasFocus();
@@ -386,7 +389,7 @@ function submit(text) {
 
 function speak(room, text) {
   if (!post({ say: text, room })) return false;
-  sent.add(room, text.trim(), link.pings + 1);
+  sent.add(room, "said", text.trim(), link.pings + 1);
   return true;
 }
 
@@ -399,6 +402,8 @@ function act(line, room) {
     return isSent;
   }
   const isSent = post({ do: line, room });
+  const action = /^\/me\s+(.*)/isu.exec(line);
+  if (isSent && action && room) sent.add(room, "action", action[1].trim(), link.pings + 1);
   if (/^\/(away|nick|op|deop)\b/i.test(line)) refresh();
   if (/^\/(join|leave)\b/i.test(line)) asks.put({ ask: "rooms" });
   return isSent;

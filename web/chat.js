@@ -88,6 +88,9 @@ export class Thread {
   }
 }
 
+/** A line as one types it. */
+export const typed = (kind, text) => (kind === "action" ? `/me ${text}` : text);
+
 export const key = (kind, name) => (kind === "room" ? "#" : "@") + name;
 
 /** Whether `text` names `name`, as a word of its own. */

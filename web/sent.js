@@ -1,6 +1,6 @@
 // What was said here and is not known to have arrived.
 
-import { key } from "./chat.js";
+import { SPOKEN, key, typed } from "./chat.js";
 import { $, make } from "./view.js";
 import { say } from "./words.js";
 
@@ -10,15 +10,15 @@ const SHOW_AFTER = 1000;
 export class Sent {
   constructor(state) {
     this.state = state;
-    /** Said on this connection, in order: { room, text, pings, since, isAhead }. */
+    /** Said on this connection, in order: { room, kind, text, pings, since, isAhead }. */
     this.lines = [];
     /** Said on the connection before this one. */
     this.suspects = [];
   }
 
   /** Said now, after so many pings. */
-  add(room, text, pings) {
-    this.lines.push({ room, text, pings, since: performance.now() });
+  add(room, kind, text, pings) {
+    this.lines.push({ room, kind, text, pings, since: performance.now() });
     setTimeout(() => this.draw(), SHOW_AFTER);
   }
 
@@ -30,21 +30,22 @@ export class Sent {
 
   /** A line has arrived: of ours the oldest that we were not sure of. */
   settle({ room, text, mine, kind }) {
-    if (!mine || (kind !== "said" && kind !== "action")) return;
+    if (!mine || !SPOKEN.has(kind)) return;
     this.take(this.lines, (said) => said.room === room);
-    this.take(this.suspects, (said) => said.room === room && said.text === text);
+    this.take(this.suspects, this.is(room, kind, text));
     this.draw();
   }
 
   /** It came to nothing, and the server has said so. */
-  giveUp(room, text) {
-    this.take(this.lines, (said) => said.room === room && said.text === text);
+  giveUp(room, kind, text) {
+    this.take(this.lines, this.is(room, kind, text));
     this.draw();
   }
 
   /** It is shown already, before it has its place. */
-  showAhead(room, text) {
-    const own = this.lines.find((said) => said.room === room && said.text === text && !said.isAhead);
+  showAhead(room, kind, text) {
+    const isIt = this.is(room, kind, text);
+    const own = this.lines.find((said) => isIt(said) && !said.isAhead);
     if (own) own.isAhead = true;
     this.draw();
   }
@@ -69,10 +70,14 @@ export class Sent {
     const waiting = [...this.suspects, ...this.lines].filter((said) =>
       key("room", said.room) === this.state.current && !said.isAhead && now - said.since >= SHOW_AFTER);
     if (!waiting.length && $("waiting").hidden) return;
-    $("waiting").replaceChildren(...waiting.map(({ text }) =>
-      make("li", {}, make("span", {}, say("waiting")), " ", make("span", { className: "text" }, text))));
+    $("waiting").replaceChildren(...waiting.map(({ kind, text }) => make("li", {},
+      make("span", {}, say("waiting")), " ", make("span", { className: "text" }, typed(kind, text)))));
     $("waiting").hidden = !waiting.length;
     $("waiting").scrollTop = $("waiting").scrollHeight;
+  }
+
+  is(room, kind, text) {
+    return (said) => said.room === room && said.kind === kind && said.text === text;
   }
 
   take(lines, fits) {
