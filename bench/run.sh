@@ -2,6 +2,8 @@
 # Builds what the benchmarks need and runs one of them; bench/echo.sh and bench/fanout.sh call it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# Debian keeps servers (nats-server, haproxy) where only root looks for them.
+export PATH="$PATH:/usr/sbin"
 program=$1
 shift
 

@@ -12,6 +12,8 @@
 # Takes about 12 s for each round. Needs python3 and nats-server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Debian keeps servers (nats-server, haproxy) where only root looks for them.
+export PATH="$PATH:/usr/sbin"
 
 program=${ECHOLINE:-target/release/echoline}
 [ -x "$program" ] || cargo build --release --locked

@@ -3,6 +3,8 @@
 # Installs what the tests need when it is missing, and says what it did. Needs a Rust toolchain.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Debian keeps servers (nats-server, haproxy) where only root looks for them.
+export PATH="$PATH:/usr/sbin"
 
 say() { printf '\n== %s\n' "$*"; }
 
