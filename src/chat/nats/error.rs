@@ -79,8 +79,8 @@ pub enum BusError {
     },
     /// The server keeps no streams.
     #[error(
-        "the NATS server at {servers} has no JetStream: start it with 'nats-server -js' (or another \
-         one beside it, with -p and a free port), or enable it for this account"
+        "the NATS server at {servers} has no JetStream: start it with 'nats-server -js' (or \
+         another one beside it, with -p and a free port), or enable it for this account"
     )]
     NoJetStream {
         /// The addresses that were tried.
