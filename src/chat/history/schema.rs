@@ -62,6 +62,11 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| StoreError::database(path, &error);
     let mut connection = connect(path).map_err(failed)?;
+    // SQLite opens a file for reading if it cannot be opened for writing.
+    if connection.is_readonly("main").map_err(failed)? {
+        let reason = "it cannot be opened for writing".to_owned();
+        return Err(StoreError::Database { path: path.to_owned(), reason });
+    }
     let application: i64 = integer(&connection, "application_id").map_err(failed)?;
     if application != APPLICATION {
         return Err(StoreError::Foreign { path: path.to_owned() });
