@@ -89,6 +89,11 @@ impl Archive {
         });
     }
 
+    /// Deletes the words of a line that was kept.
+    pub(super) fn deleted(&self, room: &Room, number: u64) {
+        self.write(|| Change::Deleted { room: Arc::from(room.name.as_str()), number });
+    }
+
     /// Keeps what a room is.
     pub(super) fn room(&self, room: &Room) {
         self.write(|| Change::Room {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::deletion::deleted_by;
 use super::history::Kind;
 use super::line::EOL;
 use super::log::LineView;
@@ -179,9 +180,15 @@ impl Frame<'_> {
     fn json(&self, line: &LineView<'_>) -> Value {
         let LineView { number, time_ms, name, text, .. } = *line;
         let own = line.author == self.session;
-        json!({
+        let mut value = json!({
             "kind": line.kind.label(), "room": self.room, "number": number, "time_ms": time_ms,
             "name": name, "text": text, "own": own,
-        })
+        });
+        if line.kind == Kind::Notice
+            && let Some(deleted) = deleted_by(text)
+        {
+            value["deleted"] = deleted.into();
+        }
+        value
     }
 }

@@ -11,8 +11,9 @@ use super::error::{Fault, StoreError};
 use super::folder::{Folder, is_absent};
 use super::queue::now;
 use super::read;
-use super::record::Restored;
+use super::record::{MISSING, Restored};
 use super::schema;
+use super::tables::recount;
 use super::write_ahead_log::{self, Tail};
 
 /// How long looking for damage may hold up the start. A million lines take about a second.
@@ -166,13 +167,11 @@ fn check(
             return Err(StoreError::unreadable(path, what));
         }
         Ok(Findings { structure: Some(what), .. }) => return Err(damaged(what)),
-        Ok(Findings { missing: true, .. }) => return Err(damaged("lines are missing".to_owned())),
-        Ok(Findings { damaged: 0, .. }) => {}
-        Ok(Findings { damaged: 1, .. }) => {
-            notices.push(format!("1 line in {} is damaged and left out", path.display()));
-        }
-        Ok(Findings { damaged, .. }) => {
-            notices.push(format!("{damaged} lines in {} are damaged and left out", path.display()));
+        Ok(findings) => {
+            findings.tell(path, notices);
+            if !findings.miscounted.is_empty() {
+                recount(connection).map_err(|error| StoreError::database(path, &error))?;
+            }
         }
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             notices.push(format!(
@@ -190,17 +189,37 @@ fn check(
 struct Findings {
     structure: Option<String>,
     damaged: u64,
-    missing: bool,
+    /// Rooms from which another program has removed lines, or to which it has added some: the
+    /// name, the lines that the room should have, and those that it has.
+    miscounted: Vec<(String, i64, i64)>,
+}
+
+impl Findings {
+    /// What an operator is told of lines. None of it is a reason to give up the others.
+    fn tell(&self, path: &Path, notices: &mut Vec<String>) {
+        let path = path.display();
+        match self.damaged {
+            0 => {}
+            1 => notices.push(format!("1 line in {path} is damaged and left out")),
+            many => notices.push(format!("{many} lines in {path} are damaged and left out")),
+        }
+        for (room, expected, found) in &self.miscounted {
+            notices.push(format!(
+                "room {room:?} in {path} has {found} lines instead of {expected}: another program \
+                 has changed them; lines that are gone are shown as {MISSING}"
+            ));
+        }
+    }
 }
 
 fn look(connection: &Connection) -> SqlResult<Findings> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
     if verdict != "ok" {
         let first = verdict.lines().last().unwrap_or_default().to_owned();
-        return Ok(Findings { structure: Some(first), damaged: 0, missing: false });
+        return Ok(Findings { structure: Some(first), damaged: 0, miscounted: Vec::new() });
     }
-    let (damaged, complete) = read::check_lines(connection)?;
-    Ok(Findings { structure: None, damaged, missing: !complete })
+    let damaged = read::check_lines(connection)?;
+    Ok(Findings { structure: None, damaged, miscounted: read::miscounted(connection)? })
 }
 
 /// Whether a verdict of `quick_check` is about a page that could not be read, which SQLite reports

@@ -45,7 +45,7 @@ use tokio::sync::oneshot;
 pub(super) use checksum::Checksum;
 pub use error::StoreError;
 pub use options::{StoreEvent, StoreOptions, Sync};
-pub use record::{Ban, Change, Kind, Restored, RestoredRoom, Stored, Token};
+pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
 use folder::Folder;
 use keeper::Keeper;
