@@ -3,6 +3,7 @@
 
 mod parlour;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use echoline::chat::{FloodLimits, Role, Settings};
@@ -192,6 +193,47 @@ async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
     again.ask("/delete 4", "*** Line 4 was deleted by bob ***").await;
     let (_cat, heard) = enter_past_replay(&parlour, "cat").await;
     assert_eq!(heard.iter().filter(|line| *line == "bob: [deleted]").count(), 2, "{heard:?}");
+}
+
+/// Issue 11, item 16: `/history`, `/search` and the lines that a newcomer is shown say of which day
+/// they are; what is said now has nothing before it.
+#[tokio::test]
+async fn regression_lines_of_other_days_show_their_date() {
+    static DAY: AtomicU64 = AtomicU64::new(1);
+    let clock = || DAY.load(Ordering::Relaxed) * 86_400_000;
+    let date = |time_ms| format!("day {}", time_ms / 86_400_000);
+    let parlour = Parlour::new(Settings { replay: 10, clock, date, ..settings() });
+    let (mut ann, heard) = enter_past_replay(&parlour, "ann").await;
+    assert_eq!(heard, ["Enter your name: *** ann joined the chat ***"]);
+    ann.ask("/topic bees", "*** ann set the topic: bees ***").await;
+    DAY.store(3, Ordering::Relaxed);
+    ann.ask("/topic wasps", "*** ann set the topic: wasps ***").await;
+    DAY.store(4, Ordering::Relaxed);
+    let (mut bob, heard) = enter_past_replay(&parlour, "bob").await;
+    let expected = [
+        "Enter your name: --- the 3 lines before ---",
+        "--- day 1 ---",
+        "*** ann joined the chat ***",
+        "*** ann set the topic: bees ***",
+        "--- day 3 ---",
+        "*** ann set the topic: wasps ***",
+        "--- day 4 ---",
+        "*** bob joined the chat ***",
+    ];
+    assert_eq!(heard, expected);
+    ann.hear("*** bob joined the chat ***").await;
+    bob.ask("/history 2-4", "--- day 1 ---").await;
+    bob.hear("#2 09:30 *** ann set the topic: bees ***").await;
+    bob.hear("--- day 3 ---").await;
+    bob.hear("#3 09:30 *** ann set the topic: wasps ***").await;
+    bob.hear("--- day 4 ---").await;
+    bob.hear("#4 09:30 *** bob joined the chat ***").await;
+    bob.ask("/search wasps", "--- day 3 ---").await;
+    bob.hear("#3 09:30 *** ann set the topic: wasps ***").await;
+    DAY.store(5, Ordering::Relaxed);
+    bob.say("a new day").await;
+    ann.hear("bob: a new day").await;
+    bob.ask("/history 1", "#5 09:30 bob: a new day").await;
 }
 
 /// Somebody comes in; what they are shown of the past.

@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "src/chat/page.rs",
     "src/chat/view.rs",
     "src/chat/tokens.rs",
+    "src/chat/days.rs",
     "src/chat/own.rs",
     "src/chat/muted.rs",
     "src/chat/room.rs",

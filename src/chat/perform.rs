@@ -148,7 +148,7 @@ impl Hall {
         });
         let (seat, room, joined) = seated?;
         person.take_seat(Arc::clone(&crowd), seat);
-        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here })
+        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here, past: None })
     }
 
     /// How many rooms there may be is a matter of each machine, which asks before it proposes.

@@ -166,6 +166,14 @@ impl Frame<'_> {
         self.view.print_wrapped(&shown, out);
     }
 
+    /// Writes a line that stands between two others.
+    pub(super) fn print_separator(&self, separator: &str, out: &mut String) {
+        match self.is_current {
+            true => self.view.print(separator, out),
+            false => self.view.print(&format!("[{}] {separator}", self.room), out),
+        }
+    }
+
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
             Kind::Said | Kind::Action => {

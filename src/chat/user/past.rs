@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Step, User};
 use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
+use crate::chat::days::Days;
 use crate::chat::history::{Kind, MISSING};
 use crate::chat::history::{StoreError, Stored};
 
@@ -102,7 +103,12 @@ impl User {
         if lines.is_empty() {
             self.notice(nothing);
         }
+        let date = self.hall.settings.date;
+        let mut days = Days::new(date(self.hall.now_ms()));
         for line in lines {
+            if let Some(separator) = days.turn(date(line.time_ms)) {
+                self.reply(&separator);
+            }
             let time = (self.hall.settings.time)(line.time_ms);
             self.reply(&format!("#{} {time} {}", line.number, line.shown()));
         }
