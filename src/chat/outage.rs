@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use super::archive::{Archive, restored};
 use super::bans::Bans;
@@ -108,11 +109,16 @@ impl Hall {
         self.archive.holds && self.archive.is_well()
     }
 
-    /// Writes what waits to the store and closes it, once all sessions have ended; returns how
-    /// many changes could not be written. Blocks, for ten seconds at most.
+    /// As [`close_within`](Self::close_within) six seconds.
     pub fn close(self: Arc<Self>) -> u64 {
+        self.close_within(Duration::from_secs(6))
+    }
+
+    /// Writes what waits to the store and closes it, once all sessions have ended; returns how
+    /// many changes could not be written. Blocks, for `limit` at most.
+    pub fn close_within(self: Arc<Self>, limit: Duration) -> u64 {
         match Arc::into_inner(self) {
-            Some(mut hall) => hall.archive.close(),
+            Some(mut hall) => hall.archive.close(limit),
             None => {
                 tracing::warn!("a session has not ended; the store closes without waiting");
                 0

@@ -28,6 +28,18 @@ pub enum StoreError {
         /// Who has it, where that could be read.
         process: Option<u32>,
     },
+    /// There is no history in the folder.
+    #[error("there is no chat's history in {folder}")]
+    Absent {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is a history already.
+    #[error("{path} is there already: restore into another folder, or move its files away")]
+    Present {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was written by a newer version.
     #[error(
         "{path} has version {found} and this program knows versions up to {known}: \

@@ -18,7 +18,7 @@ pub(super) struct Folder {
 /// The file whose lock says that a process uses the folder.
 const LOCK: &str = "chat.lock";
 
-const DATABASE: &str = "chat.sqlite3";
+pub(super) const DATABASE: &str = "chat.sqlite3";
 /// How many damaged files may lie there before somebody has to clear them away.
 const SET_ASIDE_MAX: u32 = 100;
 
@@ -56,13 +56,29 @@ impl Folder {
     /// Where a new database is prepared, so that one under its right name is always complete.
     /// An empty file is there (mode 0600), and nothing of an earlier attempt.
     pub(super) fn prepare(&self) -> Result<PathBuf, StoreError> {
+        self.discard()?;
         let path = self.path.join(format!("{DATABASE}.new"));
-        for ending in ["", "-wal", "-shm", "-journal"] {
-            remove(&with_ending(&path, ending))?;
-        }
         let made = private(OpenOptions::new().write(true).create_new(true)).open(&path);
         made.map_err(|error| StoreError::file(&path, error))?;
         Ok(path)
+    }
+
+    /// Removes what was prepared and is not going to be used.
+    pub(super) fn discard(&self) -> Result<(), StoreError> {
+        let path = self.path.join(format!("{DATABASE}.new"));
+        ["", "-wal", "-shm", "-journal"].iter().try_for_each(|end| remove(&with_ending(&path, end)))
+    }
+
+    /// The names of the damaged files that were kept.
+    pub(super) fn copies(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |error| StoreError::file(&self.path, error);
+        let mut names = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(failed)? {
+            let name = file.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            names.extend(name.starts_with(&format!("{DATABASE}.damaged-")).then_some(name));
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Gives the prepared database its name, and makes sure that it keeps it. Fails if there is a
@@ -185,7 +201,7 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 /// Copies a file under a name that is not taken, durably.
-fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     let mut copy = private(OpenOptions::new().write(true).create_new(true)).open(to)?;
     io::copy(&mut source, &mut copy)?;

@@ -70,6 +70,11 @@ pub(super) fn search_step(
     Ok((found.len() < most.min(LINES_MAX)).then_some(oldest))
 }
 
+pub(super) fn room_names(connection: &Connection) -> Result<Vec<String>> {
+    let mut rooms = connection.prepare("SELECT name FROM room ORDER BY name")?;
+    rooms.query_map((), |row| row.get(0))?.collect()
+}
+
 /// The newest entries of the audit log, newest first: when, who, what.
 pub(super) fn audit(connection: &Connection, most: usize) -> Result<Vec<(u64, String, String)>> {
     let mut entries =

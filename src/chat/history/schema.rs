@@ -11,7 +11,7 @@ use super::error::StoreError;
 const APPLICATION: i64 = 0x6563_686F;
 
 /// How long another program that looks into the file may hold us up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What leads from each version to the next; the first makes the tables. Never change one that was
 /// released: add another.
@@ -67,11 +67,24 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         let reason = "it cannot be opened for writing".to_owned();
         return Err(StoreError::Database { path: path.to_owned(), reason });
     }
-    let application: i64 = integer(&connection, "application_id").map_err(failed)?;
+    check_version(&connection, path)?;
+    migrate(&mut connection, STEPS).map_err(failed)?;
+    compare(&connection, path)?;
+    checkpoint(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Whether the file is a chat's history of a version that is known.
+pub(super) fn check_version(
+    connection: &Connection,
+    path: &Path,
+) -> std::result::Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| StoreError::database(path, &error);
+    let application: i64 = integer(connection, "application_id").map_err(failed)?;
     if application != APPLICATION {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
-    let found = integer(&connection, "user_version").map_err(failed)?;
+    let found = integer(connection, "user_version").map_err(failed)?;
     if found > VERSION {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
     }
@@ -79,10 +92,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         let reason = format!("its version is {found}");
         return Err(StoreError::Damaged { path: path.to_owned(), reason });
     }
-    migrate(&mut connection, STEPS).map_err(failed)?;
-    compare(&connection, path)?;
-    checkpoint(&connection).map_err(failed)?;
-    Ok(connection)
+    Ok(())
 }
 
 /// A commit is synced before it returns (`synchronous = FULL`).
