@@ -29,6 +29,7 @@ mod reload;
 mod report_files;
 mod send;
 mod serving;
+mod socket_flags;
 mod tls;
 mod tls_client;
 mod values;

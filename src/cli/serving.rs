@@ -13,7 +13,7 @@ use clap::Args;
 
 use super::admin::{Admin, AdminFlags, Served};
 use super::binding::{self, Bound, Sockets};
-use super::bounds::{self, Basis, BoundsFlags};
+use super::bounds::{self, Basis, BoundsFlags, Reach};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
 use super::datagrams::{DatagramService, DatagramThread};
@@ -24,6 +24,7 @@ use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
+use super::socket_flags::SocketFlags;
 use super::tls::TlsFlags;
 use super::values;
 use super::web;
@@ -43,6 +44,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     pub(super) bounds: BoundsFlags,
+
+    #[command(flatten)]
+    pub(super) sockets: SocketFlags,
 
     /// Threads that serve connections. [default: one per core]
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
@@ -158,7 +162,7 @@ impl ServingFlags {
     {
         let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
         let (mut life, figures) = (bound.life, bound.figures);
-        let sockets = self.dress(&service, sockets, certificates.as_ref());
+        let sockets = self.dress(&service, sockets, certificates.as_ref())?;
         let mut addresses = Vec::new();
         for sockets in &sockets {
             addresses.extend(sockets.addresses()?);
@@ -226,19 +230,22 @@ impl ServingFlags {
         service: &Service,
         sockets: Vec<Sockets>,
         certificates: Option<&Certificates>,
-    ) -> Vec<Sockets> {
+    ) -> io::Result<Vec<Sockets>> {
         let pages = service.page.as_ref().map_or(0, |page| page.addresses);
         let without_page = sockets.len() - pages;
         let dress = |(place, (address, sockets)): (usize, (&Address, Sockets))| {
-            let Sockets::Streams(listeners) = sockets else { return sockets };
-            let mut transport = self.wires.transport(address, service.framing, certificates);
-            if let Some(page) = service.page.as_ref().filter(|_| place >= without_page) {
-                transport = transport.then(self.wires.site(address, page.assets));
-            }
+            let Sockets::Streams(listeners) = sockets else { return Ok(sockets) };
+            let page = service.page.as_ref().filter(|_| place >= without_page);
             let dress = |listener: Listener| {
-                listener.transport(transport.clone()).resource(address.resource())
+                let framing = service.framing;
+                let wires = &self.wires;
+                let mut transport = wires.transport(address, &listener, framing, certificates)?;
+                if let Some(page) = page {
+                    transport = transport.then(wires.site(&listener, page.assets)?);
+                }
+                Ok(listener.transport(transport).resource(address.resource()))
             };
-            Sockets::Streams(listeners.into_iter().map(dress).collect())
+            Ok(Sockets::Streams(listeners.into_iter().map(dress).collect::<io::Result<_>>()?))
         };
         service.listen.iter().chain(&service.also).zip(sockets).enumerate().map(dress).collect()
     }
@@ -292,10 +299,12 @@ impl ServingFlags {
         Ok(())
     }
 
+    /// What is known before the addresses are bound.
     pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
         Basis {
             defaults: service.limits.clone(),
-            listen: service.listen.iter().chain(&service.also).cloned().collect(),
+            listeners: service.listen.len() + service.also.len(),
+            reach: Reach::Network,
             workers: self.workers(),
             descriptors,
         }
@@ -307,11 +316,11 @@ impl ServingFlags {
     }
 
     pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
-        ListenerOptions {
+        self.sockets.apply(ListenerOptions {
             backlog: self.bounds.backlog(),
             unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
             ..ListenerOptions::default()
-        }
+        })
     }
 }
 

@@ -31,6 +31,7 @@ mod signals;
 #[cfg(feature = "web")]
 mod site;
 mod snapshot;
+mod socket_file;
 mod split;
 mod stream;
 mod tally;
@@ -47,6 +48,8 @@ mod websocket;
 mod workers;
 mod write;
 
+#[cfg(feature = "cli")]
+pub(crate) use address::is_loopback;
 pub use address::{Address, AddressError, Scheme};
 pub use connection::Connection;
 pub(crate) use datagram::broken;
@@ -82,7 +85,7 @@ pub use terms::{Eol, Farewell};
 pub use tls::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
 };
-pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
+pub use transport::{Opening, Origin, Protocol, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
 #[cfg(feature = "websocket")]
 pub use websocket::{

@@ -15,7 +15,7 @@ use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::fault::{self, Faults, Orders};
 use super::limits::{Closed, Limits};
-use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
+use super::listener::{Accepted, Acceptor, Listener, Queued};
 use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
@@ -73,17 +73,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `address` with the default [`ListenerOptions`]. Connections queue up from now on.
+    /// Binds `HOST:PORT` or `unix:PATH` with the default
+    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with the address, or why it cannot be had.
+    /// One sentence that says what is wrong with the address, or why it cannot be had. A scheme
+    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is one: [`Listener::bind`] with
+    /// [`Listener::transport`] serves those.
     pub async fn bind<A>(address: A) -> io::Result<Self>
     where
         A: TryInto<Address>,
         AddressError: From<A::Error>,
     {
         let address = address.try_into().map_err(AddressError::from)?;
-        Ok(Self::new(Listener::bind(&address, &ListenerOptions::default()).await?))
+        Ok(Self::new(Listener::bind_plain(&address).await?))
     }
 
     /// A server on listeners that were bound before, all of them before the first is served.
@@ -223,8 +226,8 @@ impl Server {
     /// After [`Shutdown::retire`] it returns once the last connection has ended.
     ///
     /// # Errors
-    /// When a listener cannot be registered or a thread cannot be started; nothing was served
-    /// then.
+    /// When a listener cannot be registered, its transport does not speak what its address says,
+    /// or a thread cannot be started; nothing was served then.
     pub async fn serve_until<H, F>(
         self,
         handler: H,
@@ -234,6 +237,7 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
+        self.listeners.iter().try_for_each(Listener::check_transport)?;
         let workers = match self.workers {
             Some(count) => Workers::start(count, self.busy_poll, self.watched)?,
             None => Workers::current(self.watched),
