@@ -245,7 +245,7 @@ fn a_renamed_log_is_opened_anew() {
     let config = format!("[echo]\nlog-file = '{}'\n", moved.display());
     folder.write(&config);
     server.signal("HUP");
-    until("the level has changed", || text(&log).contains("log-level: debug → info"));
+    until("the level has changed", || text(&log).contains("log-level: debug → default"));
     assert_eq!(server.log(), "", "a server with a log file is silent");
     assert_eq!(server.stop().code, Some(0));
     assert!(!moved.exists(), "the command line says where the log is");
@@ -355,7 +355,7 @@ fn a_chat_keeps_what_it_cannot_read_anew() {
     let ended = chat.finish();
     assert_eq!(ended.code(), Some(0));
     // The level is read before the password, and is right; still it must not have changed alone.
-    let (before, _) = ended.stderr.split_once("log-level: info → debug").unwrap();
+    let (before, _) = ended.stderr.split_once("log-level: default → debug").unwrap();
     assert!(!before.contains("DEBUG"), "{before}");
 }
 

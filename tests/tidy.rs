@@ -10,6 +10,7 @@ const PURE: &[&str] = &[
     "src/cli/config/file.rs",
     "src/cli/config/keys.rs",
     "src/cli/config/settings.rs",
+    "src/cli/log/filter.rs",
     "src/chat/history/checksum.rs",
     "src/chat/history/pace.rs",
     "src/chat/history/record.rs",

@@ -3,8 +3,10 @@
 //! A full disk, a closed pipe or a terminal that is stopped (Ctrl-S) costs log lines, which are
 //! counted, and nothing else.
 
+mod filter;
 mod sink;
 
+use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,12 +62,24 @@ pub(super) struct LogFlags {
     #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
     log_format: Format,
 
-    /// What is logged: error, warn, info, debug (each connection) or trace.
-    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
-    log_level: Level,
+    /// What is logged: error, warn, info, debug (each connection) or trace. The variable RUST_LOG
+    /// counts where this is not given: a level, or TARGET=LEVEL with commas between several.
+    /// [default: RUST_LOG, or info]
+    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<Level>,
 }
 
 impl LogFlags {
+    /// What is logged, and what is wrong with RUST_LOG if it counts.
+    fn filter(&self) -> (Targets, Option<String>) {
+        let rust_log = env::var_os("RUST_LOG");
+        let rust_log = rust_log.as_ref().map(|text| text.to_string_lossy());
+        match filter::filter(self.log_level, rust_log.as_deref()) {
+            Ok(filter) => (filter, None),
+            Err(wrong) => (filter::everywhere(LevelFilter::INFO), Some(wrong)),
+        }
+    }
+
     /// Says whether the log can be written.
     pub(super) fn check(&self, findings: &mut Findings) {
         if let Some(path) = &self.log_file {
@@ -89,11 +103,10 @@ pub(super) struct Log {
     _writing: WorkerGuard,
 }
 
-/// What is logged. The bus's client tells of itself what the chat says in its own words.
-fn filter(level: Level) -> Targets {
-    let level = LevelFilter::from_level(level);
-    let client = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
-    Targets::new().with_default(level).with_target("async_nats", client)
+/// Whether text on stderr may be coloured (<https://no-color.org>).
+fn has_colours() -> bool {
+    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_refused
 }
 
 impl Log {
@@ -103,13 +116,14 @@ impl Log {
     /// Where its file cannot be had.
     pub(super) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
         let target = Target::open(flags.log_file.as_deref())?;
-        let colours = matches!(target, Target::Stderr) && io::stderr().is_terminal();
+        let colours = matches!(target, Target::Stderr) && has_colours();
         let (dropped, successor) = (Arc::default(), Successor::new(flags.log_file.as_deref()));
         let sink = Sink::new(target, flags.log_format, successor.clone(), Arc::clone(&dropped));
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
         let (writer, writing) = builder.finish(sink);
         let _ = dropped.set(writer.error_counter());
-        let (filter, level) = reload::Layer::new(filter(flags.log_level));
+        let (filter, wrong) = flags.filter();
+        let (filter, level) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
         let lines = match flags.log_format {
             Format::Human => lines.with_ansi(colours).boxed(),
@@ -119,6 +133,9 @@ impl Log {
         // An error means that a log has been started before; that one goes on.
         let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
         log_panics();
+        if let Some(wrong) = wrong {
+            tracing::warn!("{wrong}");
+        }
         Ok(Self { level, successor, _writing: writing })
     }
 
@@ -136,7 +153,7 @@ impl Log {
             let path = flags.log_file.clone();
             let moved = (path != successor.path()).then(|| Target::open(path.as_deref()));
             let moved = moved.transpose()?;
-            let filter = filter(flags.log_level);
+            let (filter, _) = flags.filter();
             let (level, successor) = (level.clone(), successor.clone());
             let commit: Commit = Box::new(move || {
                 if let Some(target) = moved {

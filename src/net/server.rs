@@ -466,7 +466,12 @@ async fn shake_hands(
         Err(Closed::Finished) => {}
         Err(closed) => {
             let why = origin.trouble.unwrap_or_else(|| closed.to_string());
-            tracing::info!(place = place.number(), peer = %Shown(origin.peer), "{why}");
+            let (place, peer) = (place.number(), Shown(origin.peer));
+            // Health checks of a proxy come every few seconds and open no dialogue.
+            match origin.is_proxy_itself {
+                true => tracing::debug!(place, %peer, "{why}"),
+                false => tracing::info!(place, %peer, "{why}"),
+            }
         }
     }
     opened

@@ -100,6 +100,8 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Who a trusted proxy says the client is.
     pub source: Option<SocketAddr>,
+    /// A trusted proxy says that it speaks for itself, as in a health check.
+    pub is_proxy_itself: bool,
     /// What TLS was agreed on; `None` where there is none.
     pub tls: Option<TlsFacts>,
     /// Why a step failed, in words for a log or a user, where it knows more than its
