@@ -59,6 +59,7 @@ const PURE: &[&str] = &[
     "src/chat/own.rs",
     "src/chat/muted.rs",
     "src/chat/room.rs",
+    "src/chat/secret_words.rs",
     "src/chat/log.rs",
     "src/chat/line.rs",
     "src/chat/batch.rs",

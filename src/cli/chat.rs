@@ -236,6 +236,7 @@ impl ChatFlags {
                 stall_timeout: Some(STALL_TIMEOUT),
                 ..Limits::default()
             },
+            shown: chat::without_secrets,
             datagrams: None,
             upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
                 --data and tokens they come back"),

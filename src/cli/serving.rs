@@ -22,6 +22,8 @@ use super::destination::Destination;
 use super::faults::{self, FaultFlags};
 use super::life::Heir;
 use super::life::flags::LifeFlags;
+use super::log::access::{AccessLog, AccessLogFlags};
+use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::socket_flags::SocketFlags;
@@ -78,6 +80,15 @@ pub(super) struct ServingFlags {
     pub(super) log: LogFlags,
 
     #[command(flatten)]
+    access: AccessLogFlags,
+
+    /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
+    /// at most 1,000 lines a second. A chat hides passwords and tokens. Of a raw echo, what each
+    /// read brought; no datagrams.
+    #[arg(long, env = "ECHOLINE_LOG_MESSAGES")]
+    log_messages: bool,
+
+    #[command(flatten)]
     config: ConfigFlags,
 }
 
@@ -99,6 +110,8 @@ pub(super) struct Service {
     pub(super) framing: Framing,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
+    /// What of a received line may be logged.
+    pub(super) shown: Shown,
     /// What is done with datagrams; `None` where only connections are served.
     pub(super) datagrams: Option<DatagramService>,
     /// Whether another process can take the service over while this one still has connections;
@@ -182,6 +195,7 @@ impl ServingFlags {
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
         }
+        let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
@@ -220,8 +234,28 @@ impl ServingFlags {
         if let Some(faults) = &faults {
             faults::log_counts(faults);
         }
+        // All that it has queued is written before the last word of the log.
+        drop(access_log);
         log_report(&report);
         Ok(report)
+    }
+
+    /// Has `server` tell the logs of its connections and of what they send, if it is asked to.
+    fn log_clients(
+        &self,
+        mut server: Server,
+        shown: Shown,
+        reload: &mut Reload,
+    ) -> anyhow::Result<(Server, Option<AccessLog>)> {
+        let access_log = self.access.start(reload)?;
+        if let Some(access_log) = &access_log {
+            let addresses = server.addresses()?.iter().map(ToString::to_string).collect();
+            server = access_log.follow(server, addresses);
+        }
+        if self.log_messages {
+            server = log_messages(server, shown);
+        }
+        Ok((server, access_log))
     }
 
     /// All sockets, listeners with the steps that their addresses ask for.
@@ -293,6 +327,7 @@ impl ServingFlags {
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
         self.log.check(findings);
+        self.access.check(findings);
         if let Some(path) = &self.ready_file {
             check::writable("--ready-file", path, findings);
         }

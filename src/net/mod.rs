@@ -1,6 +1,7 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+mod bind_error;
 mod buffers;
 mod closing;
 mod connection;
@@ -8,6 +9,7 @@ mod core;
 mod datagram;
 pub mod fault;
 mod feed;
+mod handshake;
 mod inbound;
 mod layer;
 mod limits;
@@ -34,6 +36,7 @@ mod snapshot;
 mod socket_file;
 mod split;
 mod stream;
+mod summary;
 mod tally;
 mod task;
 mod terms;
@@ -80,6 +83,7 @@ pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
+pub use summary::{ConnectionSummary, ReceivedLine};
 pub use terms::{Eol, Farewell};
 #[cfg(feature = "tls")]
 pub use tls::{

@@ -10,7 +10,8 @@ use socket2::{Domain, Protocol, Type};
 
 use super::guard::ANSWER_MARK;
 use crate::net::address::{Address, Scheme, is_loopback};
-use crate::net::listener::{ListenerOptions, is_family_missing, say, unsupported};
+use crate::net::bind_error::{is_family_missing, say, unsupported};
+use crate::net::listener::ListenerOptions;
 
 /// What the system may keep until it is read; it cuts the number to `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
