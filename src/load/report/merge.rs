@@ -81,6 +81,7 @@ impl Summary {
 }
 
 #[cfg(test)]
+#[cfg(feature = "report")]
 mod tests {
     use std::time::Duration;
 

@@ -282,6 +282,7 @@ pub(super) fn purpose_words(purpose: Purpose) -> &'static str {
 }
 
 #[cfg(test)]
+#[cfg(feature = "report")]
 mod tests {
     use super::super::sample;
 
