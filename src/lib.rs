@@ -41,8 +41,8 @@
 //! * [`Server::bind`] binds a plain TCP or Unix socket. A [`Listener`] is bound with
 //!   [`ListenerOptions`], and its [`Transport`] adds the steps between socket and handler: TLS, a
 //!   WebSocket, a PROXY header. [`Server::new`] serves several listeners.
-//! * [`Server::serve`] accepts connections until a signal or a [`Shutdown`] handle ends it, runs the
-//!   handler for each of them, and returns a [`Report`] that counts every end.
+//! * [`Server::serve`] accepts connections until a signal or a [`Shutdown`] handle ends it, runs
+//!   the handler for each of them, and returns a [`Report`] that counts every end.
 //! * A [`Connection`] reads lines or bytes and writes; it works over any byte stream, so a handler
 //!   is tested over [`tokio::io::duplex`]. [`Lines`] is its line splitter alone.
 //! * [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes. [`LiveLimits`]

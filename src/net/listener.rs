@@ -118,7 +118,8 @@ impl Listener {
     pub(super) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
         if let Some(missing) = Transport::plain().missing(address.scheme()) {
             let text = format!(
-                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with                  Listener::bind, {}, then call Server::new",
+                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with \
+                 Listener::bind, {}, then call Server::new",
                 how_to_serve(missing)
             );
             return Err(unsupported(address, &text));

@@ -42,8 +42,8 @@ pub(in crate::cli) enum News<'a> {
 }
 
 impl Notifier {
-    /// The manager that `NOTIFY_SOCKET` names; none if it is not set, or cannot be used: the service
-    /// is there for its clients, whether a manager hears of it or not.
+    /// The manager that `NOTIFY_SOCKET` names; none if it is not set, or cannot be used: the
+    /// service is there for its clients, whether a manager hears of it or not.
     pub(in crate::cli) fn from_environment() -> Self {
         match env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
             Some(name) => Self::named(&name).unwrap_or_else(|error| Self {
