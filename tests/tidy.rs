@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "src/chat/page.rs",
     "src/chat/view.rs",
     "src/chat/tokens.rs",
+    "src/chat/days.rs",
     "src/chat/own.rs",
     "src/chat/muted.rs",
     "src/chat/room.rs",
