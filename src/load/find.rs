@@ -10,6 +10,7 @@ use super::report::Report;
 use super::run::run;
 use super::search::Search;
 use super::settings::Settings;
+use super::units;
 use super::view::View;
 use super::walk::{Purpose, Step, Walk};
 use crate::net::{Phase, Shutdown};
@@ -107,7 +108,7 @@ fn breaches(goals: &Objectives, report: &Report) -> Vec<String> {
     let breaches = goals.check(|metric| metric.of(record, elapsed));
     let mut broken: Vec<_> = breaches.iter().map(ToString::to_string).collect();
     let named = goals.list().iter().any(|objective| objective.metric == Metric::Errors);
-    let errors = record.ledger.error_share();
+    let errors = record.error_share();
     if !named && errors > ERRORS_MAX {
         broken.push(format!("{:.1} % was not answered right in time", errors * 100.0));
     }
@@ -123,18 +124,22 @@ fn verdict(search: &Search, steps: &[Step], stopped: bool) -> String {
         let lowest = steps.iter().map(|step| step.rate).fold(f64::INFINITY, f64::min);
         return match steps.last() {
             Some(step) => {
-                format!("{prefix}no rate held, not even {lowest:.0}/s: {}", step.broken.join("; "))
+                let lowest = units::per_second(lowest);
+                format!("{prefix}no rate held, not even {lowest}/s: {}", step.broken.join("; "))
             }
             None => format!("{prefix}no rate was tried to its end"),
         };
     };
     let times = search.times();
-    let held = format!("{prefix}{highest:.0}/s held in {times} of {times} runs");
+    let held = format!("{prefix}{}/s held in {times} of {times} runs", units::per_second(highest));
     let breaking = search
         .broke()
         .and_then(|broke| steps.iter().rev().find(|step| step.rate == broke && !step.held()));
     match breaking {
-        Some(step) => format!("{held}; {:.0}/s did not: {}", step.rate, step.broken.join("; ")),
+        Some(step) => {
+            let rate = units::per_second(step.rate);
+            format!("{held}; {rate}/s did not: {}", step.broken.join("; "))
+        }
         None => format!("{held}; no higher rate was tried"),
     }
 }

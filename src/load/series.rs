@@ -104,6 +104,13 @@ impl Series {
         self.at(offset).strays.count(stray);
     }
 
+    /// Makes slots up to `end`, so that a silence at the end is seen.
+    pub fn cover(&mut self, end: Duration) {
+        if let Some(last) = end.checked_sub(Duration::from_nanos(1)) {
+            self.at(last);
+        }
+    }
+
     /// Takes in the slots of `other`, each where it lies in time.
     pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();
@@ -167,6 +174,23 @@ mod tests {
         assert_eq!(series.length(), Duration::from_secs(64));
         assert_eq!(series.slots()[0].sent, 64);
         assert_eq!(series.slots().iter().map(|slot| slot.latency.len()).sum::<u64>(), 10_000);
+    }
+
+    /// Issue 11, item 38: a silence at the end of a run is part of its series.
+    #[test]
+    fn regression_silent_seconds_at_the_end_are_slots() {
+        let mut series = Series::default();
+        series.answered(Duration::from_millis(200), Duration::from_micros(9));
+        series.cover(Duration::ZERO);
+        assert_eq!(series.slots().len(), 1);
+        series.cover(Duration::from_secs(4));
+        assert_eq!(series.slots().len(), 4);
+        series.cover(Duration::from_secs(2));
+        assert_eq!(series.slots().len(), 4);
+        series.cover(Duration::from_millis(4001));
+        assert_eq!(series.slots().len(), 5);
+        series.cover(Duration::from_secs(301));
+        assert_eq!((series.length(), series.slots().len()), (Duration::from_secs(2), 151));
     }
 
     #[test]
