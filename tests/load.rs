@@ -353,6 +353,18 @@ fn regression_refused_clients_back_off() {
     assert!((4..=16).contains(&accepted), "{accepted} connections");
 }
 
+/// Issue 11, item 39: a run of one message each has nothing that could be judged.
+#[test]
+fn regression_tiny_runs_are_not_distrusted() {
+    let server = EchoServer::start(&[]);
+    for clients in ["1"; 16].into_iter().chain(["200"; 4]) {
+        let flags = ["--clients", clients, "--messages", "1", "--connect-rate", "max", "--quiet"];
+        let ended = load(&server.address, &flags);
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+        assert!(!ended.text().contains("do not trust"), "{ended:?}");
+    }
+}
+
 #[test]
 fn wrong_usage_says_what_would_be_right() {
     for (flags, wanted) in [

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -202,6 +202,7 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
     Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: settings.started.clone(),
+        measuring_began: measuring_began(common),
         settings: settings.summary(),
         elapsed,
         record,
@@ -210,6 +211,14 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
         distrust,
         walk: None,
     }
+}
+
+/// Wall-clock time when the measuring began, to the millisecond, from the beginning of 1970.
+fn measuring_began(common: &Common) -> Option<Duration> {
+    let start = common.start.at()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let began = now.checked_sub(start.elapsed())?.checked_add(common.settings.warm_up)?;
+    Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
 }
 
 /// How long the run was measured: until the last answer, or until the last message failed that was

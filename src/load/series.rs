@@ -128,6 +128,21 @@ impl Series {
         }
     }
 
+    /// Takes in the slots of `other` after its own, as those of a run that came later.
+    pub fn append(&mut self, other: &Self) {
+        let mut other = other.clone();
+        while self.exponent < other.exponent {
+            self.coarsen();
+        }
+        while other.exponent < self.exponent {
+            other.coarsen();
+        }
+        self.slots.append(&mut other.slots);
+        while self.slots.len() > SLOTS_MAX {
+            self.coarsen();
+        }
+    }
+
     fn at(&mut self, offset: Duration) -> &mut Slot {
         let mut index = self.index(offset);
         while index >= SLOTS_MAX {
@@ -200,6 +215,24 @@ mod tests {
         assert!(Series::from_slots(Duration::from_millis(2500), Vec::new()).is_none());
         assert!(Series::from_slots(seconds(2), vec![Slot::default(); SLOTS_MAX + 1]).is_none());
         assert!(Series::from_slots(seconds(2), vec![Slot::default(); SLOTS_MAX]).is_some());
+    }
+
+    #[test]
+    fn a_later_run_comes_after_an_earlier_one() {
+        let series = |seconds: u64| {
+            let mut series = Series::default();
+            (0..seconds).for_each(|second| series.sent(Duration::from_secs(second)));
+            series
+        };
+        let mut both = series(3);
+        both.append(&series(2));
+        assert_eq!((both.slots().len(), both.length()), (5, Duration::from_secs(1)));
+        both.append(&series(500));
+        assert_eq!(both.length(), Duration::from_secs(2));
+        assert_eq!(both.slots().iter().map(|slot| slot.sent).sum::<u64>(), 505);
+        both.append(&series(599));
+        assert_eq!(both.length(), Duration::from_secs(4));
+        assert_eq!(both.slots().iter().map(|slot| slot.sent).sum::<u64>(), 1104);
     }
 
     proptest! {
