@@ -67,7 +67,7 @@ pub(super) struct LoadFlags {
 
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
-    /// [default: 5s].
+    /// [default: 5s], or for up to 10 minutes if its percentiles take more messages.
     #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", conflicts_with = "messages")]
     find_max: bool,
 
@@ -156,6 +156,10 @@ impl LoadFlags {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.mistake().or_else(|| self.messages.mistake(depth)) {
             super::wrong_use("load", ErrorKind::ArgumentConflict, text);
+        }
+        let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
+        if let Some(Err(text)) = searched.map(|(goals, first)| load::check_search(goals, first)) {
+            super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
         }
         let plan = self.messages.plan(self.traffic.clients, self.messages_each())?;
         let expect = self.messages.expect();

@@ -78,7 +78,7 @@ mod walk;
 pub use compare::{CompareError, Difference, Finding, RunComparison};
 pub use dial::{Family, Resolve, SocketOptions, Targets};
 pub use expect::{Expect, Pattern, Reply};
-pub use find::find_max;
+pub use find::{check_search, find_max};
 pub use ledger::{End, Ledger, Outcome};
 pub use metric::Metric;
 pub use objective::{Breach, Comparison, Objective, ObjectiveError, Objectives};
