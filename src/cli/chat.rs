@@ -17,6 +17,7 @@ use super::doctor::{self, DoctorFlags};
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Page, Service, ServingFlags};
+use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
@@ -230,6 +231,7 @@ impl ChatFlags {
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
+            outdated: Outdated::Refuse,
             framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,

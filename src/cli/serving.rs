@@ -24,7 +24,7 @@ use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
-use super::tls::TlsFlags;
+use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
@@ -93,6 +93,8 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// How messages of a WebSocket are what the handler reads and writes.
     pub(super) framing: Framing,
+    /// What becomes of a certificate that is not valid now.
+    pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// What is done with datagrams; `None` where only connections are served.
@@ -281,7 +283,8 @@ impl ServingFlags {
             }
             check::listening("listens on", address, findings)?;
         }
-        self.tls.check(listen.iter().chain(&service.also), findings);
+        let addresses = listen.iter().chain(&service.also);
+        self.tls.check(addresses, service.outdated, findings);
         self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
