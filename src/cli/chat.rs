@@ -18,6 +18,7 @@ use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Page, Service, ServingFlags};
+use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
@@ -256,6 +257,7 @@ impl ChatFlags {
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
+            outdated: Outdated::Refuse,
             framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,

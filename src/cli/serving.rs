@@ -28,7 +28,7 @@ use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::socket_flags::SocketFlags;
-use super::tls::TlsFlags;
+use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
@@ -109,6 +109,8 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// How messages of a WebSocket are what the handler reads and writes.
     pub(super) framing: Framing,
+    /// What becomes of a certificate that is not valid now.
+    pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// What of a received line may be logged.
@@ -351,7 +353,8 @@ impl ServingFlags {
             }
             check::listening("listens on", address, findings)?;
         }
-        self.tls.check(listen.iter().chain(&service.also), findings);
+        let addresses = listen.iter().chain(&service.also);
+        self.tls.check(addresses, service.outdated, findings);
         self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
