@@ -50,8 +50,8 @@ the answer to one.
 
 Exit code: 0 when every line was answered, 1 otherwise, 2 for wrong usage, 130 after Ctrl-C.")]
 pub(super) struct SendFlags {
-    /// The server: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH.
-    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH.
+    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 
