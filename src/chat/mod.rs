@@ -68,6 +68,7 @@ mod resume;
 mod room;
 mod room_record;
 mod rules;
+mod secret_words;
 mod session;
 mod settings;
 mod telnet;
@@ -95,6 +96,7 @@ pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
+pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;
 pub use telnet::Parser;

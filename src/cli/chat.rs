@@ -18,6 +18,7 @@ use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Page, Service, ServingFlags};
+use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
@@ -256,12 +257,14 @@ impl ChatFlags {
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
+            outdated: Outdated::Refuse,
             framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,
                 stall_timeout: Some(STALL_TIMEOUT),
                 ..Limits::default()
             },
+            shown: chat::without_secrets,
             datagrams: None,
             upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
                 --data and tokens they come back"),

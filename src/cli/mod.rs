@@ -30,6 +30,7 @@ mod reload;
 mod report_files;
 mod send;
 mod serving;
+mod socket_flags;
 mod tls;
 mod tls_client;
 mod values;
