@@ -130,7 +130,7 @@ async fn operators_keep_order() {
     let mut oper = operator(&parlour, "olga").await;
     let mut bob = parlour.enter("bob").await;
     oper.hear("*** bob joined the chat ***").await;
-    oper.ask("/mute bob 1m", "*** You muted bob in lobby ***").await;
+    oper.ask("/mute bob 1m", "*** You muted bob in lobby until tomorrow ***").await;
     bob.hear("*** You were muted in lobby ***").await;
     bob.ask("hi", "*** You may not speak in this room until tomorrow ***").await;
     bob.say("/topic x").await;
@@ -222,6 +222,37 @@ async fn rooms_can_be_closed() {
 }
 
 /// The operator of a room keeps people out of that room, and of no other.
+/// Issue 11, item 12: a ban or a mute lasts as long as its answer says, and a duration that cannot
+/// be read bans and mutes nobody.
+#[tokio::test(start_paused = true)]
+async fn regression_a_ban_says_until_when_it_holds() {
+    let parlour = Parlour::open();
+    let mut oper = operator(&parlour, "olga").await;
+    for (line, answer) in [
+        ("/ban troll 1w spam", "*** You banned troll from the chat until tomorrow ***"),
+        ("/ban troll for 1h 30m spam", "*** You banned troll from the chat until tomorrow ***"),
+        ("/ban troll 3 days", "*** You banned troll from the chat until tomorrow ***"),
+        ("/ban troll spam", "*** You banned troll from the chat for good ***"),
+        ("/ban troll forever 3rd time", "*** You banned troll from the chat for good ***"),
+        ("/ban 192.0.2.0/24", "*** You banned 192.0.2.0/24 from the chat for good ***"),
+    ] {
+        oper.ask(line, answer).await;
+    }
+    oper.ask("/unban troll", "*** troll may come to the chat again ***").await;
+    for line in ["/ban troll 10 spam", "/ban troll 10minuts", "/ban 192.0.2.9 -1d", "/mute olga 0s"]
+    {
+        oper.say(line).await;
+        oper.hear_of("' is no duration: write /").await;
+    }
+    oper.say("/kick olga 10m").await;
+    oper.hear_of("A kick has no duration").await;
+    oper.ask("/bans", "192.0.2.0/24, for good, by olga ").await;
+    let _troll = parlour.enter("troll").await;
+    oper.hear("*** troll joined the chat ***").await;
+    oper.ask("/mute troll", "*** You muted troll in lobby for good ***").await;
+    oper.ask("/mute troll 10min", "*** You muted troll in lobby until tomorrow ***").await;
+}
+
 #[tokio::test]
 async fn a_room_can_keep_people_out() {
     let parlour = Parlour::open();

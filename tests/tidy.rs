@@ -75,6 +75,7 @@ const PURE: &[&str] = &[
     "src/chat/character.rs",
     "src/chat/command.rs",
     "src/chat/command_table.rs",
+    "src/chat/duration.rs",
     "src/chat/flood.rs",
     "src/chat/foreign.rs",
     "src/chat/help.rs",

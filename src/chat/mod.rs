@@ -36,6 +36,7 @@ mod cluster;
 mod command;
 mod command_table;
 mod crowd;
+mod duration;
 mod flood;
 mod follower;
 mod foreign;

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::act::{Act, Keep, Outcome, Said};
 use super::arguments::Switch;
+use super::bans::ending;
 use super::cluster::{Cluster, Proposed, Room};
 use super::command::Command;
 use super::command_table::Rank;
@@ -260,8 +261,8 @@ impl User {
         match said {
             Ok(()) => self.inbox.has_said = true,
             Err(Some(until)) => {
-                let until = (self.hall.settings.moment)(until);
-                self.notice(&format!("You may not speak in this room until {until}"));
+                let until = ending(Some(until), self.hall.settings.moment);
+                self.notice(&format!("You may not speak in this room {until}"));
             }
             Err(None) => self.notice("You are not in this room any more"),
         }
