@@ -36,7 +36,7 @@ impl<'a> Arguments<'a> {
 
     /// The next word; `None` at the end.
     pub(super) fn word(&mut self) -> Option<&'a str> {
-        let (word, rest) = self.text.split_once(' ').unwrap_or((self.text, ""));
+        let (word, rest) = self.text.split_once([' ', '\t']).unwrap_or((self.text, ""));
         self.text = rest.trim_start();
         (!word.is_empty()).then_some(word)
     }

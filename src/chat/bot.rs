@@ -4,7 +4,6 @@
 //! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,14 +12,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::character::{Kind, kind};
 use super::hall::Hall;
 use super::login::{Arrival, enter, resume};
 use super::name::Name;
 use super::position::Seen;
+use super::separators::lines;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, Position};
-use super::user::{Step, Subject, User};
+use super::user::{Rest, Step, Subject, User};
 use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection};
 
@@ -175,16 +176,33 @@ pub(super) fn dismissal(text: &str) -> Value {
 }
 
 /// Does what a line says.
-pub(super) fn act(user: &mut User, line: &str) -> Step {
-    match serde_json::from_str(line) {
-        Ok(Input::Say { say, room }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.say_plainly(cleaned(&say).trim()),
-            Err(words) => wrong(user, words),
-        },
-        Ok(Input::Do { line, room }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.act(cleaned(&line).trim()),
-            Err(words) => wrong(user, words),
-        },
+pub(super) fn act(user: &mut User, line: &[u8]) -> Step {
+    let Ok(line) = str::from_utf8(line) else {
+        return wrong(user, "That line was not UTF-8 and was not sent");
+    };
+    match parse(line) {
+        Ok(Input::Say { say, room }) => {
+            let lines: Vec<String> = lines(&say).map(said).collect();
+            // A program is not slowed down. For a page each line counts against the flood limit.
+            if lines.len() > 1 && user.inbox.view.is_page() {
+                return wrong(user, "A \"say\" of a page is one line: send each line by itself");
+            }
+            match turn_to(user, room.as_deref()) {
+                Ok(()) => say_all(user, lines.into_iter()),
+                Err(words) => wrong(user, words),
+            }
+        }
+        Ok(Input::Do { line, room }) => {
+            let mut lines = lines(&line).map(said);
+            let (line, None) = (lines.next().unwrap_or_default(), lines.next()) else {
+                return wrong(user, "A \"do\" is one line: use \"say\" for several");
+            };
+            match turn_to(user, room.as_deref()) {
+                Ok(()) if line.trim_start().starts_with('/') => user.act(line.trim_start()),
+                Ok(()) => user.act(&line),
+                Err(words) => wrong(user, words),
+            }
+        }
         Ok(Input::Ask { ask, room, before, count }) => match turn_to(user, room.as_deref()) {
             Ok(()) => user.answer_about(ask, before, count),
             Err(words) => wrong(user, words),
@@ -214,10 +232,46 @@ fn turn_to(user: &mut User, room: Option<&str>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What JSON escapes stand for was not cleaned yet.
-fn cleaned(text: &str) -> Cow<'_, str> {
+/// Says several lines, one after the other.
+fn say_all(user: &mut User, mut lines: std::vec::IntoIter<String>) -> Step {
+    while let Some(line) = lines.next() {
+        if let Step::Wait(job) = user.say_plainly(&line) {
+            return Step::Wait(Box::pin(async move {
+                let rest = job.await;
+                Box::new(move |user: &mut User| {
+                    rest(user);
+                    say_all(user, lines)
+                }) as Rest
+            }));
+        }
+    }
+    Step::Done
+}
+
+/// Reads a line. Scripts that paste text into JSON leave control characters in it, which JSON does
+/// not allow: tabs and separators are taken as if they were escaped, the others are left out.
+fn parse(line: &str) -> serde_json::Result<Input> {
+    serde_json::from_str(line).or_else(|error| {
+        if !line.contains(|c| kind(c) != Kind::Visible) {
+            return Err(error);
+        }
+        let mut escaped = String::with_capacity(line.len());
+        for c in line.chars() {
+            match kind(c) {
+                Kind::Space if c == '\t' => escaped.push_str("\\t"),
+                Kind::Break if c.is_ascii() => escaped.push_str("\\n"),
+                Kind::Unwanted => {}
+                _ => escaped.push(c),
+            }
+        }
+        serde_json::from_str(&escaped)
+    })
+}
+
+/// A line as it is said: clean, with its indentation.
+fn said(line: &str) -> String {
     // What was JSON is UTF-8, and only what is not is refused.
-    clean(text.as_bytes()).unwrap_or_default()
+    clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
 }
 
 fn wrong(user: &mut User, text: &str) -> Step {

@@ -176,7 +176,7 @@ impl<'a> Command<'a> {
         if rest.starts_with('/') {
             return Ok(Self::Say(rest));
         }
-        let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
         let mut arguments = Arguments::new(arguments);
         let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());

@@ -11,10 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::bot;
+use super::erase::obey_erasing;
 use super::flood::{Flood, Verdict};
 use super::hall::{Hall, Leaving};
 use super::inbox::Question;
 use super::login::{self, Arrival};
+use super::separators::has_break;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::user::{Rest, Step, User};
@@ -175,7 +177,7 @@ where
             false => self.flood.line(Instant::now().into_std()),
         };
         match verdict {
-            Verdict::Pass => Next::Follow(self.take(&line)),
+            Verdict::Pass => Next::Follow(self.take(line)),
             verdict => Next::SlowDown(verdict, line),
         }
     }
@@ -184,7 +186,7 @@ where
         let step = match next {
             Next::Follow(step) => step,
             Next::SlowDown(verdict, line) => match self.slow_down(verdict).await? {
-                true => self.take(&line),
+                true => self.take(line),
                 false => return Ok(None),
             },
             Next::Skip => self.skip_line(),
@@ -192,18 +194,12 @@ where
         self.follow(step).await
     }
 
-    fn take(&mut self, line: &Line) -> Step {
+    fn take(&mut self, line: Line) -> Step {
         let user = &mut self.user;
         user.inbox.view.width = self.client.get_ref().width();
-        let step = match clean(line.trimmed()) {
-            Ok(text) if user.inbox.view.is_json() => bot::act(user, &text),
-            Ok(Cow::Borrowed(text)) => user.act(text),
-            // What was cleaned away may have left white space at the ends.
-            Ok(Cow::Owned(text)) => user.act(text.trim()),
-            Err(_) => {
-                user.notice("That line was not UTF-8 and was not sent");
-                Step::Done
-            }
+        let step = match user.inbox.view.is_json() {
+            true => bot::act(user, line.trimmed()),
+            false => type_line(user, line),
         };
         if self.client.unsent() > 0 {
             // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
@@ -324,6 +320,22 @@ where
             other => other,
         }
     }
+}
+
+/// Does what a person typed at a terminal.
+fn type_line(user: &mut User, line: Line) -> Step {
+    let line = obey_erasing(line);
+    match clean(line.trimmed()) {
+        Ok(Cow::Borrowed(text)) => return user.act(text),
+        // Each line counts against the flood limit, so that one cannot be sent as many.
+        Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
+            user.notice("A separator of lines stands in that line; send each line by itself");
+        }
+        // What was cleaned away may have left white space at the ends.
+        Ok(Cow::Owned(text)) => return user.act(text.trim()),
+        Err(_) => user.notice("That line was not UTF-8 and was not sent"),
+    }
+    Step::Done
 }
 
 /// What the others hear.
