@@ -13,7 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::command::Command;
 use super::hall::Hall;
+use super::history::Kind;
 use super::login::{Arrival, enter, resume};
 use super::name::Name;
 use super::position::Seen;
@@ -51,6 +53,9 @@ enum Input {
         /// Of the past: the lines before this one, and how many at most.
         before: Option<u64>,
         count: Option<u64>,
+        /// One user: by id, or else by name.
+        person: Option<String>,
+        name: Option<String>,
     },
     Ping {
         ping: u64,
@@ -58,11 +63,15 @@ enum Input {
     Say {
         say: String,
         room: Option<String>,
+        /// The id of the only user who is to read it.
+        to: Option<String>,
     },
     Do {
         #[serde(rename = "do")]
         line: String,
         room: Option<String>,
+        /// The id of the user in whose private thread it was typed.
+        to: Option<String>,
     },
 }
 
@@ -131,7 +140,7 @@ async fn come_back(
 impl Hello {
     async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
         let (place, renewed) = self.place(hall)?;
-        let person = enter(hall, place.name.clone(), address).await;
+        let person = enter(hall, place.name.clone(), address, None).await;
         let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }
@@ -175,17 +184,28 @@ pub(super) fn dismissal(text: &str) -> Value {
 }
 
 /// Does what a line says.
-pub(super) fn act(user: &mut User, line: &str) -> Step {
-    match serde_json::from_str(line) {
-        Ok(Input::Say { say, room }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.say_plainly(cleaned(&say).trim()),
-            Err(words) => wrong(user, words),
-        },
-        Ok(Input::Do { line, room }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.act(cleaned(&line).trim()),
-            Err(words) => wrong(user, words),
-        },
-        Ok(Input::Ask { ask, room, before, count }) => match turn_to(user, room.as_deref()) {
+pub(super) fn act(user: &mut User, input: &str) -> Step {
+    match serde_json::from_str(input) {
+        Ok(Input::Say { say, room, to }) => {
+            let words = cleaned(&say);
+            match (turn_to(user, room.as_deref(), to.as_deref()), &to) {
+                (Ok(()), Some(id)) => user.say_in_private(id, Kind::Said, words.trim()),
+                (Ok(()), None) => user.say_plainly(words.trim()),
+                (Err(reason), _) => wrong_thread(user, input, reason),
+            }
+        }
+        Ok(Input::Do { line, room, to }) => {
+            match (turn_to(user, room.as_deref(), to.as_deref()), &to) {
+                (Ok(()), Some(id)) => user.act_in_private(id, cleaned(&line).trim()),
+                (Ok(()), None) => user.act(cleaned(&line).trim()),
+                (Err(reason), _) => wrong_thread(user, input, reason),
+            }
+        }
+        Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
+            user.answer_about_person(person.as_deref(), name.as_deref())
+        }
+        Ok(Input::Ask { ask, room, before, count, .. }) => match turn_to(user, room.as_deref(), None)
+        {
             Ok(()) => user.answer_about(ask, before, count),
             Err(words) => wrong(user, words),
         },
@@ -205,8 +225,24 @@ pub(super) fn act(user: &mut User, line: &str) -> Step {
     }
 }
 
-/// Speaks in `room` from now on, where there is one.
-fn turn_to(user: &mut User, room: Option<&str>) -> Result<(), &'static str> {
+/// Tells the author of a line that comes too fast that it is refused, if it is one for others.
+pub(super) fn refuse(user: &mut User, line: &[u8], reason: &str) {
+    let (kind, words, room, to) = match serde_json::from_slice(line) {
+        Ok(Input::Say { say, room, to }) => (Kind::Said, say, room, to),
+        Ok(Input::Do { line, room, to }) => match Command::parse(cleaned(&line).trim()) {
+            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+            _ => return user.notice(reason),
+        },
+        _ => return,
+    };
+    // If the room is gone, the line is shown in the current one.
+    let _ = turn_to(user, room.as_deref(), to.as_deref());
+    user.refuse_line(kind, cleaned(&words).trim(), reason);
+}
+
+/// Speaks in `room` from now on, if one is named; answers belong to the private thread with `to`.
+fn turn_to(user: &mut User, room: Option<&str>, to: Option<&str>) -> Result<(), &'static str> {
+    user.inbox.private = to.map(Box::from);
     let Some(room) = room else { return Ok(()) };
     let room = Name::parse_room(room).ok();
     let index = room.and_then(|room| user.inbox.position(&room));
@@ -220,7 +256,16 @@ fn cleaned(text: &str) -> Cow<'_, str> {
     clean(text.as_bytes()).unwrap_or_default()
 }
 
+fn wrong_thread(user: &mut User, input: &str, reason: &str) -> Step {
+    if user.inbox.view.is_page() {
+        refuse(user, input.as_bytes(), reason);
+        return Step::Done;
+    }
+    wrong(user, reason)
+}
+
 fn wrong(user: &mut User, text: &str) -> Step {
-    print_json(&json!({ "kind": "error", "text": text }), &mut user.replies);
+    let error = user.inbox.in_thread(json!({ "kind": "error", "text": text }));
+    print_json(&error, &mut user.replies);
     Step::Done
 }

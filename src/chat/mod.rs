@@ -68,6 +68,7 @@ mod room_record;
 mod rules;
 mod session;
 mod settings;
+mod succession;
 mod telnet;
 mod telnet_stream;
 mod text;
