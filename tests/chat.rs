@@ -213,7 +213,7 @@ async fn regression_no_separator_of_lines_glues_words() {
     }
     ann.hear("*** pat joined the chat ***").await;
     page.say(r#"{"say": "two\nlines"}"#).await;
-    page.hear_of(r#""kind":"error""#).await;
+    page.hear_of(r#""kind":"refused""#).await;
     for separator in ["\x0b", "\x0c", "\u{85}", "\u{2028}", "\u{2029}"] {
         for command in ["", "/me ", "/msg ci ", "/topic ", "/quit "] {
             let refusal =

@@ -54,6 +54,7 @@ const PURE: &[&str] = &[
     "src/chat/nats/version.rs",
     "src/chat/page.rs",
     "src/chat/view.rs",
+    "src/chat/succession.rs",
     "src/chat/tokens.rs",
     "src/chat/own.rs",
     "src/chat/muted.rs",

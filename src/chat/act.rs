@@ -21,7 +21,13 @@ use super::tokens::Place;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Act {
     /// Comes in under a name.
-    Enter { name: Name, address: Option<IpAddr> },
+    Enter {
+        name: Name,
+        address: Option<IpAddr>,
+        /// The session that this one continues.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
     /// Wants back what a token stands for.
     Redeem { token: String },
     /// Goes: with words for the others, or silently where everybody has to go.
@@ -41,7 +47,13 @@ pub(super) enum Act {
     /// Is away, or back.
     Away { words: Option<String> },
     /// Writes to one person alone.
-    Write { to: u64, words: String },
+    Write {
+        to: u64,
+        words: String,
+        /// `Said` or `Action`.
+        #[serde(default = "said", skip_serializing_if = "is_said")]
+        kind: Kind,
+    },
     /// The server tells one person something.
     Tell { to: u64, words: String },
     /// Has shown the operators' password.

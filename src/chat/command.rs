@@ -202,6 +202,21 @@ impl<'a> Command<'a> {
                 | Self::Audit(_)
         )
     }
+
+    /// Whether this is about the room in which it is typed, so that it means nothing in a private
+    /// thread.
+    pub(super) fn concerns_current_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Users(None)
+                | Self::Leave(None)
+                | Self::Topic(_)
+                | Self::History(_)
+                | Self::Search(_)
+                | Self::Quote(_)
+                | Self::Lag
+        ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
+    }
 }
 
 fn wrong_use(entry: &Entry, arguments: &Arguments<'_>) -> CommandError {

@@ -72,6 +72,7 @@ mod rules;
 mod separators;
 mod session;
 mod settings;
+mod succession;
 mod telnet;
 mod telnet_stream;
 mod text;

@@ -107,7 +107,8 @@ where
     user.inbox.view.medium = role.medium();
     // Told before the name was, by most clients; what came later is seen with each line.
     user.inbox.view.width = client.get_ref().width();
-    user.arrive(arrival.place, arrival.is_back).await;
+    let max_line = client.limits().max_line;
+    user.arrive(arrival.place, arrival.is_back, max_line).await;
     user.renew(&arrival.renewed);
     let mut session = Session { client, user, flood };
     session.write_replies().await?;
@@ -125,7 +126,8 @@ where
 {
     if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            Role::Bot | Role::Web => client.write_line(bot::end(&words)).await?,
+            // A page that came back by itself would try again and again.
+            Role::Bot | Role::Web => client.write_line(bot::dismissal(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
         return Ok(None);
@@ -185,7 +187,7 @@ where
     async fn go_on(&mut self, next: Next) -> Result<Option<String>, Closed> {
         let step = match next {
             Next::Follow(step) => step,
-            Next::SlowDown(verdict, line) => match self.slow_down(verdict).await? {
+            Next::SlowDown(verdict, line) => match self.slow_down(verdict, &line).await? {
                 true => self.take(line),
                 false => return Ok(None),
             },
@@ -216,7 +218,7 @@ where
     }
 
     /// Slows somebody down who writes too fast; whether the line is to be taken in the end.
-    async fn slow_down(&mut self, verdict: Verdict) -> Result<bool, Closed> {
+    async fn slow_down(&mut self, verdict: Verdict, line: &Line) -> Result<bool, Closed> {
         match verdict {
             Verdict::Pass => Ok(true),
             Verdict::Delay(length) => self.wait(length).await.map(|()| true),
@@ -227,12 +229,23 @@ where
             }
             Verdict::Mute(length) => {
                 let seconds = length.as_secs().max(1);
-                self.user.notice(&format!(
+                let reason = format!(
                     "You wrote too fast and are muted for {seconds} s: that was not sent"
-                ));
+                );
+                match self.user.inbox.view.is_json() {
+                    true => bot::refuse(&mut self.user, line, &reason),
+                    false => self.user.notice(&reason),
+                }
                 self.write_replies().await.map(|()| false)
             }
-            Verdict::Refuse(_) => Ok(false),
+            Verdict::Refuse(rest) => {
+                if self.user.inbox.view.is_json() {
+                    let seconds = rest.as_secs().max(1);
+                    let reason = format!("You are muted for {seconds} s more: that was not sent");
+                    bot::refuse(&mut self.user, line, &reason);
+                }
+                self.write_replies().await.map(|()| false)
+            }
         }
     }
 
