@@ -1,6 +1,7 @@
 //! Rooms, letters, keeping order, coming back, talking too fast, and programs: over pipes.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod flooding;
 mod parlour;
 
 use std::time::Duration;
@@ -340,6 +341,7 @@ async fn floods_are_slowed_warned_and_muted() {
     ann.hear("*** Slow down, or you will be muted ***").await;
     ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
     tokio::time::sleep(Duration::from_secs(31)).await;
+    ann.hear("*** You may speak again; 4 lines were not sent ***").await;
     ann.say("calm").await;
     bob.hear("ann: calm").await;
     bob.ask("/users", "Online: ann, bob").await;

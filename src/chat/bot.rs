@@ -20,6 +20,7 @@ use super::login::{Arrival, enter, resume};
 use super::name::Name;
 use super::position::Seen;
 use super::separators::lines;
+use super::session::Class;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, Position};
@@ -217,11 +218,12 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
         Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
             user.answer_about_person(person.as_deref(), name.as_deref())
         }
-        Ok(Input::Ask { ask, room, before, count, .. }) => match turn_to(user, room.as_deref(), None)
-        {
-            Ok(()) => user.answer_about(ask, before, count),
-            Err(words) => wrong(user, words),
-        },
+        Ok(Input::Ask { ask, room, before, count, .. }) => {
+            match turn_to(user, room.as_deref(), None) {
+                Ok(()) => user.answer_about(ask, before, count),
+                Err(words) => wrong(user, words),
+            }
+        }
         Ok(Input::Ping { ping }) => {
             let mut pong = json!({ "kind": "pong", "ping": ping });
             if user.is_held() {
@@ -235,6 +237,16 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
             "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
              with a \"room\"",
         ),
+    }
+}
+
+/// What a line counts as.
+pub(super) fn class(input: &[u8]) -> Class {
+    match str::from_utf8(input).map(parse) {
+        Ok(Ok(Input::Say { .. })) => Class::Speech,
+        Ok(Ok(Input::Do { line, .. })) => Class::of(said(&line).trim_start()),
+        Ok(Ok(Input::Ask { .. } | Input::Ping { .. })) => Class::Question,
+        Ok(Err(_)) | Err(_) => Class::Command,
     }
 }
 

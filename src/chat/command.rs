@@ -203,6 +203,20 @@ impl<'a> Command<'a> {
         )
     }
 
+    /// Whether others hear or see words of the author: these are what a mute refuses.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        matches!(
+            self,
+            Self::Say(_)
+                | Self::Me(_)
+                | Self::Message { .. }
+                | Self::Reply(_)
+                | Self::Topic(Some(_))
+                | Self::Nick(_)
+        )
+    }
+
     /// Whether this is about the room in which it is typed, so that it means nothing in a private
     /// thread.
     pub(super) fn concerns_current_room(&self) -> bool {

@@ -8,9 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::bot;
+use super::command::Command;
 use super::erase::obey_erasing;
 use super::flood::{Flood, Verdict};
 use super::hall::{Hall, Leaving};
@@ -65,6 +66,28 @@ enum Next {
     SlowDown(Verdict, Line),
     /// A line is too long.
     Skip,
+}
+
+/// What a line counts as against the flood limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Others hear it.
+    Speech,
+    /// A command that others do not hear.
+    Command,
+    /// A page asks it by itself.
+    Question,
+}
+
+impl Class {
+    /// The class of a line that is clean and trimmed.
+    pub(super) fn of(line: &str) -> Self {
+        match Command::parse(line) {
+            Ok(command) if command.speaks() => Self::Speech,
+            // A wrong command is answered, and nothing else.
+            Ok(_) | Err(_) => Self::Command,
+        }
+    }
 }
 
 /// Serves one user, to the end.
@@ -156,8 +179,15 @@ where
     /// Takes lines until the user leaves: with these words.
     async fn converse(&mut self) -> Result<String, Closed> {
         loop {
-            let Self { client, user, .. } = self;
-            let next = match client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await {
+            let Self { client, user, flood } = self;
+            let read = match flood.muted_until() {
+                None => client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await,
+                Some(_) => match Box::pin(self.read_while_muted()).await? {
+                    Some(read) => read,
+                    None => continue,
+                },
+            };
+            let next = match read {
                 Ok(Some(line)) => self.next(line),
                 Ok(None) => return Ok(String::new()),
                 Err(Closed::LineTooLong) => Next::Skip,
@@ -172,15 +202,54 @@ where
         }
     }
 
+    /// Reads a line of a muted user; `None` if the mute ends first, of which the user is told.
+    async fn read_while_muted(&mut self) -> Result<Option<Result<Option<Line>, Closed>>, Closed> {
+        let Self { client, user, flood } = self;
+        let Some(end) = flood.muted_until() else { return Ok(None) };
+        let read = client.read_line_feeding(|o, cx| user.inbox.poll(o, cx));
+        if let Ok(read) = timeout_at(end.into(), read).await {
+            return Ok(Some(read));
+        }
+        self.end_mute();
+        self.write_replies().await?;
+        Ok(None)
+    }
+
     /// Takes a line at once, if its author is not too fast.
     fn next(&mut self, line: Line) -> Next {
-        let verdict = match self.flood.is_off() {
-            true => Verdict::Pass,
-            false => self.flood.line(Instant::now().into_std()),
+        if self.flood.is_off() {
+            return Next::Follow(self.take(line));
+        }
+        self.end_mute();
+        let now = Instant::now().into_std();
+        let verdict = match self.class(&line) {
+            Class::Speech => self.flood.line(now),
+            Class::Command => self.flood.command(now),
+            Class::Question => self.flood.question(now),
         };
         match verdict {
             Verdict::Pass => Next::Follow(self.take(line)),
             verdict => Next::SlowDown(verdict, line),
+        }
+    }
+
+    fn class(&self, line: &Line) -> Class {
+        if self.user.inbox.view.is_json() {
+            return bot::class(line.trimmed());
+        }
+        if line.trimmed().first() != Some(&b'/') {
+            return Class::Speech;
+        }
+        let line = obey_erasing(line.clone());
+        clean(line.trimmed()).map_or(Class::Command, |text| Class::of(text.trim()))
+    }
+
+    /// Tells the user when a mute is over, and what it cost.
+    fn end_mute(&mut self) {
+        if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
+            let lines = if lost == 1 { "line was" } else { "lines were" };
+            self.user.inbox.private = None;
+            self.user.notice(&format!("You may speak again; {lost} {lines} not sent"));
         }
     }
 
@@ -227,11 +296,15 @@ where
                 self.write_replies().await?;
                 self.wait(length).await.map(|()| true)
             }
+            Verdict::Mute(length) if self.class(line) == Class::Command => {
+                let seconds = length.as_secs().max(1);
+                self.user.notice(&format!("You wrote too fast and are muted for {seconds} s"));
+                self.write_replies().await.map(|()| true)
+            }
             Verdict::Mute(length) => {
                 let seconds = length.as_secs().max(1);
-                let reason = format!(
-                    "You wrote too fast and are muted for {seconds} s: that was not sent"
-                );
+                let reason =
+                    format!("You wrote too fast and are muted for {seconds} s: that was not sent");
                 match self.user.inbox.view.is_json() {
                     true => bot::refuse(&mut self.user, line, &reason),
                     false => self.user.notice(&reason),
@@ -265,6 +338,8 @@ where
         }
         match step {
             Step::Ask(question) => self.ask(question).await?,
+            // Last words would be a way around a mute.
+            Step::Quit(_) if self.flood.is_muted() => return Ok(Some(String::new())),
             Step::Quit(words) => return Ok(Some(words)),
             Step::Done | Step::Wait(_) => {}
         }
