@@ -24,6 +24,7 @@
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
 mod act;
+mod aliases;
 mod archive;
 mod arguments;
 mod authority;
@@ -34,6 +35,7 @@ mod character;
 mod clock;
 mod cluster;
 mod command;
+mod command_error;
 mod command_table;
 mod crowd;
 mod duration;
@@ -85,7 +87,8 @@ mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
 pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
-pub use command::{Command, CommandError};
+pub use command::Command;
+pub use command_error::CommandError;
 pub use command_table::Rank;
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use follower::{Entry, Follower, Link, Proposal, Snapshot};
