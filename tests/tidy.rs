@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "src/chat/succession.rs",
     "src/chat/tokens.rs",
     "src/chat/own.rs",
+    "src/chat/replay.rs",
     "src/chat/muted.rs",
     "src/chat/room.rs",
     "src/chat/log.rs",

@@ -82,6 +82,15 @@ impl Chunk {
     }
 }
 
+/// What a line is, without its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) kind: Kind,
+    /// As in [`LineView`].
+    pub(super) author: u64,
+    pub(super) time_ms: u64,
+}
+
 /// One line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineView<'a> {
@@ -223,6 +232,13 @@ impl Log {
             }
         }
         true
+    }
+
+    /// What the line of this number is, where it is kept, whether it may be seen or not.
+    pub(super) fn mark(&self, number: u64) -> Option<Mark> {
+        let Entry { time_ms, author, shape, .. } =
+            *self.entries.get(number.checked_sub(self.first)? as usize)?;
+        Some(Mark { kind: shape.kind, author, time_ms })
     }
 
     /// The line of this number, where it is kept and may be seen.

@@ -67,6 +67,7 @@ mod perform;
 mod person;
 mod position;
 mod relay;
+mod replay;
 mod resume;
 mod room;
 mod room_record;

@@ -179,7 +179,7 @@ impl User {
         let see = See::Last(self.hall.rules().replay);
         match self.join_at_once(&lobby, see, Pass::Nothing).await {
             Ok(seated) => {
-                let earlier = Self::lines_before(&seated);
+                let earlier = self.lines_before(&seated);
                 self.inbox.enter(seated);
                 self.separate(earlier);
             }
