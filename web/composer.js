@@ -120,7 +120,8 @@ export class Composer {
 
   grow() {
     this.field.style.height = "auto";
-    this.field.style.height = `${this.field.scrollHeight + 2}px`;
+    const borders = this.field.offsetHeight - this.field.clientHeight;
+    this.field.style.height = `${this.field.scrollHeight + borders}px`;
   }
 
   press(event) {

@@ -102,7 +102,7 @@ export class Panels {
 
   people() {
     const thread = this.state.threads.get(this.state.current);
-    const people = [...(thread?.people ?? [])];
+    const people = thread?.kind === "private" ? this.dialogue(thread) : [...(thread?.people ?? [])];
     const list = people.map(([name, person]) => this.person(name, person));
     if (thread && thread.count > people.length) {
       list.push(make("li", { className: "faint" }, say("and_more", thread.count - people.length)));
@@ -110,6 +110,11 @@ export class Panels {
     replace($("present"), list);
     set($("people-count"), thread?.people ? String(thread.count) : "");
     set($("topic"), this.about(thread));
+  }
+
+  /** The two people of a private thread. */
+  dialogue({ name, id, gone }) {
+    return [...(gone ? [] : [[name, { person: id }]]), [this.state.name, {}]];
   }
 
   person(name, { away, operator, person }) {

@@ -20,7 +20,7 @@ export function parts(text) {
   return found;
 }
 
-/** Cuts off what belongs to the sentence around a link: `(see http://example.com/a).` */
+/** Cuts off what belongs to the sentence around a link: a full stop, an unpaired bracket. */
 function withoutSentenceEnd(text) {
   let rest = text;
   for (;;) {

@@ -204,11 +204,12 @@ pub(super) fn act(user: &mut User, input: &str) -> Step {
         Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
             user.answer_about_person(person.as_deref(), name.as_deref())
         }
-        Ok(Input::Ask { ask, room, before, count, .. }) => match turn_to(user, room.as_deref(), None)
-        {
-            Ok(()) => user.answer_about(ask, before, count),
-            Err(words) => wrong(user, words),
-        },
+        Ok(Input::Ask { ask, room, before, count, .. }) => {
+            match turn_to(user, room.as_deref(), None) {
+                Ok(()) => user.answer_about(ask, before, count),
+                Err(words) => wrong(user, words),
+            }
+        }
         Ok(Input::Ping { ping }) => {
             let mut pong = json!({ "kind": "pong", "ping": ping });
             if user.is_held() {

@@ -279,7 +279,8 @@ impl Inbox {
         if let Some(ending) = &ending {
             if self.view.is_page() {
                 // It is not to come back by itself.
-                print_json(&bot::dismissal(&ending.words), &mut printed);
+                let words = ending.reason.as_ref().unwrap_or(&ending.words);
+                print_json(&bot::dismissal(words), &mut printed);
             } else {
                 self.view.print(&format!("*** {} ***", ending.words), &mut printed);
             }

@@ -233,9 +233,8 @@ where
             }
             Verdict::Mute(length) => {
                 let seconds = length.as_secs().max(1);
-                let reason = format!(
-                    "You wrote too fast and are muted for {seconds} s: that was not sent"
-                );
+                let reason =
+                    format!("You wrote too fast and are muted for {seconds} s: that was not sent");
                 match self.user.inbox.view.is_json() {
                     true => bot::refuse(&mut self.user, line, &reason),
                     false => self.user.notice(&reason),
