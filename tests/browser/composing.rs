@@ -57,7 +57,7 @@ fn regression_the_field_knows_input_methods_earlier_lines_and_long_pastes() {
     paste(&ann, 12);
     ann.run("document.getElementById('question-yes').click()", &json!([]));
     ann.wait(
-        "document.getElementById('input').value.endsWith('p0\\np1\\np2\\np3\\np4\\np5\\np6\
+        "document.getElementById('input').value.startsWith('p0\\np1\\np2\\np3\\np4\\np5\\np6\
               \\np7\\np8\\np9\\np10\\np11')",
         &json!([]),
     );
