@@ -1,4 +1,4 @@
-// The field in which one writes, and what it offers.
+// The message field and its completions.
 
 import { linesOf } from "./chat.js";
 import { complete } from "./commands.js";

@@ -94,7 +94,7 @@ export class Panels {
     document.title = unread ? `${hot ? "● " : ""}(${unread}) ${title}` : title;
   }
 
-  /** What the head says below the name. */
+  /** The line below the name in the head. */
   about(thread) {
     if (thread?.kind !== "private") return thread?.topic ?? "";
     return say(thread.gone ? "person_gone" : "alone", thread.name);

@@ -1,4 +1,4 @@
-// What a text contains: links and names. No DOM here.
+// Finds links and names in a text. No DOM here.
 
 const LINK = /\bhttps?:\/\/[^\s<>"\u0000-\u001f]+/giu;
 const PAIRS = { ")": "(", "]": "[", "}": "{" };

@@ -1,4 +1,4 @@
-//! The field in which one writes: input methods, earlier lines, long pastes; and what is notified.
+//! The message field: input methods, earlier lines, long pastes. Also notifications.
 
 use serde_json::json;
 
@@ -62,7 +62,7 @@ fn regression_the_field_knows_input_methods_earlier_lines_and_long_pastes() {
         &json!([]),
     );
     ann.run("document.getElementById('input').value = ''", &json!([]));
-    // Notifications: nothing before she asked for them, and then only of what is for her.
+    // No notification before she asked for them, and then only for mentions and private lines.
     ann.run(
         "window.told = []; const old = window.Notification; window.Notification = class {\
              static permission = 'default';\

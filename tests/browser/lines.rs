@@ -8,7 +8,7 @@ use super::web_rig::WebChat;
 use super::web_rig::browser::{Browser, Driver};
 use super::wire::Wire;
 
-/// Sends this text, which may have several lines, as it stands in the field.
+/// Sends a text of one or more lines, as if it had been pasted.
 fn send(browser: &Browser<'_>, text: &str) {
     let script = "const field = document.getElementById('input'); field.value = arguments[0];\
                   document.getElementById('composer').requestSubmit()";

@@ -1,4 +1,4 @@
-//! What lines look like: links, colours, folded joins; `/quiet`, `/times`, `/numbers`; a phone.
+//! How lines look: links, colours, folded joins; `/quiet`, `/times`, `/numbers`; a phone.
 
 use serde_json::{Value, json};
 

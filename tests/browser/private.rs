@@ -28,8 +28,8 @@ fn heard(terminal: &mut Terminal, last: &str) -> Vec<String> {
     }
 }
 
-/// Issue 11, item 7: what is typed in a private thread reaches that person and nobody else: actions,
-/// `//x`, commands about a room. When the person leaves, the page says so and keeps the text; the
+/// Issue 11, item 7: a private thread sends actions and `//x` to one person only, and refuses
+/// commands about a room. When the person leaves, the page says so and keeps the text; the
 /// next user of the name gets a thread of their own.
 #[test]
 fn regression_a_private_thread_is_with_one_person() {

@@ -1,11 +1,11 @@
-//! What a reload of the page keeps, and what logging out leaves behind.
+//! State that outlives a reload of the page, and logging out.
 
 use serde_json::json;
 
 use super::web_rig::WebChat;
 use super::web_rig::browser::Driver;
 
-/// Issue 11, item 18: a reload keeps unread counts, the mention, the mark of what is new, drafts
+/// Issue 11, item 18: a reload keeps unread counts, the mention, the mark "New", drafts
 /// and private threads; the buttons leave a room, and log out without a trace.
 #[test]
 fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
@@ -47,7 +47,7 @@ fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
     assert_eq!(ann.run(value, &json!([])), "a draft for the garden");
     ann.run("document.querySelector('#joined [data-thread=\"#lobby\"]').click()", &json!([]));
     assert_eq!(ann.run(value, &json!([])), "a draft for the lobby");
-    // The mark stands where she stopped, whenever the earlier lines come.
+    // The mark follows the last line that she read, also if that line is loaded later.
     let marked = "document.querySelector('#log .mark')?.previousElementSibling\
                   ?.textContent.includes('read by ann')";
     ann.wait(marked, &json!([]));

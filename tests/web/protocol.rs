@@ -1,11 +1,11 @@
-//! What a page and the chat say to each other about private threads, refused lines and limits.
+//! The messages between a page and the chat: private threads, refused lines, limits.
 
 use serde_json::{Value, json};
 
 use super::text;
 use super::web_rig::{Socket, WebChat};
 
-/// Line ends inside JSON strings, and bare ones in a message, forge nobody's line.
+/// Line ends inside JSON strings, and bare ones in a message, forge no line of another user.
 #[test]
 fn nobody_can_forge_a_line() {
     let chat = WebChat::start(&[]);
