@@ -1,4 +1,4 @@
-// What stands around the lines: rooms, people, the head, the title.
+// The parts around the lines: rooms, people, the head, the title.
 
 import { hue } from "./text.js";
 import { $, badge, make } from "./view.js";

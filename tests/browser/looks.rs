@@ -1,4 +1,4 @@
-//! How lines look: links, colours, folded joins; `/quiet`, `/times`, `/numbers`; a phone.
+//! The looks of lines: links, colours, folded joins; `/quiet`, `/times`, `/numbers`; a phone.
 
 use serde_json::{Value, json};
 

@@ -160,8 +160,8 @@ fn regression_a_page_is_told_max_line() {
     assert!(text(&ann.until_kind("reply")).contains("too long (limit 200 bytes)"));
 }
 
-/// Issue 11, item 8: a line that is refused comes back with the reason, so that the page can show
-/// it: from somebody who is muted, who is too fast, or who is not in the room.
+/// Issue 11, item 8: the server returns a refused line with the reason: its author is muted, too
+/// fast, or not in the room.
 #[test]
 fn regression_a_refused_line_comes_back_with_its_reason() {
     let chat = WebChat::start(&["--flood", "5/s", "--burst", "5"]);

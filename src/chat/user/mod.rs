@@ -105,8 +105,7 @@ impl User {
         Step::Done
     }
 
-    /// Enters the rooms that somebody wants to be in, or else the lobby. Who is back needs no
-    /// password again.
+    /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
     ///
     /// A page is told `max_line`, the most bytes that one message may have.
     pub(super) async fn arrive(&mut self, place: Option<Place>, is_back: bool, max_line: usize) {
