@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::bans::{Ban, Scope, Subject};
+use super::bans::{Ban, Scope, Subject, ending};
 use super::hall::{NameTaken, NotIn, Pass, Seated};
 use super::history::Kind;
 use super::name::Name;
@@ -167,7 +167,9 @@ impl Refusal {
     pub(super) fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
             Self::Outside => "you are not in that room any more".to_owned(),
-            Self::Muted(until) => format!("you may not speak there until {}", moment(*until)),
+            Self::Muted(until) => {
+                format!("you may not speak there {}", ending(Some(*until), moment))
+            }
             Self::NotOperator => "only an operator can do that".to_owned(),
             Self::Absent => "who it is about is not there any more".to_owned(),
             Self::Unread => "who it is for does not read".to_owned(),

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::act::{Act, Keep, Outcome};
 use super::command::Command;
+use super::erase::obey_erasing;
 use super::foreign::Foreign;
 use super::hall::{Hall, NameTaken};
 use super::name::Name;
@@ -64,7 +65,7 @@ where
     }
     loop {
         let line = match client.read_line().await {
-            Ok(Some(line)) => line,
+            Ok(Some(line)) => obey_erasing(line),
             Ok(None) => return Ok(None),
             Err(Closed::LineTooLong) => {
                 client.skip_line();

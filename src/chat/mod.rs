@@ -24,6 +24,7 @@
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
 mod act;
+mod aliases;
 mod archive;
 mod arguments;
 mod authority;
@@ -34,10 +35,13 @@ mod character;
 mod clock;
 mod cluster;
 mod command;
+mod command_error;
 mod command_table;
 mod crowd;
 mod days;
 mod deletion;
+mod duration;
+mod erase;
 mod flood;
 mod follower;
 mod foreign;
@@ -47,6 +51,7 @@ pub mod history;
 mod inbox;
 mod key;
 mod line;
+mod line_end;
 mod log;
 mod login;
 mod mailbox;
@@ -69,6 +74,7 @@ mod room;
 mod room_record;
 mod rules;
 mod secret_words;
+mod separators;
 mod session;
 mod settings;
 mod succession;
@@ -84,7 +90,8 @@ mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
 pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
-pub use command::{Command, CommandError};
+pub use command::Command;
+pub use command_error::CommandError;
 pub use command_table::Rank;
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use follower::{Entry, Follower, Link, Proposal, Snapshot};

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::act::{Act, Keep, Outcome, Said};
 use super::arguments::Switch;
+use super::bans::ending;
 use super::cluster::{Cluster, Proposed, Room};
 use super::command::Command;
 use super::command_table::Rank;
@@ -264,8 +265,8 @@ impl User {
         match said {
             Ok(()) => self.inbox.has_said = true,
             Err(Some(until)) => {
-                let until = (self.hall.settings.moment)(until);
-                let reason = format!("You may not speak in this room until {until}");
+                let until = ending(Some(until), self.hall.settings.moment);
+                let reason = format!("You may not speak in this room {until}");
                 return self.refuse_line(kind, words, &reason);
             }
             Err(None) => return self.refuse_line(kind, words, "You are not in this room any more"),
