@@ -286,7 +286,7 @@ where
         Step::Done
     }
 
-    /// Slows somebody down who writes too fast; whether the line is to be taken in the end.
+    /// Slows a user down who writes too fast; returns whether the line is taken in the end.
     async fn slow_down(&mut self, verdict: Verdict, line: &Line) -> Result<bool, Closed> {
         match verdict {
             Verdict::Pass => Ok(true),

@@ -19,7 +19,7 @@ use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use super::tls_client::{TlsClientFlags, TlsSide};
-use crate::load::{self, Expect, Objectives, Report, Settings, View};
+use crate::load::{self, Expect, Objectives, Report, Settings, View, units};
 use crate::net::{Address, Hangup, Resumption, Scheme, Shutdown, Signals};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
@@ -38,8 +38,8 @@ a greeting. Over udp:// each message and each answer is one datagram; one that i
 nothing, and answers that come late, twice or out of order are counted beside.
 
 Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
-conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written; 2 for \
-wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
+conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
+clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
 at once.")]
 pub(super) struct LoadFlags {
     /// The servers: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH;
@@ -67,7 +67,7 @@ pub(super) struct LoadFlags {
 
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
-    /// [default: 5s].
+    /// [default: 5s], or for up to 10 minutes if its percentiles take more messages.
     #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", conflicts_with = "messages")]
     find_max: bool,
 
@@ -103,7 +103,7 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let report = runtime.block_on(run_until_told(flags, &settings))?;
-    flags.output.write(&report)
+    Ok(flags.output.write(&report))
 }
 
 /// The first signal ends the sending, the second everything; there is a report each time.
@@ -115,7 +115,7 @@ async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Resul
         match &flags.slo {
             None => load::run(settings, &stop, |view| live.show("", view)).await,
             Some(goals) => {
-                let label = |rate| format!("{rate:.0}/s: ");
+                let label = |rate| format!("{}/s: ", units::per_second(rate));
                 let first = flags.traffic.first_rate();
                 let show = |rate, _, view: &View| live.show(&label(rate), view);
                 load::find_max(settings, goals, first, &stop, show).await
@@ -156,6 +156,10 @@ impl LoadFlags {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.mistake().or_else(|| self.messages.mistake(depth)) {
             super::wrong_use("load", ErrorKind::ArgumentConflict, text);
+        }
+        let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
+        if let Some(Err(text)) = searched.map(|(goals, first)| load::check_search(goals, first)) {
+            super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
         }
         let plan = self.messages.plan(self.traffic.clients, self.messages_each())?;
         let expect = self.messages.expect();

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, error::ErrorKind};
 
 use super::destination::Destination;
 use super::output;
-use crate::load::{Objectives, Report};
+use crate::load::{Metric, Objectives, Report};
 
 /// The exit code where a condition of `--fail-if` came true, or a comparison found something
 /// worse.
@@ -72,28 +71,29 @@ impl OutputFlags {
 
     /// Writes the report, for people too, and says in the exit code what became of it.
     ///
-    /// # Errors
-    /// Where the report for people cannot be written. Whatever else cannot is told at once.
-    pub(super) fn write(&self, report: &Report) -> anyhow::Result<ExitCode> {
+    /// Each output is written whatever becomes of the others: one that cannot be written is told at
+    /// once.
+    pub(super) fn write(&self, report: &Report) -> ExitCode {
         let outputs = self.outputs();
         let text = report.to_string();
+        let mut is_written = true;
         if outputs.iter().any(|output| output.to == Destination::Stdout) {
             output::tell_plainly(&text);
-        } else {
-            output::print(&text).context("cannot write the report to stdout")?;
+        } else if let Err(error) = output::print(&text) {
+            output::tell(&format!("cannot write the report to stdout: {error}"));
+            is_written = false;
         }
-        let mut is_written = true;
         for Output { flag, to, content } in outputs {
             if let Err(error) = to.write(&content(report)) {
                 output::tell(&format!("{flag}: cannot write {to}: {error}"));
                 is_written = false;
             }
         }
-        Ok(self.exit_code(report, is_written))
+        self.exit_code(report, is_written)
     }
 
     fn exit_code(&self, report: &Report, is_written: bool) -> ExitCode {
-        let figure = |metric: crate::load::Metric| metric.of(&report.record, report.elapsed);
+        let figure = |metric: Metric| metric.of(&report.record, report.elapsed);
         let breaches = self.fail_if.as_ref().map(|alarms| alarms.check(figure));
         for breach in breaches.iter().flatten() {
             output::tell(&format!("--fail-if {breach}"));
@@ -101,6 +101,13 @@ impl OutputFlags {
         match breaches {
             Some(breaches) if !breaches.is_empty() => ExitCode::from(BROKEN),
             _ if !is_written => ExitCode::FAILURE,
+            Some(_) if self.overlooks_outage(report) => {
+                output::tell(
+                    "clients had no server at the end, and --fail-if does not name errors: add for \
+                     example errors>0.1%",
+                );
+                ExitCode::FAILURE
+            }
             None if report.walk.is_some() => {
                 let found = report.walk.as_ref().is_some_and(|walk| walk.highest.is_some());
                 if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -108,6 +115,16 @@ impl OutputFlags {
             None if !report.is_clean() || report.record.ledger.ok() == 0 => ExitCode::FAILURE,
             _ => ExitCode::SUCCESS,
         }
+    }
+
+    /// Whether the conditions say nothing of clients that had no server at the end.
+    fn overlooks_outage(&self, report: &Report) -> bool {
+        let judges = |metric| matches!(metric, Metric::Errors | Metric::Skipped);
+        let named = self
+            .fail_if
+            .as_ref()
+            .is_some_and(|alarms| alarms.list().iter().any(|objective| judges(objective.metric)));
+        report.record.outage.clients > 0 && !named
     }
 
     fn outputs(&self) -> Vec<Output> {

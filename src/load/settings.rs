@@ -47,7 +47,10 @@ pub struct Settings {
     /// Messages after which a client goes on with a new connection; `None` for never. One is
     /// connection churn: connect, one exchange, close.
     pub per_connection: Option<NonZero<u32>>,
-    /// Whether a client whose connection failed goes on with a new one.
+    /// Whether a client whose connection failed goes on with a new one. It waits between attempts
+    /// that found no server, from 10 ms up to 1 s, and ends with the plan. If only a number of
+    /// messages ends the plan, it gives up after `timeout` without a server, but in open loop not
+    /// before `grace` after the last message is due.
     pub reconnect: bool,
     /// What becomes of messages whose time has passed while their connection was busy.
     pub when_late: WhenLate,
@@ -89,6 +92,11 @@ impl Settings {
     /// When the plan ends, from the start, warm-up included.
     pub(super) fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
+    }
+
+    /// Whether clients send without a plan of their own until the time is over.
+    pub(super) fn is_closed_for_a_time(&self) -> bool {
+        self.duration.is_some() && !self.messages.is_open()
     }
 
     pub(super) fn timeout(&self) -> Duration {

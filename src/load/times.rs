@@ -42,6 +42,12 @@ impl Percentile {
         f64::from(self.per_million) / 1e6
     }
 
+    /// The fewest samples of which at least ten lie beyond it.
+    pub(super) fn samples_min(self) -> u64 {
+        let beyond = u64::from(1_000_000 - self.per_million).max(1);
+        (BEYOND_MIN * 1_000_000).div_ceil(beyond)
+    }
+
     /// Whether at least ten of so many samples lie beyond it: with fewer it is chance.
     #[must_use]
     pub fn is_certain(self, samples: u64) -> bool {
@@ -180,6 +186,11 @@ mod tests {
         assert_eq!(Percentile::new(99.99).map(|p| p.to_string()), Some("p99.99".to_owned()));
         assert_eq!(Percentile::new(100.1), None);
         assert_eq!(Percentile::new(f64::NAN), None);
+        for percent in [1.0, 50.0, 99.0, 99.99, 99.999] {
+            let percentile = Percentile::new(percent).unwrap();
+            let samples = percentile.samples_min();
+            assert!(percentile.is_certain(samples) && !percentile.is_certain(samples - 1));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::output;
-use crate::load::View;
+use crate::load::{View, units};
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -104,11 +104,11 @@ fn describe(view: &View) -> String {
     }
     if let Some(slot) = &view.recent {
         let seconds = view.recent_length.as_secs_f64().max(f64::MIN_POSITIVE);
-        let rate = slot.ok as f64 / seconds;
+        let rate = units::per_second(slot.ok as f64 / seconds);
         let time = |quantile| time(slot.latency.value_at_quantile(quantile));
         let (p50, p99, max) = (time(0.5), time(0.99), time(1.0));
         // Writing to a string does not fail.
-        let _ = write!(line, "{rate:.0}/s, p50 {p50}, p99 {p99}, max {max}, ");
+        let _ = write!(line, "{rate}/s, p50 {p50}, p99 {p99}, max {max}, ");
     } else {
         let _ = write!(line, "{} right, ", ledger.ok());
     }

@@ -76,8 +76,8 @@ pub(super) struct TrafficFlags {
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     messages_per_connection: Option<NonZero<u32>>,
 
-    /// Whether a client whose connection failed opens another [default: always with --duration or
-    /// --rate, else never].
+    /// Whether a client whose connection failed opens another, at once or after 10 ms to 1 s without
+    /// a server [default: always with --duration or --rate, else never].
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
     reconnect: Option<Reconnect>,
 
@@ -164,8 +164,8 @@ impl TrafficFlags {
         settings.grace = self.grace.unwrap_or(self.timeout);
         settings.depth = self.depth;
         settings.per_connection = self.messages_per_connection;
-        settings.reconnect =
-            self.reconnect.map_or(settings.duration.is_some(), |when| when == Reconnect::Always);
+        let goes_on = settings.duration.is_some() || self.rate.is_some();
+        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == Reconnect::Always);
         settings.when_late = match self.when_late {
             Late::CatchUp => WhenLate::CatchUp,
             Late::Skip => WhenLate::Skip,

@@ -4,16 +4,18 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Report;
+use super::wall_clock::rfc_3339;
 use crate::load::series::Slot;
 use crate::load::strays::Strays;
 use crate::load::times::Percentile;
 
 const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns,\
-                      late,duplicated,reordered,unasked\r\n";
+                      late,duplicated,reordered,unasked,began\r\n";
 
 impl Report {
     /// The run second by second as CSV. A percentile is left empty where too few samples lie
-    /// beyond it.
+    /// beyond it. The last column is the wall-clock time at which the stretch began (RFC 3339, in
+    /// UTC), or empty if that is not known.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let series = &self.record.series;
@@ -29,7 +31,10 @@ impl Report {
                 text.push_str(&time.map_or(String::new(), |time| time.as_nanos().to_string()));
             }
             let Strays { late, duplicated, reordered, unasked } = strays;
-            write!(text, ",{late},{duplicated},{reordered},{unasked}\r\n")
+            let offset = Duration::from_secs(index * length);
+            let began = self.measuring_began.and_then(|began| began.checked_add(offset));
+            let began = began.map_or_else(String::new, rfc_3339);
+            write!(text, ",{late},{duplicated},{reordered},{unasked},{began}\r\n")
                 .expect("a text takes all that is written");
         }
         text
@@ -68,5 +73,21 @@ mod tests {
         // A thousand samples tell the 99th percentile, and not the 99.9th.
         assert!(lines[2][column("p99_ns")].parse::<u64>().unwrap() > 300_000);
         assert_eq!(lines[2][column("p99.9_ns")], "");
+    }
+
+    /// Issue 11, item 38: each row says when it began; the column is the last, so that readers that
+    /// count columns find the others where they were.
+    #[test]
+    fn regression_rows_have_wall_clock_time() {
+        let mut report = sample::open();
+        let last = |csv: String, line: usize| {
+            let line = csv.lines().nth(line).unwrap().to_owned();
+            line.rsplit(',').next().unwrap().to_owned()
+        };
+        assert_eq!(last(report.to_csv(), 0), "began");
+        assert_eq!(last(report.to_csv(), 1), "2026-11-23T16:00:00.250Z");
+        assert_eq!(last(report.to_csv(), 3), "2026-11-23T16:00:02.250Z");
+        report.measuring_began = None;
+        assert_eq!(last(report.to_csv(), 1), "");
     }
 }

@@ -16,6 +16,8 @@ mod merge;
 #[cfg(all(test, feature = "report"))]
 pub(crate) mod sample;
 mod text;
+#[cfg(feature = "report")]
+mod wall_clock;
 
 use std::time::Duration;
 
@@ -66,6 +68,9 @@ pub struct Report {
     pub version: String,
     /// Wall-clock time when the run began, as text; empty where nobody said.
     pub started: String,
+    /// Wall-clock time when the measuring began, after the warm-up, from the beginning of 1970 in
+    /// UTC; `None` if it is not known.
+    pub measuring_began: Option<Duration>,
     /// What was to be done.
     pub settings: Summary,
     /// What was measured, from the end of the warm-up to the last client's end.

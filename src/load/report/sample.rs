@@ -18,6 +18,7 @@ pub(crate) fn open() -> Report {
     Report {
         version: "0.1.0".to_owned(),
         started: "2026-11-23T17:00:00+01:00".to_owned(),
+        measuring_began: Some(millis(1_795_449_600_250)),
         settings: Summary {
             mode: Mode::Open,
             clients: 20,
