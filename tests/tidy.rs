@@ -74,6 +74,7 @@ const PURE: &[&str] = &[
     "src/load/ledger.rs",
     "src/load/curve.rs",
     "src/load/expect.rs",
+    "src/load/foregone.rs",
     "src/random.rs",
     "src/load/record.rs",
     "src/chat/aliases.rs",

@@ -7,11 +7,14 @@ use clap::{Args, error::ErrorKind};
 
 use super::destination::Destination;
 use super::output;
-use crate::load::{Metric, Objectives, Report};
+use crate::load::{Metric, Objectives, Percentile, Report};
 
 /// The exit code where a condition of `--fail-if` came true, or a comparison found something
 /// worse.
 pub(super) const BROKEN: u8 = 3;
+
+/// Percentiles that the columns of a report have room for.
+const PERCENTILES_MAX: usize = 12;
 
 /// Flags of the commands that make a report.
 #[derive(Debug, Args)]
@@ -34,12 +37,31 @@ pub(super) struct OutputFlags {
     #[arg(long, env = "ECHOLINE_HTML", value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// Percentiles to show, at most 12; those that JSON and CSV do not have anyway are added there
+    /// [default: 50,90,99,99.9].
+    #[arg(long, env = "ECHOLINE_PERCENTILES", value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = percentile)]
+    percentiles: Vec<Percentile>,
+
     /// End with exit code 3 when one of these comes true, 'p99>5ms,errors>0.1%'; then failed
     /// messages alone are no reason for exit code 1. There are p50, p99.9 … max, mean, errors,
-    /// skipped and rate.
+    /// skipped and rate. A run stops as soon as one is certain to come true.
     #[arg(long, env = "ECHOLINE_FAIL_IF", value_name = "CONDITIONS")]
     #[arg(value_parser = Objectives::alarms)]
     fail_if: Option<Objectives>,
+}
+
+/// Reads `99.9`, also with the letter of a report before it.
+fn percentile(text: &str) -> Result<Percentile, String> {
+    let number = text.trim();
+    let number = number.strip_prefix('p').unwrap_or(number);
+    match format!("p{number}").parse() {
+        Ok(Metric::Percentile(percentile)) => Ok(percentile),
+        _ => Err(format!(
+            "'{text}' is no percentile: write numbers above 0 and below 100 with up to three \
+             decimals, for example 50,95,99.9"
+        )),
+    }
 }
 
 /// One of the files: its flag, where it goes, and what is in it.
@@ -50,9 +72,18 @@ struct Output {
 }
 
 impl OutputFlags {
+    /// The conditions that decide the exit code.
+    pub(super) fn fail_if(&self) -> Option<&Objectives> {
+        self.fail_if.as_ref()
+    }
+
     /// Ends the program where two reports would go to the same place; warns where one could not
     /// be written, while there is time to stop the run.
     pub(super) fn check(&self, command: &str) {
+        if self.percentiles.len() > PERCENTILES_MAX {
+            let text = format!("--percentiles shows at most {PERCENTILES_MAX}: leave some out");
+            super::wrong_use(command, ErrorKind::ValueValidation, &text);
+        }
         let outputs = self.outputs();
         for (index, output) in outputs.iter().enumerate() {
             if let Some(other) = outputs[..index].iter().find(|other| other.to == output.to) {
@@ -73,7 +104,11 @@ impl OutputFlags {
     ///
     /// Each output is written whatever becomes of the others: one that cannot be written is told at
     /// once.
-    pub(super) fn write(&self, report: &Report) -> ExitCode {
+    pub(super) fn write(&self, mut report: Report) -> ExitCode {
+        if !self.percentiles.is_empty() {
+            report.settings.percentiles.clone_from(&self.percentiles);
+        }
+        let report = &report;
         let outputs = self.outputs();
         let text = report.to_string();
         let mut is_written = true;

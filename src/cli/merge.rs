@@ -73,5 +73,5 @@ pub(super) fn run(flags: &MergeFlags) -> anyhow::Result<ExitCode> {
     if names.len() > 1 {
         merged.settings.listed.insert(0, ("merged".to_owned(), names.join(" ")));
     }
-    Ok(flags.output.write(&merged))
+    Ok(flags.output.write(merged))
 }

@@ -73,7 +73,7 @@ impl Client {
     pub(super) fn new(job: Arc<Job>, index: u32) -> Self {
         let settings = job.settings();
         let pacer = settings.messages.share(index, settings.plan.clients());
-        let messages = settings.plan.messages();
+        let messages = settings.plan.messages_of(index);
         let turns = Turns::new(pacer, messages, settings.end(), settings.when_late);
         let judged = (settings.warm_up, settings.end().unwrap_or(Duration::MAX));
         let availability = Availability::new(judged);

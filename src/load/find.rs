@@ -227,6 +227,7 @@ fn at_rate(settings: &Settings, goals: &Objectives, rate: f64) -> Result<Setting
     settings.duration = Some(wanted.max(enough));
     settings.grace = settings.grace.min(GRACE_MAX);
     settings.reconnect = true;
+    settings.stop_if = None;
     Ok(settings)
 }
 

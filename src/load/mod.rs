@@ -48,6 +48,7 @@ mod dial;
 mod exchange;
 mod expect;
 mod find;
+mod foregone;
 mod job;
 mod ledger;
 mod metric;

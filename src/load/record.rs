@@ -127,10 +127,25 @@ impl Record {
     /// with their age, which must not vanish from the longest times.
     #[must_use]
     pub fn response_times(&self) -> Times {
-        let mut times =
-            if self.latency.count() > 0 { self.latency.clone() } else { self.service.clone() };
-        times.merge(self.failures(Outcome::TimedOut));
+        let [answers, timed_out] = self.users_times();
+        let mut times = answers.clone();
+        times.merge(timed_out);
         times
+    }
+
+    /// How many of these times are longer than `limit`, without copying them.
+    pub(super) fn slower_than(&self, limit: Duration) -> u64 {
+        self.users_times().iter().map(|times| times.count_above(limit)).sum()
+    }
+
+    /// The longest of these times.
+    pub(super) fn slowest(&self) -> Option<Duration> {
+        self.users_times().iter().filter_map(|times| times.max()).max()
+    }
+
+    fn users_times(&self) -> [&Times; 2] {
+        let answers = if self.latency.count() > 0 { &self.latency } else { &self.service };
+        [answers, self.failures(Outcome::TimedOut)]
     }
 
     /// Takes in what another worker or machine has recorded.

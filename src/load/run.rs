@@ -14,6 +14,7 @@ use super::client::Client;
 use super::dial::Dialer;
 use super::job::{Common, Cut, Job, Records, Start};
 use super::ledger::End;
+use super::objective::Objective;
 use super::processor;
 use super::report::Report;
 use super::settings::Settings;
@@ -23,6 +24,9 @@ use crate::net::{Phase, Shutdown};
 
 /// How often whoever watches is told.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// Ticks of the watch between two looks at whether the run can still be good: a second.
+const JUDGE_EVERY: u64 = 10;
 
 /// Runs the plan to its end, or until `stop` is drained: then no more is sent, and what is in
 /// flight is waited for; or until it is aborted: then everything ends at once. Each time there is
@@ -70,16 +74,32 @@ async fn supervise(
     tokio::pin!(ended);
     let mut ticks = interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let mut foregone = None;
+    for tick in 1u64.. {
         tokio::select! {
             biased;
             ended = &mut ended => return ended,
             _ = ticks.tick() => {
                 meter.tick(common);
-                watch(&View::new(common, jobs));
+                if foregone.is_none() && tick.is_multiple_of(JUDGE_EVERY) {
+                    foregone = find_foregone(common, jobs);
+                    foregone.inspect(|_| common.stop.drain());
+                }
+                watch(&View::new(common, jobs, foregone));
             }
         }
     }
+    Ok(())
+}
+
+/// The first alarm that is certain to come true.
+fn find_foregone(common: &Common, jobs: &[Arc<Job>]) -> Option<Objective> {
+    let alarms = common.settings.stop_if.as_ref()?.list();
+    let planned = common.settings.planned();
+    let count = |alarm: &Objective| -> u64 {
+        jobs.iter().map(|job| alarm.count_for(&job.records().measured)).sum()
+    };
+    alarms.iter().find(|alarm| alarm.is_foregone(count(alarm), planned)).copied()
 }
 
 /// One thread for each job; each tells when it has ended.

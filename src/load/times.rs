@@ -20,7 +20,7 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// The percentiles of a report: p50, p90, p99, p99.9.
+    /// The percentiles of a report where nothing else is asked for: p50, p90, p99, p99.9.
     pub const SHOWN: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P999];
 
     pub(super) const P50: Self = Self { per_million: 500_000 };
@@ -34,6 +34,12 @@ impl Percentile {
         let per_million = (percent * 10_000.0).round();
         // The range is checked, so that nothing is cut off.
         (0.0..=1e6).contains(&per_million).then_some(Self { per_million: per_million as u32 })
+    }
+
+    /// From 0 to 100.
+    #[must_use]
+    pub fn percent(self) -> f64 {
+        f64::from(self.per_million) / 10_000.0
     }
 
     /// As a share of one.
@@ -59,7 +65,7 @@ impl Percentile {
 
 impl std::fmt::Display for Percentile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("p{}", f64::from(self.per_million) / 10_000.0))
+        f.pad(&format!("p{}", self.percent()))
     }
 }
 
@@ -153,6 +159,15 @@ impl Times {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.mean() as u64))
     }
 
+    /// How many samples are longer than `limit`, as far as three digits tell.
+    pub(super) fn count_above(&self, limit: Duration) -> u64 {
+        let lowest = self.histogram.next_non_equivalent(nanos(limit));
+        match lowest <= self.histogram.max() {
+            true => self.histogram.count_between(lowest, self.histogram.max()),
+            false => 0,
+        }
+    }
+
     /// The samples in nanoseconds, to be exported.
     #[must_use]
     pub fn histogram(&self) -> &Histogram<u64> {
@@ -205,6 +220,17 @@ mod tests {
         times.record(Duration::MAX);
         times.record(Duration::ZERO);
         assert_eq!(times.max(), Some(LONGEST));
+    }
+
+    #[test]
+    fn longer_samples_are_counted() {
+        let mut times = Times::default();
+        assert_eq!(times.count_above(Duration::ZERO), 0);
+        (1..=100).for_each(|millis| times.record(Duration::from_millis(millis)));
+        for (millis, count) in [(0, 100), (1, 99), (99, 1), (100, 0), (10_000, 0)] {
+            assert_eq!(times.count_above(Duration::from_millis(millis)), count, "{millis} ms");
+        }
+        assert_eq!(times.count_above(Duration::MAX), 0);
     }
 
     proptest! {

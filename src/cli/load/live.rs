@@ -2,6 +2,7 @@
 //! every few seconds.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -17,6 +18,8 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// What watches a run.
 pub(super) struct Live {
     kind: Kind,
+    /// It was said that a condition is certain to come true.
+    said_foregone: Cell<bool>,
 }
 
 enum Kind {
@@ -31,16 +34,19 @@ impl Live {
     pub(super) fn start(planned: Option<u64>, quiet: bool) -> Self {
         let kind = if quiet {
             Kind::Quiet
-        } else if std::io::stderr().is_terminal() {
+        } else if std::io::stderr().is_terminal() && can_move(std::env::var_os("TERM").as_deref()) {
             Kind::Terminal(bar(planned))
         } else {
             Kind::Plain(PLAIN_EVERY.into())
         };
-        Self { kind }
+        Self { kind, said_foregone: Cell::new(false) }
     }
 
     /// Shows how far the run is, after a word on which run it is.
     pub(super) fn show(&self, label: &str, view: &View) {
+        if let Some(condition) = view.foregone.filter(|_| !self.said_foregone.replace(true)) {
+            self.tell(&format!("--fail-if {condition} is certain to come true: sends no more"));
+        }
         match &self.kind {
             Kind::Quiet => {}
             Kind::Terminal(bar) => {
@@ -80,6 +86,11 @@ impl Live {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Whether a terminal understands the control sequences of a line that changes.
+fn can_move(term: Option<&OsStr>) -> bool {
+    term.is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 fn bar(planned: Option<u64>) -> ProgressBar {
@@ -126,5 +137,23 @@ fn time(nanos: u64) -> String {
         micros @ ..1e3 => format!("{micros:.0} µs"),
         micros @ ..1e6 => format!("{:.1} ms", micros / 1e3),
         micros => format!("{:.2} s", micros / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 45: on a dumb terminal the progress is plain lines.
+    #[test]
+    fn regression_a_dumb_terminal_gets_no_control_sequences() {
+        for (term, moves) in [
+            (Some("xterm-256color"), true),
+            (Some("dumb"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(can_move(term.map(OsStr::new)), moves, "{term:?}");
+        }
     }
 }

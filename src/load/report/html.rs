@@ -81,6 +81,7 @@ impl Report {
         let ledger = &self.record.ledger;
         let skipped = ledger.skipped_by_end().filter(|&(end, _)| end != End::Stopped);
         let reasons = self.record.reasons().into_iter();
+        let percentiles = &self.settings.percentiles;
         let page = Page {
             report: self,
             title: units::printable(&self.settings.targets.join(", ")),
@@ -88,8 +89,11 @@ impl Report {
             is_open: self.settings.mode == Mode::Open,
             tiles: self.tiles(),
             figures: self.figures(),
-            times: rows(&self.record).into_iter().map(time_row).collect(),
-            percentiles: Percentile::SHOWN.map(|percentile| percentile.to_string()).into(),
+            times: rows(&self.record)
+                .into_iter()
+                .map(|(name, times)| time_row(name, &times, percentiles))
+                .collect(),
+            percentiles: percentiles.iter().map(ToString::to_string).collect(),
             planned: units::count(ledger.planned()),
             sent: units::count(ledger.sent()),
             skipped_count: units::count(ledger.skipped()),
@@ -313,9 +317,13 @@ fn broken_rates(steps: &[&Step]) -> Line {
     Line { name, role: Role::Bad, points: broken.flat_map(dot).collect() }
 }
 
-fn time_row((name, times): (String, Times)) -> (String, String, Vec<String>) {
-    let percentiles = Percentile::SHOWN.map(|percentile| times.percentile(percentile));
-    let figures = percentiles.into_iter().chain([times.max()]).map(time).collect();
+fn time_row(
+    name: String,
+    times: &Times,
+    percentiles: &[Percentile],
+) -> (String, String, Vec<String>) {
+    let percentiles = percentiles.iter().map(|&percentile| times.percentile(percentile));
+    let figures = percentiles.chain([times.max()]).map(time).collect();
     (name, units::count(times.count()), figures)
 }
 

@@ -29,6 +29,9 @@ const NUMBER_MAX: u64 = 1 << 53;
 /// Connections of a file, at most; there are not more descriptors.
 const CLIENTS_MAX: u32 = 1 << 24;
 
+/// Percentiles that are shown of a file, at most.
+const PERCENTILES_MAX: usize = 12;
+
 /// Why a text is no report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,6 +107,9 @@ struct SettingsDocument {
     bytes: usize,
     #[serde(with = "seed")]
     seed: u64,
+    /// From 0 to 100; only if they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percentiles: Option<Vec<f64>>,
     listed: Vec<Setting>,
 }
 
@@ -167,6 +173,8 @@ impl Report {
 impl From<&Report> for Document {
     fn from(report: &Report) -> Self {
         let Report { settings, processor, .. } = report;
+        let extra: Vec<_> = settings.extra_percentiles().collect();
+        let record = |record| RecordDocument::new(record, &extra);
         Self {
             format: FORMAT.to_owned(),
             version: report.version.clone(),
@@ -176,8 +184,8 @@ impl From<&Report> for Document {
             settings: SettingsDocument::from(settings),
             elapsed_ns: nanos(report.elapsed),
             ok_per_second: report.messages_per_second(),
-            measured: RecordDocument::from(&report.record),
-            warm_up: report.warm_up.as_ref().map(RecordDocument::from),
+            measured: record(&report.record),
+            warm_up: report.warm_up.as_ref().map(record),
             processor: processor.as_ref().map(|processor| ProcessorDocument {
                 user_ns: nanos(processor.user),
                 system_ns: nanos(processor.system),
@@ -225,6 +233,8 @@ impl From<&Summary> for SettingsDocument {
             targets: settings.targets.clone(),
             bytes: settings.bytes,
             seed: settings.seed,
+            percentiles: (settings.percentiles != Percentile::SHOWN)
+                .then(|| settings.percentiles.iter().map(|shown| shown.percent()).collect()),
             listed: settings.listed.iter().map(setting).collect(),
         }
     }
@@ -244,6 +254,7 @@ impl SettingsDocument {
             targets: self.targets,
             bytes: self.bytes,
             seed: self.seed,
+            percentiles: percentiles(self.percentiles)?,
             listed: self.listed.into_iter().map(|Setting { name, value }| (name, value)).collect(),
         })
     }
@@ -303,6 +314,13 @@ impl From<DistrustReason> for Distrust {
             DistrustReason::NotTogether => Self::NotTogether,
         }
     }
+}
+
+fn percentiles(written: Option<Vec<f64>>) -> Result<Vec<Percentile>, ReadError> {
+    let Some(written) = written else { return Ok(Percentile::SHOWN.into()) };
+    let known = written.into_iter().take(PERCENTILES_MAX).map(Percentile::new);
+    let known: Option<Vec<_>> = known.collect();
+    known.ok_or_else(|| ReadError::field("settings.percentiles", "they go from 0 to 100"))
 }
 
 /// A number that may be added to others of its kind.

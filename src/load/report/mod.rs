@@ -22,6 +22,7 @@ mod wall_clock;
 use std::time::Duration;
 
 use super::record::Record;
+use super::times::Percentile;
 use super::trust::{Distrust, Processor};
 use super::walk::Walk;
 
@@ -56,6 +57,8 @@ pub struct Summary {
     pub bytes: usize,
     /// What bodies and random times were made from.
     pub seed: u64,
+    /// The percentiles that are shown of each time.
+    pub percentiles: Vec<Percentile>,
     /// Every setting as a name, that of its flag, and a value: these too, in the order in which
     /// they are to be shown.
     pub listed: Vec<(String, String)>,
@@ -87,6 +90,17 @@ pub struct Report {
     /// The search for the highest rate, where there was one; then the rest is the last run at
     /// that rate.
     pub walk: Option<Walk>,
+}
+
+impl Summary {
+    /// The percentiles that files have beside those that every file has.
+    #[cfg(feature = "report")]
+    fn extra_percentiles(&self) -> impl Iterator<Item = Percentile> {
+        self.percentiles
+            .iter()
+            .copied()
+            .filter(|percentile| !Percentile::SHOWN.contains(percentile))
+    }
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use super::{Mode, Report, Summary};
 use crate::load::ledger::{End, Outcome};
 use crate::load::record::{Answer, Record};
 use crate::load::strays::Stray;
+use crate::load::times::Percentile;
 use crate::load::trust::{Distrust, Processor};
 use crate::load::walk::{Purpose, Step, Walk};
 
@@ -27,6 +28,7 @@ pub(crate) fn open() -> Report {
             targets: vec!["127.0.0.1:8080".to_owned(), "[::1]:8080".to_owned()],
             bytes: 64,
             seed: 7,
+            percentiles: Percentile::SHOWN.into(),
             listed: [("rate", "1000/s"), ("clients", "20"), ("message", "<script>&\"'</script>")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),

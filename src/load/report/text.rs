@@ -115,13 +115,14 @@ fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let rows = rows(&report.record);
+    let percentiles = &report.settings.percentiles;
     write!(f, "{:<24}{:>11}", "", "samples")?;
-    for percentile in Percentile::SHOWN {
+    for percentile in percentiles {
         write!(f, "{percentile:>10}")?;
     }
     writeln!(f, "{:>10}", "max")?;
     for (name, times) in &rows {
-        write_row(name, times, f)?;
+        write_row(name, times, percentiles, f)?;
     }
     if let Some(warm_up) = &report.warm_up {
         writeln!(f, "The warm-up's {} messages are not in this.", warm_up.ledger.sent())?;
@@ -139,7 +140,7 @@ fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
              sending it."
         )?,
     }
-    if rows.iter().any(|(_, times)| has_gaps(times)) {
+    if rows.iter().any(|(_, times)| has_gaps(times, percentiles)) {
         writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
     }
     Ok(())
@@ -167,16 +168,21 @@ pub(super) fn rows(record: &Record) -> Vec<(String, Times)> {
     rows
 }
 
-fn write_row(name: &str, times: &Times, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_row(
+    name: &str,
+    times: &Times,
+    percentiles: &[Percentile],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     write!(f, "  {name:<22}{:>11}", units::count(times.count()))?;
-    for percentile in Percentile::SHOWN {
+    for &percentile in percentiles {
         write!(f, "{:>10}", time(times.percentile(percentile)))?;
     }
     writeln!(f, "{:>10}", time(times.max()))
 }
 
-fn has_gaps(times: &Times) -> bool {
-    Percentile::SHOWN.iter().any(|&percentile| times.percentile(percentile).is_none())
+fn has_gaps(times: &Times, percentiles: &[Percentile]) -> bool {
+    percentiles.iter().any(|&percentile| times.percentile(percentile).is_none())
 }
 
 /// `7.31 ms`, or `-` where there is none.
@@ -384,6 +390,29 @@ mod tests {
         // 30 of 37 were right, and a quarter of the time there was a server.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
+    }
+
+    /// Issue 11, item 44: the percentiles that were asked for are shown, and are in the files too.
+    #[test]
+    fn regression_percentiles_can_be_chosen() {
+        let mut report = sample::open();
+        let chosen = [50.0, 95.0, 99.95].map(|percent| Percentile::new(percent).unwrap());
+        report.settings.percentiles = chosen.into();
+        let text = report.to_string();
+        let header = text.lines().find(|line| line.contains("samples")).unwrap();
+        let names: Vec<_> = header.split_whitespace().collect();
+        assert_eq!(names, ["samples", "p50", "p95", "p99.95", "max"]);
+        // Of 9,980 samples only 4 lie beyond p99.95.
+        let latency = text.lines().find(|line| line.starts_with("  latency ")).unwrap();
+        assert!(latency.contains(" ms         -"), "{latency}");
+        assert!(report.to_html().contains("<th class=\"number\">p95</th>"));
+        let csv = report.to_csv();
+        assert!(csv.lines().next().unwrap().ends_with(",unasked,began,p95_ns,p99.95_ns"), "{csv}");
+        let fields = csv.lines().map(|line| line.split(',').count());
+        assert!(fields.into_iter().all(|count| count == 17), "{csv}");
+        let json = report.to_json();
+        assert!(json.contains("\"p95_ns\"") && json.contains("\"p90_ns\""), "{json}");
+        assert_eq!(Report::from_json(&json).unwrap().to_string(), text);
     }
 
     #[test]

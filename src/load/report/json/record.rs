@@ -120,11 +120,13 @@ struct ReasonDocument {
     count: u64,
 }
 
-impl From<&Record> for RecordDocument {
-    fn from(record: &Record) -> Self {
+impl RecordDocument {
+    /// Each time has the usual percentiles and the `extra` ones.
+    pub(super) fn new(record: &Record, extra: &[Percentile]) -> Self {
+        let document = |times| TimesDocument::new(times, extra);
         let failures = Outcome::ALL.into_iter().filter_map(|outcome| {
             let ages = record.failures(outcome);
-            (ages.count() > 0).then(|| (key(outcome.name()), TimesDocument::from(ages)))
+            (ages.count() > 0).then(|| (key(outcome.name()), document(ages)))
         });
         let reason =
             |(reason, count): (&str, u64)| ReasonDocument { reason: reason.to_owned(), count };
@@ -133,12 +135,11 @@ impl From<&Record> for RecordDocument {
             clients_ok: record.clients_ok,
             connections: record.connections,
             outage: OutageDocument::from(&record.outage),
-            latency: TimesDocument::from(&record.latency),
-            service: TimesDocument::from(&record.service),
-            connect: TimesDocument::from(&record.connect),
-            handshake: (record.handshake.count() > 0)
-                .then(|| TimesDocument::from(&record.handshake)),
-            lag: TimesDocument::from(&record.lag),
+            latency: document(&record.latency),
+            service: document(&record.service),
+            connect: document(&record.connect),
+            handshake: (record.handshake.count() > 0).then(|| document(&record.handshake)),
+            lag: document(&record.lag),
             strays: StraysDocument::from(&record.strays),
             failures: failures.collect(),
             series: SeriesDocument::from(&record.series),
@@ -146,9 +147,7 @@ impl From<&Record> for RecordDocument {
             wrong_example: record.wrong_example().map(str::to_owned),
         }
     }
-}
 
-impl RecordDocument {
     /// `at` names this record in sentences.
     pub(super) fn record(self, at: &str) -> Result<Record, ReadError> {
         if self.clients_ok > CLIENTS_MAX {
@@ -277,8 +276,8 @@ impl StraysDocument {
     }
 }
 
-impl From<&Times> for TimesDocument {
-    fn from(times: &Times) -> Self {
+impl TimesDocument {
+    fn new(times: &Times, extra: &[Percentile]) -> Self {
         let percentile = |percentile: Percentile| {
             (format!("{percentile}_ns"), times.percentile(percentile).map(nanos))
         };
@@ -286,14 +285,12 @@ impl From<&Times> for TimesDocument {
             count: times.count(),
             min_ns: times.min().map(nanos),
             mean_ns: times.mean().map(nanos),
-            percentiles: Percentile::SHOWN.map(percentile).into(),
+            percentiles: Percentile::SHOWN.iter().chain(extra).copied().map(percentile).collect(),
             max_ns: times.max().map(nanos),
             hdr: histogram::encode(times.histogram()),
         }
     }
-}
 
-impl TimesDocument {
     fn times(self, at: &str) -> Result<Times, ReadError> {
         let histogram: Histogram<u64> = histogram::decode(&self.hdr, DIGITS)
             .map_err(|problem| ReadError::field(format!("{at}.hdr"), problem))?;
