@@ -102,8 +102,8 @@ impl From<Outcome> for End {
 }
 
 /// Every planned message, in one column: planned = sent + skipped + stopped, and
-/// sent = ok + wrong + timed out + reset + lost + in flight. What was stopped or in flight at a stop
-/// is neither right nor an error.
+/// sent = ok + wrong + timed out + reset + lost + in flight. Messages that were stopped, or in
+/// flight at a stop, are neither right nor errors.
 ///
 /// A plan without an end (a closed loop for a time) plans what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -239,7 +239,7 @@ impl Ledger {
         self.skipped.get(&End::Stopped).copied().unwrap_or(0)
     }
 
-    /// How many messages were never sent, by reason; [`End::Stopped`] is one of them.
+    /// The number of messages that were never sent, by reason; [`End::Stopped`] is one of them.
     pub fn skipped_by_end(&self) -> impl Iterator<Item = (End, u64)> {
         self.skipped.iter().map(|(&end, &messages)| (end, messages))
     }

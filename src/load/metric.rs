@@ -22,8 +22,8 @@ pub enum Metric {
     /// The share of messages planned that were not answered right: `errors`. In a closed loop for
     /// a time, the time without a server counts too. From 0 to 1.
     Errors,
-    /// The share of messages planned that were never sent: `skipped`. What a stop of the run cut
-    /// off is not counted. From 0 to 1.
+    /// The share of messages planned that were never sent: `skipped`. Messages that a stop of
+    /// the run cut off are not counted. From 0 to 1.
     Skipped,
     /// The share of messages sent that were never answered, neither in time nor late: `lost`. From
     /// 0 to 1.
