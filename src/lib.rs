@@ -7,6 +7,7 @@
 //! accounts for everybody. [`Lines`] is the splitter alone, for other streams. [`echo`] and
 //! [`load`] are what the commands `echo` and `load` do.
 
+mod amount;
 #[cfg(feature = "chat")]
 pub mod chat;
 #[cfg(feature = "cli")]

@@ -69,6 +69,7 @@ const PURE: &[&str] = &[
     "src/load/ledger.rs",
     "src/load/curve.rs",
     "src/load/expect.rs",
+    "src/amount.rs",
     "src/random.rs",
     "src/load/record.rs",
     "src/chat/arguments.rs",

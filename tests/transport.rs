@@ -67,6 +67,32 @@ async fn rest(mut stream: TcpStream) -> String {
     heard
 }
 
+/// Fault 46: who is silent before the handshake holds up nobody: the others are served while the
+/// silent ones still have their place. (Issue 11, item 46: with one handshake at a time the test below
+/// passes too, when the silent ones are let go.)
+#[tokio::test]
+async fn regression_silent_clients_hold_up_nobody() {
+    let handshake_timeout = Duration::from_secs(60);
+    let (address, shutdown, serving) =
+        start(Limits { handshake_timeout, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(connect(&address).await);
+    }
+    let mut good = connect(&address).await;
+    good.write_all(b"knockhello\n").await.unwrap();
+    good.shutdown().await.unwrap();
+    assert_eq!(rest(good).await, "you are Some(192.0.2.7:7)\nhello\n");
+    for silent in &silent {
+        let waits = silent.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(waits.kind(), std::io::ErrorKind::WouldBlock, "one was let go");
+    }
+    drop(silent);
+    shutdown.drain();
+    let report = serving.await.unwrap();
+    assert_eq!((report.count(Closed::EndOfStream), report.accepted), (1, 101), "{report:?}");
+}
+
 /// Fault 46: who is silent before the handshake is let go, and holds up nobody meanwhile.
 #[tokio::test]
 async fn a_silent_client_is_let_go_and_holds_up_nobody() {

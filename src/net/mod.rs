@@ -1,6 +1,7 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+pub(crate) mod alarm;
 mod buffers;
 mod closing;
 mod connection;
@@ -36,6 +37,7 @@ mod stream;
 mod tally;
 mod task;
 mod terms;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
