@@ -5,11 +5,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, LiveLimits, Observer, Report, Server, Shutdown};
+use echoline::{
+    Address, Closed, Connection, DatagramListener, Eol, Limits, Listener, ListenerOptions,
+    LiveLimits, Observer, Report, Server, Shutdown,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -262,46 +263,6 @@ async fn who_ended_it_is_counted() {
     assert_eq!(counts, (1, 1));
 }
 
-/// Fault 5: a flood of connections is accepted in batches, between which a client that is in gets its
-/// turn. (Issue 11, item 46: no test named this fault.)
-#[tokio::test]
-async fn regression_a_flood_of_connections_leaves_clients_their_turns() {
-    /// What the server accepts at once at most.
-    const BATCH: usize = 64;
-    let server = Server::bind("127.0.0.1:0").await.unwrap();
-    let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());
-    let mut first = TcpStream::connect(address).await.unwrap();
-    first.write_all(b"how many?\n").await.unwrap();
-    // All of them wait in the queue before the first is accepted.
-    let mut flood = Vec::new();
-    for _ in 0..400 {
-        flood.push(TcpStream::connect(address).await.unwrap());
-    }
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let handler = {
-        let accepted = Arc::clone(&accepted);
-        move |mut client: Connection| {
-            accepted.fetch_add(1, Ordering::Relaxed);
-            let accepted = Arc::clone(&accepted);
-            async move {
-                while client.read_line().await?.is_some() {
-                    client.write_line(accepted.load(Ordering::Relaxed)).await?;
-                }
-                Ok(())
-            }
-        }
-    };
-    let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
-    let mut answer = [0; 16];
-    let length = timeout(PATIENCE, first.read(&mut answer)).await.unwrap().unwrap();
-    let before: usize = std::str::from_utf8(&answer[..length]).unwrap().trim().parse().unwrap();
-    // A batch until the system is asked for input, and another until the client is asked.
-    assert!((1..=3 * BATCH + 1).contains(&before), "{before} were accepted before one answer");
-    drop((first, flood));
-    shutdown.drain();
-    assert_eq!(serving.await.unwrap().unwrap().accepted, 401);
-}
-
 /// Fault 51: what a client has sent when the server begins to drain is answered, then the stream
 /// ends in order; a line that was begun is waited for; nobody new is let in.
 #[tokio::test]
@@ -433,6 +394,38 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     let error = Server::bind("localhost").await.unwrap_err();
     assert!(error.to_string().contains("HOST:PORT"), "{error}");
+}
+
+/// Issue 11, item 1: a scheme that a call cannot honour is an error that says what to call instead;
+/// nothing is served in plain text under another name.
+#[tokio::test]
+async fn regression_a_scheme_that_cannot_be_honoured_is_an_error() {
+    for (address, instead) in [
+        ("tls://127.0.0.1:0", "Certificates::step"),
+        ("wss://127.0.0.1:0/chat", "Certificates::step"),
+        ("ws://127.0.0.1:0", "AcceptWebSocket"),
+        ("udp://127.0.0.1:0", "DatagramListener::bind"),
+        ("fd://web", "Listener::inherit"),
+    ] {
+        let error = Server::bind(address).await.expect_err(address);
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+        let sentence = error.to_string();
+        assert!(sentence.starts_with(&format!("cannot listen on {address}: ")), "{sentence}");
+        assert!(sentence.contains(instead) && !sentence.contains("  "), "{sentence}");
+    }
+    for (text, missing) in [("tls://127.0.0.1:0", "no TLS"), ("ws://127.0.0.1:0", "no WebSocket")] {
+        let listeners = Listener::bind(&address(text), &ListenerOptions::default()).await.unwrap();
+        let server = Server::new(listeners);
+        let handler = |_: Connection| async { Ok(()) };
+        let error = server.serve_until(handler, std::future::ready(())).await.unwrap_err();
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+    let error = DatagramListener::bind(&address("tls://127.0.0.1:0")).await.unwrap_err();
+    assert!(error.to_string().contains("Listener::bind"), "{error}");
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
 }
 
 /// A thread that hangs is felt, whatever the others do: a watchdog can trip over it.

@@ -3,7 +3,7 @@
 mod name;
 
 use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -72,14 +72,19 @@ pub(super) fn run(flags: &CertFlags) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    if !flags.force
-        && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists())
-    {
-        bail!(
-            "{} is there already: choose another folder with --out DIR, or overwrite it with \
-             --force",
-            out.join(name).display()
-        );
+    for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
+        // A file that cannot be looked at may be there as well.
+        match fs::symlink_metadata(&path) {
+            Ok(_) => bail!(
+                "{} is there already: choose another folder with --out DIR, or overwrite it with \
+                 --force",
+                path.display()
+            ),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot look at {}", path.display()));
+            }
+        }
     }
     for (name, text) in &files {
         write(&out.join(name), text)?;

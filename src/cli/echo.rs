@@ -163,6 +163,7 @@ impl EchoFlags {
                 _ => Framing::Lines,
             },
             limits: Limits::default(),
+            shown: |line| line.into(),
             datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
             upgrade: Ok(()),
         }

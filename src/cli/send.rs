@@ -58,8 +58,8 @@ Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unre
 4 if --timeout ran out; 5 if the server closed the connection before it had taken and answered every \
 line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after SIGTERM.")]
 pub(super) struct SendFlags {
-    /// The server: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH.
-    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH.
+    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 

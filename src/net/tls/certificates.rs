@@ -12,7 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::super::limits::Closed;
 use super::super::stream::Stream;
-use super::super::transport::{Opening, Origin, Step, TlsFacts};
+use super::super::transport::{Opening, Origin, Protocol, Step, TlsFacts};
 use super::certificate::Facts;
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
@@ -158,6 +158,10 @@ impl Certificates {
 struct Accept(Certificates);
 
 impl Step for Accept {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::Tls)
+    }
+
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(async move {
             let acceptor = TlsAcceptor::from(self.0.offer().config);
