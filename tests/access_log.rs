@@ -45,11 +45,11 @@ fn regression_each_connection_has_a_line_in_the_access_log() {
     let server = EchoServer::start(&[&flags[..], &more].concat());
     let header = "PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    write!(stream, "{header}one\n").unwrap();
+    writeln!(stream, "{header}one").unwrap();
     let mut answer = [0; 10];
     stream.read_exact(&mut answer).unwrap();
     assert!(talk(&server.address, "").starts_with("Server is busy."));
-    write!(stream, "two\n").unwrap();
+    writeln!(stream, "two").unwrap();
     stream.read_exact(&mut answer).unwrap();
     let own = stream.local_addr().unwrap();
     drop(stream);
