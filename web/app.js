@@ -143,7 +143,8 @@ function line(message) {
   sent.settle(message);
   const shown = thread.settleAhead(message);
   if (!put(thread, message)) return;
-  if (shown && thread.key === state.current) log.draw();
+  const erased = message.deleted !== undefined && thread.erase(message.deleted);
+  if ((shown || erased) && thread.key === state.current) log.draw();
   thread.follow(message);
   // Many have gone at once, with the machine that served them.
   if (message.kind === "notice" && message.text.includes(", and with it ")) {

@@ -71,6 +71,13 @@ export class Thread {
     this.mark = null;
   }
 
+  /** The words of this line were deleted; whether the line is here. */
+  erase(number) {
+    const line = this.lines.find((line) => line.number === number);
+    if (line) line.text = "[deleted]";
+    return Boolean(line);
+  }
+
   /** Who is here after this line. */
   follow(line) {
     if (line.kind === "topic") this.topic = line.text;

@@ -17,15 +17,40 @@ pub(super) fn time_of_day(time_ms: u64) -> String {
     local(time_ms, "%H:%M")
 }
 
+/// `Monday 23 November 2026`
+pub(super) fn date(time_ms: u64) -> String {
+    local(time_ms, DATE)
+}
+
+const DATE: &str = "%A %-d %B %Y";
+
 /// `2026-11-23 17:04`; a moment that no calendar has is for good.
 pub(super) fn moment(time_ms: u64) -> String {
     local(time_ms, "%Y-%m-%d %H:%M")
 }
 
 fn local(time_ms: u64, format: &str) -> String {
+    within(TimeZone::system(), time_ms, format)
+}
+
+fn within(zone: TimeZone, time_ms: u64, format: &str) -> String {
     let time_ms = i64::try_from(time_ms).unwrap_or(i64::MAX);
     match Timestamp::from_millisecond(time_ms) {
-        Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
+        Ok(time) => time.to_zoned_datetime(zone).strftime(format).to_string(),
         Err(_) => "for good".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 16.
+    #[test]
+    fn regression_a_day_is_shown_in_words() {
+        let shown = |time_ms| within(TimeZone::UTC, time_ms, DATE);
+        assert_eq!(shown(1_795_788_180_000), "Friday 27 November 2026");
+        assert_eq!(shown(0), "Thursday 1 January 1970");
+        assert_eq!(shown(u64::MAX), "for good");
     }
 }

@@ -46,6 +46,8 @@ pub enum Command<'a> {
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),
+    /// Deletes the words of the line with this number, from 1 up.
+    Delete(u64),
     /// Ignores somebody, or lists who is ignored.
     Ignore(Option<&'a str>),
     /// Ignores somebody no longer.
@@ -253,6 +255,7 @@ mod tests {
             ("/history 2-5", C::History(Some(Passage::Between { from: 2, to: 5 }))),
             ("/search a b", C::Search("a b")),
             ("/quote 133", C::Quote(133)),
+            ("/delete 133", C::Delete(133)),
             ("/ignore", C::Ignore(None)),
             ("/ignore bob", C::Ignore(Some("bob"))),
             ("/unignore bob", C::Unignore("bob")),
@@ -317,6 +320,9 @@ mod tests {
             "/history 3-2",
             "/quote",
             "/quote 0",
+            "/delete",
+            "/delete 0",
+            "/delete 1 2",
             "/numbers",
             "/numbers maybe",
             "/quiet on off",

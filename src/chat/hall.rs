@@ -12,6 +12,7 @@ use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope};
 use super::cluster::Cluster;
 use super::crowd::Crowd;
+use super::days::Days;
 use super::key::Key;
 use super::log::Log;
 use super::name::Name;
@@ -34,8 +35,13 @@ pub struct Hall {
     /// The other machines, where there are some.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
+    /// Of a session that came back with a token: the session before it.
+    earlier: Mutex<BTreeMap<u64, u64>>,
     state: Mutex<State>,
 }
+
+/// Sessions whose earlier session is remembered.
+const EARLIER_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -69,6 +75,9 @@ pub(super) struct Seated {
     pub(super) joined: u64,
     /// Whether this machine serves them.
     pub(super) is_here: bool,
+    /// The day of the last line shown, until they have seen themselves come: what they are shown
+    /// before that may be of other days.
+    pub(super) past: Option<Box<Days>>,
 }
 
 /// Why somebody cannot have a name.
@@ -135,8 +144,8 @@ impl Hall {
         let Kept { bans, tokens, .. } = kept;
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
-        let (relays, sessions) = Default::default();
-        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
+        let (relays, sessions, earlier) = Default::default();
+        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, earlier, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -147,6 +156,22 @@ impl Hall {
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
+    }
+
+    /// Remembers that `session` goes on where `earlier` ended.
+    pub(super) fn goes_on(&self, session: u64, earlier: u64) {
+        let mut known = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(session, earlier);
+        if known.len() > EARLIER_MAX {
+            known.pop_first();
+        }
+    }
+
+    /// Whether `session` is the session `author`, or came back from it by tokens.
+    pub(super) fn has_been(&self, session: u64, author: u64) -> bool {
+        let known = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = std::iter::successors(Some(session), |session| known.get(session).copied());
+        chain.take(EARLIER_MAX).any(|session| session == author)
     }
 
     /// The sentence for somebody who may not come from `address`.

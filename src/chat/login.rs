@@ -160,7 +160,7 @@ pub(super) async fn resume(
     address: Option<IpAddr>,
 ) -> Result<Arrival, String> {
     let act = Act::Redeem { token: token.to_owned() };
-    let place = match hall.propose(hall.next_session(), act).outcome().await {
+    let mut place = match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Redeemed(Some(keep)) => keep.place,
         Outcome::Redeemed(None) => {
             // Sixty bits cannot be guessed at this pace.
@@ -169,8 +169,12 @@ pub(super) async fn resume(
         }
         _ => return Err(NameTaken::NotDelivered.sentence()),
     };
+    let earlier = place.session.take();
     match enter(hall, place.name.clone(), address).await {
-        Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
+        Ok(person) => {
+            earlier.inspect(|&earlier| hall.goes_on(person.session, earlier));
+            Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) })
+        }
         Err(taken) => {
             // A token that could not be used is worth something again.
             let keep = Keep { token: token.to_owned(), place };

@@ -36,6 +36,8 @@ mod cluster;
 mod command;
 mod command_table;
 mod crowd;
+mod days;
+mod deletion;
 mod flood;
 mod follower;
 mod foreign;

@@ -139,7 +139,8 @@ impl ServingFlags {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
         // While there are still the rights to read a key that only root may read.
-        let certificates = self.tls.load(bound.iter().map(|(address, _)| address))?;
+        let certificates =
+            self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
         let parcels = parcels(&bound, &self.admin, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {

@@ -10,6 +10,7 @@ use super::check::Findings;
 use super::datagrams::DatagramFlags;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
+use super::tls::Outdated;
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
 use crate::net::{Address, Framing, Limits, Scheme};
@@ -155,6 +156,7 @@ impl EchoFlags {
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
+            outdated: Outdated::Serve,
             page: None,
             framing: match self.mode {
                 ModeName::Raw => Framing::Messages,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::time::Instant;
 
 use super::admin::{Admin, AdminFlags, Served};
 use super::binding::{self, Bound, Sockets};
@@ -27,13 +28,13 @@ use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::socket_flags::SocketFlags;
-use super::tls::TlsFlags;
+use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Report, Scheme, Server,
+    ListenerOptions, Phase, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -108,6 +109,8 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// How messages of a WebSocket are what the handler reads and writes.
     pub(super) framing: Framing,
+    /// What becomes of a certificate that is not valid now.
+    pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
     /// What of a received line may be logged.
@@ -159,8 +162,23 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let report = runtime()?.block_on(self.serve(bound, reload, handler))?;
-        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
+    }
+
+    /// As `run`; also returns what is left of --drain-timeout for the steps that follow.
+    pub(super) fn run_and_leave<H, F>(
+        &self,
+        bound: Bound,
+        reload: Reload,
+        handler: H,
+    ) -> anyhow::Result<(ExitCode, Duration)>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let (report, left) = runtime()?.block_on(self.serve(bound, reload, handler))?;
+        let code = if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        Ok((code, left))
     }
 
     async fn serve<H, F>(
@@ -168,7 +186,7 @@ impl ServingFlags {
         bound: Bound,
         mut reload: Reload,
         handler: H,
-    ) -> anyhow::Result<Report>
+    ) -> anyhow::Result<(Report, Duration)>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
@@ -226,8 +244,21 @@ impl ServingFlags {
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
         };
         let datagrams = DatagramThread::end_with(server.shutdown(), datagrams);
+        let (shutdown, live) = (server.shutdown(), server.live_limits());
         let serving = life.serve(server, reload, announce, handler);
-        let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
+        let ended = async { tokio::try_join!(serving, datagrams) };
+        tokio::pin!(ended);
+        let mut drained_from = None;
+        let ended = tokio::select! {
+            biased;
+            ended = &mut ended => ended,
+            () = shutdown.reached(Phase::Draining) => {
+                drained_from = Some(Instant::now());
+                ended.await
+            }
+        };
+        let ((report, heir), ()) = ended?;
+        let drained = drained_from.map_or(Duration::ZERO, |from| from.elapsed());
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
@@ -237,7 +268,7 @@ impl ServingFlags {
         // All that it has queued is written before the last word of the log.
         drop(access_log);
         log_report(&report);
-        Ok(report)
+        Ok((report, live.current().drain_timeout.saturating_sub(drained)))
     }
 
     /// Has `server` tell the logs of its connections and of what they send, if it is asked to.
@@ -322,7 +353,8 @@ impl ServingFlags {
             }
             check::listening("listens on", address, findings)?;
         }
-        self.tls.check(listen.iter().chain(&service.also), findings);
+        let addresses = listen.iter().chain(&service.also);
+        self.tls.check(addresses, service.outdated, findings);
         self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);

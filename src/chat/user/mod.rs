@@ -1,6 +1,7 @@
 //! What one user does: their words and commands, on the hall and its rooms. No connection here.
 
 mod asked;
+mod deletion;
 mod moderation;
 mod passwords;
 mod past;
@@ -319,6 +320,7 @@ impl User {
             Command::History(passage) => return self.history(passage),
             Command::Search(words) => return self.search(words),
             Command::Quote(number) => return self.quote(number),
+            Command::Delete(number) => return self.delete(number),
             Command::Join { room, password } => return self.join(room, password),
             Command::Oper(password) => return self.become_operator(password),
             Command::Users(Some(room)) => self.users_of(room),

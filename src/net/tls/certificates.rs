@@ -44,6 +44,7 @@ pub enum ClientAuth {
 pub struct Offer {
     config: Arc<ServerConfig>,
     subject: String,
+    begins: SystemTime,
     expires: SystemTime,
 }
 
@@ -105,6 +106,7 @@ impl Offer {
         Ok(Self {
             config: Arc::new(config),
             subject: identity.subject().to_owned(),
+            begins: identity.begins(),
             expires: identity.expires(),
         })
     }
@@ -127,6 +129,12 @@ impl Certificates {
     #[must_use]
     pub fn subject(&self) -> String {
         self.offer().subject
+    }
+
+    /// From when on the certificate is valid.
+    #[must_use]
+    pub fn begins(&self) -> SystemTime {
+        self.offer().begins
     }
 
     /// Until when the certificate is valid.
