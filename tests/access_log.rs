@@ -91,7 +91,7 @@ fn regression_the_access_log_counts_every_byte() {
     assert_eq!(end(server).code(), Some(0));
 }
 
-/// Issue 11, item 48: a file that was renamed is opened anew under its name by SIGHUP.
+/// Issue 11, item 48: SIGHUP reopens the file under its name after it was renamed.
 #[test]
 fn regression_a_renamed_access_log_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,8 +107,8 @@ fn regression_a_renamed_access_log_is_opened_anew() {
     assert_eq!((lines(&old).len(), lines(&log).len()), (1, 1), "the end writes what is queued");
 }
 
-/// Issue 11, item 48: an access log that nobody reads holds up no connection; lines that are lost
-/// are counted and told.
+/// Issue 11, item 48: an access log without a reader holds up no connection; lost lines are
+/// counted and told.
 #[test]
 fn regression_an_access_log_that_is_stuck_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
