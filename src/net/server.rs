@@ -161,8 +161,8 @@ impl Server {
         self
     }
 
-    /// Shows `hook` each line that a handler reads, and each read of a raw echo. It is called
-    /// before the handler goes on, so it must not block.
+    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. It is
+    /// called before the handler goes on, so it must not block.
     #[must_use]
     pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
         let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
