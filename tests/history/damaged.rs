@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use echoline::chat::history::{Restored, Store, StoreOptions, Sync};
+use echoline::chat::history::{
+    HistoryReader, Restored, Store, StoreError, StoreOptions, Sync, restore,
+};
 
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
 
@@ -107,6 +109,36 @@ fn missing(restored: &Restored, what: &str) -> u64 {
         }
     }
     ROOMS.iter().map(|(_, count)| count).sum::<u64>() - found
+}
+
+/// Issue 11, item 17: a chat that was killed left its lines in the log; reading and copying them
+/// changes neither file.
+#[test]
+fn regression_a_killed_history_is_read_and_copied() {
+    for before in [closed(), killed()] {
+        let folder = put(&before);
+        let reader = HistoryReader::open(folder.path()).unwrap();
+        let mut count = 0;
+        let gaps = reader.lines("lobby", |stored| {
+            count += 1;
+            assert_eq!(stored, line("lobby", count));
+            Ok::<_, StoreError>(())
+        });
+        assert_eq!((gaps.unwrap(), count), (0, 300));
+        assert_eq!(reader.rooms().unwrap(), ["dev", "lobby", "кухня"]);
+        let copy = folder.path().join("copy");
+        fs::write(&copy, b"").unwrap();
+        reader.back_up(&copy).unwrap();
+        drop(reader);
+        // SQLite makes an empty log for a reader where there was none.
+        let mut after = files(folder.path());
+        after.retain(|_, bytes| !bytes.is_empty());
+        assert!(after == before, "the files are others");
+        let whole = folder_in_memory();
+        restore(whole.path(), &copy).unwrap();
+        let restored = Rig::open(whole.path(), EACH).restored;
+        assert_eq!((missing(&restored, "restored"), restored.notices), (0, Vec::new()));
+    }
 }
 
 #[test]
