@@ -212,6 +212,16 @@ fn a_database_without_its_log_or_the_other_way_round() {
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
     assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
+    // Issue 11, item 46: without its log the database has what was in it before, whole: rooms have no
+    // gaps, and what is missing is at their ends.
+    let mut files = killed();
+    files.remove("chat.sqlite3-wal").unwrap();
+    let folder = put(&files);
+    let restored = Rig::open(folder.path(), EACH).restored;
+    assert!(missing(&restored, "no log") > 0, "the log held some lines");
+    for room in &restored.rooms {
+        assert!(room.lines.iter().map(|line| line.number).eq(1..room.next_number));
+    }
 }
 
 /// Fault 62: bits flipped anywhere, one or several.
