@@ -105,7 +105,8 @@ fn connect(path: &Path) -> Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
         "PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON;
-         PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;
+         PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;
          PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 8388608;",
     )?;
     Ok(connection)
