@@ -263,9 +263,10 @@ async fn a_token_brings_one_back() {
     back.ask(&format!("/resume {token}"), "Enter your name: *** Back in lobby, from line 3 on ***")
         .await;
     back.hear_of("*** Back in den, from line ").await;
-    back.hear("*** bob left the chat ***").await;
-    back.hear("ann: while you were away").await;
-    back.hear("*** bob joined the chat ***").await;
+    back.hear("*** You speak in den now ***").await;
+    back.hear("[lobby] *** bob left the chat ***").await;
+    back.hear("[lobby] ann: while you were away").await;
+    back.hear("[lobby] *** bob joined the chat ***").await;
     let mut thief = parlour.knock(Role::Person);
     thief.say(&format!("/resume {token}")).await;
     thief.hear_of("That token brings nobody back").await;

@@ -11,7 +11,7 @@ use super::history::{self, Change, Kind, Store, StoreError, Stored, Sync};
 use super::line::Shape;
 use super::name::Name;
 use super::room::{Appended, Room};
-use super::tokens::Place;
+use super::tokens::{Place, SessionState};
 
 /// Entries of the audit log that are kept without a store.
 const AUDIT_MAX: usize = 1000;
@@ -107,6 +107,7 @@ impl Archive {
                 by: ban.by.clone(),
                 reason: ban.reason.clone(),
                 until_ms: ban.until_ms,
+                more: String::new(),
             })
         });
     }
@@ -123,6 +124,7 @@ impl Archive {
                 name: place.name.to_string(),
                 rooms: rooms().collect(),
                 until_ms: place.until_ms,
+                more: SavedMore::of(place).write(),
             })
         });
     }
@@ -183,6 +185,32 @@ impl Archive {
     /// Writes what waits; returns how many changes could not be written.
     pub(super) fn close(&mut self) -> u64 {
         self.store.take().map_or(0, Store::close)
+    }
+}
+
+/// What the store keeps of a saved session besides its table of rooms, as JSON.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct SavedMore {
+    /// The rooms in the order in which the user came into them.
+    pub(super) rooms: Vec<Name>,
+    #[serde(flatten)]
+    pub(super) state: SessionState,
+}
+
+impl SavedMore {
+    fn of(place: &Place) -> Self {
+        let rooms = place.rooms.iter().map(|at| at.room.clone()).collect();
+        Self { rooms, state: place.more.clone() }
+    }
+
+    fn write(&self) -> String {
+        serde_json::to_string(self).expect("it is made of names and numbers")
+    }
+
+    /// Reads what `write` wrote; a session of an earlier version has nothing of it.
+    pub(super) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
     }
 }
 

@@ -19,7 +19,7 @@ use super::name::Name;
 use super::position::Seen;
 use super::telnet_stream::Telnet;
 use super::text::clean;
-use super::tokens::{Place, Position};
+use super::tokens::{Place, Position, SessionState};
 use super::user::{Step, Subject, User};
 use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection};
@@ -160,7 +160,8 @@ impl Hello {
             Ok(Position { room, next, operator: false })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
-        Ok((Place { name, rooms, until_ms: u64::MAX, session: None }, renewed))
+        let more = SessionState::default();
+        Ok((Place { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
     }
 }
 

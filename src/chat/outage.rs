@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
-use super::archive::{Archive, restored};
+use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
 use super::hall::{Hall, Kept};
 use super::history::Kind;
@@ -142,11 +142,15 @@ fn place(token: &Token) -> Option<Place> {
         let room = Name::parse_room(room).ok()?;
         Some(Position { room, next: *next, operator: *operator })
     };
+    let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
+    let mut rooms: Vec<Position> = token.rooms.iter().filter_map(position).collect();
+    rooms.sort_by_key(|at| order.iter().position(|room| room.same_as(&at.room)));
     Some(Place {
         name: Name::parse(&token.name).ok()?,
-        rooms: token.rooms.iter().filter_map(position).collect(),
+        rooms,
         until_ms: token.until_ms,
         session: None,
+        more,
     })
 }
 

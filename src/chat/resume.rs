@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::act::{Act, Keep};
 use super::hall::{Hall, Seated};
+use super::inbox::Inbox;
 use super::person::Person;
-use super::tokens::{Place, Position, token};
+use super::tokens::{Place, Position, SessionState, token};
 
 /// How long a wrong token is thought about.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a session stands in each of its rooms, those too to which it is to come back.
-pub(super) fn positions(seats: &[Seated]) -> Vec<Position> {
+fn positions(seats: &[Seated]) -> Vec<Position> {
     let position = |seated: &Seated| {
         seated.crowd.with(|room| {
             let (next, _) = room.standing(seated.seat);
@@ -24,29 +25,31 @@ pub(super) fn positions(seats: &[Seated]) -> Vec<Position> {
     seats.iter().filter_map(position).collect()
 }
 
-/// The person's token, which brings them back here once this is performed.
-pub(super) fn keep(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Keep {
+/// The session as its token restores it, once this is performed. Makes the token if there is none.
+pub(super) fn keep(hall: &Hall, person: &Person, inbox: &Inbox) -> Keep {
     let token = person.token_or(new_token);
-    Keep { token: token.to_string(), place: place(hall, person, rooms) }
+    Keep { token: token.to_string(), place: place(hall, person, inbox) }
 }
 
-/// The person's token, which from now on brings them back here.
-pub(super) fn token_of(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Arc<str> {
-    hall.announce(person.session, Act::Keep(keep(hall, person, rooms)));
+/// Announces the session as its token restores it from now on, and returns the token.
+pub(super) fn token_of(hall: &Hall, person: &Person, inbox: &Inbox) -> Arc<str> {
+    hall.announce(person.session, Act::Keep(keep(hall, person, inbox)));
     person.token_or(new_token)
 }
 
-/// Where somebody stands who is leaving, if they have a token.
-pub(super) fn keep_at_leaving(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Option<Keep> {
+/// The session as its token restores it; `None` if it has no token.
+pub(super) fn keep_if_token(hall: &Hall, person: &Person, inbox: &Inbox) -> Option<Keep> {
     let token = person.token()?;
-    Some(Keep { token: token.to_string(), place: place(hall, person, rooms) })
+    Some(Keep { token: token.to_string(), place: place(hall, person, inbox) })
 }
 
-fn place(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Place {
+fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
     let lifetime = u64::try_from(hall.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
     let until_ms = hall.now_ms().saturating_add(lifetime);
+    let more = SessionState { current: inbox.current().map(|seated| seated.room.clone()) };
+    let (name, rooms) = (person.name(), positions(&inbox.seats));
     // Also of who is leaving: until that is done, the name is still taken.
-    Place { name: person.name(), rooms, until_ms, session: Some(person.session) }
+    Place { name, rooms, until_ms, session: Some(person.session), more }
 }
 
 /// A token that nobody has.

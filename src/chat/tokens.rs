@@ -23,6 +23,18 @@ pub(super) struct Place {
     pub(super) until_ms: u64,
     /// The session that has it, while that lasts.
     pub(super) session: Option<u64>,
+    /// Saved by an earlier version, it is the default.
+    #[serde(default)]
+    pub(super) more: SessionState,
+}
+
+/// The state that a session has besides its rooms, and that a token restores too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct SessionState {
+    /// The room in which the user speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) current: Option<Name>,
 }
 
 /// Where somebody stood in a room.
@@ -84,7 +96,7 @@ mod tests {
 
     fn place(until_ms: u64) -> Place {
         let name = Name::parse("ann").unwrap();
-        Place { name, rooms: Vec::new(), until_ms, session: None }
+        Place { name, rooms: Vec::new(), until_ms, session: None, more: SessionState::default() }
     }
 
     #[test]

@@ -70,14 +70,15 @@ mod tests {
     use crate::chat::history::Kind;
     use crate::chat::name::Name;
     use crate::chat::room::See;
-    use crate::chat::tokens::{Place, Position};
+    use crate::chat::tokens::{Place, Position, SessionState};
 
     fn acts() -> Vec<Act> {
         let name = Name::parse("ann").unwrap();
         let room = Name::parse_room("den").unwrap();
         let position = Position { room: room.clone(), next: 7, operator: true };
-        let place =
-            Place { name: name.clone(), rooms: vec![position], until_ms: 9, session: Some(3) };
+        let more = SessionState { current: Some(room.clone()) };
+        let (rooms, session) = (vec![position], Some(3));
+        let place = Place { name: name.clone(), rooms, until_ms: 9, session, more };
         let scope = Scope::Room(room.clone());
         let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
         let ban = |subject, scope| Ban {

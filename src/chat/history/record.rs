@@ -73,6 +73,8 @@ pub struct Ban {
     pub reason: String,
     /// Until when, in milliseconds since 1970, UTC; `None`: until it is lifted.
     pub until_ms: Option<u64>,
+    /// What else belongs to the ban: opaque here, empty if there is nothing.
+    pub more: String,
 }
 
 /// What lets somebody who left go on where they were.
@@ -86,6 +88,8 @@ pub struct Token {
     pub rooms: Vec<(String, u64, bool)>,
     /// Until when it is good, in milliseconds since 1970, UTC.
     pub until_ms: u64,
+    /// What else belongs to the session: opaque here, empty if there is nothing.
+    pub more: String,
 }
 
 /// Something to keep. Changes are applied in the order in which they were written.
@@ -139,10 +143,13 @@ impl Change {
                 name.len() + length(topic.as_deref()) + length(password.as_deref())
             }
             Self::RoomGone(text) | Self::Unban(text) | Self::TokenUsed(text) => text.len(),
-            Self::Ban(ban) => ban.subject.len() + ban.shown.len() + ban.by.len() + ban.reason.len(),
+            Self::Ban(ban) => {
+                let Ban { subject, shown, by, reason, more, .. } = ban;
+                subject.len() + shown.len() + by.len() + reason.len() + more.len()
+            }
             Self::Token(token) => {
                 let rooms: usize = token.rooms.iter().map(|(room, ..)| room.len() + 48).sum();
-                token.token.len() + token.name.len() + rooms
+                token.token.len() + token.name.len() + token.more.len() + rooms
             }
             Self::Audit { by, what, .. } => by.len() + what.len(),
         };

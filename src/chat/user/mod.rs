@@ -27,7 +27,7 @@ use super::person::Person;
 use super::resume;
 use super::room::See;
 use super::text::escape;
-use super::tokens::{Place, Position};
+use super::tokens::{Place, Position, SessionState};
 use super::view::{Medium, View, print_json};
 
 pub(super) use asked::Subject;
@@ -111,14 +111,40 @@ impl User {
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name(), address, "joined");
         self.knows_more = place.is_some();
-        for position in place.into_iter().flat_map(|place| place.rooms) {
+        let (rooms, more) = place.map(|place| (place.rooms, place.more)).unwrap_or_default();
+        for position in rooms {
             self.take_position(position, is_back).await;
         }
         if self.inbox.seats.is_empty() {
             self.enter_lobby().await;
         }
-        self.inbox.turn_to(0);
+        self.restore(&more, is_back);
         self.welcome();
+    }
+
+    /// Goes on as the session was saved: the user speaks where they spoke.
+    fn restore(&mut self, saved: &SessionState, is_back: bool) {
+        let current = saved.current.as_ref().and_then(|room| self.inbox.position(room));
+        self.inbox.turn_to(current.unwrap_or(0));
+        if is_back && !self.inbox.view.is_page() {
+            self.tell_current();
+        }
+    }
+
+    fn tell_current(&mut self) {
+        match self.inbox.current().map(|seated| seated.room.clone()) {
+            Some(room) => self.notice(&format!("You speak in {room} now")),
+            None => self.notice(IN_NO_ROOM),
+        }
+    }
+
+    /// Saves the session again after a change, if a token restores it: whoever loses the
+    /// connection later comes back to this.
+    pub(super) fn save_session(&self) {
+        let keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
+        if let Some(keep) = keep.filter(|_| !self.person.is_retired()) {
+            self.hall.announce(self.person.session, Act::Keep(keep));
+        }
     }
 
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
@@ -128,7 +154,7 @@ impl User {
             Medium::Terminal => return,
             Medium::Program => {}
             Medium::Page => {
-                let token = resume::token_of(&self.hall, &self.person, self.positions());
+                let token = resume::token_of(&self.hall, &self.person, &self.inbox);
                 welcome["token"] = (&*token).into();
             }
         }
@@ -387,7 +413,7 @@ impl User {
     }
 
     fn show_token(&mut self) -> Step {
-        let keep = resume::keep(&self.hall, &self.person, self.positions());
+        let keep = resume::keep(&self.hall, &self.person, &self.inbox);
         let token = keep.token.clone();
         self.perform(Act::Keep(keep), move |user, outcome| {
             if outcome.refusal().is_some() {
@@ -398,10 +424,6 @@ impl User {
         })
     }
 
-    fn positions(&self) -> Vec<Position> {
-        resume::positions(&self.inbox.seats)
-    }
-
     /// Leaves for good. Who knows that there is more is told how to come back.
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
         let mut keep = None;
@@ -410,7 +432,7 @@ impl User {
                 let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {token} brings you back"));
             }
-            keep = resume::keep_at_leaving(&self.hall, &self.person, self.positions());
+            keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         }
         self.exit(leaving, keep);
     }

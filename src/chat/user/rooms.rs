@@ -26,6 +26,7 @@ impl User {
         if let Some(index) = self.inbox.position(&room) {
             self.inbox.turn_to(index);
             self.tell_rooms();
+            self.save_session();
             self.notice(&format!("You speak in {room} now"));
             return Step::Done;
         }
@@ -93,6 +94,7 @@ impl User {
         self.separate(&seated);
         self.inbox.enter(seated);
         self.tell_rooms();
+        self.save_session();
     }
 
     /// Announces the earlier lines that a newcomer is going to see.
@@ -142,6 +144,7 @@ impl User {
         let seated = self.inbox.remove(index);
         self.hall.give_back(&self.person, &seated.crowd);
         self.tell_rooms();
+        self.save_session();
         if let Some(current) = self.inbox.current() {
             let current = current.room.clone();
             self.notice(&format!("You left {left} and speak in {current} now"));
