@@ -5,9 +5,10 @@ mod parlour;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use echoline::chat::history::StoreOptions;
-use echoline::chat::{Hall, Role};
+use echoline::chat::{Hall, Role, Settings};
 use parlour::{Guest, Parlour, settings};
 
 /// A chat that keeps its history in `folder`.
@@ -119,4 +120,173 @@ async fn regression_resume_after_a_restart_keeps_the_current_room() {
     until(&mut ann, "*** You left zoo and speak in lobby now ***").await;
     quit(ann).await;
     close(parlour);
+}
+
+/// Settings with another password for operators.
+fn with_password(password: &str) -> Settings {
+    Settings { operator_password: Some(password.into()), ..settings() }
+}
+
+async fn become_operator(guest: &mut Guest) {
+    guest.say("/oper open sesame").await;
+    until(guest, "You are an operator").await;
+}
+
+/// Issue 11, item 13: an operator of the chat is one again after `/resume`, and so are their
+/// choices, also after a restart; not if the password has changed.
+#[tokio::test]
+async fn regression_resume_restores_rights_and_choices() {
+    let folder = tempfile::tempdir().unwrap();
+    let parlour = stored(folder.path());
+    let [mut ann, mut eve] = parlour.all(["ann", "eve"]).await;
+    let first = token(&mut ann).await;
+    become_operator(&mut ann).await;
+    for command in ["/numbers on", "/quiet on", "/ignore eve", "/away tea"] {
+        ann.say(command).await;
+        ann.hear_of("***").await;
+    }
+    // Neither said goodbye: all of it was saved when it was done.
+    let mut again = resume(&parlour, &first).await;
+    until(&mut again, "*** As before: numbers on, quiet on, you ignore eve ***").await;
+    again.hear("*** Who writes to you hears that you are away: tea ***").await;
+    again.hear("*** You are an operator of the chat, as before ***").await;
+    eve.say("unheard").await;
+    eve.say("/msg ann psst").await;
+    until(&mut eve, "*** ann is away: tea ***").await;
+    again.say("/audit").await;
+    until(&mut again, "ann came back as an operator").await;
+    let heard = quit(again).await;
+    assert!(!heard.contains("unheard"), "{heard}");
+    let second = heard.rsplit("/resume ").next().unwrap().split(' ').next().unwrap().to_owned();
+    drop(ann);
+    quit(eve).await;
+    while Arc::strong_count(&parlour.hall) > 1 {
+        tokio::task::yield_now().await;
+    }
+    close(parlour);
+
+    let parlour = stored(folder.path());
+    let mut ann = resume(&parlour, &second).await;
+    until(&mut ann, "*** As before: numbers on, quiet on, you ignore eve ***").await;
+    until(&mut ann, "*** You are an operator of the chat, as before ***").await;
+    let third = token(&mut ann).await;
+    parlour.hall.renew(&with_password("another"));
+    let mut again = resume(&parlour, &third).await;
+    until(&mut again, "*** You are no operator of the chat any more: its password has changed ***")
+        .await;
+    again.say("/audit").await;
+    until(&mut again, "*** Only an operator can do that ***").await;
+    // The right does not come back with the password.
+    let fourth = token(&mut again).await;
+    parlour.hall.renew(&settings());
+    let mut again = resume(&parlour, &fourth).await;
+    until(&mut again, "You speak in lobby now").await;
+    again.say("/audit").await;
+    until(&mut again, "*** Only an operator can do that ***").await;
+}
+
+/// Issue 11, item 13: `/deop` by an operator of the chat ends the right in the whole chat, and in
+/// what a token restores; an operator of a room cannot do that.
+#[tokio::test]
+async fn regression_deop_ends_what_a_token_restores() {
+    let parlour = Parlour::open();
+    let [mut olga, mut ann, mut bob] = parlour.all(["olga", "ann", "bob"]).await;
+    become_operator(&mut olga).await;
+    let token = token(&mut ann).await;
+    become_operator(&mut ann).await;
+    join(&mut bob, &["den"]).await;
+    join(&mut ann, &["den"]).await;
+    bob.say("/deop ann").await;
+    until(&mut bob, "*** ann is an operator ***").await;
+    olga.say("/deop ann").await;
+    until(&mut olga, "*** ann is no operator any more of the chat, nor of lobby ***").await;
+    until(&mut ann, "*** You are no operator of the chat any more ***").await;
+    let mut again = resume(&parlour, &token).await;
+    until(&mut again, "*** You speak in den now ***").await;
+    again.say("/audit").await;
+    until(&mut again, "*** Only an operator can do that ***").await;
+}
+
+/// Issue 11, item 13: a user who makes a room is told the token that brings them back to it, so
+/// that a lost connection does not lock them out of a private room.
+#[tokio::test]
+async fn regression_the_founder_of_a_private_room_comes_back() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    let told = ann.hear_of("brings you back here, as an operator of this room ***").await;
+    let token = told.split(' ').nth(2).unwrap().to_owned();
+    join(&mut bob, &["den"]).await;
+    ann.say("/private on").await;
+    until(&mut ann, "Only who is invited").await;
+    drop(ann);
+    until(&mut bob, "[lobby] *** ann left the chat ***").await;
+    let mut ann = resume(&parlour, &token).await;
+    until(&mut ann, "*** You speak in den now ***").await;
+    ann.say("/kick bob").await;
+    until(&mut ann, "*** bob is out of den ***").await;
+    // A program that makes rooms is told it with its welcome.
+    let mut program = parlour.knock(Role::Bot);
+    program.say(r#"{"name": "ci", "rooms": ["lobby", "builds"]}"#).await;
+    let welcome = program.hear_of(r#""kind":"welcome""#).await;
+    assert!(welcome.contains(r#""token":""#), "{welcome}");
+}
+
+/// Issue 11, item 13: an operator who leaves a room of their own accord and joins it again is its
+/// operator, also if the room is private meanwhile; one who was sent out is not.
+#[tokio::test]
+async fn regression_leave_and_join_keep_the_operator() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    join(&mut ann, &["den"]).await;
+    join(&mut bob, &["den"]).await;
+    ann.say("/op bob").await;
+    until(&mut ann, "bob is an operator of den").await;
+    ann.say("/leave").await;
+    until(&mut ann, "You left den").await;
+    bob.say("/private on").await;
+    until(&mut bob, "Only who is invited").await;
+    join(&mut ann, &["den"]).await;
+    ann.say("/kick bob").await;
+    until(&mut ann, "*** bob is out of den ***").await;
+    ann.say("/private off").await;
+    until(&mut ann, "Everybody can join").await;
+    until(&mut bob, "You were kicked").await;
+    join(&mut bob, &["den"]).await;
+    bob.say("/kick ann").await;
+    until(&mut bob, "*** Only an operator can do that ***").await;
+}
+
+/// Issue 11, item 13: a room without an operator gets one after a day, when the next line is said;
+/// the lobby does not.
+#[tokio::test]
+async fn regression_a_room_without_an_operator_gets_one() {
+    static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
+    let clock = || NOW_MS.load(Ordering::Relaxed);
+    let parlour = Parlour::new(Settings { clock, ..settings() });
+    let [mut ann, mut bob, mut eve] = parlour.all(["ann", "bob", "eve"]).await;
+    for guest in [&mut ann, &mut bob, &mut eve] {
+        join(guest, &["den"]).await;
+    }
+    ann.say("/leave").await;
+    until(&mut ann, "You left den").await;
+    let told = "*** bob is an operator of this room now: it had none for a day ***";
+    for (hours, is_told) in [(23, false), (24, true)] {
+        NOW_MS.store(1_000_000 + hours * 3_600_000, Ordering::Relaxed);
+        let line = format!("after {hours} h");
+        eve.say(&line).await;
+        let mut heard = Vec::new();
+        while heard.last() != Some(&format!("eve: {line}")) {
+            heard.push(bob.line().await);
+        }
+        assert_eq!(heard.iter().any(|line| line == told), is_told, "{heard:?}");
+    }
+    bob.say("/kick eve").await;
+    until(&mut bob, "*** eve is out of den ***").await;
+    for guest in [&mut ann, &mut bob] {
+        guest.say("/join lobby").await;
+        until(guest, "You speak in lobby now").await;
+        guest.say("/kick eve").await;
+        until(guest, "*** Only an operator can do that ***").await;
+    }
 }

@@ -14,6 +14,7 @@ async fn rooms_are_made_joined_and_left() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("alone").await;
     bob.ask("/join DEN", "*** You speak in den now: 2 people ***").await;
@@ -171,6 +172,7 @@ async fn who_is_out_is_out_at_once() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
     bob.hear("*** bob joined the chat ***").await;
@@ -194,6 +196,7 @@ async fn rooms_can_be_closed() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("/private on").await;
     ann.hear_of("Only who is invited").await;
@@ -227,6 +230,7 @@ async fn a_room_can_keep_people_out() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
     bob.hear("*** bob joined the chat ***").await;
@@ -253,6 +257,7 @@ async fn a_token_brings_one_back() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     bob.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    bob.hear_of("brings you back here, as an operator of this room ***").await;
     bob.hear("*** bob joined the chat ***").await;
     bob.say("/quit").await;
     let last = String::from_utf8(bob.rest().await).unwrap();

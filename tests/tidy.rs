@@ -57,6 +57,8 @@ const PURE: &[&str] = &[
     "src/chat/tokens.rs",
     "src/chat/own.rs",
     "src/chat/muted.rs",
+    "src/chat/entrance.rs",
+    "src/chat/succession.rs",
     "src/chat/room.rs",
     "src/chat/log.rs",
     "src/chat/line.rs",

@@ -21,7 +21,13 @@ use super::tokens::Place;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Act {
     /// Comes in under a name.
-    Enter { name: Name, address: Option<IpAddr> },
+    Enter {
+        name: Name,
+        address: Option<IpAddr>,
+        /// What the session has from the one that a token restored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        back: Option<Back>,
+    },
     /// Wants back what a token stands for.
     Redeem { token: String },
     /// Goes: with words for the others, or silently where everybody has to go.
@@ -60,6 +66,16 @@ pub(super) enum Act {
     Gone { node: u32, name: String, reason: String },
     /// People of a machine that was taken for gone are here again.
     Return { people: Vec<Returning> },
+}
+
+/// The part of a saved session that everybody's node has to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Back {
+    /// 0 if it was not saved.
+    pub(super) lineage: u64,
+    /// The node that serves the session found that they are an operator of the chat still.
+    pub(super) operator: bool,
+    pub(super) away: Option<String>,
 }
 
 /// Where somebody stands, and the token that brings them back there.
@@ -107,6 +123,8 @@ pub(super) enum Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Returning {
     pub(super) session: u64,
+    #[serde(default)]
+    pub(super) lineage: u64,
     pub(super) name: Name,
     pub(super) address: Option<IpAddr>,
     pub(super) operator: bool,

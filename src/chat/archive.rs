@@ -201,7 +201,9 @@ pub(super) struct SavedMore {
 impl SavedMore {
     fn of(place: &Place) -> Self {
         let rooms = place.rooms.iter().map(|at| at.room.clone()).collect();
-        Self { rooms, state: place.more.clone() }
+        let mut state = place.more.clone();
+        state.preferences = state.preferences.without_sessions();
+        Self { rooms, state }
     }
 
     fn write(&self) -> String {

@@ -34,6 +34,8 @@ pub struct Hall {
     /// The other machines, where there are some.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
+    /// The lineage of session 0, by chance if lineages outlive the process.
+    lineages_from: u64,
     state: Mutex<State>,
 }
 
@@ -69,6 +71,13 @@ pub(super) struct Seated {
     pub(super) joined: u64,
     /// Whether this machine serves them.
     pub(super) is_here: bool,
+}
+
+impl Seated {
+    /// Whether they are an operator of the room.
+    pub(super) fn is_operator(&self) -> bool {
+        self.crowd.with(|room| room.standing(self.seat).1)
+    }
 }
 
 /// Why somebody cannot have a name.
@@ -136,7 +145,15 @@ impl Hall {
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
         let (relays, sessions) = Default::default();
-        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
+        // Saved sessions of an earlier process must not be taken for those of this one.
+        let lineages_from = if archive.is_lasting() { random() } else { 0 };
+        let cluster = None;
+        Self { settings, rules, archive, relays, lobby, cluster, sessions, lineages_from, state }
+    }
+
+    /// The number of a user whom no token brought back: that of their first session.
+    pub(super) fn lineage(&self, session: u64) -> u64 {
+        self.lineages_from.wrapping_add(session)
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -214,6 +231,10 @@ impl Hall {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system has random bytes")
 }
 
 /// How somebody leaves.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::act::{Act, Keep, Outcome};
+use super::act::{Act, Back, Keep, Outcome};
 use super::command::Command;
 use super::foreign::Foreign;
 use super::hall::{Hall, NameTaken};
@@ -120,7 +120,7 @@ async fn arrive(
         return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = enter(hall, name, address).await;
+    let person = enter(hall, name, address, None).await;
     person.map(Arrival::new).map_err(|taken| taken.sentence())
 }
 
@@ -129,8 +129,9 @@ pub(super) async fn enter(
     hall: &Hall,
     name: Name,
     address: Option<IpAddr>,
+    back: Option<Back>,
 ) -> Result<Arc<Person>, NameTaken> {
-    let act = Act::Enter { name, address };
+    let act = Act::Enter { name, address, back };
     match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Entered(entered) => entered,
         _ => Err(NameTaken::NotDelivered),
@@ -143,7 +144,7 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match enter(hall, name, address).await {
+        match enter(hall, name, address, None).await {
             Ok(person) => return Ok(Arrival::new(person)),
             Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
                 return Err(taken.sentence());
@@ -169,7 +170,8 @@ pub(super) async fn resume(
         }
         _ => return Err(NameTaken::NotDelivered.sentence()),
     };
-    match enter(hall, place.name.clone(), address).await {
+    let back = super::resume::back(hall, &place.more).await;
+    match enter(hall, place.name.clone(), address, Some(back)).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             // A token that could not be used is worth something again.

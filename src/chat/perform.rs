@@ -6,16 +6,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::act::{Act, Keep, Outcome, Refusal, Said};
-use super::bans::{Ban, Scope, Subject};
+use super::act::{Act, Back, Keep, Outcome, Refusal, Said};
 use super::crowd::Crowd;
+use super::entrance::Newcomer;
 use super::hall::{Hall, Leaving, NameTaken, NotIn, Pass, Seated, State};
 use super::history::Kind;
 use super::log::Log;
 use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
-use super::room::{Entrance, Room, See};
+use super::room::{Room, See};
 use super::tokens::{Place, Position};
 
 /// What a session hears whose token was used.
@@ -37,7 +37,9 @@ impl Hall {
     /// Does it.
     pub(super) fn perform(&self, actor: Actor, act: Act) -> Outcome {
         match act {
-            Act::Enter { name, address } => Outcome::Entered(self.enter(actor, &name, address)),
+            Act::Enter { name, address, back } => {
+                Outcome::Entered(self.enter(actor, &name, address, back))
+            }
             Act::Redeem { token } => Outcome::Redeemed(self.redeem(actor, &token)),
             Act::Keep(Keep { token, place }) => self.keep_place(actor, &token, place),
             Act::Rename { name } => self.rename(actor, &name),
@@ -52,7 +54,7 @@ impl Hall {
             Act::Write { to, words } => self.write(actor, to, &words),
             Act::Tell { to, words } => self.tell(to, words),
             Act::BecomeOperator => self.with_person(actor, |person| {
-                person.make_operator();
+                person.make_operator(true);
                 Outcome::Done
             }),
             Act::Kick { room, whom, words } => self.kick(actor, &room, whom, &words),
@@ -84,13 +86,20 @@ impl Hall {
         actor: Actor,
         name: &Name,
         address: Option<IpAddr>,
+        back: Option<Back>,
     ) -> Result<Arc<Person>, NameTaken> {
         let mut state = self.lock();
         if let Some(ban) = state.bans.find(actor.now_ms, Some(name), address, None) {
             return Err(NameTaken::Banned(self.ban_words(ban)));
         }
         state.claim(name, actor.session)?;
-        let person = Arc::new(Person::new(actor, address, name.clone()));
+        let saved = back.as_ref().map_or(0, |back| back.lineage);
+        let lineage = if saved > 0 { saved } else { self.lineage(actor.session) };
+        let person = Arc::new(Person::new(actor, address, name.clone(), lineage));
+        if let Some(back) = back {
+            person.make_operator(back.operator);
+            person.set_away(back.away.as_deref());
+        }
         state.people.insert(actor.session, Arc::clone(&person));
         Ok(person)
     }
@@ -138,11 +147,15 @@ impl Hall {
         };
         // Still under the hall's lock: a room that is being entered is not forgotten.
         let seated = crowd.change(|room| {
-            Self::admit(room, &person, &name, pass)?;
+            let (session, lineage) = (person.session, person.lineage);
+            let is_operator = person.is_operator();
+            room.admit(Newcomer { session, lineage, name: &name, is_operator }, pass)?;
             let (seat, joined) = room.join(actor.now_ms, person.who(), name.clone(), see);
             let token = matches!(pass, Pass::Token { operator: true });
-            room.set_operator(seat, is_new || token);
+            let returns = room.succession.forget(lineage);
+            room.set_operator(seat, is_new || token || returns);
             self.archive.line(room, joined, Kind::Joined, &name, "");
+            self.look_after(room, actor.now_ms);
             Ok((seat, room.name.clone(), joined.number))
         });
         let (seat, room, joined) = seated?;
@@ -166,25 +179,15 @@ impl Hall {
         crowd
     }
 
-    fn admit(room: &Room, person: &Person, name: &Name, pass: &Pass) -> Result<(), NotIn> {
-        if room.seat_of(person.session).is_some() {
-            return Err(NotIn::Already);
-        }
-        let entrance = room.entrance(name.key());
-        match (entrance, pass, &room.password) {
-            (Entrance::Open, ..) | (_, Pass::Token { .. }, _) => Ok(()),
-            _ if person.is_operator() => Ok(()),
-            (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(NotIn::Invited),
-            (_, Pass::Password(known), Some(hash)) if **known == **hash => Ok(()),
-            (_, _, Some(hash)) => Err(NotIn::Password(Arc::clone(hash))),
-        }
-    }
-
     fn part(&self, actor: Actor, room: &Name) -> Outcome {
         let mut state = self.lock();
         let found = state.people.get(&actor.session).cloned();
         match (found, state.rooms.get(room.key()).cloned()) {
             (Some(person), Some(crowd)) => {
+                crowd.with(|room| match person.seat_in(&crowd) {
+                    Some(seat) if room.standing(seat).1 => room.succession.remember(person.lineage),
+                    _ => {}
+                });
                 self.take_out(&mut state, actor.now_ms, &person, &crowd, "");
                 Outcome::Done
             }
@@ -207,6 +210,7 @@ impl Hall {
         let room = crowd.change(|room| {
             let left = room.expel(now_ms, seat, reason)?;
             self.archive.line(room, left, Kind::Left, &name, reason);
+            self.look_after(room, now_ms);
             Some(room.name.clone())
         })?;
         if !person.is_here {
@@ -251,13 +255,20 @@ impl Hall {
         }
         let name = person.name();
         for (crowd, seat) in person.take_seats() {
-            crowd.leave(seat, |room| match leaving {
-                Leaving::Because(reason) => {
-                    if let Some(left) = room.leave(actor.now_ms, seat, reason) {
-                        self.archive.line(room, left, Kind::Left, &name, reason);
+            crowd.leave(seat, |room| {
+                // Other nodes have forgotten already where the user was expelled.
+                let was_in = room.is_in(seat);
+                match leaving {
+                    Leaving::Because(reason) => {
+                        if let Some(left) = room.leave(actor.now_ms, seat, reason) {
+                            self.archive.line(room, left, Kind::Left, &name, reason);
+                        }
                     }
+                    Leaving::Silently => room.leave_silently(seat),
                 }
-                Leaving::Silently => room.leave_silently(seat),
+                if was_in {
+                    self.look_after(room, actor.now_ms);
+                }
             });
             self.forget_empty(&mut state, &crowd);
         }
@@ -285,6 +296,7 @@ impl Hall {
             if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
                 return Outcome::Refused(Refusal::Muted(until));
             }
+            self.elect_if_due(room, actor.now_ms);
             for (index, Said { kind, text }) in lines.iter().enumerate() {
                 let Some(appended) = room.say(actor.now_ms, seat, *kind, text) else {
                     return Outcome::Refused(Refusal::Outside);
@@ -425,67 +437,5 @@ impl Hall {
         let Some(room) = self.take_out(state, now_ms, person, crowd, reason) else { return false };
         person.hear_of_leaving(room, words.to_owned());
         true
-    }
-
-    /// Lifts a ban.
-    fn unban(&self, actor: Actor, subject: &Subject, scope: &Scope) -> Outcome {
-        let mut state = self.lock();
-        if !self.may_ban(&state, actor, scope) {
-            return Outcome::Refused(Refusal::NotOperator);
-        }
-        let lifted = state.bans.remove(subject, scope);
-        if let Some(lifted) = &lifted {
-            self.archive.unban(lifted);
-        }
-        Outcome::Unbanned(lifted)
-    }
-
-    /// Puts a ban in force, and shows those out whom it means.
-    fn ban(&self, actor: Actor, ban: Ban) -> Outcome {
-        let words = self.ban_words(&ban);
-        let mut state = self.lock();
-        if !self.may_ban(&state, actor, &ban.scope) {
-            return Outcome::Refused(Refusal::NotOperator);
-        }
-        self.archive.ban(&ban);
-        let scope = ban.scope.clone();
-        state.bans.add(actor.now_ms, ban);
-        let room = match &scope {
-            Scope::Chat => None,
-            Scope::Room(name) => Some(name.key()),
-        };
-        for person in self.meant(&state, actor.now_ms, room) {
-            match room {
-                Some(key) => {
-                    if let Some(crowd) = state.rooms.get(key).cloned() {
-                        let now_ms = actor.now_ms;
-                        self.expel(&mut state, now_ms, &person, &crowd, &words, "banned");
-                    }
-                }
-                None => {
-                    for (crowd, _) in person.seats() {
-                        self.expel(&mut state, actor.now_ms, &person, &crowd, "", "banned");
-                    }
-                    person.end(&words);
-                }
-            }
-        }
-        Outcome::Done
-    }
-
-    /// Who is here that a ban means, in the order in which they came.
-    fn meant(
-        &self,
-        state: &State,
-        now_ms: u64,
-        room: Option<&super::key::Key>,
-    ) -> Vec<Arc<Person>> {
-        let people = state.people.values().filter(|person| !person.is_operator());
-        let meant = people.filter(|person| {
-            state.bans.find(now_ms, Some(&person.name()), person.address, room).is_some()
-        });
-        let mut meant: Vec<_> = meant.cloned().collect();
-        meant.sort_unstable_by_key(|person| person.session);
-        meant
     }
 }

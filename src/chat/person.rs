@@ -15,6 +15,8 @@ use super::room::{Seat, Who};
 pub(super) struct Person {
     /// The number of the session, which no other has.
     pub(super) session: u64,
+    /// The number of the user, which is the same in all sessions that a token restored.
+    pub(super) lineage: u64,
     /// Whether this machine serves them: of the others here is only what everybody sees.
     pub(super) is_here: bool,
     /// Whom this machine serves under this session, while the others know nothing of what they did
@@ -50,12 +52,15 @@ struct More {
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
     token: Option<Arc<str>>,
+    /// The hash of the operators' password that they gave; known on the node that serves them.
+    operator_proof: Option<Arc<str>>,
 }
 
 impl Person {
-    pub(super) fn new(actor: Actor, address: Option<IpAddr>, name: Name) -> Self {
+    pub(super) fn new(actor: Actor, address: Option<IpAddr>, name: Name, lineage: u64) -> Self {
         Self {
             session: actor.session,
+            lineage,
             is_here: actor.is_here,
             served: None,
             node: AtomicU32::new(actor.node),
@@ -212,8 +217,20 @@ impl Person {
         self.operator.load(Ordering::Relaxed)
     }
 
-    pub(super) fn make_operator(&self) {
-        self.operator.store(true, Ordering::Relaxed);
+    /// Makes them an operator of the whole chat, or no longer.
+    pub(super) fn make_operator(&self, is_operator: bool) {
+        self.operator.store(is_operator, Ordering::Relaxed);
+    }
+
+    /// The proof that they are an operator of the chat, for the saved session; `None` if they are
+    /// none now.
+    pub(super) fn operator_proof(&self) -> Option<Arc<str>> {
+        let card = self.card();
+        card.more.as_ref()?.operator_proof.clone().filter(|_| self.is_operator())
+    }
+
+    pub(super) fn set_operator_proof(&self, proof: Option<Arc<str>>) {
+        self.card().more.get_or_insert_default().operator_proof = proof;
     }
 
     /// Whether they go on in another session, so that this one has nothing to come back to.

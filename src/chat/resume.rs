@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::act::{Act, Keep};
+use super::act::{Act, Back, Keep};
 use super::hall::{Hall, Seated};
 use super::inbox::Inbox;
 use super::person::Person;
 use super::tokens::{Place, Position, SessionState, token};
+use super::user::fits;
 
 /// How long a wrong token is thought about.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -46,10 +47,27 @@ pub(super) fn keep_if_token(hall: &Hall, person: &Person, inbox: &Inbox) -> Opti
 fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
     let lifetime = u64::try_from(hall.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
     let until_ms = hall.now_ms().saturating_add(lifetime);
-    let more = SessionState { current: inbox.current().map(|seated| seated.room.clone()) };
+    let more = SessionState {
+        current: inbox.current().map(|seated| seated.room.clone()),
+        preferences: inbox.view.preferences(),
+        lineage: person.lineage,
+        away: person.away().map(|words| words.to_string()),
+        operator: person.operator_proof().map(|proof| proof.to_string()),
+    };
     let (name, rooms) = (person.name(), positions(&inbox.seats));
     // Also of who is leaving: until that is done, the name is still taken.
     Place { name, rooms, until_ms, session: Some(person.session), more }
+}
+
+/// The rights with which a user comes back: those of an operator of the chat only if the password
+/// that they gave is still the password.
+pub(super) async fn back(hall: &Hall, saved: &SessionState) -> Back {
+    let password = hall.rules().operator_password.clone();
+    let operator = match (&saved.operator, password) {
+        (Some(proof), Some(password)) => fits(password.to_string(), Arc::from(&**proof)).await,
+        _ => false,
+    };
+    Back { lineage: saved.lineage, operator, away: saved.away.clone() }
 }
 
 /// A token that nobody has.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::name::Name;
+use super::view::Preferences;
 
 /// Tokens at most; beyond it the one that ends first goes.
 const TOKENS_MAX: usize = 10_000;
@@ -35,6 +36,17 @@ pub(super) struct SessionState {
     /// The room in which the user speaks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) current: Option<Name>,
+    #[serde(skip_serializing_if = "Preferences::is_usual")]
+    pub(super) preferences: Preferences,
+    /// The user's number, which stays the same from session to session; 0 if it was not saved.
+    pub(super) lineage: u64,
+    /// The words for those who write to the user while they are away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) away: Option<String>,
+    /// The hash of the operators' password that the user gave: they are an operator of the chat
+    /// again if it is still the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operator: Option<String>,
 }
 
 /// Where somebody stood in a room.
@@ -73,6 +85,16 @@ impl Tokens {
             }
         }
         self.places.insert(token, place);
+    }
+
+    /// Takes the right of an operator of the chat from the saved sessions of a user; returns those
+    /// that had it.
+    pub(super) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, Place)> {
+        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
+        let had = theirs.filter_map(|(token, place)| {
+            place.more.operator.take().map(|_| (Arc::clone(token), place.clone()))
+        });
+        had.collect()
     }
 
     /// All of them, by token.

@@ -64,7 +64,7 @@ pub(super) fn id_of_end(node: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::act::{Change, Keep, Returning, Said};
+    use crate::chat::act::{Back, Change, Keep, Returning, Said};
     use crate::chat::bans::{Ban, Scope, Subject};
     use crate::chat::hall::Pass;
     use crate::chat::history::Kind;
@@ -76,7 +76,12 @@ mod tests {
         let name = Name::parse("ann").unwrap();
         let room = Name::parse_room("den").unwrap();
         let position = Position { room: room.clone(), next: 7, operator: true };
-        let more = SessionState { current: Some(room.clone()) };
+        let more = SessionState {
+            current: Some(room.clone()),
+            lineage: u64::MAX,
+            operator: Some("$argon2id$x".into()),
+            ..SessionState::default()
+        };
         let (rooms, session) = (vec![position], Some(3));
         let place = Place { name: name.clone(), rooms, until_ms: 9, session, more };
         let scope = Scope::Room(room.clone());
@@ -88,9 +93,11 @@ mod tests {
             reason: "spam".into(),
             until_ms: None,
         };
+        let back = Some(Back { lineage: 3, operator: true, away: None });
         let said = |kind, text: &str| Said { kind, text: text.into() };
         let returning = Returning {
             session: 5,
+            lineage: 2,
             name: name.clone(),
             address: None,
             operator: true,
@@ -99,7 +106,8 @@ mod tests {
             last: 4,
         };
         vec![
-            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()) },
+            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), back: None },
+            Act::Enter { name: name.clone(), address: None, back },
             Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },

@@ -53,6 +53,7 @@ impl Hall {
                     gone.map(|(_, person)| person.name().to_string()).collect();
                 if !names.is_empty() {
                     room.announce(now_ms, &departure::words(name, reason, &names));
+                    self.look_after(room, now_ms);
                 }
             });
             for (_, person) in seats.iter().filter(|(_, person)| !person.is_here) {
@@ -123,7 +124,8 @@ impl Hall {
     }
 
     fn welcome(&self, cluster: &Cluster, state: &mut State, actor: Actor, returning: Returning) {
-        let Returning { session, name, address, operator, away, rooms, last } = returning;
+        let Returning { session, lineage, name, address, operator, away, rooms, last } = returning;
+        let lineage = super::snapshot::known(lineage, session);
         let known = {
             let mut state = cluster.lock();
             let known = if actor.is_here { state.returning.remove(&session) } else { None };
@@ -141,7 +143,7 @@ impl Hall {
         let free = free_name(state, &name, session);
         let theirs = Actor { session, is_here: known.is_some(), ..actor };
         let is_other = !free.same_as(&name);
-        let person = known.unwrap_or_else(|| Arc::new(Person::new(theirs, address, name)));
+        let person = known.unwrap_or_else(|| Arc::new(Person::new(theirs, address, name, lineage)));
         if is_other {
             person.deliver(Letter::Notice(format!("Your name was taken; you are {free} now")));
         }
@@ -150,9 +152,7 @@ impl Hall {
         person.set_last(last.max(person.last()));
         person.set_refused(false);
         person.set_away(away.as_deref());
-        if operator {
-            person.make_operator();
-        }
+        person.make_operator(operator);
         state.people.insert(session, Arc::clone(&person));
         for (room, is_operator) in rooms {
             let ban = state.bans.find(actor.now_ms, Some(&free), address, Some(room.key()));
@@ -176,6 +176,7 @@ impl Hall {
             };
             room.set_operator(seat, operator);
             self.archive.line(room, joined, Kind::Joined, name, "");
+            self.look_after(room, now_ms);
             seat
         });
         if kept.is_none() {
@@ -201,6 +202,7 @@ fn returning(person: &Arc<Person>) -> Returning {
     let rooms = person.seats().into_iter().filter_map(room);
     Returning {
         session: person.session,
+        lineage: person.lineage,
         name: person.name(),
         address: person.address,
         operator: person.is_operator(),

@@ -44,6 +44,8 @@ struct Record {
 #[derive(Debug, Serialize, Deserialize)]
 struct PersonRecord {
     session: u64,
+    #[serde(default)]
+    lineage: u64,
     node: u32,
     name: Name,
     address: Option<IpAddr>,
@@ -246,6 +248,7 @@ fn fill(state: &State, crowd: &Arc<Crowd>, record: RoomRecord) {
 fn person(person: &Arc<Person>) -> PersonRecord {
     PersonRecord {
         session: person.session,
+        lineage: person.lineage,
         node: person.node(),
         name: person.name(),
         address: person.address,
@@ -257,14 +260,18 @@ fn person(person: &Arc<Person>) -> PersonRecord {
     }
 }
 
+/// The lineage of a session; an earlier version does not tell it.
+pub(super) fn known(lineage: u64, session: u64) -> u64 {
+    if lineage > 0 { lineage } else { session }
+}
+
 impl PersonRecord {
     /// Whoever it is, this machine does not serve them.
     fn come(self, state: &mut State, served: Option<Arc<Person>>) {
         let actor = Actor { session: self.session, node: self.node, is_here: false, now_ms: 0 };
-        let person = Person::new(actor, self.address, self.name.clone()).standing_for(served);
-        if self.operator {
-            person.make_operator();
-        }
+        let (name, lineage) = (self.name.clone(), known(self.lineage, self.session));
+        let person = Person::new(actor, self.address, name, lineage).standing_for(served);
+        person.make_operator(self.operator);
         if self.retired {
             person.retire();
         } else {

@@ -6,6 +6,7 @@ mod passwords;
 mod past;
 mod people;
 mod rooms;
+mod saving;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,10 +28,11 @@ use super::person::Person;
 use super::resume;
 use super::room::See;
 use super::text::escape;
-use super::tokens::{Place, Position, SessionState};
+use super::tokens::{Place, Position};
 use super::view::{Medium, View, print_json};
 
 pub(super) use asked::Subject;
+pub(super) use passwords::fits;
 pub(super) use people::print_lags;
 
 /// What somebody hears who was sent out of all rooms.
@@ -118,33 +120,8 @@ impl User {
         if self.inbox.seats.is_empty() {
             self.enter_lobby().await;
         }
-        self.restore(&more, is_back);
+        self.restore(more, is_back);
         self.welcome();
-    }
-
-    /// Goes on as the session was saved: the user speaks where they spoke.
-    fn restore(&mut self, saved: &SessionState, is_back: bool) {
-        let current = saved.current.as_ref().and_then(|room| self.inbox.position(room));
-        self.inbox.turn_to(current.unwrap_or(0));
-        if is_back && !self.inbox.view.is_page() {
-            self.tell_current();
-        }
-    }
-
-    fn tell_current(&mut self) {
-        match self.inbox.current().map(|seated| seated.room.clone()) {
-            Some(room) => self.notice(&format!("You speak in {room} now")),
-            None => self.notice(IN_NO_ROOM),
-        }
-    }
-
-    /// Saves the session again after a change, if a token restores it: whoever loses the
-    /// connection later comes back to this.
-    pub(super) fn save_session(&self) {
-        let keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
-        if let Some(keep) = keep.filter(|_| !self.person.is_retired()) {
-            self.hall.announce(self.person.session, Act::Keep(keep));
-        }
     }
 
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
@@ -152,8 +129,9 @@ impl User {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
         match self.inbox.view.medium {
             Medium::Terminal => return,
-            Medium::Program => {}
-            Medium::Page => {
+            // Who has made a room needs a token to be its operator again.
+            Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
+            Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
                 welcome["token"] = (&*token).into();
             }
@@ -278,6 +256,7 @@ impl User {
             if let Some(until) = room.muted_until(now_ms, name.key(), session) {
                 return Err(Some(until));
             }
+            self.hall.elect_if_due(room, now_ms);
             let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
             self.hall.archive.line(room, appended, kind, &name, words);
             tracing::debug!(room = %room.name, %name, "{}", escape(words.as_bytes()));
@@ -382,6 +361,7 @@ impl User {
     fn set(&mut self, choice: fn(&mut View) -> &mut bool, what: &str, switch: Switch) {
         *choice(&mut self.inbox.view) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
+        self.save_session();
         self.notice(&format!("{what} {now}"));
     }
 
@@ -405,23 +385,8 @@ impl User {
 
     /// Whether they may keep order where they are.
     fn rank(&self) -> Rank {
-        let in_room = self
-            .inbox
-            .current()
-            .is_some_and(|seated| seated.crowd.with(|room| room.standing(seated.seat).1));
+        let in_room = self.inbox.current().is_some_and(Seated::is_operator);
         if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }
-    }
-
-    fn show_token(&mut self) -> Step {
-        let keep = resume::keep(&self.hall, &self.person, &self.inbox);
-        let token = keep.token.clone();
-        self.perform(Act::Keep(keep), move |user, outcome| {
-            if outcome.refusal().is_some() {
-                return user.refuse(&outcome);
-            }
-            user.notice(&format!("/resume {token} brings you back here, from any connection"));
-            Step::Done
-        })
     }
 
     /// Leaves for good. Who knows that there is more is told how to come back.

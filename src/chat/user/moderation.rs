@@ -48,18 +48,26 @@ impl User {
         let rules = self.hall.rules();
         let right = rules.operator_password.as_deref();
         let fits = right.is_some_and(|right| is_same(right, password.reveal()));
+        let password = fits.then(|| password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(PASSWORD_PAUSE).await;
+            // With this a token restores the right, as long as the password stays the same.
+            let proof = match password {
+                Some(password) => super::passwords::hash(password).await,
+                None => None,
+            };
             Box::new(move |user: &mut Self| {
                 if !fits {
                     user.audit("gave a wrong operator password");
                     user.notice("That is not the operators' password");
                     return Step::Done;
                 }
-                user.perform(Act::BecomeOperator, |user, outcome| {
+                user.perform(Act::BecomeOperator, move |user, outcome| {
                     if outcome.refusal().is_some() {
                         return user.refuse(&outcome);
                     }
+                    user.person.set_operator_proof(proof);
+                    user.save_session();
                     user.audit("became an operator");
                     user.notice("You are an operator: /help lists what you can do");
                     Step::Done
@@ -93,10 +101,14 @@ impl User {
 
     fn set_operator(&mut self, name: &str, operator: bool) -> Step {
         let Some(other) = self.somebody(name) else { return Step::Done };
+        if !operator && self.is_above(&other) {
+            return Step::Done;
+        }
         let now = if operator { "an operator" } else { "no operator any more" };
+        let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
         self.alter_for(&other, Change::Operator(other.session, operator), move |name, room| Done {
-            audit: format!("made {name} {now} of {room}"),
-            told: format!("{name} is {now} of {room}"),
+            audit: format!("made {name} {now} of {chat}{room}"),
+            told: format!("{name} is {now} of {chat}{room}"),
         })
     }
 

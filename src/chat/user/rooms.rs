@@ -7,9 +7,10 @@ use super::{IN_NO_ROOM, Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
+use crate::chat::entrance::Entrance;
 use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
-use crate::chat::room::{Entrance, See};
+use crate::chat::room::See;
 
 /// Rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
@@ -94,7 +95,13 @@ impl User {
         self.separate(&seated);
         self.inbox.enter(seated);
         self.tell_rooms();
-        self.save_session();
+        // A connection that is lost before its user has seen a token would take the room's operator
+        // along for good.
+        let is_operator = self.inbox.current().is_some_and(Seated::is_operator);
+        match is_operator && self.person.token().is_none() {
+            true => self.tell_token(),
+            false => self.save_session(),
+        }
     }
 
     /// Announces the earlier lines that a newcomer is going to see.

@@ -1,0 +1,69 @@
+//! Bans put in force and lifted, the same on every node.
+
+use std::sync::Arc;
+
+use super::act::{Outcome, Refusal};
+use super::bans::{Ban, Scope, Subject};
+use super::hall::{Hall, State};
+use super::key::Key;
+use super::perform::Actor;
+use super::person::Person;
+
+impl Hall {
+    /// Lifts a ban.
+    pub(super) fn unban(&self, actor: Actor, subject: &Subject, scope: &Scope) -> Outcome {
+        let mut state = self.lock();
+        if !self.may_ban(&state, actor, scope) {
+            return Outcome::Refused(Refusal::NotOperator);
+        }
+        let lifted = state.bans.remove(subject, scope);
+        if let Some(lifted) = &lifted {
+            self.archive.unban(lifted);
+        }
+        Outcome::Unbanned(lifted)
+    }
+
+    /// Puts a ban in force, and shows those out whom it means.
+    pub(super) fn ban(&self, actor: Actor, ban: Ban) -> Outcome {
+        let words = self.ban_words(&ban);
+        let mut state = self.lock();
+        if !self.may_ban(&state, actor, &ban.scope) {
+            return Outcome::Refused(Refusal::NotOperator);
+        }
+        self.archive.ban(&ban);
+        let scope = ban.scope.clone();
+        state.bans.add(actor.now_ms, ban);
+        let room = match &scope {
+            Scope::Chat => None,
+            Scope::Room(name) => Some(name.key()),
+        };
+        for person in self.meant(&state, actor.now_ms, room) {
+            match room {
+                Some(key) => {
+                    if let Some(crowd) = state.rooms.get(key).cloned() {
+                        let now_ms = actor.now_ms;
+                        self.expel(&mut state, now_ms, &person, &crowd, &words, "banned");
+                    }
+                }
+                None => {
+                    for (crowd, _) in person.seats() {
+                        self.expel(&mut state, actor.now_ms, &person, &crowd, "", "banned");
+                    }
+                    person.end(&words);
+                }
+            }
+        }
+        Outcome::Done
+    }
+
+    /// Who is here that a ban means, in the order in which they came.
+    fn meant(&self, state: &State, now_ms: u64, room: Option<&Key>) -> Vec<Arc<Person>> {
+        let people = state.people.values().filter(|person| !person.is_operator());
+        let meant = people.filter(|person| {
+            state.bans.find(now_ms, Some(&person.name()), person.address, room).is_some()
+        });
+        let mut meant: Vec<_> = meant.cloned().collect();
+        meant.sort_unstable_by_key(|person| person.session);
+        meant
+    }
+}
