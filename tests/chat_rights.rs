@@ -290,3 +290,65 @@ async fn regression_a_room_without_an_operator_gets_one() {
         until(guest, "*** Only an operator can do that ***").await;
     }
 }
+
+/// Issue 11, item 3: a ban of a name means its user under another name too.
+#[tokio::test]
+async fn regression_a_ban_follows_its_user() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob, mut eve] = parlour.all(["ann", "bob", "eve"]).await;
+    join(&mut ann, &["den"]).await;
+    join(&mut bob, &["den"]).await;
+    ann.say("/ban bob 1h noise").await;
+    until(&mut ann, "*** You banned bob from den").await;
+    ann.hear_of("That holds for the name bob, and for this user under any name").await;
+    ann.hear_of("An operator of the chat can see and ban their address too").await;
+    until(&mut bob, "You are banned from the room den").await;
+    let token = token(&mut bob).await;
+    bob.say("/nick rob").await;
+    until(&mut bob, "bob is now rob").await;
+    bob.say("/join den").await;
+    until(&mut bob, "You are banned from the room den").await;
+    quit(bob).await;
+    let mut bob = resume(&parlour, &token).await;
+    until(&mut bob, "You speak in lobby now").await;
+    bob.say("/join den").await;
+    until(&mut bob, "You are banned from the room den").await;
+    join(&mut eve, &["den"]).await;
+    ann.say("/unban bob").await;
+    until(&mut ann, "bob may come to den again").await;
+    join(&mut bob, &["den"]).await;
+    ann.say("/ban nobody_here").await;
+    until(&mut ann, "You banned nobody_here").await;
+    ann.hear_of("That holds for the name only: no user has it, or had it lately").await;
+}
+
+/// Issue 11, item 3: a token does not bring a user past a room's new password, but for an operator
+/// of the room.
+#[tokio::test]
+async fn regression_a_new_room_password_ends_what_a_token_allows() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    join(&mut ann, &["den"]).await;
+    ann.say("/password one").await;
+    until(&mut ann, "is how to get in now").await;
+    bob.say("/join den one").await;
+    until(&mut bob, "You speak in den now").await;
+    let first = token(&mut bob).await;
+    quit(bob).await;
+    let mut bob = resume(&parlour, &first).await;
+    until(&mut bob, "*** Back in den").await;
+    until(&mut bob, "*** You speak in den now ***").await;
+    let second = token(&mut bob).await;
+    quit(bob).await;
+    ann.say("/password two").await;
+    until(&mut ann, "is how to get in now").await;
+    let mut bob = resume(&parlour, &second).await;
+    until(&mut bob, "*** den has a password: /join den PASSWORD ***").await;
+    until(&mut bob, "*** You speak in lobby now ***").await;
+    let theirs = token(&mut ann).await;
+    ann.say("/password three").await;
+    until(&mut ann, "is how to get in now").await;
+    let mut again = resume(&parlour, &theirs).await;
+    until(&mut again, "*** Back in den").await;
+    until(&mut again, "*** You speak in den now ***").await;
+}

@@ -58,6 +58,7 @@ const PURE: &[&str] = &[
     "src/chat/own.rs",
     "src/chat/muted.rs",
     "src/chat/entrance.rs",
+    "src/chat/former_users.rs",
     "src/chat/succession.rs",
     "src/chat/room.rs",
     "src/chat/log.rs",

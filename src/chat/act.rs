@@ -125,6 +125,8 @@ pub(super) struct Returning {
     pub(super) session: u64,
     #[serde(default)]
     pub(super) lineage: u64,
+    #[serde(default)]
+    pub(super) since_ms: u64,
     pub(super) name: Name,
     pub(super) address: Option<IpAddr>,
     pub(super) operator: bool,

@@ -157,7 +157,7 @@ impl Hello {
                     next
                 }
             };
-            Ok(Position { room, next, operator: false })
+            Ok(Position { room, next, operator: false, password: None })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
         let more = SessionState::default();

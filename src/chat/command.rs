@@ -25,6 +25,8 @@ pub enum Command<'a> {
     Reply(&'a str),
     /// Who is in this room, or in another.
     Users(Option<&'a str>),
+    /// What is known of somebody.
+    Whois(&'a str),
     /// Which rooms there are.
     Rooms,
     /// Goes to a room.
@@ -240,6 +242,7 @@ mod tests {
             ("/reply yes", C::Reply("yes")),
             ("/users", C::Users(None)),
             ("/Users garden", C::Users(Some("garden"))),
+            ("/whois anna", C::Whois("anna")),
             ("/rooms", C::Rooms),
             ("/join #garden", C::Join { room: "#garden", password: None }),
             ("/join a b", C::Join { room: "a", password: Some(Secret::new("b")) }),

@@ -77,6 +77,8 @@ pub(super) static COMMANDS: &[Entry] = &[
         |a| Some(C::Reply(a.words()?))),
     member("users", "/users [ROOM]", "who is here, or in another room", "/users garden",
         |a| Some(C::Users(a.word()))),
+    member("whois", "/whois NAME", "where somebody is; operators see more of them", "/whois anna",
+        |a| Some(C::Whois(a.word()?))),
     member("rooms", "/rooms", "which rooms there are", "/rooms",
         |_| Some(C::Rooms)),
     member("join", "/join ROOM [PASSWORD]", "go to a room; a new one is made", "/join garden",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::act::{Outcome, Refusal};
 use super::bans::{Ban, Scope, Subject};
+use super::crowd::Crowd;
 use super::hall::{Hall, State};
 use super::key::Key;
 use super::perform::Actor;
@@ -43,6 +44,7 @@ impl Hall {
                     if let Some(crowd) = state.rooms.get(key).cloned() {
                         let now_ms = actor.now_ms;
                         self.expel(&mut state, now_ms, &person, &crowd, &words, "banned");
+                        self.lose_room(&mut state, &person, &crowd);
                     }
                 }
                 None => {
@@ -56,11 +58,19 @@ impl Hall {
         Outcome::Done
     }
 
+    /// A token does not bring a user back to a room that they were sent out of.
+    pub(super) fn lose_room(&self, state: &mut State, person: &Person, crowd: &Crowd) {
+        let room = crowd.with(|room| room.name.clone());
+        for (token, place) in state.tokens.lose_room(person.lineage, &room) {
+            self.archive.token(&token, &place);
+        }
+    }
+
     /// Who is here that a ban means, in the order in which they came.
     fn meant(&self, state: &State, now_ms: u64, room: Option<&Key>) -> Vec<Arc<Person>> {
         let people = state.people.values().filter(|person| !person.is_operator());
         let meant = people.filter(|person| {
-            state.bans.find(now_ms, Some(&person.name()), person.address, room).is_some()
+            state.bans.find(now_ms, person.suspect(&person.name()), room).is_some()
         });
         let mut meant: Vec<_> = meant.cloned().collect();
         meant.sort_unstable_by_key(|person| person.session);

@@ -8,10 +8,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+
 use super::archive::Archive;
-use super::bans::{Ban, Bans, Scope};
+use super::bans::{Ban, Bans, Scope, Suspect, network_of};
 use super::cluster::Cluster;
 use super::crowd::Crowd;
+use super::former_users::{FormerUser, FormerUsers};
 use super::key::Key;
 use super::log::Log;
 use super::name::Name;
@@ -48,6 +51,7 @@ pub(super) struct State {
     pub(super) rooms: BTreeMap<Key, Arc<Crowd>>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
+    pub(super) former_users: FormerUsers,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.
     pub(super) numbers_from: u64,
@@ -116,9 +120,15 @@ pub(super) enum Pass {
     Nothing,
     /// They know the words of which this is the hash.
     Password(String),
-    /// A token says that they were in.
+    /// A token says that they were in; as an earlier version tells it.
     Token {
         operator: bool,
+    },
+    /// A token says that they were in, as an operator or not, and which password the room had then:
+    /// its stamp.
+    Return {
+        operator: bool,
+        password: Option<String>,
     },
 }
 
@@ -169,7 +179,8 @@ impl Hall {
     /// The sentence for somebody who may not come from `address`.
     pub(super) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
         let now_ms = self.now_ms();
-        self.lock().bans.find(now_ms, None, address, None).map(|ban| self.ban_words(ban))
+        let suspect = Suspect { address, ..Suspect::default() };
+        self.lock().bans.find(now_ms, suspect, None).map(|ban| self.ban_words(ban))
     }
 
     /// Who is called so, or so that it looks the same.
@@ -182,6 +193,30 @@ impl Hall {
     /// The person of this session, while it lasts.
     pub(super) fn person(&self, session: u64) -> Option<Arc<Person>> {
         self.lock().people.get(&session).cloned()
+    }
+
+    /// The user who left last under this name.
+    pub(super) fn former_user(&self, name: &Name) -> Option<FormerUser> {
+        self.lock().former_users.find(name).cloned()
+    }
+
+    /// Whether a token restores a session of this user.
+    pub(super) fn has_token(&self, lineage: u64) -> bool {
+        self.lock().tokens.has(lineage)
+    }
+
+    /// How many come from this network, the user of this lineage left out.
+    pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
+        let from = |person: &&Arc<Person>| person.address.map(network_of) == Some(network);
+        let state = self.lock();
+        let people = state.people.values().filter(from);
+        people.filter(|person| person.lineage != lineage && !person.is_retired()).count()
+    }
+
+    /// The bans that mean this person, `name` being theirs: of the chat and of its rooms.
+    pub(super) fn bans_of(&self, person: &Person, name: &Name) -> Vec<Ban> {
+        let now_ms = self.now_ms();
+        self.lock().bans.all_of(now_ms, person.suspect(name)).cloned().collect()
     }
 
     /// The words of each of these sessions for those who write to them while they are away.

@@ -41,6 +41,7 @@ mod exclusion;
 mod flood;
 mod follower;
 mod foreign;
+mod former_users;
 mod hall;
 mod help;
 pub mod history;

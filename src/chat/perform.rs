@@ -7,8 +7,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::act::{Act, Back, Keep, Outcome, Refusal, Said};
+use super::bans::Suspect;
 use super::crowd::Crowd;
 use super::entrance::Newcomer;
+use super::former_users::FormerUser;
 use super::hall::{Hall, Leaving, NameTaken, NotIn, Pass, Seated, State};
 use super::history::Kind;
 use super::log::Log;
@@ -89,12 +91,13 @@ impl Hall {
         back: Option<Back>,
     ) -> Result<Arc<Person>, NameTaken> {
         let mut state = self.lock();
-        if let Some(ban) = state.bans.find(actor.now_ms, Some(name), address, None) {
+        let saved = back.as_ref().map_or(0, |back| back.lineage);
+        let lineage = if saved > 0 { saved } else { self.lineage(actor.session) };
+        let suspect = Suspect { name: Some(name), address, lineage: Some(lineage) };
+        if let Some(ban) = state.bans.find(actor.now_ms, suspect, None) {
             return Err(NameTaken::Banned(self.ban_words(ban)));
         }
         state.claim(name, actor.session)?;
-        let saved = back.as_ref().map_or(0, |back| back.lineage);
-        let lineage = if saved > 0 { saved } else { self.lineage(actor.session) };
         let person = Arc::new(Person::new(actor, address, name.clone(), lineage));
         if let Some(back) = back {
             person.make_operator(back.operator);
@@ -110,7 +113,8 @@ impl Hall {
         let Some(person) = state.people.get(&actor.session).cloned() else {
             return Outcome::Refused(Refusal::Outside);
         };
-        if let Some(ban) = state.bans.find(actor.now_ms, Some(name), None, None) {
+        let suspect = Suspect { name: Some(name), ..Suspect::default() };
+        if let Some(ban) = state.bans.find(actor.now_ms, suspect, None) {
             return Outcome::Renamed(Err(NameTaken::Banned(self.ban_words(ban))));
         }
         // Both names are theirs until every room has heard of it.
@@ -136,7 +140,7 @@ impl Hall {
         let mut state = self.lock();
         let person = state.people.get(&actor.session).cloned().ok_or(NotIn::Gone)?;
         let name = person.name();
-        let ban = state.bans.find(actor.now_ms, Some(&name), person.address, Some(room.key()));
+        let ban = state.bans.find(actor.now_ms, person.suspect(&name), Some(room.key()));
         if let Some(ban) = ban.filter(|_| !person.is_operator()) {
             return Err(NotIn::Banned(self.ban_words(ban)));
         }
@@ -151,7 +155,7 @@ impl Hall {
             let is_operator = person.is_operator();
             room.admit(Newcomer { session, lineage, name: &name, is_operator }, pass)?;
             let (seat, joined) = room.join(actor.now_ms, person.who(), name.clone(), see);
-            let token = matches!(pass, Pass::Token { operator: true });
+            let token = pass.is_operators();
             let returns = room.succession.forget(lineage);
             room.set_operator(seat, is_new || token || returns);
             self.archive.line(room, joined, Kind::Joined, &name, "");
@@ -274,6 +278,10 @@ impl Hall {
         }
         state.release(&name, person.session);
         state.people.remove(&person.session);
+        if !person.is_retired() {
+            let (lineage, address, left_ms) = (person.lineage, person.address, actor.now_ms);
+            state.former_users.note(FormerUser { name, lineage, address, left_ms });
+        }
         Outcome::Done
     }
 
@@ -417,7 +425,7 @@ impl Hall {
                     (None, _) => next,
                     (Some(_), told) => told.map_or(room.log.next(), |position| position.next),
                 };
-                Some(Position { room: room.name.clone(), next, operator })
+                Some(Position { next, operator, ..room.position_in() })
             })
         };
         person.seats().into_iter().filter_map(position).collect()

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bans::Suspect;
 use super::crowd::Crowd;
 use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
@@ -17,6 +18,8 @@ pub(super) struct Person {
     pub(super) session: u64,
     /// The number of the user, which is the same in all sessions that a token restored.
     pub(super) lineage: u64,
+    /// When the session began (milliseconds since 1970).
+    pub(super) since_ms: u64,
     /// Whether this machine serves them: of the others here is only what everybody sees.
     pub(super) is_here: bool,
     /// Whom this machine serves under this session, while the others know nothing of what they did
@@ -61,6 +64,7 @@ impl Person {
         Self {
             session: actor.session,
             lineage,
+            since_ms: actor.now_ms,
             is_here: actor.is_here,
             served: None,
             node: AtomicU32::new(actor.node),
@@ -75,6 +79,11 @@ impl Person {
         }
     }
 
+    /// The session began at another time than now.
+    pub(super) fn since(self, since_ms: u64) -> Self {
+        Self { since_ms, ..self }
+    }
+
     /// Stands for somebody whom this machine serves, until they are back.
     pub(super) fn standing_for(self, served: Option<Arc<Self>>) -> Self {
         Self { served, ..self }
@@ -87,6 +96,11 @@ impl Person {
     /// Whose mail is read on this machine.
     fn reader(&self) -> Option<&Self> {
         if self.is_here { Some(self) } else { self.served.as_deref() }
+    }
+
+    /// What a ban may mean; `name` is theirs.
+    pub(super) fn suspect<'a>(&self, name: &'a Name) -> Suspect<'a> {
+        Suspect { name: Some(name), address: self.address, lineage: Some(self.lineage) }
     }
 
     /// Whose seats are theirs.

@@ -20,7 +20,7 @@ fn positions(seats: &[Seated]) -> Vec<Position> {
             let (next, _) = room.standing(seated.seat);
             let operator = room.is_operator(seated.seat);
             let is_in = !room.is_expelled(seated.seat);
-            is_in.then(|| Position { room: room.name.clone(), next, operator })
+            is_in.then(|| Position { next, operator, ..room.position_in() })
         })
     };
     seats.iter().filter_map(position).collect()

@@ -75,7 +75,8 @@ mod tests {
     fn acts() -> Vec<Act> {
         let name = Name::parse("ann").unwrap();
         let room = Name::parse_room("den").unwrap();
-        let position = Position { room: room.clone(), next: 7, operator: true };
+        let position =
+            Position { room: room.clone(), next: 7, operator: true, password: Some("x".into()) };
         let more = SessionState {
             current: Some(room.clone()),
             lineage: u64::MAX,
@@ -92,12 +93,14 @@ mod tests {
             by: "ben".into(),
             reason: "spam".into(),
             until_ms: None,
+            lineage: Some(4),
         };
         let back = Some(Back { lineage: 3, operator: true, away: None });
         let said = |kind, text: &str| Said { kind, text: text.into() };
         let returning = Returning {
             session: 5,
             lineage: 2,
+            since_ms: 3,
             name: name.clone(),
             address: None,
             operator: true,
@@ -111,6 +114,11 @@ mod tests {
             Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
+            Act::Join {
+                room: room.clone(),
+                see: See::Last(2),
+                pass: Pass::Return { operator: true, password: None },
+            },
             Act::Say {
                 room: room.clone(),
                 lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Cluster, LastAct, Leave, NODE, departure, remember};
 use crate::chat::act::{Act, Returning};
+use crate::chat::bans::Suspect;
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{Hall, State};
 use crate::chat::history::Kind;
@@ -124,7 +125,8 @@ impl Hall {
     }
 
     fn welcome(&self, cluster: &Cluster, state: &mut State, actor: Actor, returning: Returning) {
-        let Returning { session, lineage, name, address, operator, away, rooms, last } = returning;
+        let Returning { session, lineage, since_ms, name, address, operator, away, rooms, last } =
+            returning;
         let lineage = super::snapshot::known(lineage, session);
         let known = {
             let mut state = cluster.lock();
@@ -135,7 +137,8 @@ impl Hall {
             }
             known
         };
-        let banned = state.bans.find(actor.now_ms, Some(&name), address, None);
+        let suspect = Suspect { name: Some(&name), address, lineage: Some(lineage) };
+        let banned = state.bans.find(actor.now_ms, suspect, None);
         if let Some(ban) = banned.filter(|_| !operator) {
             known.iter().for_each(|person| person.end(&self.ban_words(ban)));
             return;
@@ -143,7 +146,9 @@ impl Hall {
         let free = free_name(state, &name, session);
         let theirs = Actor { session, is_here: known.is_some(), ..actor };
         let is_other = !free.same_as(&name);
-        let person = known.unwrap_or_else(|| Arc::new(Person::new(theirs, address, name, lineage)));
+        let person = known.unwrap_or_else(|| {
+            Arc::new(Person::new(theirs, address, name, lineage).since(since_ms))
+        });
         if is_other {
             person.deliver(Letter::Notice(format!("Your name was taken; you are {free} now")));
         }
@@ -155,7 +160,7 @@ impl Hall {
         person.make_operator(operator);
         state.people.insert(session, Arc::clone(&person));
         for (room, is_operator) in rooms {
-            let ban = state.bans.find(actor.now_ms, Some(&free), address, Some(room.key()));
+            let ban = state.bans.find(actor.now_ms, person.suspect(&free), Some(room.key()));
             if let Some(ban) = ban.filter(|_| !operator) {
                 person.hear_of_leaving(room, self.ban_words(ban));
                 continue;
@@ -203,6 +208,7 @@ fn returning(person: &Arc<Person>) -> Returning {
     Returning {
         session: person.session,
         lineage: person.lineage,
+        since_ms: person.since_ms,
         name: person.name(),
         address: person.address,
         operator: person.is_operator(),

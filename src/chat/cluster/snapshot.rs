@@ -13,6 +13,7 @@ use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::bans::{Ban, Bans};
 use crate::chat::crowd::Crowd;
 use crate::chat::follower::Snapshot;
+use crate::chat::former_users::FormerUsers;
 use crate::chat::hall::{Hall, State};
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
@@ -35,6 +36,8 @@ struct Record {
     people: Vec<PersonRecord>,
     bans: Vec<Ban>,
     tokens: Vec<(String, Place)>,
+    #[serde(default)]
+    former_users: FormerUsers,
     nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
     gone_sessions: VecDeque<u64>,
@@ -46,6 +49,8 @@ struct PersonRecord {
     session: u64,
     #[serde(default)]
     lineage: u64,
+    #[serde(default)]
+    since_ms: u64,
     node: u32,
     name: Name,
     address: Option<IpAddr>,
@@ -74,6 +79,7 @@ impl Hall {
             people,
             bans: state.bans.all().cloned().collect(),
             tokens: state.tokens.all(),
+            former_users: state.former_users.clone(),
             nodes: followed.nodes.iter().map(|(&node, &last)| (node, last)).collect(),
             gone_nodes: followed.gone_nodes.clone(),
             gone_sessions: followed.gone_sessions.clone(),
@@ -104,6 +110,7 @@ impl Hall {
         let mut tokens = Tokens::default();
         record.tokens.into_iter().for_each(|(t, place)| tokens.keep(0, Arc::from(t), place));
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
+        state.former_users = record.former_users;
         for person in record.people {
             let served = served.get(&person.session).cloned();
             person.come(&mut state, served);
@@ -177,6 +184,7 @@ impl Hall {
         state.rooms.retain(|_, crowd| Arc::ptr_eq(crowd, &lobby));
         lobby.change(|room| room.begin_anew(self.settings.log));
         (state.bans, state.tokens, state.numbers_from) = Default::default();
+        state.former_users = FormerUsers::default();
         drop(state);
         let mut followed = cluster.lock();
         followed.applied = 0;
@@ -249,6 +257,7 @@ fn person(person: &Arc<Person>) -> PersonRecord {
     PersonRecord {
         session: person.session,
         lineage: person.lineage,
+        since_ms: person.since_ms,
         node: person.node(),
         name: person.name(),
         address: person.address,
@@ -270,7 +279,8 @@ impl PersonRecord {
     fn come(self, state: &mut State, served: Option<Arc<Person>>) {
         let actor = Actor { session: self.session, node: self.node, is_here: false, now_ms: 0 };
         let (name, lineage) = (self.name.clone(), known(self.lineage, self.session));
-        let person = Person::new(actor, self.address, name, lineage).standing_for(served);
+        let person = Person::new(actor, self.address, name, lineage).since(self.since_ms);
+        let person = person.standing_for(served);
         person.make_operator(self.operator);
         if self.retired {
             person.retire();

@@ -7,6 +7,7 @@ mod past;
 mod people;
 mod rooms;
 mod saving;
+mod whois;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -152,8 +153,8 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator } = position;
-        let pass = if is_back { Pass::Token { operator } } else { Pass::Nothing };
+        let Position { room, next, operator, password } = position;
+        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
@@ -327,6 +328,7 @@ impl User {
             Command::Join { room, password } => return self.join(room, password),
             Command::Oper(password) => return self.become_operator(password),
             Command::Users(Some(room)) => self.users_of(room),
+            Command::Whois(name) => return self.whois(name),
             Command::Message { to, words } => return self.message(to, words),
             Command::Reply(words) => return self.answer(words),
             Command::Nick(name) => return self.rename(name),
