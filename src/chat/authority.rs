@@ -13,7 +13,7 @@ use super::name::Name;
 use super::perform::Actor;
 use super::person::Person;
 use super::room::Room;
-use super::succession;
+use super::room_operators;
 
 impl Hall {
     /// Whether who acts may ban in `scope`: an operator of the whole chat anywhere, one of a room
@@ -118,14 +118,14 @@ impl Hall {
             return;
         }
         if let Some((name, appended)) = room.elect(now_ms) {
-            let words = succession::words(&name);
+            let words = room_operators::words(&name);
             self.archive.line_of(room, appended, Kind::Notice, "", &words);
         }
     }
 
     /// The same before something is said: it costs nothing while the room has an operator.
     pub(super) fn elect_if_due(&self, room: &mut Room, now_ms: u64) {
-        if room.succession.is_due(now_ms) {
+        if room.operators.is_due(now_ms) {
             self.look_after(room, now_ms);
         }
     }
@@ -156,7 +156,7 @@ impl Hall {
         }
         let seat = other.seat_in(crowd);
         let (room, is_done) = crowd.with(|room| {
-            let was_former = !operator && room.succession.forget(other.lineage);
+            let was_former = !operator && room.operators.forget(other.lineage);
             let seat = seat.filter(|&seat| room.is_in(seat));
             if let Some(seat) = seat {
                 room.set_operator(seat, operator);

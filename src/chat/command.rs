@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::arguments::{Arguments, Passage, Secret, Switch, Target};
+use super::arguments::{Arguments, Passage, Secret, Switch, Target, WrongDuration};
 use super::command_table::{self, Entry};
 use super::text::excerpt;
 
@@ -145,6 +145,17 @@ pub enum CommandError {
         /// One right use of it.
         example: &'static str,
     },
+    /// An argument looks like a duration and cannot be read as one.
+    #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
+    Duration {
+        /// What was typed, cleaned and shortened.
+        typed: String,
+        /// All arguments of the command.
+        usage: &'static str,
+    },
+    /// A duration for a command that takes none.
+    #[error("A kick has no duration: /ban NAME 10m keeps a person out for that time")]
+    KickDuration,
 }
 
 impl<'a> Command<'a> {
@@ -167,11 +178,11 @@ impl<'a> Command<'a> {
         if rest.starts_with('/') {
             return Ok(Self::Say(rest));
         }
-        let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
         let mut arguments = Arguments::new(arguments);
         let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
-        command.ok_or_else(|| wrong_use(entry))
+        command.ok_or_else(|| wrong_use(entry, &arguments))
     }
 
     /// Whether only an operator may do this. (Anybody may try to become one.)
@@ -193,10 +204,47 @@ impl<'a> Command<'a> {
                 | Self::Audit(_)
         )
     }
+
+    /// Whether others hear or see words of the author: these are what a mute refuses.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        matches!(
+            self,
+            Self::Say(_)
+                | Self::Me(_)
+                | Self::Message { .. }
+                | Self::Reply(_)
+                | Self::Topic(Some(_))
+                | Self::Nick(_)
+        )
+    }
+
+    /// Whether this is about the room in which it is typed, so that it means nothing in a private
+    /// thread.
+    pub(super) fn concerns_current_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Users(None)
+                | Self::Leave(None)
+                | Self::Topic(_)
+                | Self::History(_)
+                | Self::Search(_)
+                | Self::Quote(_)
+                | Self::Lag
+        ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
+    }
 }
 
-fn wrong_use(entry: &Entry) -> CommandError {
-    CommandError::Usage { name: entry.name, usage: entry.usage, example: entry.example }
+fn wrong_use(entry: &Entry, arguments: &Arguments<'_>) -> CommandError {
+    match arguments.wrong_duration() {
+        Some(WrongDuration::Unreadable(typed)) => {
+            CommandError::Duration { typed: excerpt(typed), usage: entry.usage }
+        }
+        Some(WrongDuration::NotTaken) => CommandError::KickDuration,
+        None => {
+            CommandError::Usage { name: entry.name, usage: entry.usage, example: entry.example }
+        }
+    }
 }
 
 /// The sentence for a command that does not exist.
@@ -329,8 +377,6 @@ mod tests {
             "/kick",
             "/ban",
             "/ban 1.2.3.4/40",
-            "/ban a 0m",
-            "/ban a 9999d",
             "/mute a soon",
             "/mute a 10m x",
             "/password",
@@ -341,6 +387,43 @@ mod tests {
             let parsed = Command::parse(line);
             assert!(matches!(parsed, Err(CommandError::Usage { .. })), "{line}: {parsed:?}");
         }
+    }
+
+    /// Issue 11, item 12: a duration that cannot be read never bans or mutes for good.
+    #[test]
+    fn regression_a_wrong_duration_is_refused_with_usage() {
+        assert_eq!(
+            error("/ban troll 10 spam"),
+            "'10' is no duration: write /ban NAME|ADDRESS [DURATION] [WORDS], \
+             with 10m, 2h, 1h30m, 3 days, 1w or forever"
+        );
+        for line in [
+            "/ban a 0m",
+            "/ban a 9999d",
+            "/ban a 10",
+            "/ban a -1d",
+            "/ban a 1h30 spam",
+            "/ban 192.0.2.0/24 10 spam",
+            "/ban 2001:db8::/64 1.5h",
+            "/mute a 10",
+            "/mute a 10minuts",
+            "/mute a 99999999999999999999w",
+        ] {
+            let parsed = Command::parse(line);
+            assert!(matches!(parsed, Err(CommandError::Duration { .. })), "{line}: {parsed:?}");
+        }
+        let seconds = |line| match Command::parse(line) {
+            Ok(Command::Ban { length, .. } | Command::Mute { length, .. }) => {
+                length.map(|length| length.as_secs())
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(seconds("/ban troll 1w spam"), Some(7 * 86400));
+        assert_eq!(seconds("/ban 192.0.2.0/24 10min spam"), Some(600));
+        assert_eq!(seconds("/mute troll 3 days"), Some(3 * 86400));
+        assert_eq!(seconds("/ban troll forever 3 times warned"), None);
+        assert_eq!(error("/kick a 10m"), CommandError::KickDuration.to_string());
+        assert!(Command::parse("/kick a 3 times warned").is_ok());
     }
 
     #[test]

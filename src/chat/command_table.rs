@@ -133,7 +133,11 @@ pub(super) static COMMANDS: &[Entry] = &[
         |a| Some(C::Deop(a.word()?))),
     operator("kick", "/kick NAME [WORDS]", "send somebody out, with a reason",
         "/kick mallory calm down",
-        |a| Some(C::Kick { name: a.word()?, words: a.words() })),
+        |a| {
+            let name = a.word()?;
+            a.no_length()?;
+            Some(C::Kick { name, words: a.words() })
+        }),
     operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "keep a person or a network out",
         "/ban 192.0.2.0/24 2h spam",
         |a| Some(C::Ban {

@@ -78,7 +78,7 @@ impl Room {
             return Err(NotIn::Already);
         }
         let is_operator = newcomer.is_operator || pass.is_operators();
-        if is_operator || self.succession.remembers(newcomer.lineage) {
+        if is_operator || self.operators.remembers(newcomer.lineage) {
             return Ok(());
         }
         match (self.entrance(newcomer.name.key()), pass, &self.password) {

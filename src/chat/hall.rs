@@ -23,6 +23,7 @@ use super::relay::Relays;
 use super::room::{Room, Seat};
 use super::rules::LiveRules;
 use super::settings::Settings;
+use super::succession::{Succession, person_id, session_of_id};
 use super::tokens::Tokens;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
@@ -39,6 +40,9 @@ pub struct Hall {
     sessions: AtomicU64,
     /// The lineage of session 0, by chance if lineages outlive the process.
     lineages_from: u64,
+    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those of
+    /// the process before.
+    opened_ms: u64,
     state: Mutex<State>,
 }
 
@@ -52,6 +56,7 @@ pub(super) struct State {
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
     pub(super) former_users: FormerUsers,
+    pub(super) succession: Succession,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.
     pub(super) numbers_from: u64,
@@ -157,8 +162,19 @@ impl Hall {
         let (relays, sessions) = Default::default();
         // Saved sessions of an earlier process must not be taken for those of this one.
         let lineages_from = if archive.is_lasting() { random() } else { 0 };
-        let cluster = None;
-        Self { settings, rules, archive, relays, lobby, cluster, sessions, lineages_from, state }
+        let opened_ms = (settings.clock)();
+        Self {
+            settings,
+            rules,
+            archive,
+            relays,
+            lobby,
+            cluster: None,
+            sessions,
+            lineages_from,
+            opened_ms,
+            state,
+        }
     }
 
     /// The number of a user whom no token brought back: that of their first session.
@@ -217,6 +233,30 @@ impl Hall {
     pub(super) fn bans_of(&self, person: &Person, name: &Name) -> Vec<Ban> {
         let now_ms = self.now_ms();
         self.lock().bans.all_of(now_ms, person.suspect(name)).cloned().collect()
+    }
+
+    /// Returns the id by which pages and programs know the user of this session.
+    pub(super) fn person_id(&self, session: u64) -> String {
+        person_id(self.epoch(), self.lock().succession.first_of(session))
+    }
+
+    /// Returns the ids of the users of these sessions.
+    pub(super) fn person_ids(&self, sessions: impl Iterator<Item = u64>) -> Vec<String> {
+        let (epoch, state) = (self.epoch(), self.lock());
+        sessions.map(|session| person_id(epoch, state.succession.first_of(session))).collect()
+    }
+
+    /// Returns the user with this id, if they are in the chat.
+    pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<Person>> {
+        let first = session_of_id(self.epoch(), id)?;
+        let state = self.lock();
+        let person = state.people.get(&state.succession.newest_of(first))?;
+        (!person.is_retired()).then(|| Arc::clone(person))
+    }
+
+    /// Sessions of one process count from 1; those of a cluster never repeat.
+    fn epoch(&self) -> u64 {
+        if self.cluster.is_some() { 0 } else { self.opened_ms }
     }
 
     /// The words of each of these sessions for those who write to them while they are away.

@@ -21,6 +21,8 @@ pub(super) enum Letter {
         time_ms: u64,
         from: Name,
         session: u64,
+        /// `Said` or `Action`.
+        kind: Kind,
         text: Arc<str>,
     },
     /// The server says this.

@@ -39,8 +39,8 @@ impl Hall {
     /// Does it.
     pub(super) fn perform(&self, actor: Actor, act: Act) -> Outcome {
         match act {
-            Act::Enter { name, address, back } => {
-                Outcome::Entered(self.enter(actor, &name, address, back))
+            Act::Enter { name, address, back, after } => {
+                Outcome::Entered(self.enter(actor, &name, address, back, after))
             }
             Act::Redeem { token } => Outcome::Redeemed(self.redeem(actor, &token)),
             Act::Keep(Keep { token, place }) => self.keep_place(actor, &token, place),
@@ -53,7 +53,7 @@ impl Hall {
                 person.set_away(words.as_deref());
                 Outcome::Done
             }),
-            Act::Write { to, words } => self.write(actor, to, &words),
+            Act::Write { to, words, kind } => self.write(actor, to, kind, &words),
             Act::Tell { to, words } => self.tell(to, words),
             Act::BecomeOperator => self.with_person(actor, |person| {
                 person.make_operator(true);
@@ -89,6 +89,7 @@ impl Hall {
         name: &Name,
         address: Option<IpAddr>,
         back: Option<Back>,
+        after: Option<u64>,
     ) -> Result<Arc<Person>, NameTaken> {
         let mut state = self.lock();
         let saved = back.as_ref().map_or(0, |back| back.lineage);
@@ -98,6 +99,9 @@ impl Hall {
             return Err(NameTaken::Banned(self.ban_words(ban)));
         }
         state.claim(name, actor.session)?;
+        if let Some(old) = after {
+            state.succession.record(old, actor.session);
+        }
         let person = Arc::new(Person::new(actor, address, name.clone(), lineage));
         if let Some(back) = back {
             person.make_operator(back.operator);
@@ -156,7 +160,7 @@ impl Hall {
             room.admit(Newcomer { session, lineage, name: &name, is_operator }, pass)?;
             let (seat, joined) = room.join(actor.now_ms, person.who(), name.clone(), see);
             let token = pass.is_operators();
-            let returns = room.succession.forget(lineage);
+            let returns = room.operators.forget(lineage);
             room.set_operator(seat, is_new || token || returns);
             self.archive.line(room, joined, Kind::Joined, &name, "");
             self.look_after(room, actor.now_ms);
@@ -189,7 +193,7 @@ impl Hall {
         match (found, state.rooms.get(room.key()).cloned()) {
             (Some(person), Some(crowd)) => {
                 crowd.with(|room| match person.seat_in(&crowd) {
-                    Some(seat) if room.standing(seat).1 => room.succession.remember(person.lineage),
+                    Some(seat) if room.standing(seat).1 => room.operators.remember(person.lineage),
                     _ => {}
                 });
                 self.take_out(&mut state, actor.now_ms, &person, &crowd, "");
@@ -349,7 +353,7 @@ impl Hall {
         Some((person, Arc::clone(state.rooms.get(room.key())?)))
     }
 
-    fn write(&self, actor: Actor, to: u64, words: &str) -> Outcome {
+    fn write(&self, actor: Actor, to: u64, kind: Kind, words: &str) -> Outcome {
         let (from, other) = (self.person(actor.session), self.person(to));
         let (Some(from), Some(other)) = (from, other) else {
             return Outcome::Refused(Refusal::Absent);
@@ -358,6 +362,7 @@ impl Hall {
             time_ms: actor.now_ms,
             from: from.name(),
             session: from.session,
+            kind,
             text: Arc::from(words),
         };
         match other.deliver(letter) {
@@ -395,7 +400,7 @@ impl Hall {
         let mut state = self.lock();
         let (token, mut place) = state.tokens.redeem(actor.now_ms, token)?;
         self.archive.token_used(&token);
-        let session = place.session.take();
+        let session = place.session;
         if let (Some(cluster), Some(session)) = (&self.cluster, session) {
             // Also where it is just not here, because its machine was taken for gone.
             cluster.dismiss(session);

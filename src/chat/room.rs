@@ -12,7 +12,7 @@ use super::log::{LineView, Log};
 use super::muted::Muted;
 use super::name::Name;
 use super::own::OwnLines;
-use super::succession::Succession;
+use super::room_operators::RoomOperators;
 
 /// A place in a room; given back when its member leaves.
 pub(super) type Seat = usize;
@@ -35,7 +35,7 @@ pub(super) struct Room {
     pub(super) invited: BTreeSet<Key>,
     /// Who may not speak, and until when (milliseconds since 1970).
     pub(super) muted: Vec<(Muted, u64)>,
-    pub(super) succession: Succession,
+    pub(super) operators: RoomOperators,
 }
 
 /// Somebody who is in a room.
@@ -93,7 +93,7 @@ impl Room {
             arrivals: 0,
             invited: BTreeSet::new(),
             muted: Vec::new(),
-            succession: Succession::default(),
+            operators: RoomOperators::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::muted::Muted;
 use super::name::Name;
 use super::person::Person;
 use super::room::{Room, Seat};
-use super::succession::Succession;
+use super::room_operators::RoomOperators;
 
 /// The last lines of a room that are told, and their bytes.
 const LINES_MAX: u64 = 100;
@@ -36,7 +36,7 @@ pub(super) struct RoomRecord {
     pub(super) invited: Vec<Key>,
     pub(super) muted: Vec<(Muted, u64)>,
     #[serde(default)]
-    pub(super) succession: Succession,
+    pub(super) operators: RoomOperators,
 }
 
 /// A line.
@@ -63,7 +63,7 @@ impl Room {
             members: self.members().iter().map(|m| (m.session, m.operator)).collect(),
             invited: self.invited.iter().cloned().collect(),
             muted: self.muted.clone(),
-            succession: self.succession.clone(),
+            operators: self.operators.clone(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Room {
         self.password = record.password.map(Into::into);
         self.invited = record.invited.into_iter().collect();
         self.muted = record.muted;
-        self.succession = record.succession;
+        self.operators = record.operators;
         let from = record.next.saturating_sub(record.lines.len() as u64);
         if self.log.next() < from {
             self.log.jump(from);
@@ -101,7 +101,7 @@ impl Room {
         (self.topic, self.private, self.password) = Default::default();
         self.invited.clear();
         self.muted.clear();
-        self.succession = Succession::default();
+        self.operators = RoomOperators::default();
     }
 }
 

@@ -1,134 +1,94 @@
-//! The operators of a room over time: those who return to it, and the member who succeeds operators
-//! who do not. Pure; time is an argument.
+//! Which session continues which: a user who comes back with a token gets a new session. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use super::name::Name;
-use super::room::{Appended, Room};
+/// Continued sessions that are remembered; the oldest is forgotten first.
+const SESSIONS_MAX: usize = 10_000;
 
-/// How long a room has no operator in it before a member becomes one, in milliseconds.
-const VACANT_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// Users at most who left a room as its operators; the oldest is forgotten first.
-const FORMER_MAX: usize = 100;
-
-/// The operators that a room had, and the time for which it has had none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+/// The sessions that continue an earlier one.
+#[derive(Debug, Default)]
 pub(super) struct Succession {
-    /// Lineages of users who left the room as its operators.
-    former: VecDeque<u64>,
-    /// Since when no operator has been in the room (milliseconds since 1970).
-    vacant_since_ms: Option<u64>,
+    /// The first session of the chain that each continued session belongs to.
+    first: HashMap<u64, u64>,
+    /// The newest session of each chain, by the chain's first session.
+    newest: HashMap<u64, u64>,
+    /// The sessions in `first`, oldest first.
+    order: VecDeque<u64>,
 }
 
 impl Succession {
-    /// An operator leaves of their own accord, and is one again if they return.
-    pub(super) fn remember(&mut self, lineage: u64) {
-        self.forget(lineage);
-        self.former.push_back(lineage);
-        if self.former.len() > FORMER_MAX {
-            self.former.pop_front();
+    /// Records that `new` continues `old`.
+    pub(super) fn record(&mut self, old: u64, new: u64) {
+        let first = self.first_of(old);
+        self.first.insert(new, first);
+        self.newest.insert(first, new);
+        self.order.push_back(new);
+        if self.order.len() > SESSIONS_MAX
+            && let Some(oldest) = self.order.pop_front()
+            && let Some(first) = self.first.remove(&oldest)
+            && self.newest.get(&first) == Some(&oldest)
+        {
+            self.newest.remove(&first);
         }
     }
 
-    /// A user is no operator any more if they return; `false` if they were not to be one.
-    pub(super) fn forget(&mut self, lineage: u64) -> bool {
-        let before = self.former.len();
-        self.former.retain(|&former| former != lineage);
-        self.former.len() < before
+    /// Returns the first session of the chain that `session` belongs to.
+    pub(super) fn first_of(&self, session: u64) -> u64 {
+        self.first.get(&session).copied().unwrap_or(session)
     }
 
-    /// Whether the user left the room as its operator.
-    pub(super) fn remembers(&self, lineage: u64) -> bool {
-        self.former.contains(&lineage)
-    }
-
-    /// Whether the room has had no operator for so long that a member is to become one.
-    pub(super) fn is_due(&self, now_ms: u64) -> bool {
-        self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))
+    /// Returns the newest session of the chain that begins with `first`.
+    pub(super) fn newest_of(&self, first: u64) -> u64 {
+        self.newest.get(&first).copied().unwrap_or(first)
     }
 }
 
-impl Room {
-    /// Notes whether an operator is in the room. If none has been for a day, makes the member an
-    /// operator who has been in it longest and may speak, and says so in the room.
-    pub(super) fn elect(&mut self, now_ms: u64) -> Option<(Name, Appended)> {
-        if self.has_operator() {
-            self.succession.vacant_since_ms = None;
-            return None;
-        }
-        self.succession.vacant_since_ms.get_or_insert(now_ms);
-        if !self.succession.is_due(now_ms) {
-            return None;
-        }
-        let may_speak =
-            |session, name: &Name| self.muted_until(now_ms, name.key(), session).is_none();
-        let members = self.members();
-        let heir = members.iter().find(|member| may_speak(member.session, &member.name))?;
-        let (session, name) = (heir.session, heir.name.clone());
-        let seat = self.seat_of(session)?;
-        self.set_operator(seat, true);
-        self.succession.vacant_since_ms = None;
-        let appended = self.announce(now_ms, &words(&name));
-        Some((name, appended))
-    }
+/// Names a user for pages and programs: the same text after a resume, another one after a restart.
+pub(super) fn person_id(epoch: u64, first: u64) -> String {
+    format!("{epoch:x}-{first:x}")
 }
 
-/// The line that names the new operator.
-pub(super) fn words(name: &Name) -> String {
-    format!("{name} is an operator of this room now: it had none for a day")
+/// Returns the first session that a [`person_id`] names; `None` for text of another form or epoch.
+pub(super) fn session_of_id(epoch: u64, id: &str) -> Option<u64> {
+    let (theirs, first) = id.split_once('-')?;
+    let read = |text: &str| u64::from_str_radix(text, 16).ok();
+    (read(theirs)? == epoch).then(|| read(first)).flatten()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::log::{Log, LogLimits};
-    use super::super::muted::Muted;
-    use super::super::room::{See, Who};
     use super::*;
 
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-
-    fn room() -> Room {
-        Room::new(Name::parse_room("den").unwrap(), Log::new(LogLimits::default(), 1, 0))
-    }
-
-    fn join(room: &mut Room, session: u64, who: &str) {
-        room.join(0, Who { session, is_here: true }, name(who), See::Last(0));
-    }
-
-    /// Issue 11, item 13: a room without an operator gets one, by a rule.
+    /// Issue 11, item 7: an id means the same user after each resume.
     #[test]
-    fn regression_the_member_of_longest_presence_succeeds_after_a_day() {
-        let mut room = room();
-        for (session, who) in [(1, "ann"), (2, "ben"), (3, "eve")] {
-            join(&mut room, session, who);
-        }
-        let muted = Muted { key: name("ann").key().clone(), session: 1 };
-        room.mute(0, muted, Some(u64::MAX));
-        assert_eq!(room.elect(1000), None, "the day begins");
-        assert_eq!(room.elect(999 + VACANT_MS), None);
-        let (heir, appended) = room.elect(1000 + VACANT_MS).unwrap();
-        assert_eq!(heir, name("ben"), "ann may not speak");
-        assert_eq!(&*room.log.line(appended.number).unwrap().text, words(&heir));
-        let ben = room.seat_of(2).unwrap();
-        assert!(room.is_operator(ben) && room.elect(5 * VACANT_MS).is_none());
-        room.set_operator(ben, false);
-        assert_eq!(room.elect(6 * VACANT_MS), None, "and another day begins");
-        room.set_operator(ben, true);
-        assert_eq!(room.elect(6 * VACANT_MS + 1), None);
-        room.expel(0, ben, "kicked");
-        assert_eq!(room.elect(7 * VACANT_MS + 1), None, "an operator was there meanwhile");
-        assert!(room.elect(8 * VACANT_MS + 1).is_some());
-    }
-
-    #[test]
-    fn former_operators_are_bounded() {
+    fn regression_an_id_follows_a_user_through_resumes() {
         let mut succession = Succession::default();
-        (0..=FORMER_MAX as u64).for_each(|lineage| succession.remember(lineage));
-        assert!(!succession.remembers(0) && succession.remembers(1));
-        assert!(succession.forget(1) && !succession.forget(1) && !succession.remembers(1));
+        assert_eq!((succession.first_of(3), succession.newest_of(3)), (3, 3));
+        succession.record(3, 8);
+        succession.record(8, 12);
+        assert_eq!((succession.first_of(12), succession.newest_of(3)), (3, 12));
+        assert_eq!(succession.newest_of(5), 5, "another user is not affected");
+    }
+
+    #[test]
+    fn the_record_is_bounded() {
+        let mut succession = Succession::default();
+        for session in 0..SESSIONS_MAX as u64 + 5 {
+            succession.record(1_000_000 + session, session);
+        }
+        assert_eq!(succession.first.len(), SESSIONS_MAX);
+        assert_eq!(succession.newest.len(), SESSIONS_MAX);
+        assert_eq!(succession.first_of(0), 0, "forgotten");
+        assert_eq!(succession.first_of(5), 1_000_005);
+    }
+
+    #[test]
+    fn an_id_of_another_epoch_names_no_session() {
+        let id = person_id(0x1a2b, 0xff);
+        assert_eq!(id, "1a2b-ff");
+        assert_eq!(session_of_id(0x1a2b, &id), Some(0xff));
+        for wrong in ["1a2c-ff", "ff", "", "-", "1a2b-", "1a2b-zz", "1a2b-ff-1", "ann"] {
+            assert_eq!(session_of_id(0x1a2b, wrong), None, "{wrong}");
+        }
     }
 }

@@ -109,8 +109,14 @@ mod tests {
             last: 4,
         };
         vec![
-            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), back: None },
-            Act::Enter { name: name.clone(), address: None, back },
+            Act::Enter {
+                name: name.clone(),
+                address: Some("::1".parse().unwrap()),
+                back: None,
+                after: None,
+            },
+            Act::Enter { name: name.clone(), address: None, back, after: Some(5) },
+            Act::Write { to: 5, words: "waves".into(), kind: Kind::Action },
             Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },

@@ -88,13 +88,15 @@ impl User {
         let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
-        self.notice(&format!("You speak in {} now: {people}", seated.room));
+        let room = seated.room.clone();
+        let earlier = Self::lines_before(&seated);
+        // A page shows the answers in the room that it is told of first.
+        self.inbox.enter(seated);
+        self.tell_rooms();
+        self.notice(&format!("You speak in {room} now: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
-        self.separate(&seated);
-        self.inbox.enter(seated);
-        self.tell_rooms();
         // A connection that is lost before its user has seen a token would take the room's operator
         // along for good.
         let is_operator = self.inbox.current().is_some_and(Seated::is_operator);
@@ -102,12 +104,18 @@ impl User {
             true => self.tell_token(),
             false => self.save_session(),
         }
+        self.separate(earlier);
     }
 
-    /// Announces the earlier lines that a newcomer is going to see.
-    pub(super) fn separate(&mut self, seated: &Seated) {
+    /// Counts the earlier lines that a newcomer is going to see.
+    pub(super) fn lines_before(seated: &Seated) -> u64 {
         let next = seated.crowd.with(|room| room.standing(seated.seat).0);
-        match seated.joined.saturating_sub(next) {
+        seated.joined.saturating_sub(next)
+    }
+
+    /// Announces so many earlier lines.
+    pub(super) fn separate(&mut self, count: u64) {
+        match count {
             0 => {}
             1 => self.reply("--- the line before ---"),
             count => self.reply(&format!("--- the {count} lines before ---")),
