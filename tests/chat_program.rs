@@ -333,3 +333,43 @@ fn regression_operators_see_addresses_and_make_a_ban_hold() {
     olga.send(b"/unban 2001:db8::99\n");
     olga.until("2001:db8::/64 may come to the chat again");
 }
+
+/// Issue 11, item 4: a mute for writing too fast follows the address to one newcomer after its user
+/// has left; others behind the same address write on.
+#[test]
+fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
+    let chat = Chat::start(&["--flood", "20/s", "--burst", "10"]);
+    let enter = |source, name: &str| {
+        let mut wire = Wire::connect_from(source, chat.addresses[0]);
+        wire.send(format!("{name}\n").as_bytes());
+        wire.until(&format!("*** {name} joined the chat ***"));
+        wire
+    };
+    let mut bob = enter([127, 0, 0, 1], "bob");
+    let school = [127, 0, 0, 2];
+    let (mut troll, mut pupil) = (enter(school, "troll"), enter(school, "pupil"));
+    let mut speak = |wire: &mut Wire, line: &str| {
+        wire.send(format!("{line}\n").as_bytes());
+        loop {
+            let heard = bob.line();
+            assert!(!heard.is_empty() && !heard.contains("not sent"), "{heard}");
+            if heard.contains(line) {
+                break;
+            }
+        }
+    };
+    troll.send("too much\n".repeat(90).as_bytes());
+    troll.until("You wrote too fast and are muted for 30 s");
+    let mut second = enter(school, "second");
+    speak(&mut second, "I came while the troll was here");
+    troll.send(b"/quit\n");
+    second.until("troll left");
+    let mut imp = Wire::connect_from(school, chat.addresses[0]);
+    imp.send(b"imp\n");
+    imp.until("*** A user from your address wrote too fast and left: you are muted for");
+    imp.send(b"not sent\n/users\n");
+    imp.until("Online: ");
+    let mut third = enter(school, "third");
+    speak(&mut third, "the mute has been taken over");
+    speak(&mut pupil, "I was here before");
+}

@@ -6,9 +6,10 @@ mod parlour;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use echoline::chat::history::StoreOptions;
-use echoline::chat::{Hall, Role, Settings};
+use echoline::chat::{FloodLimits, Hall, Role, Settings};
 use parlour::{Guest, Parlour, settings};
 
 /// A chat that keeps its history in `folder`.
@@ -351,4 +352,72 @@ async fn regression_a_new_room_password_ends_what_a_token_allows() {
     let mut again = resume(&parlour, &theirs).await;
     until(&mut again, "*** Back in den").await;
     until(&mut again, "*** You speak in den now ***").await;
+}
+
+/// Says more than a chat takes whose fifth line at once begins a mute, until that is told.
+async fn flood(guest: &mut Guest, seconds: u64) {
+    guest.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
+    until(guest, &format!("You wrote too fast and are muted for {seconds} s")).await;
+}
+
+/// Issue 11, item 4: a mute for writing too fast does not end with the connection: it follows the
+/// name and the token, and the next one is longer.
+#[tokio::test(start_paused = true)]
+async fn regression_a_flood_mute_outlives_its_connection() {
+    static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
+    async fn pass(seconds: u64) {
+        NOW_MS.fetch_add(1000 * seconds, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+    let limits = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
+    let clock = || NOW_MS.load(Ordering::Relaxed);
+    let parlour = Parlour::new(Settings { flood: Some(limits), clock, ..settings() });
+    let [mut ann, mut bob, mut eve] = parlour.all(["ann", "bob", "eve"]).await;
+    // By name.
+    flood(&mut ann, 30).await;
+    drop(ann);
+    until(&mut bob, "ann left").await;
+    pass(10).await;
+    let mut ann = parlour.knock(Role::Person);
+    ann.say("ann").await;
+    ann.hear("Enter your name: *** You wrote too fast and are muted for 20 s more ***").await;
+    ann.hear("*** ann joined the chat ***").await;
+    ann.say("lost").await;
+    ann.ask("/users", "Online: bob, eve, ann").await;
+    pass(20).await;
+    ann.hear("*** You may speak again; 1 line was not sent ***").await;
+    ann.say("calm").await;
+    until(&mut eve, "ann: calm").await;
+    pass(5).await;
+    flood(&mut ann, 60).await;
+    // By token, from a hanging connection and under another name.
+    let token = token(&mut eve).await;
+    flood(&mut eve, 30).await;
+    let mut again = resume(&parlour, &token).await;
+    until(&mut again, "*** You wrote too fast and are muted for 30 s more ***").await;
+    // Nobody else is muted.
+    let mut carl = parlour.enter("carl").await;
+    carl.say("hello").await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|line: &String| line != "carl: hello") {
+        heard.push(bob.line().await);
+    }
+    assert!(heard.iter().all(|line| !line.contains("lost")), "{heard:?}");
+}
+
+/// Issue 11, item 4: an operator's mute follows the token too, under another name.
+#[tokio::test]
+async fn regression_an_operators_mute_follows_the_token() {
+    let parlour = Parlour::open();
+    let [mut olga, mut bob] = parlour.all(["olga", "bob"]).await;
+    become_operator(&mut olga).await;
+    let token = token(&mut bob).await;
+    olga.say("/mute bob 1h").await;
+    until(&mut bob, "You were muted").await;
+    bob.say("/nick rob").await;
+    until(&mut bob, "bob is now rob").await;
+    let mut again = resume(&parlour, &token).await;
+    until(&mut again, "You speak in lobby now").await;
+    again.say("hello").await;
+    until(&mut again, "You may not speak in this room").await;
 }

@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "src/chat/muted.rs",
     "src/chat/entrance.rs",
     "src/chat/former_users.rs",
+    "src/chat/flood_mutes.rs",
     "src/chat/room_operators.rs",
     "src/chat/room.rs",
     "src/chat/log.rs",

@@ -59,6 +59,8 @@ pub(super) enum Act {
     },
     /// The server tells one person something.
     Tell { to: u64, words: String },
+    /// Wrote too fast, and is muted until then (milliseconds since 1970), for the `count`th time.
+    FloodMuted { until_ms: u64, count: u8 },
     /// Has shown the operators' password.
     BecomeOperator,
     /// Sends somebody out of a room.

@@ -111,6 +111,16 @@ impl Hall {
 }
 
 impl Hall {
+    /// Remembers that somebody wrote too fast, for when they come back.
+    pub(super) fn flood_muted(&self, actor: Actor, until_ms: u64, count: u8) -> Outcome {
+        let mut state = self.lock();
+        let Some(person) = state.people.get(&actor.session).cloned() else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        state.flood_mutes.begin(actor.now_ms, person.writer(), until_ms, count);
+        Outcome::Done
+    }
+
     /// Notes whether a room has an operator, and gives it one if it had none for too long. Nobody
     /// becomes an operator of the lobby by this: everybody is in it.
     pub(super) fn look_after(&self, room: &mut Room, now_ms: u64) {
@@ -195,7 +205,7 @@ fn mute(
     if until_ms.is_some() && is_above(other, person) {
         return Err(Refusal::NotOperator);
     }
-    let muted = Muted { key: other.name().key().clone(), session: other.session };
+    let muted = Muted { key: other.name().key().clone(), lineage: other.lineage };
     let room = crowd.with(|room| {
         room.mute(actor.now_ms, muted, until_ms);
         room.name.clone()

@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope, Suspect, network_of};
 use super::cluster::Cluster;
 use super::crowd::Crowd;
+use super::flood_mutes::FloodMutes;
 use super::former_users::{FormerUser, FormerUsers};
 use super::key::Key;
 use super::log::Log;
@@ -56,6 +57,7 @@ pub(super) struct State {
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
     pub(super) former_users: FormerUsers,
+    pub(super) flood_mutes: FloodMutes,
     pub(super) succession: Succession,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.

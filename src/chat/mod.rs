@@ -41,6 +41,7 @@ mod entrance;
 mod erase;
 mod exclusion;
 mod flood;
+mod flood_mutes;
 mod follower;
 mod foreign;
 mod former_users;

@@ -55,6 +55,7 @@ impl Hall {
             }),
             Act::Write { to, words, kind } => self.write(actor, to, kind, &words),
             Act::Tell { to, words } => self.tell(to, words),
+            Act::FloodMuted { until_ms, count } => self.flood_muted(actor, until_ms, count),
             Act::BecomeOperator => self.with_person(actor, |person| {
                 person.make_operator(true);
                 Outcome::Done
@@ -103,6 +104,8 @@ impl Hall {
             state.succession.record(old, actor.session);
         }
         let person = Arc::new(Person::new(actor, address, name.clone(), lineage));
+        let (writer, is_back) = (person.writer(), back.is_some());
+        person.set_flood_mute(state.flood_mutes.enter(actor.now_ms, writer, is_back));
         if let Some(back) = back {
             person.make_operator(back.operator);
             person.set_away(back.away.as_deref());
@@ -283,6 +286,7 @@ impl Hall {
         state.release(&name, person.session);
         state.people.remove(&person.session);
         if !person.is_retired() {
+            state.flood_mutes.leave(person.lineage, name.key());
             let (lineage, address, left_ms) = (person.lineage, person.address, actor.now_ms);
             state.former_users.note(FormerUser { name, lineage, address, left_ms });
         }
@@ -305,7 +309,7 @@ impl Hall {
         };
         let name = person.name();
         crowd.change(|room| {
-            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
+            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.lineage) {
                 return Outcome::Refused(Refusal::Muted(until));
             }
             self.elect_if_due(room, actor.now_ms);
@@ -334,7 +338,7 @@ impl Hall {
         };
         let name = person.name();
         crowd.change(|room| {
-            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
+            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.lineage) {
                 return Outcome::Refused(Refusal::Muted(until));
             }
             let Some(appended) = room.set_topic(actor.now_ms, seat, words) else {

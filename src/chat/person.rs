@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::bans::Suspect;
+use super::bans::{Suspect, network_of};
 use super::crowd::Crowd;
+use super::flood_mutes::{ContinuedMute, Writer};
 use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
 use super::perform::{Actor, GOES_ON};
@@ -55,6 +56,8 @@ struct More {
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
     token: Option<Arc<str>>,
+    /// A mute for writing too fast that the session began with.
+    flood_mute: Option<ContinuedMute>,
     /// The hash of the operators' password that they gave; known on the node that serves them.
     operator_proof: Option<Arc<str>>,
 }
@@ -101,6 +104,23 @@ impl Person {
     /// What a ban may mean; `name` is theirs.
     pub(super) fn suspect<'a>(&self, name: &'a Name) -> Suspect<'a> {
         Suspect { name: Some(name), address: self.address, lineage: Some(self.lineage) }
+    }
+
+    /// The user as a mute for writing too fast finds them.
+    pub(super) fn writer(&self) -> Writer {
+        let (key, network) = (self.name().key().clone(), self.address.map(network_of));
+        Writer { key, lineage: self.lineage, network }
+    }
+
+    /// The mute for writing too fast that the session began with.
+    pub(super) fn flood_mute(&self) -> Option<ContinuedMute> {
+        self.card().more.as_ref()?.flood_mute
+    }
+
+    pub(super) fn set_flood_mute(&self, mute: Option<ContinuedMute>) {
+        if mute.is_some() {
+            self.card().more.get_or_insert_default().flood_mute = mute;
+        }
     }
 
     /// Whose seats are theirs.

@@ -106,7 +106,7 @@ mod tests {
         for (session, who) in [(1, "ann"), (2, "ben"), (3, "eve")] {
             join(&mut room, session, who);
         }
-        let muted = Muted { key: name("ann").key().clone(), session: 1 };
+        let muted = Muted { key: name("ann").key().clone(), lineage: 1 };
         room.mute(0, muted, Some(u64::MAX));
         assert_eq!(room.elect(1000), None, "the day begins");
         assert_eq!(room.elect(999 + VACANT_MS), None);

@@ -131,6 +131,7 @@ mod tests {
             },
             Act::Ban(ban(subject.clone(), scope.clone())),
             Act::Ban(ban(Subject::Name(name), Scope::Chat)),
+            Act::FloodMuted { until_ms: u64::MAX, count: 2 },
             Act::Unban { subject, scope },
             Act::Alter { room, change: Change::Mute(1 << 60, Some(u64::MAX)) },
             Act::Gone { node: 7, name: "b".into(), reason: "is gone".into() },

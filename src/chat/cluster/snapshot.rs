@@ -12,6 +12,7 @@ use super::{Cluster, LOST, LastAct, NODE};
 use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::bans::{Ban, Bans};
 use crate::chat::crowd::Crowd;
+use crate::chat::flood_mutes::FloodMutes;
 use crate::chat::follower::Snapshot;
 use crate::chat::former_users::FormerUsers;
 use crate::chat::hall::{Hall, State};
@@ -38,6 +39,8 @@ struct Record {
     tokens: Vec<(String, Place)>,
     #[serde(default)]
     former_users: FormerUsers,
+    #[serde(default)]
+    flood_mutes: FloodMutes,
     nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
     gone_sessions: VecDeque<u64>,
@@ -80,6 +83,7 @@ impl Hall {
             bans: state.bans.all().cloned().collect(),
             tokens: state.tokens.all(),
             former_users: state.former_users.clone(),
+            flood_mutes: state.flood_mutes.clone(),
             nodes: followed.nodes.iter().map(|(&node, &last)| (node, last)).collect(),
             gone_nodes: followed.gone_nodes.clone(),
             gone_sessions: followed.gone_sessions.clone(),
@@ -110,7 +114,7 @@ impl Hall {
         let mut tokens = Tokens::default();
         record.tokens.into_iter().for_each(|(t, place)| tokens.keep(0, Arc::from(t), place));
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
-        state.former_users = record.former_users;
+        (state.former_users, state.flood_mutes) = (record.former_users, record.flood_mutes);
         for person in record.people {
             let served = served.get(&person.session).cloned();
             person.come(&mut state, served);
@@ -184,7 +188,7 @@ impl Hall {
         state.rooms.retain(|_, crowd| Arc::ptr_eq(crowd, &lobby));
         lobby.change(|room| room.begin_anew(self.settings.log));
         (state.bans, state.tokens, state.numbers_from) = Default::default();
-        state.former_users = FormerUsers::default();
+        (state.former_users, state.flood_mutes) = Default::default();
         drop(state);
         let mut followed = cluster.lock();
         followed.applied = 0;

@@ -255,13 +255,13 @@ impl User {
         if let Some(cluster) = self.hall.cluster.clone() {
             return self.say_to_all(&cluster, kind, words);
         }
-        let (now_ms, session) = (self.hall.now_ms(), self.person.session);
+        let (now_ms, lineage) = (self.hall.now_ms(), self.person.lineage);
         let Some(seated) = self.inbox.current() else {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
         let name = self.name();
         let said = seated.crowd.with(|room| {
-            if let Some(until) = room.muted_until(now_ms, name.key(), session) {
+            if let Some(until) = room.muted_until(now_ms, name.key(), lineage) {
                 return Err(Some(until));
             }
             self.hall.elect_if_due(room, now_ms);
