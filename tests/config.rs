@@ -272,3 +272,47 @@ fn the_lines_of_the_page_do_what_it_says() {
     }
     assert_eq!(counts, (9, 5), "blocks of the page that were looked at");
 }
+
+/// Issue 11, item 29: RUST_LOG counts where no --log-level is given, and one that cannot be read
+/// costs a warning; NO_COLOR takes the colours out of the log.
+#[test]
+fn regression_rust_log_and_no_color_are_honoured() {
+    let log = |rust_log: &str, flags: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let ready = folder.path().join("ready");
+        let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
+        command.arg(&ready).args(flags).env("RUST_LOG", rust_log);
+        let program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists());
+        let address = fs::read_to_string(ready).unwrap();
+        assert_eq!(run(&["send", address.trim(), "hello"], b"").text(), "Echo: hello\n");
+        program.signal("TERM");
+        program.finish().stderr
+    };
+    assert!(log("debug", &[]).contains(" connected "));
+    assert!(log("echoline::net=debug", &[]).contains(" connected "));
+    assert_eq!(log("error", &[]), "");
+    assert!(!log("debug", &["--log-level", "info"]).contains(" connected "));
+    let wrong = log("loud", &[]);
+    assert_eq!(wrong.matches("WARN RUST_LOG is ignored: 'loud' is neither").count(), 1, "{wrong}");
+    assert!(wrong.contains(" ready "), "{wrong}");
+    for (variable, is_coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ready, id) = (folder.path().join("ready"), folder.path().join("id"));
+        let program = echoline(&[]);
+        let words = format!(
+            "echo $$ > {}; exec env {variable} {} echo --listen 127.0.0.1:0 --ready-file {}",
+            id.display(),
+            program.get_program().display(),
+            ready.display()
+        );
+        let mut terminal = Command::new("script");
+        let terminal = Program::start(terminal.args(["-q", "-c", &words, "/dev/null"]));
+        wait_for("the ready file", || ready.exists());
+        let id = fs::read_to_string(&id).unwrap();
+        assert!(Command::new("kill").args(["-s", "TERM", id.trim()]).status().unwrap().success());
+        let shown = terminal.finish().text();
+        assert!(shown.contains("listening on"), "{shown}");
+        assert_eq!(shown.contains('\x1b'), is_coloured, "{variable} {shown:?}");
+    }
+}

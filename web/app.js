@@ -67,7 +67,7 @@ function start() {
   $("name").focus();
 }
 
-/** What a reload needs. */
+/** Collects the state that a reload needs. */
 function collect() {
   if (!state.token || !state.isIn || state.ended) return null;
   const { token, name, current } = state;
@@ -87,7 +87,7 @@ document.addEventListener("visibilitychange", look);
 addEventListener("focus", look);
 setInterval(() => document.hidden || refresh(), REFRESH_EVERY);
 
-/** The first words of a connection: who one is, and what one has seen. */
+/** The first message of a connection: a name or a token, and the last lines seen. */
 function hello() {
   asks.forget();
   state.joining = false;
@@ -175,7 +175,7 @@ function alert(thread, words, kind, text) {
   put(thread, { kind: "alert", text: words, time_ms: Date.now(), buttons });
 }
 
-/** Puts a line into the field of its thread, in front of what is there. */
+/** Puts a line into the field of its thread, before the text that is there. */
 function edit(thread, line) {
   show(thread.key);
   const rest = composer.field.value;
@@ -183,7 +183,7 @@ function edit(thread, line) {
   composer.field.focus();
 }
 
-/** Something for the reader alone, in this thread or else where they are. */
+/** Shows a line to the reader only, in this thread or else in the current one. */
 function inform(text, kind = "notice", thread = undefined) {
   const current = state.threads.get(state.current) ?? [...state.threads.values()][0];
   const place = thread ?? current ?? at("server", "echoline");

@@ -3,7 +3,7 @@
 const LINES_MAX = 2000;
 const SENT_MAX = 50;
 export const SPOKEN = new Set(["said", "action"]);
-/** Lines that say who joined and who left. */
+/** Kinds of lines that announce a join or a leave. */
 export const PRESENCE = new Set(["joined", "left"]);
 
 /** One room, one private dialogue, or the words of the server outside of all rooms. */
@@ -63,7 +63,7 @@ export class Thread {
   /** The number of the first line that is here. */
   get first() { return this.lines.find((line) => line.number !== undefined)?.number; }
 
-  /** Puts earlier lines before the others; returns those that were not here. */
+  /** Puts earlier lines before the others; returns the lines that were new. */
   addBefore(lines) {
     const first = this.first ?? Infinity;
     const earlier = lines.filter((line) => line.number < first);
@@ -93,6 +93,13 @@ export class Thread {
   /** Keeps a sent text, so that it can be edited and sent again. */
   keepSent(text) {
     this.sent = [...this.sent.filter((other) => other !== text), text].slice(-SENT_MAX);
+  }
+
+  /** Removes the words of a line that was deleted; returns whether the line is here. */
+  erase(number) {
+    const line = this.lines.find((line) => line.number === number);
+    if (line) line.text = "[deleted]";
+    return Boolean(line);
   }
 
   /** Updates the people after this line. */

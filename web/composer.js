@@ -1,4 +1,4 @@
-// The field in which one writes, and what it offers.
+// The message field and its completions.
 
 import { linesOf } from "./chat.js";
 import { complete } from "./commands.js";
@@ -120,7 +120,8 @@ export class Composer {
 
   grow() {
     this.field.style.height = "auto";
-    this.field.style.height = `${this.field.scrollHeight + 2}px`;
+    const borders = this.field.offsetHeight - this.field.clientHeight;
+    this.field.style.height = `${this.field.scrollHeight + borders}px`;
   }
 
   press(event) {

@@ -1,4 +1,4 @@
-// What the server says, by its kind.
+// Handles the messages of the server, by their kind.
 
 import { key, typed } from "./chat.js";
 import { $ } from "./view.js";
@@ -59,7 +59,7 @@ export class Incoming {
       page.asks.put({ ask: "people", room: seat.room });
     }
     const isGone = !state.threads.has(state.current);
-    // After a break the reader stays where they were; a room that they just joined is shown.
+    // After a break the reader stays in the same thread; a room that they just joined is shown.
     const isJoined = state.joining && current && key("room", current) !== state.current;
     if (current && (isGone || isJoined)) page.show(key("room", current));
     else if (isGone && state.threads.size) page.show([...state.threads.keys()][0]);
@@ -84,7 +84,8 @@ export class Incoming {
     page.sent.settle(thread.key, message);
     const shown = thread.settleAhead(message);
     if (!page.put(thread, message)) return;
-    if (shown) page.redraw(thread);
+    const isErased = message.deleted !== undefined && thread.erase(message.deleted);
+    if (shown || isErased) page.redraw(thread);
     thread.follow(message);
     this.checkPrivate(message);
     // Many have gone at once, with the machine that served them.
@@ -210,7 +211,7 @@ export class Incoming {
     this.state.commands = commands;
   }
 
-  /** What `/numbers`, `/times` and `/quiet` have chosen. */
+  /** Takes over the choices of `/numbers`, `/times` and `/quiet`. */
   view({ view }) {
     this.state.view = view;
     this.page.log.draw();

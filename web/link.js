@@ -6,7 +6,7 @@ const PONG_WITHIN = 15_000;
 const PROBE_WITHIN = 4_000;
 /** A connection that is not welcomed within this time is tried again. */
 const OPEN_WITHIN = 15_000;
-/** How often the page checks whether the machine has slept. */
+/** Milliseconds between two checks whether the machine has slept. */
 const TICK = 5_000;
 const WAIT_FIRST = 500;
 const WAIT_MOST = 30_000;

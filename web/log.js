@@ -51,7 +51,7 @@ export class Log {
     });
   }
 
-  /** Draws again with `count` lines, and keeps what is in view where it is. */
+  /** Draws again with `count` lines, and keeps the scroll position. */
   extend(count) {
     const { scrollHeight, scrollTop } = this.list;
     const wasAtEnd = this.isAtEnd();

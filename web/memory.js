@@ -1,4 +1,4 @@
-// What outlives a reload of the page in this tab.
+// State that outlives a reload of the page, in this tab.
 
 import { Thread } from "./chat.js";
 
@@ -8,7 +8,7 @@ const SAVE_AFTER = 300;
 const PRIVATE_LINES_MAX = 200;
 
 export class Memory {
-  /** `collect()` returns the state to save, or null if nothing is to be saved now. */
+  /** `collect()` returns the state to save, or null to save nothing now. */
   constructor(collect) {
     this.collect = collect;
     addEventListener("pagehide", () => this.save());

@@ -1,4 +1,4 @@
-// What the reader says and does.
+// Sends the lines and commands of the reader.
 
 import { linesOf } from "./chat.js";
 import { $ } from "./view.js";

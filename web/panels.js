@@ -1,4 +1,4 @@
-// What stands around the lines: rooms, people, the head, the title.
+// The parts around the lines: rooms, people, the head, the title.
 
 import { hue } from "./text.js";
 import { $, badge, make } from "./view.js";
@@ -94,7 +94,7 @@ export class Panels {
     document.title = unread ? `${hot ? "● " : ""}(${unread}) ${title}` : title;
   }
 
-  /** What the head says below the name. */
+  /** The line below the name in the head. */
   about(thread) {
     if (thread?.kind !== "private") return thread?.topic ?? "";
     return say(thread.gone ? "person_gone" : "alone", thread.name);
@@ -102,7 +102,7 @@ export class Panels {
 
   people() {
     const thread = this.state.threads.get(this.state.current);
-    const people = [...(thread?.people ?? [])];
+    const people = thread?.kind === "private" ? this.dialogue(thread) : [...(thread?.people ?? [])];
     const list = people.map(([name, person]) => this.person(name, person));
     if (thread && thread.count > people.length) {
       list.push(make("li", { className: "faint" }, say("and_more", thread.count - people.length)));
@@ -110,6 +110,11 @@ export class Panels {
     replace($("present"), list);
     set($("people-count"), thread?.people ? String(thread.count) : "");
     set($("topic"), this.about(thread));
+  }
+
+  /** The two people of a private thread. */
+  dialogue({ name, id, gone }) {
+    return [...(gone ? [] : [[name, { person: id }]]), [this.state.name, {}]];
   }
 
   person(name, { away, operator, person }) {

@@ -1,4 +1,4 @@
-// What a text contains: links and names. No DOM here.
+// Finds links and names in a text. No DOM here.
 
 const LINK = /\bhttps?:\/\/[^\s<>"\u0000-\u001f]+/giu;
 const PAIRS = { ")": "(", "]": "[", "}": "{" };
@@ -20,7 +20,7 @@ export function parts(text) {
   return found;
 }
 
-/** Cuts off what belongs to the sentence around a link: `(see http://example.com/a).` */
+/** Cuts off what belongs to the sentence around a link: a full stop, an unpaired bracket. */
 function withoutSentenceEnd(text) {
   let rest = text;
   for (;;) {

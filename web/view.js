@@ -1,4 +1,4 @@
-// Elements of the page. What anybody wrote comes in as text (`textContent`) and nothing else.
+// Elements of the page. Text of users becomes text nodes and links, never markup.
 
 import { day, hour, names, say, second } from "./words.js";
 import { SPOKEN } from "./chat.js";

@@ -45,6 +45,8 @@ pub(super) enum Act {
     Part { room: Name },
     /// Says lines in a room.
     Say { room: Name, lines: Vec<Said> },
+    /// Deletes the words of a line: their own, or as an operator.
+    Delete { room: Name, number: u64, own: bool },
     /// Sets the topic of a room, or removes it.
     Topic { room: Name, words: String },
     /// Is away, or back.

@@ -328,7 +328,10 @@ fn wrong_thread(user: &mut User, input: &str, reason: &str) -> Step {
 }
 
 fn wrong(user: &mut User, text: &str) -> Step {
-    let error = user.inbox.in_thread(json!({ "kind": "error", "text": text }));
+    let error = json!({ "kind": "error", "text": text });
+    // Only a page shows it in a room: for a program a line of a room has a number.
+    let is_page = user.inbox.view.is_page();
+    let error = if is_page { user.inbox.in_thread(error) } else { error };
     print_json(&error, &mut user.replies);
     Step::Done
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::arguments::{Arguments, Passage, Secret, Switch, Target, WrongDuration};
-use super::command_table::{self, Entry};
-use super::text::excerpt;
+use super::arguments::{Arguments, Passage, Secret, Switch, Target};
+use super::command_error::{CommandError, unknown, wrong_use};
+use super::command_table;
 
 /// One line of a user. Names are as they were typed: who is there, the hall knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum Command<'a> {
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),
+    /// Deletes the words of the line with this number, from 1 up.
+    Delete(u64),
     /// Ignores somebody, or lists who is ignored.
     Ignore(Option<&'a str>),
     /// Ignores somebody no longer.
@@ -115,47 +117,6 @@ pub enum Command<'a> {
     Password(Option<Secret<'a>>),
     /// Shows so many of the last entries of the audit log, at least 1.
     Audit(Option<u64>),
-}
-
-/// Why a line is no [`Command`]; the message is one sentence that says what to type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// A `/` with no word after it.
-    #[error("A command is a word after /: /help lists all, and //words says /words")]
-    NoName,
-    /// There is no such command, but one that is spelled nearly so.
-    #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
-    Misspelled {
-        /// What was typed, cleaned and shortened.
-        name: String,
-        /// The nearest command.
-        nearest: &'static str,
-    },
-    /// There is no such command, and none like it.
-    #[error("There is no /{0}. /help lists all.")]
-    Unknown(String),
-    /// Too few arguments, too many, or one that is not what it should be.
-    #[error("That is not how /{name} works: write {usage}, for example {example}")]
-    Usage {
-        /// The command.
-        name: &'static str,
-        /// All its arguments.
-        usage: &'static str,
-        /// One right use of it.
-        example: &'static str,
-    },
-    /// An argument looks like a duration and cannot be read as one.
-    #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
-    Duration {
-        /// What was typed, cleaned and shortened.
-        typed: String,
-        /// All arguments of the command.
-        usage: &'static str,
-    },
-    /// A duration for a command that takes none.
-    #[error("A kick has no duration: /ban NAME 10m keeps a person out for that time")]
-    KickDuration,
 }
 
 impl<'a> Command<'a> {
@@ -235,30 +196,6 @@ impl<'a> Command<'a> {
     }
 }
 
-fn wrong_use(entry: &Entry, arguments: &Arguments<'_>) -> CommandError {
-    match arguments.wrong_duration() {
-        Some(WrongDuration::Unreadable(typed)) => {
-            CommandError::Duration { typed: excerpt(typed), usage: entry.usage }
-        }
-        Some(WrongDuration::NotTaken) => CommandError::KickDuration,
-        None => {
-            CommandError::Usage { name: entry.name, usage: entry.usage, example: entry.example }
-        }
-    }
-}
-
-/// The sentence for a command that does not exist.
-pub(super) fn unknown(name: &str) -> CommandError {
-    let shown = excerpt(name);
-    if shown.is_empty() {
-        return CommandError::NoName;
-    }
-    match command_table::nearest(name) {
-        Some(entry) => CommandError::Misspelled { name: shown, nearest: entry.name },
-        None => CommandError::Unknown(shown),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -304,6 +241,7 @@ mod tests {
             ("/history 2-5", C::History(Some(Passage::Between { from: 2, to: 5 }))),
             ("/search a b", C::Search("a b")),
             ("/quote 133", C::Quote(133)),
+            ("/delete 133", C::Delete(133)),
             ("/ignore", C::Ignore(None)),
             ("/ignore bob", C::Ignore(Some("bob"))),
             ("/unignore bob", C::Unignore("bob")),
@@ -368,6 +306,9 @@ mod tests {
             "/history 3-2",
             "/quote",
             "/quote 0",
+            "/delete",
+            "/delete 0",
+            "/delete 1 2",
             "/numbers",
             "/numbers maybe",
             "/quiet on off",
@@ -444,6 +385,45 @@ mod tests {
         assert_eq!(error("/xyzzy"), "There is no /xyzzy. /help lists all.");
         let no_name = "A command is a word after /: /help lists all, and //words says /words";
         assert_eq!((error("/").as_str(), error("/ me").as_str()), (no_name, no_name));
+    }
+
+    /// Issue 11, item 19: words of other chats are understood, or lead to the right command.
+    #[test]
+    fn regression_words_of_other_chats_are_understood() {
+        for (word, command) in [
+            ("/part garden", "/leave garden"),
+            ("/PART", "/leave"),
+            ("/who", "/users"),
+            ("/names garden", "/users garden"),
+            ("/list", "/rooms"),
+            ("/tell bob hi there", "/msg bob hi there"),
+            ("/w bob hi", "/msg bob hi"),
+            ("/pm bob hi", "/msg bob hi"),
+            ("/r yes", "/reply yes"),
+            ("/j garden", "/join garden"),
+            ("/bye good night", "/quit good night"),
+            ("/exit", "/quit"),
+            ("/q", "/quit"),
+            ("/?", "/help"),
+            ("/name eve", "/nick eve"),
+            ("/afk lunch", "/away lunch"),
+        ] {
+            assert_eq!(Command::parse(word), Command::parse(command), "{word}");
+            assert!(Command::parse(word).is_ok(), "{word}");
+        }
+        for (word, hint) in [
+            ("/clear", "There is no /clear. Your own terminal clears its screen"),
+            ("/back", "/away without words"),
+            ("/say hi", "leave /say out"),
+            ("/login ann secret", "There are no accounts: /token"),
+            ("/tell bob", "write /msg NAME WORDS"),
+            ("/nmaes", "Did you mean /users?"),
+            ("/whispr bob hi", "Did you mean /msg?"),
+            ("/x", "There is no /x. /help lists all."),
+        ] {
+            let sentence = error(word);
+            assert!(sentence.contains(hint), "{word}: {sentence}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope, Suspect, network_of};
 use super::cluster::Cluster;
 use super::crowd::Crowd;
+use super::days::Days;
 use super::flood_mutes::FloodMutes;
 use super::former_users::{FormerUser, FormerUsers};
 use super::key::Key;
@@ -82,6 +83,9 @@ pub(super) struct Seated {
     pub(super) joined: u64,
     /// Whether this machine serves them.
     pub(super) is_here: bool,
+    /// The day of the last line shown, until they have seen themselves come: what they are shown
+    /// before that may be of other days.
+    pub(super) past: Option<Box<Days>>,
 }
 
 impl Seated {
@@ -192,6 +196,12 @@ impl Hall {
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
+    }
+
+    /// Whether `session` is the session `author`, or came back from it by tokens.
+    pub(super) fn has_been(&self, session: u64, author: u64) -> bool {
+        let state = self.lock();
+        state.succession.first_of(session) == state.succession.first_of(author)
     }
 
     /// The sentence for somebody who may not come from `address`.

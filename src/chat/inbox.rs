@@ -13,6 +13,7 @@ use tokio::io::AsyncWrite;
 use super::act::Said;
 use super::batch::Batch;
 use super::bot;
+use super::days::Days;
 use super::hall::{Hall, Seated};
 use super::history::Kind;
 use super::line::{EOL, Shape};
@@ -54,7 +55,7 @@ pub(super) struct Inbox {
     waker: Option<Waker>,
     /// The session that wrote the last private line.
     pub(super) reply_to: Option<NonZeroU64>,
-    /// The id of the user to whom a page's last line went, if it was typed in a private thread.
+    /// The id of the other user, if a page's last line was typed in a private thread.
     pub(super) private: Option<Box<str>>,
 }
 
@@ -106,7 +107,12 @@ impl Inbox {
 
     /// The member is in one room more, and speaks there.
     pub(super) fn enter(&mut self, seated: Seated) {
-        self.seats.push(seated);
+        // A program reads times.
+        let past = (!self.view.is_json()).then(|| {
+            let today = (self.hall.settings.date)(self.hall.now_ms());
+            Box::new(Days::new(today))
+        });
+        self.seats.push(Seated { past, ..seated });
         self.current = self.seats.len() - 1;
     }
 
@@ -145,7 +151,8 @@ impl Inbox {
             if outlet.is_full() {
                 return Poll::Ready(Ok(()));
             }
-            let is_plain = index == self.current && self.view.is_plain();
+            let is_past = self.seats[index].past.is_some();
+            let is_plain = index == self.current && self.view.is_plain() && !is_past;
             let polled = if is_plain {
                 self.pass_on(index, outlet, cx)?
             } else {
@@ -219,11 +226,13 @@ impl Inbox {
 
     /// Prints lines as this member wants to see them.
     fn print<S: AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         index: usize,
         outlet: &mut Outlet<'_, S>,
         cx: &Context<'_>,
     ) -> Poll<()> {
+        let joined = self.seats[index].joined;
+        let mut past = self.seats[index].past.take();
         let Seated { crowd, seat, room, .. } = &self.seats[index];
         let frame = Frame {
             view: &self.view,
@@ -237,6 +246,14 @@ impl Inbox {
             if let Some(count) = before {
                 self.print_missed(count, index, &mut printed);
             }
+            if let Some(days) = &mut past
+                && let Some(separator) = days.turn((self.hall.settings.date)(line.time_ms))
+            {
+                frame.print_separator(&separator, &mut printed);
+            }
+            if line.number >= joined {
+                past = None;
+            }
             frame.print(&line, &mut printed);
             printed.len() < PRINTED_BYTES
         });
@@ -244,7 +261,9 @@ impl Inbox {
             self.print_missed(taken.missed, index, &mut printed);
         }
         outlet.write(printed.as_bytes());
-        taken.more
+        let more = taken.more;
+        self.seats[index].past = past;
+        more
     }
 
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
@@ -279,7 +298,8 @@ impl Inbox {
         if let Some(ending) = &ending {
             if self.view.is_page() {
                 // It is not to come back by itself.
-                print_json(&bot::dismissal(&ending.words), &mut printed);
+                let words = ending.reason.as_ref().unwrap_or(&ending.words);
+                print_json(&bot::dismissal(words), &mut printed);
             } else {
                 self.view.print(&format!("*** {} ***", ending.words), &mut printed);
             }

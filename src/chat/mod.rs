@@ -24,6 +24,7 @@
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
 mod act;
+mod aliases;
 mod archive;
 mod arguments;
 mod authority;
@@ -34,8 +35,11 @@ mod character;
 mod clock;
 mod cluster;
 mod command;
+mod command_error;
 mod command_table;
 mod crowd;
+mod days;
+mod deletion;
 mod duration;
 mod entrance;
 mod erase;
@@ -69,11 +73,13 @@ mod perform;
 mod person;
 mod position;
 mod relay;
+mod replay;
 mod resume;
 mod room;
 mod room_operators;
 mod room_record;
 mod rules;
+mod secret_words;
 mod separators;
 mod session;
 mod settings;
@@ -90,7 +96,8 @@ mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
 pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
-pub use command::{Command, CommandError};
+pub use command::Command;
+pub use command_error::CommandError;
 pub use command_table::Rank;
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use follower::{Entry, Follower, Link, Proposal, Snapshot};
@@ -103,6 +110,7 @@ pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
+pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;
 pub use telnet::Parser;

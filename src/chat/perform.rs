@@ -48,6 +48,7 @@ impl Hall {
             Act::Join { room, see, pass } => Outcome::Joined(self.join(actor, &room, see, &pass)),
             Act::Part { room } => self.part(actor, &room),
             Act::Say { room, lines } => self.say(actor, &room, &lines, &[]),
+            Act::Delete { room, number, own } => self.delete_line(actor, &room, number, own),
             Act::Topic { room, words } => self.set_topic(actor, &room, &words),
             Act::Away { words } => self.with_person(actor, |person| {
                 person.set_away(words.as_deref());
@@ -171,7 +172,7 @@ impl Hall {
         });
         let (seat, room, joined) = seated?;
         person.take_seat(Arc::clone(&crowd), seat);
-        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here })
+        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here, past: None })
     }
 
     /// How many rooms there may be is a matter of each machine, which asks before it proposes.
@@ -420,6 +421,8 @@ impl Hall {
             state.release(&person.name(), person.session);
             person.end(GOES_ON);
         }
+        // For whoever goes on from there: what that session said is theirs.
+        place.session = session;
         Some(Keep { token: token.to_string(), place })
     }
 

@@ -1,5 +1,7 @@
 //! A room as one machine of a cluster tells it to another. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::history::Kind;
@@ -37,6 +39,9 @@ pub(super) struct RoomRecord {
     pub(super) muted: Vec<(Muted, u64)>,
     #[serde(default)]
     pub(super) operators: RoomOperators,
+    /// Lines whose words were deleted, the last of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) deleted: BTreeSet<u64>,
 }
 
 /// A line.
@@ -64,6 +69,7 @@ impl Room {
             invited: self.invited.iter().cloned().collect(),
             muted: self.muted.clone(),
             operators: self.operators.clone(),
+            deleted: self.log.deleted.clone(),
         }
     }
 
@@ -86,6 +92,8 @@ impl Room {
                 self.log.append(*time_ms, *author, *kind, name, text);
             }
         }
+        record.deleted.iter().for_each(|&number| self.log.delete(number));
+        self.log.deleted = record.deleted;
         self.log.set_last_time(record.last_time_ms);
         record.members
     }

@@ -322,7 +322,7 @@ where
         Step::Done
     }
 
-    /// Slows somebody down who writes too fast; whether the line is to be taken in the end.
+    /// Slows a user down who writes too fast; returns whether the line is taken in the end.
     async fn slow_down(&mut self, verdict: Verdict, line: &Line) -> Result<bool, Closed> {
         if matches!(verdict, Verdict::Mute(_)) {
             self.announce_mute();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::deletion::deleted_by;
 use super::history::Kind;
 use super::line::EOL;
 use super::log::LineView;
@@ -216,6 +217,14 @@ impl Frame<'_> {
         self.view.print_wrapped(&shown, out);
     }
 
+    /// Writes a line that stands between two others.
+    pub(super) fn print_separator(&self, separator: &str, out: &mut String) {
+        match self.is_current {
+            true => self.view.print(separator, out),
+            false => self.view.print(&format!("[{}] {separator}", self.room), out),
+        }
+    }
+
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
             Kind::Said | Kind::Action => {
@@ -231,9 +240,15 @@ impl Frame<'_> {
     fn json(&self, line: &LineView<'_>) -> Value {
         let LineView { number, time_ms, name, text, .. } = *line;
         let own = line.author == self.session;
-        json!({
+        let mut value = json!({
             "kind": line.kind.label(), "room": self.room, "number": number, "time_ms": time_ms,
             "name": name, "text": text, "own": own,
-        })
+        });
+        if line.kind == Kind::Notice
+            && let Some(deleted) = deleted_by(text)
+        {
+            value["deleted"] = deleted.into();
+        }
+        value
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second.round() as u64))
 }
 
+/// A number of events per second without its unit: whole, but `1.50` below ten.
+pub(crate) fn per_second(rate: f64) -> String {
+    if rate < 9.995 { three_digits(rate) } else { format!("{rate:.0}") }
+}
+
 /// A text from outside for a terminal: what would steer the terminal or turn the text round is
 /// written as an escape.
 pub(crate) fn printable(text: &str) -> String {
@@ -131,6 +136,16 @@ mod tests {
         }
         for (number, text) in [(0.25, "0.25/s"), (20_000.4, "20,000/s"), (f64::MAX, "18,446,")] {
             assert!(rate(number).starts_with(text));
+        }
+    }
+
+    /// Issue 11, item 34: a rate below ten keeps its decimals.
+    #[test]
+    fn regression_a_low_rate_keeps_its_decimals() {
+        for (number, text) in
+            [(0.0, "0.00"), (1.5, "1.50"), (9.99, "9.99"), (9.996, "10"), (102_126.4, "102126")]
+        {
+            assert_eq!(per_second(number), text);
         }
     }
 

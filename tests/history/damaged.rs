@@ -11,7 +11,7 @@ use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
 const ROOMS: [(&str, u64); 3] = [("lobby", 300), ("кухня", 40), ("dev", 120)];
 
 /// The files of a store, by name.
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 fn files(folder: &Path) -> Files {
     let names = ["chat.sqlite3", "chat.sqlite3-wal"].into_iter();
@@ -21,19 +21,27 @@ fn files(folder: &Path) -> Files {
 
 /// Closed: everything is in the database.
 fn closed() -> Files {
+    closed_with(&ROOMS)
+}
+
+pub(crate) fn closed_with(rooms: &[(&str, u64)]) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
-    ROOMS.iter().for_each(|(room, count)| rig.write(room, 1..=*count));
+    rooms.iter().for_each(|(room, count)| rig.write(room, 1..=*count));
     assert_eq!(rig.store.close(), 0);
     files(folder.path())
 }
 
 /// Killed: everything is in the log, in many transactions.
 fn killed() -> Files {
+    killed_with(&ROOMS)
+}
+
+pub(crate) fn killed_with(rooms: &[(&str, u64)]) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
-    for (room, count) in ROOMS {
-        for first in (1..=count).step_by(20) {
+    for (room, count) in rooms {
+        for first in (1..=*count).step_by(20) {
             rig.write(room, first..=first + 19);
             rig.await_committed(room, first + 19);
         }
@@ -41,7 +49,7 @@ fn killed() -> Files {
     files(folder.path())
 }
 
-fn put(files: &Files) -> tempfile::TempDir {
+pub(crate) fn put(files: &Files) -> tempfile::TempDir {
     let folder = folder_in_memory();
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).unwrap();

@@ -147,6 +147,22 @@ mod tests {
         }
     }
 
+    /// Issue 11, item 7: acts of a machine that knows neither resumed sessions nor private actions.
+    #[test]
+    fn regression_acts_without_the_new_fields_are_read() {
+        let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());
+        for (old, act) in [
+            (
+                r#"{"enter":{"name":"ann","address":null}}"#,
+                Act::Enter { name, address: None, after: None },
+            ),
+            (r#"{"write":{"to":5,"words":"hi"}}"#, Act::Write { to: 5, words, kind: Kind::Said }),
+        ] {
+            assert_eq!(serde_json::from_str::<Act>(old).unwrap(), act);
+            assert_eq!(serde_json::to_string(&act).unwrap(), old);
+        }
+    }
+
     #[test]
     fn what_cannot_be_read_is_said() {
         assert!(Envelope::decode(b"{}").unwrap_err().contains("missing field"));

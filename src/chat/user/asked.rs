@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::past::kept;
+use super::past::{kept, with_gaps};
 use super::{Rest, Step, User};
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::entrance::Entrance;
@@ -107,6 +107,7 @@ impl User {
             let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
             Box::new(move |user: &mut Self| match found {
                 Ok(lines) => {
+                    let lines = with_gaps(lines, until);
                     let is_more = from > 1 && !lines.is_empty();
                     user.tell_past(&room, &lines, is_more)
                 }

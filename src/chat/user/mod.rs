@@ -1,6 +1,7 @@
 //! What one user does: their words and commands, on the hall and its rooms. No connection here.
 
 mod asked;
+mod deletion;
 mod moderation;
 mod passwords;
 mod past;
@@ -108,8 +109,7 @@ impl User {
         Step::Done
     }
 
-    /// Enters the rooms that somebody wants to be in, or else the lobby. Who is back needs no
-    /// password again.
+    /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
     ///
     /// A page is told `max_line`, the most bytes that one message may have.
     pub(super) async fn arrive(&mut self, place: Option<Place>, is_back: bool, max_line: usize) {
@@ -186,7 +186,7 @@ impl User {
         let see = See::Last(self.hall.rules().replay);
         match self.join_at_once(&lobby, see, Pass::Nothing).await {
             Ok(seated) => {
-                let earlier = Self::lines_before(&seated);
+                let earlier = self.lines_before(&seated);
                 self.inbox.enter(seated);
                 self.separate(earlier);
             }
@@ -345,6 +345,7 @@ impl User {
             Command::History(passage) => return self.history(passage),
             Command::Search(words) => return self.search(words),
             Command::Quote(number) => return self.quote(number),
+            Command::Delete(number) => return self.delete(number),
             Command::Join { room, password } => return self.join(room, password),
             Command::Oper(password) => return self.become_operator(password),
             Command::Users(Some(room)) => self.users_of(room),

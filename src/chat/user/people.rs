@@ -215,7 +215,7 @@ impl User {
     }
 }
 
-/// Who is behind, and how far.
+/// Lists the members that are behind, and how many lines.
 pub(in crate::chat) fn lags_in_words(lags: &[(&Name, u64)]) -> String {
     if lags.is_empty() {
         return "Nobody is behind".to_owned();

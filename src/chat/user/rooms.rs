@@ -12,6 +12,10 @@ use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
 use crate::chat::room::See;
 
+/// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
+/// terminals that show numbers.
+const WHOLE_LINES: u64 = 500;
+
 /// Rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
@@ -89,7 +93,7 @@ impl User {
         let people =
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
         let room = seated.room.clone();
-        let earlier = Self::lines_before(&seated);
+        let earlier = self.lines_before(&seated);
         // A page shows the answers in the room that it is told of first.
         self.inbox.enter(seated);
         self.tell_rooms();
@@ -108,9 +112,9 @@ impl User {
     }
 
     /// Counts the earlier lines that a newcomer is going to see.
-    pub(super) fn lines_before(seated: &Seated) -> u64 {
-        let next = seated.crowd.with(|room| room.standing(seated.seat).0);
-        seated.joined.saturating_sub(next)
+    pub(super) fn lines_before(&self, seated: &Seated) -> u64 {
+        let Seated { crowd, seat, joined, .. } = seated;
+        crowd.with(|room| room.earlier(*seat, *joined, self.inbox.view.own(), WHOLE_LINES))
     }
 
     /// Announces so many earlier lines.

@@ -31,6 +31,7 @@ async fn job(settings: Settings) -> Arc<Job> {
         dialer: Dialer::new(&settings.targets).await.unwrap(),
         start: Start::when_all_of(1),
         stop: Shutdown::new(),
+        stopped: std::sync::OnceLock::new(),
         settings,
     };
     common.start.arrive();
