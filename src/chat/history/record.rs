@@ -85,7 +85,7 @@ pub struct Ban {
     pub reason: String,
     /// Until when, in milliseconds since 1970, UTC; `None`: until it is lifted.
     pub until_ms: Option<u64>,
-    /// What else belongs to the ban: opaque here, empty if there is nothing.
+    /// Further properties of the ban: opaque here, empty if there are none.
     pub more: String,
 }
 
@@ -100,7 +100,7 @@ pub struct Token {
     pub rooms: Vec<(String, u64, bool)>,
     /// Until when it is good, in milliseconds since 1970, UTC.
     pub until_ms: u64,
-    /// What else belongs to the session: opaque here, empty if there is nothing.
+    /// Further properties of the session: opaque here, empty if there are none.
     pub more: String,
 }
 

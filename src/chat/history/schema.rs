@@ -13,7 +13,7 @@ const APPLICATION: i64 = 0x6563_686F;
 /// How long another program that looks into the file may hold us up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What leads from each version to the next; the first makes the tables. Never change one that was
+/// The steps from each version to the next; the first makes the tables. Never change one that was
 /// released: add another.
 const STEPS: &[&str] = &[
     "
