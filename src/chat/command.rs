@@ -191,6 +191,7 @@ impl<'a> Command<'a> {
                 | Self::History(_)
                 | Self::Search(_)
                 | Self::Quote(_)
+                | Self::Delete(_)
                 | Self::Lag
         ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
     }
