@@ -1,5 +1,7 @@
 //! `echoline load` as a whole program, against good servers and bad ones.
 
+#![allow(clippy::unwrap_used)]
+
 mod programs;
 
 use std::io::{BufRead, BufReader, Read, Write};
