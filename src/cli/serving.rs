@@ -84,8 +84,8 @@ pub(super) struct ServingFlags {
     access: AccessLogFlags,
 
     /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
-    /// at most 1,000 lines a second. A chat hides passwords and tokens. Of a raw echo, what each
-    /// read brought; no datagrams.
+    /// at most 1,000 lines a second. A chat hides passwords and tokens. In --mode raw, the bytes of
+    /// each read; no datagrams.
     #[arg(long, env = "ECHOLINE_LOG_MESSAGES")]
     log_messages: bool,
 
@@ -113,7 +113,7 @@ pub(super) struct Service {
     pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
-    /// What of a received line may be logged.
+    /// Hides the secrets of a received line from the log.
     pub(super) shown: Shown,
     /// What is done with datagrams; `None` where only connections are served.
     pub(super) datagrams: Option<DatagramService>,
@@ -271,7 +271,7 @@ impl ServingFlags {
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
     }
 
-    /// Has `server` tell the logs of its connections and of what they send, if it is asked to.
+    /// Has `server` log its connections and their lines, if the flags ask for it.
     fn log_clients(
         &self,
         mut server: Server,
@@ -366,7 +366,7 @@ impl ServingFlags {
         Ok(())
     }
 
-    /// What is known before the addresses are bound.
+    /// The facts that are known before the addresses are bound.
     pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
         Basis {
             defaults: service.limits.clone(),

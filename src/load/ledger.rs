@@ -249,6 +249,21 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    /// Issue 11, item 47: each outcome has its own count, and what was in flight is no error.
+    #[test]
+    fn regression_every_outcome_is_counted_by_itself() {
+        let mut ledger = Ledger::new(100);
+        let outcomes = [Outcome::Ok, Outcome::Wrong, Outcome::TimedOut, Outcome::Reset];
+        for (count, outcome) in (2..).zip(outcomes.into_iter().chain([Outcome::InFlight])) {
+            ledger.settle_many(outcome, count);
+        }
+        assert_eq!((ledger.ok(), ledger.wrong(), ledger.timed_out()), (2, 3, 4));
+        assert_eq!((ledger.reset(), ledger.in_flight()), (5, 6));
+        ledger.skip(80, End::Stopped);
+        assert!(ledger.adds_up());
+        assert_eq!(ledger.error_share(), 12.0 / 14.0);
+    }
+
     #[test]
     fn what_is_forgotten_or_counted_twice_is_seen() {
         let mut ledger = Ledger::new(2);

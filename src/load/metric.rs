@@ -68,10 +68,7 @@ impl Metric {
                 units::parse_time(text).map(|time| time.as_secs_f64())
             }
             share if share.is_share() => units::parse_percent(text),
-            _ => {
-                let (number, unit) = units::split_unit(text)?;
-                (unit == "/s").then_some(number)
-            }
+            _ => units::parse_rate(text),
         }
     }
 

@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::alarm::Precision;
 use super::client::Client;
 use super::dial::Dialer;
 use super::job::{Common, Cut, Job, Records, Start};
@@ -20,6 +19,7 @@ use super::report::Report;
 use super::settings::Settings;
 use super::trust::{Evidence, Processor, judge};
 use super::view::View;
+use crate::net::alarm::Precision;
 use crate::net::{Phase, Shutdown};
 
 /// How often whoever watches is told.

@@ -99,7 +99,7 @@ pub(super) struct TrafficFlags {
     connect_rate: MaxRate,
 
     /// How long to wait for a reply, and for a connection.
-    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "ECHOLINE_LOAD_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::some_duration, default_value = "5s")]
     timeout: Duration,
 
