@@ -15,6 +15,7 @@ async fn rooms_are_made_joined_and_left() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("alone").await;
     bob.ask("/join DEN", "*** You speak in den now: 2 people ***").await;
@@ -172,6 +173,7 @@ async fn who_is_out_is_out_at_once() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
     bob.hear("*** bob joined the chat ***").await;
@@ -195,6 +197,7 @@ async fn rooms_can_be_closed() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     ann.say("/private on").await;
     ann.hear_of("Only who is invited").await;
@@ -299,6 +302,7 @@ async fn a_room_can_keep_people_out() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here, as an operator of this room ***").await;
     ann.hear("*** ann joined the chat ***").await;
     bob.ask("/join den", "*** You speak in den now: 2 people ***").await;
     bob.hear("*** bob joined the chat ***").await;
@@ -325,6 +329,7 @@ async fn a_token_brings_one_back() {
     let parlour = Parlour::open();
     let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
     bob.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    bob.hear_of("brings you back here, as an operator of this room ***").await;
     bob.hear("*** bob joined the chat ***").await;
     bob.say("/quit").await;
     let last = String::from_utf8(bob.rest().await).unwrap();
@@ -335,9 +340,10 @@ async fn a_token_brings_one_back() {
     back.ask(&format!("/resume {token}"), "Enter your name: *** Back in lobby, from line 3 on ***")
         .await;
     back.hear_of("*** Back in den, from line ").await;
-    back.hear("*** bob left the chat ***").await;
-    back.hear("ann: while you were away").await;
-    back.hear("*** bob joined the chat ***").await;
+    back.hear("*** You speak in den now ***").await;
+    back.hear("[lobby] *** bob left the chat ***").await;
+    back.hear("[lobby] ann: while you were away").await;
+    back.hear("[lobby] *** bob joined the chat ***").await;
     let mut thief = parlour.knock(Role::Person);
     thief.say(&format!("/resume {token}")).await;
     thief.hear_of("That token brings nobody back").await;
