@@ -67,7 +67,7 @@ impl Hall {
         }
         if Arc::ptr_eq(&crowd, &self.lobby) {
             // There is nothing to fall back on.
-            other.end("Goodbye");
+            other.end_because("Goodbye", Some(&told));
         }
         Outcome::Done
     }

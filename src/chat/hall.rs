@@ -21,6 +21,7 @@ use super::relay::Relays;
 use super::room::{Room, Seat};
 use super::rules::LiveRules;
 use super::settings::Settings;
+use super::succession::{Succession, person_id, session_of_id};
 use super::tokens::Tokens;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
@@ -35,13 +36,11 @@ pub struct Hall {
     /// The other machines, where there are some.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
-    /// Of a session that came back with a token: the session before it.
-    earlier: Mutex<BTreeMap<u64, u64>>,
+    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those of
+    /// the process before.
+    opened_ms: u64,
     state: Mutex<State>,
 }
-
-/// Sessions whose earlier session is remembered.
-const EARLIER_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -52,6 +51,7 @@ pub(super) struct State {
     pub(super) rooms: BTreeMap<Key, Arc<Crowd>>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
+    pub(super) succession: Succession,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.
     pub(super) numbers_from: u64,
@@ -144,8 +144,10 @@ impl Hall {
         let Kept { bans, tokens, .. } = kept;
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
-        let (relays, sessions, earlier) = Default::default();
-        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, earlier, state }
+        let (relays, sessions) = Default::default();
+        let opened_ms = (settings.clock)();
+        let cluster = None;
+        Self { settings, rules, archive, relays, lobby, cluster, sessions, opened_ms, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -158,20 +160,10 @@ impl Hall {
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
     }
 
-    /// Remembers that `session` goes on where `earlier` ended.
-    pub(super) fn goes_on(&self, session: u64, earlier: u64) {
-        let mut known = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(session, earlier);
-        if known.len() > EARLIER_MAX {
-            known.pop_first();
-        }
-    }
-
     /// Whether `session` is the session `author`, or came back from it by tokens.
     pub(super) fn has_been(&self, session: u64, author: u64) -> bool {
-        let known = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        let chain = std::iter::successors(Some(session), |session| known.get(session).copied());
-        chain.take(EARLIER_MAX).any(|session| session == author)
+        let state = self.lock();
+        state.succession.first_of(session) == state.succession.first_of(author)
     }
 
     /// The sentence for somebody who may not come from `address`.
@@ -190,6 +182,30 @@ impl Hall {
     /// The person of this session, while it lasts.
     pub(super) fn person(&self, session: u64) -> Option<Arc<Person>> {
         self.lock().people.get(&session).cloned()
+    }
+
+    /// Returns the id by which pages and programs know the user of this session.
+    pub(super) fn person_id(&self, session: u64) -> String {
+        person_id(self.epoch(), self.lock().succession.first_of(session))
+    }
+
+    /// Returns the ids of the users of these sessions.
+    pub(super) fn person_ids(&self, sessions: impl Iterator<Item = u64>) -> Vec<String> {
+        let (epoch, state) = (self.epoch(), self.lock());
+        sessions.map(|session| person_id(epoch, state.succession.first_of(session))).collect()
+    }
+
+    /// Returns the user with this id, if they are in the chat.
+    pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<Person>> {
+        let first = session_of_id(self.epoch(), id)?;
+        let state = self.lock();
+        let person = state.people.get(&state.succession.newest_of(first))?;
+        (!person.is_retired()).then(|| Arc::clone(person))
+    }
+
+    /// Sessions of one process count from 1; those of a cluster never repeat.
+    fn epoch(&self) -> u64 {
+        if self.cluster.is_some() { 0 } else { self.opened_ms }
     }
 
     /// The words of each of these sessions for those who write to them while they are away.

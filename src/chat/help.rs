@@ -1,6 +1,6 @@
 //! What `/help` says. Pure.
 
-use super::command::unknown;
+use super::command_error::unknown;
 use super::command_table::{COMMANDS, Entry, Rank, find};
 
 /// The lines of `/help` for somebody of that rank, or those of `/help topic`: the name of a
@@ -62,6 +62,8 @@ mod tests {
             lines,
             ["/msg NAME WORDS: say something to one person alone", "For example: /msg anna hello"]
         );
+        // Issue 11, item 19: under its name in other chats too.
+        assert_eq!(help(Some("tell"), Rank::Member).collect::<Vec<_>>(), lines);
         let lines: Vec<_> = help(Some("kick"), Rank::Member).collect();
         assert!(lines[0].ends_with("(for operators)"));
     }

@@ -88,6 +88,15 @@ impl Chunk {
     }
 }
 
+/// What a line is, without its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) kind: Kind,
+    /// As in [`LineView`].
+    pub(super) author: u64,
+    pub(super) time_ms: u64,
+}
+
 /// One line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineView<'a> {
@@ -269,6 +278,13 @@ impl Log {
         true
     }
 
+    /// What the line of this number is, where it is kept, whether it may be seen or not.
+    pub(super) fn mark(&self, number: u64) -> Option<Mark> {
+        let Entry { time_ms, author, shape, .. } =
+            *self.entries.get(number.checked_sub(self.first)? as usize)?;
+        Some(Mark { kind: shape.kind, author, time_ms })
+    }
+
     /// The line of this number, where it is kept and may be seen.
     pub(super) fn line(&self, number: u64) -> Option<LineView<'_>> {
         if !(self.first..self.visible).contains(&number) {
@@ -361,6 +377,21 @@ mod tests {
 
     fn say(log: &mut Log, now_ms: u64, text: &str) -> u64 {
         log.append(now_ms, 1, Kind::Said, "ann", text).0
+    }
+
+    /// Issue 11, item 47: times only grow, from whatever the log was told last.
+    #[test]
+    fn regression_times_grow_from_the_last_one() {
+        let mut log = Log::new(LogLimits::default(), 1, 50);
+        assert_eq!(log.last_time_ms(), 50);
+        assert_eq!(log.append(10, 1, Kind::Said, "ann", "a"), (1, 51));
+        assert_eq!(log.last_time_ms(), 51);
+        log.set_last_time(20);
+        assert_eq!(log.last_time_ms(), 51);
+        log.set_last_time(70);
+        assert_eq!(log.last_time_ms(), 70);
+        assert_eq!(log.append(60, 1, Kind::Said, "ann", "b"), (2, 71));
+        assert_eq!(log.append(100, 1, Kind::Said, "ann", "c"), (3, 100));
     }
 
     /// All that a member gets who has to see `from` and wrote `own`.

@@ -118,6 +118,11 @@ impl View {
             .any(|ignored| ignored.session == session || ignored.name.as_str() == name)
     }
 
+    /// The choices that a page carries out by itself.
+    pub(super) fn json(&self) -> Value {
+        json!({ "numbers": self.numbers, "times": self.times, "quiet": self.quiet })
+    }
+
     /// Writes one line of text as this member's terminal, or program, gets it.
     pub(super) fn print(&self, text: &str, out: &mut String) {
         if self.is_json() {
@@ -180,7 +185,8 @@ impl Frame<'_> {
                 (line.author == self.session && self.view.own() == Own::Hidden)
                     || self.view.ignores(line.author, line.name)
             }
-            Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet,
+            // A page hides these itself: its list of people follows them.
+            Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet && !self.view.is_page(),
             Kind::Topic | Kind::Notice => false,
         }
     }

@@ -39,8 +39,8 @@ nothing, and answers that come late, twice or out of order are counted beside.
 
 Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
 conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
-clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
-at once.")]
+clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
+sending, waits for what is in flight and reports; a second one reports at once.")]
 pub(super) struct LoadFlags {
     /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
     /// unix:PATH; clients take several in turn.

@@ -99,7 +99,7 @@ impl Settings {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
     }
 
-    /// How many messages are measured at most, if that is known before the run.
+    /// Returns the most messages that are measured, if that is known before the run.
     pub(super) fn planned(&self) -> Option<u64> {
         let total = self.plan.total();
         let exact = self.messages.is_open() && self.messages.seed().is_none();

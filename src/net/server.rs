@@ -395,6 +395,7 @@ impl House {
             stream.break_off();
             place.count(Err(Closed::Reset));
         } else if door.transport.is_plain() {
+            let stream = fault::lay_under(stream, planned.as_ref());
             let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
             worker.spawn(Supervised::new(handler(connection), place));
@@ -403,6 +404,7 @@ impl House {
             let held = Arc::clone(&place);
             worker.spawn(Supervised::new(
                 async move {
+                    let stream = fault::lay_under(stream, planned.as_ref());
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
                     let stream = fault::lay_over(stream, planned);
                     let counted = match count {

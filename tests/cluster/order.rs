@@ -17,10 +17,10 @@ async fn order_is_kept_from_another_machine() {
     ben.say("/join den").await;
     until(&mut ben, "ben joined").await;
     ann.hear("*** ben joined the chat ***").await;
-    ann.ask("/mute ben", "*** You muted ben in den ***").await;
+    ann.ask("/mute ben", "*** You muted ben in den for good ***").await;
     ben.hear("*** You were muted in den ***").await;
     ben.say("let me").await;
-    ben.hear("*** Not delivered, you may not speak there until tomorrow: let me ***").await;
+    ben.hear("*** Not delivered, you may not speak there for good: let me ***").await;
     ann.ask("/unmute ben", "*** You unmuted ben in den ***").await;
     ann.ask("/op ben", "*** ben is an operator of den ***").await;
     ben.hear("*** You were unmuted in den ***").await;
@@ -31,7 +31,7 @@ async fn order_is_kept_from_another_machine() {
     until(&mut ann, "*** You were kicked from den by ben ***").await;
     until(&mut ben, "ann is out of den").await;
     ben.say("/ban ann").await;
-    until(&mut ben, "*** You banned ann from den ***").await;
+    until(&mut ben, "*** You banned ann from den for good ***").await;
     ann.ask("/join den", "*** You are banned from the room den ***").await;
     ben.ask("/unban ann", "*** ann may come to den again ***").await;
     ann.say("/join den").await;
