@@ -246,18 +246,8 @@ impl ServingFlags {
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
-<<<<<<< HEAD
-        let drained = drained_from.map_or(Duration::ZERO, |from| from.elapsed());
         self.remove_ready_file(heir)?;
         faults.as_ref().inspect(|faults| faults::log_counts(faults));
-=======
-        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
-            remove(path)?;
-        }
-        if let Some(faults) = &faults {
-            faults::log_counts(faults);
-        }
->>>>>>> main
         // All that it has queued is written before the last word of the log.
         drop(access_log);
         log_report(&report);
