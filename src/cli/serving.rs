@@ -200,14 +200,11 @@ impl ServingFlags {
         }
         let links = service.page.as_ref().map_or(Ok(Vec::new()), |page| page.links(&sockets))?;
         let (listeners, datagrams) = Sockets::split(sockets);
-        let mut server = Server::new(listeners)
+        let mut server = self
+            .server(listeners)
             .limits(limits.clone())
             .eol(service.eol)
-            .farewell(service.farewell)
-            .workers(self.workers());
-        if let Some(length) = self.busy_poll {
-            server = server.busy_poll(length);
-        }
+            .farewell(service.farewell);
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
@@ -249,16 +246,29 @@ impl ServingFlags {
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
-        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
-            remove(path)?;
-        }
-        if let Some(faults) = &faults {
-            faults::log_counts(faults);
-        }
+        self.remove_ready_file(heir)?;
+        faults.as_ref().inspect(|faults| faults::log_counts(faults));
         // All that it has queued is written before the last word of the log.
         drop(access_log);
         log_report(&report);
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
+    }
+
+    /// A server with the threads that the flags ask for.
+    fn server(&self, listeners: Vec<Listener>) -> Server {
+        let server = Server::new(listeners).workers(self.workers());
+        match self.busy_poll {
+            Some(length) => server.busy_poll(length),
+            None => server,
+        }
+    }
+
+    /// Removes the ready file, unless the service goes on in another process.
+    fn remove_ready_file(&self, heir: Heir) -> anyhow::Result<()> {
+        match (&self.ready_file, heir) {
+            (Some(path), Heir::Nobody) => remove(path),
+            _ => Ok(()),
+        }
     }
 
     /// Has `server` log its connections and their lines, if the flags ask for it.
