@@ -407,8 +407,8 @@ async fn nobody_is_left_over() {
     while stayed.line().await != "lobby (1)" {}
 }
 
-/// Issue 11, item 11: a newcomer sees what was said, however many came and went. Who sees numbers
-/// sees all of them.
+/// Issue 11, item 11: a newcomer sees the lines that were said, however many users came and went. A
+/// terminal that shows numbers shows every line.
 #[tokio::test]
 async fn regression_a_newcomer_sees_what_was_said() {
     let parlour = Parlour::new(Settings { replay: 2, ..settings() });

@@ -1,4 +1,4 @@
-//! How long bans and mutes last; what a flood mute refuses, and how it ends.
+//! The length of bans and mutes; the lines that a flood mute refuses, and its end.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::operator;
 use crate::parlour::{Parlour, settings};
 
-/// Issue 11, item 12: a ban or a mute lasts as long as its answer says, and a duration that cannot
-/// be read bans and mutes nobody.
+/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. A duration that cannot be
+/// read is refused.
 #[tokio::test(start_paused = true)]
 async fn regression_a_ban_says_until_when_it_holds() {
     let parlour = Parlour::open();
