@@ -72,6 +72,7 @@
 //! A program that only serves lines needs none of them:
 //! `echoline = { version = "0.1", default-features = false }`.
 
+mod amount;
 #[cfg(feature = "chat")]
 pub mod chat;
 #[cfg(feature = "cli")]

@@ -45,11 +45,11 @@ fn regression_each_connection_has_a_line_in_the_access_log() {
     let server = EchoServer::start(&[&flags[..], &more].concat());
     let header = "PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    write!(stream, "{header}one\n").unwrap();
+    writeln!(stream, "{header}one").unwrap();
     let mut answer = [0; 10];
     stream.read_exact(&mut answer).unwrap();
     assert!(talk(&server.address, "").starts_with("Server is busy."));
-    write!(stream, "two\n").unwrap();
+    writeln!(stream, "two").unwrap();
     stream.read_exact(&mut answer).unwrap();
     let own = stream.local_addr().unwrap();
     drop(stream);
@@ -91,7 +91,7 @@ fn regression_the_access_log_counts_every_byte() {
     assert_eq!(end(server).code(), Some(0));
 }
 
-/// Issue 11, item 48: a file that was renamed is opened anew under its name by SIGHUP.
+/// Issue 11, item 48: SIGHUP reopens the file under its name after it was renamed.
 #[test]
 fn regression_a_renamed_access_log_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,8 +107,8 @@ fn regression_a_renamed_access_log_is_opened_anew() {
     assert_eq!((lines(&old).len(), lines(&log).len()), (1, 1), "the end writes what is queued");
 }
 
-/// Issue 11, item 48: an access log that nobody reads holds up no connection; lines that are lost
-/// are counted and told.
+/// Issue 11, item 48: an access log without a reader holds up no connection; lost lines are
+/// counted and told.
 #[test]
 fn regression_an_access_log_that_is_stuck_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();

@@ -22,6 +22,37 @@ use web_rig::WebChat;
 use web_rig::browser::Driver;
 use wire::Wire;
 
+/// Issue 11, item 14: a deleted line vanishes from the page that has shown it, and a page that
+/// comes later never gets it.
+#[test]
+fn regression_a_deleted_line_vanishes_from_the_page() {
+    let Some(driver) = Driver::start() else { return };
+    let chat = WebChat::start(&[]);
+    let page = format!("http://{}/", chat.web);
+    let ann = driver.browser(1280, "en-US");
+    ann.enter(&page, "ann");
+    let mut ben = chat.terminal("ben");
+    ann.see("ben joined");
+    ben.say("my secret");
+    ann.see("my secret");
+    ben.say("/delete 3");
+    ben.hear("*** Line 3 was deleted by ben ***");
+    ann.see("Line 3 was deleted by ben");
+    let texts = "return document.getElementById('log').textContent";
+    let shown = ann.run(texts, &json!([]));
+    let shown = shown.as_str().unwrap();
+    assert!(shown.contains("[deleted]") && !shown.contains("my secret"), "{shown}");
+    ann.say("mine");
+    ben.hear("ann: mine");
+    ann.say("/delete 5");
+    ben.hear("*** Line 5 was deleted by ann ***");
+    let late = driver.browser(390, "en-US");
+    late.enter(&page, "late");
+    late.see("Line 3 was deleted by ben");
+    let shown = late.run(texts, &json!([]));
+    assert_eq!(shown.as_str().unwrap().matches("[deleted]").count(), 2, "{shown}");
+}
+
 #[test]
 fn two_browsers_and_a_terminal_talk() {
     let Some(driver) = Driver::start() else { return };

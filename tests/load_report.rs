@@ -183,7 +183,7 @@ fn regression_runs_that_never_overlapped_are_refused_or_marked() {
     assert!(marked.text().contains(warning), "{marked:?}");
 }
 
-/// Issue 11, item 30: runs of the same time are merged as ever.
+/// Issue 11, item 30: runs of the same time are merged without a warning.
 #[test]
 fn runs_of_the_same_time_are_merged() {
     let server = EchoServer::start(&[]);
@@ -356,6 +356,12 @@ fn the_json_is_what_its_schema_says() {
     let more = ["--timeout", "100ms", "--clients", "2", "--json", &failed];
     assert_eq!(load(&silent, &[&flags[..], &more].concat()).code(), Some(1));
     names.push(failed);
+    // A run without a server, with other percentiles and a seed that is no double.
+    let dead = folder.path().join("dead").to_str().unwrap().to_owned();
+    let flags = ["--duration", "200ms", "--clients", "2", "--json", &dead];
+    let more = ["--percentiles", "50,95,99.95", "--seed", "18446744073709551615"];
+    assert_eq!(load(&nobody().to_string(), &[&flags[..], &more].concat()).code(), Some(1));
+    names.push(dead);
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/load-report.schema.json");
     let program = "import json, jsonschema, sys\n\
                    schema = json.load(open(sys.argv[1]))\n\

@@ -359,8 +359,8 @@ fn a_chat_keeps_what_it_cannot_read_anew() {
     assert!(!before.contains("DEBUG"), "{before}");
 }
 
-/// A server in the foreground ends with its terminal, as ever; one behind nohup(1) stays. Issue 11,
-/// item 31: what nohup(1) writes (nohup.out) is written in a folder of the test.
+/// A server in the foreground ends with its terminal; a server behind nohup(1) stays. Issue 11,
+/// item 31: nohup(1) writes its nohup.out in a folder of the test.
 #[test]
 fn regression_a_server_ends_with_its_terminal_and_leaves_no_file() {
     if !has("script") {

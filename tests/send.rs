@@ -66,7 +66,7 @@ fn a_greeting_is_printed_and_is_no_answer() {
     let ended = send(&address, &["a"], b"");
     assert_eq!(ended.text(), "Welcome!\nname: ");
     assert_eq!(ended.code(), Some(5));
-    assert!(ended.stderr.contains("1 of 1 lines were not answered"), "{ended:?}");
+    assert!(ended.stderr.contains("1 of 1 lines were not answered by"), "{ended:?}");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn a_page_of_another_site_is_refused() {
     }
 }
 
-/// What a page under the name `evil.example` gets at a bound address when it asks for a WebSocket.
+/// The status that a page under the name `evil.example` gets when it asks for a WebSocket.
 fn asked_by_evil(bound: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(bound).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();

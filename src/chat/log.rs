@@ -379,6 +379,21 @@ mod tests {
         log.append(now_ms, 1, Kind::Said, "ann", text).0
     }
 
+    /// Issue 11, item 47: times only grow, from whatever the log was told last.
+    #[test]
+    fn regression_times_grow_from_the_last_one() {
+        let mut log = Log::new(LogLimits::default(), 1, 50);
+        assert_eq!(log.last_time_ms(), 50);
+        assert_eq!(log.append(10, 1, Kind::Said, "ann", "a"), (1, 51));
+        assert_eq!(log.last_time_ms(), 51);
+        log.set_last_time(20);
+        assert_eq!(log.last_time_ms(), 51);
+        log.set_last_time(70);
+        assert_eq!(log.last_time_ms(), 70);
+        assert_eq!(log.append(60, 1, Kind::Said, "ann", "b"), (2, 71));
+        assert_eq!(log.append(100, 1, Kind::Said, "ann", "c"), (3, 100));
+    }
+
     /// All that a member gets who has to see `from` and wrote `own`.
     fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
         let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What of a line may be logged: passwords and tokens are hidden. Pure.
+//! Hides passwords and tokens in lines that are logged. Pure.
 
 use std::borrow::Cow;
 

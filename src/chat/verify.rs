@@ -158,7 +158,7 @@ impl Verifier<'_> {
         let same_time = same_time || is_missing(first) || is_missing(seen);
         let same = is_same_line(first, seen);
         if first.text == DELETED || first.name == DELETED || is_missing(first) {
-            // What it said before it was deleted is compared with what others saw.
+            // Other transcripts are compared with the words before the deletion.
             first.kind = seen.kind;
             (first.name, first.text) = (seen.name.clone(), seen.text.clone());
         }
@@ -459,5 +459,29 @@ mod tests {
         let text = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n\
             #3 *** ann is now eve ***\nOnline: eve, bob\n#4 ann: x\n";
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
+    }
+
+    /// Issue 11, item 47: who goes with a machine is gone, if all of them are named.
+    #[test]
+    fn regression_a_machine_takes_its_people_out() {
+        let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
+        let gone = "#3 *** east is gone, and with it bob ***\nOnline: ann\n#4 bob: x\n";
+        let found_of = |rest: &str| found(&[&format!("{begin}{rest}")]);
+        assert_eq!(found_of(gone), ["1:5: #4 of lobby: bob speaks without being here"]);
+        let some = "#3 *** east is gone, and with it bob and 3 more ***\nOnline: bob\n#4 eve: x\n";
+        assert_eq!(found_of(some), [""; 0]);
+        let strange = "#3 *** east is gone, and with it eve ***\n";
+        assert_eq!(
+            found_of(strange),
+            ["1:3: #3 of lobby: eve goes with a machine without being here"]
+        );
+    }
+
+    /// Issue 11, item 47: a list of people is compared only if all lines before it were seen.
+    #[test]
+    fn regression_a_list_after_unseen_lines_says_nothing() {
+        assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);
+        let missed = "#1 *** ann joined the chat ***\n*** 2 lines missed ***\nOnline: ann, bob\n";
+        assert_eq!(found(&[missed]), [""; 0]);
     }
 }

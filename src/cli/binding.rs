@@ -201,7 +201,7 @@ impl ServingFlags {
     }
 }
 
-/// Where clients can be, by the addresses that were bound.
+/// The machines that can reach the sockets, by their bound addresses.
 fn reach(bound: &[(Address, Sockets)]) -> io::Result<Reach> {
     for (_, sockets) in bound {
         if !sockets.are_loopback()? {

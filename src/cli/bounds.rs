@@ -124,7 +124,7 @@ impl BoundsFlags {
     }
 }
 
-/// Where clients of a server can be.
+/// The machines that can reach a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// On this machine only: every socket is bound to a loopback address or is a Unix socket.

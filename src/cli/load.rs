@@ -7,6 +7,7 @@ mod traffic;
 
 use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, error::ErrorKind};
@@ -39,8 +40,8 @@ nothing, and answers that come late, twice or out of order are counted beside.
 
 Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
 conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
-clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
-at once.")]
+clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
+sending, waits for what is in flight and reports; a second one reports at once.")]
 pub(super) struct LoadFlags {
     /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
     /// unix:PATH; clients take several in turn.
@@ -181,6 +182,7 @@ impl LoadFlags {
         let mut settings = Settings::new(self.addresses[0].clone(), plan);
         settings.expect = expect;
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        settings.wall_clock = Some(since_epoch);
         self.traffic.apply(self.messages.seed, &mut settings);
         settings.stop_if = self.output.fail_if().filter(|_| !self.keep_going).cloned();
         let tls = self.tls(&mut settings)?;
@@ -203,6 +205,12 @@ impl LoadFlags {
         }
         Ok(side)
     }
+}
+
+/// The wall-clock time, to the millisecond from the beginning of 1970 in UTC.
+fn since_epoch() -> Duration {
+    let millis = jiff::Timestamp::now().as_millisecond();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 /// What cannot be sent or expected over `udp://`, as a sentence.

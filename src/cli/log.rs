@@ -30,7 +30,7 @@ use super::reload::{Commit, Fresh, Renewal};
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
 
-/// What the log looks like.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// For people; coloured on a terminal.
@@ -61,23 +61,23 @@ impl Format {
 /// The flags about the log.
 #[derive(Debug, Args)]
 pub(super) struct LogFlags {
-    /// Write the log to the end of this file instead of stderr. SIGHUP opens it anew.
+    /// Write the log to the end of this file instead of stderr. SIGHUP reopens it.
     #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]
     log_file: Option<PathBuf>,
 
-    /// How the log looks.
+    /// The format of the log.
     #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
     log_format: Format,
 
-    /// What is logged: error, warn, info, debug (each connection) or trace. The variable RUST_LOG
-    /// counts where this is not given: a level, or TARGET=LEVEL with commas between several.
-    /// [default: RUST_LOG, or info]
+    /// The lowest level that is logged: error, warn, info, debug (each connection) or trace.
+    /// Without this flag the variable RUST_LOG counts: a level, or TARGET=LEVEL with commas between
+    /// several. [default: RUST_LOG, or info]
     #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL")]
     log_level: Option<Level>,
 }
 
 impl LogFlags {
-    /// What is logged, and what is wrong with RUST_LOG if it counts.
+    /// The filter of the log, and a warning if RUST_LOG counts and cannot be read.
     fn filter(&self) -> (Targets, Option<String>) {
         let rust_log = env::var_os("RUST_LOG");
         let rust_log = rust_log.as_ref().map(|text| text.to_string_lossy());
@@ -163,13 +163,13 @@ impl Log {
         Ok(Self { level, successor, kind: flags.log_format.kind(), _writing: guard })
     }
 
-    /// Opens the file of the log anew: one that was renamed (logrotate) is written no more.
+    /// Reopens the file of the log: a renamed one (logrotate) is written no more.
     pub(super) fn reopener(&self) -> impl FnMut() -> anyhow::Result<()> + Send + use<> {
         let successor = self.successor.clone();
         move || successor.reopen()
     }
 
-    /// What a reload does to the log.
+    /// The part of the log in a reload.
     pub(super) fn renewal(&self) -> Renewal {
         let (level, successor, kind) = (self.level.clone(), self.successor.clone(), self.kind);
         let prepare = move |fresh: &Fresh| {
@@ -193,10 +193,10 @@ impl Log {
     }
 }
 
-/// Characters of what a panic says that are logged.
+/// Characters of a panic's message that are logged.
 const PANIC_CHARACTERS: usize = 128;
 
-/// A panic is a line of the log like any other, and what it says is escaped like any other.
+/// A panic is a line of the log like any other, and its message is escaped like any other.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = escaped(panic.payload_as_str().unwrap_or("no message"), PANIC_CHARACTERS);

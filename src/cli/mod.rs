@@ -17,6 +17,7 @@ mod echo;
 mod faults;
 mod generate;
 mod hangup;
+mod hints;
 mod history;
 mod holder;
 mod life;

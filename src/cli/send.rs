@@ -205,7 +205,11 @@ fn conclude(
         Ending::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Ending::OutputGone => {}
         Ending::Closed { input_left: false } | Ending::Silent { unsent: false } if answered => {}
-        Ending::Closed { input_left: false } => return closed("closed the connection"),
+        Ending::Closed { input_left: false } => {
+            let (missing, sent) = (tally.unanswered(), tally.sent());
+            let text = format!("{missing} of {sent} lines were not answered by {address}");
+            return Err(Failure::closed(anyhow!(text)));
+        }
         Ending::Closed { input_left: true } => {
             return closed("closed the connection before the end of the input");
         }

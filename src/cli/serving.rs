@@ -34,7 +34,7 @@ use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server,
+    ListenerOptions, Phase, Report, Scheme, Server, Shutdown,
 };
 
 /// The flags of every command that serves.
@@ -84,8 +84,8 @@ pub(super) struct ServingFlags {
     access: AccessLogFlags,
 
     /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
-    /// at most 1,000 lines a second. A chat hides passwords and tokens. Of a raw echo, what each
-    /// read brought; no datagrams.
+    /// at most 1,000 lines a second. A chat hides passwords and tokens. In --mode raw, the bytes of
+    /// each read; no datagrams.
     #[arg(long, env = "ECHOLINE_LOG_MESSAGES")]
     log_messages: bool,
 
@@ -113,7 +113,7 @@ pub(super) struct Service {
     pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
-    /// What of a received line may be logged.
+    /// Hides the secrets of a received line from the log.
     pub(super) shown: Shown,
     /// What is done with datagrams; `None` where only connections are served.
     pub(super) datagrams: Option<DatagramService>,
@@ -247,18 +247,8 @@ impl ServingFlags {
         let (shutdown, live) = (server.shutdown(), server.live_limits());
         let serving = life.serve(server, reload, announce, handler);
         let ended = async { tokio::try_join!(serving, datagrams) };
-        tokio::pin!(ended);
-        let mut drained_from = None;
-        let ended = tokio::select! {
-            biased;
-            ended = &mut ended => ended,
-            () = shutdown.reached(Phase::Draining) => {
-                drained_from = Some(Instant::now());
-                ended.await
-            }
-        };
+        let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
-        let drained = drained_from.map_or(Duration::ZERO, |from| from.elapsed());
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
@@ -271,7 +261,7 @@ impl ServingFlags {
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
     }
 
-    /// Has `server` tell the logs of its connections and of what they send, if it is asked to.
+    /// Has `server` log its connections and their lines, if the flags ask for it.
     fn log_clients(
         &self,
         mut server: Server,
@@ -366,7 +356,7 @@ impl ServingFlags {
         Ok(())
     }
 
-    /// What is known before the addresses are bound.
+    /// The facts that are known before the addresses are bound.
     pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
         Basis {
             defaults: service.limits.clone(),
@@ -394,6 +384,19 @@ impl ServingFlags {
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().context("cannot start the runtime")
+}
+
+/// Waits for the end of the server; also returns how long it drained.
+async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (T, Duration) {
+    tokio::pin!(ended);
+    tokio::select! {
+        biased;
+        ended = &mut ended => (ended, Duration::ZERO),
+        () = shutdown.reached(Phase::Draining) => {
+            let from = Instant::now();
+            (ended.await, from.elapsed())
+        }
+    }
 }
 
 fn log_report(report: &Report) {

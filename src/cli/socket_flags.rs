@@ -26,7 +26,7 @@ pub(super) struct SocketFlags {
 }
 
 impl SocketFlags {
-    /// `options` with what these flags say.
+    /// Sets the values of these flags in `options`.
     pub(super) fn apply(&self, options: ListenerOptions) -> ListenerOptions {
         ListenerOptions {
             reuse_port: self.reuse_port,

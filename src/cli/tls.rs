@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use watch::Watch;
 
 use super::check::Findings;
+use super::config;
 use super::reload::{Commit, Fresh, Renewal};
 use crate::net::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
 
@@ -71,6 +72,8 @@ impl TlsFlags {
         let wants = listen.into_iter().find(|address| address.scheme().is_tls());
         match (wants, &self.cert) {
             (None, None) => Ok(None),
+            // A variable may be there for another server in the same environment.
+            (None, Some(_)) if config::may_set("cert") => Ok(None),
             (None, Some(_)) => bail!(
                 "--cert has nothing to do: no --listen begins with tls:// or wss://; write for \
                  example --listen tls://127.0.0.1:8443"

@@ -42,7 +42,7 @@ pub enum Resolve {
 pub struct Targets {
     /// Clients take them in turn.
     pub addresses: Vec<Address>,
-    /// What a connection to each of `addresses` runs over; plain if there are fewer. A scheme
+    /// The transport of each of `addresses`; plain if there are fewer. A scheme
     /// that a transport does not speak is an error.
     pub transports: Vec<Transport>,
     /// Which addresses of a name are taken.

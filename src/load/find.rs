@@ -142,7 +142,7 @@ async fn probe(settings: &Settings) -> io::Result<()> {
     Ok(())
 }
 
-/// Why a search ended.
+/// The reason why a search ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ending {
     /// There is no more to find out.
@@ -155,14 +155,14 @@ enum Ending {
     NoServer(String),
 }
 
-/// What a run says of the objectives.
+/// The result of holding a run against the objectives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Judgement {
-    /// What does not hold, as sentences.
+    /// The objectives that do not hold, as sentences.
     broken: Vec<String>,
-    /// What too few samples cannot tell, as sentences.
+    /// The objectives that too few samples cannot tell, as sentences.
     untold: Vec<String>,
-    /// Why the tester may have a part in it.
+    /// The reasons why the tester may have a part in it.
     distrust: Vec<String>,
 }
 

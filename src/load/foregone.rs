@@ -7,7 +7,7 @@ use super::objective::{Comparison, Objective};
 use super::record::Record;
 
 impl Objective {
-    /// How much in `record` speaks for an alarm: messages, and for `max` whether it came true.
+    /// Counts the messages in `record` that speak for an alarm; for `max`, 1 if it came true.
     ///
     /// Records of several workers are asked one by one and the numbers added, so that no histogram
     /// is copied while the run goes on.
@@ -27,8 +27,8 @@ impl Objective {
         }
     }
 
-    /// Whether an alarm comes true whatever the rest of a run brings that has at most `planned`
-    /// messages; with `None` nobody knows how many there will be.
+    /// Whether an alarm comes true in every case in a run of at most `planned` messages; `None` if
+    /// their number is not known.
     pub(super) fn is_foregone(&self, count: u64, planned: Option<u64>) -> bool {
         let is_upper = matches!(self.comparison, Comparison::Above | Comparison::AtLeast);
         let share = planned.filter(|&planned| planned > 0).map(|all| count as f64 / all as f64);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::alarm::{Alarm, Precision};
 use super::dial::Dialer;
 use super::ledger::{End, Outcome};
 use super::record::Record;
 use super::settings::Settings;
+use crate::net::alarm::{Alarm, Precision};
 use crate::net::{Phase, Shutdown};
 
 /// What all clients of a run share.

@@ -102,8 +102,8 @@ impl From<Outcome> for End {
 }
 
 /// Every planned message, in one column: planned = sent + skipped + stopped, and
-/// sent = ok + wrong + timed out + reset + lost + in flight. What was stopped or in flight at a stop
-/// is neither right nor an error.
+/// sent = ok + wrong + timed out + reset + lost + in flight. Messages that were stopped, or in
+/// flight at a stop, are neither right nor errors.
 ///
 /// A plan without an end (a closed loop for a time) plans what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -239,7 +239,7 @@ impl Ledger {
         self.skipped.get(&End::Stopped).copied().unwrap_or(0)
     }
 
-    /// How many messages were never sent, by reason; [`End::Stopped`] is one of them.
+    /// The number of messages that were never sent, by reason; [`End::Stopped`] is one of them.
     pub fn skipped_by_end(&self) -> impl Iterator<Item = (End, u64)> {
         self.skipped.iter().map(|(&end, &messages)| (end, messages))
     }
@@ -248,6 +248,21 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 11, item 47: each outcome has its own count, and what was in flight is no error.
+    #[test]
+    fn regression_every_outcome_is_counted_by_itself() {
+        let mut ledger = Ledger::new(100);
+        let outcomes = [Outcome::Ok, Outcome::Wrong, Outcome::TimedOut, Outcome::Reset];
+        for (count, outcome) in (2..).zip(outcomes.into_iter().chain([Outcome::InFlight])) {
+            ledger.settle_many(outcome, count);
+        }
+        assert_eq!((ledger.ok(), ledger.wrong(), ledger.timed_out()), (2, 3, 4));
+        assert_eq!((ledger.reset(), ledger.in_flight()), (5, 6));
+        ledger.skip(80, End::Stopped);
+        assert!(ledger.adds_up());
+        assert_eq!(ledger.error_share(), 12.0 / 14.0);
+    }
 
     #[test]
     fn what_is_forgotten_or_counted_twice_is_seen() {

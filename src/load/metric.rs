@@ -22,8 +22,8 @@ pub enum Metric {
     /// The share of messages planned that were not answered right: `errors`. In a closed loop for
     /// a time, the time without a server counts too. From 0 to 1.
     Errors,
-    /// The share of messages planned that were never sent: `skipped`. What a stop of the run cut
-    /// off is not counted. From 0 to 1.
+    /// The share of messages planned that were never sent: `skipped`. Messages that a stop of
+    /// the run cut off are not counted. From 0 to 1.
     Skipped,
     /// The share of messages sent that were never answered, neither in time nor late: `lost`. From
     /// 0 to 1.
@@ -68,10 +68,7 @@ impl Metric {
                 units::parse_time(text).map(|time| time.as_secs_f64())
             }
             share if share.is_share() => units::parse_percent(text),
-            _ => {
-                let (number, unit) = units::split_unit(text)?;
-                (unit == "/s").then_some(number)
-            }
+            _ => units::parse_rate(text),
         }
     }
 

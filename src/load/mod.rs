@@ -38,7 +38,6 @@
 //! # }
 //! ```
 
-mod alarm;
 mod answers;
 mod client;
 mod compare;
@@ -68,7 +67,6 @@ mod series;
 mod settings;
 mod strays;
 mod template;
-mod timer;
 mod times;
 mod trust;
 mod turns;

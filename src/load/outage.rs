@@ -1,4 +1,4 @@
-//! How long clients were without a server. Pure: time is an argument.
+//! The time that clients were without a server. Pure: time is an argument.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Outage {
 pub(super) struct Availability {
     /// The time that is judged: after the warm-up, until the end of the plan.
     judged: (Duration, Duration),
-    /// Since when the client has no server.
+    /// The time since which the client has no server.
     since: Option<Duration>,
     /// When the last connection ended; the start of the run before the first.
     ended: Duration,
@@ -93,7 +93,7 @@ impl Availability {
         self.answered
     }
 
-    /// Since when there is no server.
+    /// Returns the time since which there is no server.
     pub(super) fn since(&self) -> Option<Duration> {
         self.since
     }

@@ -38,7 +38,7 @@ const POOL_LETTERS: usize = 4093;
 pub struct Plan {
     clients: NonZero<u32>,
     messages: Option<NonZero<u32>>,
-    /// Messages of all clients together, where that is less than each with `messages` makes.
+    /// Messages of all clients together, if they share a number; else each sends `messages`.
     total: Option<u64>,
     text: Text,
     size: usize,
@@ -144,8 +144,8 @@ impl Plan {
         Ok(Self { clients, messages, total: None, text, size, eol, seed: 0 })
     }
 
-    /// The same with so many messages of all clients together: the first clients send one more than
-    /// the others where they cannot all send as many. It is never more than before.
+    /// Shares `total` messages out over all clients: the first clients send one more than the
+    /// others if the number cannot be divided. No client sends more than before.
     #[must_use]
     pub fn with_total(mut self, total: u64) -> Self {
         self.total = Some(total);
@@ -158,7 +158,7 @@ impl Plan {
         self.clients.get()
     }
 
-    /// How many messages `client` sends; `None` where only time ends the run.
+    /// Returns the number of messages that `client` sends; `None` if only time ends the run.
     #[must_use]
     pub fn messages_of(&self, client: u32) -> Option<u32> {
         let messages = self.messages()?;
@@ -168,7 +168,7 @@ impl Plan {
         Some(u32::try_from(own).map_or(messages, |own| own.min(messages)))
     }
 
-    /// How many messages each client sends at most; `None` where only time ends the run.
+    /// Returns the most messages that a client sends; `None` if only time ends the run.
     #[must_use]
     pub fn messages(&self) -> Option<u32> {
         self.messages.map(NonZero::get)

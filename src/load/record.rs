@@ -133,7 +133,7 @@ impl Record {
         times
     }
 
-    /// How many of these times are longer than `limit`, without copying them.
+    /// Counts the [`response_times`](Self::response_times) over `limit`, without copying them.
     pub(super) fn slower_than(&self, limit: Duration) -> u64 {
         self.users_times().iter().map(|times| times.count_above(limit)).sum()
     }

@@ -1,4 +1,4 @@
-//! How long a client waits before it connects again. Pure.
+//! The delays before a client connects again. Pure.
 
 use std::time::Duration;
 

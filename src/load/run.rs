@@ -2,14 +2,13 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::alarm::Precision;
 use super::client::Client;
 use super::dial::Dialer;
 use super::job::{Common, Cut, Job, Records, Start};
@@ -20,12 +19,13 @@ use super::report::Report;
 use super::settings::Settings;
 use super::trust::{Evidence, Processor, judge};
 use super::view::View;
+use crate::net::alarm::Precision;
 use crate::net::{Phase, Shutdown};
 
 /// How often whoever watches is told.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
-/// Ticks of the watch between two looks at whether the run can still be good: a second.
+/// Ticks of the watch, a second together, between two checks whether the run can still be good.
 const JUDGE_EVERY: u64 = 10;
 
 /// Runs the plan to its end, or until `stop` is drained: then no more is sent, and what is in
@@ -236,13 +236,13 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
 /// Wall-clock time when the measuring began, to the millisecond, from the beginning of 1970.
 fn measuring_began(common: &Common) -> Option<Duration> {
     let start = common.start.at()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let began = now.checked_sub(start.elapsed())?.checked_add(common.settings.warm_up)?;
+    let now = common.settings.wall_clock?;
+    let began = now().checked_sub(start.elapsed())?.checked_add(common.settings.warm_up)?;
     Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
 }
 
-/// How long the run was measured: until the last answer, or until the last message failed that was
-/// waited for.
+/// Returns the time from the start of the measuring to the last answer, or to the failure of the
+/// last message that was waited for.
 ///
 /// A run that lasted for its whole planned time counts as that long at least: a wait for answers
 /// after it, which never came, is not part of it.

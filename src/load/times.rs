@@ -159,7 +159,7 @@ impl Times {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.mean() as u64))
     }
 
-    /// How many samples are longer than `limit`, as far as three digits tell.
+    /// Counts the samples that are longer than `limit`, as far as three digits tell.
     pub(super) fn count_above(&self, limit: Duration) -> u64 {
         let lowest = self.histogram.next_non_equivalent(nanos(limit));
         match lowest <= self.histogram.max() {

@@ -48,9 +48,9 @@ pub enum Distrust {
     },
     /// Merged runs overlapped in time for a part of the shortest only.
     PartlyTogether {
-        /// How long all of them ran at the same time.
+        /// The time for which all of them ran.
         together: Duration,
-        /// How long the shortest ran.
+        /// The time that the shortest took.
         shortest: Duration,
     },
     /// Merged runs did not run at the same time.

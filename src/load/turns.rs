@@ -83,8 +83,8 @@ impl Turns {
         (!self.over).then_some(due)
     }
 
-    /// How many messages of the plan were not taken. A closed loop for a time, or without a number
-    /// of messages, has no plan beyond what it sends.
+    /// Counts the messages of the plan that were not taken. A closed loop for a time, or without a
+    /// number of messages, has no plan beyond what it sends.
     pub(super) fn rest(&self) -> u64 {
         if self.over {
             return 0;
@@ -97,7 +97,7 @@ impl Turns {
         }
     }
 
-    /// How many of them are due by `now`; in closed loop the one that would be sent next.
+    /// Counts those of them that are due before `now`; in closed loop the one that comes next.
     pub(super) fn rest_due(&self, now: Duration) -> u64 {
         let due = if self.is_open() { self.rest_until(now) } else { 1 };
         self.rest().min(due)

@@ -5,7 +5,7 @@ use std::io;
 use super::address::{Address, Scheme};
 use super::transport::Protocol;
 
-/// What to call instead for a scheme that has no connections to accept; `None` if it has.
+/// The call to use instead, for a scheme that has no connections to accept; `None` for the others.
 pub(super) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     match scheme {
         Scheme::Udp => Some(
@@ -20,7 +20,7 @@ pub(super) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     }
 }
 
-/// How a listener gets the protocol that its scheme asks for.
+/// The way to add the protocol that a listener's scheme asks for.
 pub(super) fn how_to_serve(missing: Protocol) -> &'static str {
     match missing {
         Protocol::Tls => {

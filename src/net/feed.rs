@@ -21,7 +21,7 @@ pub struct Outlet<'a, S> {
     output: &'a mut Outbound,
     eol: Eol,
     write_high: usize,
-    /// What the stream took of what was offered.
+    /// The part of the offered bytes that the stream took.
     took: Amount,
     /// The stream takes no more now; it wakes the task when it does.
     full: bool,

@@ -13,7 +13,7 @@ use super::stream::Stream;
 use super::terms::Terms;
 use super::transport::{Origin, Transport};
 
-/// How long a handshake may go on once the server drains.
+/// The time that a handshake may go on when the server drains.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Takes the steps of `transport`, in bounded time and not too many at once.
@@ -29,7 +29,7 @@ pub(super) async fn shake_hands(
         let _permit = terms.handshakes.acquire().await;
         transport.open(stream, &mut origin).await
     });
-    // Who has said nothing yet when the server drains has nothing to lose.
+    // A client that has not finished its handshake has nothing to lose by a drain.
     let late = async {
         terms.shutdown.reached(Phase::Draining).await;
         sleep(HANDSHAKE_DRAIN).await;

@@ -79,8 +79,8 @@ enum Socket {
 }
 
 impl Listener {
-    /// Binds every socket address that `address` stands for (a name may stand for an IPv4 and an
-    /// IPv6 one). All or none.
+    /// Binds every socket address of `address` (a name may have an IPv4 and an IPv6 one). All or
+    /// none.
     ///
     /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
     /// it before it is served.
@@ -212,8 +212,8 @@ impl Listener {
     }
 
     /// Takes over a listening socket, TCP or Unix, that a service manager or a predecessor has
-    /// bound, and gives it the options that it can still have. `scheme` is what is spoken there,
-    /// if it is TCP; [`Scheme::Fd`] stands for plain TCP.
+    /// bound, and gives it the options that it can still have. `scheme` is the protocol of a TCP
+    /// socket; [`Scheme::Fd`] means plain TCP.
     ///
     /// # Errors
     /// When it is no socket that listens, or the system refuses an option.

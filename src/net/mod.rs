@@ -1,6 +1,7 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+pub(crate) mod alarm;
 mod bind_error;
 mod buffers;
 mod closing;
@@ -40,6 +41,7 @@ mod summary;
 mod tally;
 mod task;
 mod terms;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;

@@ -29,7 +29,7 @@ pub(super) struct Places {
     emptied: Notify,
     /// What the server works with, for observers; set when it begins to serve.
     works: OnceLock<Works>,
-    /// What is told of each connection that has ended.
+    /// Called with the summary of each connection that has ended.
     hook: OnceLock<ClosedHook>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Place {
     peer: Option<SocketAddr>,
     /// Which listener it came to.
     listener: u32,
-    /// Boxed to keep idle connections small: most have none of it.
+    /// Boxed to keep idle connections small: most do not need it.
     rare: OnceLock<Box<Rare>>,
     /// Whether this place is part of the count of its client's address.
     counted: AtomicBool,
@@ -55,12 +55,12 @@ pub(super) struct Place {
     task: OnceLock<Waker>,
 }
 
-/// What not every connection has.
+/// The parts of a place that not every connection needs.
 #[derive(Debug, Default)]
 struct Rare {
-    /// What the handshake told.
+    /// The origin that the handshake found.
     told: OnceLock<Box<Origin>>,
-    /// What is counted for an access log.
+    /// The counts for an access log.
     account: Option<Account>,
 }
 
@@ -119,13 +119,13 @@ impl Places {
         Ok(place)
     }
 
-    /// What is counted of a new connection: nothing unless it is told or logged.
+    /// The counts of a new connection; `None` unless they are told or logged.
     fn account(&self) -> Option<Rare> {
         let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
         is_wanted.then(|| Rare { account: Some(Account::begin()), ..Rare::default() })
     }
 
-    /// Sets what is told of each connection that has ended.
+    /// Sets the hook for connections that have ended.
     pub(super) fn set_hook(&self, hook: ClosedHook) {
         // The first one stays: a server has one for its life.
         let _ = self.hook.set(hook);
@@ -267,7 +267,7 @@ impl Place {
         self.rare.get()?.told.get().map(Box::as_ref)
     }
 
-    /// What is counted of this connection alone, if anything is.
+    /// The counts of this connection alone, if there are any.
     #[inline]
     pub(super) fn account(&self) -> Option<&Account> {
         self.rare.get()?.account.as_ref()
@@ -314,7 +314,7 @@ impl Place {
         closed
     }
 
-    /// Tells what the connection was, now that all of it is over.
+    /// Tells the summary of the connection, which is over.
     fn tell_summary(&self) {
         let Some(account) = self.account() else { return };
         let summary = account.summary(self.origin());

@@ -77,7 +77,7 @@ impl Step for AcceptProxy {
     }
 }
 
-/// What a header says.
+/// The meaning of a header.
 enum Told {
     Client(Option<SocketAddr>),
     Local,

@@ -161,8 +161,8 @@ impl Server {
         self
     }
 
-    /// Shows `hook` each line that a handler reads, and each read of a raw echo. It is called
-    /// before the handler goes on, so it must not block.
+    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. It is
+    /// called before the handler goes on, so it must not block.
     #[must_use]
     pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
         let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
@@ -395,6 +395,7 @@ impl House {
             stream.break_off();
             place.count(Err(Closed::Reset));
         } else if door.transport.is_plain() {
+            let stream = fault::lay_under(stream, planned.as_ref());
             let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
             worker.spawn(Supervised::new(handler(connection), place));
@@ -403,6 +404,7 @@ impl House {
             let held = Arc::clone(&place);
             worker.spawn(Supervised::new(
                 async move {
+                    let stream = fault::lay_under(stream, planned.as_ref());
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
                     let stream = fault::lay_over(stream, planned);
                     let counted = match count {

@@ -15,15 +15,15 @@ use tokio::time::Instant;
 
 use super::address::Address;
 
-/// How long a start waits for another one in the same folder, which takes about a millisecond.
+/// The time that a start waits for another one in the same folder, which takes about a millisecond.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the end of a server waits for it before it leaves its file behind.
+/// The time that the end of a server waits for it before it leaves its file behind.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(20);
 
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// Who may connect through the file of a Unix socket.
+/// The permissions and the group of the file of a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileRights {
     /// Permission bits, at most 0o777. Connecting needs the bit to write.
@@ -87,7 +87,7 @@ impl Drop for SocketFile {
 /// server was killed) is replaced; a socket that is served, and any other file, is left alone.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] if the path is served, or what the system reports.
+/// [`io::ErrorKind::AddrInUse`] if the path is served, or an error of the system.
 pub(super) fn bind(
     path: &str,
     rights: FileRights,

@@ -1,5 +1,5 @@
-//! What a connection was, told once when it has ended: for an access log. Counted only if a server
-//! has a hook for it, or logs at debug level.
+//! The summary of a connection that has ended, for an access log. The counts exist only if a server
+//! has a hook for them, or logs at debug level.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,9 +20,9 @@ use super::transport::Origin;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionSummary {
-    /// Where the connection came from. Its number is 0 if the connection was refused.
+    /// The origin of the connection. Its number is 0 if the connection was refused.
     pub origin: Origin,
-    /// How long it was open.
+    /// The time that it was open.
     pub duration: Duration,
     /// Bytes that the peer sent.
     pub bytes_received: u64,
@@ -32,7 +32,7 @@ pub struct ConnectionSummary {
     pub bytes_sent: u64,
     /// Line feeds among them.
     pub lines_sent: u64,
-    /// How it ended.
+    /// The reason of its end.
     pub closed: Closed,
 }
 
@@ -46,11 +46,11 @@ pub struct ReceivedLine<'a> {
     pub listener: usize,
     /// The address of the client, as in [`Origin::client`].
     pub client: Option<SocketAddr>,
-    /// The line without its end; of a raw echo, what one read brought.
+    /// The line without its end; in a raw echo, the bytes of one read.
     pub bytes: &'a [u8],
 }
 
-/// What a server calls with a `T`.
+/// A closure that a server calls.
 pub(super) struct Hook<T: ?Sized>(pub(super) Box<T>);
 
 impl<T: ?Sized> fmt::Debug for Hook<T> {
@@ -59,13 +59,13 @@ impl<T: ?Sized> fmt::Debug for Hook<T> {
     }
 }
 
-/// What is told of each connection that has ended.
+/// Called with the summary of each connection that has ended.
 pub(super) type ClosedHook = Hook<dyn Fn(ConnectionSummary) + Send + Sync>;
 
-/// What is told of each line that was received.
+/// Called with each line that was received.
 pub(super) type LineHook = Hook<dyn Fn(ReceivedLine<'_>) + Send + Sync>;
 
-/// What is counted of one connection.
+/// The counts of one connection.
 #[derive(Debug)]
 pub(super) struct Account {
     begun: Instant,
@@ -76,7 +76,7 @@ pub(super) struct Account {
     closed: OnceLock<Closed>,
 }
 
-/// How much went one way, and whether its lines are counted.
+/// Bytes, and perhaps line feeds, that went one way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Amount {
     pub(super) bytes: usize,
@@ -90,7 +90,7 @@ impl Amount {
         Self { counts_lines, ..Self::default() }
     }
 
-    /// Bytes whose lines nobody counts.
+    /// Bytes whose line feeds are not counted.
     pub(super) fn of_bytes(bytes: usize) -> Self {
         Self { bytes, ..Self::default() }
     }
@@ -130,7 +130,7 @@ impl Account {
         self.closed.get_or_init(|| closed);
     }
 
-    /// What the connection from `origin` was.
+    /// The summary of the connection from `origin`.
     pub(super) fn summary(&self, origin: Origin) -> ConnectionSummary {
         ConnectionSummary {
             origin,

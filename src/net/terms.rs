@@ -92,7 +92,7 @@ pub(super) struct Terms {
     pub(super) shutdown: Shutdown,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
-    /// What is shown each line that is received.
+    /// Called with each line that is received.
     pub(super) on_line: Option<Arc<LineHook>>,
     /// One permit for each connection that may linger.
     pub(super) lingering: Semaphore,

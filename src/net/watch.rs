@@ -97,7 +97,7 @@ impl Watch {
         }
     }
 
-    /// What one read or write is measured with.
+    /// A measure for one read or write.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
         Amount::new(self.account().is_some())

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use echoline::chat::history::{Restored, Store, StoreOptions, Sync};
+use echoline::chat::history::{
+    HistoryReader, Restored, Store, StoreError, StoreOptions, Sync, restore,
+};
 
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
 
@@ -109,6 +111,36 @@ fn missing(restored: &Restored, what: &str) -> u64 {
     ROOMS.iter().map(|(_, count)| count).sum::<u64>() - found
 }
 
+/// Issue 11, item 17: a chat that was killed left its lines in the log; reading and copying them
+/// changes neither file.
+#[test]
+fn regression_a_killed_history_is_read_and_copied() {
+    for before in [closed(), killed()] {
+        let folder = put(&before);
+        let reader = HistoryReader::open(folder.path()).unwrap();
+        let mut count = 0;
+        let gaps = reader.lines("lobby", |stored| {
+            count += 1;
+            assert_eq!(stored, line("lobby", count));
+            Ok::<_, StoreError>(())
+        });
+        assert_eq!((gaps.unwrap(), count), (0, 300));
+        assert_eq!(reader.rooms().unwrap(), ["dev", "lobby", "кухня"]);
+        let copy = folder.path().join("copy");
+        fs::write(&copy, b"").unwrap();
+        reader.back_up(&copy).unwrap();
+        drop(reader);
+        // SQLite makes an empty log for a reader if there is none.
+        let mut after = files(folder.path());
+        after.retain(|_, bytes| !bytes.is_empty());
+        assert!(after == before, "the files are others");
+        let whole = folder_in_memory();
+        restore(whole.path(), &copy).unwrap();
+        let restored = Rig::open(whole.path(), EACH).restored;
+        assert_eq!((missing(&restored, "restored"), restored.notices), (0, Vec::new()));
+    }
+}
+
 #[test]
 fn what_is_not_damaged_needs_no_notice() {
     for files in [closed(), killed()] {
@@ -180,6 +212,16 @@ fn a_database_without_its_log_or_the_other_way_round() {
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
     assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
+    // Issue 11, item 46: without its log the database has what was in it before, whole: rooms have no
+    // gaps, and what is missing is at their ends.
+    let mut files = killed();
+    files.remove("chat.sqlite3-wal").unwrap();
+    let folder = put(&files);
+    let restored = Rig::open(folder.path(), EACH).restored;
+    assert!(missing(&restored, "no log") > 0, "the log held some lines");
+    for room in &restored.rooms {
+        assert!(room.lines.iter().map(|line| line.number).eq(1..room.next_number));
+    }
 }
 
 /// Fault 62: bits flipped anywhere, one or several.

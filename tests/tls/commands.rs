@@ -247,6 +247,23 @@ fn regression_outdated_certificates_are_made_and_served() {
     }
 }
 
+/// Issue 11, item 42: a fault on the socket hits the handshake: it stalls, or is reset.
+#[test]
+fn regression_a_handshake_can_fail_by_plan() {
+    let authority = Authority::new();
+    let pair = authority.sign("server", Kind::Server);
+    let plan = "stall layer=socket at=1;reset layer=socket at=2;delay=1ms layer=socket";
+    let server = TlsServer::start(&pair, &["--fault", plan]);
+    let send = ["send", &server.address, "--insecure", "--timeout", "1s", "x"];
+    let stalled = run(&send, b"");
+    assert_eq!(stalled.code(), Some(4), "{stalled:?}");
+    assert!(stalled.stderr.contains("did not finish the handshake"), "{stalled:?}");
+    let reset = run(&send, b"");
+    assert!(reset.code() == Some(1) && reset.stderr.contains("reset"), "{reset:?}");
+    let served = run(&["send", &server.address, "--insecure", "x"], b"");
+    assert_eq!((served.code(), served.text().as_str()), (Some(0), "Echo: x\n"), "{served:?}");
+}
+
 /// Fault 48: files that change are taken up; while they are wrong the old certificate stays.
 #[test]
 fn changed_files_are_taken_up_and_bad_ones_are_not() {

@@ -1,11 +1,11 @@
-//! `/delete`: whose words may be deleted, and by whom.
+//! `/delete`: the lines that a user may delete.
 
 use std::sync::Arc;
 
 use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::command_table::Rank;
-use crate::chat::history::{DELETED, Kind};
+use crate::chat::history::DELETED;
 use crate::chat::name::Name;
 
 impl User {
@@ -19,16 +19,16 @@ impl User {
         let is_operator = self.rank() == Rank::Operator;
         let line = crowd.with(|room| {
             let line = room.log.line(number)?;
-            Some((line.kind, line.author, line.text == DELETED))
+            let has_words = line.kind.has_words() && !line.text.is_empty();
+            Some((has_words, line.author, line.text == DELETED))
         });
         match line {
-            Some((kind, _, is_deleted)) if !kind.has_words() || is_deleted => {
+            Some((has_words, _, is_deleted)) if !has_words || is_deleted => {
                 self.notice(&nothing_to_delete(number, is_deleted));
                 Step::Done
             }
-            Some((kind, author, _)) => {
-                let is_said = matches!(kind, Kind::Said | Kind::Action);
-                let is_own = is_said && self.hall.has_been(self.person.session, author);
+            Some((_, author, _)) => {
+                let is_own = self.hall.has_been(self.person.session, author);
                 self.delete_if_allowed(room, number, is_own, is_operator)
             }
             None if !self.hall.archive.is_lasting() => {
@@ -46,7 +46,9 @@ impl User {
             let found = hall.archive.lines(&room, number..=number, 1).await;
             let line = found.ok().and_then(|mut lines| lines.pop());
             Box::new(move |user: &mut Self| match line {
-                Some(line) if line.kind.has_words() && *line.text != *DELETED => {
+                Some(line)
+                    if line.kind.has_words() && !line.text.is_empty() && *line.text != *DELETED =>
+                {
                     user.delete_if_allowed(room, number, false, is_operator)
                 }
                 Some(line) => {

@@ -124,7 +124,7 @@ mod tests {
             ("*", "it has '*' in it"),
             ("a.*.example", "it has '*' in it"),
             ("300.1.1.1", "its end is a number"),
-            ("fe80::1%eth0", "it has '%' in it"),
+            ("fe80::1%eth0", "it has ':' in it"),
             (&long, "more than 253 bytes"),
             (&label, "more than 63 bytes"),
         ] {

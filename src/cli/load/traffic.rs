@@ -82,8 +82,9 @@ pub(super) struct TrafficFlags {
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     messages_per_connection: Option<NonZero<u32>>,
 
-    /// Whether a client whose connection failed opens another, at once or after 10 ms to 1 s without
-    /// a server [default: always with --duration or --rate, else never].
+    /// Whether a client whose connection failed opens another [default: always with --duration or
+    /// --rate, else never]. Without a server it tries after 10 ms, then less and less often, up to
+    /// once per second.
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
     reconnect: Option<Reconnect>,
 
@@ -98,7 +99,7 @@ pub(super) struct TrafficFlags {
     connect_rate: MaxRate,
 
     /// How long to wait for a reply, and for a connection.
-    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "ECHOLINE_LOAD_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::some_duration, default_value = "5s")]
     timeout: Duration,
 

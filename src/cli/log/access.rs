@@ -13,24 +13,24 @@ use crate::cli::check::{self, Findings};
 use crate::cli::reload::Reload;
 use crate::net::{ConnectionSummary, Server};
 
-/// What stands for standard output.
+/// The path that means standard output.
 const STDOUT: &str = "-";
 
 /// The flags of the access log.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AccessLogFlags {
     /// Write one line for each connection when it ends to the end of this file, or to standard
-    /// output (-): where it came from, how long it lasted, what went each way, and how it ended.
-    /// SIGHUP opens the file anew. [default: none]
+    /// output (-): its source, its duration, the bytes and lines each way, and its end.
+    /// SIGHUP reopens the file. [default: none]
     #[arg(long, env = "ECHOLINE_ACCESS_LOG", value_name = "PATH")]
     access_log: Option<PathBuf>,
 
-    /// How the lines of --access-log look.
+    /// The format of --access-log.
     #[arg(long, env = "ECHOLINE_ACCESS_LOG_FORMAT", value_enum, default_value = "text")]
     access_log_format: Format,
 }
 
-/// What a line of the access log looks like.
+/// The format of the access log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// KEY=VALUE, with a space between two of them.
@@ -39,7 +39,7 @@ enum Format {
     Json,
 }
 
-/// The access log of a process. What is queued is written when this is dropped, if it can be.
+/// The access log of a process. Dropping it writes the queued lines.
 pub(in crate::cli) struct AccessLog {
     writing: Writing,
     format: Format,
@@ -57,7 +57,7 @@ impl AccessLogFlags {
         }
     }
 
-    /// Opens the access log, if there is to be one, and has SIGHUP open its file anew.
+    /// Opens the access log, if the flags ask for one, and has SIGHUP reopen its file.
     ///
     /// # Errors
     /// One sentence if the file cannot be written.
@@ -118,7 +118,7 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
     let mut line = now.to_owned();
     let mut add = |key: &str, value: &str| {
         let is_plain = |letter: char| letter.is_ascii_graphic() && letter != '"';
-        // What a peer says of itself must forge neither a line nor a value.
+        // A peer chooses some of these values, and must forge neither a line nor a value.
         let _ = match !value.is_empty() && value.chars().all(is_plain) {
             true => write!(line, " {key}={value}"),
             false => write!(line, " {key}=\"{}\"", value.escape_debug()),
@@ -199,8 +199,8 @@ mod tests {
         origin
     }
 
-    /// Issue 11, item 48: a line has all that is known of the connection, and what the peer says
-    /// of itself can forge nothing.
+    /// Issue 11, item 48: a line has all that is known of the connection, and values that the peer
+    /// chooses can forge nothing.
     #[test]
     fn regression_a_line_of_the_access_log_tells_all_that_is_known() {
         let plain = Format::Text.line("NOW", "127.0.0.1:80", &summary(origin()));

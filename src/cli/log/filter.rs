@@ -1,4 +1,4 @@
-//! What is logged: --log-level, else RUST_LOG, else info. Pure.
+//! The filter of the log: --log-level, else RUST_LOG, else info. Pure.
 
 use std::str::FromStr as _;
 
@@ -30,7 +30,7 @@ fn level_of_bus_client(level: LevelFilter) -> LevelFilter {
     if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) }
 }
 
-/// Levels, and `TARGET=LEVEL`, with commas between them. What no part names is logged from info
+/// Levels, and `TARGET=LEVEL`, with commas between them. Targets that no part names log from info
 /// on, so that a variable that is meant for other programs does not silence this one.
 fn parse(text: &str) -> Result<Targets, String> {
     let wrong = |part: &str| {

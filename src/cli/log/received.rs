@@ -9,7 +9,7 @@ use super::escaped;
 use crate::net::{ReceivedLine, Server};
 
 /// Lines of one second that are logged; the others are counted. The queue of the log holds several
-/// times as many, so a flood of them leaves room for what the server itself has to say.
+/// times as many, so a flood of them leaves room for the lines of the server itself.
 const LINES_PER_SECOND: u32 = 1000;
 
 /// Characters of a line that are logged.
@@ -40,7 +40,7 @@ fn printable(line: ReceivedLine<'_>, shown: Shown) -> String {
     escaped(&shown(&String::from_utf8_lossy(start)), CHARACTERS_MAX)
 }
 
-/// How many lines of this second were logged.
+/// A count of the lines that were logged in this second.
 #[derive(Debug, Default)]
 struct Pace {
     second: AtomicU64,
@@ -68,8 +68,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 48: a flood of messages takes its share of the log and no more, and what is
-    /// left out is told.
+    /// Issue 11, item 48: a flood of messages takes its share of the log and no more, and the
+    /// log tells how many are missing.
     #[test]
     fn regression_a_flood_of_messages_is_bounded_and_told() {
         let pace = Pace::default();

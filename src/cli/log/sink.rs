@@ -12,7 +12,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 /// Who may read the file: its owner and group. It holds addresses of people.
 const FILE_MODE: u32 = 0o640;
 
-/// Which log it is: its flag, and what stands for the lines that it lost.
+/// One of the logs: its flag, its standard stream, and its notice of lost lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     /// The flag that names its file.
@@ -32,11 +32,11 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// The file at `path`, made where there is none, or the standard stream of this kind of log.
+    /// Opens the file at `path`, or makes it; without a path, the standard stream of this log.
     pub(super) fn open(kind: Kind, path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
-        // A FIFO that nobody reads is an error now instead of a log that waits for ever.
+        // A FIFO without a reader is an error now instead of a log that waits for ever.
         options.append(true).create(true).mode(FILE_MODE).custom_flags(libc::O_NONBLOCK);
         let file = options.open(path);
         let file =
@@ -54,13 +54,13 @@ impl Target {
     }
 }
 
-/// The target that is to come in the place of the one there is; clones are the same.
+/// The target that replaces the present one; clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Successor(Arc<Mutex<Place>>, Kind);
 
 #[derive(Debug)]
 struct Place {
-    /// Where lines go; `None` is a standard stream.
+    /// The file of the lines; `None` is a standard stream.
     path: Option<PathBuf>,
     /// Taken by the sink when it has the next line to write.
     next: Option<Target>,
@@ -76,7 +76,7 @@ impl Successor {
         *self.place() = Place { path, next: Some(target) };
     }
 
-    /// Opens the file anew that is written now.
+    /// Reopens the file that is written now.
     pub(super) fn reopen(&self) -> anyhow::Result<()> {
         let path = self.path();
         let target = Target::open(self.1, path.as_deref())?;

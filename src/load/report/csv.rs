@@ -86,8 +86,8 @@ mod tests {
         assert_eq!(lines[2][column("p99.9_ns")], "");
     }
 
-    /// Issue 11, item 38: each row says when it began; the column is the last, so that readers that
-    /// count columns find the others where they were.
+    /// Issue 11, item 38: each row says when it began; the column follows the others, so that
+    /// readers that count columns still find those.
     #[test]
     fn regression_rows_have_wall_clock_time() {
         let mut report = sample::open();

@@ -111,7 +111,7 @@ impl Report {
         self.distrust.extend(distrust.filter(|distrust| !self.distrust.contains(distrust)));
     }
 
-    /// What is merged in the same way whenever the runs were; `add` adds their times.
+    /// Merges the parts for which it does not matter when the runs were; `add` adds their times.
     fn merge_rest(&mut self, other: &Self, add: fn(Duration, Duration) -> Duration) {
         if self.started.is_empty() || (!other.started.is_empty() && other.started < self.started) {
             self.started.clone_from(&other.started);

@@ -12,8 +12,8 @@ pub(super) fn rfc_3339(since_epoch: Duration) -> String {
     timestamp.map_or_else(String::new, |timestamp| format!("{timestamp:.3}"))
 }
 
-/// How long after the beginning of 1970 in UTC it is, to the millisecond; `None` if `text` is no
-/// time with an offset, or one before that.
+/// Reads a time, to the millisecond from the beginning of 1970 in UTC; `None` if `text` is no time
+/// with an offset, or one before that.
 pub(super) fn since_epoch(text: &str) -> Option<Duration> {
     let timestamp: Timestamp = text.parse().ok()?;
     u64::try_from(timestamp.as_millisecond()).ok().map(Duration::from_millis)

@@ -54,7 +54,7 @@ struct LedgerDocument {
     reset: u64,
     lost: u64,
     in_flight: u64,
-    /// How many were never sent, by reason.
+    /// Messages that were never sent, by reason.
     skipped: BTreeMap<String, u64>,
     /// The part of `skipped` that a stop of the run cut off: no error.
     #[serde(skip_deserializing)]
