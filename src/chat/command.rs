@@ -450,6 +450,16 @@ mod tests {
             }
         }
 
+        /// Issue 11, item G: a word that is cut is clean, whatever joins its characters.
+        #[test]
+        fn regression_a_sentence_with_a_cut_word_is_clean(
+            line in "/(ban a )?[0aی\u{200c}\u{200d}क\u{94d}👩]{20,60}",
+        ) {
+            if let Err(error) = Command::parse(&line) {
+                prop_assert!(is_clean(&error.to_string()), "{}", error);
+            }
+        }
+
         #[test]
         fn what_does_not_begin_with_a_slash_is_said(line in "[^/]\\PC{0,80}") {
             prop_assert_eq!(Command::parse(&line), Ok(Command::Say(&line)));

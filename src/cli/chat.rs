@@ -71,7 +71,7 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     history: NonZeroUsize,
 
-    /// Earlier lines that a newcomer to a room sees. [default: 20 with --data or --bus, else 0]
+    /// Earlier said lines that a newcomer sees. [default: 20 with --data or --bus, else 0]
     #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N")]
     replay: Option<u64>,
 
