@@ -22,8 +22,8 @@ use web_rig::WebChat;
 use web_rig::browser::Driver;
 use wire::Wire;
 
-/// Issue 11, item 14: a deleted line vanishes from a page that shows it, and is never sent to a
-/// page that comes later.
+/// Issue 11, item 14: a deleted line vanishes from the page that has shown it, and a page that
+/// comes later never gets it.
 #[test]
 fn regression_a_deleted_line_vanishes_from_the_page() {
     let Some(driver) = Driver::start() else { return };

@@ -300,7 +300,7 @@ fn regression_a_person_is_erased_from_the_disk() {
     let replayed = cat.hear("*** cat joined the chat ***");
     let lines = |text: &str| replayed.iter().filter(|line| line.ends_with(text)).count();
     assert_eq!(lines("[deleted]: [deleted]"), 50, "{replayed:?}");
-    // What others said stays.
+    // Words of other people stay.
     assert_eq!(lines("bob: I like ann"), 1);
     assert_eq!(lines("*** [deleted] joined the chat ***"), 1);
     assert_eq!(lines("*** [deleted] is now [deleted] ***"), 2);

@@ -89,7 +89,7 @@ async fn regression_resume_of_a_hanging_connection_keeps_the_current_room() {
     let parlour = Parlour::open();
     let mut ann = parlour.enter("ann").await;
     let token = token(&mut ann).await;
-    // What changes after the token was given belongs to the session too.
+    // Changes after the token was given belong to the session too.
     join(&mut ann, &["garden", "attic", "garden"]).await;
     let mut again = resume(&parlour, &token).await;
     until(&mut again, "*** You speak in garden now ***").await;

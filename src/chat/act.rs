@@ -24,7 +24,7 @@ pub(super) enum Act {
     Enter {
         name: Name,
         address: Option<IpAddr>,
-        /// What the session has from the one that a token restored.
+        /// The part of the session that a token restored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
         /// The session that this one continues.
@@ -81,7 +81,7 @@ pub(super) enum Act {
     Return { people: Vec<Returning> },
 }
 
-/// The part of a saved session that everybody's node has to know.
+/// The part of a saved session that every node has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Back {
     /// 0 if it was not saved.

@@ -194,7 +194,7 @@ impl Archive {
     }
 }
 
-/// What the store keeps of a saved session besides its table of rooms, as JSON.
+/// The part of a saved session that the store keeps as JSON, beside the table of rooms.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct SavedMore {
@@ -212,7 +212,7 @@ pub(super) struct SavedRoom {
     pub(super) password: Option<String>,
 }
 
-/// What the store keeps of a ban besides its columns, as JSON.
+/// The part of a ban that the store keeps as JSON, beside the other columns.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct BanMore {
     lineage: Option<u64>,

@@ -116,7 +116,7 @@ impl Hall {
 }
 
 impl Hall {
-    /// Remembers that somebody wrote too fast, for when they come back.
+    /// Remembers that a user wrote too fast, so that the mute lasts if they come back.
     pub(super) fn flood_muted(&self, actor: Actor, until_ms: u64, count: u8) -> Outcome {
         let mut state = self.lock();
         let Some(person) = state.people.get(&actor.session).cloned() else {
@@ -126,8 +126,8 @@ impl Hall {
         Outcome::Done
     }
 
-    /// Notes whether a room has an operator, and gives it one if it had none for too long. Nobody
-    /// becomes an operator of the lobby by this: everybody is in it.
+    /// Notes whether a room has an operator, and gives it one if it had none for too long. The lobby
+    /// gets no operator in this way: every user is in it.
     pub(super) fn look_after(&self, room: &mut Room, now_ms: u64) {
         if room.name.same_as(&self.settings.lobby) {
             return;
@@ -145,7 +145,7 @@ impl Hall {
         }
     }
 
-    /// Makes somebody an operator of the room, or no longer. An operator of the whole chat takes
+    /// Makes a user an operator of the room, or no longer. An operator of the whole chat takes
     /// the right from another one in all of it.
     fn appoint(
         &self,

@@ -42,7 +42,7 @@ pub(super) struct Ban {
     pub(super) lineage: Option<u64>,
 }
 
-/// A user whom a ban may mean, as far as they are known.
+/// The known properties of a user that a ban may apply to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Suspect<'a> {
     pub(super) name: Option<&'a Name>,

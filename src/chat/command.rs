@@ -23,9 +23,9 @@ pub enum Command<'a> {
     },
     /// Words for whoever wrote to the author alone last.
     Reply(&'a str),
-    /// Who is in this room, or in another.
+    /// Lists the users in this room, or in another.
     Users(Option<&'a str>),
-    /// What is known of somebody.
+    /// Asks for the known properties of a user.
     Whois(&'a str),
     /// Which rooms there are.
     Rooms,

@@ -1,4 +1,4 @@
-//! What it takes to come into a room. Pure.
+//! The conditions for coming into a room. Pure.
 
 use super::hall::{NotIn, Pass};
 use super::key::Key;
@@ -9,13 +9,13 @@ use super::tokens::Position;
 /// Invitations of one room at most.
 const INVITED_MAX: usize = 1000;
 
-/// Why a room cannot be entered.
+/// The condition for coming into a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entrance {
     Open,
     /// Only the invited may come.
     Invited,
-    /// Only who knows the words may come.
+    /// Only users who know the password may come.
     Password,
 }
 
@@ -54,7 +54,7 @@ impl Room {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
 
-    /// What it takes to come in for who is called `key`.
+    /// Returns the condition for a user with this name to come in.
     pub(super) fn entrance(&self, key: &Key) -> Entrance {
         match () {
             () if self.invited.contains(key) => Entrance::Open,
@@ -64,7 +64,8 @@ impl Room {
         }
     }
 
-    /// Lets who is called `key` in from now on. Bounded: the invitations of one room are few.
+    /// Lets a user with this name in from now on. Bounded: the first invitation in the order of keys
+    /// is dropped.
     pub(super) fn invite(&mut self, key: Key) {
         if self.invited.len() >= INVITED_MAX {
             self.invited.pop_first();

@@ -24,7 +24,7 @@ impl Hall {
         Outcome::Unbanned(lifted)
     }
 
-    /// Puts a ban in force, and shows those out whom it means.
+    /// Puts a ban in force, and ends the membership or session of each user that it applies to.
     pub(super) fn ban(&self, actor: Actor, ban: Ban) -> Outcome {
         let words = self.ban_words(&ban);
         let mut state = self.lock();
@@ -66,7 +66,7 @@ impl Hall {
         }
     }
 
-    /// Who is here that a ban means, in the order in which they came.
+    /// Returns the users in the chat that a ban applies to, in the order in which they came.
     fn meant(&self, state: &State, now_ms: u64, room: Option<&Key>) -> Vec<Arc<Person>> {
         let people = state.people.values().filter(|person| !person.is_operator());
         let meant = people.filter(|person| {

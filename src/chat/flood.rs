@@ -137,7 +137,7 @@ impl Flood {
         }
     }
 
-    /// How many mutes are not forgiven.
+    /// Returns the number of mutes that are not forgiven.
     pub(super) fn mutes(&self) -> u8 {
         self.mutes
     }

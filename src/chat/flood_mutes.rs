@@ -3,8 +3,8 @@
 //!
 //! A mute follows the user's name and the token that restores their session. It follows their
 //! address to one session only: the first that comes from there after the muted user has left, under
-//! another name and without a token. So a user who reconnects stays muted, and of a class behind one
-//! address nobody is muted who was there already.
+//! another name and without a token. So a user who reconnects stays muted, and the users who
+//! share the address and are in the chat already do not become muted.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct FloodMute {
     /// The user has left, so that their address counts.
     has_left: bool,
     until_ms: u64,
-    /// How many mutes the user has had that are not forgiven: the next one is longer.
+    /// The number of the user's mutes that are not forgiven: the next one is longer.
     count: u8,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct ContinuedMute {
     /// Milliseconds since 1970; in the past if only the count goes on.
     pub(super) until_ms: u64,
     pub(super) count: u8,
-    /// It was begun by another user of the same address.
+    /// Whether another user of the same address caused it.
     pub(super) is_by_address: bool,
 }
 
-/// The mutes that have not ended, and those that are not forgiven yet; the oldest first.
+/// All mutes that are not forgiven yet, ended or not; the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct FloodMutes(VecDeque<FloodMute>);
 
@@ -121,7 +121,7 @@ impl FloodMute {
 }
 
 impl ContinuedMute {
-    /// How long the mute lasts still, at most `most`: a clock that was set back makes it no longer.
+    /// Returns the rest of the mute, at most `most`: a clock that was set back makes it no longer.
     pub(super) fn rest(&self, now_ms: u64, most: Duration) -> Duration {
         Duration::from_millis(self.until_ms.saturating_sub(now_ms)).min(most)
     }

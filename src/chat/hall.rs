@@ -37,7 +37,7 @@ pub struct Hall {
     pub(super) archive: Archive,
     pub(super) relays: Relays,
     pub(super) lobby: Arc<Crowd>,
-    /// The other machines, where there are some.
+    /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
     /// The lineage of session 0, by chance if lineages outlive the process.
@@ -166,7 +166,7 @@ impl Hall {
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
         let (relays, sessions) = Default::default();
-        // Saved sessions of an earlier process must not be taken for those of this one.
+        // Sessions are numbered from 1 in each process: saved ones keep other lineages by this.
         let lineages_from = if archive.is_lasting() { random() } else { 0 };
         let opened_ms = (settings.clock)();
         Self {
@@ -183,7 +183,7 @@ impl Hall {
         }
     }
 
-    /// The number of a user whom no token brought back: that of their first session.
+    /// Returns the lineage of a session that does not continue another one.
     pub(super) fn lineage(&self, session: u64) -> u64 {
         self.lineages_from.wrapping_add(session)
     }
@@ -204,7 +204,7 @@ impl Hall {
         state.succession.first_of(session) == state.succession.first_of(author)
     }
 
-    /// The sentence for somebody who may not come from `address`.
+    /// Returns the sentence that refuses a connection from `address`, if it is banned.
     pub(super) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
         let now_ms = self.now_ms();
         let suspect = Suspect { address, ..Suspect::default() };
@@ -233,7 +233,7 @@ impl Hall {
         self.lock().tokens.has(lineage)
     }
 
-    /// How many come from this network, the user of this lineage left out.
+    /// Returns the number of users from this network, without the user of this lineage.
     pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
         let from = |person: &&Arc<Person>| person.address.map(network_of) == Some(network);
         let state = self.lock();

@@ -6,7 +6,7 @@ use super::room::Room;
 /// People of one room who may not speak, at most.
 const MUTED_MAX: usize = 1000;
 
-/// Somebody who may not speak: a name, so that leaving does not help, and a lineage, so that neither
+/// A muted user: a name, so that leaving does not help, and a lineage, so that neither
 /// a new name nor a token does.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Muted {
@@ -22,7 +22,7 @@ impl Muted {
 }
 
 impl Room {
-    /// Forbids somebody to speak until then, or allows it again. Bounded: the oldest goes first.
+    /// Mutes a user until then, or unmutes them. Bounded: the oldest goes first.
     pub(super) fn mute(&mut self, now_ms: u64, muted: Muted, until_ms: Option<u64>) {
         self.muted.retain(|(old, until)| *until > now_ms && !old.means(&muted.key, muted.lineage));
         self.muted.extend(until_ms.map(|until| (muted, until)));
@@ -31,7 +31,7 @@ impl Room {
         }
     }
 
-    /// Until when somebody may not speak.
+    /// Returns the end of a user's mute, if they are muted.
     pub(super) fn muted_until(&self, now_ms: u64, key: &Key, lineage: u64) -> Option<u64> {
         let muted = self.muted.iter().find(|(muted, _)| muted.means(key, lineage));
         muted.map(|&(_, until)| until).filter(|&until| until > now_ms)

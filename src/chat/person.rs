@@ -101,7 +101,7 @@ impl Person {
         if self.is_here { Some(self) } else { self.served.as_deref() }
     }
 
-    /// What a ban may mean; `name` is theirs.
+    /// Returns the properties that a ban may apply to; `name` is the user's.
     pub(super) fn suspect<'a>(&self, name: &'a Name) -> Suspect<'a> {
         Suspect { name: Some(name), address: self.address, lineage: Some(self.lineage) }
     }

@@ -10,10 +10,10 @@ use super::person::Person;
 use super::tokens::{Place, Position, SessionState, token};
 use super::user::fits;
 
-/// How long a wrong token is thought about.
+/// The pause before a wrong token is refused.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a session stands in each of its rooms, those too to which it is to come back.
+/// Returns the session's position in each of its rooms, also in suspended memberships.
 fn positions(seats: &[Seated]) -> Vec<Position> {
     let position = |seated: &Seated| {
         seated.crowd.with(|room| {
@@ -55,7 +55,7 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
         operator: person.operator_proof().map(|proof| proof.to_string()),
     };
     let (name, rooms) = (person.name(), positions(&inbox.seats));
-    // Also of who is leaving: until that is done, the name is still taken.
+    // A session that is leaving is named too: it holds the name until it has left.
     Place { name, rooms, until_ms, session: Some(person.session), more }
 }
 

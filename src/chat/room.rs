@@ -35,7 +35,7 @@ pub(super) struct Room {
     /// Counts those who came, to list them in that order.
     arrivals: u64,
     pub(super) invited: BTreeSet<Key>,
-    /// Who may not speak, and until when (milliseconds since 1970).
+    /// Muted users, and the ends of their mutes (milliseconds since 1970).
     pub(super) muted: Vec<(Muted, u64)>,
     pub(super) operators: RoomOperators,
 }

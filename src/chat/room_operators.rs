@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::name::Name;
 use super::room::{Appended, Room};
 
-/// How long a room has no operator in it before a member becomes one, in milliseconds.
+/// The time without an operator in the room after which a member becomes one, in milliseconds.
 const VACANT_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Users at most who left a room as its operators; the oldest is forgotten first.

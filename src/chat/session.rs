@@ -270,7 +270,7 @@ where
         });
     }
 
-    /// Tells the chat of a mute that has just begun, so that it lasts when the user comes back.
+    /// Records a new mute in the chat's state, so that it lasts if the user comes back.
     fn announce_mute(&self) {
         let Some(until) = self.flood.muted_until() else { return };
         let length = until.saturating_duration_since(Instant::now().into_std());

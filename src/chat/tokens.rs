@@ -90,8 +90,8 @@ impl Tokens {
         self.places.insert(token, place);
     }
 
-    /// Takes the right of an operator of the chat from the saved sessions of a user; returns those
-    /// that had it.
+    /// Takes the right of an operator of the chat from the saved sessions of a user; returns the
+    /// changed sessions.
     pub(super) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, Place)> {
         let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
         let had = theirs.filter_map(|(token, place)| {
@@ -100,8 +100,8 @@ impl Tokens {
         had.collect()
     }
 
-    /// Takes a room out of the saved sessions of a user who was sent out of it; returns those that
-    /// had it.
+    /// Takes a room out of the saved sessions of a user who was sent out of it; returns the
+    /// changed sessions.
     pub(super) fn lose_room(&mut self, lineage: u64, room: &Name) -> Vec<(Arc<str>, Place)> {
         let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
         let had = theirs.filter_map(|(token, place)| {

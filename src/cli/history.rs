@@ -1,4 +1,4 @@
-//! `echoline chat backup`, `restore`, `export` and `erase`: what there is to do with `--data`.
+//! `echoline chat backup`, `restore`, `export` and `erase`: the tools for `--data`.
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -134,7 +134,7 @@ pub(super) fn export(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
     match written {
         Ok(0) => {}
         Ok(missing) => tell(&format!("{missing} lines of {room} are damaged or missing")),
-        // Whoever reads has had enough.
+        // The reader has had enough.
         Err(Export::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(Export::Output(error)) => return Err(error).context("cannot write to stdout"),
         Err(Export::Store(error)) => return Err(error).context("cannot export from --data"),

@@ -34,7 +34,7 @@ use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server,
+    ListenerOptions, Phase, Report, Scheme, Server, Shutdown,
 };
 
 /// The flags of every command that serves.
@@ -247,18 +247,8 @@ impl ServingFlags {
         let (shutdown, live) = (server.shutdown(), server.live_limits());
         let serving = life.serve(server, reload, announce, handler);
         let ended = async { tokio::try_join!(serving, datagrams) };
-        tokio::pin!(ended);
-        let mut drained_from = None;
-        let ended = tokio::select! {
-            biased;
-            ended = &mut ended => ended,
-            () = shutdown.reached(Phase::Draining) => {
-                drained_from = Some(Instant::now());
-                ended.await
-            }
-        };
+        let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
-        let drained = drained_from.map_or(Duration::ZERO, |from| from.elapsed());
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
@@ -394,6 +384,19 @@ impl ServingFlags {
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().context("cannot start the runtime")
+}
+
+/// Waits for the end of the server; also returns how long it drained.
+async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (T, Duration) {
+    tokio::pin!(ended);
+    tokio::select! {
+        biased;
+        ended = &mut ended => (ended, Duration::ZERO),
+        () = shutdown.reached(Phase::Draining) => {
+            let from = Instant::now();
+            (ended.await, from.elapsed())
+        }
+    }
 }
 
 fn log_report(report: &Report) {

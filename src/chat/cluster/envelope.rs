@@ -154,7 +154,7 @@ mod tests {
         for (old, act) in [
             (
                 r#"{"enter":{"name":"ann","address":null}}"#,
-                Act::Enter { name, address: None, after: None },
+                Act::Enter { name, address: None, back: None, after: None },
             ),
             (r#"{"write":{"to":5,"words":"hi"}}"#, Act::Write { to: 5, words, kind: Kind::Said }),
         ] {

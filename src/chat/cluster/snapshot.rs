@@ -279,7 +279,7 @@ pub(super) fn known(lineage: u64, session: u64) -> u64 {
 }
 
 impl PersonRecord {
-    /// Whoever it is, this machine does not serve them.
+    /// Adds the user to the state; this node does not serve them.
     fn come(self, state: &mut State, served: Option<Arc<Person>>) {
         let actor = Actor { session: self.session, node: self.node, is_here: false, now_ms: 0 };
         let (name, lineage) = (self.name.clone(), known(self.lineage, self.session));

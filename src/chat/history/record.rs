@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// The text of a line whose words were deleted.
 pub const DELETED: &str = "[deleted]";
 
-/// What is shown for a line of which the file holds nothing any more, though its number was given.
+/// The text shown for a line that is missing in the file, although its number was given.
 pub const MISSING: &str = "[missing]";
 
 /// What a line of a room is. Stored as a small integer, which never changes its meaning.
@@ -85,7 +85,7 @@ pub struct Ban {
     pub reason: String,
     /// Until when, in milliseconds since 1970, UTC; `None`: until it is lifted.
     pub until_ms: Option<u64>,
-    /// What else belongs to the ban: opaque here, empty if there is nothing.
+    /// Further properties of the ban: opaque here, empty if there are none.
     pub more: String,
 }
 
@@ -100,7 +100,7 @@ pub struct Token {
     pub rooms: Vec<(String, u64, bool)>,
     /// Until when it is good, in milliseconds since 1970, UTC.
     pub until_ms: u64,
-    /// What else belongs to the session: opaque here, empty if there is nothing.
+    /// Further properties of the session: opaque here, empty if there are none.
     pub more: String,
 }
 

@@ -133,7 +133,7 @@ impl User {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
         match self.inbox.view.medium {
             Medium::Terminal => return,
-            // Who has made a room needs a token to be its operator again.
+            // A program that made a room needs a token to be its operator again.
             Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
@@ -410,7 +410,7 @@ impl User {
         self.reply(&format!("*** {words} ***"));
     }
 
-    /// Whether they may keep order where they are.
+    /// Returns the user's rank in their current room.
     fn rank(&self) -> Rank {
         let in_room = self.inbox.current().is_some_and(Seated::is_operator);
         if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }

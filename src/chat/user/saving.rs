@@ -44,8 +44,8 @@ impl User {
         }
     }
 
-    /// Saves the session again after a change, if a token restores it: whoever loses the
-    /// connection later comes back to this.
+    /// Saves the session again after a change, if a token restores it: a user
+    /// who loses the connection comes back to this state.
     pub(super) fn save_session(&self) {
         let keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         if let Some(keep) = keep.filter(|_| !self.person.is_retired()) {

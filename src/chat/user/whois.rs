@@ -1,4 +1,4 @@
-//! What is known of a user: the public part for everybody, the rest for operators of the chat.
+//! The answer to `/whois`: a public part for each user, and the rest for operators of the chat.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ impl User {
         {
             return self.whois_former(&former);
         }
-        // Says so if the name is wrong, or nobody has it.
+        // Tells the user if the name is wrong, or no user has it.
         let Some(other) = self.somebody(text) else { return Step::Done };
         let name = other.name();
         let rooms = self.rooms_of(&other);
@@ -72,7 +72,8 @@ impl User {
         Step::Done
     }
 
-    /// From where a user comes, and how many others do: they share the fate of a banned address.
+    /// Returns the address of a user, and the number of others who share it: a ban of the address
+    /// applies to them too.
     pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
         let Some(address) = address else { return "from no known address".to_owned() };
         let network = network_of(address);
