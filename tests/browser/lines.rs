@@ -50,7 +50,7 @@ fn regression_lines_that_are_refused_are_kept() {
     ben.say("/mute ann");
     ben.hear("*** You muted ann in garden for good ***");
     send(&ann, "/me waves");
-    ann.see("Not sent (You may not speak in this room until ");
+    ann.see("Not sent (You may not speak in this room for good");
     assert_eq!(ann.texts("#log .alert button"), ["Send again", "Edit"]);
     ann.wait("document.getElementById('waiting').hidden", &json!([]));
     ann.run("document.querySelectorAll('#log .alert button')[1].click()", &json!([]));
