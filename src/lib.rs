@@ -28,8 +28,8 @@ pub use net::{
     Address, AddressError, AnswerLength, Closed, Connection, DatagramAnswer, DatagramCounts,
     DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams, Eol, Farewell,
     FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions, LiveLimits,
-    Loopback, Observer, Opening, Origin, Outlet, Phase, Pulse, Reader, Refusal, Report, Scheme,
-    Server, ServiceTimes, Shutdown, Snapshot, SourcePorts, Step, Stream, TlsFacts, Traffic,
+    Loopback, Message, Observer, Opening, Origin, Outlet, Phase, Pulse, Reader, Refusal, Report,
+    Scheme, Server, ServiceTimes, Shutdown, Snapshot, SourcePorts, Step, Stream, TlsFacts, Traffic,
     Transport, WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]

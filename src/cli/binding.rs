@@ -21,6 +21,7 @@ use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
 use super::life::upgrade::{self, Upgrade};
+use super::resources;
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
@@ -104,14 +105,15 @@ impl ServingFlags {
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment()?;
         let descriptors = Descriptors::raise();
+        resources::check_memory(self.threads())?;
         if service.listen.is_empty() {
             let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
         let basis = self.basis(&service, descriptors);
         let limits = self.bounds.limits(&basis);
-        // Not the one that serves: looking names up starts threads, which end with it.
-        let runtime = serving::runtime()?;
+        // Not the one that serves: what it has registered with the system ends with it.
+        let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let bound = self.bind_all(&mut inherited, &service, &limits).await?;
             let given = match self.admin.address() {

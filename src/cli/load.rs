@@ -98,10 +98,7 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     Descriptors::raise()
         .fit_clients(flags.traffic.clients.get())
         .map_err(|sentence| anyhow!(sentence))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = super::resources::runtime()?;
     let report = runtime.block_on(run_until_told(flags, &settings))?;
     flags.output.write(&report)
 }

@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -22,6 +23,7 @@ use self::sink::{Sink, Successor, Target};
 use super::check::{self, Findings};
 use super::newest_lines::KeepNewest;
 use super::reload::{Commit, Fresh, Renewal};
+use super::resources;
 
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
@@ -100,9 +102,11 @@ impl Log {
     /// Starts the log.
     ///
     /// # Errors
-    /// Where its file cannot be had.
+    /// If its file or its thread cannot be had.
     pub(super) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
         let target = Target::open(flags.log_file.as_deref())?;
+        // Its thread panics if it cannot be started.
+        resources::try_thread().context("cannot start the thread of the log")?;
         let colours = matches!(target, Target::Stderr) && io::stderr().is_terminal();
         let (dropped, successor) = (Arc::default(), Successor::new(flags.log_file.as_deref()));
         let sink = Sink::new(target, flags.log_format, successor.clone(), Arc::clone(&dropped));

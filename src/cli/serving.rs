@@ -24,6 +24,7 @@ use super::life::Heir;
 use super::life::flags::LifeFlags;
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
+use super::resources;
 use super::tls::TlsFlags;
 use super::values;
 use super::web;
@@ -142,7 +143,7 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let report = runtime()?.block_on(self.serve(bound, reload, handler))?;
+        let report = resources::runtime()?.block_on(self.serve(bound, reload, handler))?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -306,6 +307,11 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
+    /// Threads of the server, each of which needs memory of its own.
+    pub(super) fn threads(&self) -> usize {
+        self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
+    }
+
     pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
         ListenerOptions {
             backlog: self.bounds.backlog(),
@@ -313,11 +319,6 @@ impl ServingFlags {
             ..ListenerOptions::default()
         }
     }
-}
-
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().context("cannot start the runtime")
 }
 
 fn log_report(report: &Report) {
