@@ -45,7 +45,6 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::reload::Reload;
-pub use self::resources::have_memory;
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]

@@ -9,19 +9,10 @@ use anyhow::{Context, anyhow, bail};
 use rlimit::Resource;
 use tokio::runtime::{Builder, Runtime};
 
-/// Bytes that any command needs before it can say anything about itself.
-const FIRST_BYTES: usize = 1 << 20;
-
-/// Address space that a server reserves, in MB: measured as what is enough for 1 to 8 threads. It
-/// uses a fraction of that.
-const SERVER_MB: u64 = 160;
+/// Address space that a process with threads reserves, in MB: measured as what is enough for 1 to
+/// 8 threads. It uses a fraction of that.
+const PROCESS_MB: u64 = 160;
 const THREAD_MB: u64 = 130;
-
-/// Whether there is memory to begin with. Allocates, but needs no allocation to succeed.
-#[must_use]
-pub fn have_memory() -> bool {
-    Vec::<u8>::new().try_reserve_exact(FIRST_BYTES).is_ok()
-}
 
 /// A runtime for the calling thread.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
@@ -38,8 +29,8 @@ pub(super) fn try_thread() -> io::Result<()> {
     thread.join().map_err(|_| io::Error::other("a thread panicked at its start"))
 }
 
-/// Refuses a server with `threads` threads where the limits of memory are too low for them: they
-/// would end the process without a word whenever something is allocated.
+/// Refuses `threads` threads if the limits of memory are too low for them: whatever is allocated
+/// then could end the process without a word.
 pub(super) fn check_memory(threads: usize) -> anyhow::Result<()> {
     let limits = [(Resource::AS, "ulimit -v"), (Resource::DATA, "ulimit -d")];
     for (resource, name) in limits {
@@ -47,8 +38,8 @@ pub(super) fn check_memory(threads: usize) -> anyhow::Result<()> {
         let limit = resource.get_soft().unwrap_or(u64::MAX);
         if let Some(needed) = memory_needed(limit, threads) {
             bail!(
-                "this process may have {} MB of memory ({name}), and a server with {threads} \
-                 threads reserves {needed} MB: raise the limit, or ask for fewer --workers",
+                "this process may have {} MB of memory ({name}), and reserves {needed} MB for \
+                 {threads} threads: raise the limit, or ask for fewer threads (--workers)",
                 limit / 1_000_000
             );
         }
@@ -59,7 +50,7 @@ pub(super) fn check_memory(threads: usize) -> anyhow::Result<()> {
 /// The megabytes that `threads` threads need if they are more than `limit` bytes.
 fn memory_needed(limit: u64, threads: usize) -> Option<u64> {
     let threads = u64::try_from(threads).unwrap_or(u64::MAX);
-    let needed = THREAD_MB.saturating_mul(threads).saturating_add(SERVER_MB);
+    let needed = THREAD_MB.saturating_mul(threads).saturating_add(PROCESS_MB);
     (needed.saturating_mul(1_000_000) > limit).then_some(needed)
 }
 
@@ -112,7 +103,7 @@ mod tests {
         assert!(!said("use 'ulimit -n 3'", libc::EMFILE).contains("LimitNOFILE"));
     }
 
-    /// Issue 11, item D: each thread of a server needs its share of the address space.
+    /// Issue 11, item D: each thread needs its share of the address space.
     #[test]
     fn regression_memory_that_is_enough_grows_with_the_threads() {
         assert_eq!(memory_needed(u64::MAX, 1), None);

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// Starts a thread that has `work` done with a current-thread runtime of its own; returns the
 /// handle of that runtime.
 ///
-/// The thread builds and drops the runtime itself: an async context, where this may be called,
-/// must not drop one, which it would if no thread could be had.
+/// The runtime is built once the thread that drops it is there: an async context, where this may be
+/// called, must not drop one, which it would if no thread could be had.
 ///
 /// # Errors
 /// One sentence if the system has no thread, descriptor or memory left.
@@ -18,21 +18,24 @@ pub(crate) fn spawn_with_runtime(
     name: &str,
     work: impl FnOnce(Runtime) + Send + 'static,
 ) -> io::Result<Handle> {
-    let (ready, started) = mpsc::sync_channel(1);
-    let run = move || {
-        // In both cases an error means that the caller has panicked.
-        let runtime = match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return drop(ready.send(Err(error))),
-        };
-        let _ = ready.send(Ok(runtime.handle().clone()));
-        work(runtime);
+    let (give, take) = mpsc::channel::<Runtime>();
+    // An error means that there was no runtime to be given.
+    let run = move || take.recv().map_or((), work);
+    let start = || {
+        thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Builder::new_current_thread().enable_all().build()
     };
     let named = |error: io::Error| {
         let text = format!("cannot start the thread {name}: {error}");
         io::Error::new(error.kind(), text)
     };
-    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(named)?;
-    let started = started.recv().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
-    started.map_err(named)
+    let runtime = start().map_err(named)?;
+    let handle = runtime.handle().clone();
+    match give.send(runtime) {
+        Ok(()) => Ok(handle),
+        Err(mpsc::SendError(runtime)) => {
+            runtime.shutdown_background();
+            Err(named(io::Error::other("it has ended")))
+        }
+    }
 }

@@ -24,7 +24,7 @@ use super::observer::{Observer, Works};
 use super::place::{Count, Place, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
-use super::signals::{self, Hangup, Signals};
+use super::signals::Listening;
 use super::stream::Stream;
 use super::tally::Watched;
 use super::task::Supervised;
@@ -198,6 +198,11 @@ impl Server {
     /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
     /// asyncio's `serve_forever` with an end.
     ///
+    /// After it has returned, each of these signals that ended the process before does so again:
+    /// with the exit code 128 and its number (130 for Ctrl-C), and without running destructors.
+    /// That holds too if you listen to it only then: a program with its own ways for signals uses
+    /// [`serve_until`](Self::serve_until), or listens to them before it calls this.
+    ///
     /// # Errors
     /// When signals or threads cannot be had; nothing was served then. When a part of the server
     /// panics, as [`serve_until`](Self::serve_until).
@@ -206,16 +211,8 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut signals = Signals::listen(Hangup::Ends)?;
-        let shutdown = self.shutdown();
-        let serving = self.serve_until(handler, std::future::pending());
-        tokio::pin!(serving);
-        loop {
-            tokio::select! {
-                report = &mut serving => return report,
-                name = signals.next() => signals::obey(name, &shutdown),
-            }
-        }
+        let (listening, shutdown) = (Listening::start()?, self.shutdown());
+        listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
     }
 
     /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who

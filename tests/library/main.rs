@@ -4,6 +4,7 @@
 mod drains;
 mod edges;
 mod failures;
+mod signals;
 
 use std::io;
 use std::net::SocketAddr;
