@@ -59,10 +59,15 @@ cargo fmt --check
 
 say "lints"
 cargo clippy --all-targets --locked -- -D warnings
-cargo clippy --lib --no-default-features --locked -- -D warnings
-cargo clippy --lib --no-default-features --features chat --locked -- -D warnings
-cargo clippy --lib --no-default-features --features nats --locked -- -D warnings
-cargo clippy --lib --no-default-features --features proxy,websocket --locked -- -D warnings
+
+say "features"
+# The library and its tests with few features: what needs a feature that is not there is seen here.
+feature_sets=("" "chat,proxy,websocket" "tls" "report" "nats" "web")
+for features in "${feature_sets[@]}"; do
+    cargo clippy --lib --no-default-features --features "$features" --locked -- -D warnings
+    cargo clippy --lib --profile test --no-default-features --features "$features" --locked -- \
+        -D warnings
+done
 
 # Other programs that read what ours writes; without them some tests say that they skip.
 python=target/python/bin/python3

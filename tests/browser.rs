@@ -2,17 +2,56 @@
 //! whatever people write stays text.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
+#[path = "browser/composing.rs"]
+mod composing;
+#[path = "browser/lines.rs"]
+mod lines;
+#[path = "browser/looks.rs"]
+mod looks;
+#[path = "browser/private.rs"]
+mod private;
 mod programs;
+#[path = "browser/reload.rs"]
+mod reload;
 mod web_rig;
-
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
+#[path = "browser/wire.rs"]
+mod wire;
 
 use serde_json::json;
 use web_rig::WebChat;
 use web_rig::browser::Driver;
+use wire::Wire;
+
+/// Issue 11, item 14: a deleted line vanishes from the page that has shown it, and a page that comes
+/// later never gets it.
+#[test]
+fn regression_a_deleted_line_vanishes_from_the_page() {
+    let Some(driver) = Driver::start() else { return };
+    let chat = WebChat::start(&[]);
+    let page = format!("http://{}/", chat.web);
+    let ann = driver.browser(1280, "en-US");
+    ann.enter(&page, "ann");
+    let mut ben = chat.terminal("ben");
+    ann.see("ben joined");
+    ben.say("my secret");
+    ann.see("my secret");
+    ben.say("/delete 3");
+    ben.hear("*** Line 3 was deleted by ben ***");
+    ann.see("Line 3 was deleted by ben");
+    let texts = "return document.getElementById('log').textContent";
+    let shown = ann.run(texts, &json!([]));
+    let shown = shown.as_str().unwrap();
+    assert!(shown.contains("[deleted]") && !shown.contains("my secret"), "{shown}");
+    ann.say("mine");
+    ben.hear("ann: mine");
+    ann.say("/delete 5");
+    ben.hear("*** Line 5 was deleted by ann ***");
+    let late = driver.browser(390, "en-US");
+    late.enter(&page, "late");
+    late.see("Line 3 was deleted by ben");
+    let shown = late.run(texts, &json!([]));
+    assert_eq!(shown.as_str().unwrap().matches("[deleted]").count(), 2, "{shown}");
+}
 
 #[test]
 fn two_browsers_and_a_terminal_talk() {
@@ -24,7 +63,7 @@ fn two_browsers_and_a_terminal_talk() {
     vera.enter(&page, "Вера");
     let mut ben = chat.terminal("ben");
     ann.see("ben joined");
-    vera.see("ben теперь здесь");
+    vera.see("ben входит в чат");
     ben.say("hello ann");
     ann.see("hello ann");
     ann.wait("document.querySelector('#log .mention')", &json!([]));
@@ -71,48 +110,6 @@ fn two_browsers_and_a_terminal_talk() {
     assert_eq!(vera.run(overflow, &json!([])), 0);
     assert_eq!(ann.complaints(), Vec::<String>::new());
     assert_eq!(vera.complaints(), Vec::<String>::new());
-}
-
-/// A way to the chat that can be cut.
-struct Wire {
-    address: SocketAddr,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Wire {
-    fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&open);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(upstream) = TcpStream::connect(server) else { continue };
-                let ends = [&client, &upstream].map(|end| end.try_clone().unwrap());
-                kept.lock().unwrap().extend(ends.map(|end| end));
-                let back = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pass(client, upstream));
-                thread::spawn(move || pass(back.0, back.1));
-            }
-        });
-        Self { address, open }
-    }
-
-    fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let mut bytes = [0; 4096];
-    while let Ok(length @ 1..) = from.read(&mut bytes) {
-        if to.write_all(&bytes[..length]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// Fault 34: the page comes back by itself and has every line once, in its place; a reload too.
@@ -212,6 +209,12 @@ const HOSTILE: &[&str] = &[
     "NaN",
     "true",
     "[object Object]",
+    "https://user:password@evil.example/",
+    "https://evil.example/\" onclick=\"window.hit=1",
+    "https://evil.example/<script>window.hit=1</script>",
+    "https://evil.example/'onmouseover='window.hit=1",
+    "https:javascript:window.hit=1",
+    "http://[::1",
     "{\"kind\":\"end\",\"final\":true}",
     "\",\"kind\":\"end\",\"x\":\"",
     "'); window.hit=1; ('",
@@ -306,8 +309,15 @@ fn what_people_write_stays_text() {
     assert_eq!(ann.run("return window.hit ?? null", &json!([])), json!(null));
     let foreign = "return [...document.querySelectorAll('#log *, #topic *, #people *, #rooms *')]\
         .map(e => e.tagName).filter(t => !['LI','TIME','DIV','SPAN','B','BUTTON','SMALL','H2','UL',\
-        'FORM','LABEL','INPUT'].includes(t))";
+        'FORM','LABEL','INPUT','P','A'].includes(t))";
     assert_eq!(ann.run(foreign, &json!([])), json!([]));
+    // Links lead to http or https, to no other page's window, and never with a password in them.
+    let links = "return [...document.querySelectorAll('#log a')].filter(a =>\
+        !/^https?:[/][/][^@]+$/.test(a.href) || a.rel !== 'noopener noreferrer' ||\
+        a.target !== '_blank' || a.attributes.length > 4).map(a => a.outerHTML)";
+    assert_eq!(ann.run(links, &json!([])), json!([]));
+    let count = ann.run("return document.querySelectorAll('#log a').length", &json!([]));
+    assert!(count.as_u64().unwrap() >= 3, "{count}");
     let attributes = "return [...document.querySelectorAll('*')].flatMap(e => [...e.attributes])\
         .map(a => a.name).filter(n => n.startsWith('on') || n === 'src' && false)";
     assert_eq!(ann.run(attributes, &json!([])), json!([]));

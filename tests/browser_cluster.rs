@@ -60,7 +60,7 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.see_in("#waiting li", "line 50");
     let waiting: Vec<String> = said.iter().map(|line| format!("waiting: {line}")).collect();
     assert_eq!(ann.texts("#waiting li"), waiting);
-    vera.see_in("#waiting li", "ждёт: /me машет");
+    vera.see_in("#waiting li", "ожидает отправки: /me машет");
     server.start_again();
     ann.see("All machines of this chat are joined again.");
     for line in &said {

@@ -7,11 +7,12 @@ mod programs;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use disk::Disk;
-use programs::{Program, echoline, wait_for};
+use programs::{Program, echoline, run, wait_for};
 
 /// Somebody at a terminal.
 struct Guest(BufReader<TcpStream>);
@@ -155,4 +156,183 @@ fn a_restart_brings_back_lines_topics_bans_and_rights() {
     ann.say("/private off");
     ann.hear("*** Everybody can join this room now ***");
     drop(program);
+}
+
+/// Runs a sub-command of `echoline chat` over `data`; what it wrote to stdout.
+fn over(data: &Path, command: &str, arguments: &[&str]) -> Result<String, String> {
+    let data = data.to_str().unwrap();
+    let ended = run(&[&["chat", command, "--data", data], arguments].concat(), b"");
+    match ended.code() {
+        Some(0) => Ok(ended.text()),
+        _ => Err(ended.stderr),
+    }
+}
+
+/// A chat in which ann said 50 lines, on which bob commented, and which still runs.
+fn with_lines(data: &Path) -> (Program, String, Guest, Guest) {
+    let (program, address) = start(data, &["--history-sync", "each"]);
+    let (mut ann, mut bob) = (Guest::enter(&address, "ann"), Guest::enter(&address, "bob"));
+    for number in 1..=50 {
+        ann.say(&format!("secret {number}"));
+    }
+    bob.hear("ann: secret 50");
+    bob.say("I like ann");
+    ann.hear("bob: I like ann");
+    (program, address, ann, bob)
+}
+
+/// Issue 11, item 17: a backup of a running chat has everything that was shown, is whole or not
+/// there, replaces nothing, and brings everything back.
+#[test]
+fn regression_a_backup_of_a_running_chat_can_be_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (program, _, mut ann, mut bob) = with_lines(&data);
+    // All of it is in the write-ahead log, which copying the file alone leaves behind.
+    let copied = fs::read(data.join("chat.sqlite3")).unwrap();
+    assert!(!String::from_utf8_lossy(&copied).contains("secret 50"));
+
+    let backup = folder.path().join("backup");
+    let file = backup.to_str().unwrap();
+    let wrote = over(&data, "backup", &[file]).unwrap();
+    assert!(wrote.starts_with(&format!("Wrote {file} (")), "{wrote}");
+    assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = fs::read(&backup).unwrap();
+    let error = over(&data, "backup", &[file]).unwrap_err();
+    assert!(error.contains("is there already") && error.contains("--force"), "{error}");
+    assert_eq!(fs::read(&backup).unwrap(), before);
+    ann.say("later");
+    bob.hear("ann: later");
+    _ = over(&data, "backup", &[file, "--force"]).unwrap();
+    let error = over(&folder.path().join("none"), "backup", &[file, "--force"]).unwrap_err();
+    assert!(error.contains("there is no chat's history in"), "{error}");
+    let error = over(&data, "backup", &["/no/such/folder/file"]).unwrap_err();
+    assert!(error.contains("cannot write the backup /no/such/folder/file"), "{error}");
+    // Nothing that was half done is left.
+    let names = || fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert!(names().all(|name| name == "data" || name == "backup"), "{:?}", names().next());
+
+    let error = over(&data, "restore", &[file]).unwrap_err();
+    assert!(error.contains("in use by process"), "{error}");
+    program.signal("TERM");
+    ann.hear("Goodbye! ***");
+    drop(program);
+    let error = over(&data, "restore", &[file]).unwrap_err();
+    assert!(error.contains("chat.sqlite3 is there already"), "{error}");
+    let restored = folder.path().join("restored");
+    let error =
+        over(&restored, "restore", &[data.join("chat.lock").to_str().unwrap()]).unwrap_err();
+    assert!(error.contains("cannot restore the backup"), "{error}");
+    _ = over(&restored, "restore", &[file]).unwrap();
+    let (program, address) = start(&restored, &[]);
+    let mut cat = Guest::enter(&address, "cat");
+    cat.say("/search later");
+    cat.hear("ann: later");
+    cat.say("/history 3-52");
+    assert_eq!(cat.hear("ann: secret 50").len(), 49);
+    assert!(!program.stderr().contains("WARN"), "{}", program.stderr());
+}
+
+/// Issue 11, item 17: all lines of a room, as text and as JSON, while the chat runs.
+#[test]
+fn regression_a_room_is_exported_while_the_chat_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (_program, _, _ann, _bob) = with_lines(&data);
+    let text = over(&data, "export", &["LOBBY"]).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 53, "{text}");
+    let (number, rest) = lines[2].split_once(' ').unwrap();
+    // 2026-11-27 14:03
+    let (moment, said) = rest.split_at(16);
+    assert_eq!((number, said), ("#3", " ann: secret 1"));
+    assert!(moment.starts_with("20") && moment.matches(['-', ':', ' ']).count() == 4, "{moment}");
+    let json = over(&data, "export", &["lobby", "--json"]).unwrap();
+    let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["number"], &last["kind"]), (&53.into(), &"said".into()));
+    assert_eq!((&last["name"], &last["text"]), (&"bob".into(), &"I like ann".into()));
+    assert!(last["time"].as_str().unwrap().ends_with('Z') && last["time_ms"].is_u64(), "{last}");
+    assert_eq!((json.lines().count(), &last["room"]), (53, &"lobby".into()));
+    let error = over(&data, "export", &["attic"]).unwrap_err();
+    assert!(error.contains("there is no room attic in") && error.contains("lobby"), "{error}");
+}
+
+/// Issue 11, item 14: a person is erased from a chat that does not run: words, name and topic are
+/// nowhere on the disk, and everything keeps its place.
+#[test]
+fn regression_a_person_is_erased_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (program, address, mut ann, mut bob) = with_lines(&data);
+    ann.say("/topic secret bees");
+    ann.hear("set the topic: secret bees ***");
+    ann.say("/nick anna_2");
+    bob.hear("*** ann is now anna_2 ***");
+    ann.say("/nick ann");
+    bob.hear("*** anna_2 is now ann ***");
+    ann.say("/token");
+    ann.hear_of("brings you back");
+    ann.say("/quit secret reasons");
+    bob.hear("*** ann left the chat (secret reasons) ***");
+    let error = over(&data, "erase", &["ann"]).unwrap_err();
+    assert!(error.contains("cannot erase ann") && error.contains("in use by process"), "{error}");
+    program.signal("TERM");
+    bob.hear("Goodbye! ***");
+    assert_eq!(program.finish().code(), Some(0));
+    assert!(address.starts_with("127."));
+
+    let told = over(&data, "erase", &["Ann"]).unwrap();
+    assert!(told.contains("55 lines in 1 room, 1 token"), "{told}");
+    assert!(told.contains("Ann was also called anna_2: erase that name too"), "{told}");
+    let told = over(&data, "erase", &["anna_2"]).unwrap();
+    assert!(told.contains("2 lines in 1 room, 0 tokens"), "{told}");
+    for file in fs::read_dir(&data).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("secret") && !text.contains("anna"), "{}", path.display());
+    }
+    let (program, address) = start(&data, &["--replay", "100"]);
+    let stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut cat = Guest(BufReader::new(stream));
+    cat.say("cat");
+    let replayed = cat.hear("*** cat joined the chat ***");
+    let lines = |text: &str| replayed.iter().filter(|line| line.ends_with(text)).count();
+    assert_eq!(lines("[deleted]: [deleted]"), 50, "{replayed:?}");
+    // What others said stays.
+    assert_eq!(lines("bob: I like ann"), 1);
+    assert_eq!(lines("*** [deleted] joined the chat ***"), 1);
+    assert_eq!(lines("*** [deleted] is now [deleted] ***"), 2);
+    assert_eq!(lines("*** [deleted] left the chat ([deleted]) ***"), 1);
+    cat.say("/topic");
+    cat.hear("*** No topic is set ***");
+    cat.say("/history 3-3");
+    cat.hear("[deleted]: [deleted]");
+    assert!(!program.stderr().contains("WARN"), "{}", program.stderr());
+}
+
+/// Issue 11, item F: another program locks the history; the end takes no longer than
+/// --drain-timeout allows, and says what it cost.
+#[test]
+fn regression_a_locked_history_does_not_delay_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (mut program, address) = start(&data, &["--drain-timeout", "1s"]);
+    let (mut ann, mut bob) = (Guest::enter(&address, "ann"), Guest::enter(&address, "bob"));
+    let locker = rusqlite::Connection::open(data.join("chat.sqlite3")).unwrap();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    ann.say("unwritten");
+    bob.hear("ann: unwritten");
+    program.signal("TERM");
+    let mut waits = 0;
+    while !program.has_ended() {
+        std::thread::sleep(Duration::from_millis(50));
+        waits += 1;
+    }
+    // It was 5.9 s, which nothing makes less.
+    assert!(waits < 4 * 20, "{waits} times 50 ms");
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.stderr.contains("changes could not be written to --data"), "{}", ended.stderr);
 }

@@ -49,6 +49,59 @@ fn who_says_it_last_is_heard() {
     assert_eq!(prefix(&[], &typed), "typed ");
 }
 
+/// Issue 11, item 43: a variable holds for the commands that have its flag with the same meaning, an
+/// empty one is unset, that of one command wins, and what is wrong is said with the variable.
+#[test]
+fn regression_variables_hold_where_they_are_meant() {
+    let server = programs::EchoServer::start(&[]);
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = echoline(arguments);
+        Program::start(command.envs(variables.iter().copied())).finish()
+    };
+    let send = ["send", &server.address, "x"];
+    // Those of a server, of every client, and of one that is empty.
+    let variables = [
+        ("ECHOLINE_CERT", "/nowhere/server.pem"),
+        ("ECHOLINE_KEY", "/nowhere/server-key.pem"),
+        ("ECHOLINE_CA", "/nowhere/ca.pem"),
+        ("ECHOLINE_EOL", ""),
+        ("ECHOLINE_TIMEOUT", "off"),
+    ];
+    let ended = with(&variables, &send);
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "Echo: x\n"), "{ended:?}");
+    let load = ["load", &server.address, "--clients", "1", "--messages", "1"];
+    let mut quiet = variables.to_vec();
+    quiet.push(("ECHOLINE_QUIET", "yes"));
+    assert_eq!(with(&quiet, &load).code(), Some(0));
+    // The command's own wins over the general one, and what is typed over both.
+    let both = [("ECHOLINE_TIMEOUT", "never"), ("ECHOLINE_SEND_TIMEOUT", "5s")];
+    assert_eq!(with(&both, &send).code(), Some(0));
+    let wrong = with(&both[..1], &send);
+    let sentence = "error: ECHOLINE_TIMEOUT: 'never' is no length of time";
+    assert!(wrong.code() == Some(2) && wrong.stderr.starts_with(sentence), "{}", wrong.stderr);
+    assert_eq!(with(&both[..1], &[&send[..], &["--timeout", "5s"]].concat()).code(), Some(0));
+    // A switch that is off wins over the file, and flags that exclude each other name the variable.
+    let (_folder, path) = config("[echo]\nmode = 'raw'\n[send]\nno-half-close = true\n");
+    let conflict = with(&[("ECHOLINE_CA", "ca.pem")], &[&send[..], &["--insecure"]].concat());
+    assert_eq!(conflict.code(), Some(2));
+    assert!(conflict.stderr.contains("--ca comes from ECHOLINE_CA"), "{}", conflict.stderr);
+    let off = [("ECHOLINE_NO_HALF_CLOSE", "no")];
+    assert_eq!(with(&off, &[&send[..], &["--config", &path]].concat()).code(), Some(0));
+}
+
+/// Issue 11, item 44: a flag of another program is answered with ours.
+#[test]
+fn regression_a_flag_of_another_program_gets_a_hint() {
+    for (arguments, hint) in [
+        (&["load", "127.0.0.1:1", "-c", "50"][..], "use '--clients 50'"),
+        (&["load", "127.0.0.1:1", "-n", "9"], "use '--messages 9' for each client"),
+        (&["echo", "--port", "7"], "use '--listen 127.0.0.1:7'"),
+    ] {
+        let ended = run(arguments, b"");
+        assert!(ended.code() == Some(2) && ended.stderr.contains(hint), "{}", ended.stderr);
+    }
+}
+
 /// A list on the command line stands for the file's, instead of being added to it.
 #[test]
 fn a_list_is_replaced_and_not_added_to() {
@@ -271,4 +324,48 @@ fn the_lines_of_the_page_do_what_it_says() {
         }
     }
     assert_eq!(counts, (9, 5), "blocks of the page that were looked at");
+}
+
+/// Issue 11, item 29: RUST_LOG counts where no --log-level is given, and one that cannot be read
+/// costs a warning; NO_COLOR takes the colours out of the log.
+#[test]
+fn regression_rust_log_and_no_color_are_honoured() {
+    let log = |rust_log: &str, flags: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let ready = folder.path().join("ready");
+        let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
+        command.arg(&ready).args(flags).env("RUST_LOG", rust_log);
+        let program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists());
+        let address = fs::read_to_string(ready).unwrap();
+        assert_eq!(run(&["send", address.trim(), "hello"], b"").text(), "Echo: hello\n");
+        program.signal("TERM");
+        program.finish().stderr
+    };
+    assert!(log("debug", &[]).contains(" connected "));
+    assert!(log("echoline::net=debug", &[]).contains(" connected "));
+    assert_eq!(log("error", &[]), "");
+    assert!(!log("debug", &["--log-level", "info"]).contains(" connected "));
+    let wrong = log("loud", &[]);
+    assert_eq!(wrong.matches("WARN RUST_LOG is ignored: 'loud' is neither").count(), 1, "{wrong}");
+    assert!(wrong.contains(" ready "), "{wrong}");
+    for (variable, is_coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ready, id) = (folder.path().join("ready"), folder.path().join("id"));
+        let program = echoline(&[]);
+        let words = format!(
+            "echo $$ > {}; exec env {variable} {} echo --listen 127.0.0.1:0 --ready-file {}",
+            id.display(),
+            program.get_program().display(),
+            ready.display()
+        );
+        let mut terminal = Command::new("script");
+        let terminal = Program::start(terminal.args(["-q", "-c", &words, "/dev/null"]));
+        wait_for("the ready file", || ready.exists());
+        let id = fs::read_to_string(&id).unwrap();
+        assert!(Command::new("kill").args(["-s", "TERM", id.trim()]).status().unwrap().success());
+        let shown = terminal.finish().text();
+        assert!(shown.contains("listening on"), "{shown}");
+        assert_eq!(shown.contains('\x1b'), is_coloured, "{variable} {shown:?}");
+    }
 }

@@ -208,6 +208,45 @@ async fn a_new_plan_frees_an_open_connection_within_a_second() {
     assert_eq!(serving.await.unwrap(), Ok(()));
 }
 
+/// Issue 11, item 42: a time is enough for a reset; no byte has to come.
+#[tokio::test(start_paused = true)]
+async fn regression_a_reset_comes_by_time_alone() {
+    let (client, mut peer) = served("reset after=5s");
+    let serving = tokio::spawn(echo(client));
+    let start = Instant::now();
+    peer.write_all(b"hello\n").await.unwrap();
+    let mut heard = [0; 6];
+    peer.read_exact(&mut heard).await.unwrap();
+    assert_eq!(serving.await.unwrap(), Err(Closed::Reset));
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+/// Issue 11, item 42: a delay is late by less than the millisecond of the runtime's timer, which makes
+/// at least 1 ms of half of one. The best of many tries, because the machine may be busy.
+#[tokio::test]
+async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
+    let (mut stream, mut peer) = pair("delay=500us");
+    let mut best = Duration::MAX;
+    for _ in 0..200 {
+        let start = std::time::Instant::now();
+        let mut heard = [0; 2];
+        let (_, read) = tokio::join!(
+            async {
+                stream.write_all(b"x\n").await.unwrap();
+                // What is delayed goes on while the stream is read.
+                let _ = timeout(Duration::from_millis(5), stream.read_u8()).await;
+            },
+            async {
+                peer.read_exact(&mut heard).await.unwrap();
+                start.elapsed()
+            }
+        );
+        assert!(read >= Duration::from_micros(500), "{read:?}");
+        best = best.min(read);
+    }
+    assert!(best <= Duration::from_micros(700), "{best:?}");
+}
+
 proptest! {
     #[test]
     fn without_a_fault_every_byte_passes_as_it_is(

@@ -3,8 +3,10 @@
 mod programs;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::sync::mpsc;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use programs::{EchoServer, Ended, Program, echoline, nobody, read_to_end, run, serve};
@@ -175,7 +177,191 @@ fn the_first_interrupt_stops_sending_and_the_second_reports_at_once() {
             _ => "Sent 2 = ok 1 + wrong 0 + timed out 0 + reset 0 + lost 0 + in flight 1",
         };
         assert_line(&ended, text);
-        assert_line(&ended, "Planned 9 = sent 2 + skipped 7");
+        assert_line(&ended, "Planned 9 = sent 2 + skipped 0 + stopped 7");
+    }
+}
+
+/// An echo for so many connections, and so many messages of each. Then nothing listens there.
+fn mortal_echo(connections: usize, messages: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let accept = || listener.accept().unwrap().0;
+        let streams: Vec<_> = std::iter::repeat_with(accept).take(connections).collect();
+        drop(listener);
+        for mut stream in streams {
+            thread::spawn(move || {
+                let mut message = [0; 64];
+                for _ in 0..messages {
+                    stream.read_exact(&mut message).unwrap();
+                    stream.write_all(&message).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Issue 11, item 33: a client that cannot connect, or loses its server, counts in `errors` and in
+/// the exit code, in each kind of run.
+#[test]
+fn regression_a_server_that_is_not_there_fails_every_kind_of_run() {
+    let kinds: [&[&str]; 7] = [
+        &["--duration", "400ms"],
+        &["--duration", "400ms", "--reconnect", "never"],
+        &["--duration", "400ms", "--messages", "1000"],
+        &["--duration", "400ms", "--warmup", "100ms", "--think", "1ms"],
+        &["--messages", "1000"],
+        &["--messages", "1000", "--reconnect", "always", "--timeout", "200ms"],
+        &["--rate", "500/s", "--duration", "400ms", "--grace", "100ms"],
+    ];
+    for kind in kinds {
+        for address in [nobody().to_string(), mortal_echo(2, 10)] {
+            let condition = ["--clients", "2", "--quiet", "--fail-if", "errors>20%"];
+            let ended = load(&address, &[kind, &condition].concat());
+            assert_eq!(ended.code(), Some(3), "{kind:?}: {ended:?}");
+            assert!(ended.text().contains("Without a server: 2 clients at the end"), "{ended:?}");
+        }
+        let plain = load(&nobody().to_string(), &[kind, &["--clients", "2"]].concat());
+        assert_eq!(plain.code(), Some(1), "{kind:?}: {plain:?}");
+    }
+}
+
+/// Issue 11, item 33: one dead server of two is half of the clients' time.
+#[test]
+fn regression_one_dead_server_of_two_is_half_of_the_errors() {
+    let server = EchoServer::start(&[]);
+    let dead = nobody().to_string();
+    for (condition, code) in
+        [("errors>40%", 3), ("errors>70%", 0), ("p50>9m", 1), ("p50>9m,skipped>99%", 0)]
+    {
+        let flags = ["--duration", "400ms", "--clients", "2", "--quiet", "--fail-if", condition];
+        let ended = run(&[&["load", &server.address, &dead], &flags[..]].concat(), b"");
+        assert_eq!(ended.code(), Some(code), "{condition}: {ended:?}");
+        assert!(ended.text().contains("1 client at the end, 50.0 % of all clients'"), "{ended:?}");
+    }
+}
+
+/// Issue 11, item 34: the time ends with the last answer, not with the duration that was allowed.
+#[test]
+fn regression_the_time_ends_with_the_last_answer() {
+    let server = EchoServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("a.json").to_str().unwrap().to_owned();
+    let flags = ["--messages", "20", "--duration", "170s", "--clients", "2", "--json", &json];
+    let ended = load(&server.address, &flags);
+    let merged = run(&["merge", &json], b"");
+    for text in [ended.text(), merged.text()] {
+        let time = text.lines().find_map(|line| line.strip_prefix("Time: ")).unwrap();
+        let seconds: f64 = time.strip_suffix(" s").unwrap().parse().unwrap();
+        assert!(seconds < 100.0, "{text}");
+    }
+    // The plan of an open loop lasts for its duration; the last message is due before its end.
+    let slow = load(&server.address, &["--rate", "3/s", "--duration", "1s", "--clients", "1"]);
+    assert!(slow.text().contains("Messages per second: 3.00"), "{slow:?}");
+}
+
+/// Issue 11, item 36: what a stop cuts off is no error, although the last message timed out.
+#[test]
+fn regression_a_stop_is_not_charged_to_the_server() {
+    let (came, stuck) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut message = [0; 64];
+        for _ in 0..80 {
+            stream.read_exact(&mut message).unwrap();
+            stream.write_all(&message).unwrap();
+        }
+        stream.read_exact(&mut message).unwrap();
+        came.send(()).unwrap();
+        read_to_end(&mut stream);
+    });
+    let flags = ["--messages", "1000", "--timeout", "2s", "--fail-if", "errors>5%"];
+    let program = Program::start(&mut echoline(
+        &[&["load", &address, "--clients", "1"], &flags[..]].concat(),
+    ));
+    stuck.recv_timeout(Duration::from_secs(60)).expect("message 81");
+    program.signal("INT");
+    let ended = program.finish();
+    assert_line(&ended, "Planned 1000 = sent 81 + skipped 0 + stopped 919");
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+}
+
+/// Issue 11, item 36: a server that is gone stays an error when the run is stopped.
+#[test]
+fn regression_a_stop_does_not_hide_a_dead_server() {
+    let flags = ["--rate", "100/s", "--duration", "1h", "--clients", "2", "--json", "-"];
+    let condition = ["--fail-if", "errors>5%"];
+    let address = nobody().to_string();
+    let program =
+        Program::start(&mut echoline(&[&["load", &address], &flags[..], &condition].concat()));
+    program.wait_for_stderr("0 right");
+    program.signal("INT");
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(3), "{ended:?}");
+    assert!(ended.text().contains("\"not_connected\": "), "{ended:?}");
+}
+
+/// Issue 11, item 36: one client that is not answered costs one message, not its whole plan.
+#[test]
+fn regression_a_slow_client_does_not_fail_what_there_was_no_time_for() {
+    let number = Arc::new(AtomicU32::new(0));
+    let address = serve(move |mut stream| {
+        let silent = number.fetch_add(1, Ordering::Relaxed) == 0;
+        let mut message = [0; 64];
+        while !silent && stream.read_exact(&mut message).is_ok() {
+            stream.write_all(&message).unwrap();
+        }
+        read_to_end(&mut stream);
+    });
+    let plan =
+        ["--messages", "100000", "--duration", "500ms", "--clients", "2", "--grace", "100ms"];
+    let ended = load(&address, &[&plan[..], &["--fail-if", "errors>20%"]].concat());
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(ended.text().contains("timed out 1 + reset 0 + lost 0"), "{ended:?}");
+    assert!(ended.text().contains(" + skipped 0\n"), "{ended:?}");
+}
+
+/// Issue 11, item 37: an open loop of a number of messages connects again, as its help says.
+#[test]
+fn regression_a_rate_with_messages_reconnects() {
+    let address = serve(|mut stream| {
+        let mut message = [0; 64];
+        for _ in 0..3 {
+            stream.read_exact(&mut message).unwrap();
+            stream.write_all(&message).unwrap();
+        }
+    });
+    let ended = load(&address, &["--rate", "100/s", "--messages", "20", "--clients", "1"]);
+    assert_line(&ended, "Planned 20 = sent 20 + skipped 0");
+    let never = ["--rate", "100/s", "--messages", "20", "--clients", "1", "--reconnect", "never"];
+    assert!(!load(&address, &never).text().contains("skipped 0"));
+}
+
+/// Issue 11, item 37: clients that a server refuses as busy come back more and more slowly.
+#[test]
+fn regression_refused_clients_back_off() {
+    let accepted = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&accepted);
+    let address = serve(move |mut stream| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let _ = stream.write_all(b"Server is busy. Try again later.\n");
+    });
+    let ended = load(&address, &["--clients", "2", "--duration", "1s"]);
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    // The delays are at least 5, 10, 20 … 320 ms: at most eight connections of each fit.
+    let accepted = accepted.load(Ordering::Relaxed);
+    assert!((4..=16).contains(&accepted), "{accepted} connections");
+}
+
+/// Issue 11, item 39: a run of one message each has nothing that could be judged.
+#[test]
+fn regression_tiny_runs_are_not_distrusted() {
+    let server = EchoServer::start(&[]);
+    for clients in ["1"; 16].into_iter().chain(["200"; 4]) {
+        let flags = ["--clients", clients, "--messages", "1", "--connect-rate", "max", "--quiet"];
+        let ended = load(&server.address, &flags);
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+        assert!(!ended.text().contains("do not trust"), "{ended:?}");
     }
 }
 

@@ -294,7 +294,8 @@ fn an_interrupt_accounts_for_the_whole_plan() {
     let ended = program.finish();
     assert_eq!(count(&ended, "Planned", "Planned"), 360_000, "{ended:?}");
     let sent = count(&ended, "Planned", "sent");
-    assert_eq!(sent + count(&ended, "Planned", "skipped"), 360_000);
+    assert_eq!(count(&ended, "Planned", "skipped"), 0, "{ended:?}");
+    assert_eq!(sent + count(&ended, "Planned", "stopped"), 360_000);
     assert_eq!(count(&ended, "Sent", "ok"), sent);
 }
 
@@ -334,6 +335,63 @@ fn the_highest_rate_that_holds_is_found() {
     assert!((10.0..=135.0).contains(&rate), "{text}");
 }
 
+/// Issue 11, item 44: a number of messages of all clients together, in closed and open loop.
+#[test]
+fn regression_a_total_of_messages_is_sent() {
+    let server = EchoServer::start(&[]);
+    for (flags, total, clients) in [
+        (&["--total-messages", "7", "--clients", "3"][..], 7, "3/3"),
+        (&["--total-messages", "5"], 5, "5/5"),
+        (&["--total-messages", "30", "--rate", "200/s", "--clients", "4"], 30, "4/4"),
+    ] {
+        let ended = load(&server.address, &[flags, &["--percentiles", "50,p95,99.9"]].concat());
+        assert_clean(&ended, total);
+        let text = ended.text();
+        assert!(text.contains(&format!("total-messages {total},")), "{text}");
+        assert!(text.contains(&format!("Successful clients: {clients}\n")), "{text}");
+        assert!(text.contains("samples       p50       p95     p99.9       max"), "{text}");
+    }
+}
+
+/// Issue 11, item 44: a run ends when its condition is certain to come true, unless it is to go on.
+#[test]
+fn regression_a_run_that_cannot_be_good_any_more_ends_early() {
+    let server = EchoServer::start(&[]);
+    let hopeless = ["--rate", "50/s", "--clients", "2", "--fail-if", "max>1ns"];
+    let ended = load(&server.address, &[&hopeless[..], &["--duration", "1h"]].concat());
+    assert_eq!(ended.code(), Some(3), "{ended:?}");
+    let said = "--fail-if max>1ns is certain to come true: sends no more";
+    assert_eq!(ended.stderr.matches(said).count(), 1, "{ended:?}");
+    let sent = count(&ended, "Planned", "sent");
+    assert_eq!(sent + count(&ended, "Planned", "stopped"), 180_000, "{ended:?}");
+    let patient = ["--duration", "2s", "--keep-going"];
+    let ended = load(&server.address, &[&hopeless[..], &patient].concat());
+    assert_eq!((ended.code(), count(&ended, "Planned", "sent")), (Some(3), 100), "{ended:?}");
+}
+
+/// Issue 11, item 35: a server that is not there is told at once, and no rate is tried.
+#[test]
+fn regression_a_search_against_nobody_says_connection_refused() {
+    let nobody = programs::nobody().to_string();
+    let server = EchoServer::start(&[]);
+    let search = ["--find-max", "--slo", "p99<5ms", "--quiet"];
+    for targets in [&[&*nobody][..], &[&server.address, &nobody]] {
+        let ended = run(&[&["load"], targets, &search[..]].concat(), b"");
+        assert_eq!((ended.code(), ended.text().as_str()), (Some(1), ""), "{ended:?}");
+        let wanted = format!("cannot connect to {nobody}: connection refused");
+        assert!(ended.stderr.contains(&wanted), "{ended:?}");
+    }
+    // Over UDP only the first answer, or its absence, tells.
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = format!("udp://{}", udp.local_addr().unwrap());
+    let quick = ["--find-max", "--slo", "p50<5ms", "--duration", "300ms", "--timeout", "100ms"];
+    let ended = load(&silent, &[&quick[..], &["--clients", "2"]].concat());
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.text().matches("(bracket)").count(), 1, "{ended:?}");
+    let text = ended.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("without a server (no reply within 100ms)"), "{ended:?}");
+}
+
 #[test]
 fn what_does_not_fit_together_says_what_would() {
     for (flags, wanted) in [
@@ -352,7 +410,12 @@ fn what_does_not_fit_together_says_what_would() {
         (&["--source", "here"], "127.0.0.2"),
         (&["--find-max"], "--slo"),
         (&["--find-max", "--slo", "fast"], "p99<5ms"),
+        (&["--find-max", "--slo", "p99.9<5ms", "--rate", "5/s"], "begin at --rate 20/s or more"),
         (&["--send-buffer", "5GiB"], "256KiB"),
+        (&["--total-messages", "5", "--messages", "5"], "--messages"),
+        (&["--percentiles", "50,100"], "50,95,99.9"),
+        (&["--percentiles", "1,2,3,4,5,6,7,8,9,10,11,12,13"], "at most 12"),
+        (&["--keep-going"], "--fail-if"),
     ] {
         let ended = load("127.0.0.1:1", flags);
         assert_eq!(ended.code(), Some(2), "{flags:?}: {ended:?}");

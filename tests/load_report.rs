@@ -159,13 +159,102 @@ fn conditions_decide_the_exit_code() {
 fn runs_are_merged_exactly() {
     let (folder, names) = reports(3);
     let merged = folder.path().join("merged.json").to_str().unwrap().to_owned();
-    let ended = run(&["merge", &names[0], &names[1], &names[2], "--json", &merged], b"");
+    let files = ["merge", &names[0], &names[1], &names[2], "--json", &merged];
+    let ended = run(&[&files[..], &["--not-at-once"]].concat(), b"");
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert!(ended.text().contains("Planned 300 = sent 300 + skipped 0"), "{ended:?}");
     assert!(ended.text().contains("Successful clients: 6/6"));
     // What was merged can be merged again, and a run alone is shown as it was.
     let again = run(&["merge", &merged], b"");
     assert_eq!(again.stdout, ended.stdout);
+}
+
+/// Issue 11, item 30: runs that never overlapped are refused, or marked if that is asked for.
+#[test]
+fn regression_runs_that_never_overlapped_are_refused_or_marked() {
+    let (_folder, names) = reports(2);
+    let refused = run(&["merge", &names[0], &names[1]], b"");
+    assert_eq!((refused.code(), refused.text().as_str()), (Some(1), ""), "{refused:?}");
+    assert!(refused.stderr.contains("they did not run at the same time"), "{refused:?}");
+    assert!(refused.stderr.contains("--not-at-once"), "{refused:?}");
+    let marked = run(&["merge", &names[0], &names[1], "--not-at-once"], b"");
+    assert_eq!(marked.code(), Some(0), "{marked:?}");
+    let warning = "do not trust this run: the merged runs did not run at the same time";
+    assert!(marked.text().contains(warning), "{marked:?}");
+}
+
+/// Issue 11, item 30: runs of the same time are merged without a warning.
+#[test]
+fn runs_of_the_same_time_are_merged() {
+    let server = EchoServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a", "b"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let flags = ["--quiet", "--rate", "20/s", "--duration", "3s", "--clients", "2", "--json"];
+    let start = |name: &String| {
+        let arguments = [&["load", &server.address][..], &flags, &[name]].concat();
+        Program::start(&mut echoline(&arguments))
+    };
+    for program in names.each_ref().map(start) {
+        assert_eq!(program.finish().code(), Some(0));
+    }
+    let merged = run(&["merge", &names[0], &names[1]], b"");
+    assert_eq!(merged.code(), Some(0), "{merged:?}");
+    let text = merged.text();
+    assert!(text.contains("open loop, 40.0/s for 3s, 4 clients"), "{text}");
+    assert!(!text.contains("did not run at the same time"), "{text}");
+}
+
+/// Issue 11, item 38: what cannot be written to stdout does not cost the files.
+#[test]
+fn regression_a_full_stdout_does_not_cost_the_files() {
+    let server = EchoServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, csv, html) = (path("a.json"), path("a.csv"), path("a.html"));
+    let flags = ["load", &server.address, "--quiet", "--clients", "1", "--json", &json];
+    // One in the middle that fails costs the others nothing either.
+    let more = ["--csv", "/dev/full", "--hdr", &csv, "--html", &html];
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = echoline(&[&flags[..], &more].concat());
+    let ended = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let ended = ended.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write the report to stdout: No space left"), "{said}");
+    assert!(said.contains("--csv: cannot write /dev/full: No space left"), "{said}");
+    assert_eq!(files(folder.path()), ["a.csv", "a.html", "a.json"]);
+    let merged = run(&["merge", &json], b"");
+    assert_eq!(merged.code(), Some(0), "{merged:?}");
+}
+
+/// Issue 11, item 38: silent seconds at the end are rows, and each row says when it began.
+#[test]
+fn regression_silent_seconds_at_the_end_are_rows() {
+    let address = serve(|mut stream| {
+        let mut message = [0; 64];
+        std::io::Read::read_exact(&mut stream, &mut message).unwrap();
+        std::io::Write::write_all(&mut stream, &message).unwrap();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, csv) = (path("a.json"), path("a.csv"));
+    let plan = ["--rate", "10/s", "--duration", "3s", "--clients", "1", "--reconnect", "never"];
+    let before = jiff::Timestamp::now();
+    let ended = load(&address, &[&plan[..], &["--json", &json, "--csv", &csv]].concat());
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let csv = fs::read_to_string(csv).unwrap();
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 4, "{csv}");
+    assert_eq!((rows[0].last(), rows[3][..5].join(",")), (Some(&"began"), "2,1,0,0,0".to_owned()));
+    let began: Vec<jiff::Timestamp> =
+        rows[1..].iter().map(|row| row.last().unwrap().parse().unwrap()).collect();
+    // Written to the millisecond.
+    assert!(began[0].as_millisecond() >= before.as_millisecond(), "{csv}");
+    assert!(began[0] <= jiff::Timestamp::now(), "{csv}");
+    assert_eq!(began[2].as_millisecond() - began[0].as_millisecond(), 2000);
+    let json = fs::read_to_string(json).unwrap();
+    assert!(json.contains("\"measuring_began\": \"2"), "{json}");
+    assert_eq!(json.matches("\"sent\": 0,").count(), 2, "{json}");
 }
 
 #[test]
@@ -267,6 +356,12 @@ fn the_json_is_what_its_schema_says() {
     let more = ["--timeout", "100ms", "--clients", "2", "--json", &failed];
     assert_eq!(load(&silent, &[&flags[..], &more].concat()).code(), Some(1));
     names.push(failed);
+    // A run without a server, with other percentiles and a seed that is no double.
+    let dead = folder.path().join("dead").to_str().unwrap().to_owned();
+    let flags = ["--duration", "200ms", "--clients", "2", "--json", &dead];
+    let more = ["--percentiles", "50,95,99.95", "--seed", "18446744073709551615"];
+    assert_eq!(load(&nobody().to_string(), &[&flags[..], &more].concat()).code(), Some(1));
+    names.push(dead);
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/load-report.schema.json");
     let program = "import json, jsonschema, sys\n\
                    schema = json.load(open(sys.argv[1]))\n\

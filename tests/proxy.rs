@@ -76,7 +76,7 @@ fn a_proxy_must_send_its_header() {
     let program = Program::start(command.arg("--ready-file").arg(&ready));
     wait_for("the ready file", || ready.exists());
     let address = std::fs::read_to_string(ready).unwrap().trim().to_owned();
-    for wrong in ["GET / HTTP/1.1\r\n\r\n", "PROXY TCP4 192.0.2.1\r\n", "PROXY", ""] {
+    for wrong in ["GET / HTTP/1.1\r\n\r\n", "PROXY TCP4 192.0.2.1\r\n", "PROXY", "\r\n"] {
         assert_eq!(ask(&address, [wrong.as_bytes()]), "", "{wrong}");
     }
     program.wait_for_stderr("no PROXY header: it begins neither");
@@ -84,6 +84,42 @@ fn a_proxy_must_send_its_header() {
     program.signal("TERM");
     let ended = program.finish();
     assert!(ended.stderr.contains("handshake_failed=4"), "{}", ended.stderr);
+}
+
+/// Issue 11, item 22: the health checks of a trusted proxy (a connection without a byte, ended or
+/// reset, and LOCAL of any form) are served or end, and leave no line in the log.
+#[test]
+fn regression_health_checks_of_a_proxy_are_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let flags = ["echo", "--listen", "127.0.0.1:0,ws://127.0.0.1:0", "--proxy-from", "127.0.0.1"];
+    let mut command = programs::echoline(&flags);
+    let program = Program::start(command.arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let addresses = std::fs::read_to_string(ready).unwrap().replace("ws://", "");
+    program.wait_for_stderr(" ready ");
+    let before = program.stderr();
+    let [plain, websocket] = addresses.lines().collect::<Vec<_>>()[..] else { panic!() };
+    let local = |family: u8, body: &[u8]| {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&V2[..12], &[0x20, family], &length, body].concat()
+    };
+    for (family, body) in [(0x11, &b""[..]), (0, b""), (0x21, &[7; 500]), (0xFF, &[0; 20_000])] {
+        let answer = ask(plain, [&local(family, body)[..], b"hello\n"]);
+        assert_eq!(answer, "Echo: hello\n", "family {family:x}");
+        assert_eq!(ask(websocket, [&local(family, body)[..]]), "");
+    }
+    for address in [plain, websocket] {
+        assert_eq!(ask(address, []), "");
+        let reset = socket2::Socket::from(TcpStream::connect(address).unwrap());
+        reset.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    program.signal("TERM");
+    let ended = program.finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let after = ended.stderr.strip_prefix(&before).unwrap();
+    assert!(!after.contains("PROXY") && !after.contains("WebSocket"), "{after}");
+    assert!(!after.contains(" WARN "), "{after}");
 }
 
 /// Fault 4, 26: places are counted by the clients that a proxy names, not by the proxy.

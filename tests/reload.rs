@@ -245,7 +245,7 @@ fn a_renamed_log_is_opened_anew() {
     let config = format!("[echo]\nlog-file = '{}'\n", moved.display());
     folder.write(&config);
     server.signal("HUP");
-    until("the level has changed", || text(&log).contains("log-level: debug → info"));
+    until("the level has changed", || text(&log).contains("log-level: debug → default"));
     assert_eq!(server.log(), "", "a server with a log file is silent");
     assert_eq!(server.stop().code, Some(0));
     assert!(!moved.exists(), "the command line says where the log is");
@@ -355,13 +355,14 @@ fn a_chat_keeps_what_it_cannot_read_anew() {
     let ended = chat.finish();
     assert_eq!(ended.code(), Some(0));
     // The level is read before the password, and is right; still it must not have changed alone.
-    let (before, _) = ended.stderr.split_once("log-level: info → debug").unwrap();
+    let (before, _) = ended.stderr.split_once("log-level: default → debug").unwrap();
     assert!(!before.contains("DEBUG"), "{before}");
 }
 
-/// A server in the foreground ends with its terminal, as ever; one behind nohup(1) stays.
+/// A server in the foreground ends with its terminal; a server behind nohup(1) stays. Issue 11,
+/// item 31: nohup(1) writes its nohup.out in a folder of the test.
 #[test]
-fn a_server_ends_with_its_terminal() {
+fn regression_a_server_ends_with_its_terminal_and_leaves_no_file() {
     if !has("script") {
         return;
     }
@@ -379,7 +380,7 @@ fn a_server_ends_with_its_terminal() {
             log.display()
         );
         let mut terminal = Command::new("script");
-        terminal.args(["-q", "-c", &command, "/dev/null"]);
+        terminal.args(["-q", "-c", &command, "/dev/null"]).current_dir(folder.path());
         let mut terminal = Program::start(&mut terminal);
         until("the server is ready", || ready.exists());
         let server = Orphan(fs::read_to_string(&id).unwrap().trim().to_owned());
@@ -394,6 +395,7 @@ fn a_server_ends_with_its_terminal() {
             Client::connect(address).ask("still here");
             server.kill("TERM");
             until("the server has ended", || text().contains("ended; "));
+            assert!(folder.path().join("nohup.out").exists(), "it is written somewhere else");
         }
     }
 }

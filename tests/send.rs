@@ -24,15 +24,16 @@ fn texts_are_sent_and_answers_printed() {
     assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
 }
 
+/// Issue 11, item 40: no line end is added either.
 #[test]
-fn bytes_of_stdin_come_back_unchanged() {
+fn regression_bytes_of_stdin_come_back_unchanged() {
     let server = EchoServer::start(&["--mode", "raw"]);
     let input = b"\xff\x00 a \r\n\nno end";
     let ended = send(&server.address, &[], input);
-    assert_eq!(ended.stdout, b"\xff\x00 a \r\n\nno end\n");
+    assert_eq!(ended.stdout, b"\xff\x00 a \r\n\nno end");
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     let ended = send(&server.address, &["--eol", "crlf"], input);
-    assert_eq!(ended.stdout, b"\xff\x00 a \r\n\r\nno end\r\n");
+    assert_eq!(ended.stdout, b"\xff\x00 a \r\n\r\nno end");
     let ended = send(&server.address, &[], b"");
     assert_eq!((ended.code(), ended.stdout.len()), (Some(0), 0));
 }
@@ -64,7 +65,7 @@ fn a_greeting_is_printed_and_is_no_answer() {
     });
     let ended = send(&address, &["a"], b"");
     assert_eq!(ended.text(), "Welcome!\nname: ");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(5));
     assert!(ended.stderr.contains("1 of 1 lines were not answered by"), "{ended:?}");
 }
 
@@ -73,7 +74,7 @@ fn a_silent_server_is_given_up() {
     let (deaf, held) = std::sync::mpsc::channel();
     let address = serve(move |stream| deaf.send(stream).unwrap());
     let ended = send(&address, &["a", "b", "--timeout", "300ms"], b"");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(4));
     assert!(ended.stderr.contains("said nothing for 300ms"), "{ended:?}");
     assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{ended:?}");
     // One that takes nothing either, with more input than all buffers hold.
@@ -117,7 +118,7 @@ fn a_server_that_closes_early_is_named() {
         status.is_some()
     });
     let ended = program.finish();
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(5));
     assert!(ended.stderr.contains("closed the connection before the end of the input"));
 }
 
@@ -139,11 +140,92 @@ fn a_typing_user_is_waited_for() {
 fn what_cannot_be_reached_is_one_sentence() {
     let address = nobody().to_string();
     let ended = send(&address, &["a"], b"");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(3));
     assert!(ended.stderr.contains(&address) && ended.stderr.contains("is the server running"));
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert_eq!(send("unix:/no/such/socket", &["a"], b"").code(), Some(3));
     assert_eq!(send("nowhere", &["a"], b"").code(), Some(2));
     assert_eq!(send("[::1]:1", &["a", "--timeout", "soon"], b"").code(), Some(2));
+}
+
+/// Issue 11, item 40: three bytes are three bytes, to a server of bytes and to one of lines, which
+/// answers a last line without an end.
+#[test]
+fn regression_no_line_end_is_added_to_stdin() {
+    let (sender, came) = std::sync::mpsc::channel();
+    let address = serve(move |mut stream| {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        sender.send(bytes).unwrap();
+        stream.write_all(b"ABC").unwrap();
+    });
+    let ended = send(&address, &[], b"abc");
+    assert_eq!(came.recv().unwrap(), b"abc");
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "ABC"), "{ended:?}");
+    let server = EchoServer::start(&[]);
+    let ended = send(&server.address, &[], b"one\nabc");
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "Echo: one\nEcho: abc\n"));
+    // Over UDP the last line is a datagram, and as a message of a WebSocket it is one too.
+    let server = EchoServer::start_at("udp://127.0.0.1:0", &[]);
+    let ended = send(&server.address, &[], b"one\nabc");
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "one\nabc"), "{ended:?}");
+    let server = EchoServer::start_at("ws://127.0.0.1:0", &[]);
+    let ended = send(&server.address, &[], b"one\nabc");
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "Echo: one\nEcho: abc\n"));
+}
+
+/// Issue 11, item 40: a peer that drops the connection at a half-close, such as
+/// `ncat -l -k -c cat`, answers with --no-half-close.
+#[test]
+fn regression_a_peer_that_takes_a_half_close_for_the_end_can_be_asked() {
+    let address = serve(|mut stream| {
+        let mut line = [0; 2];
+        stream.read_exact(&mut line).unwrap();
+        // Long enough for the end of the stream to arrive, were there one; no answer then.
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        if stream.read(&mut [0; 1]).is_err() {
+            stream.write_all(&line).unwrap();
+            stream.set_read_timeout(None).unwrap();
+            read_to_end(&mut stream);
+        }
+    });
+    let with = send(&address, &["a"], b"");
+    assert_eq!((with.code(), with.text().as_str()), (Some(5), ""), "{with:?}");
+    let without = send(&address, &["--no-half-close", "a"], b"");
+    assert_eq!((without.code(), without.text().as_str()), (Some(0), "a\n"), "{without:?}");
+    let without = send(&address, &["--no-half-close"], b"a\n");
+    assert_eq!((without.code(), without.text().as_str()), (Some(0), "a\n"), "{without:?}");
+}
+
+/// Issue 11, item 40: a web server is no line server, whatever it answers; what was asked for in
+/// HTTP is an answer.
+#[test]
+fn regression_an_answer_in_http_is_no_answer_to_a_line() {
+    let address = serve(|mut stream| {
+        let mut chunk = [0; 1024];
+        let _ = stream.read(&mut chunk);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nno\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut stream);
+    });
+    let ended = send(&address, &["hello"], b"");
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("answered in HTTP, so it is a web server"), "{ended:?}");
+    let ended = send(&address, &["--eol", "crlf", "GET / HTTP/1.0", ""], b"");
+    assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
+}
+
+/// Issue 11, item 40: a reset is a closed connection too.
+#[test]
+fn regression_a_reset_has_the_exit_code_of_a_close() {
+    let address = serve(|mut stream| {
+        let mut line = [0; 2];
+        stream.read_exact(&mut line).unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    });
+    let ended = send(&address, &["a"], b"");
+    assert_eq!(ended.code(), Some(5), "{ended:?}");
+    assert!(ended.stderr.contains("broke off the connection"), "{ended:?}");
 }
 
 #[test]

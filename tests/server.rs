@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, LiveLimits, Observer, Report, Server, Shutdown};
+use echoline::{
+    Address, Closed, Connection, DatagramListener, Eol, Limits, Listener, ListenerOptions,
+    LiveLimits, Observer, Report, Server, Shutdown,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -391,6 +394,38 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     let error = Server::bind("localhost").await.unwrap_err();
     assert!(error.to_string().contains("HOST:PORT"), "{error}");
+}
+
+/// Issue 11, item 1: a scheme that a call cannot honour is an error that says what to call instead;
+/// nothing is served in plain text under another name.
+#[tokio::test]
+async fn regression_a_scheme_that_cannot_be_honoured_is_an_error() {
+    for (address, instead) in [
+        ("tls://127.0.0.1:0", "Certificates::step"),
+        ("wss://127.0.0.1:0/chat", "Certificates::step"),
+        ("ws://127.0.0.1:0", "AcceptWebSocket"),
+        ("udp://127.0.0.1:0", "DatagramListener::bind"),
+        ("fd://web", "Listener::inherit"),
+    ] {
+        let error = Server::bind(address).await.expect_err(address);
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+        let sentence = error.to_string();
+        assert!(sentence.starts_with(&format!("cannot listen on {address}: ")), "{sentence}");
+        assert!(sentence.contains(instead) && !sentence.contains("  "), "{sentence}");
+    }
+    for (text, missing) in [("tls://127.0.0.1:0", "no TLS"), ("ws://127.0.0.1:0", "no WebSocket")] {
+        let listeners = Listener::bind(&address(text), &ListenerOptions::default()).await.unwrap();
+        let server = Server::new(listeners);
+        let handler = |_: Connection| async { Ok(()) };
+        let error = server.serve_until(handler, std::future::ready(())).await.unwrap_err();
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+    let error = DatagramListener::bind(&address("tls://127.0.0.1:0")).await.unwrap_err();
+    assert!(error.to_string().contains("Listener::bind"), "{error}");
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
 }
 
 /// A thread that hangs is felt, whatever the others do: a watchdog can trip over it.

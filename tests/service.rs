@@ -141,6 +141,43 @@ fn sockets_of_systemd_have_addresses() {
     assert_eq!(program.finish().code(), Some(0));
 }
 
+/// Issue 11, item 23: a socket that is asked for by name is shown by its real address, in the log
+/// and in the ready file; and issue 11, item 2: bound to loopback, it has the guard against foreign
+/// hosts.
+#[test]
+fn regression_a_named_socket_keeps_its_address() {
+    if !has("systemd-socket-activate") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (ready, address, admin) = (folder.path().join("ready"), nobody(), nobody());
+    let command = format!(
+        "systemd-socket-activate -l {address} --fdname=web echoline chat --listen 127.0.0.1:0 \
+         --web fd://web --admin {admin} --ready-file {}",
+        ready.display()
+    );
+    let program = activated(&command);
+    let mut page = TcpStream::connect(address).unwrap();
+    program.wait_for_stderr(&format!("listening on {address}"));
+    wait_for("the ready file", || ready.exists());
+    let text = fs::read_to_string(&ready).unwrap();
+    assert!(text.lines().any(|line| line == address.to_string()), "{text}");
+    program.wait_for_stderr(&format!("browsers come to http://{address}/"));
+    let request = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    page.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut page, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let mut shown = TcpStream::connect(admin).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    shown.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut shown, &mut answer).unwrap();
+    assert!(answer.contains(&address.to_string()), "{answer}");
+    program.signal("TERM");
+    assert_eq!(program.finish().code(), Some(0));
+}
+
 /// Fault 61: a socket that nobody asks for, and a name that nobody has, end the start with what to
 /// do about it.
 #[test]
@@ -252,7 +289,7 @@ fn the_watchdog_is_reassured() {
     assert_eq!(service.finish().code(), Some(0));
 }
 
-/// A service manager that has gone costs lines of the log, and a bad address a sentence.
+/// A service manager that has gone costs lines of the log.
 #[test]
 fn a_service_manager_that_is_not_there_holds_nobody_up() {
     let manager = Manager::new();
@@ -262,10 +299,22 @@ fn a_service_manager_that_is_not_there_holds_nobody_up() {
     ask(TcpStream::connect(fs::read_to_string(manager.ready()).unwrap().trim()).unwrap(), "still");
     service.signal("TERM");
     assert_eq!(service.finish().code(), Some(0));
-    let mut command = echoline(&["echo", "--listen", "127.0.0.1:0"]);
-    let ended = Program::start(command.env("NOTIFY_SOCKET", "manager")).finish();
-    assert_eq!(ended.code(), Some(1));
-    assert!(ended.stderr.contains("neither a path from the root nor @NAME"), "{}", ended.stderr);
+}
+
+/// Issue 11, item 28: an unknown form of NOTIFY_SOCKET costs a warning; the service starts.
+#[test]
+fn regression_an_unknown_notify_socket_does_not_stop_the_start() {
+    for form in ["vsock:2:1234", "manager", "/no/such/folder/notify"] {
+        let manager = Manager::new();
+        let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
+        let service = Program::start(command.arg(manager.ready()).env("NOTIFY_SOCKET", form));
+        service.wait_for_stderr("WARN the service manager");
+        wait_for("the ready file", || manager.ready().exists());
+        let address = fs::read_to_string(manager.ready()).unwrap();
+        ask(TcpStream::connect(address.trim()).unwrap(), "it serves");
+        service.signal("TERM");
+        assert_eq!(service.finish().code(), Some(0), "{form}");
+    }
 }
 
 /// What the kernel says of one thread: the values behind `label`.

@@ -10,6 +10,7 @@ const PURE: &[&str] = &[
     "src/cli/config/file.rs",
     "src/cli/config/keys.rs",
     "src/cli/config/settings.rs",
+    "src/cli/log/filter.rs",
     "src/chat/history/checksum.rs",
     "src/chat/history/pace.rs",
     "src/chat/history/record.rs",
@@ -54,10 +55,14 @@ const PURE: &[&str] = &[
     "src/chat/nats/version.rs",
     "src/chat/page.rs",
     "src/chat/view.rs",
+    "src/chat/succession.rs",
     "src/chat/tokens.rs",
+    "src/chat/days.rs",
     "src/chat/own.rs",
+    "src/chat/replay.rs",
     "src/chat/muted.rs",
     "src/chat/room.rs",
+    "src/chat/secret_words.rs",
     "src/chat/log.rs",
     "src/chat/line.rs",
     "src/chat/batch.rs",
@@ -69,18 +74,31 @@ const PURE: &[&str] = &[
     "src/load/ledger.rs",
     "src/load/curve.rs",
     "src/load/expect.rs",
+    "src/amount.rs",
+    "src/cli/cert/name.rs",
+    "src/cli/hints.rs",
+    "src/cli/send/line_ends.rs",
+    "src/cli/send/protocol.rs",
+    "src/cli/send/tally.rs",
+    "src/load/foregone.rs",
     "src/random.rs",
     "src/load/record.rs",
+    "src/chat/aliases.rs",
     "src/chat/arguments.rs",
     "src/chat/character.rs",
     "src/chat/command.rs",
+    "src/chat/command_error.rs",
     "src/chat/command_table.rs",
+    "src/chat/duration.rs",
+    "src/chat/erase.rs",
     "src/chat/flood.rs",
     "src/chat/foreign.rs",
     "src/chat/help.rs",
     "src/chat/key.rs",
+    "src/chat/line_end.rs",
     "src/chat/name.rs",
     "src/chat/name_error.rs",
+    "src/chat/separators.rs",
     "src/chat/telnet.rs",
     "src/chat/text.rs",
     "src/chat/transcript.rs",
@@ -89,6 +107,7 @@ const PURE: &[&str] = &[
     "src/load/compare.rs",
     "src/load/metric.rs",
     "src/load/objective.rs",
+    "src/load/outage.rs",
     "src/load/rank.rs",
     "src/load/units.rs",
     "src/load/report/chart.rs",
@@ -98,11 +117,15 @@ const PURE: &[&str] = &[
     "src/load/report/html.rs",
     "src/load/report/json.rs",
     "src/load/report/json/record.rs",
+    "src/load/report/json/search.rs",
+    "src/load/report/json/seed.rs",
     "src/load/report/merge.rs",
     "src/load/report/text.rs",
+    "src/load/report/wall_clock.rs",
     "src/load/strays.rs",
     "src/load/template.rs",
     "src/load/turns.rs",
+    "src/load/retry.rs",
     "src/load/search.rs",
     "src/load/series.rs",
     "src/load/times.rs",
@@ -274,4 +297,47 @@ fn a_panic_unwinds_in_a_release() {
 fn faults_are_named() {
     let tests: String = files("tests", &["rs"]).into_iter().map(|(_, text)| text).collect();
     assert!(tests.matches("/// Fault ").count() >= 10);
+}
+
+/// Issue 11, item 32: `cargo doc` shows a front page of its own, and no documentation of the code
+/// has a link into the repository, which leads nowhere on docs.rs. The README is still tested.
+#[test]
+fn regression_the_documentation_has_no_links_into_the_repository() {
+    let front = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    assert!(front.starts_with("//! "), "the crate has a front page");
+    let readme = "#[cfg(doctest)]\n#[doc = include_str!(\"../README.md\")]";
+    assert!(front.contains(readme) && front.matches("include_str!").count() == 1);
+    for (name, text) in files("src", &["rs"]) {
+        let documentation = text.lines().filter(|line| {
+            let line = line.trim_start();
+            line.starts_with("///") || line.starts_with("//!")
+        });
+        for line in documentation {
+            for target in line.split("](").skip(1) {
+                let target = target.split(')').next().unwrap();
+                let is_path = target.contains(".md") || target.starts_with("docs/");
+                assert!(!is_path || target.starts_with("https://"), "{name}: {line}");
+            }
+        }
+    }
+}
+
+/// Issue 11, item I: every feature is in a set that the tests check by itself, so that a feature
+/// that needs another one is seen.
+#[test]
+fn regression_every_feature_is_checked_without_the_others() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let features = manifest.split("[features]").nth(1).unwrap().split("\n[").next().unwrap();
+    let names = features.lines().filter_map(|line| line.split_once(" = [")).map(|(name, _)| name);
+    let names: Vec<&str> = names.filter(|name| !["default", "cli"].contains(name)).collect();
+    assert!(names.contains(&"report") && names.len() >= 7, "{names:?}");
+    let script = fs::read_to_string(root().join("scripts/test.sh")).unwrap();
+    let sets = script.split("feature_sets=(").nth(1).unwrap().split(')').next().unwrap();
+    let sets: Vec<Vec<&str>> =
+        sets.split_whitespace().map(|set| set.trim_matches('"').split(',').collect()).collect();
+    assert!(sets.contains(&vec![""]), "no feature at all: {sets:?}");
+    assert!(sets.contains(&vec!["chat", "proxy", "websocket"]), "{sets:?}");
+    for name in names {
+        assert!(sets.iter().any(|set| set.contains(&name)), "no set has {name}: {sets:?}");
+    }
 }

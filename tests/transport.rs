@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use echoline::{
@@ -67,6 +68,32 @@ async fn rest(mut stream: TcpStream) -> String {
     heard
 }
 
+/// Fault 46: who is silent before the handshake holds up nobody: the others are served while the
+/// silent ones still have their place. (Issue 11, item 46: with one handshake at a time the test below
+/// passes too, when the silent ones are let go.)
+#[tokio::test]
+async fn regression_silent_clients_hold_up_nobody() {
+    let handshake_timeout = Duration::from_secs(60);
+    let (address, shutdown, serving) =
+        start(Limits { handshake_timeout, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(connect(&address).await);
+    }
+    let mut good = connect(&address).await;
+    good.write_all(b"knockhello\n").await.unwrap();
+    good.shutdown().await.unwrap();
+    assert_eq!(rest(good).await, "you are Some(192.0.2.7:7)\nhello\n");
+    for silent in &silent {
+        let waits = silent.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(waits.kind(), std::io::ErrorKind::WouldBlock, "one was let go");
+    }
+    drop(silent);
+    shutdown.drain();
+    let report = serving.await.unwrap();
+    assert_eq!((report.count(Closed::EndOfStream), report.accepted), (1, 101), "{report:?}");
+}
+
 /// Fault 46: who is silent before the handshake is let go, and holds up nobody meanwhile.
 #[tokio::test]
 async fn a_silent_client_is_let_go_and_holds_up_nobody() {
@@ -113,6 +140,49 @@ async fn only_so_many_shake_hands_at_once() {
     drop(first);
     shutdown.drain();
     assert!(serving.await.unwrap().is_clean());
+}
+
+/// Fault 5: a flood of connections is accepted in batches, between which a client that is in gets its
+/// turn. (Issue 11, item 46: no test named this fault.)
+#[tokio::test]
+async fn regression_a_flood_of_connections_leaves_clients_their_turns() {
+    /// What the server accepts at once at most.
+    const BATCH: usize = 64;
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(b"how many?\n").await.unwrap();
+    // All of them wait in the queue before the first is accepted.
+    let mut flood = Vec::new();
+    for _ in 0..400 {
+        flood.push(TcpStream::connect(address).await.unwrap());
+    }
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let handler = {
+        let accepted = Arc::clone(&accepted);
+        move |mut client: Connection| {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            let accepted = Arc::clone(&accepted);
+            async move {
+                while client.read_line().await?.is_some() {
+                    client.write_line(accepted.load(Ordering::Relaxed)).await?;
+                }
+                Ok(())
+            }
+        }
+    };
+    let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
+    let mut answer = [0; 16];
+    let length = tokio::time::timeout(Duration::from_secs(60), first.read(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    let before: usize = std::str::from_utf8(&answer[..length]).unwrap().trim().parse().unwrap();
+    // A batch until the system is asked for input, and another until the client is asked.
+    assert!((1..=3 * BATCH + 1).contains(&before), "{before} were accepted before one answer");
+    drop((first, flood));
+    shutdown.drain();
+    assert_eq!(serving.await.unwrap().unwrap().accepted, 401);
 }
 
 /// Fault 51: a server that ends does not wait for who has not even begun.

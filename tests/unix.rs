@@ -5,7 +5,7 @@ mod programs;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -68,6 +68,70 @@ fn what_is_not_ours_is_left_alone() {
     let address = format!("unix:{}", precious.display());
     assert!(fail_to_listen(&address).stderr.contains("which is no socket"));
     assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
+}
+
+/// Issue 11, item 5: of servers that start at once on one path one serves, and the others fail with
+/// a sentence.
+#[test]
+fn regression_servers_that_start_at_once_share_no_path() {
+    let (folder, address) = place();
+    drop(UnixListener::bind(path(&address)).unwrap());
+    let ready = |number: usize| folder.path().join(format!("ready-{number}"));
+    let mut servers: Vec<Program> = (0..6)
+        .map(|number| {
+            let mut command = echoline(&["echo", "--listen", &address, "--ready-file"]);
+            Program::start(command.arg(ready(number)))
+        })
+        .collect();
+    wait_for("all but one to end", || {
+        servers.iter_mut().map(Program::has_ended).filter(|has_ended| !has_ended).count() == 1
+    });
+    wait_for("the one to be ready", || (0..6).any(|number| ready(number).exists()));
+    assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
+    for mut server in servers {
+        if server.has_ended() {
+            let ended = server.finish();
+            assert_eq!(ended.code(), Some(1));
+            assert!(ended.stderr.contains("another program listens there"), "{}", ended.stderr);
+        } else {
+            server.signal("TERM");
+            assert_eq!(server.finish().code(), Some(0));
+        }
+    }
+}
+
+/// Issue 11, item 5: the file has the mode and the group that were asked for.
+#[test]
+fn regression_a_socket_file_has_the_mode_and_group_asked_for() {
+    let (folder, address) = place();
+    let group = fs::metadata(folder.path()).unwrap().gid().to_string();
+    let flags = ["--unix-mode", "0660", "--unix-group", &group];
+    let _server = EchoServer::start_at(&address, &flags);
+    let made = fs::symlink_metadata(path(&address)).unwrap();
+    assert_eq!((made.mode() & 0o7777, made.gid().to_string()), (0o660, group));
+    assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
+    for (flag, value, sentence) in [
+        ("--unix-mode", "rw-rw----", "three octal digits"),
+        ("--unix-group", "no-such-group", "there is no group 'no-such-group'"),
+    ] {
+        let ended = run(&["echo", "--listen", &address, flag, value], b"");
+        assert_eq!(ended.code(), Some(2));
+        assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
+    }
+}
+
+/// Issue 11, item 48: `start_server`'s `reuse_port`: two servers share one port.
+#[test]
+fn regression_two_servers_share_a_port() {
+    let first = EchoServer::start(&["--reuse-port"]);
+    let alone = run(&["echo", "--listen", &first.address], b"");
+    assert!(alone.stderr.contains("another program listens there"), "{}", alone.stderr);
+    let second = EchoServer::start_at(&first.address, &["--reuse-port"]);
+    first.program.signal("TERM");
+    assert_eq!(first.program.finish().code(), Some(0));
+    assert_eq!(run(&["send", &second.address, "hello"], b"").text(), "Echo: hello\n");
+    let udp = EchoServer::start_at("udp://127.0.0.1:0", &["--reuse-port"]);
+    let _same = EchoServer::start_at(&udp.address, &["--reuse-port"]);
 }
 
 /// Fault 45: what is no place for a socket is said in one sentence.

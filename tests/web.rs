@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
+#[path = "web/protocol.rs"]
+mod protocol;
 mod web_rig;
 
 use std::io::{Read, Write};
@@ -240,7 +242,12 @@ fn a_page_is_told_who_and_what_there_is() {
     ann.send(&json!({ "ask": "people", "room": "lobby" }));
     let people = ann.until_kind("people");
     assert_eq!((&people["count"], &people["number"]), (&json!(2), &json!(2)));
-    let who = json!([{ "name": "ben", "away": "lunch" }, { "name": "ann" }]);
+    let ids = [0, 1].map(|place| people["people"][place]["person"].clone());
+    assert!(ids[0].is_string() && ids[1].is_string() && ids[0] != ids[1], "{people}");
+    let who = json!([
+        { "name": "ben", "away": "lunch", "person": ids[0] },
+        { "name": "ann", "person": ids[1] },
+    ]);
     assert_eq!(people["people"], who);
     ann.send(&json!({ "do": "/join garden" }));
     let seats = ann.until_kind("seats");
@@ -332,7 +339,8 @@ fn whoever_is_sent_out_is_told_not_to_come_back() {
     ben.say("/kick ann calm down");
     ann.until("the words", |said| said["text"].as_str().is_some_and(|t| t.contains("calm down")));
     let end = ann.until_kind("end");
-    assert_eq!((&end["final"], text(&end)), (&json!(true), "Goodbye"));
+    let words = "You were kicked from lobby by ben: calm down";
+    assert_eq!((&end["final"], text(&end)), (&json!(true), words));
     assert_eq!(ann.try_next().unwrap_err(), "1000");
 }
 
@@ -424,22 +432,6 @@ fn long_messages_and_small_pieces() {
     ann.0.get_mut().write_all(&bytes).unwrap();
     ben.hear("ann: in pieces");
     ann.until_said("in pieces");
-}
-
-/// Line ends inside JSON strings, and bare ones in a message, forge nobody's line.
-#[test]
-fn nobody_can_forge_a_line() {
-    let chat = WebChat::start(&[]);
-    let mut ben = chat.terminal("ben");
-    let mut ann = chat.page("ann");
-    ann.send(&json!({ "say": "one\r\nben: forged\u{1b}[2J" }));
-    let line = ann.until_kind("said");
-    assert!(!text(&line).contains(['\u{1b}', '\r', '\n']), "{line}");
-    ben.hear(&format!("ann: {}", text(&line)));
-    let two = "{\"say\": \"two\"}\n{\"say\": \"three\"}";
-    ann.0.send(tungstenite::Message::text(two)).unwrap();
-    ben.hear("ann: two");
-    ben.hear("ann: three");
 }
 
 #[test]

@@ -227,6 +227,50 @@ fn a_page_of_another_site_is_refused() {
     }
 }
 
+/// The status that a page under the name `evil.example` gets when it asks for a WebSocket.
+fn asked_by_evil(bound: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(bound).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let (_, port) = bound.rsplit_once(':').unwrap();
+    let own = format!("evil.example:{port}");
+    let request = request(&own, &format!("Origin: http://{own}\r\n"));
+    let request = request.replacen("GET / ", &format!("GET {path} "), 1);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[9..]).into_owned()
+}
+
+/// Issue 11, item 2: a name that was bent to this machine (DNS rebinding) is kept out however the
+/// loopback address was typed, in the echo and at the page of a chat; the bound address decides.
+#[test]
+fn regression_loopback_is_judged_by_the_bound_address() {
+    for (listen, status) in [
+        ("LOCALHOST:0", "403"),
+        ("localhost:0", "403"),
+        ("127.1:0", "403"),
+        ("0x7f.1:0", "403"),
+        ("[::ffff:127.0.0.1]:0", "403"),
+        ("0.0.0.0:0", "101"),
+    ] {
+        let server = EchoServer::start_at(&format!("ws://{listen}"), &[]);
+        for address in server.address.lines() {
+            let bound = host(address).replace("0.0.0.0", "127.0.0.1");
+            assert_eq!(asked_by_evil(&bound, "/"), status, "{listen}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let listen = ["chat", "--listen", "127.0.0.1:0", "--web", "LOCALHOST:0"];
+    let _chat = Program::start(echoline(&listen).arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let text = std::fs::read_to_string(ready).unwrap();
+    for page in text.lines().skip(1) {
+        assert_eq!(asked_by_evil(page, "/ws"), "403", "the socket at {page}");
+        assert_eq!(asked_by_evil(page, "/"), "403", "the page at {page}");
+    }
+}
+
 /// Fault 66: what is no WebSocket client hears one sentence in HTTP.
 #[test]
 fn a_browser_that_just_asks_is_told_what_this_is() {

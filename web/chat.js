@@ -1,38 +1,50 @@
-// What the page knows: rooms, private threads, lines, who is there. No DOM here.
+// The threads of the page: rooms and private dialogues, with their lines and people. No DOM here.
 
 const LINES_MAX = 2000;
+const SENT_MAX = 50;
 export const SPOKEN = new Set(["said", "action"]);
+/** Kinds of lines that announce a join or a leave. */
+export const PRESENCE = new Set(["joined", "left"]);
 
-/** One room, or what is said with one person alone. */
+/** One room, one private dialogue, or the words of the server outside of all rooms. */
 export class Thread {
-  constructor(kind, name) {
+  /** `id` is the id of the other user of a private dialogue. */
+  constructor(kind, name, id) {
     this.kind = kind;
     this.name = name;
+    this.id = id;
+    /** The other user of a private dialogue has left the chat. */
+    this.gone = false;
     this.lines = [];
-    /** Number and time of the last line seen: what to go on after. */
+    /** Number and time of the last line seen: the server continues after it. */
     this.last = null;
     this.topic = "";
-    /** By name; null as long as nobody was asked. */
+    /** By name; null until the server has answered. */
     this.people = null;
     this.count = 0;
     this.unread = 0;
     this.mentions = 0;
-    /** The reader has seen everything up to here; lines after it that came unseen are new. */
+    /** The last line before the first unread one. */
     this.mark = null;
+    /** The number of that line while it is not loaded after a reload. */
+    this.markNumber = null;
     /** There may be earlier lines on the server. */
     this.more = kind === "room";
     this.draft = "";
+    /** Texts sent from here, oldest first. */
+    this.sent = [];
   }
 
-  get key() { return key(this.kind, this.name); }
+  get key() { return key(this.kind, this.id ?? this.name); }
 
-  /** Takes a line in; false where it was here already. */
+  /** Adds a line; returns false if it was here already. */
   add(line) {
     if (line.number !== undefined) {
       if (this.last && line.number <= this.last[0]) return false;
       this.last = [line.number, line.time_ms];
     }
     this.lines.push(line);
+    this.findMark([line]);
     if (this.lines.length > LINES_MAX) {
       this.lines.splice(0, LINES_MAX / 4);
       this.more = this.kind === "room";
@@ -40,7 +52,7 @@ export class Thread {
     return true;
   }
 
-  /** Takes the copy of this line out that was shown before it had its number; whether there was one. */
+  /** Removes the copy of this line that was shown before it had its number; returns whether there was one. */
   settleAhead({ kind, name, text }) {
     const place = this.lines.findIndex((line) =>
       line.isAhead && line.kind === kind && line.name === name && line.text === text);
@@ -51,11 +63,12 @@ export class Thread {
   /** The number of the first line that is here. */
   get first() { return this.lines.find((line) => line.number !== undefined)?.number; }
 
-  /** Puts earlier lines before the others; those that were not here. */
+  /** Puts earlier lines before the others; returns the lines that were new. */
   addBefore(lines) {
     const first = this.first ?? Infinity;
     const earlier = lines.filter((line) => line.number < first);
     this.lines.unshift(...earlier);
+    this.findMark(earlier);
     if (!this.last && earlier.length) {
       const { number, time_ms } = earlier[earlier.length - 1];
       this.last = [number, time_ms];
@@ -63,15 +76,33 @@ export class Thread {
     return earlier;
   }
 
-  /** The lines here are of a room that is no more. */
+  findMark(lines) {
+    const found = this.markNumber !== null && lines.find((line) => line.number === this.markNumber);
+    if (found) Object.assign(this, { mark: found, markNumber: null });
+  }
+
+  /** The lines here are of a room that no longer exists. */
   renew() {
     this.last = null;
     this.lines = [];
     this.more = true;
     this.mark = null;
+    this.markNumber = null;
   }
 
-  /** Who is here after this line. */
+  /** Keeps a sent text, so that it can be edited and sent again. */
+  keepSent(text) {
+    this.sent = [...this.sent.filter((other) => other !== text), text].slice(-SENT_MAX);
+  }
+
+  /** Removes the words of a line that was deleted; returns whether the line is here. */
+  erase(number) {
+    const line = this.lines.find((line) => line.number === number);
+    if (line) line.text = "[deleted]";
+    return Boolean(line);
+  }
+
+  /** Updates the people after this line. */
   follow(line) {
     if (line.kind === "topic") this.topic = line.text;
     if (!this.people) return;
@@ -88,40 +119,15 @@ export class Thread {
   }
 }
 
-/** A line as one types it. */
-export const typed = (kind, text) => (kind === "action" ? `/me ${text}` : text);
+/** A line as one types it: `//x` says `/x`. */
+export const typed = (kind, text) =>
+  kind === "action" ? `/me ${text}` : text.startsWith("/") ? `/${text}` : text;
 
-export const key = (kind, name) => (kind === "room" ? "#" : "@") + name;
+const SIGNS = { room: "#", private: "@", server: "!" };
 
-/** Whether `text` names `name`, as a word of its own. */
-export function mentions(text, name) {
-  const [long, short] = [text.toLowerCase(), name.toLowerCase()];
-  const letter = /[\p{L}\p{N}\p{M}_-]/u;
-  for (let at = long.indexOf(short); at >= 0; at = long.indexOf(short, at + 1)) {
-    const before = [...long.slice(0, at)].pop() ?? " ";
-    const after = [...long.slice(at + short.length)][0] ?? " ";
-    if (!letter.test(before) && !letter.test(after)) return true;
-  }
-  return false;
-}
+/** Identifies a thread: a room by its name, a private dialogue by the id of the other user. */
+export const key = (kind, name) => SIGNS[kind] + name;
 
-/** What outlives a reload of the page in this tab. */
-export const memory = {
-  load() {
-    try {
-      return JSON.parse(sessionStorage.getItem("echoline")) ?? {};
-    } catch {
-      return {};
-    }
-  },
-  save(what) {
-    try {
-      sessionStorage.setItem("echoline", JSON.stringify(what));
-    } catch { /* A browser that keeps nothing: a reload asks for the name again. */ }
-  },
-  clear() {
-    try {
-      sessionStorage.removeItem("echoline");
-    } catch { /* As above. */ }
-  },
-};
+/** The lines of a text that can be sent; every line and paragraph separator ends one. */
+export const linesOf = (text) =>
+  text.split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/).filter((line) => line.trim());

@@ -1,12 +1,21 @@
-// The field in which one writes, and what it offers.
+// The message field and its completions.
 
+import { linesOf } from "./chat.js";
 import { complete } from "./commands.js";
+import { Question } from "./question.js";
 import { $, make } from "./view.js";
 import { purpose, say } from "./words.js";
 
+/** Lines that are pasted without a question. */
+const PASTE_MAX = 10;
+/** The key code of a key that belongs to an input method; Safari sets no `isComposing` with Enter. */
+const IME = 229;
+
 export class Composer {
-  constructor(state, { submit }) {
-    Object.assign(this, { state, submit, field: $("input"), offered: null, chosen: 0 });
+  /** `submit(text)` returns the part of the text that stays in the field. */
+  constructor(state, { submit, changed }) {
+    Object.assign(this, { state, submit, changed, field: $("input"), offered: null, chosen: 0 });
+    this.question = new Question();
     $("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
@@ -14,8 +23,12 @@ export class Composer {
     this.field.addEventListener("keydown", (event) => this.press(event));
     this.field.addEventListener("input", () => {
       this.grow();
+      this.keep();
+      this.changed();
       this.offer(this.field.value.startsWith("/") && !/\s/.test(this.field.value));
     });
+    this.field.addEventListener("paste", (event) => this.paste(event, event.clipboardData));
+    this.field.addEventListener("drop", (event) => this.paste(event, event.dataTransfer));
     this.field.addEventListener("blur", () => setTimeout(() => this.close(), 150));
   }
 
@@ -27,32 +40,99 @@ export class Composer {
 
   bring() {
     this.field.value = this.thread?.draft ?? "";
-    this.field.placeholder = say("placeholder", this.thread?.name ?? "");
+    this.name();
+    this.question.answer(false);
+    this.recalled = null;
     this.grow();
     this.close();
     // On a phone the keyboard would cover what one wants to read.
     if (matchMedia("(min-width: 801px)").matches) this.field.focus();
   }
 
+  /** Says to which room or person the text goes. */
+  name() {
+    const { kind, name } = this.thread ?? {};
+    const words = say(kind === "private" ? "placeholder_private" : "placeholder", name ?? "");
+    this.field.placeholder = words;
+    this.field.setAttribute("aria-label", words);
+  }
+
   send() {
     const text = this.field.value;
-    if (!text.trim() || !this.submit(text)) return;
+    if (!text.trim()) return;
+    const rest = this.submit(text);
     // A command may have turned to another thread, whose draft is there now.
-    if (this.field.value === text) this.field.value = "";
-    this.grow();
+    if (this.field.value === text) this.fill(rest);
     this.close();
+  }
+
+  fill(text) {
+    this.field.value = text;
+    this.recalled = null;
+    this.grow();
+    this.keep();
+    this.changed();
+  }
+
+  /** Puts a text back that was not sent; returns whether there was place for it. */
+  restore(thread, text) {
+    const isFree = !(thread === this.thread ? this.field.value : thread.draft).trim();
+    if (!isFree) return false;
+    if (thread === this.thread) this.fill(text);
+    else thread.draft = text;
+    this.changed();
+    return true;
+  }
+
+  /** Asks before a text of many lines comes into the field: each would be a message. */
+  async paste(event, data) {
+    const text = data?.getData("text/plain") ?? "";
+    const count = linesOf(text).length;
+    if (count <= PASTE_MAX) return;
+    event.preventDefault();
+    const { thread, field } = this;
+    const isWanted = await this.question.ask(say("paste", count), say("paste_yes"), say("cancel"));
+    if (thread !== this.thread) return;
+    field.focus();
+    if (!isWanted) return;
+    field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+    this.fill(field.value);
+  }
+
+  /** Brings back a text that was sent before (`step` -1) or after the one in the field (1). */
+  recall(step) {
+    const sent = this.thread?.sent ?? [];
+    const now = this.recalled === null ? sent.length : sent.indexOf(this.recalled);
+    const next = sent[now + step];
+    if (next === undefined && step < 0) return;
+    this.fill(next ?? "");
+    this.recalled = next ?? null;
+  }
+
+  /** Whether an arrow key turns over sent texts instead of moving the cursor. */
+  recalls(event) {
+    if (event.shiftKey || event.ctrlKey || event.altKey || event.metaKey) return false;
+    const { value, selectionStart, selectionEnd } = this.field;
+    const isUntouched = this.recalled === null ? value === "" : value === this.recalled;
+    if (event.key === "ArrowUp") return isUntouched && !value.slice(0, selectionStart).includes("\n");
+    return this.recalled !== null && isUntouched && !value.slice(selectionEnd).includes("\n");
   }
 
   grow() {
     this.field.style.height = "auto";
-    this.field.style.height = `${this.field.scrollHeight + 2}px`;
+    const borders = this.field.offsetHeight - this.field.clientHeight;
+    this.field.style.height = `${this.field.scrollHeight + borders}px`;
   }
 
   press(event) {
-    if (event.isComposing) return;
+    if (event.isComposing || event.keyCode === IME) return;
     if (this.offered && ["ArrowDown", "ArrowUp"].includes(event.key)) {
       event.preventDefault();
       return this.choose(this.chosen + (event.key === "ArrowDown" ? 1 : -1));
+    }
+    if (["ArrowDown", "ArrowUp"].includes(event.key) && this.recalls(event)) {
+      event.preventDefault();
+      return this.recall(event.key === "ArrowUp" ? -1 : 1);
     }
     if (event.key === "Escape" && this.offered) {
       event.stopPropagation();
@@ -82,7 +162,7 @@ export class Composer {
     const { value, selectionStart } = this.field;
     const known = {
       commands: this.state.commands,
-      people: [...(this.thread?.people?.keys() ?? [])],
+      people: this.people,
       rooms: [...this.state.others.map((room) => room.room), ...this.joined()],
     };
     this.offered = wanted ? complete(value, selectionStart, known, purpose) : null;
@@ -105,6 +185,11 @@ export class Composer {
     return [...this.state.threads.values()].filter((t) => t.kind === "room").map((t) => t.name);
   }
 
+  get people() {
+    if (this.thread?.kind === "private") return [this.thread.name];
+    return [...(this.thread?.people?.keys() ?? [])];
+  }
+
   choose(place) {
     const count = this.offered.list.length;
     this.chosen = (place + count) % count;
@@ -121,6 +206,8 @@ export class Composer {
     const before = this.field.value.slice(0, from) + list[place].text;
     this.field.value = before + rest;
     this.field.setSelectionRange(before.length, before.length);
+    this.keep();
+    this.changed();
     this.close();
   }
 

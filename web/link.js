@@ -1,7 +1,13 @@
-// The connection: opened again by itself, and noticed when it is dead.
+// The connection: opened again by itself, and tested when it may be dead.
 
 const PING_EVERY = 20_000;
 const PONG_WITHIN = 15_000;
+/** After a sleep, or when the page is looked at again, an answer has to come faster. */
+const PROBE_WITHIN = 4_000;
+/** A connection that is not welcomed within this time is tried again. */
+const OPEN_WITHIN = 15_000;
+/** Milliseconds between two checks whether the machine has slept. */
+const TICK = 5_000;
 const WAIT_FIRST = 500;
 const WAIT_MOST = 30_000;
 
@@ -17,8 +23,12 @@ export class Link {
     this.pings = 0;
     this.ponged = 0;
     this.ended = true;
-    addEventListener("online", () => this.hurry());
-    document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
+    for (const name of ["online", "pageshow"]) addEventListener(name, () => this.probe());
+    for (const name of ["visibilitychange", "resume"]) {
+      document.addEventListener(name, () => document.hidden || this.probe());
+    }
+    this.tick = Date.now();
+    setInterval(() => this.noticeSleep(), TICK);
   }
 
   open() {
@@ -29,6 +39,8 @@ export class Link {
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(address);
     this.socket = socket;
+    this.opened = Date.now();
+    this.deadline = setTimeout(() => this.wait(), OPEN_WITHIN);
     socket.onopen = () => {
       this.send(this.hello());
       this.beat = setInterval(() => this.ping(), PING_EVERY);
@@ -40,6 +52,7 @@ export class Link {
         clearTimeout(this.deadline);
       } else if (message.kind === "welcome") {
         this.failures = 0;
+        clearTimeout(this.deadline);
         this.changed("open");
       }
       this.told(message);
@@ -47,30 +60,46 @@ export class Link {
     socket.onclose = () => socket === this.socket && this.wait();
   }
 
-  /** Sends; whether there was a connection to send on. */
+  /** Sends; returns whether there was a connection to send on. */
   send(message) {
     if (this.socket?.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(message));
     return true;
   }
 
-  /** No more: until `open` is called. */
+  /** Ends the connection until `open` is called. */
   end() {
     this.ended = true;
     this.drop();
     this.changed("ended");
   }
 
-  /** The next try is now. */
+  /** Tries again now if the connection is lost. */
   hurry() {
     if (!this.ended && !this.socket) this.open();
   }
 
-  ping() {
+  /** Finds out within seconds whether the connection works. */
+  probe() {
+    if (this.ended) return;
+    if (!this.socket) return this.open();
+    const isOpen = this.socket.readyState === WebSocket.OPEN;
+    if (isOpen) this.ping(PROBE_WITHIN);
+    else if (Date.now() - this.opened > PROBE_WITHIN) this.open();
+  }
+
+  /** Timers stand still while the machine sleeps. */
+  noticeSleep() {
+    const now = Date.now();
+    if (now - this.tick > 2 * TICK && !document.hidden) this.probe();
+    this.tick = now;
+  }
+
+  ping(within = PONG_WITHIN) {
     this.pings += 1;
     if (!this.send({ ping: this.pings })) return;
     clearTimeout(this.deadline);
-    this.deadline = setTimeout(() => this.wait(), PONG_WITHIN);
+    this.deadline = setTimeout(() => this.wait(), within);
   }
 
   wait() {

@@ -1,18 +1,23 @@
 // The lines of the thread that is shown.
 
-import { $, dayElement, lineElement, markElement } from "./view.js";
+import { PRESENCE } from "./chat.js";
+import { folds } from "./folding.js";
+import { $, dayElement, foldElement, lineElement, markElement } from "./view.js";
 import { say } from "./words.js";
 
 /** Lines that are elements at once; more appear when one scrolls up. */
 const SHOWN_MAX = 400;
+const SHOWN_MORE = 200;
 
 export class Log {
   constructor(state, { older }) {
     this.state = state;
     this.list = $("log");
+    this.older = older;
     this.below = 0;
+    this.shown = 0;
     this.list.addEventListener("scroll", () => {
-      if (this.list.scrollTop < 120) older();
+      if (this.list.scrollTop < 120) this.showEarlier();
       if (this.isAtEnd()) this.follow();
     });
     $("newest").addEventListener("click", () => this.follow());
@@ -27,49 +32,72 @@ export class Log {
     return scrollHeight - scrollTop - clientHeight < 60;
   }
 
-  /** Everything anew; a screen reader is not to read it all. */
+  /** Draws everything; a screen reader does not read it all. */
   draw() {
-    this.quietly(() => {
-      const lines = this.thread?.lines.slice(-SHOWN_MAX) ?? [];
-      this.shown = lines.length;
-      this.list.replaceChildren(...lines.flatMap((line, place) => this.elements(line, lines[place - 1])));
-    });
+    this.fill(SHOWN_MAX);
     const mark = this.list.querySelector(".mark");
     if (mark) mark.scrollIntoView({ block: "center" });
     else this.follow();
     this.stays = this.isAtEnd();
   }
 
-  append(line) {
-    const lines = this.thread.lines;
+  /** Draws the last `count` lines. */
+  fill(count) {
+    this.quietly(() => {
+      this.shown = Math.min(count, this.thread?.lines.length ?? 0);
+      const lines = this.shown ? this.thread.lines.slice(-this.shown) : [];
+      this.list.className = this.state.view.times ? "times" : "";
+      this.list.replaceChildren(...this.elements(lines));
+    });
+  }
+
+  /** Draws again with `count` lines, and keeps the scroll position. */
+  extend(count) {
+    const { scrollHeight, scrollTop } = this.list;
     const wasAtEnd = this.isAtEnd();
-    this.list.append(...this.elements(line, lines[lines.length - 2]));
+    this.fill(count);
+    if (wasAtEnd) this.follow();
+    else this.list.scrollTop = scrollTop + this.list.scrollHeight - scrollHeight;
+  }
+
+  /** The reader is at the top: earlier lines are here, or on the server. */
+  showEarlier() {
+    const count = this.thread?.lines.length ?? 0;
+    if (this.shown < count) this.extend(Math.min(count, this.shown + SHOWN_MORE));
+    else this.older();
+  }
+
+  append(line) {
     this.shown += 1;
+    if (this.isHidden(line)) return;
+    const wasAtEnd = this.isAtEnd();
+    const last = this.lastRow();
+    if (this.continues(last, line)) last.replaceWith(this.row([...last.lines, line]));
+    else this.list.append(...this.elements([line], last?.lines?.at(-1) ?? null));
     if (wasAtEnd || line.mine) return this.follow();
+    if (PRESENCE.has(line.kind)) return;
     this.below += 1;
     $("newest").textContent = say("newest_count", this.below);
     $("newest").hidden = false;
   }
 
-  /** So many lines have come before the others. */
+  /** The last element that shows lines. */
+  lastRow() {
+    let row = this.list.lastElementChild;
+    while (row && !row.lines) row = row.previousElementSibling;
+    return row;
+  }
+
+  /** So many earlier lines have come from the server. */
   prepend(count) {
-    if (!count) return;
-    const { scrollHeight, scrollTop } = this.list;
-    const wasAtEnd = this.isAtEnd();
-    this.quietly(() => {
-      const lines = this.thread.lines.slice(0, count);
-      const elements = lines.flatMap((line, place) => this.elements(line, lines[place - 1]));
-      this.list.prepend(...elements);
-    });
-    if (wasAtEnd) this.follow();
-    else this.list.scrollTop = scrollTop + this.list.scrollHeight - scrollHeight;
+    if (count) this.extend(this.shown + count);
   }
 
   /** The reader is back: shows where they stopped. */
   mark() {
     this.list.querySelector(".mark")?.remove();
     const last = this.thread.mark;
-    const element = last && [...this.list.children].find((child) => child.line === last);
+    const element = last && [...this.list.children].find((child) => child.lines?.includes(last));
     element?.after(markElement());
   }
 
@@ -78,24 +106,55 @@ export class Log {
     this.below = 0;
     this.stays = true;
     $("newest").hidden = true;
-    // What is far above is there again when one scrolls up to it.
-    if (this.list.children.length > 2 * SHOWN_MAX) {
-      this.quietly(() => [...this.list.children].slice(0, -SHOWN_MAX).forEach((child) => child.remove()));
-      const first = [...this.list.children].find((child) => child.line)?.line;
-      const place = this.thread.lines.indexOf(first);
-      if (this.thread.kind === "room" && place > 0) {
-        this.thread.lines.splice(0, place);
-        this.thread.more = true;
-      }
-    }
+    if (this.shown > 2 * SHOWN_MAX) this.trim();
   }
 
-  elements(line, before) {
-    const { mine, mentioned } = line;
-    const element = lineElement(line, before, { mine, mentioned });
-    element.line = line;
-    const mark = before && before === this.thread.mark ? markElement() : null;
-    return [mark, dayElement(line, before), element].filter((one) => one);
+  /** Forgets elements and lines far above: they come again when one scrolls up to them. */
+  trim() {
+    const thread = this.thread;
+    if (thread.kind === "room") {
+      thread.lines.splice(0, thread.lines.length - SHOWN_MAX);
+      thread.more = true;
+    }
+    this.fill(SHOWN_MAX);
+    this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  isHidden(line) {
+    return this.state.view.quiet && (PRESENCE.has(line.kind) || line.kind === "renamed");
+  }
+
+  /** Whether a line is folded into the row that is shown before it. */
+  continues(row, line) {
+    const before = row?.lines?.at(-1);
+    return before && folds(before) && folds(line) && before !== this.thread.mark && !dayElement(line, before);
+  }
+
+  /** The elements of these lines, which come after `before`. */
+  elements(lines, before = undefined) {
+    const elements = [];
+    let previous = before;
+    for (const line of lines) {
+      if (this.isHidden(line)) continue;
+      const row = elements.at(-1);
+      if (this.continues(row, line)) {
+        elements[elements.length - 1] = { lines: [...row.lines, line] };
+      } else {
+        const mark = previous && previous === this.thread.mark ? markElement() : null;
+        const day = dayElement(line, previous);
+        elements.push(...[mark, day].filter((one) => one), { lines: [line], before: previous });
+      }
+      previous = line;
+    }
+    return elements.map((row) => (row instanceof Element ? row : this.row(row.lines, row.before)));
+  }
+
+  /** The element of one line, or of several that are folded. */
+  row(lines, before) {
+    const element = lines.length > 1 ? foldElement(lines, this.state.view)
+      : lineElement(lines[0], before, this.state.view);
+    element.lines = lines;
+    return element;
   }
 
   quietly(change) {

@@ -1,11 +1,13 @@
-// What stands around the lines: rooms, people, the head, the title.
+// The parts around the lines: rooms, people, the head, the title.
 
+import { hue } from "./text.js";
 import { $, badge, make } from "./view.js";
 import { say } from "./words.js";
 
 export class Panels {
-  constructor(state, { show, join, write, refresh }) {
-    Object.assign(this, { state, show, join, write, refresh });
+  constructor(state, { show, join, leave, write, refresh, logOut }) {
+    Object.assign(this, { state, show, join, leave, write, refresh });
+    $("log-out").addEventListener("click", logOut);
     for (const side of ["rooms", "people"]) {
       $(`${side}-button`).addEventListener("click", () => this.toggle(side));
     }
@@ -40,9 +42,10 @@ export class Panels {
 
   rooms() {
     const threads = [...this.state.threads.values()];
-    replace($("joined"), threads.filter((t) => t.kind === "room").map((t) => this.entry(t)));
+    const joined = threads.filter((thread) => thread.kind !== "private");
+    replace($("joined"), joined.map((thread) => this.entry(thread, joined.length > 1)));
     const letters = threads.filter((thread) => thread.kind === "private");
-    replace($("letters"), letters.map((thread) => this.entry(thread)));
+    replace($("letters"), letters.map((thread) => this.entry(thread, true)));
     $("letters-part").hidden = !letters.length;
     const others = this.state.others.filter((room) => !this.state.threads.has("#" + room.room));
     replace($("others"), others.map((room) => this.other(room)));
@@ -50,12 +53,17 @@ export class Panels {
     this.head(threads);
   }
 
-  entry(thread) {
+  /** One thread, with a button that leaves or closes it if `ends`. */
+  entry(thread, ends) {
+    const note = thread.gone ? make("small", {}, say("has_left")) : null;
     const button = make("button", { type: "button", "data-thread": thread.key },
-      make("span", {}, thread.name), badge(thread.unread, thread.mentions > 0));
+      make("span", {}, thread.name, note), badge(thread.unread, thread.mentions > 0));
     if (thread.key === this.state.current) button.setAttribute("aria-current", "true");
     button.addEventListener("click", () => this.show(thread.key));
-    return make("li", { className: thread.unread ? "news" : "" }, button);
+    const words = say(thread.kind === "private" ? "close_thread" : "leave_room", thread.name);
+    const end = make("button", { type: "button", className: "end", title: words, "aria-label": words }, "×");
+    end.addEventListener("click", () => this.leave(thread));
+    return make("li", { className: thread.unread ? "news" : "" }, button, ends ? end : null);
   }
 
   other(room) {
@@ -74,8 +82,10 @@ export class Panels {
   head(threads) {
     const current = this.state.threads.get(this.state.current);
     set($("room-name"), current?.name ?? "echoline");
-    set($("topic"), current?.topic ?? "");
-    $("topic").title = current?.topic ?? "";
+    set($("topic"), this.about(current));
+    $("topic").title = this.about(current);
+    $("chat").dataset.kind = current?.kind ?? "";
+    $("private-badge").hidden = current?.kind !== "private";
     const unread = threads.reduce((sum, thread) => sum + thread.unread, 0);
     const hot = threads.some((thread) => thread.mentions);
     $("rooms-badge").hidden = !unread;
@@ -84,25 +94,36 @@ export class Panels {
     document.title = unread ? `${hot ? "● " : ""}(${unread}) ${title}` : title;
   }
 
+  /** The line below the name in the head. */
+  about(thread) {
+    if (thread?.kind !== "private") return thread?.topic ?? "";
+    return say(thread.gone ? "person_gone" : "alone", thread.name);
+  }
+
   people() {
     const thread = this.state.threads.get(this.state.current);
-    const people = [...(thread?.people ?? [])];
+    const people = thread?.kind === "private" ? this.dialogue(thread) : [...(thread?.people ?? [])];
     const list = people.map(([name, person]) => this.person(name, person));
     if (thread && thread.count > people.length) {
       list.push(make("li", { className: "faint" }, say("and_more", thread.count - people.length)));
     }
     replace($("present"), list);
     set($("people-count"), thread?.people ? String(thread.count) : "");
-    set($("topic"), thread?.topic ?? "");
+    set($("topic"), this.about(thread));
   }
 
-  person(name, { away, operator }) {
+  /** The two people of a private thread. */
+  dialogue({ name, id, gone }) {
+    return [...(gone ? [] : [[name, { person: id }]]), [this.state.name, {}]];
+  }
+
+  person(name, { away, operator, person }) {
     const isSelf = name === this.state.name;
     const note = [isSelf && say("you"), operator && say("operator"), away && say("away", away)];
     const words = note.filter(Boolean).join(" · ");
-    const label = make("span", {}, name, words ? make("small", {}, words) : "");
+    const label = make("span", {}, make("span", { className: hue(name) }, name), words ? make("small", {}, words) : "");
     const button = make("button", { type: "button", title: isSelf ? "" : say("write_to", name) }, label);
-    button.addEventListener("click", () => this.write(name));
+    button.addEventListener("click", () => this.write(name, person));
     return make("li", {}, button);
   }
 }

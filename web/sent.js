@@ -1,4 +1,4 @@
-// What was said here and is not known to have arrived.
+// Lines that were sent from here and have not come back from the server.
 
 import { SPOKEN, key, typed } from "./chat.js";
 import { $, make } from "./view.js";
@@ -10,65 +10,74 @@ const SHOW_AFTER = 1000;
 export class Sent {
   constructor(state) {
     this.state = state;
-    /** Said on this connection, in order: { room, kind, text, pings, since, isAhead }. */
+    /** Sent on this connection, in order: { thread, kind, text, pings, since, isAhead }. */
     this.lines = [];
-    /** Said on the connection before this one. */
+    /** Sent on the connection before this one. */
     this.suspects = [];
   }
 
-  /** Said now, after so many pings. */
-  add(room, kind, text, pings) {
-    this.lines.push({ room, kind, text, pings, since: performance.now() });
+  /** Adds a line of the thread with this key, sent after so many pings. */
+  add(thread, kind, text, pings) {
+    this.lines.push({ thread, kind, text: text.trim(), pings, since: performance.now() });
     setTimeout(() => this.draw(), SHOW_AFTER);
   }
 
-  /** A new connection: whether what was said on the old one has arrived will be seen. */
+  /** Starts a new connection, which will show whether the lines of the old one have arrived. */
   begin() {
-    this.suspects = this.lines;
+    this.suspects = [...this.suspects, ...this.lines];
     this.lines = [];
   }
 
-  /** A line has arrived: of ours the oldest that we were not sure of. */
-  settle({ room, text, mine, kind }) {
+  /** The lines that a reload of the page would lose. */
+  saved() {
+    return [...this.suspects, ...this.lines].map(({ thread, kind, text }) => ({ thread, kind, text }));
+  }
+
+  restore(lines) {
+    this.suspects = lines.map((line) => ({ ...line, since: 0 }));
+  }
+
+  /** A line of a thread has arrived: the oldest of our own that was not certain. */
+  settle(thread, { text, mine, kind }) {
     if (!mine || !SPOKEN.has(kind)) return;
-    this.take(this.lines, (said) => said.room === room);
-    this.take(this.suspects, this.is(room, kind, text));
+    this.take(this.lines, (said) => said.thread === thread);
+    this.take(this.suspects, this.is(thread, kind, text));
     this.draw();
   }
 
-  /** It came to nothing, and the server has said so. */
-  giveUp(room, kind, text) {
-    this.take(this.lines, this.is(room, kind, text));
+  /** The server has said that this line did not arrive. */
+  giveUp(thread, kind, text) {
+    this.take(this.lines, this.is(thread, kind, text));
     this.draw();
   }
 
-  /** It is shown already, before it has its place. */
+  /** The line is shown already, before it has its number. */
   showAhead(room, kind, text) {
-    const isIt = this.is(room, kind, text);
+    const isIt = this.is(key("room", room), kind, text);
     const own = this.lines.find((said) => isIt(said) && !said.isAhead);
     if (own) own.isAhead = true;
     this.draw();
   }
 
-  /** What was said before this ping has been dealt with, one way or another. */
+  /** The server has dealt with everything sent before this ping. */
   answered(ping) {
     this.lines = this.lines.filter((said) => said.pings >= ping);
     this.draw();
   }
 
-  /** What of the old connection has not arrived in this room, now that all up to here is known. */
-  missing(room) {
-    const missing = this.suspects.filter((said) => said.room === room);
-    this.suspects = this.suspects.filter((said) => said.room !== room);
+  /** Returns the lines of the old connection that have not arrived in the thread with this key. */
+  missing(thread) {
+    const missing = this.suspects.filter((said) => said.thread === thread);
+    this.suspects = this.suspects.filter((said) => said.thread !== thread);
     this.draw();
     return missing;
   }
 
-  /** Shows below the lines of the room what waits. */
+  /** Shows the waiting lines below the lines of the thread. */
   draw() {
     const now = performance.now();
     const waiting = [...this.suspects, ...this.lines].filter((said) =>
-      key("room", said.room) === this.state.current && !said.isAhead && now - said.since >= SHOW_AFTER);
+      said.thread === this.state.current && !said.isAhead && now - said.since >= SHOW_AFTER);
     if (!waiting.length && $("waiting").hidden) return;
     $("waiting").replaceChildren(...waiting.map(({ kind, text }) => make("li", {},
       make("span", {}, say("waiting")), " ", make("span", { className: "text" }, typed(kind, text)))));
@@ -76,8 +85,8 @@ export class Sent {
     $("waiting").scrollTop = $("waiting").scrollHeight;
   }
 
-  is(room, kind, text) {
-    return (said) => said.room === room && said.kind === kind && said.text === text;
+  is(thread, kind, text) {
+    return (said) => said.thread === thread && said.kind === kind && said.text === text.trim();
   }
 
   take(lines, fits) {

@@ -1,7 +1,9 @@
-// Elements of the page. What anybody wrote comes in as text (`textContent`) and nothing else.
+// Elements of the page. Text of users becomes text nodes and links, never markup.
 
-import { day, hour, say } from "./words.js";
+import { day, hour, names, say, second } from "./words.js";
 import { SPOKEN } from "./chat.js";
+import { summary } from "./folding.js";
+import { hue, parts } from "./text.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -30,6 +32,17 @@ export function translate(language) {
   }
 }
 
+/** A text whose links can be clicked. */
+function textElement(text) {
+  const link = (part) => make("a", {
+    href: part.href, title: part.href, target: "_blank", rel: "noopener noreferrer",
+  }, part.text);
+  const children = parts(text).map((part) => (typeof part === "string" ? part : link(part)));
+  return make("span", { className: "text" }, ...children);
+}
+
+const nameElement = (name, extra = "") => make("b", { className: `who ${hue(name)}${extra}` }, name);
+
 /** Sentences about who came and went. */
 function news({ kind, name, text }) {
   switch (kind) {
@@ -41,36 +54,74 @@ function news({ kind, name, text }) {
   }
 }
 
-/** One line, which comes after `before`. */
-export function lineElement(line, before, { mine, mentioned }) {
-  const date = line.time_ms && new Date(line.time_ms);
-  const stamp = date
-    ? make("time", { dateTime: date.toISOString(), title: line.number ? `#${line.number}` : "" }, hour(date))
-    : make("span");
+function stampElement(line, { times }) {
+  if (!line.time_ms) return make("span");
+  const date = new Date(line.time_ms);
+  const title = line.number ? `#${line.number}` : "";
+  return make("time", { dateTime: date.toISOString(), title }, times ? second(date) : hour(date));
+}
+
+/** One line, which comes after `before`, as the reader's choices (`/numbers`, `/times`) want it. */
+export function lineElement(line, before, choices) {
   const spoken = SPOKEN.has(line.kind) || line.kind === "private";
-  const same = before && before.kind === line.kind && before.name === line.name && line.kind !== "action";
+  const isAction = line.kind === "action" || line.action;
+  const same = before && before.kind === line.kind && before.name === line.name && !isAction && !before.action;
   const body = make("div");
-  if (line.kind === "action") {
-    body.append(make("span", { className: "text" }, "* ", make("b", { className: "who" }, line.name), " ", line.text));
-  } else if (spoken) {
-    const who = make("b", { className: same ? "who unseen" : "who" }, line.name + (same ? ": " : ""));
-    body.append(who, same ? "" : " ", make("span", { className: "text" }, line.text));
-  } else {
-    body.append(make("span", { className: "text" }, news(line)));
+  if (choices.numbers && line.number) {
+    body.append(make("span", { className: "number" }, `#${line.number}`), " ");
   }
-  if (line.button) body.append(line.button);
+  if (isAction) {
+    const text = textElement(` ${line.text}`);
+    text.prepend("* ", nameElement(line.name));
+    body.append(text);
+  } else if (spoken) {
+    const who = nameElement(line.name, same ? " unseen" : "");
+    if (same) who.append(": ");
+    body.append(who, same ? "" : " ", textElement(line.text));
+  } else {
+    body.append(textElement(news(line)));
+  }
+  for (const { label, act } of line.buttons ?? []) body.append(buttonElement(label, act));
   const classes = [line.kind];
   if (!spoken && line.kind !== "reply" && line.kind !== "alert") classes.push("news");
   if (spoken && !same) classes.push("first");
-  if (mine) classes.push("own");
-  if (mentioned) classes.push("mention");
+  if (line.mine) classes.push("own");
+  if (line.mentioned) classes.push("mention");
   if (line.isAhead) classes.push("ahead");
-  return make("li", { className: classes.join(" ") }, stamp, body);
+  return make("li", { className: classes.join(" ") }, stampElement(line, choices), body);
+}
+
+function buttonElement(label, act) {
+  const button = make("button", { type: "button" }, label);
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    act();
+  });
+  return button;
+}
+
+/** Joins and leaves in a row: a sentence, and the single lines behind a button. */
+export function foldElement(lines, choices) {
+  const sentence = summary(lines).map(({ key, names: list, more }) => {
+    const shown = names(more ? [...list, say("and_more", more)] : list);
+    return say(key, shown);
+  }).join("; ");
+  const details = make("ul", { hidden: true },
+    ...lines.map((line) => make("li", {}, stampElement(line, choices), textElement(news(line)))));
+  const button = make("button", { type: "button", "aria-expanded": "false", "aria-label": say("details") },
+    String(lines.length));
+  button.addEventListener("click", () => {
+    details.hidden = !details.hidden;
+    button.setAttribute("aria-expanded", String(!details.hidden));
+  });
+  const text = make("span", { className: "text" }, sentence);
+  const body = make("div", {}, text, " ", button, details);
+  return make("li", { className: "news fold" }, stampElement(lines[lines.length - 1], choices), body);
 }
 
 export const markElement = () => make("li", { className: "mark", role: "separator" }, say("new_below"));
 
-/** The line that begins a day, where `line` is not of the day of `before`. */
+/** The line that begins a day, if `line` is of another day than `before`. */
 export function dayElement(line, before) {
   if (!line.time_ms) return null;
   const [now, then] = [new Date(line.time_ms), before?.time_ms && new Date(before.time_ms)];

@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!((1..=8 * 1024).contains(&more));
                 taken += more;
             }
-            Ok(ProxyHeader::Source(_)) => return assert!(taken >= 15),
+            Ok(ProxyHeader::Source(_) | ProxyHeader::Local) => return assert!(taken >= 15),
             Err(_) => return,
         }
     }

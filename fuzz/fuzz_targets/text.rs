@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Written down once more, apart from the tables that `clean` uses.
 fn steers(c: char) -> bool {
-    c.is_control()
+    (c.is_control() && c != '\t')
         || matches!(c, '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}')
         || matches!(c, '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
         || matches!(c, '\u{61C}' | '\u{E000}'..='\u{F8FF}' | '\u{E0000}'..)

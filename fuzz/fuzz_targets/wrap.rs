@@ -1,4 +1,4 @@
-//! Nothing is lost but spaces, and every part after the first is indented.
+//! Nothing is lost but spaces and joiners, and every part after the first is indented.
 #![no_main]
 
 use echoline::chat::wrap;
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u16, &str)| {
     let (columns, line) = input;
-    let letters = |text: &str| text.replace(' ', "");
+    let letters = |text: &str| text.replace([' ', '\t', '\u{200C}', '\u{200D}'], "");
     let mut shown = String::new();
     for (number, (indent, part)) in wrap(line, columns).enumerate() {
         assert_eq!(indent, if number == 0 { "" } else { "  " });

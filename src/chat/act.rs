@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::bans::{Ban, Scope, Subject};
+use super::bans::{Ban, Scope, Subject, ending};
 use super::hall::{NameTaken, NotIn, Pass, Seated};
 use super::history::Kind;
 use super::name::Name;
@@ -21,7 +21,13 @@ use super::tokens::Place;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Act {
     /// Comes in under a name.
-    Enter { name: Name, address: Option<IpAddr> },
+    Enter {
+        name: Name,
+        address: Option<IpAddr>,
+        /// The session that this one continues.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
     /// Wants back what a token stands for.
     Redeem { token: String },
     /// Goes: with words for the others, or silently where everybody has to go.
@@ -36,12 +42,20 @@ pub(super) enum Act {
     Part { room: Name },
     /// Says lines in a room.
     Say { room: Name, lines: Vec<Said> },
+    /// Deletes the words of a line: their own, or as an operator.
+    Delete { room: Name, number: u64, own: bool },
     /// Sets the topic of a room, or removes it.
     Topic { room: Name, words: String },
     /// Is away, or back.
     Away { words: Option<String> },
     /// Writes to one person alone.
-    Write { to: u64, words: String },
+    Write {
+        to: u64,
+        words: String,
+        /// `Said` or `Action`.
+        #[serde(default = "said", skip_serializing_if = "is_said")]
+        kind: Kind,
+    },
     /// The server tells one person something.
     Tell { to: u64, words: String },
     /// Has shown the operators' password.
@@ -153,7 +167,9 @@ impl Refusal {
     pub(super) fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
             Self::Outside => "you are not in that room any more".to_owned(),
-            Self::Muted(until) => format!("you may not speak there until {}", moment(*until)),
+            Self::Muted(until) => {
+                format!("you may not speak there {}", ending(Some(*until), moment))
+            }
             Self::NotOperator => "only an operator can do that".to_owned(),
             Self::Absent => "who it is about is not there any more".to_owned(),
             Self::Unread => "who it is for does not read".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::bans::{Ban, Scope, Subject};
 use super::history::{self, Change, Kind, Store, StoreError, Stored, Sync};
@@ -87,6 +88,11 @@ impl Archive {
                 text: Arc::from(text),
             },
         });
+    }
+
+    /// Deletes the words of a line that was kept.
+    pub(super) fn deleted(&self, room: &Room, number: u64) {
+        self.write(|| Change::Deleted { room: Arc::from(room.name.as_str()), number });
     }
 
     /// Keeps what a room is.
@@ -180,9 +186,9 @@ impl Archive {
         }
     }
 
-    /// Writes what waits; returns how many changes could not be written.
-    pub(super) fn close(&mut self) -> u64 {
-        self.store.take().map_or(0, Store::close)
+    /// Writes what waits, for `limit` at most; returns how many changes could not be written.
+    pub(super) fn close(&mut self, limit: Duration) -> u64 {
+        self.store.take().map_or(0, |store| store.close_within(limit))
     }
 }
 
@@ -217,7 +223,7 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
 
 impl Stored {
     /// The line as a terminal shows it.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         Shape::encode(self.kind, &self.name, &self.text).1.concat()
     }
 }

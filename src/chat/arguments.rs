@@ -7,46 +7,89 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// The longest time for which somebody is banned or muted: ten years. Longer is for ever.
-const LENGTH_SECONDS_MAX: u64 = 3650 * 24 * 60 * 60;
+use super::duration::{self, looks_like_duration};
 
 /// What is left of a command's line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arguments<'a>(&'a str);
+pub(super) struct Arguments<'a> {
+    text: &'a str,
+    wrong_duration: Option<WrongDuration<'a>>,
+}
+
+/// Why a word where a duration may stand is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WrongDuration<'a> {
+    /// The word looks like a duration and cannot be read.
+    Unreadable(&'a str),
+    /// The command takes no duration.
+    NotTaken,
+}
 
 impl<'a> Arguments<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self(text.trim())
+        Self { text: text.trim(), wrong_duration: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// The next word; `None` at the end.
     pub(super) fn word(&mut self) -> Option<&'a str> {
-        let (word, rest) = self.0.split_once(' ').unwrap_or((self.0, ""));
-        self.0 = rest.trim_start();
+        let (word, rest) = self.text.split_once([' ', '\t']).unwrap_or((self.text, ""));
+        self.text = rest.trim_start();
         (!word.is_empty()).then_some(word)
     }
 
     /// All words that are left; `None` where there are none.
     pub(super) fn words(&mut self) -> Option<&'a str> {
-        let words = std::mem::take(&mut self.0);
+        let words = std::mem::take(&mut self.text);
         (!words.is_empty()).then_some(words)
     }
 
-    /// The next word, where it reads as a length of time; otherwise it stays, and the length is
-    /// `Some(None)`. `None` where the length is zero or longer than ten years.
+    /// The duration that comes next, with `for` before it or not. `Some(None)` is for good: the
+    /// next word is `forever`, or does not look like a duration and stays. `None` if it looks like
+    /// a duration and cannot be read: a typing mistake must not ban or mute for good.
     pub(super) fn length(&mut self) -> Option<Option<Duration>> {
         let mut ahead = *self;
-        match ahead.word() {
-            Some(word) if reads_as_length(word) => {
-                *self = ahead;
-                length(word).map(Some)
-            }
-            _ => Some(None),
+        let first = ahead.word().unwrap_or_default();
+        if first.eq_ignore_ascii_case("forever") {
+            *self = ahead;
+            return Some(None);
         }
+        if !first.eq_ignore_ascii_case("for") {
+            ahead = *self;
+        }
+        let word = { ahead }.word().unwrap_or_default();
+        if !looks_like_duration(word) {
+            return Some(None);
+        }
+        let read = ahead.duration();
+        self.wrong_duration = read.is_none().then_some(WrongDuration::Unreadable(word));
+        self.text = ahead.text;
+        read.map(Some)
+    }
+
+    /// `None` if a duration comes next, which this command does not take.
+    pub(super) fn no_length(&mut self) -> Option<()> {
+        let read = { *self }.duration();
+        self.wrong_duration = read.map(|_| WrongDuration::NotTaken);
+        read.is_none().then_some(())
+    }
+
+    /// Takes the words of a duration.
+    fn duration(&mut self) -> Option<Duration> {
+        let mut ahead = *self;
+        let (duration, words) = duration::read(std::iter::from_fn(|| ahead.word()))?;
+        for _ in 0..words {
+            self.word();
+        }
+        Some(duration)
+    }
+
+    /// Why a duration was refused, if one was.
+    pub(super) fn wrong_duration(&self) -> Option<WrongDuration<'a>> {
+        self.wrong_duration
     }
 }
 
@@ -158,29 +201,6 @@ pub(super) fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|&number| digits && number > 0)
 }
 
-/// Whether somebody who typed this meant a length of time.
-fn reads_as_length(text: &str) -> bool {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    unit.len() < text.len() && unit_seconds(unit).is_some()
-}
-
-/// A length of time: a number and `s`, `m`, `h` or `d`; at most ten years.
-fn length(text: &str) -> Option<Duration> {
-    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = number(count)?.checked_mul(unit_seconds(unit)?)?;
-    (seconds <= LENGTH_SECONDS_MAX).then(|| Duration::from_secs(seconds))
-}
-
-fn unit_seconds(unit: &str) -> Option<u64> {
-    match unit {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(60 * 60),
-        "d" => Some(24 * 60 * 60),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,25 +214,40 @@ mod tests {
     }
 
     #[test]
-    fn lengths_have_one_unit_and_an_end() {
-        for (text, seconds) in [("1s", 1), ("10m", 600), ("2h", 7200), ("1d", 86400)] {
-            assert_eq!(length(text), Some(Duration::from_secs(seconds)), "{text}");
-        }
-        assert_eq!(length("3650d"), Some(Duration::from_secs(LENGTH_SECONDS_MAX)));
-        for wrong in
-            ["", "m", "10", "0m", "-1m", "+1m", "1.5h", "3651d", "99999999999999999999d", "1й"]
-        {
-            assert_eq!(length(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
     fn what_is_no_length_stays() {
         let mut arguments = Arguments::new("10m 2nd time");
         assert_eq!(arguments.length(), Some(Some(Duration::from_secs(600))));
         assert_eq!(arguments.length(), Some(None));
         assert_eq!(arguments.words(), Some("2nd time"));
         assert_eq!(Arguments::new("0m spam").length(), None, "not banned for ever by mistake");
+    }
+
+    /// Issue 11, item 12: only words that do not look like a duration are a reason.
+    #[test]
+    fn regression_a_length_that_cannot_be_read_is_none() {
+        for (text, length, rest) in [
+            ("1w spam", Some(Some(7 * 86400)), Some("spam")),
+            ("for 10min too loud", Some(Some(600)), Some("too loud")),
+            ("3 days", Some(Some(3 * 86400)), None),
+            ("1h 30m spam", Some(Some(5400)), Some("spam")),
+            ("for good reasons", Some(None), Some("for good reasons")),
+            ("forever 3 times warned", Some(None), Some("3 times warned")),
+            ("FOREVER", Some(None), None),
+            ("", Some(None), None),
+            ("10 spam", None, None),
+            ("-1d", None, None),
+            ("for 10 spam", None, None),
+            ("1.5h", None, None),
+            ("99999999999999999999d", None, None),
+        ] {
+            let mut arguments = Arguments::new(text);
+            let read = arguments.length();
+            assert_eq!(read.map(|length| length.map(|length| length.as_secs())), length, "{text}");
+            match read {
+                Some(_) => assert_eq!(arguments.words(), rest, "{text}"),
+                None => assert!(arguments.wrong_duration().is_some(), "{text}"),
+            }
+        }
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Hall {
         Ok((Arc::clone(person), Arc::clone(crowd)))
     }
 
+    /// Whether who acts keeps order in the room of this name.
+    pub(super) fn keeps_order_in(&self, actor: Actor, room: &Name) -> bool {
+        self.authority(&self.lock(), actor, room).is_ok()
+    }
+
     pub(super) fn kick(&self, actor: Actor, room: &Name, whom: u64, words: &str) -> Outcome {
         let mut state = self.lock();
         let (person, crowd) = match self.authority(&state, actor, room) {
@@ -62,7 +67,7 @@ impl Hall {
         }
         if Arc::ptr_eq(&crowd, &self.lobby) {
             // There is nothing to fall back on.
-            other.end("Goodbye");
+            other.end_because("Goodbye", Some(&told));
         }
         Outcome::Done
     }

@@ -39,6 +39,15 @@ pub(super) struct Ban {
     pub(super) until_ms: Option<u64>,
 }
 
+/// How long a ban or a mute holds, in words: `until 2026-11-23 17:04 +01:00` or `for good`.
+/// `moment` prints a time in milliseconds since 1970; `None` and `u64::MAX` are for good.
+pub(super) fn ending(until_ms: Option<u64>, moment: fn(u64) -> String) -> String {
+    match until_ms {
+        None | Some(u64::MAX) => "for good".to_owned(),
+        Some(until_ms) => format!("until {}", moment(until_ms)),
+    }
+}
+
 /// All bans.
 #[derive(Debug, Default)]
 pub(super) struct Bans {

@@ -4,7 +4,6 @@
 //! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,14 +12,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::character;
+use super::command::Command;
 use super::hall::Hall;
+use super::history::Kind;
 use super::login::{Arrival, enter, resume};
 use super::name::Name;
 use super::position::Seen;
+use super::separators::lines;
+use super::session::Class;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, Position};
-use super::user::{Step, Subject, User};
+use super::user::{Rest, Step, Subject, User};
 use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection};
 
@@ -51,6 +55,9 @@ enum Input {
         /// Of the past: the lines before this one, and how many at most.
         before: Option<u64>,
         count: Option<u64>,
+        /// One user: by id, or else by name.
+        person: Option<String>,
+        name: Option<String>,
     },
     Ping {
         ping: u64,
@@ -58,11 +65,15 @@ enum Input {
     Say {
         say: String,
         room: Option<String>,
+        /// The id of the only user who is to read it.
+        to: Option<String>,
     },
     Do {
         #[serde(rename = "do")]
         line: String,
         room: Option<String>,
+        /// The id of the user in whose private thread it was typed.
+        to: Option<String>,
     },
 }
 
@@ -131,7 +142,7 @@ async fn come_back(
 impl Hello {
     async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
         let (place, renewed) = self.place(hall)?;
-        let person = enter(hall, place.name.clone(), address).await;
+        let person = enter(hall, place.name.clone(), address, None).await;
         let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }
@@ -175,20 +186,44 @@ pub(super) fn dismissal(text: &str) -> Value {
 }
 
 /// Does what a line says.
-pub(super) fn act(user: &mut User, line: &str) -> Step {
-    match serde_json::from_str(line) {
-        Ok(Input::Say { say, room }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.say_plainly(cleaned(&say).trim()),
-            Err(words) => wrong(user, words),
-        },
-        Ok(Input::Do { line, room }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.act(cleaned(&line).trim()),
-            Err(words) => wrong(user, words),
-        },
-        Ok(Input::Ask { ask, room, before, count }) => match turn_to(user, room.as_deref()) {
-            Ok(()) => user.answer_about(ask, before, count),
-            Err(words) => wrong(user, words),
-        },
+pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
+    let Ok(input) = str::from_utf8(input) else {
+        return wrong(user, "That line was not UTF-8 and was not sent");
+    };
+    match parse(input) {
+        Ok(Input::Say { say, room, to }) => {
+            let lines: Vec<String> = lines(&say).map(said).collect();
+            // A program is not slowed down. For a page each line counts against the flood limit.
+            if lines.len() > 1 && user.inbox.view.is_page() {
+                return wrong_thread(user, input, "send each line by itself");
+            }
+            match turn_to(user, room.as_deref(), to.as_deref()) {
+                Ok(()) => say_all(user, to, lines.into_iter()),
+                Err(reason) => wrong_thread(user, input, reason),
+            }
+        }
+        Ok(Input::Do { line, room, to }) => {
+            let mut lines = lines(&line).map(said);
+            let (line, None) = (lines.next().unwrap_or_default(), lines.next()) else {
+                return wrong(user, "A \"do\" is one line: use \"say\" for several");
+            };
+            let command = line.trim_start();
+            let line = if command.starts_with('/') { command } else { &line };
+            match (turn_to(user, room.as_deref(), to.as_deref()), &to) {
+                (Ok(()), Some(id)) => user.act_in_private(id, line),
+                (Ok(()), None) => user.act(line),
+                (Err(reason), _) => wrong_thread(user, input, reason),
+            }
+        }
+        Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
+            user.answer_about_person(person.as_deref(), name.as_deref())
+        }
+        Ok(Input::Ask { ask, room, before, count, .. }) => {
+            match turn_to(user, room.as_deref(), None) {
+                Ok(()) => user.answer_about(ask, before, count),
+                Err(words) => wrong(user, words),
+            }
+        }
         Ok(Input::Ping { ping }) => {
             let mut pong = json!({ "kind": "pong", "ping": ping });
             if user.is_held() {
@@ -205,8 +240,34 @@ pub(super) fn act(user: &mut User, line: &str) -> Step {
     }
 }
 
-/// Speaks in `room` from now on, where there is one.
-fn turn_to(user: &mut User, room: Option<&str>) -> Result<(), &'static str> {
+/// What a line counts as.
+pub(super) fn class(input: &[u8]) -> Class {
+    match str::from_utf8(input).map(parse) {
+        Ok(Ok(Input::Say { .. })) => Class::Speech,
+        Ok(Ok(Input::Do { line, .. })) => Class::of(said(&line).trim_start()),
+        Ok(Ok(Input::Ask { .. } | Input::Ping { .. })) => Class::Question,
+        Ok(Err(_)) | Err(_) => Class::Command,
+    }
+}
+
+/// Tells the author of a line that comes too fast that it is refused, if it is one for others.
+pub(super) fn refuse(user: &mut User, line: &[u8], reason: &str) {
+    let (kind, words, room, to) = match serde_json::from_slice(line) {
+        Ok(Input::Say { say, room, to }) => (Kind::Said, say, room, to),
+        Ok(Input::Do { line, room, to }) => match Command::parse(said(&line).trim_start()) {
+            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+            _ => return user.notice(reason),
+        },
+        _ => return,
+    };
+    // If the room is gone, the line is shown in the current one.
+    let _ = turn_to(user, room.as_deref(), to.as_deref());
+    user.refuse_line(kind, &said(&words), reason);
+}
+
+/// Speaks in `room` from now on, if one is named; answers belong to the private thread with `to`.
+fn turn_to(user: &mut User, room: Option<&str>, to: Option<&str>) -> Result<(), &'static str> {
+    user.inbox.private = to.map(Box::from);
     let Some(room) = room else { return Ok(()) };
     let room = Name::parse_room(room).ok();
     let index = room.and_then(|room| user.inbox.position(&room));
@@ -214,13 +275,62 @@ fn turn_to(user: &mut User, room: Option<&str>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What JSON escapes stand for was not cleaned yet.
-fn cleaned(text: &str) -> Cow<'_, str> {
+/// Says several lines, one after the other, to all or to one user.
+fn say_all(user: &mut User, to: Option<String>, mut lines: std::vec::IntoIter<String>) -> Step {
+    while let Some(line) = lines.next() {
+        let step = match &to {
+            Some(id) => user.say_in_private(id, Kind::Said, &line),
+            None => user.say_plainly(&line),
+        };
+        if let Step::Wait(job) = step {
+            return Step::Wait(Box::pin(async move {
+                let rest = job.await;
+                Box::new(move |user: &mut User| {
+                    rest(user);
+                    say_all(user, to, lines)
+                }) as Rest
+            }));
+        }
+    }
+    Step::Done
+}
+
+/// Reads a line. Scripts that paste text into JSON leave control characters in it, which JSON does
+/// not allow: tabs and separators are taken as if they were escaped, the others are left out.
+fn parse(line: &str) -> serde_json::Result<Input> {
+    serde_json::from_str(line).or_else(|_| {
+        let mut escaped = String::with_capacity(line.len());
+        for c in line.chars() {
+            match character::kind(c) {
+                character::Kind::Space if c == '\t' => escaped.push_str("\\t"),
+                character::Kind::Break if c.is_ascii() => escaped.push_str("\\n"),
+                character::Kind::Unwanted => {}
+                _ => escaped.push(c),
+            }
+        }
+        serde_json::from_str(&escaped)
+    })
+}
+
+/// A line as it is said: clean, with its indentation.
+fn said(line: &str) -> String {
     // What was JSON is UTF-8, and only what is not is refused.
-    clean(text.as_bytes()).unwrap_or_default()
+    clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
+}
+
+fn wrong_thread(user: &mut User, input: &str, reason: &str) -> Step {
+    if user.inbox.view.is_page() {
+        refuse(user, input.as_bytes(), reason);
+        return Step::Done;
+    }
+    wrong(user, reason)
 }
 
 fn wrong(user: &mut User, text: &str) -> Step {
-    print_json(&json!({ "kind": "error", "text": text }), &mut user.replies);
+    let error = json!({ "kind": "error", "text": text });
+    // Only a page shows it in a room: for a program a line of a room has a number.
+    let is_page = user.inbox.view.is_page();
+    let error = if is_page { user.inbox.in_thread(error) } else { error };
+    print_json(&error, &mut user.replies);
     Step::Done
 }

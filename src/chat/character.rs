@@ -8,8 +8,10 @@ use unicode_width::UnicodeWidthChar;
 pub(super) enum Kind {
     /// A letter, digit, punctuation mark or symbol that takes columns of its own.
     Visible,
-    /// A tab or any space; shown as one plain space.
+    /// A tab, or any space, which is shown as one plain space.
     Space,
+    /// Ends a line or a paragraph; see [`is_break`].
+    Break,
     /// Shown on top of what stands before it: a combining mark, a vowel of a Hangul syllable.
     Mark,
     /// U+200C and U+200D, which some scripts and emoji need between two characters.
@@ -17,7 +19,7 @@ pub(super) enum Kind {
     /// U+FE0E and U+FE0F: the emoji before it as text or as picture.
     Presentation,
     /// Nobody sees it, or it changes how other text is seen: controls, directions, tags, fillers,
-    /// line separators, private use, what is not assigned.
+    /// private use, what is not assigned.
     Unwanted,
 }
 
@@ -28,11 +30,18 @@ pub(super) fn kind(c: char) -> Kind {
     }
     match c {
         ' ' | '\t' => Kind::Space,
+        _ if is_break(c) => Kind::Break,
         '\u{200C}' | '\u{200D}' => Kind::Joiner,
         '\u{FE0E}' | '\u{FE0F}' => Kind::Presentation,
         _ if is_blank(c) => Kind::Unwanted,
         _ => by_category(c),
     }
+}
+
+/// Whether `c` ends a line or a paragraph: the mandatory breaks of Unicode Standard Annex 14 and
+/// the ASCII separators of files, groups and records.
+pub(super) fn is_break(c: char) -> bool {
+    matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 /// The characters that most lines are made of, without a search in the tables.
@@ -124,7 +133,8 @@ mod tests {
         ];
         for (first, last) in ranges {
             for c in (first..=last).filter_map(char::from_u32) {
-                assert_eq!(kind(c), Kind::Unwanted, "{:04x}", u32::from(c));
+                let expected = if is_break(c) { Kind::Break } else { Kind::Unwanted };
+                assert_eq!(kind(c), expected, "{:04x}", u32::from(c));
             }
         }
         for c in ['\u{AD}', '\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}', '\u{180E}'] {
@@ -138,5 +148,12 @@ mod tests {
             assert_eq!(kind(c), Kind::Space, "{:04x}", u32::from(c));
         }
         assert_eq!(kind('\t'), Kind::Space);
+    }
+
+    #[test]
+    fn ten_characters_break_lines() {
+        let breaks = "\n\x0b\x0c\r\x1c\x1d\x1e\u{85}\u{2028}\u{2029}";
+        assert!(all().filter(|&c| is_break(c)).eq(breaks.chars()));
+        assert!(breaks.chars().all(|c| kind(c) == Kind::Break));
     }
 }

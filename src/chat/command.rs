@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::arguments::{Arguments, Passage, Secret, Switch, Target};
-use super::command_table::{self, Entry};
-use super::text::excerpt;
+use super::command_error::{CommandError, unknown, wrong_use};
+use super::command_table;
 
 /// One line of a user. Names are as they were typed: who is there, the hall knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Command<'a> {
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),
+    /// Deletes the words of the line with this number, from 1 up.
+    Delete(u64),
     /// Ignores somebody, or lists who is ignored.
     Ignore(Option<&'a str>),
     /// Ignores somebody no longer.
@@ -115,36 +117,6 @@ pub enum Command<'a> {
     Audit(Option<u64>),
 }
 
-/// Why a line is no [`Command`]; the message is one sentence that says what to type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// A `/` with no word after it.
-    #[error("A command is a word after /: /help lists all, and //words says /words")]
-    NoName,
-    /// There is no such command, but one that is spelled nearly so.
-    #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
-    Misspelled {
-        /// What was typed, cleaned and shortened.
-        name: String,
-        /// The nearest command.
-        nearest: &'static str,
-    },
-    /// There is no such command, and none like it.
-    #[error("There is no /{0}. /help lists all.")]
-    Unknown(String),
-    /// Too few arguments, too many, or one that is not what it should be.
-    #[error("That is not how /{name} works: write {usage}, for example {example}")]
-    Usage {
-        /// The command.
-        name: &'static str,
-        /// All its arguments.
-        usage: &'static str,
-        /// One right use of it.
-        example: &'static str,
-    },
-}
-
 impl<'a> Command<'a> {
     /// Reads a line that is clean (see [`clean`](super::clean)) and trimmed. Commands are known in
     /// any case; `//x` says `/x`. Nothing is copied.
@@ -165,11 +137,11 @@ impl<'a> Command<'a> {
         if rest.starts_with('/') {
             return Ok(Self::Say(rest));
         }
-        let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (name, arguments) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let entry = command_table::find(name).ok_or_else(|| unknown(name))?;
         let mut arguments = Arguments::new(arguments);
         let command = (entry.read)(&mut arguments).filter(|_| arguments.is_empty());
-        command.ok_or_else(|| wrong_use(entry))
+        command.ok_or_else(|| wrong_use(entry, &arguments))
     }
 
     /// Whether only an operator may do this. (Anybody may try to become one.)
@@ -191,21 +163,34 @@ impl<'a> Command<'a> {
                 | Self::Audit(_)
         )
     }
-}
 
-fn wrong_use(entry: &Entry) -> CommandError {
-    CommandError::Usage { name: entry.name, usage: entry.usage, example: entry.example }
-}
-
-/// The sentence for a command that does not exist.
-pub(super) fn unknown(name: &str) -> CommandError {
-    let shown = excerpt(name);
-    if shown.is_empty() {
-        return CommandError::NoName;
+    /// Whether others hear or see words of the author: these are what a mute refuses.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        matches!(
+            self,
+            Self::Say(_)
+                | Self::Me(_)
+                | Self::Message { .. }
+                | Self::Reply(_)
+                | Self::Topic(Some(_))
+                | Self::Nick(_)
+        )
     }
-    match command_table::nearest(name) {
-        Some(entry) => CommandError::Misspelled { name: shown, nearest: entry.name },
-        None => CommandError::Unknown(shown),
+
+    /// Whether this is about the room in which it is typed, so that it means nothing in a private
+    /// thread.
+    pub(super) fn concerns_current_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Users(None)
+                | Self::Leave(None)
+                | Self::Topic(_)
+                | Self::History(_)
+                | Self::Search(_)
+                | Self::Quote(_)
+                | Self::Lag
+        ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
     }
 }
 
@@ -253,6 +238,7 @@ mod tests {
             ("/history 2-5", C::History(Some(Passage::Between { from: 2, to: 5 }))),
             ("/search a b", C::Search("a b")),
             ("/quote 133", C::Quote(133)),
+            ("/delete 133", C::Delete(133)),
             ("/ignore", C::Ignore(None)),
             ("/ignore bob", C::Ignore(Some("bob"))),
             ("/unignore bob", C::Unignore("bob")),
@@ -317,6 +303,9 @@ mod tests {
             "/history 3-2",
             "/quote",
             "/quote 0",
+            "/delete",
+            "/delete 0",
+            "/delete 1 2",
             "/numbers",
             "/numbers maybe",
             "/quiet on off",
@@ -326,8 +315,6 @@ mod tests {
             "/kick",
             "/ban",
             "/ban 1.2.3.4/40",
-            "/ban a 0m",
-            "/ban a 9999d",
             "/mute a soon",
             "/mute a 10m x",
             "/password",
@@ -338,6 +325,43 @@ mod tests {
             let parsed = Command::parse(line);
             assert!(matches!(parsed, Err(CommandError::Usage { .. })), "{line}: {parsed:?}");
         }
+    }
+
+    /// Issue 11, item 12: a duration that cannot be read never bans or mutes for good.
+    #[test]
+    fn regression_a_wrong_duration_is_refused_with_usage() {
+        assert_eq!(
+            error("/ban troll 10 spam"),
+            "'10' is no duration: write /ban NAME|ADDRESS [DURATION] [WORDS], \
+             with 10m, 2h, 1h30m, 3 days, 1w or forever"
+        );
+        for line in [
+            "/ban a 0m",
+            "/ban a 9999d",
+            "/ban a 10",
+            "/ban a -1d",
+            "/ban a 1h30 spam",
+            "/ban 192.0.2.0/24 10 spam",
+            "/ban 2001:db8::/64 1.5h",
+            "/mute a 10",
+            "/mute a 10minuts",
+            "/mute a 99999999999999999999w",
+        ] {
+            let parsed = Command::parse(line);
+            assert!(matches!(parsed, Err(CommandError::Duration { .. })), "{line}: {parsed:?}");
+        }
+        let seconds = |line| match Command::parse(line) {
+            Ok(Command::Ban { length, .. } | Command::Mute { length, .. }) => {
+                length.map(|length| length.as_secs())
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(seconds("/ban troll 1w spam"), Some(7 * 86400));
+        assert_eq!(seconds("/ban 192.0.2.0/24 10min spam"), Some(600));
+        assert_eq!(seconds("/mute troll 3 days"), Some(3 * 86400));
+        assert_eq!(seconds("/ban troll forever 3 times warned"), None);
+        assert_eq!(error("/kick a 10m"), CommandError::KickDuration.to_string());
+        assert!(Command::parse("/kick a 3 times warned").is_ok());
     }
 
     #[test]
@@ -358,6 +382,45 @@ mod tests {
         assert_eq!(error("/xyzzy"), "There is no /xyzzy. /help lists all.");
         let no_name = "A command is a word after /: /help lists all, and //words says /words";
         assert_eq!((error("/").as_str(), error("/ me").as_str()), (no_name, no_name));
+    }
+
+    /// Issue 11, item 19: words of other chats are understood, or lead to the right command.
+    #[test]
+    fn regression_words_of_other_chats_are_understood() {
+        for (word, command) in [
+            ("/part garden", "/leave garden"),
+            ("/PART", "/leave"),
+            ("/who", "/users"),
+            ("/names garden", "/users garden"),
+            ("/list", "/rooms"),
+            ("/tell bob hi there", "/msg bob hi there"),
+            ("/w bob hi", "/msg bob hi"),
+            ("/pm bob hi", "/msg bob hi"),
+            ("/r yes", "/reply yes"),
+            ("/j garden", "/join garden"),
+            ("/bye good night", "/quit good night"),
+            ("/exit", "/quit"),
+            ("/q", "/quit"),
+            ("/?", "/help"),
+            ("/name eve", "/nick eve"),
+            ("/afk lunch", "/away lunch"),
+        ] {
+            assert_eq!(Command::parse(word), Command::parse(command), "{word}");
+            assert!(Command::parse(word).is_ok(), "{word}");
+        }
+        for (word, hint) in [
+            ("/clear", "There is no /clear. Your own terminal clears its screen"),
+            ("/back", "/away without words"),
+            ("/say hi", "leave /say out"),
+            ("/login ann secret", "There are no accounts: /token"),
+            ("/tell bob", "write /msg NAME WORDS"),
+            ("/nmaes", "Did you mean /users?"),
+            ("/whispr bob hi", "Did you mean /msg?"),
+            ("/x", "There is no /x. /help lists all."),
+        ] {
+            let sentence = error(word);
+            assert!(sentence.contains(hint), "{word}: {sentence}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! All commands in one table: how each is read, shown in `/help`, and explained when it is used
 //! wrongly. Pure.
 
+use super::aliases::{self, Alias, find_alias};
 use super::arguments::{Arguments, Passage, Secret, Switch, Target, number};
 use super::command::Command;
 
@@ -27,22 +28,33 @@ pub(super) struct Entry {
 
 type Read = for<'a> fn(&mut Arguments<'a>) -> Option<Command<'a>>;
 
-/// The command of that name, in any case.
+/// The command of that name, or the one that other chats call so, in any case.
 pub(super) fn find(name: &str) -> Option<&'static Entry> {
-    COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name))
+    let found = COMMANDS.iter().find(|entry| entry.name.eq_ignore_ascii_case(name));
+    found.or_else(|| match find_alias(name)? {
+        Alias::Command(command) => COMMANDS.iter().find(|entry| entry.name == command),
+        Alias::Hint(_) => None,
+    })
 }
 
-/// The command that was probably meant: at most a third of its letters are others.
+/// The command that was probably meant: at most a third of its letters are others, or of its name
+/// in other chats.
 pub(super) fn nearest(name: &str) -> Option<&'static Entry> {
     // Longer than any command: nothing is near, and nothing long is compared.
     if name.len() > 12 {
         return None;
     }
     let name = name.to_ascii_lowercase();
-    let distance = |entry: &Entry| strsim::damerau_levenshtein(&name, entry.name);
-    let entry = COMMANDS.iter().min_by_key(|entry| distance(entry))?;
-    (distance(entry) <= entry.name.len().div_ceil(3)).then_some(entry)
+    // Short names are near to everything.
+    let aliases = aliases::all().map(|(alias, _)| alias).filter(|alias| alias.len() >= ALIAS_MIN);
+    let names = COMMANDS.iter().map(|entry| entry.name).chain(aliases);
+    let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
+    let known = names.min_by_key(|known| distance(known))?;
+    find(known).filter(|_| distance(known) <= known.len().div_ceil(3))
 }
+
+/// Letters of a name in other chats that is taken for a misspelled one, at least.
+const ALIAS_MIN: usize = 4;
 
 const fn member(
     name: &'static str,
@@ -95,11 +107,13 @@ pub(super) static COMMANDS: &[Entry] = &[
         |a| Some(C::Search(a.words()?))),
     member("quote", "/quote N", "say line number N again", "/quote 133",
         |a| Some(C::Quote(number(a.word()?)?))),
+    member("delete", "/delete N", "delete line number N: it reads [deleted]", "/delete 133",
+        |a| Some(C::Delete(number(a.word()?)?))),
     member("nick", "/nick NAME", "take another name", "/nick anna_7",
         |a| Some(C::Nick(a.word()?))),
     member("away", "/away [WORDS]", "tell others that you are away; alone: back", "/away lunch",
         |a| Some(C::Away(a.words()))),
-    member("ignore", "/ignore [NAME]", "hear nothing more of somebody; alone: the list",
+    member("ignore", "/ignore [NAME]", "hide somebody's lines (/unignore); alone: the list",
         "/ignore mallory",
         |a| Some(C::Ignore(a.word()))),
     member("unignore", "/unignore NAME", "hear somebody again", "/unignore mallory",
@@ -131,7 +145,11 @@ pub(super) static COMMANDS: &[Entry] = &[
         |a| Some(C::Deop(a.word()?))),
     operator("kick", "/kick NAME [WORDS]", "send somebody out, with a reason",
         "/kick mallory calm down",
-        |a| Some(C::Kick { name: a.word()?, words: a.words() })),
+        |a| {
+            let name = a.word()?;
+            a.no_length()?;
+            Some(C::Kick { name, words: a.words() })
+        }),
     operator("ban", "/ban NAME|ADDRESS [DURATION] [WORDS]", "keep a person or a network out",
         "/ban 192.0.2.0/24 2h spam",
         |a| Some(C::Ban {

@@ -5,6 +5,12 @@
 
 use std::time::{Duration, Instant};
 
+/// Questions of a page and commands of a muted person have a bucket of their own: 10 units for each
+/// second, 50 at once. A question takes one unit, a command takes ten.
+const ASIDE_INTERVAL: Duration = Duration::from_millis(100);
+const ASIDE_UNITS: u32 = 50;
+const COMMAND_UNITS: u32 = 10;
+
 /// A mute is forgiven when its owner has been calm for so long.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
@@ -79,7 +85,19 @@ pub struct Flood {
     delays: u16,
     /// Mutes that are not forgiven.
     mutes: u8,
-    muted: bool,
+    /// Made for the first question or the first mute: most people need none.
+    aside: Option<Box<Aside>>,
+}
+
+/// What is counted apart from lines.
+#[derive(Clone, Debug)]
+struct Aside {
+    /// When the bucket for questions and for commands while muted is full again.
+    full_at: Instant,
+    /// When the mute ends; `None` without one, and when its end was told.
+    muted_until: Option<Instant>,
+    /// Lines that were refused since the mute began.
+    lost: u64,
 }
 
 impl Flood {
@@ -88,7 +106,7 @@ impl Flood {
     pub fn new(limits: FloodLimits) -> Self {
         let rate_per_second = limits.rate_per_second.max(1);
         let limits = FloodLimits { rate_per_second, burst: limits.burst.max(1), ..limits };
-        Self { full_at: None, limits, delays: 0, mutes: 0, muted: false }
+        Self { full_at: None, limits, delays: 0, mutes: 0, aside: None }
     }
 
     /// Lets everything pass.
@@ -105,13 +123,72 @@ impl Flood {
         self.limits.rate_per_second == 0
     }
 
-    /// What to do with a line that came at `now`, which never goes back.
+    /// What to do with a line for others that came at `now`, which never goes back.
     pub fn line(&mut self, now: Instant) -> Verdict {
+        let verdict = self.count(now);
+        if let (Verdict::Mute(_) | Verdict::Refuse(_), Some(aside)) = (verdict, &mut self.aside) {
+            aside.lost = aside.lost.saturating_add(1);
+        }
+        verdict
+    }
+
+    /// What to do with a command that others do not hear. It costs as much as a line, but a mute
+    /// does not refuse it: about one a second passes.
+    pub fn command(&mut self, now: Instant) -> Verdict {
+        match self.is_muted() {
+            true => self.ask(now, COMMAND_UNITS),
+            false => self.count(now),
+        }
+    }
+
+    /// What to do with a question that a page asks by itself, or a ping: 10 pass a second, 50 at
+    /// once, and more than that is delayed, never refused.
+    pub fn question(&mut self, now: Instant) -> Verdict {
+        self.ask(now, 1)
+    }
+
+    /// Whether lines for others are refused: until [`end_mute`](Self::end_mute) says that the mute
+    /// is over.
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        self.muted_until().is_some()
+    }
+
+    /// When the mute ends.
+    #[must_use]
+    pub fn muted_until(&self) -> Option<Instant> {
+        self.aside.as_ref().and_then(|aside| aside.muted_until)
+    }
+
+    /// Ends a mute whose time is over, and returns how many lines it refused; once for each mute.
+    pub fn end_mute(&mut self, now: Instant) -> Option<u64> {
+        let aside = self.aside.as_mut()?;
+        aside.muted_until.take_if(|until| *until <= now)?;
+        self.delays = 0;
+        Some(std::mem::take(&mut aside.lost))
+    }
+
+    fn ask(&mut self, now: Instant, units: u32) -> Verdict {
         if self.is_off() {
             return Verdict::Pass;
         }
-        if let Some(rest) = self.muted_for(now) {
-            return Verdict::Refuse(rest);
+        let aside = self.aside(now);
+        aside.full_at = aside.full_at.max(now) + ASIDE_INTERVAL * units;
+        let wait = (aside.full_at - now).saturating_sub(ASIDE_INTERVAL * ASIDE_UNITS);
+        if wait.is_zero() { Verdict::Pass } else { Verdict::Delay(wait) }
+    }
+
+    fn aside(&mut self, now: Instant) -> &mut Aside {
+        let new = || Box::new(Aside { full_at: now, muted_until: None, lost: 0 });
+        self.aside.get_or_insert_with(new)
+    }
+
+    fn count(&mut self, now: Instant) -> Verdict {
+        if self.is_off() {
+            return Verdict::Pass;
+        }
+        if let Some(until) = self.muted_until().filter(|until| *until > now) {
+            return Verdict::Refuse(until - now);
         }
         self.relax(now);
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.interval();
@@ -138,17 +215,6 @@ impl Flood {
         self.interval() * self.limits.burst.into()
     }
 
-    /// How long the mute lasts still; `None` where there is none, or it has just ended.
-    fn muted_for(&mut self, now: Instant) -> Option<Duration> {
-        let full_at = self.full_at.filter(|_| self.muted)?;
-        let rest = full_at.saturating_duration_since(now).saturating_sub(self.capacity());
-        if rest.is_zero() {
-            (self.muted, self.delays) = (false, 0);
-            return None;
-        }
-        Some(rest)
-    }
-
     /// A half-full bucket ends a row of delays: a single line that just fitted does not. After a
     /// long calm, mutes are forgiven.
     fn relax(&mut self, now: Instant) {
@@ -165,9 +231,10 @@ impl Flood {
         let doubled = u64::from(self.limits.mute_seconds) << self.mutes.min(16);
         let length = Duration::from_secs(doubled.min(self.limits.mute_seconds_max.into()));
         self.mutes = self.mutes.saturating_add(1);
-        self.muted = true;
         // Lines whose delay is not over yet count still, where the session did not wait for them.
-        self.full_at = self.full_at.max(Some(now + length + self.capacity()));
+        let full_at = self.full_at.unwrap_or(now).max(now + length + self.capacity());
+        self.full_at = Some(full_at);
+        self.aside(now).muted_until = Some(full_at - self.capacity());
         Verdict::Mute(length)
     }
 }
@@ -218,12 +285,54 @@ mod tests {
         assert_eq!(flood.line(now + seconds(31)), Verdict::Pass);
     }
 
+    /// Issue 11, item 9: a mute refuses no command, and counts the lines that it refuses.
+    #[test]
+    fn regression_commands_pass_while_muted_and_lost_lines_are_counted() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        while !matches!(push(&mut flood, &mut now), Verdict::Mute(_)) {}
+        assert!((0..104).all(|_| matches!(flood.line(now), Verdict::Refuse(_))));
+        assert!(flood.is_muted());
+        assert!((0..5).all(|_| flood.command(now) == Verdict::Pass), "five at once");
+        assert_eq!(flood.command(now), Verdict::Delay(seconds(1)), "then one a second");
+        assert_eq!(flood.end_mute(now + seconds(29)), None);
+        assert_eq!(flood.end_mute(now + seconds(30)), Some(105));
+        assert_eq!((flood.end_mute(now + seconds(30)), flood.is_muted()), (None, false));
+        assert_eq!(flood.line(now + seconds(30)), Verdict::Delay(Duration::from_millis(200)));
+    }
+
+    /// Issue 11, item 9: commands count as lines before a mute; the one that begins it is not lost.
+    #[test]
+    fn regression_a_command_that_begins_a_mute_is_not_counted_as_lost() {
+        let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
+        let mute = loop {
+            match flood.command(now) {
+                Verdict::Delay(wait) | Verdict::Warn(wait) => now += wait,
+                Verdict::Pass => {}
+                verdict => break verdict,
+            }
+        };
+        assert_eq!(mute, Verdict::Mute(seconds(30)));
+        assert_eq!(flood.end_mute(now + seconds(30)), Some(0));
+    }
+
+    /// Issue 11, item 9: a page's pings and questions never count as lines, and are bounded.
+    #[test]
+    fn regression_questions_are_no_lines() {
+        let (mut flood, now) = (Flood::new(FloodLimits::default()), start());
+        assert!((0..50).all(|_| flood.question(now) == Verdict::Pass));
+        assert_eq!(flood.question(now), Verdict::Delay(ASIDE_INTERVAL));
+        assert!((0..20).all(|_| flood.line(now) == Verdict::Pass));
+        let waits = (0..1000).map(|_| flood.question(now)).last();
+        assert_eq!(waits, Some(Verdict::Delay(ASIDE_INTERVAL * 1001)));
+    }
+
     #[test]
     fn mutes_double_up_to_an_end_and_are_forgiven() {
         let (mut flood, mut now) = (Flood::new(FloodLimits::default()), start());
         let mut mute = |now: &mut Instant| loop {
             if let Verdict::Mute(length) = push(&mut flood, now) {
                 *now += length;
+                assert_eq!(flood.end_mute(*now), Some(1));
                 return length.as_secs();
             }
         };

@@ -12,6 +12,7 @@ use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope};
 use super::cluster::Cluster;
 use super::crowd::Crowd;
+use super::days::Days;
 use super::key::Key;
 use super::log::Log;
 use super::name::Name;
@@ -20,6 +21,7 @@ use super::relay::Relays;
 use super::room::{Room, Seat};
 use super::rules::LiveRules;
 use super::settings::Settings;
+use super::succession::{Succession, person_id, session_of_id};
 use super::tokens::Tokens;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
@@ -34,6 +36,9 @@ pub struct Hall {
     /// The other machines, where there are some.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
+    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those of
+    /// the process before.
+    opened_ms: u64,
     state: Mutex<State>,
 }
 
@@ -46,6 +51,7 @@ pub(super) struct State {
     pub(super) rooms: BTreeMap<Key, Arc<Crowd>>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
+    pub(super) succession: Succession,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.
     pub(super) numbers_from: u64,
@@ -69,6 +75,9 @@ pub(super) struct Seated {
     pub(super) joined: u64,
     /// Whether this machine serves them.
     pub(super) is_here: bool,
+    /// The day of the last line shown, until they have seen themselves come: what they are shown
+    /// before that may be of other days.
+    pub(super) past: Option<Box<Days>>,
 }
 
 /// Why somebody cannot have a name.
@@ -136,7 +145,9 @@ impl Hall {
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
         let (relays, sessions) = Default::default();
-        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
+        let opened_ms = (settings.clock)();
+        let cluster = None;
+        Self { settings, rules, archive, relays, lobby, cluster, sessions, opened_ms, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -147,6 +158,12 @@ impl Hall {
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
+    }
+
+    /// Whether `session` is the session `author`, or came back from it by tokens.
+    pub(super) fn has_been(&self, session: u64, author: u64) -> bool {
+        let state = self.lock();
+        state.succession.first_of(session) == state.succession.first_of(author)
     }
 
     /// The sentence for somebody who may not come from `address`.
@@ -165,6 +182,30 @@ impl Hall {
     /// The person of this session, while it lasts.
     pub(super) fn person(&self, session: u64) -> Option<Arc<Person>> {
         self.lock().people.get(&session).cloned()
+    }
+
+    /// Returns the id by which pages and programs know the user of this session.
+    pub(super) fn person_id(&self, session: u64) -> String {
+        person_id(self.epoch(), self.lock().succession.first_of(session))
+    }
+
+    /// Returns the ids of the users of these sessions.
+    pub(super) fn person_ids(&self, sessions: impl Iterator<Item = u64>) -> Vec<String> {
+        let (epoch, state) = (self.epoch(), self.lock());
+        sessions.map(|session| person_id(epoch, state.succession.first_of(session))).collect()
+    }
+
+    /// Returns the user with this id, if they are in the chat.
+    pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<Person>> {
+        let first = session_of_id(self.epoch(), id)?;
+        let state = self.lock();
+        let person = state.people.get(&state.succession.newest_of(first))?;
+        (!person.is_retired()).then(|| Arc::clone(person))
+    }
+
+    /// Sessions of one process count from 1; those of a cluster never repeat.
+    fn epoch(&self) -> u64 {
+        if self.cluster.is_some() { 0 } else { self.opened_ms }
     }
 
     /// The words of each of these sessions for those who write to them while they are away.

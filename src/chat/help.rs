@@ -1,6 +1,6 @@
 //! What `/help` says. Pure.
 
-use super::command::unknown;
+use super::command_error::unknown;
 use super::command_table::{COMMANDS, Entry, Rank, find};
 
 /// The lines of `/help` for somebody of that rank, or those of `/help topic`: the name of a
@@ -17,8 +17,12 @@ pub fn help(topic: Option<&str>, rank: Rank) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
+/// Commands that the list names in the line of another command, so that it fits.
+const IN_ANOTHER_LINE: &[&str] = &["unignore"];
+
 fn list(rank: Rank) -> Vec<String> {
-    let shown = || COMMANDS.iter().filter(|entry| rank == Rank::Operator || entry.rank == rank);
+    let listed = || COMMANDS.iter().filter(|entry| !IN_ANOTHER_LINE.contains(&entry.name));
+    let shown = || listed().filter(|entry| rank == Rank::Operator || entry.rank == rank);
     // The longer forms of operators' commands run over the column.
     let members = COMMANDS.iter().filter(|entry| entry.rank == Rank::Member);
     let width = members.map(|entry| entry.usage.len()).max().unwrap_or(0);
@@ -44,7 +48,10 @@ mod tests {
         assert!(lines.iter().all(|line| line.len() <= 76), "room for a mark before each line");
         assert!(!lines.iter().any(|line| line.contains("/ban")));
         let all: Vec<_> = help(None, Rank::Operator).collect();
-        assert_eq!(all.len(), COMMANDS.len());
+        assert_eq!(all.len(), COMMANDS.len() - IN_ANOTHER_LINE.len());
+        for name in IN_ANOTHER_LINE {
+            assert!(lines.iter().any(|line| line.contains(&format!("/{name}"))), "/{name}");
+        }
         assert!(all.iter().all(|line| line.len() <= 80));
     }
 
@@ -55,6 +62,8 @@ mod tests {
             lines,
             ["/msg NAME WORDS: say something to one person alone", "For example: /msg anna hello"]
         );
+        // Issue 11, item 19: under its name in other chats too.
+        assert_eq!(help(Some("tell"), Rank::Member).collect::<Vec<_>>(), lines);
         let lines: Vec<_> = help(Some("kick"), Rank::Member).collect();
         assert!(lines[0].ends_with("(for operators)"));
     }

@@ -13,6 +13,7 @@ use tokio::io::AsyncWrite;
 use super::act::Said;
 use super::batch::Batch;
 use super::bot;
+use super::days::Days;
 use super::hall::{Hall, Seated};
 use super::history::Kind;
 use super::line::{EOL, Shape};
@@ -54,6 +55,8 @@ pub(super) struct Inbox {
     waker: Option<Waker>,
     /// The session that wrote the last private line.
     pub(super) reply_to: Option<NonZeroU64>,
+    /// The id of the other user, if a page's last line was typed in a private thread.
+    pub(super) private: Option<Box<str>>,
 }
 
 /// What has its answer at one place of a room's order.
@@ -83,6 +86,7 @@ impl Inbox {
             patience: 0,
             waker: None,
             reply_to: None,
+            private: None,
         }
     }
 
@@ -103,7 +107,12 @@ impl Inbox {
 
     /// The member is in one room more, and speaks there.
     pub(super) fn enter(&mut self, seated: Seated) {
-        self.seats.push(seated);
+        // A program reads times.
+        let past = (!self.view.is_json()).then(|| {
+            let today = (self.hall.settings.date)(self.hall.now_ms());
+            Box::new(Days::new(today))
+        });
+        self.seats.push(Seated { past, ..seated });
         self.current = self.seats.len() - 1;
     }
 
@@ -142,7 +151,8 @@ impl Inbox {
             if outlet.is_full() {
                 return Poll::Ready(Ok(()));
             }
-            let is_plain = index == self.current && self.view.is_plain();
+            let is_past = self.seats[index].past.is_some();
+            let is_plain = index == self.current && self.view.is_plain() && !is_past;
             let polled = if is_plain {
                 self.pass_on(index, outlet, cx)?
             } else {
@@ -216,11 +226,13 @@ impl Inbox {
 
     /// Prints lines as this member wants to see them.
     fn print<S: AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         index: usize,
         outlet: &mut Outlet<'_, S>,
         cx: &Context<'_>,
     ) -> Poll<()> {
+        let joined = self.seats[index].joined;
+        let mut past = self.seats[index].past.take();
         let Seated { crowd, seat, room, .. } = &self.seats[index];
         let frame = Frame {
             view: &self.view,
@@ -234,6 +246,14 @@ impl Inbox {
             if let Some(count) = before {
                 self.print_missed(count, index, &mut printed);
             }
+            if let Some(days) = &mut past
+                && let Some(separator) = days.turn((self.hall.settings.date)(line.time_ms))
+            {
+                frame.print_separator(&separator, &mut printed);
+            }
+            if line.number >= joined {
+                past = None;
+            }
             frame.print(&line, &mut printed);
             printed.len() < PRINTED_BYTES
         });
@@ -241,7 +261,9 @@ impl Inbox {
             self.print_missed(taken.missed, index, &mut printed);
         }
         outlet.write(printed.as_bytes());
-        taken.more
+        let more = taken.more;
+        self.seats[index].past = past;
+        more
     }
 
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
@@ -276,7 +298,8 @@ impl Inbox {
         if let Some(ending) = &ending {
             if self.view.is_page() {
                 // It is not to come back by itself.
-                print_json(&bot::dismissal(&ending.words), &mut printed);
+                let words = ending.reason.as_ref().unwrap_or(&ending.words);
+                print_json(&bot::dismissal(words), &mut printed);
             } else {
                 self.view.print(&format!("*** {} ***", ending.words), &mut printed);
             }
@@ -287,18 +310,24 @@ impl Inbox {
 
     fn read(&mut self, letter: Letter, printed: &mut String) {
         match letter {
-            Letter::Private { from, session, text, time_ms } => {
+            Letter::Private { from, session, kind, text, time_ms } => {
                 if self.view.ignores(session, from.as_str()) {
                     return;
                 }
                 if self.view.is_json() {
                     let name = from.as_str();
-                    let letter = json!({
+                    let mut letter = json!({
                         "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
+                        "person": self.hall.person_id(session),
                     });
+                    if kind == Kind::Action {
+                        letter["action"] = true.into();
+                    }
                     print_json(&letter, printed);
                 } else {
-                    self.view.print(&format!("[{} -> you] {text}", from.as_str()), printed);
+                    let action =
+                        if kind == Kind::Action { format!("* {from} ") } else { String::new() };
+                    self.view.print(&format!("[{from} -> you] {action}{text}"), printed);
                 }
                 self.reply_to = NonZeroU64::new(session);
             }
@@ -335,6 +364,24 @@ impl Inbox {
                 }
             }
         }
+    }
+
+    /// Writes an answer. A page learns in which room or private thread it was asked for.
+    pub(super) fn print_reply(&self, text: &str, printed: &mut String) {
+        if !self.view.is_page() {
+            return self.view.print(text, printed);
+        }
+        print_json(&self.in_thread(json!({ "kind": "reply", "text": text })), printed);
+    }
+
+    /// Adds the room or the private thread of the member's last line to a message for a page.
+    pub(super) fn in_thread(&self, mut message: Value) -> Value {
+        if let Some(person) = &self.private {
+            message["person"] = (&**person).into();
+        } else if let Some(seated) = self.current() {
+            message["room"] = seated.room.as_str().into();
+        }
+        message
     }
 
     /// Shows a line that has no number yet.
@@ -380,20 +427,23 @@ impl Inbox {
             self.question = None;
             return true;
         };
-        let mut printed = String::new();
-        let mut people = None;
+        let (mut people, mut sentence) = (None, None);
         let answered = crowd.at_end(*seat, self.patience > 0, |room| match question {
             Question::People => people = Some(People::of(room)),
             Question::Users => {
                 let names: Vec<&str> =
                     room.members().iter().map(|member| member.name.as_str()).collect();
-                self.view.print(&format!("Online: {}", names.join(", ")), &mut printed);
+                sentence = Some(format!("Online: {}", names.join(", ")));
             }
-            Question::Lag => super::user::print_lags(&room.lags(), &self.view, &mut printed),
+            Question::Lag => sentence = Some(super::user::lags_in_words(&room.lags())),
         });
         if answered.is_none() {
             self.patience = self.patience.saturating_sub(1);
             return false;
+        }
+        let mut printed = String::new();
+        if let Some(sentence) = sentence {
+            self.print_reply(&sentence, &mut printed);
         }
         if let Some(people) = people {
             // Not under the room's lock: the hall's comes before it.

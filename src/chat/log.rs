@@ -4,19 +4,22 @@
 //! is a cursor, a number. All that a member has not seen is a few slices of those chunks, however
 //! many lines that are: nothing is copied for it, and nothing is kept for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
 use super::batch::Batch;
-use super::history::Kind;
+use super::history::{DELETED, Kind};
 use super::line::{EOL, Shape};
 
 /// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
 /// the room: a thousand rooms of a few lines are to cost little.
 const CHUNK_BYTES_MIN: usize = 1024;
 const CHUNK_BYTES_MAX: usize = 128 * 1024;
+
+/// Numbers of deleted lines that are remembered.
+const DELETED_MAX: usize = 1000;
 
 /// The lines of one room that are kept in memory.
 ///
@@ -37,6 +40,9 @@ pub(super) struct Log {
     /// What is appended may be shown only when [`show`](Self::show) says so, not at once.
     pub(super) holds: bool,
     last_time_ms: u64,
+    /// Lines that were deleted last, also such that are not kept any more: a machine that has
+    /// missed a deletion learns of it from these.
+    pub(super) deleted: BTreeSet<u64>,
 }
 
 /// What a log keeps.
@@ -82,6 +88,15 @@ impl Chunk {
     }
 }
 
+/// What a line is, without its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) kind: Kind,
+    /// As in [`LineView`].
+    pub(super) author: u64,
+    pub(super) time_ms: u64,
+}
+
 /// One line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LineView<'a> {
@@ -110,6 +125,7 @@ impl Log {
             visible: first,
             holds: false,
             last_time_ms,
+            deleted: BTreeSet::new(),
         }
     }
 
@@ -140,6 +156,42 @@ impl Log {
         (self.next() - 1, time_ms)
     }
 
+    /// Has a line read `[deleted]` if it is kept and has words. Its number and its time stay.
+    /// Copies one chunk.
+    pub(super) fn delete(&mut self, number: u64) {
+        self.deleted.insert(number);
+        if self.deleted.len() > DELETED_MAX {
+            self.deleted.pop_first();
+        }
+        if !(self.first..self.next()).contains(&number) {
+            return;
+        }
+        self.freeze();
+        let index = (number - self.first) as usize;
+        let Entry { start, shape, .. } = self.entries[index];
+        let end = self.start_of(number + 1);
+        let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
+        if !shape.kind.has_words() || shown[shape.text()].is_empty() {
+            return;
+        }
+        let name = shown[shape.name()].to_owned();
+        let (shape, parts) = Shape::encode(shape.kind, &name, DELETED);
+        let line = parts.concat() + EOL;
+        let place = self.chunks.partition_point(|chunk| chunk.end() <= start);
+        let Chunk { start: origin, bytes } = &self.chunks[place];
+        let (before, after) = ((start - origin) as usize, (end - origin) as usize);
+        let bytes = [&bytes[..before], line.as_bytes(), &bytes[after..]].concat();
+        self.chunks[place].bytes = bytes.into();
+        self.entries[index].shape = shape;
+        // All that follows moves by as many bytes as the line has become longer, or shorter.
+        let by = (line.len() as u64).wrapping_sub(end - start);
+        let starts = self.entries.iter_mut().skip(index + 1).map(|entry| &mut entry.start);
+        let starts = starts.chain(self.chunks.iter_mut().skip(place + 1).map(|c| &mut c.start));
+        for start in starts.chain([&mut self.tail_start]) {
+            *start = start.wrapping_add(by);
+        }
+    }
+
     /// The time of the last line.
     pub(super) fn last_time_ms(&self) -> u64 {
         self.last_time_ms
@@ -151,6 +203,7 @@ impl Log {
         self.tail.clear();
         self.entries.clear();
         self.chunks.clear();
+        self.deleted.clear();
         (self.first, self.visible) = (number, number);
     }
 
@@ -223,6 +276,13 @@ impl Log {
             }
         }
         true
+    }
+
+    /// What the line of this number is, where it is kept, whether it may be seen or not.
+    pub(super) fn mark(&self, number: u64) -> Option<Mark> {
+        let Entry { time_ms, author, shape, .. } =
+            *self.entries.get(number.checked_sub(self.first)? as usize)?;
+        Some(Mark { kind: shape.kind, author, time_ms })
     }
 
     /// The line of this number, where it is kept and may be seen.
@@ -319,6 +379,21 @@ mod tests {
         log.append(now_ms, 1, Kind::Said, "ann", text).0
     }
 
+    /// Issue 11, item 47: times only grow, from whatever the log was told last.
+    #[test]
+    fn regression_times_grow_from_the_last_one() {
+        let mut log = Log::new(LogLimits::default(), 1, 50);
+        assert_eq!(log.last_time_ms(), 50);
+        assert_eq!(log.append(10, 1, Kind::Said, "ann", "a"), (1, 51));
+        assert_eq!(log.last_time_ms(), 51);
+        log.set_last_time(20);
+        assert_eq!(log.last_time_ms(), 51);
+        log.set_last_time(70);
+        assert_eq!(log.last_time_ms(), 70);
+        assert_eq!(log.append(60, 1, Kind::Said, "ann", "b"), (2, 71));
+        assert_eq!(log.append(100, 1, Kind::Said, "ann", "c"), (3, 100));
+    }
+
     /// All that a member gets who has to see `from` and wrote `own`.
     fn seen(log: &mut Log, mut from: u64, own: &VecDeque<Range<u64>>) -> String {
         let mut all = Vec::new();
@@ -365,6 +440,45 @@ mod tests {
     }
 
     proptest! {
+        /// Issue 11, item 14: a deletion changes one text, and neither a number nor a time; who is
+        /// to see the lines before and after it sees them as they were.
+        #[test]
+        fn regression_a_deleted_line_keeps_its_place(
+            lines in prop::collection::vec((0..300_usize, any::<bool>()), 1..100),
+            deleted in prop::collection::vec(1..110_u64, 0..6),
+            more in 0..3_u64,
+        ) {
+            let mut log = log(LogLimits { lines: 80, ..LogLimits::default() });
+            let mut expected = Vec::new();
+            for (index, &(length, look)) in lines.iter().enumerate() {
+                let text = index.to_string() + &"x".repeat(length);
+                let number = say(&mut log, 5 * index as u64, &text);
+                expected.push((number, log.line(number).unwrap().time_ms, text));
+                if look {
+                    log.freeze();
+                }
+            }
+            for &number in &deleted {
+                log.delete(number);
+                if let Some((.., text)) = expected.get_mut(number as usize - 1) {
+                    DELETED.clone_into(text);
+                }
+            }
+            for _ in 0..more {
+                let number = say(&mut log, 0, "later");
+                expected.push((number, log.line(number).unwrap().time_ms, "later".to_owned()));
+            }
+            let first = log.first();
+            expected.retain(|&(number, ..)| number >= first);
+            for (number, time_ms, text) in &expected {
+                let line = log.line(*number).unwrap();
+                prop_assert_eq!((line.time_ms, line.text), (*time_ms, &**text));
+            }
+            let all: String =
+                expected.iter().map(|(.., text)| format!("ann: {text}\r\n")).collect();
+            prop_assert_eq!(seen(&mut log, first, &VecDeque::new()), all);
+        }
+
         /// P1: whatever was looked at in between, everybody gets the lines in one order, once,
         /// without their own.
         #[test]

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::act::{Act, Keep, Outcome};
 use super::command::Command;
+use super::erase::obey_erasing;
 use super::foreign::Foreign;
 use super::hall::{Hall, NameTaken};
 use super::name::Name;
@@ -64,7 +65,7 @@ where
     }
     loop {
         let line = match client.read_line().await {
-            Ok(Some(line)) => line,
+            Ok(Some(line)) => obey_erasing(line),
             Ok(None) => return Ok(None),
             Err(Closed::LineTooLong) => {
                 client.skip_line();
@@ -120,17 +121,18 @@ async fn arrive(
         return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = enter(hall, name, address).await;
+    let person = enter(hall, name, address, None).await;
     person.map(Arrival::new).map_err(|taken| taken.sentence())
 }
 
-/// Makes a name that of a new session. Each attempt is one: who did not come in leaves nothing.
+/// Makes a name that of a new session, which continues the session `after`, if any. Each attempt is one: who did not come in leaves nothing.
 pub(super) async fn enter(
     hall: &Hall,
     name: Name,
     address: Option<IpAddr>,
+    after: Option<u64>,
 ) -> Result<Arc<Person>, NameTaken> {
-    let act = Act::Enter { name, address };
+    let act = Act::Enter { name, address, after };
     match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Entered(entered) => entered,
         _ => Err(NameTaken::NotDelivered),
@@ -143,7 +145,7 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match enter(hall, name, address).await {
+        match enter(hall, name, address, None).await {
             Ok(person) => return Ok(Arrival::new(person)),
             Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
                 return Err(taken.sentence());
@@ -169,7 +171,7 @@ pub(super) async fn resume(
         }
         _ => return Err(NameTaken::NotDelivered.sentence()),
     };
-    match enter(hall, place.name.clone(), address).await {
+    match enter(hall, place.name.clone(), address, place.session).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             // A token that could not be used is worth something again.

@@ -21,6 +21,8 @@ pub(super) enum Letter {
         time_ms: u64,
         from: Name,
         session: u64,
+        /// `Said` or `Action`.
+        kind: Kind,
         text: Arc<str>,
     },
     /// The server says this.
@@ -39,6 +41,8 @@ pub(super) enum Letter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) words: String,
+    /// The reason that a page shows, if the words do not say it.
+    pub(super) reason: Option<String>,
 }
 
 /// The letters of one person. The sender never waits.
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn the_first_reason_to_go_counts() {
         let mailbox = Mailbox::default();
-        let ending = |words: &str| Ending { words: words.into() };
+        let ending = |words: &str| Ending { words: words.into(), reason: None };
         mailbox.end(ending("first"));
         mailbox.end(ending("second"));
         assert_eq!(mailbox.take(), None);

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use super::archive::{Archive, restored};
 use super::bans::Bans;
 use super::hall::{Hall, Kept};
-use super::history::Kind;
+use super::history::{Kind, MISSING};
 use super::history::{Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Token};
 use super::log::Log;
 use super::name::Name;
@@ -108,11 +109,16 @@ impl Hall {
         self.archive.holds && self.archive.is_well()
     }
 
-    /// Writes what waits to the store and closes it, once all sessions have ended; returns how
-    /// many changes could not be written. Blocks, for ten seconds at most.
+    /// As [`close_within`](Self::close_within) six seconds.
     pub fn close(self: Arc<Self>) -> u64 {
+        self.close_within(Duration::from_secs(6))
+    }
+
+    /// Writes what waits to the store and closes it, once all sessions have ended; returns how
+    /// many changes could not be written. Blocks, for `limit` at most.
+    pub fn close_within(self: Arc<Self>, limit: Duration) -> u64 {
         match Arc::into_inner(self) {
-            Some(mut hall) => hall.archive.close(),
+            Some(mut hall) => hall.archive.close(limit),
             None => {
                 tracing::warn!("a session has not ended; the store closes without waiting");
                 0
@@ -150,20 +156,18 @@ fn place(token: &Token) -> Option<Place> {
     })
 }
 
-/// A room as it was. Its last lines are in memory, as far as they are without a gap.
+/// A room as it was. Its last lines are in memory, as many as the log keeps; a line of which the
+/// store holds nothing any more is shown as missing, so that the numbers stay.
 fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
-    let mut lines = kept.lines;
-    let mut next = kept.next_number;
-    let whole = lines.iter().rev().take_while(|line| {
-        let follows = line.number + 1 == next;
-        next -= u64::from(follows);
-        follows
-    });
-    let whole = whole.count();
-    lines.drain(..lines.len() - whole);
-    let mut log = Log::new(settings.log, next, 0);
-    for line in &lines {
+    let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
+    let lines = kept.lines.iter().skip_while(|line| line.number < earliest).collect::<Vec<_>>();
+    let first = lines.first().map_or(kept.next_number, |line| line.number);
+    let mut log = Log::new(settings.log, first, 0);
+    for line in lines {
+        while log.next() < line.number {
+            log.append(0, 0, Kind::Notice, "", MISSING);
+        }
         log.append(line.time_ms, 0, line.kind, &line.name, &line.text);
     }
     log.set_last_time(kept.last_time_ms);

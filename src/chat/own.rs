@@ -1,12 +1,23 @@
-//! Which lines of a room a member wrote, as far as the member has not passed them. Pure.
+//! Which lines of a room a terminal is not shown, as far as its member has not passed them: those
+//! that the member wrote, and those that a newcomer's replay leaves out. Pure.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+
+/// Whether members are shown what they wrote themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    Shown,
+    Hidden,
+}
 
 /// The lines that a member wrote and that a terminal does not show again. Nothing is kept for who
 /// only reads.
 #[derive(Debug, Default)]
 pub(super) struct OwnLines(Option<Box<Written>>);
+
+/// Ranges whose memory is kept when all of them are passed.
+const RANGES_KEPT: usize = 8;
 
 #[derive(Debug, Default)]
 struct Written {
@@ -29,6 +40,29 @@ impl OwnLines {
             ranges.pop_front();
         }
         ranges.push_back(number..number + 1);
+    }
+
+    /// The lines that the replay of a newcomer leaves out, who has written nothing yet.
+    pub(super) fn left_out(ranges: Vec<Range<u64>>) -> Self {
+        if ranges.is_empty() {
+            return Self::default();
+        }
+        Self(Some(Box::new(Written { ranges: ranges.into(), forgotten: 0 })))
+    }
+
+    /// How many lines these are.
+    pub(super) fn count(&self) -> u64 {
+        self.ranges().map(|range| range.end - range.start).sum()
+    }
+
+    /// Gives back what a long replay took, when the member has to see `next` next.
+    pub(super) fn shrink(&mut self, next: u64) {
+        let is_passed = |written: &Written| {
+            written.ranges.capacity() > RANGES_KEPT
+                && written.forgotten == 0
+                && written.ranges.back().is_none_or(|range| range.end <= next)
+        };
+        self.0.take_if(|written| is_passed(written));
     }
 
     /// The numbers, in order; some may have been passed.

@@ -45,9 +45,11 @@ impl People {
     }
 
     pub(super) fn json(&self, hall: &Hall) -> Value {
-        let away = hall.away(self.named.iter().map(|named| named.session));
-        let people = self.named.iter().zip(away).map(|(Named { name, operator, .. }, away)| {
-            let mut person = json!({ "name": name.as_str() });
+        let sessions = || self.named.iter().map(|named| named.session);
+        let known = hall.away(sessions()).into_iter().zip(hall.person_ids(sessions()));
+        let people = self.named.iter().zip(known).map(|(named, (away, id))| {
+            let Named { name, operator, .. } = named;
+            let mut person = json!({ "name": name.as_str(), "person": id });
             if *operator {
                 person["operator"] = true.into();
             }

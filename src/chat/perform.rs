@@ -37,19 +37,22 @@ impl Hall {
     /// Does it.
     pub(super) fn perform(&self, actor: Actor, act: Act) -> Outcome {
         match act {
-            Act::Enter { name, address } => Outcome::Entered(self.enter(actor, &name, address)),
+            Act::Enter { name, address, after } => {
+                Outcome::Entered(self.enter(actor, &name, address, after))
+            }
             Act::Redeem { token } => Outcome::Redeemed(self.redeem(actor, &token)),
             Act::Keep(Keep { token, place }) => self.keep_place(actor, &token, place),
             Act::Rename { name } => self.rename(actor, &name),
             Act::Join { room, see, pass } => Outcome::Joined(self.join(actor, &room, see, &pass)),
             Act::Part { room } => self.part(actor, &room),
             Act::Say { room, lines } => self.say(actor, &room, &lines, &[]),
+            Act::Delete { room, number, own } => self.delete_line(actor, &room, number, own),
             Act::Topic { room, words } => self.set_topic(actor, &room, &words),
             Act::Away { words } => self.with_person(actor, |person| {
                 person.set_away(words.as_deref());
                 Outcome::Done
             }),
-            Act::Write { to, words } => self.write(actor, to, &words),
+            Act::Write { to, words, kind } => self.write(actor, to, kind, &words),
             Act::Tell { to, words } => self.tell(to, words),
             Act::BecomeOperator => self.with_person(actor, |person| {
                 person.make_operator();
@@ -84,12 +87,16 @@ impl Hall {
         actor: Actor,
         name: &Name,
         address: Option<IpAddr>,
+        after: Option<u64>,
     ) -> Result<Arc<Person>, NameTaken> {
         let mut state = self.lock();
         if let Some(ban) = state.bans.find(actor.now_ms, Some(name), address, None) {
             return Err(NameTaken::Banned(self.ban_words(ban)));
         }
         state.claim(name, actor.session)?;
+        if let Some(old) = after {
+            state.succession.record(old, actor.session);
+        }
         let person = Arc::new(Person::new(actor, address, name.clone()));
         state.people.insert(actor.session, Arc::clone(&person));
         Ok(person)
@@ -147,7 +154,7 @@ impl Hall {
         });
         let (seat, room, joined) = seated?;
         person.take_seat(Arc::clone(&crowd), seat);
-        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here })
+        Ok(Seated { crowd, room, seat, joined, is_here: person.is_here, past: None })
     }
 
     /// How many rooms there may be is a matter of each machine, which asks before it proposes.
@@ -329,7 +336,7 @@ impl Hall {
         Some((person, Arc::clone(state.rooms.get(room.key())?)))
     }
 
-    fn write(&self, actor: Actor, to: u64, words: &str) -> Outcome {
+    fn write(&self, actor: Actor, to: u64, kind: Kind, words: &str) -> Outcome {
         let (from, other) = (self.person(actor.session), self.person(to));
         let (Some(from), Some(other)) = (from, other) else {
             return Outcome::Refused(Refusal::Absent);
@@ -338,6 +345,7 @@ impl Hall {
             time_ms: actor.now_ms,
             from: from.name(),
             session: from.session,
+            kind,
             text: Arc::from(words),
         };
         match other.deliver(letter) {
@@ -375,7 +383,7 @@ impl Hall {
         let mut state = self.lock();
         let (token, mut place) = state.tokens.redeem(actor.now_ms, token)?;
         self.archive.token_used(&token);
-        let session = place.session.take();
+        let session = place.session;
         if let (Some(cluster), Some(session)) = (&self.cluster, session) {
             // Also where it is just not here, because its machine was taken for gone.
             cluster.dismiss(session);
@@ -391,6 +399,8 @@ impl Hall {
             state.release(&person.name(), person.session);
             person.end(GOES_ON);
         }
+        // For whoever goes on from there: what that session said is theirs.
+        place.session = session;
         Some(Keep { token: token.to_string(), place })
     }
 

@@ -104,8 +104,14 @@ impl Person {
 
     /// Has them go, with these words.
     pub(super) fn end(&self, words: &str) {
+        self.end_because(words, None);
+    }
+
+    /// Has them go, with these words; a page shows the reason.
+    pub(super) fn end_because(&self, words: &str, reason: Option<&str>) {
         if let Some(person) = self.reader() {
-            person.mailbox.end(Ending { words: words.to_owned() });
+            let (words, reason) = (words.to_owned(), reason.map(str::to_owned));
+            person.mailbox.end(Ending { words, reason });
         }
     }
 

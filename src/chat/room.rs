@@ -12,6 +12,8 @@ use super::log::{LineView, Log};
 use super::muted::Muted;
 use super::name::Name;
 use super::own::OwnLines;
+use super::replay::{Replay, replay};
+pub(super) use super::{own::Own, replay::See};
 
 /// A place in a room; given back when its member leaves.
 pub(super) type Seat = usize;
@@ -109,15 +111,19 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Somebody comes in, which everybody hears, the newcomer too. `replay` earlier lines at most
-    /// are still to be seen, or all from `resume` on that are kept.
+    /// Somebody comes in, which everybody hears, the newcomer too. `see` says which earlier lines
+    /// are still to be seen. A terminal is not shown those that a replay leaves out.
     pub(super) fn join(&mut self, now_ms: u64, who: Who, name: Name, see: See) -> (Seat, Appended) {
         let joined = self.append(now_ms, who.session, Kind::Joined, name.as_str(), "");
-        let next = match see {
-            See::Last(count) => joined.number.saturating_sub(count).max(self.log.first()),
-            See::From(number) => number.min(joined.number),
+        let Replay { first, left_out } = match see {
+            See::Last(said) => replay(&self.log, joined.number, said),
+            See::From(number) => Replay { first: number.min(joined.number), ..Replay::default() },
         };
-        (self.place(who, name, next, false), joined)
+        let seat = self.place(who, name, first, false);
+        if who.is_here {
+            self.members[seat].own = OwnLines::left_out(left_out);
+        }
+        (seat, joined)
     }
 
     /// Gives somebody a seat, from where `next` is the next line to be seen.
@@ -256,6 +262,7 @@ impl Room {
         if member.is_out() {
             return 0;
         }
+        member.own.shrink(member.next);
         let missed = member.skip_to(self.log.first(), Own::Hidden);
         self.log.gather(member.next, member.own.ranges(), batch);
         member.next = batch.until;
@@ -279,6 +286,7 @@ impl Room {
         if member.is_out() {
             return None;
         }
+        member.own.shrink(member.next);
         *missed += member.skip_to(self.log.first(), own);
         if own == Own::Hidden {
             member.next = member.own.pass(member.next);
@@ -297,6 +305,17 @@ impl Room {
     pub(super) fn is_caught_up(&self, seat: Seat) -> bool {
         let member = &self.members[seat];
         member.is_out() || member.next >= self.log.visible()
+    }
+
+    /// How many lines before `until` a member is going to see. A member who sees those too that a
+    /// replay leaves out begins at most `most` lines before.
+    pub(super) fn earlier(&mut self, seat: Seat, until: u64, own: Own, most: u64) -> u64 {
+        let member = &mut self.members[seat];
+        if own == Own::Shown {
+            member.next = member.next.max(until.saturating_sub(most));
+        }
+        let hidden = if own == Own::Hidden { member.own.count() } else { 0 };
+        until.saturating_sub(member.next + hidden)
     }
 
     /// The next line that a member has to see, and whether they are an operator of the room.
@@ -391,22 +410,6 @@ impl Room {
         }
         self.invited.insert(key);
     }
-}
-
-/// Whether members are shown what they wrote themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Own {
-    Shown,
-    Hidden,
-}
-
-/// What a newcomer is to see of what was said before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) enum See {
-    /// So many lines at most.
-    Last(u64),
-    /// All from this number on that are kept.
-    From(u64),
 }
 
 impl Member {

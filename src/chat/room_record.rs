@@ -1,5 +1,7 @@
 //! A room as one machine of a cluster tells it to another. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::history::Kind;
@@ -34,6 +36,9 @@ pub(super) struct RoomRecord {
     pub(super) members: Vec<(u64, bool)>,
     pub(super) invited: Vec<Key>,
     pub(super) muted: Vec<(Muted, u64)>,
+    /// Lines whose words were deleted, the last of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) deleted: BTreeSet<u64>,
 }
 
 /// A line.
@@ -60,6 +65,7 @@ impl Room {
             members: self.members().iter().map(|m| (m.session, m.operator)).collect(),
             invited: self.invited.iter().cloned().collect(),
             muted: self.muted.clone(),
+            deleted: self.log.deleted.clone(),
         }
     }
 
@@ -81,6 +87,8 @@ impl Room {
                 self.log.append(*time_ms, *author, *kind, name, text);
             }
         }
+        record.deleted.iter().for_each(|&number| self.log.delete(number));
+        self.log.deleted = record.deleted;
         self.log.set_last_time(record.last_time_ms);
         record.members
     }

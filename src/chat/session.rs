@@ -8,13 +8,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::bot;
+use super::command::Command;
+use super::erase::obey_erasing;
 use super::flood::{Flood, Verdict};
 use super::hall::{Hall, Leaving};
 use super::inbox::Question;
 use super::login::{self, Arrival};
+use super::separators::has_break;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::user::{Rest, Step, User};
@@ -65,6 +68,28 @@ enum Next {
     Skip,
 }
 
+/// What a line counts as against the flood limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Others hear it.
+    Speech,
+    /// A command that others do not hear.
+    Command,
+    /// A page asks it by itself.
+    Question,
+}
+
+impl Class {
+    /// The class of a line that is clean and trimmed.
+    pub(super) fn of(line: &str) -> Self {
+        match Command::parse(line) {
+            Ok(command) if command.speaks() => Self::Speech,
+            // A wrong command is answered, and nothing else.
+            Ok(_) | Err(_) => Self::Command,
+        }
+    }
+}
+
 /// Serves one user, to the end.
 ///
 /// What happens now and then (coming in, commands, being held up, leaving) is boxed while it lasts:
@@ -105,7 +130,8 @@ where
     user.inbox.view.medium = role.medium();
     // Told before the name was, by most clients; what came later is seen with each line.
     user.inbox.view.width = client.get_ref().width();
-    user.arrive(arrival.place, arrival.is_back).await;
+    let max_line = client.limits().max_line;
+    user.arrive(arrival.place, arrival.is_back, max_line).await;
     user.renew(&arrival.renewed);
     let mut session = Session { client, user, flood };
     session.write_replies().await?;
@@ -123,7 +149,8 @@ where
 {
     if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            Role::Bot | Role::Web => client.write_line(bot::end(&words)).await?,
+            // A page that came back by itself would try again and again.
+            Role::Bot | Role::Web => client.write_line(bot::dismissal(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
         return Ok(None);
@@ -152,8 +179,15 @@ where
     /// Takes lines until the user leaves: with these words.
     async fn converse(&mut self) -> Result<String, Closed> {
         loop {
-            let Self { client, user, .. } = self;
-            let next = match client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await {
+            let Self { client, user, flood } = self;
+            let read = match flood.muted_until() {
+                None => client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await,
+                Some(_) => match Box::pin(self.read_while_muted()).await? {
+                    Some(read) => read,
+                    None => continue,
+                },
+            };
+            let next = match read {
                 Ok(Some(line)) => self.next(line),
                 Ok(None) => return Ok(String::new()),
                 Err(Closed::LineTooLong) => Next::Skip,
@@ -168,23 +202,62 @@ where
         }
     }
 
+    /// Reads a line of a muted user; `None` if the mute ends first, of which the user is told.
+    async fn read_while_muted(&mut self) -> Result<Option<Result<Option<Line>, Closed>>, Closed> {
+        let Self { client, user, flood } = self;
+        let Some(end) = flood.muted_until() else { return Ok(None) };
+        let read = client.read_line_feeding(|o, cx| user.inbox.poll(o, cx));
+        if let Ok(read) = timeout_at(end.into(), read).await {
+            return Ok(Some(read));
+        }
+        self.end_mute();
+        self.write_replies().await?;
+        Ok(None)
+    }
+
     /// Takes a line at once, if its author is not too fast.
     fn next(&mut self, line: Line) -> Next {
-        let verdict = match self.flood.is_off() {
-            true => Verdict::Pass,
-            false => self.flood.line(Instant::now().into_std()),
+        if self.flood.is_off() {
+            return Next::Follow(self.take(line));
+        }
+        self.end_mute();
+        let now = Instant::now().into_std();
+        let verdict = match self.class(&line) {
+            Class::Speech => self.flood.line(now),
+            Class::Command => self.flood.command(now),
+            Class::Question => self.flood.question(now),
         };
         match verdict {
-            Verdict::Pass => Next::Follow(self.take(&line)),
+            Verdict::Pass => Next::Follow(self.take(line)),
             verdict => Next::SlowDown(verdict, line),
+        }
+    }
+
+    fn class(&self, line: &Line) -> Class {
+        if self.user.inbox.view.is_json() {
+            return bot::class(line.trimmed());
+        }
+        if line.trimmed().first() != Some(&b'/') {
+            return Class::Speech;
+        }
+        let line = obey_erasing(line.clone());
+        clean(line.trimmed()).map_or(Class::Command, |text| Class::of(text.trim()))
+    }
+
+    /// Tells the user when a mute is over, and what it cost.
+    fn end_mute(&mut self) {
+        if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
+            let lines = if lost == 1 { "line was" } else { "lines were" };
+            self.user.inbox.private = None;
+            self.user.notice(&format!("You may speak again; {lost} {lines} not sent"));
         }
     }
 
     async fn go_on(&mut self, next: Next) -> Result<Option<String>, Closed> {
         let step = match next {
             Next::Follow(step) => step,
-            Next::SlowDown(verdict, line) => match self.slow_down(verdict).await? {
-                true => self.take(&line),
+            Next::SlowDown(verdict, line) => match self.slow_down(verdict, &line).await? {
+                true => self.take(line),
                 false => return Ok(None),
             },
             Next::Skip => self.skip_line(),
@@ -192,18 +265,12 @@ where
         self.follow(step).await
     }
 
-    fn take(&mut self, line: &Line) -> Step {
+    fn take(&mut self, line: Line) -> Step {
         let user = &mut self.user;
         user.inbox.view.width = self.client.get_ref().width();
-        let step = match clean(line.trimmed()) {
-            Ok(text) if user.inbox.view.is_json() => bot::act(user, &text),
-            Ok(Cow::Borrowed(text)) => user.act(text),
-            // What was cleaned away may have left white space at the ends.
-            Ok(Cow::Owned(text)) => user.act(text.trim()),
-            Err(_) => {
-                user.notice("That line was not UTF-8 and was not sent");
-                Step::Done
-            }
+        let step = match user.inbox.view.is_json() {
+            true => bot::act(user, line.trimmed()),
+            false => type_line(user, line),
         };
         if self.client.unsent() > 0 {
             // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
@@ -219,8 +286,8 @@ where
         Step::Done
     }
 
-    /// Slows somebody down who writes too fast; whether the line is to be taken in the end.
-    async fn slow_down(&mut self, verdict: Verdict) -> Result<bool, Closed> {
+    /// Slows a user down who writes too fast; returns whether the line is taken in the end.
+    async fn slow_down(&mut self, verdict: Verdict, line: &Line) -> Result<bool, Closed> {
         match verdict {
             Verdict::Pass => Ok(true),
             Verdict::Delay(length) => self.wait(length).await.map(|()| true),
@@ -229,14 +296,29 @@ where
                 self.write_replies().await?;
                 self.wait(length).await.map(|()| true)
             }
+            Verdict::Mute(length) if self.class(line) == Class::Command => {
+                let seconds = length.as_secs().max(1);
+                self.user.notice(&format!("You wrote too fast and are muted for {seconds} s"));
+                self.write_replies().await.map(|()| true)
+            }
             Verdict::Mute(length) => {
                 let seconds = length.as_secs().max(1);
-                self.user.notice(&format!(
-                    "You wrote too fast and are muted for {seconds} s: that was not sent"
-                ));
+                let reason =
+                    format!("You wrote too fast and are muted for {seconds} s: that was not sent");
+                match self.user.inbox.view.is_json() {
+                    true => bot::refuse(&mut self.user, line, &reason),
+                    false => self.user.notice(&reason),
+                }
                 self.write_replies().await.map(|()| false)
             }
-            Verdict::Refuse(_) => Ok(false),
+            Verdict::Refuse(rest) => {
+                if self.user.inbox.view.is_json() {
+                    let seconds = rest.as_secs().max(1);
+                    let reason = format!("You are muted for {seconds} s more: that was not sent");
+                    bot::refuse(&mut self.user, line, &reason);
+                }
+                self.write_replies().await.map(|()| false)
+            }
         }
     }
 
@@ -256,6 +338,8 @@ where
         }
         match step {
             Step::Ask(question) => self.ask(question).await?,
+            // Last words would be a way around a mute.
+            Step::Quit(_) if self.flood.is_muted() => return Ok(Some(String::new())),
             Step::Quit(words) => return Ok(Some(words)),
             Step::Done | Step::Wait(_) => {}
         }
@@ -324,6 +408,22 @@ where
             other => other,
         }
     }
+}
+
+/// Does what a person typed at a terminal.
+fn type_line(user: &mut User, line: Line) -> Step {
+    let line = obey_erasing(line);
+    match clean(line.trimmed()) {
+        Ok(Cow::Borrowed(text)) => return user.act(text),
+        // Each line counts against the flood limit, so that one cannot be sent as many.
+        Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
+            user.notice("A separator of lines stands in that line; send each line by itself");
+        }
+        // What was cleaned away may have left white space at the ends.
+        Ok(Cow::Owned(text)) => return user.act(text.trim()),
+        Err(_) => user.notice("That line was not UTF-8 and was not sent"),
+    }
+    Step::Done
 }
 
 /// What the others hear.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub clock: fn() -> u64,
     /// How the time of a line is shown. Default: the local time of day.
     pub time: fn(u64) -> String,
+    /// How the day of a line is shown. Default: the local day, `Friday 27 November 2026`.
+    pub date: fn(u64) -> String,
     /// How a moment is shown that may be days away. Default: local date and time.
     pub moment: fn(u64) -> String,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
             operator_password: None,
             clock: clock::now_ms,
             time: clock::time_of_day,
+            date: clock::date,
             moment: clock::moment,
         }
     }

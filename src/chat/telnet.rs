@@ -6,6 +6,9 @@
 use memchr::memchr2;
 
 const SE: u8 = 240;
+/// Erase character, erase line: a client that maps its keys to them sends no Backspace.
+const EC: u8 = 247;
+const EL: u8 = 248;
 const SB: u8 = 250;
 const WILL: u8 = 251;
 const WONT: u8 = 252;
@@ -107,7 +110,8 @@ impl Parser {
     /// Takes the commands out of `bytes`, which follow those taken before; what stays lies at the
     /// front. Returns its length.
     ///
-    /// A doubled 255 is one byte of data, CR NUL is CR. Bytes with neither 255 nor NUL are only
+    /// A doubled 255 is one byte of data, CR NUL is CR; the commands that erase a character or the
+    /// line are Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Bytes with neither 255 nor NUL are only
     /// searched, once.
     pub fn take(&mut self, bytes: &mut [u8]) -> usize {
         let (mut kept, mut next) = (0, 0);
@@ -186,6 +190,8 @@ impl Parser {
     fn command(&mut self, byte: u8) -> Option<u8> {
         match byte {
             IAC => self.data(IAC),
+            EC => self.data(0x7f),
+            EL => self.data(0x15),
             WILL | WONT | DO | DONT => self.becomes(State::Option(byte)),
             SB => {
                 self.subnegotiation = Subnegotiation::default();
@@ -284,6 +290,7 @@ mod tests {
             (&b"plain\r\n"[..], &b"plain\r\n"[..]),
             (b"a\xff\xffb", b"a\xffb"),
             (b"a\xff\xf1b\xff\xf6c", b"abc"),
+            (b"ab\xff\xf7c\xff\xf8d", b"ab\x7fc\x15d"),
             (b"a\xff\xfb\x01b\xff\xfe\xffc", b"abc"),
             (b"a\xff\xfa\x18\x00xterm\xff\xff\xff\xf0b", b"ab"),
             (b"a\r\0b\0c\r\r\0\0", b"a\rb\0c\r\r\0"),

@@ -8,10 +8,12 @@ use std::task::{Context, Poll, ready};
 use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::line_end::end_lines;
 use super::telnet::Parser;
 use crate::net::Layer;
 
-/// A stream without the telnet commands in what it brings; they are answered on the way.
+/// A stream without the telnet commands in what it brings; they are answered on the way. Every end
+/// of a line that Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
 ///
 /// Answers go out before what is written next, and are tried when the stream is read: reading
 /// never waits for them. What is written passes unchanged, so it must be text: UTF-8 has no byte
@@ -20,7 +22,7 @@ use crate::net::Layer;
 pub struct Telnet<S> {
     stream: S,
     active: Option<Box<Active>>,
-    /// Without `active`: the last byte that came was a CR.
+    /// The last byte of data that came was a CR.
     cr: bool,
     /// A writer waits for the stream. Then reading must not try to write: the stream would wake
     /// the reader instead of the writer.
@@ -70,18 +72,16 @@ impl<S> Telnet<S> {
         self.stream
     }
 
-    /// Takes the commands out of what was read; returns how much is left.
+    /// Takes the commands out of what was read, and ends its lines; returns how much is left.
     fn take(&mut self, read: &mut [u8]) -> usize {
         if self.active.is_none() && memchr2(0xFF, 0, read).is_some() {
             self.active = Some(Active::new(Parser::after(self.cr)));
         }
-        match &mut self.active {
+        let length = match &mut self.active {
             Some(active) => active.parser.take(read),
-            None => {
-                self.cr = read.last() == Some(&b'\r');
-                read.len()
-            }
-        }
+            None => read.len(),
+        };
+        end_lines(&mut read[..length], &mut self.cr)
     }
 }
 
@@ -256,9 +256,9 @@ mod tests {
         client.write_all(b"he").await.unwrap();
         client.write_all(&NAWS_OFFER).await.unwrap();
         client.write_all(b"llo\r\0\n").await.unwrap();
-        let mut read = [0; 7];
+        let mut read = [0; 6];
         server.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"hello\r\n");
+        assert_eq!(&read, b"hello\n", "CR NUL, and the LF after it");
         let mut answer = [0; 3];
         client.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, NAWS_REFUSAL);
@@ -271,6 +271,7 @@ mod tests {
         let mut byte = [0; 1];
         client.write_all(b"\r").await.unwrap();
         server.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, *b"\n");
         assert!(server.active.is_none());
         client.write_all(b"\0x").await.unwrap();
         server.read_exact(&mut byte).await.unwrap();

@@ -31,11 +31,12 @@ pub struct NotText {
     pub at: usize,
 }
 
-/// The part of `bytes` that may be shown on any terminal: printable characters, every space and
-/// tab as a plain space, nothing else.
+/// The part of `bytes` that may be shown on any terminal: printable characters and tabs, every
+/// space as a plain space, nothing else.
 ///
-/// Left out are controls (C0, DEL, C1), directions, zero-width characters, line separators, tags,
-/// fillers, private use and what is not assigned in Unicode 18. The joiners U+200C and U+200D stay
+/// A separator of lines or paragraphs becomes a space, so that it does not glue words. Left out are
+/// the other controls (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use
+/// and what is not assigned in Unicode 18. The joiners U+200C and U+200D stay
 /// where they mean something: between emoji, between letters of one script that needs them. At
 /// most 4 combining marks stay in a row, none before the first character. Printable ASCII comes
 /// back as it is, without a copy; cleaning twice changes nothing.
@@ -43,7 +44,7 @@ pub struct NotText {
 /// ```
 /// use echoline::chat::clean;
 ///
-/// assert_eq!(clean(b"\x1b[31mred\x07\ttab")?, "[31mred tab");
+/// assert_eq!(clean(b"\x1b[31mred\x07\ttab")?, "[31mred\ttab");
 /// assert_eq!(clean("привет".as_bytes())?, "привет");
 /// assert!(clean(b"\xff").is_err());
 /// # Ok::<(), echoline::chat::NotText>(())
@@ -66,7 +67,8 @@ pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
 #[must_use]
 pub fn is_clean(text: &str) -> bool {
     // Most lines need neither the tables nor the rules about what stands beside what.
-    text.chars().all(|c| c == ' ' || is_common(c)) || Cleaned::new(text).eq(text.chars())
+    text.chars().all(|c| matches!(c, ' ' | '\t') || is_common(c))
+        || Cleaned::new(text).eq(text.chars())
 }
 
 /// Whether all bytes are printable ASCII.
@@ -87,9 +89,12 @@ fn are_plain(bytes: &[u8]) -> bool {
 /// The start of a foreign text, cleaned and at most 24 characters long, for use in a sentence.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
-    let mut characters = Cleaned::new(text);
+    let spaced = |c| if c == '\t' { ' ' } else { c };
+    let mut characters = Cleaned::new(text).map(spaced);
     let mut shown: String = characters.by_ref().take(EXCERPT_CHARACTERS_MAX).collect();
     if characters.next().is_some() {
+        // A joiner needs the character that was cut off.
+        shown.truncate(shown.trim_end_matches(is_joiner).len());
         shown.push('…');
     }
     shown
@@ -151,9 +156,9 @@ impl Filter {
                 (self.base, self.marks) = (Some(c), 0);
                 (joiner, Some(c))
             }
-            Kind::Space => {
+            Kind::Space | Kind::Break => {
                 *self = Self { base: Some(' '), ..Self::default() };
-                (None, Some(' '))
+                (None, Some(if c == '\t' { '\t' } else { ' ' }))
             }
             Kind::Mark if self.base.is_some() && self.marks < MARKS_MAX => {
                 self.marks += 1;
@@ -181,6 +186,11 @@ impl Filter {
         }
         joiner == '\u{200D}' && is_emoji(base) && is_emoji(next)
     }
+}
+
+/// U+200C or U+200D.
+pub(super) fn is_joiner(c: char) -> bool {
+    kind(c) == Kind::Joiner
 }
 
 fn is_emoji(c: char) -> bool {
@@ -287,14 +297,16 @@ mod tests {
         for byte in 0..=u8::MAX {
             let shown = clean(&[b'a', byte, b'b']).map(Cow::into_owned);
             match byte {
-                b'\t' => assert_eq!(shown.as_deref(), Ok("a b")),
+                b'\t' => assert_eq!(shown.as_deref(), Ok("a\tb")),
+                b'\n'..=b'\r' | 0x1c..=0x1e => assert_eq!(shown.as_deref(), Ok("a b")),
                 b' '..=b'~' => assert_eq!(shown, Ok(format!("a{}b", char::from(byte)))),
                 0..=0x7F => assert_eq!(shown.as_deref(), Ok("ab"), "{byte:02x}"),
                 0x80.. => assert_eq!(shown, Err(NotText { at: 1 }), "{byte:02x}"),
             }
         }
         for control in '\u{80}'..='\u{9F}' {
-            assert_eq!(cleaned(&format!("a{control}b")), "ab", "{control:?}");
+            let between = if control == '\u{85}' { " " } else { "" };
+            assert_eq!(cleaned(&format!("a{control}b")), format!("a{between}b"), "{control:?}");
         }
     }
 
@@ -307,8 +319,8 @@ mod tests {
             ("\u{9b}31mred", "31mred"),
             ("\u{9d}0;title\u{9c}", "0;title"),
             ("\x1b[200~pasted\x1b[201~", "[200~pasted[201~"),
-            ("hi\rmallory: x", "himallory: x"),
-            ("hi\x0bmallory: x\u{85}y\u{2028}z\u{2029}.", "himallory: xyz."),
+            ("hi\rmallory: x", "hi mallory: x"),
+            ("hi\x0bmallory: x\u{85}y\u{2028}z\u{2029}.", "hi mallory: x y z ."),
             ("a\u{8}\u{8}\u{7f}b\0c", "abc"),
             ("\u{202e}evil\u{202c}\u{2066}x\u{2069}\u{200f}\u{61c}", "evilx"),
             ("ze\u{200b}ro\u{feff}\u{2060}\u{ad}", "zero"),
@@ -391,6 +403,20 @@ mod tests {
         assert_eq!(cleaned(&format!("a{}", "\u{1161}".repeat(50))).chars().count(), 5);
     }
 
+    /// Issue 11, item G: the input that the fuzz target `command` found, and its kind.
+    #[test]
+    fn regression_an_excerpt_does_not_end_with_a_joiner() {
+        for joined in ["ی\u{200c}خ", "क\u{94d}\u{200d}ष", "👩\u{200d}🚀"] {
+            for before in 0..EXCERPT_CHARACTERS_MAX {
+                let text = "x".repeat(before) + &joined.repeat(9);
+                let shown = excerpt(&text);
+                assert!(is_clean(&shown) && is_clean(&format!("'{shown}'")), "{shown:?}");
+                assert!(shown.ends_with('…') && !shown.contains("\u{200c}…"), "{shown:?}");
+            }
+        }
+        assert_eq!(excerpt("a\tb\u{2028}c"), "a b c");
+    }
+
     #[test]
     fn an_excerpt_is_short_and_clean() {
         assert_eq!(excerpt("a\x1b[2Jb"), "a[2Jb");
@@ -437,7 +463,8 @@ mod tests {
             prop_assert_eq!(&cleaned(&once), &once);
             prop_assert!(is_clean(&once));
             prop_assert_eq!(is_clean(&text), once == text);
-            prop_assert!(once.chars().all(|c| kind(c) != Kind::Unwanted && c != '\t'));
+            prop_assert!(!once.chars().any(|c| matches!(kind(c), Kind::Unwanted | Kind::Break)));
+            prop_assert!(is_clean(&excerpt(&text)));
         }
 
         #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::cluster::{Departed, departed};
-use super::history::Kind;
+use super::history::{DELETED, Kind, MISSING};
 use super::key::Key;
 use super::name::Name;
 use super::outage::RESTARTED;
@@ -155,7 +155,13 @@ impl Verifier<'_> {
             _ => true,
         };
         first.time_ms = first.time_ms.or(seen.time_ms);
-        let same = (first.kind, &first.name, &first.text) == (seen.kind, &seen.name, &seen.text);
+        let same_time = same_time || is_missing(first) || is_missing(seen);
+        let same = is_same_line(first, seen);
+        if first.text == DELETED || first.name == DELETED || is_missing(first) {
+            // What it said before it was deleted is compared with what others saw.
+            first.kind = seen.kind;
+            (first.name, first.text) = (seen.name.clone(), seen.text.clone());
+        }
         if same && same_time {
             return;
         }
@@ -225,6 +231,19 @@ impl Verifier<'_> {
     }
 }
 
+/// Whether two clients saw one line: the same words, or one of them after they were deleted.
+fn is_same_line(one: &Seen, other: &Seen) -> bool {
+    let is_deleted = |one: &str, other: &str| one == DELETED || other == DELETED;
+    let same_text = one.text == other.text || is_deleted(&one.text, &other.text);
+    let same_name = one.name == other.name || is_deleted(&one.name, &other.name);
+    (one.kind == other.kind && same_text && same_name) || is_missing(one) || is_missing(other)
+}
+
+/// Whether the server had nothing but the number of this line any more.
+fn is_missing(seen: &Seen) -> bool {
+    seen.kind == Kind::Notice && seen.text == MISSING
+}
+
 /// Who is in a room, as far as its lines tell.
 #[derive(Debug)]
 struct People {
@@ -256,10 +275,18 @@ impl People {
                 if let Some(departed) = departed(&seen.text) {
                     return self.depart(&departed);
                 }
+                if seen.text == MISSING {
+                    self.forget();
+                }
                 if seen.text == RESTARTED {
                     // Nobody was there to say that they left.
                     *self = Self { is_complete: self.is_complete, ..Self::default() };
                 }
+                return Ok(());
+            }
+            _ if seen.name == DELETED || (seen.kind == Kind::Renamed && seen.text == DELETED) => {
+                // `echoline chat erase` has removed the name: anybody may be here.
+                self.forget();
                 return Ok(());
             }
             _ => Name::parse(&seen.name).map_err(|error| error.to_string())?,
@@ -365,6 +392,23 @@ mod tests {
         assert_eq!(found(&[GOOD, other]), [""; 0]);
     }
 
+    /// Issue 11, item 14: a deleted line is the line that others saw before, and no other.
+    #[test]
+    fn regression_a_deleted_line_contradicts_nobody() {
+        let late = "#2 *** bob joined the chat ***\n#3 ann: [deleted]\n#4 ann: a\n\
+            #5 *** [missing] ***\n#6 bob: ho\n#7 *** Line 3 was deleted by ann ***\n";
+        let erased = "#1 *** [deleted] joined the chat ***\n#2 *** bob joined the chat ***\n\
+            #3 [deleted]: [deleted]\n#4 [deleted]: [deleted]\n#5 ann: b\n#6 bob: ho\n";
+        for order in [[GOOD, late, erased], [late, erased, GOOD], [erased, GOOD, late]] {
+            assert_eq!(found(&order), [""; 0], "{order:?}");
+        }
+        let other = "#3 ann: something else\n";
+        for order in [[late, GOOD, other], [GOOD, late, other], [other, late, GOOD]] {
+            let found = found(&order);
+            assert!(found.iter().any(|text| text.contains("#3 of lobby is another")), "{found:?}");
+        }
+    }
+
     #[test]
     fn each_kind_of_contradiction_is_named() {
         for (texts, what) in [
@@ -415,5 +459,29 @@ mod tests {
         let text = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n\
             #3 *** ann is now eve ***\nOnline: eve, bob\n#4 ann: x\n";
         assert_eq!(found(&[text]), ["1:5: #4 of lobby: ann speaks without being here"]);
+    }
+
+    /// Issue 11, item 47: who goes with a machine is gone, if all of them are named.
+    #[test]
+    fn regression_a_machine_takes_its_people_out() {
+        let begin = "#1 *** ann joined the chat ***\n#2 *** bob joined the chat ***\n";
+        let gone = "#3 *** east is gone, and with it bob ***\nOnline: ann\n#4 bob: x\n";
+        let found_of = |rest: &str| found(&[&format!("{begin}{rest}")]);
+        assert_eq!(found_of(gone), ["1:5: #4 of lobby: bob speaks without being here"]);
+        let some = "#3 *** east is gone, and with it bob and 3 more ***\nOnline: bob\n#4 eve: x\n";
+        assert_eq!(found_of(some), [""; 0]);
+        let strange = "#3 *** east is gone, and with it eve ***\n";
+        assert_eq!(
+            found_of(strange),
+            ["1:3: #3 of lobby: eve goes with a machine without being here"]
+        );
+    }
+
+    /// Issue 11, item 47: a list of people is compared only if all lines before it were seen.
+    #[test]
+    fn regression_a_list_after_unseen_lines_says_nothing() {
+        assert_eq!(found(&["#4 *** ann joined the chat ***\nOnline: ann, bob\n"]), [""; 0]);
+        let missed = "#1 *** ann joined the chat ***\n*** 2 lines missed ***\nOnline: ann, bob\n";
+        assert_eq!(found(&[missed]), [""; 0]);
     }
 }

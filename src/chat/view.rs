@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::deletion::deleted_by;
 use super::history::Kind;
 use super::line::EOL;
 use super::log::LineView;
@@ -117,6 +118,11 @@ impl View {
             .any(|ignored| ignored.session == session || ignored.name.as_str() == name)
     }
 
+    /// The choices that a page carries out by itself.
+    pub(super) fn json(&self) -> Value {
+        json!({ "numbers": self.numbers, "times": self.times, "quiet": self.quiet })
+    }
+
     /// Writes one line of text as this member's terminal, or program, gets it.
     pub(super) fn print(&self, text: &str, out: &mut String) {
         if self.is_json() {
@@ -165,13 +171,22 @@ impl Frame<'_> {
         self.view.print_wrapped(&shown, out);
     }
 
+    /// Writes a line that stands between two others.
+    pub(super) fn print_separator(&self, separator: &str, out: &mut String) {
+        match self.is_current {
+            true => self.view.print(separator, out),
+            false => self.view.print(&format!("[{}] {separator}", self.room), out),
+        }
+    }
+
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
             Kind::Said | Kind::Action => {
                 (line.author == self.session && self.view.own() == Own::Hidden)
                     || self.view.ignores(line.author, line.name)
             }
-            Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet,
+            // A page hides these itself: its list of people follows them.
+            Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet && !self.view.is_page(),
             Kind::Topic | Kind::Notice => false,
         }
     }
@@ -179,9 +194,15 @@ impl Frame<'_> {
     fn json(&self, line: &LineView<'_>) -> Value {
         let LineView { number, time_ms, name, text, .. } = *line;
         let own = line.author == self.session;
-        json!({
+        let mut value = json!({
             "kind": line.kind.label(), "room": self.room, "number": number, "time_ms": time_ms,
             "name": name, "text": text, "own": own,
-        })
+        });
+        if line.kind == Kind::Notice
+            && let Some(deleted) = deleted_by(text)
+        {
+            value["deleted"] = deleted.into();
+        }
+        value
     }
 }

@@ -3,8 +3,13 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+use super::text::is_joiner;
+
 /// Stands before every part but the first, so that no part looks like a line of its own.
 const INDENT: &str = "  ";
+
+/// Columns between two tab stops.
+const TAB_COLUMNS: usize = 8;
 
 /// A narrower window is taken for one of so many columns, so that a line does not become hundreds.
 const COLUMNS_MIN: usize = 20;
@@ -12,8 +17,10 @@ const COLUMNS_MIN: usize = 20;
 /// The parts of a line on a terminal of `columns` columns: what stands before each part (nothing,
 /// then two spaces), and the part.
 ///
-/// Parts end at spaces where that is possible; those spaces are left out. A character is never
-/// cut from its marks (Unicode Standard Annex 29), and none is lost.
+/// Parts end at spaces where that is possible; those spaces are left out, and so is a joiner
+/// (U+200C, U+200D) at the end of a part, which has nothing to join there. A character is never
+/// cut from its marks (Unicode Standard Annex 29), and none is lost. A tab reaches to the next
+/// column that is a multiple of 8.
 ///
 /// ```
 /// use echoline::chat::wrap;
@@ -26,21 +33,22 @@ pub fn wrap(line: &str, columns: u16) -> impl Iterator<Item = (&'static str, &st
     let mut rest = Some(line);
     let mut indent = "";
     std::iter::from_fn(move || {
-        let (part, later) = split(rest?, columns - indent.len());
+        let (part, later) = split(rest?, indent.len(), columns);
         let before = std::mem::replace(&mut indent, INDENT);
         rest = later;
         Some((before, part))
     })
 }
 
-/// The first part of at most `room` columns, and what comes after it, where there is anything.
-fn split(text: &str, room: usize) -> (&str, Option<&str>) {
-    let mut taken = 0;
+/// The first part, which begins at column `start` and ends before column `room`, and what comes
+/// after it, where there is anything.
+fn split(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
+    let mut taken = start;
     let mut last_space = None;
     for (at, cluster) in text.grapheme_indices(true) {
-        taken += cluster.width();
+        taken += if cluster == "\t" { TAB_COLUMNS - taken % TAB_COLUMNS } else { cluster.width() };
         // A space may hang over the edge: it is not shown there.
-        if cluster == " " {
+        if is_space(cluster) {
             last_space = Some(at).filter(|&at| !text[..at].trim_ascii().is_empty()).or(last_space);
         } else if taken > room && at > 0 {
             return cut(text, last_space.unwrap_or(at));
@@ -52,8 +60,13 @@ fn split(text: &str, room: usize) -> (&str, Option<&str>) {
 
 fn cut(text: &str, at: usize) -> (&str, Option<&str>) {
     let (part, rest) = text.split_at(at);
-    let rest = rest.trim_start_matches(' ');
-    (part.trim_end_matches(' '), (!rest.is_empty()).then_some(rest))
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let part = part.trim_end_matches([' ', '\t']).trim_end_matches(is_joiner);
+    (part, (!rest.is_empty()).then_some(rest))
+}
+
+fn is_space(cluster: &str) -> bool {
+    matches!(cluster, " " | "\t")
 }
 
 #[cfg(test)]
@@ -61,6 +74,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// As a terminal shows it, with spaces for tabs.
+    fn expand(part: &str) -> String {
+        part.split_inclusive('\t').fold(String::new(), |mut shown, piece| {
+            shown.push_str(piece.trim_end_matches('\t'));
+            if piece.ends_with('\t') {
+                shown.push_str(&" ".repeat(8 - shown.width() % 8));
+            }
+            shown
+        })
+    }
 
     fn wrapped(line: &str, columns: u16) -> Vec<String> {
         wrap(line, columns).map(|(indent, part)| format!("{indent}{part}")).collect()
@@ -104,6 +128,23 @@ mod tests {
         assert_eq!(wrapped(&family, 20)[1], "  👨\u{200d}👩\u{200d}👧");
     }
 
+    /// Issue 11, item 15: a tab takes the columns that a terminal gives it.
+    #[test]
+    fn regression_a_tab_takes_columns() {
+        assert_eq!(wrapped("ann: x\ty\tz end", 20), ["ann: x\ty\tz", "  end"]);
+        assert_eq!(wrapped("ann: x\ty\tz e", 20), ["ann: x\ty\tz e"]);
+        assert_eq!(wrapped("ann: 12345678901\tword", 20), ["ann: 12345678901", "  word"]);
+    }
+
+    /// Issue 11, item G: no part ends with a joiner that was cut from what it joins.
+    #[test]
+    fn regression_no_part_ends_with_a_joiner() {
+        let line = format!("ann: {}", "ی\u{200c}".repeat(30) + "خ");
+        for part in wrapped(&line, 20) {
+            assert!(!part.ends_with('\u{200c}'), "{part:?}");
+        }
+    }
+
     #[test]
     fn no_window_is_too_narrow() {
         for columns in [0, 1, 2, 19] {
@@ -114,14 +155,15 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_lost_and_everything_fits(
-            line in "[a-c日é\u{301}👩 ]{0,200}",
+            line in "[a-c日é\u{301}👩 \t]{0,200}",
             columns in 0_u16..60,
         ) {
             let parts = wrapped(&line, columns);
-            let letters = |text: &str| text.replace(' ', "");
+            let letters = |text: &str| text.replace([' ', '\t'], "");
             prop_assert_eq!(letters(&parts.concat()), letters(&line));
             for (number, part) in parts.iter().enumerate() {
-                prop_assert!(part.width() <= usize::from(columns).max(COLUMNS_MIN), "{:?}", part);
+                let shown = expand(part).width();
+                prop_assert!(shown <= usize::from(columns).max(COLUMNS_MIN), "{:?}", part);
                 prop_assert!(number == 0 || (part.starts_with("  ") && part.len() > 2));
             }
         }

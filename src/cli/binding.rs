@@ -12,7 +12,7 @@ use socket2::{SockRef, Type};
 
 use super::admin::Figures;
 use super::admin::{Admin, AdminFlags};
-use super::bounds::Basis;
+use super::bounds::{Basis, Reach};
 use super::descriptors::Descriptors;
 use super::faults::Changeable;
 use super::holder::holder;
@@ -71,6 +71,17 @@ impl Sockets {
         }
     }
 
+    /// Whether only this machine can reach them.
+    fn are_loopback(&self) -> io::Result<bool> {
+        let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
+        match self {
+            Self::Streams(listeners) => all(listeners.iter().map(Listener::is_loopback).collect()),
+            Self::Datagrams(sockets) => {
+                all(sockets.iter().map(DatagramListener::is_loopback).collect())
+            }
+        }
+    }
+
     /// The listeners of all addresses, and the sockets of datagrams.
     pub(super) fn split(all: Vec<Self>) -> (Vec<Listener>, Vec<DatagramListener>) {
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
@@ -103,19 +114,19 @@ impl ServingFlags {
             None => Changeable::No,
         })?;
         let mut inherited = Inherited::take_all()?;
-        let notifier = Notifier::from_environment()?;
+        let notifier = Notifier::from_environment();
         let descriptors = Descriptors::raise();
         resources::check_memory(self.threads())?;
         if service.listen.is_empty() {
             let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
-        let basis = self.basis(&service, descriptors);
-        let limits = self.bounds.limits(&basis);
+        let mut basis = self.basis(&service, descriptors);
         // Not the one that serves: what it has registered with the system ends with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
-            let bound = self.bind_all(&mut inherited, &service, &limits).await?;
+            let options = self.listener_options(&self.bounds.limits(&basis));
+            let bound = self.bind_all(&mut inherited, &service, &options).await?;
             let given = match self.admin.address() {
                 Some(address) => inherited.take_for_admin(address).await?,
                 None => Vec::new(),
@@ -123,12 +134,15 @@ impl ServingFlags {
             anyhow::Ok((bound, self.admin.bind(given)?))
         })?;
         drop(runtime);
+        basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
+        let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
         if predecessor.is_none() {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
         // While there are still the rights to read a key that only root may read.
-        let certificates = self.tls.load(bound.iter().map(|(address, _)| address))?;
+        let certificates =
+            self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
         let parcels = parcels(&bound, &self.admin, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {
@@ -138,7 +152,7 @@ impl ServingFlags {
             status: String::new(),
         };
         if let Some(account) = &self.life.user {
-            privileges::drop_to(account, &files(&bound))?;
+            privileges::drop_to(account, &files(&bound), self.sockets.unix_group())?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
         let figures = None;
@@ -150,9 +164,8 @@ impl ServingFlags {
         &self,
         inherited: &mut Inherited,
         service: &Service,
-        limits: &Limits,
+        options: &ListenerOptions,
     ) -> anyhow::Result<Vec<(Address, Sockets)>> {
-        let options = self.listener_options(limits);
         let mut bound = Vec::new();
         for address in service.listen.iter().chain(&service.also) {
             let given = inherited.take(address).await?;
@@ -161,11 +174,12 @@ impl ServingFlags {
             let sockets = if is_udp && service.datagrams.is_none() {
                 bail!("{}", needs_connections(service, address));
             } else if given.is_empty() && is_udp {
-                Sockets::Datagrams(DatagramListener::bind(address).await.map_err(named)?)
+                let bound = DatagramListener::bind_with(address, options).await;
+                Sockets::Datagrams(bound.map_err(named)?)
             } else if given.is_empty() {
-                Sockets::Streams(Listener::bind(address, &options).await.map_err(named)?)
+                Sockets::Streams(Listener::bind(address, options).await.map_err(named)?)
             } else {
-                inherit(given, address, &options)
+                inherit(given, address, options)
                     .with_context(|| format!("cannot take over the socket for {address}"))?
             };
             bound.push((address.clone(), sockets));
@@ -187,6 +201,16 @@ impl ServingFlags {
         }
         Upgrade::new(parcels, self.life.times()).map(Ok)
     }
+}
+
+/// The machines that can reach the sockets, by their bound addresses.
+fn reach(bound: &[(Address, Sockets)]) -> io::Result<Reach> {
+    for (_, sockets) in bound {
+        if !sockets.are_loopback()? {
+            return Ok(Reach::Network);
+        }
+    }
+    Ok(Reach::Loopback)
 }
 
 /// What is wrong with datagrams where there is nothing to be done with them.

@@ -9,7 +9,7 @@ use super::check::Findings;
 use super::descriptors::Descriptors;
 use super::reload::{Commit, Fresh, Renewal};
 use super::values::{self, Timeout};
-use crate::net::{Address, Limits, ListenerOptions, LiveLimits, Scheme};
+use crate::net::{Limits, ListenerOptions, LiveLimits};
 
 /// What a running server can take over, for connections that begin after it.
 const LIVE: [&str; 7] = [
@@ -71,7 +71,10 @@ pub(super) struct BoundsFlags {
 pub(super) struct Basis {
     /// What holds where the flags say nothing.
     pub(super) defaults: Limits,
-    pub(super) listen: Vec<Address>,
+    /// Addresses that are listened on.
+    pub(super) listeners: usize,
+    /// Known when they are bound.
+    pub(super) reach: Reach,
     pub(super) workers: NonZeroUsize,
     pub(super) descriptors: Descriptors,
 }
@@ -79,10 +82,9 @@ pub(super) struct Basis {
 impl BoundsFlags {
     pub(super) fn limits(&self, basis: &Basis) -> Limits {
         let asked = self.max_connections.map(NonZeroUsize::get);
-        let (listeners, workers) = (basis.listen.len(), basis.workers.get());
+        let (listeners, workers) = (basis.listeners, basis.workers.get());
         let places = basis.descriptors.places(asked, listeners, workers);
-        let public = basis.listen.iter().any(|address| !is_loopback(address));
-        let quarter = public.then_some((places.connections / 4).max(1));
+        let quarter = (basis.reach == Reach::Network).then_some((places.connections / 4).max(1));
         let defaults = &basis.defaults;
         Limits {
             max_connections: places.connections,
@@ -122,12 +124,13 @@ impl BoundsFlags {
     }
 }
 
-/// Whether only this machine can reach it.
-pub(super) fn is_loopback(address: &Address) -> bool {
-    let host = address.host();
-    address.scheme() == Scheme::Unix
-        || host == "localhost"
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+/// The machines that can reach a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// On this machine only: every socket is bound to a loopback address or is a Unix socket.
+    Loopback,
+    /// On other machines too.
+    Network,
 }
 
 /// When the system gives up a peer that takes nothing, where `limits` hold from the start: not

@@ -1,7 +1,9 @@
 //! `echoline cert`: certificates for tests.
 
+mod name;
+
 use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,8 +36,8 @@ pub(super) struct CertFlags {
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// The names and IP addresses that the server's certificate is for.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    /// The DNS names and IP addresses that the server's certificate is for.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = name::name)]
     #[arg(default_value = "localhost,127.0.0.1,::1")]
     name: Vec<String>,
 
@@ -43,6 +45,14 @@ pub(super) struct CertFlags {
     #[arg(long, value_name = "N", default_value = "365")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
+
+    /// Make a server's certificate that expired a day ago, for tests of clients.
+    #[arg(long, conflicts_with = "not_yet_valid")]
+    expired: bool,
+
+    /// Make a server's certificate that is valid from tomorrow on, for tests of clients.
+    #[arg(long)]
+    not_yet_valid: bool,
 
     /// Makes a small authority that signs the server's certificate, and one for a client
     /// (--client-ca); else the server's certificate is signed by itself.
@@ -62,14 +72,19 @@ pub(super) fn run(flags: &CertFlags) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    if !flags.force
-        && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists())
-    {
-        bail!(
-            "{} is there already: choose another folder with --out DIR, or overwrite it with \
-             --force",
-            out.join(name).display()
-        );
+    for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
+        // A file that cannot be looked at may be there as well.
+        match fs::symlink_metadata(&path) {
+            Ok(_) => bail!(
+                "{} is there already: choose another folder with --out DIR, or overwrite it with \
+                 --force",
+                path.display()
+            ),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot look at {}", path.display()));
+            }
+        }
     }
     for (name, text) in &files {
         write(&out.join(name), text)?;
@@ -114,6 +129,14 @@ impl CertFlags {
         let first = self.name.first().map_or("localhost", String::as_str);
         let mut params = self.params(&self.name, first)?;
         params.extended_key_usages = vec![Purpose::ServerAuth];
+        let (now, length) = (now(), self.days * DAY);
+        if self.expired {
+            (params.not_before, params.not_after) =
+                ((now - DAY - length).into(), (now - DAY).into());
+        } else if self.not_yet_valid {
+            (params.not_before, params.not_after) =
+                ((now + DAY).into(), (now + DAY + length).into());
+        }
         Ok(params)
     }
 
@@ -138,6 +161,12 @@ impl CertFlags {
         let path = |name: &str| self.out.join(name).display().to_string();
         let written: Vec<_> = files.iter().map(|(name, _)| path(name)).collect();
         let host = self.name.first().map_or("localhost", String::as_str);
+        let host = host.replacen('*', "test", 1);
+        let validity = match (self.expired, self.not_yet_valid) {
+            (true, _) => "expired since yesterday".to_owned(),
+            (_, true) => "valid from tomorrow on".to_owned(),
+            _ => format!("valid for {} days", self.days),
+        };
         let (cert, key) = (path("server.pem"), path("server-key.pem"));
         let (serve, send) = if self.ca {
             let (ca, client, client_key) =
@@ -147,12 +176,11 @@ impl CertFlags {
             (String::new(), format!("--ca {cert}"))
         };
         format!(
-            "wrote {}, valid for {} days\n\
+            "wrote {}, {validity}\n\
              next:\n  \
              echoline echo --listen tls://127.0.0.1:8443 --cert {cert} --key {key}{serve}\n  \
              echoline send tls://127.0.0.1:8443 {send} --server-name {host} hello\n",
-            written.join(" "),
-            self.days
+            written.join(" ")
         )
     }
 }

@@ -14,9 +14,11 @@ use super::admin::Figures;
 use super::bus::BusFlags;
 use super::check::Findings;
 use super::doctor::{self, DoctorFlags};
+use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Page, Service, ServingFlags};
+use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
@@ -28,6 +30,11 @@ use crate::net::{Address, Eol, Framing, Limits};
 /// lines, and who reads nothing for 10 s is in nobody's conversation.
 const MAX_LINE: usize = 4096;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the end waits for the disk: what is left of --drain-timeout, within these bounds. What
+/// was said is worth a second.
+const CLOSE_MIN: Duration = Duration::from_secs(1);
+const CLOSE_MAX: Duration = Duration::from_secs(6);
 
 /// The flags of `echoline chat`.
 #[derive(Debug, Args)]
@@ -116,6 +123,22 @@ enum Also {
     /// Looks at the NATS servers of a chat that is several machines: versions and their known
     /// defects, the stream as it is, snapshots, clocks. Changes nothing.
     Doctor(DoctorFlags),
+
+    /// Copy the history of --data into one file, also while the chat runs.
+    Backup(BackupFlags),
+
+    /// Put a backup into a folder for --data.
+    Restore(RestoreFlags),
+
+    /// Print all lines of a room of --data, as text or JSON, also while the chat runs.
+    Export(ExportFlags),
+
+    /// Erase a person from the history of --data: their lines read [deleted].
+    ///
+    /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
+    /// the person become [deleted], their tokens are removed, and the file is rewritten. Bans of the
+    /// name stay. What others said about the person stays.
+    Erase(EraseFlags),
 }
 
 /// An address for people, and what they use.
@@ -148,6 +171,10 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     match &flags.also {
         Some(Also::Verify(flags)) => return verify::run(flags),
         Some(Also::Doctor(flags)) => return doctor::run(flags),
+        Some(Also::Backup(flags)) => return history::back_up(flags),
+        Some(Also::Restore(flags)) => return history::put_back(flags),
+        Some(Also::Export(flags)) => return history::export(flags),
+        Some(Also::Erase(flags)) => return history::erase_name(flags),
         None => {}
     }
     let settings = flags.settings()?;
@@ -171,11 +198,11 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         let role = roles.get(client.origin().listener).copied();
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
     };
-    let code = flags.serving.run(bound, reload, handler)?;
+    let (code, left) = flags.serving.run_and_leave(bound, reload, handler)?;
     if let Some(linked) = linked {
         linked.leave();
     }
-    match hall.close() {
+    match hall.close_within(left.clamp(CLOSE_MIN, CLOSE_MAX)) {
         0 => Ok(code),
         lost => bail!("{lost} changes could not be written to --data; see the log"),
     }
@@ -230,12 +257,14 @@ impl ChatFlags {
             what: "chat",
             eol: Eol::CrLf,
             farewell: chat::farewell(),
+            outdated: Outdated::Refuse,
             framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,
                 stall_timeout: Some(STALL_TIMEOUT),
                 ..Limits::default()
             },
+            shown: chat::without_secrets,
             datagrams: None,
             upgrade: Err("people in one chat cannot be in two processes: restart it, and with \
                 --data and tokens they come back"),

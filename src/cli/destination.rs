@@ -44,7 +44,7 @@ impl Destination {
     /// Whether it is likely that this can be written to later; or why it is not.
     pub(super) fn probe(&self) -> io::Result<()> {
         match self {
-            Self::File(path) if !is_special(path) => beside(&resolved(path)).map(drop),
+            Self::File(path) if !is_special(path)? => beside(&resolved(path)?).map(drop),
             _ => Ok(()),
         }
     }
@@ -60,28 +60,38 @@ impl std::fmt::Display for Destination {
 }
 
 fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    if is_special(path) {
+    if is_special(path)? {
         return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
     }
-    let path = resolved(path);
+    let path = resolved(path)?;
     let mut file = beside(&path)?;
     file.write_all(text.as_bytes())?;
     // Whoever could read or not read the old file can or cannot read the new one.
-    if let Ok(old) = fs::metadata(&path) {
+    if let Some(old) = if_there(fs::metadata(&path))? {
         file.as_file().set_permissions(old.permissions())?;
     }
     // Closed first: whoever sees the file finds nothing of ours still open on it.
     file.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
+/// What a file system says of a file that may be missing. Any other error is no absence: a file
+/// that cannot be looked at must not be replaced.
+fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// A device, a pipe, a folder: nothing that a file could be put in the place of.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| !found.is_file())
+fn is_special(path: &Path) -> io::Result<bool> {
+    Ok(if_there(fs::metadata(path))?.is_some_and(|found| !found.is_file()))
 }
 
 /// The file behind a symbolic link: else the link would be replaced.
-fn resolved(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    Ok(if_there(fs::canonicalize(path))?.unwrap_or_else(|| path.to_owned()))
 }
 
 /// A file in the same folder, so that it can be renamed; it goes where it is dropped.
@@ -118,6 +128,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(link).unwrap().is_symlink());
         assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    /// Issue 11, item A: a destination that cannot be looked at is not replaced. A symbolic link
+    /// that leads to itself cannot be followed (ELOOP), by the superuser either.
+    #[test]
+    fn regression_what_cannot_be_looked_at_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&link, &link).unwrap();
+        let destination = Destination::from(link.clone());
+        assert!(destination.probe().is_err() && destination.write("new").is_err());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(folder.path()), ["link"]);
     }
 
     #[test]

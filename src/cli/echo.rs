@@ -10,6 +10,7 @@ use super::check::Findings;
 use super::datagrams::DatagramFlags;
 use super::reload::{Commit, Fresh, Reload, Renewal};
 use super::serving::{Service, ServingFlags};
+use super::tls::Outdated;
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
 use crate::net::{Address, Framing, Limits, Scheme};
@@ -155,12 +156,14 @@ impl EchoFlags {
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
+            outdated: Outdated::Serve,
             page: None,
             framing: match self.mode {
                 ModeName::Raw => Framing::Messages,
                 _ => Framing::Lines,
             },
             limits: Limits::default(),
+            shown: |line| line.into(),
             datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
             upgrade: Ok(()),
         }

@@ -37,7 +37,7 @@ pub(super) fn release() {
 impl Hangups {
     /// Listens from now on; one that has been held is heard too.
     pub(super) fn listen() -> io::Result<Self> {
-        let ends_with_terminal = !is_ignored() && has_terminal();
+        let ends_with_terminal = !is_ignored() && has_terminal(open_terminal()) == Some(true);
         let signal = signal(SignalKind::hangup())?;
         SigSet::from(Number::SIGHUP).thread_unblock()?;
         Ok(Self { signal, ends_with_terminal })
@@ -49,16 +49,25 @@ impl Hangups {
             // The runtime is going away.
             std::future::pending::<()>().await;
         }
-        if self.ends_with_terminal && !has_terminal() {
+        if self.ends_with_terminal && has_terminal(open_terminal()) == Some(false) {
             return Meaning::TerminalGone;
         }
         Meaning::Reload
     }
 }
 
-/// Whether this process belongs to a terminal (tty(4)).
-fn has_terminal() -> bool {
-    File::open("/dev/tty").is_ok()
+fn open_terminal() -> io::Result<File> {
+    File::open("/dev/tty")
+}
+
+/// Whether this process belongs to a terminal (tty(4)). `None` if an error such as "too many open
+/// files" leaves it open: such an error must not end the server.
+fn has_terminal(opened: io::Result<File>) -> Option<bool> {
+    match opened.map_err(|error| error.raw_os_error()) {
+        Ok(_) => Some(true),
+        Err(Some(libc::ENXIO | libc::ENODEV | libc::ENOENT | libc::EIO)) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Whether whoever started this process had it ignore SIGHUP.
@@ -77,6 +86,16 @@ fn ignores_hangup(status: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 11, item A: an error is no proof that the terminal is gone.
+    #[test]
+    fn regression_a_lack_of_descriptors_does_not_close_the_terminal() {
+        let failed = |code| has_terminal(Err(io::Error::from_raw_os_error(code)));
+        assert_eq!(failed(libc::EMFILE), None);
+        assert_eq!(failed(libc::ENFILE), None);
+        assert_eq!(failed(libc::ENXIO), Some(false));
+        assert_eq!(has_terminal(File::open("/dev/null")), Some(true));
+    }
 
     #[test]
     fn who_ignores_hangups_is_seen_in_proc() {

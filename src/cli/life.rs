@@ -72,6 +72,7 @@ impl Life {
         let predecessor = self.predecessor.map(Predecessor::new).transpose();
         let predecessor = predecessor.context("cannot hear the running process")?;
         let notifier = &self.notifier;
+        notifier.log_trouble();
         let serving = server.serve_until(handler, pending());
         let is_ready = SetOnce::new();
         let ready = async {

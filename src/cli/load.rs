@@ -20,7 +20,7 @@ use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
-use crate::load::{self, Expect, Objectives, Report, Settings, View};
+use crate::load::{self, Expect, Objectives, Report, Settings, View, units};
 use crate::net::{Address, Hangup, Resumption, Scheme, Shutdown, Signals};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
@@ -39,13 +39,12 @@ a greeting. Over udp:// each message and each answer is one datagram; one that i
 nothing, and answers that come late, twice or out of order are counted beside.
 
 Exit code: 0 when every planned message was answered right, or with --fail-if when none of its \
-conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written; 2 for \
-wrong usage. Ctrl-C stops sending, waits for what is in flight and reports; a second one reports \
-at once.")]
+conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
+clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
+sending, waits for what is in flight and reports; a second one reports at once.")]
 pub(super) struct LoadFlags {
-    /// The servers: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH;
-    /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH;
-    /// clients take several in turn.
+    /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH; clients take several in turn.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,
 
@@ -68,14 +67,19 @@ pub(super) struct LoadFlags {
 
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
-    /// [default: 5s].
-    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", conflicts_with = "messages")]
+    /// [default: 5s], or for up to 10 minutes if its percentiles take more messages.
+    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo")]
+    #[arg(conflicts_with_all = ["messages", "total_messages"])]
     find_max: bool,
 
     /// What must hold: percentiles, max, mean, errors …
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
     #[arg(value_parser = goals)]
     slo: Option<Objectives>,
+
+    /// Runs to the end although a condition of --fail-if is certain to come true before.
+    #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if")]
+    keep_going: bool,
 
     /// Shows nothing while it runs.
     #[arg(long, short, env = "ECHOLINE_QUIET")]
@@ -97,13 +101,13 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     let settings = flags.settings()?;
     flags.output.check("load");
     Descriptors::raise()
-        .fit_clients(flags.traffic.clients.get())
+        .fit_clients(flags.traffic.clients().get())
         .map_err(|sentence| anyhow!(sentence))?;
-    let threads = settings.workers.get().min(flags.traffic.clients.get() as usize);
+    let threads = settings.workers.get().min(settings.plan.clients() as usize);
     resources::check_memory(threads)?;
     let runtime = resources::runtime()?;
     let report = runtime.block_on(run_until_told(flags, &settings))?;
-    flags.output.write(&report)
+    Ok(flags.output.write(report))
 }
 
 /// The first signal ends the sending, the second everything; there is a report each time.
@@ -115,7 +119,7 @@ async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Resul
         match &flags.slo {
             None => load::run(settings, &stop, |view| live.show("", view)).await,
             Some(goals) => {
-                let label = |rate| format!("{rate:.0}/s: ");
+                let label = |rate| format!("{}/s: ", units::per_second(rate));
                 let first = flags.traffic.first_rate();
                 let show = |rate, _, view: &View| live.show(&label(rate), view);
                 load::find_max(settings, goals, first, &stop, show).await
@@ -157,7 +161,15 @@ impl LoadFlags {
         if let Some(text) = self.traffic.mistake().or_else(|| self.messages.mistake(depth)) {
             super::wrong_use("load", ErrorKind::ArgumentConflict, text);
         }
-        let plan = self.messages.plan(self.traffic.clients, self.messages_each())?;
+        let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
+        if let Some(Err(text)) = searched.map(|(goals, first)| load::check_search(goals, first)) {
+            super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
+        }
+        let plan = self.messages.plan(self.traffic.clients(), self.messages_each())?;
+        let plan = match self.traffic.total_messages() {
+            Some(total) => plan.with_total(total),
+            None => plan,
+        };
         let expect = self.messages.expect();
         let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
         if self.addresses.iter().any(is_udp)
@@ -170,6 +182,7 @@ impl LoadFlags {
         settings.expect = expect;
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         self.traffic.apply(self.messages.seed, &mut settings);
+        settings.stop_if = self.output.fail_if().filter(|_| !self.keep_going).cloned();
         let tls = self.tls(&mut settings)?;
         self.network.apply(&self.addresses, &tls, &mut settings)?;
         Ok(settings)

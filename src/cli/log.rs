@@ -3,23 +3,27 @@
 //! A full disk, a closed pipe or a terminal that is stopped (Ctrl-S) costs log lines, which are
 //! counted, and nothing else.
 
+pub(super) mod access;
+mod filter;
+pub(super) mod received;
 mod sink;
 
+use std::env;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use self::sink::{Sink, Successor, Target};
+use self::sink::{Kind, Sink, Successor, Target};
 use super::check::{self, Findings};
 use super::newest_lines::KeepNewest;
 use super::reload::{Commit, Fresh, Renewal};
@@ -28,7 +32,7 @@ use super::resources;
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
 
-/// What the log looks like.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// For people; coloured on a terminal.
@@ -38,36 +42,53 @@ enum Format {
 }
 
 impl Format {
-    /// The line that tells of lines that are missing.
-    fn notice(self, lost: usize) -> String {
-        let now = jiff::Timestamp::now();
-        match self {
-            Self::Human => format!("{now:.6}  WARN {lost} log lines lost\n"),
-            Self::Json => format!(
-                "{{\"timestamp\":\"{now:.6}\",\"level\":\"WARN\",\
-                 \"message\":\"{lost} log lines lost\"}}\n"
-            ),
-        }
+    fn kind(self) -> Kind {
+        let notice: fn(usize) -> String = match self {
+            Self::Human => |lost| {
+                let now = jiff::Timestamp::now();
+                format!("{now:.6}  WARN {lost} log lines lost\n")
+            },
+            Self::Json => |lost| {
+                let now = jiff::Timestamp::now();
+                format!(
+                    "{{\"timestamp\":\"{now:.6}\",\"level\":\"WARN\",\
+                     \"message\":\"{lost} log lines lost\"}}\n"
+                )
+            },
+        };
+        Kind { flag: "--log-file", standard: || Target::Stderr, notice }
     }
 }
 
 /// The flags about the log.
 #[derive(Debug, Args)]
 pub(super) struct LogFlags {
-    /// Write the log to the end of this file instead of stderr. SIGHUP opens it anew.
+    /// Write the log to the end of this file instead of stderr. SIGHUP reopens it.
     #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]
     log_file: Option<PathBuf>,
 
-    /// How the log looks.
+    /// The format of the log.
     #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
     log_format: Format,
 
-    /// What is logged: error, warn, info, debug (each connection) or trace.
-    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
-    log_level: Level,
+    /// The lowest level that is logged: error, warn, info, debug (each connection) or trace.
+    /// Without this flag the variable RUST_LOG counts: a level, or TARGET=LEVEL with commas between
+    /// several. [default: RUST_LOG, or info]
+    #[arg(long, env = "ECHOLINE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<Level>,
 }
 
 impl LogFlags {
+    /// The filter of the log, and a warning if RUST_LOG counts and cannot be read.
+    fn filter(&self) -> (Targets, Option<String>) {
+        let rust_log = env::var_os("RUST_LOG");
+        let rust_log = rust_log.as_ref().map(|text| text.to_string_lossy());
+        match filter::filter(self.log_level, rust_log.as_deref()) {
+            Ok(filter) => (filter, None),
+            Err(wrong) => (filter::everywhere(LevelFilter::INFO), Some(wrong)),
+        }
+    }
+
     /// Says whether the log can be written.
     pub(super) fn check(&self, findings: &mut Findings) {
         if let Some(path) = &self.log_file {
@@ -88,14 +109,36 @@ pub(super) enum Newest {
 pub(super) struct Log {
     level: reload::Handle<Targets, Registry>,
     successor: Successor,
+    kind: Kind,
     _writing: WorkerGuard,
 }
 
-/// What is logged. The bus's client tells of itself what the chat says in its own words.
-fn filter(level: Level) -> Targets {
-    let level = LevelFilter::from_level(level);
-    let client = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
-    Targets::new().with_default(level).with_target("async_nats", client)
+/// The way of lines to their file, on a thread of its own.
+struct Writing {
+    /// Never blocks: lines for which the queue has no room are dropped and counted.
+    writer: NonBlocking,
+    successor: Successor,
+    /// Writes what is queued when it is dropped.
+    guard: WorkerGuard,
+}
+
+/// Begins to write a log of this kind to `path`, or to its standard stream.
+fn write(kind: Kind, path: Option<&Path>) -> anyhow::Result<Writing> {
+    let target = Target::open(kind, path)?;
+    // Its thread panics if it cannot be started.
+    resources::try_thread().context("cannot start the thread of the log")?;
+    let (dropped, successor) = (Arc::default(), Successor::new(kind, path));
+    let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
+    let (writer, guard) = builder.finish(sink);
+    let _ = dropped.set(writer.error_counter());
+    Ok(Writing { writer, successor, guard })
+}
+
+/// Whether text on stderr may be coloured (<https://no-color.org>).
+fn has_colours() -> bool {
+    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_refused
 }
 
 impl Log {
@@ -104,16 +147,11 @@ impl Log {
     /// # Errors
     /// If its file or its thread cannot be had.
     pub(super) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
-        let target = Target::open(flags.log_file.as_deref())?;
-        // Its thread panics if it cannot be started.
-        resources::try_thread().context("cannot start the thread of the log")?;
-        let colours = matches!(target, Target::Stderr) && io::stderr().is_terminal();
-        let (dropped, successor) = (Arc::default(), Successor::new(flags.log_file.as_deref()));
-        let sink = Sink::new(target, flags.log_format, successor.clone(), Arc::clone(&dropped));
-        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
-        let (writer, writing) = builder.finish(sink);
-        let _ = dropped.set(writer.error_counter());
-        let (filter, level) = reload::Layer::new(filter(flags.log_level));
+        let path = flags.log_file.as_deref();
+        let colours = path.is_none() && has_colours();
+        let Writing { writer, successor, guard } = write(flags.log_format.kind(), path)?;
+        let (filter, wrong) = flags.filter();
+        let (filter, level) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
         let lines = match flags.log_format {
             Format::Human => lines.with_ansi(colours).boxed(),
@@ -123,24 +161,27 @@ impl Log {
         // An error means that a log has been started before; that one goes on.
         let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
         log_panics();
-        Ok(Self { level, successor, _writing: writing })
+        if let Some(wrong) = wrong {
+            tracing::warn!("{wrong}");
+        }
+        Ok(Self { level, successor, kind: flags.log_format.kind(), _writing: guard })
     }
 
-    /// Opens the file of the log anew: one that was renamed (logrotate) is written no more.
+    /// Reopens the file of the log: a renamed one (logrotate) is written no more.
     pub(super) fn reopener(&self) -> impl FnMut() -> anyhow::Result<()> + Send + use<> {
         let successor = self.successor.clone();
         move || successor.reopen()
     }
 
-    /// What a reload does to the log.
+    /// The part of the log in a reload.
     pub(super) fn renewal(&self) -> Renewal {
-        let (level, successor) = (self.level.clone(), self.successor.clone());
+        let (level, successor, kind) = (self.level.clone(), self.successor.clone(), self.kind);
         let prepare = move |fresh: &Fresh| {
             let flags = &fresh.serving().log;
             let path = flags.log_file.clone();
-            let moved = (path != successor.path()).then(|| Target::open(path.as_deref()));
+            let moved = (path != successor.path()).then(|| Target::open(kind, path.as_deref()));
             let moved = moved.transpose()?;
-            let filter = filter(flags.log_level);
+            let (filter, _) = flags.filter();
             let (level, successor) = (level.clone(), successor.clone());
             let commit: Commit = Box::new(move || {
                 if let Some(target) = moved {
@@ -156,10 +197,13 @@ impl Log {
     }
 }
 
-/// A panic is a line of the log like any other, and what it says is escaped like any other.
+/// Characters of a panic's message that are logged.
+const PANIC_CHARACTERS: usize = 128;
+
+/// A panic is a line of the log like any other, and its message is escaped like any other.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let payload = escaped(panic.payload_as_str().unwrap_or("no message"));
+        let payload = escaped(panic.payload_as_str().unwrap_or("no message"), PANIC_CHARACTERS);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, payload, "panicked");
     }));
@@ -167,13 +211,13 @@ fn log_panics() {
 
 /// Foreign text for a line of the log: control characters can give a terminal no orders and forge
 /// no line, and it is not longer than a line should be.
-fn escaped(text: &str) -> String {
-    const LETTERS_MAX: usize = 128;
-    let mut shown: String = text.chars().take(LETTERS_MAX).collect();
+fn escaped(text: &str, characters_max: usize) -> String {
+    let mut shown: String = text.chars().take(characters_max).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
-    shown.escape_debug().to_string()
+    // Quotes delimit nothing here.
+    shown.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
 #[cfg(test)]
@@ -185,11 +229,11 @@ mod tests {
     fn foreign_text_is_harmless() {
         for order in ["\x1b[2J", "\u{9b}2J", "\x1b]52;c;aGk=\x07", "a\rb", "a\nINFO b", "\u{202e}a"]
         {
-            let shown = escaped(order);
+            let shown = escaped(order, 128);
             let harmless = |letter: char| !letter.is_control() && letter != '\u{202e}';
             assert!(shown.chars().all(harmless), "{shown}");
         }
-        assert_eq!(escaped("plain"), "plain");
-        assert_eq!(escaped(&"x".repeat(1000)).chars().count(), 129);
+        assert_eq!(escaped("plain", 128), "plain");
+        assert_eq!(escaped(&"x".repeat(1000), 128).chars().count(), 129);
     }
 }

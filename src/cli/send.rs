@@ -1,10 +1,13 @@
 //! `echoline send`: lines to a server, its answers to stdout.
 
+mod connect;
 mod datagrams;
 mod dialogue;
+mod failure;
 mod input;
 mod line_ends;
 mod prompt;
+mod protocol;
 mod screen;
 mod tally;
 mod terminal;
@@ -13,9 +16,9 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use clap::Args;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -24,12 +27,15 @@ use super::output;
 use super::tls_client::TlsClientFlags;
 use super::values::{self, EolName, Timeout};
 use super::wires::ClientWireFlags;
-use crate::net::{Address, Origin, Resumption, Scheme, Stream, Transport};
+use crate::net::{Address, Resumption, Scheme, Stream};
+use connect::{advice, connect, shake_hands};
 use datagrams::DatagramDialogue;
-use dialogue::{Dialogue, Ending, Side};
+use dialogue::{Dialogue, Ending, Manner, Side};
+use failure::Failure;
 use input::Input;
 use line_ends::LineEnds;
 use prompt::Prompt;
+use protocol::{Carrier, Protocol};
 use screen::Screen;
 use tally::Tally;
 use terminal::Terminal;
@@ -48,10 +54,12 @@ A line counts as answered when a line came back: lines that come before the firs
 is the answer to one line. Over udp:// each line is a datagram, and each datagram that comes is \
 the answer to one.
 
-Exit code: 0 when every line was answered, 1 otherwise, 2 for wrong usage, 130 after Ctrl-C.")]
+Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not found); \
+4 if --timeout ran out; 5 if the server closed the connection before it had taken and answered every \
+line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after SIGTERM.")]
 pub(super) struct SendFlags {
-    /// The server: HOST:PORT, or with udp://, tls://, ws:// or wss:// before it, or unix:PATH.
-    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or unix:PATH.
+    /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH.
     #[arg(value_name = "ADDR")]
     address: Address,
 
@@ -59,7 +67,8 @@ pub(super) struct SendFlags {
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
 
-    /// What lines end with. With lf the bytes of stdin go out unchanged.
+    /// What lines end with. With lf the bytes of stdin go out unchanged. A last line of stdin that
+    /// has no end gets none.
     #[arg(long, env = "ECHOLINE_EOL", value_enum, default_value = "lf")]
     eol: EolName,
 
@@ -68,6 +77,12 @@ pub(super) struct SendFlags {
     #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::timeout, default_value = "10s")]
     timeout: Timeout,
+
+    /// Keep the sending side open at the end of the input, for servers that drop the connection at
+    /// a half-close. 'send' then closes the connection when every line was answered and nothing
+    /// more comes for 200 ms.
+    #[arg(long, env = "ECHOLINE_NO_HALF_CLOSE")]
+    no_half_close: bool,
 
     #[command(flatten)]
     wires: ClientWireFlags,
@@ -85,10 +100,13 @@ pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(send(flags));
     // A thread may still wait for stdin, which may never end.
     runtime.shutdown_background();
-    result
+    result.or_else(|Failure { code, error }| {
+        output::tell(&format!("{error:#}"));
+        Ok(ExitCode::from(code))
+    })
 }
 
-async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
+async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
     let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
     let transport = flags.wires.transport(address, None, side.step(address)?);
@@ -119,10 +137,16 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     } else {
         (Input::texts(flags.texts, line_ends), Screen::plain(tokio::io::stdout()))
     };
+    let carrier = match address.scheme() {
+        scheme if scheme.is_websocket() => Carrier::WebSocket,
+        scheme if scheme.is_tls() => Carrier::Tls,
+        _ => Carrier::Plain,
+    };
+    let manner = Manner { half_close: !flags.no_half_close, carrier };
     let holding = async {
         match wire {
             Wire::Stream(stream) => {
-                Dialogue { input, screen, timeout, round_trip }.hold(stream).await
+                Dialogue { input, screen, timeout, round_trip, manner }.hold(stream).await
             }
             Wire::Datagrams(socket) => {
                 DatagramDialogue { input, screen, timeout }.hold(&socket).await
@@ -138,7 +162,11 @@ async fn send(flags: SendFlags) -> anyhow::Result<ExitCode> {
     if interactive && matches!(ending, Ending::Closed { input_left: true }) {
         // At a prompt that is how one leaves (`QUIT`), and what else is to come nobody knows.
         output::tell(&format!("{address} closed the connection"));
-        return Ok(if tally.unanswered() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if tally.unanswered() == 0 {
+            ExitCode::SUCCESS
+        } else {
+            failure::CLOSED.into()
+        });
     }
     conclude(ending, &tally, address, timeout)
 }
@@ -157,128 +185,69 @@ enum Wire {
     Datagrams(UdpSocket),
 }
 
-/// Connects to the first address that takes us, within the time-out for each.
-async fn connect(address: &Address, timeout: Option<Duration>) -> anyhow::Result<Stream> {
-    if let Some(path) = address.unix_path() {
-        let connecting = Stream::connect_unix(path);
-        let connected = match timeout {
-            Some(length) => tokio::time::timeout(length, connecting).await.ok(),
-            None => Some(connecting.await),
-        };
-        let Some(connected) = connected else {
-            bail!(
-                "cannot connect to {address}: its queue has been full for {:?} (--timeout)",
-                timeout.unwrap_or_default()
-            )
-        };
-        return connected.map_err(|error| {
-            let advice = advice(&error);
-            anyhow!(error).context(format!("cannot connect to {address}{advice}"))
-        });
-    }
-    let found = address.resolve().await.with_context(|| {
-        format!("cannot find {address}: check the name, or write the number of the address")
-    })?;
-    let mut last = anyhow!("{address} has no address");
-    for socket in found {
-        let connecting = TcpStream::connect(socket);
-        let connected = match timeout {
-            Some(length) => tokio::time::timeout(length, connecting).await,
-            None => Ok(connecting.await),
-        };
-        last = match connected {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-                return Ok(stream.into());
-            }
-            Ok(Err(error)) => {
-                let advice = advice(&error);
-                anyhow!(error).context(format!("cannot connect to {address}{advice}"))
-            }
-            Err(_) => anyhow!(
-                "cannot connect to {address}: no answer within {:?}; is the address right, or does \
-                 a firewall drop what is sent to it?",
-                timeout.unwrap_or_default()
-            ),
-        };
-    }
-    Err(last)
-}
-
-/// Takes the steps between the socket and the dialogue, within the time-out.
-async fn shake_hands(
-    transport: &Transport,
-    stream: Stream,
-    address: &Address,
-    timeout: Option<Duration>,
-) -> anyhow::Result<Stream> {
-    let mut origin = Origin::default();
-    let opened = {
-        let opening = transport.open(stream, &mut origin);
-        match timeout {
-            Some(length) => tokio::time::timeout(length, opening).await,
-            None => Ok(opening.await),
-        }
-    };
-    match opened {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(closed)) => {
-            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
-            bail!("cannot talk to {address}: {why}")
-        }
-        Err(_) => bail!(
-            "cannot talk to {address}: it did not finish the handshake within {:?} (--timeout)",
-            timeout.unwrap_or_default()
-        ),
-    }
-}
-
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",
-        io::ErrorKind::ConnectionRefused => " (is the server running, and there?)",
-        io::ErrorKind::AddrNotAvailable => " (all local ports are in use; wait a minute)",
-        _ => "",
-    }
-}
-
 /// One sentence and the exit code.
 fn conclude(
     ending: Ending,
     tally: &Tally,
     address: &Address,
     timeout: Option<Duration>,
-) -> anyhow::Result<ExitCode> {
+) -> Result<ExitCode, Failure> {
     let count = match tally.unanswered() {
         0 => String::new(),
         missing => format!("; {missing} of {} lines were not answered", tally.sent()),
     };
     let answered = tally.unanswered() == 0;
+    let closed = |text| Err(Failure::closed(anyhow!("{address} {text}{count}")));
     match ending {
         Ending::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Ending::OutputGone => {}
         Ending::Closed { input_left: false } | Ending::Silent { unsent: false } if answered => {}
         Ending::Closed { input_left: false } => {
-            bail!("{} of {} lines were not answered by {address}", tally.unanswered(), tally.sent())
+            let (missing, sent) = (tally.unanswered(), tally.sent());
+            let text = format!("{missing} of {sent} lines were not answered by {address}");
+            return Err(Failure::closed(anyhow!(text)));
         }
         Ending::Closed { input_left: true } => {
-            bail!("{address} closed the connection before the end of the input{count}")
+            return closed("closed the connection before the end of the input");
         }
         Ending::Silent { unsent } => {
             let length = timeout.unwrap_or_default();
             let what = if unsent { "took and said" } else { "said" };
-            bail!("{address} {what} nothing for {length:?} (--timeout){count}")
+            let text = format!("{address} {what} nothing for {length:?} (--timeout){count}");
+            return Err(Failure::timed_out(anyhow!(text)));
         }
+        Ending::Foreign(protocol) => return Err(foreign(protocol, address).into()),
         Ending::Broken(Side::Server, _) if tally.is_complete() => {}
         Ending::Broken(Side::Server, error) if address.scheme() == Scheme::Udp => {
-            let advice = advice(&error);
-            return Err(error).context(format!("{address} cannot be reached{advice}{count}"));
+            let text = format!("{address} cannot be reached{}{count}", advice(&error));
+            return Err(Failure::not_connected(anyhow!(error).context(text)));
         }
         Ending::Broken(Side::Server, error) => {
-            return Err(error).context(format!("{address} broke off the connection{count}"));
+            let text = format!("{address} broke off the connection{count}");
+            return Err(Failure::closed(anyhow!(error).context(text)));
         }
-        Ending::Broken(Side::Input, error) => return Err(error).context("cannot read the input"),
-        Ending::Broken(Side::Output, error) => return Err(error).context("cannot write to stdout"),
+        Ending::Broken(Side::Input, error) => {
+            return Err(anyhow!(error).context("cannot read the input").into());
+        }
+        Ending::Broken(Side::Output, error) => {
+            return Err(anyhow!(error).context("cannot write to stdout").into());
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says which protocol the server speaks, and how to reach it.
+fn foreign(protocol: Protocol, address: &Address) -> anyhow::Error {
+    match protocol {
+        Protocol::Tls if address.scheme() == Scheme::Unix => anyhow!(
+            "{address} speaks TLS and was sent plain text: there is no TLS over a Unix socket here"
+        ),
+        Protocol::Tls => {
+            anyhow!("{address} speaks TLS and was sent plain text: write tls://{address}")
+        }
+        Protocol::Http => anyhow!(
+            "{address} answered in HTTP, so it is a web server: check the port, or write \
+             ws://HOST:PORT/PATH for a WebSocket"
+        ),
+    }
 }

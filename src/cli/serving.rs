@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::time::Instant;
 
 use super::admin::{Admin, AdminFlags, Served};
 use super::binding::{self, Bound, Sockets};
-use super::bounds::{self, Basis, BoundsFlags};
+use super::bounds::{self, Basis, BoundsFlags, Reach};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
 use super::datagrams::{DatagramService, DatagramThread};
@@ -22,16 +23,19 @@ use super::destination::Destination;
 use super::faults::{self, FaultFlags};
 use super::life::Heir;
 use super::life::flags::LifeFlags;
+use super::log::access::{AccessLog, AccessLogFlags};
+use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::resources;
-use super::tls::TlsFlags;
+use super::socket_flags::SocketFlags;
+use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Report, Scheme, Server,
+    ListenerOptions, Phase, Report, Scheme, Server,
 };
 
 /// The flags of every command that serves.
@@ -44,6 +48,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     pub(super) bounds: BoundsFlags,
+
+    #[command(flatten)]
+    pub(super) sockets: SocketFlags,
 
     /// Threads that serve connections. [default: one per core]
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
@@ -75,6 +82,15 @@ pub(super) struct ServingFlags {
     pub(super) log: LogFlags,
 
     #[command(flatten)]
+    access: AccessLogFlags,
+
+    /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
+    /// at most 1,000 lines a second. A chat hides passwords and tokens. In --mode raw, the bytes of
+    /// each read; no datagrams.
+    #[arg(long, env = "ECHOLINE_LOG_MESSAGES")]
+    log_messages: bool,
+
+    #[command(flatten)]
     config: ConfigFlags,
 }
 
@@ -94,8 +110,12 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// How messages of a WebSocket are what the handler reads and writes.
     pub(super) framing: Framing,
+    /// What becomes of a certificate that is not valid now.
+    pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
+    /// Hides the secrets of a received line from the log.
+    pub(super) shown: Shown,
     /// What is done with datagrams; `None` where only connections are served.
     pub(super) datagrams: Option<DatagramService>,
     /// Whether another process can take the service over while this one still has connections;
@@ -143,8 +163,23 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let report = resources::runtime()?.block_on(self.serve(bound, reload, handler))?;
-        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
+    }
+
+    /// As `run`; also returns what is left of --drain-timeout for the steps that follow.
+    pub(super) fn run_and_leave<H, F>(
+        &self,
+        bound: Bound,
+        reload: Reload,
+        handler: H,
+    ) -> anyhow::Result<(ExitCode, Duration)>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let (report, left) = resources::runtime()?.block_on(self.serve(bound, reload, handler))?;
+        let code = if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        Ok((code, left))
     }
 
     async fn serve<H, F>(
@@ -152,14 +187,14 @@ impl ServingFlags {
         bound: Bound,
         mut reload: Reload,
         handler: H,
-    ) -> anyhow::Result<Report>
+    ) -> anyhow::Result<(Report, Duration)>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
         let (mut life, figures) = (bound.life, bound.figures);
-        let sockets = self.dress(&service, sockets, certificates.as_ref());
+        let sockets = self.dress(&service, sockets, certificates.as_ref())?;
         let mut addresses = Vec::new();
         for sockets in &sockets {
             addresses.extend(sockets.addresses()?);
@@ -179,6 +214,7 @@ impl ServingFlags {
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
         }
+        let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
@@ -209,16 +245,49 @@ impl ServingFlags {
             self.announce(service.what, &addresses, &admin_at, &limits, &basis.descriptors)
         };
         let datagrams = DatagramThread::end_with(server.shutdown(), datagrams);
+        let (shutdown, live) = (server.shutdown(), server.live_limits());
         let serving = life.serve(server, reload, announce, handler);
-        let ((report, heir), ()) = tokio::try_join!(serving, datagrams)?;
+        let ended = async { tokio::try_join!(serving, datagrams) };
+        tokio::pin!(ended);
+        let mut drained_from = None;
+        let ended = tokio::select! {
+            biased;
+            ended = &mut ended => ended,
+            () = shutdown.reached(Phase::Draining) => {
+                drained_from = Some(Instant::now());
+                ended.await
+            }
+        };
+        let ((report, heir), ()) = ended?;
+        let drained = drained_from.map_or(Duration::ZERO, |from| from.elapsed());
         if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
             remove(path)?;
         }
         if let Some(faults) = &faults {
             faults::log_counts(faults);
         }
+        // All that it has queued is written before the last word of the log.
+        drop(access_log);
         log_report(&report);
-        Ok(report)
+        Ok((report, live.current().drain_timeout.saturating_sub(drained)))
+    }
+
+    /// Has `server` log its connections and their lines, if the flags ask for it.
+    fn log_clients(
+        &self,
+        mut server: Server,
+        shown: Shown,
+        reload: &mut Reload,
+    ) -> anyhow::Result<(Server, Option<AccessLog>)> {
+        let access_log = self.access.start(reload)?;
+        if let Some(access_log) = &access_log {
+            let addresses = server.addresses()?.iter().map(ToString::to_string).collect();
+            server = access_log.follow(server, addresses);
+        }
+        if self.log_messages {
+            server = log_messages(server, shown);
+        }
+        Ok((server, access_log))
     }
 
     /// All sockets, listeners with the steps that their addresses ask for.
@@ -227,19 +296,22 @@ impl ServingFlags {
         service: &Service,
         sockets: Vec<Sockets>,
         certificates: Option<&Certificates>,
-    ) -> Vec<Sockets> {
+    ) -> io::Result<Vec<Sockets>> {
         let pages = service.page.as_ref().map_or(0, |page| page.addresses);
         let without_page = sockets.len() - pages;
         let dress = |(place, (address, sockets)): (usize, (&Address, Sockets))| {
-            let Sockets::Streams(listeners) = sockets else { return sockets };
-            let mut transport = self.wires.transport(address, service.framing, certificates);
-            if let Some(page) = service.page.as_ref().filter(|_| place >= without_page) {
-                transport = transport.then(self.wires.site(address, page.assets));
-            }
+            let Sockets::Streams(listeners) = sockets else { return Ok(sockets) };
+            let page = service.page.as_ref().filter(|_| place >= without_page);
             let dress = |listener: Listener| {
-                listener.transport(transport.clone()).resource(address.resource())
+                let framing = service.framing;
+                let wires = &self.wires;
+                let mut transport = wires.transport(address, &listener, framing, certificates)?;
+                if let Some(page) = page {
+                    transport = transport.then(wires.site(&listener, page.assets)?);
+                }
+                Ok(listener.transport(transport).resource(address.resource()))
             };
-            Sockets::Streams(listeners.into_iter().map(dress).collect())
+            Ok(Sockets::Streams(listeners.into_iter().map(dress).collect::<io::Result<_>>()?))
         };
         service.listen.iter().chain(&service.also).zip(sockets).enumerate().map(dress).collect()
     }
@@ -282,21 +354,25 @@ impl ServingFlags {
             }
             check::listening("listens on", address, findings)?;
         }
-        self.tls.check(listen.iter().chain(&service.also), findings);
+        let addresses = listen.iter().chain(&service.also);
+        self.tls.check(addresses, service.outdated, findings);
         self.admin.check(findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
         self.log.check(findings);
+        self.access.check(findings);
         if let Some(path) = &self.ready_file {
             check::writable("--ready-file", path, findings);
         }
         Ok(())
     }
 
+    /// The facts that are known before the addresses are bound.
     pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
         Basis {
             defaults: service.limits.clone(),
-            listen: service.listen.iter().chain(&service.also).cloned().collect(),
+            listeners: service.listen.len() + service.also.len(),
+            reach: Reach::Network,
             workers: self.workers(),
             descriptors,
         }
@@ -313,11 +389,11 @@ impl ServingFlags {
     }
 
     pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
-        ListenerOptions {
+        self.sockets.apply(ListenerOptions {
             backlog: self.bounds.backlog(),
             unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
             ..ListenerOptions::default()
-        }
+        })
     }
 }
 

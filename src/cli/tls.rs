@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use watch::Watch;
 
 use super::check::Findings;
+use super::config;
 use super::reload::{Commit, Fresh, Renewal};
 use crate::net::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
 
@@ -19,6 +20,9 @@ const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 
 /// A certificate that is valid for no longer than this is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// What is said of a certificate that is not valid now.
+const ONLY_FOR_TESTS: &str = "clients that check it refuse it, so it is for tests only";
 
 /// The flags of a server's side of TLS.
 #[derive(Clone, Debug, Args)]
@@ -50,15 +54,26 @@ enum ClientAuthName {
     Request,
 }
 
+/// What becomes of a certificate that has expired or is not valid yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outdated {
+    Refuse,
+    /// It is served with a warning, for tests of clients.
+    Serve,
+}
+
 impl TlsFlags {
     /// The certificates where one of `listen` wants them.
     pub(super) fn load<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,
+        outdated: Outdated,
     ) -> anyhow::Result<Option<Certificates>> {
         let wants = listen.into_iter().find(|address| address.scheme().is_tls());
         match (wants, &self.cert) {
             (None, None) => Ok(None),
+            // A variable may be there for another server in the same environment.
+            (None, Some(_)) if config::may_set("cert") => Ok(None),
             (None, Some(_)) => bail!(
                 "--cert has nothing to do: no --listen begins with tls:// or wss://; write for \
                  example --listen tls://127.0.0.1:8443"
@@ -67,15 +82,18 @@ impl TlsFlags {
                 "--listen {address} needs a certificate: give --cert FILE --key FILE ('echoline \
                  cert' makes a pair for tests)"
             ),
-            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.offer()?))),
+            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.offer(outdated)?))),
         }
     }
 
     /// Reads and checks what a server shows and asks for. Reads files each time.
-    pub(super) fn offer(&self) -> anyhow::Result<Offer> {
+    pub(super) fn offer(&self, outdated: Outdated) -> anyhow::Result<Offer> {
         let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
         let key = self.key.as_ref().unwrap_or(cert);
-        let identity = Identity::load(cert, key, now())?;
+        let identity = match outdated {
+            Outdated::Refuse => Identity::load(cert, key, now())?,
+            Outdated::Serve => Identity::load_outdated(cert, key, now())?.0,
+        };
         let clients = match &self.client_ca {
             None => ClientAuth::Off,
             Some(path) => {
@@ -100,7 +118,7 @@ impl TlsFlags {
         let prepare = move |fresh: &Fresh| {
             // Always: the files may have changed while the flags have not.
             let flags = fresh.serving().tls.clone();
-            let offer = flags.offer()?;
+            let offer = flags.offer(replacement(&certificates))?;
             let (certificates, watch) = (certificates.clone(), watch.clone());
             let commit: Commit = Box::new(move || {
                 certificates.replace(offer);
@@ -116,10 +134,14 @@ impl TlsFlags {
     pub(super) fn check<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,
+        outdated: Outdated,
         findings: &mut Findings,
     ) {
-        match self.load(listen) {
+        match self.load(listen, outdated) {
             Ok(None) => {}
+            Ok(Some(certificates)) if is_outdated(&certificates) => {
+                findings.note(format!("{}; {ONLY_FOR_TESTS}", describe(&certificates)));
+            }
             Ok(Some(certificates)) => findings.right(describe(&certificates)),
             Err(error) => findings.wrong(format!("{error:#}")),
         }
@@ -134,7 +156,9 @@ impl TlsFlags {
 /// Says who the certificate is for and how long it is valid.
 fn announce(certificates: &Certificates, what: &str) {
     let sentence = describe(certificates);
-    if left(certificates) < SOON {
+    if is_outdated(certificates) {
+        tracing::warn!("{what}: {sentence}; {ONLY_FOR_TESTS}");
+    } else if left(certificates) < SOON {
         tracing::warn!("{what}: {sentence}: get a new one soon");
     } else {
         tracing::info!("{what}: {sentence}");
@@ -143,10 +167,30 @@ fn announce(certificates: &Certificates, what: &str) {
 
 /// For example `certificate CN=localhost, valid until 2027-11-24 (365 days)`.
 fn describe(certificates: &Certificates) -> String {
-    let date = jiff::Timestamp::try_from(certificates.expires())
-        .map_or_else(|_| "the end of time".to_owned(), |at| at.strftime("%Y-%m-%d").to_string());
+    let (subject, now) = (certificates.subject(), now());
+    if now > certificates.expires() {
+        return format!("certificate {subject}, expired on {}", date(certificates.expires()));
+    }
+    if now < certificates.begins() {
+        return format!("certificate {subject}, not valid before {}", date(certificates.begins()));
+    }
     let days = left(certificates).as_secs() / (24 * 60 * 60);
-    format!("certificate {}, valid until {date} ({days} days)", certificates.subject())
+    format!("certificate {subject}, valid until {} ({days} days)", date(certificates.expires()))
+}
+
+fn date(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at)
+        .map_or_else(|_| "the end of time".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+}
+
+fn is_outdated(certificates: &Certificates) -> bool {
+    !(certificates.begins()..=certificates.expires()).contains(&now())
+}
+
+/// What a reload may put in the place of `certificates`: a valid certificate is never replaced by
+/// one that clients refuse.
+fn replacement(certificates: &Certificates) -> Outdated {
+    if is_outdated(certificates) { Outdated::Serve } else { Outdated::Refuse }
 }
 
 fn left(certificates: &Certificates) -> Duration {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 use clap::Args;
 
+use super::config;
 use crate::net::{Address, Authorities, Identity, Resumption, Step, TlsClient, Trust};
 
 /// The flags of a client's side of TLS.
@@ -23,11 +24,11 @@ pub(super) struct TlsClientFlags {
     insecure: bool,
 
     /// The certificate to show to a server that asks for one, as PEM.
-    #[arg(long, env = "ECHOLINE_CERT", value_name = "FILE")]
+    #[arg(long, env = "ECHOLINE_CLIENT_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
 
     /// The private key of --cert, as PEM. [default: it is in the file of --cert]
-    #[arg(long, env = "ECHOLINE_KEY", value_name = "FILE", requires = "cert")]
+    #[arg(long, env = "ECHOLINE_CLIENT_KEY", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
     /// The name that the server's certificate must be for. [default: the host of the address]
@@ -77,7 +78,7 @@ impl TlsClientFlags {
         if self.insecure { "certificates not checked" } else { "certificates checked" }
     }
 
-    /// A flag that was given.
+    /// A flag that was typed, and not set for all commands by a variable.
     fn given(&self) -> Option<&'static str> {
         [
             ("--ca", self.ca.is_some()),
@@ -86,6 +87,7 @@ impl TlsClientFlags {
             ("--server-name", self.server_name.is_some()),
         ]
         .into_iter()
+        .filter(|(flag, _)| !config::may_set(flag.trim_start_matches('-')))
         .find_map(|(flag, is_given)| is_given.then_some(flag))
     }
 }

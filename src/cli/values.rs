@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::amount;
 use crate::chat::FloodLimits;
 use crate::load::Rate;
 use crate::net::Eol;
@@ -32,11 +33,11 @@ impl From<EolName> for Eol {
     }
 }
 
-/// A length of time: `500ms`, `60s`, `1m 30s`.
+/// A length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no length of time: write for example 500ms, 60s or 2m");
-    let length: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(length).map_err(|_| wrong())
+    amount::time_or_seconds(text).ok_or_else(|| {
+        format!("'{text}' is no length of time: write for example 500ms, 60s or 1h30m")
+    })
 }
 
 /// A number of things, at least one.
@@ -72,20 +73,26 @@ pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MaxRate(pub(super) Option<Rate>);
 
-/// Reads a [`MaxRate`]: `1000/s`, `90/m`, `max`.
+/// Reads a [`MaxRate`]: `1000/s`, `0.5/s`, `90/m`, `1/h`, `max`; a bare number is per second.
 pub(super) fn rate(text: &str) -> Result<MaxRate, String> {
     if text == "max" {
         return Ok(MaxRate(None));
     }
-    let wrong = || format!("'{text}' is no rate: write for example 1000/s, 90/m or max");
-    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let per = match unit {
-        "s" => Duration::from_secs(1),
-        "m" => Duration::from_secs(60),
-        _ => return Err(wrong()),
-    };
-    let rate = count.parse().ok().and_then(|count| Rate::new(count, per)).ok_or_else(wrong)?;
-    Ok(MaxRate(Some(rate)))
+    let rate = read_rate(text).map(|rate| MaxRate(Some(rate)));
+    rate.ok_or_else(|| format!("'{text}' is no rate: write for example 1000/s, 90/m or max"))
+}
+
+fn read_rate(text: &str) -> Option<Rate> {
+    let (count, per) = amount::rate(text)?;
+    Rate::new(count, per)
+}
+
+/// A rate that is a whole number per second: `5/s`, `5`, `300/m`.
+fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
+    let (count, per) = amount::rate(text)?;
+    let seconds = u32::try_from(per.as_secs()).ok()?;
+    let count = count.is_multiple_of(seconds).then_some(count / seconds)?;
+    N::try_from(count).ok()
 }
 
 /// How fast one person may write, or not at all limited.
@@ -105,7 +112,7 @@ pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
     if text == "off" {
         return Ok(FloodRate(None));
     }
-    let rate = text.strip_suffix("/s").and_then(|count| count.parse().ok());
+    let rate = whole_per_second(text).and_then(NonZeroU16::new);
     let wrong = || format!("'{text}' is no rate of lines: write for example 5/s, or off");
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
@@ -119,7 +126,7 @@ pub(super) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
     if text == "off" {
         return Ok(AnswerRate(None));
     }
-    let rate = text.strip_suffix("/s").and_then(|count| count.parse().ok());
+    let rate = whole_per_second(text).and_then(NonZeroU32::new);
     let wrong = || format!("'{text}' is no rate of answers: write for example 100/s, or off");
     rate.map(|rate| AnswerRate(Some(rate))).ok_or_else(wrong)
 }
@@ -147,12 +154,14 @@ pub(super) struct RateRange {
 /// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
 pub(super) fn rate_range(text: &str) -> Result<RateRange, String> {
     let wrong = || format!("'{text}' is no rate: write for example 5000/s or 1000..20000/s");
-    let read = |text: &str| rate(text).ok().and_then(|rate| rate.0).ok_or_else(wrong);
+    let read = |text: &str| read_rate(text).ok_or_else(wrong);
     let Some((first, last)) = text.split_once("..") else {
         return read(text).map(|rate| RateRange { from: rate, to: rate });
     };
-    let unit = last.split_once('/').ok_or_else(wrong)?.1;
-    Ok(RateRange { from: read(&format!("{first}/{unit}"))?, to: read(last)? })
+    // The unit of the last is that of both, unless the first has one of its own.
+    let (_, unit) = last.split_once('/').unwrap_or((last, "s"));
+    let first = if first.contains('/') { first.to_owned() } else { format!("{first}/{unit}") };
+    Ok(RateRange { from: read(&first)?, to: read(last)? })
 }
 
 /// A number of steps, at least two.
@@ -167,33 +176,25 @@ pub(super) fn depth(text: &str) -> Result<NonZero<u32>, String> {
     number.ok_or_else(|| format!("'{text}' is no depth: write a number from 1 to {DEPTH_MAX}"))
 }
 
-/// A number of bytes: `512`, `64KiB`, `1MiB`.
+/// A number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-    let unit = match text[digits.len()..].trim() {
-        "" | "B" => 1,
-        "K" | "KiB" => 1024,
-        "M" | "MiB" => 1024 * 1024,
-        "G" | "GiB" => 1024 * 1024 * 1024,
-        _ => 0,
-    };
-    digits
-        .parse::<usize>()
-        .ok()
-        .filter(|_| unit > 0)
-        .and_then(|number| number.checked_mul(unit))
-        .ok_or_else(|| format!("'{text}' is no size: write for example 512, 64KiB or 1MiB"))
+    let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| format!("'{text}' is no size: write for example 512, 64KiB or 1MiB"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Issue 11, item 44: what is unambiguous is read.
     #[test]
-    fn what_people_type_is_read() {
+    fn regression_what_people_type_is_read() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("50us"), Ok(Duration::from_micros(50)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(some_duration("1d"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(timeout("5"), Ok(Timeout(Some(Duration::from_secs(5)))));
         assert_eq!(timeout("off"), Ok(Timeout(None)));
         assert_eq!(timeout("0s"), Ok(Timeout(None)));
         assert_eq!(timeout("2m"), Ok(Timeout(Some(Duration::from_secs(120)))));
@@ -202,20 +203,31 @@ mod tests {
         let per = |count, seconds| MaxRate(Rate::new(count, Duration::from_secs(seconds)));
         assert_eq!(rate("1000/s"), Ok(per(1000, 1)));
         assert_eq!(rate("90/m"), Ok(per(90, 60)));
+        assert_eq!(rate("0.5/s"), Ok(per(1, 2)));
+        assert_eq!(rate("1/h"), Ok(per(1, 3600)));
+        assert_eq!(rate("500"), Ok(per(500, 1)));
+        assert_eq!(bytes("1KB"), Ok(1000));
+        for same in ["5/s", "5", "300/m"] {
+            assert_eq!(flood(same), Ok(FloodRate(NonZeroU16::new(5))), "{same}");
+            assert_eq!(answer_rate(same), Ok(AnswerRate(NonZeroU32::new(5))), "{same}");
+        }
+        assert!(flood("0.5/s").is_err() && flood("70000/s").is_err() && flood("0").is_err());
         assert_eq!(rate("max"), Ok(MaxRate(None)));
         let second = |count| Rate::new(count, Duration::from_secs(1)).unwrap();
         let range = |from, to| Ok(RateRange { from: second(from), to: second(to) });
         assert_eq!(rate_range("7/s"), range(7, 7));
-        assert_eq!(rate_range("1000..20000/s"), range(1000, 20_000));
+        for same in ["1000..20000/s", "1000..20000", "1000/s..20000/s", "1K..20K/s"] {
+            assert_eq!(rate_range(same), range(1000, 20_000), "{same}");
+        }
     }
 
     #[test]
     fn what_cannot_be_read_gets_an_example() {
-        for wrong in ["", "ten", "5", "-5s", "5 parsecs"] {
+        for wrong in ["", "ten", "-5s", "5 parsecs", "30m1h"] {
             let sentence = duration(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");
         }
-        for wrong in ["", "1000", "0/s", "-1/s", "1/h", "/s", "1.5/s", "99999999999/s"] {
+        for wrong in ["", "0/s", "-1/s", "/s", "1/ms", "99999999999/s"] {
             let sentence = rate(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");
         }
@@ -224,7 +236,7 @@ mod tests {
             let sentence = share(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");
         }
-        for wrong in ["", "max", "5..", "5..6", "..6/s", "0..6/s", "5/s..6/s"] {
+        for wrong in ["", "max", "5..", "..6/s", "0..6/s", "5/ms..6/s"] {
             let sentence = rate_range(wrong).unwrap_err();
             assert!(sentence.contains("1000..20000/s"), "{sentence}");
         }

@@ -11,7 +11,8 @@ use crate::net::{Address, Scheme};
 pub(super) struct WebFlags {
     /// Where to listen for browsers, HOST:PORT; may be given several times. With
     /// `--web 127.0.0.1:8081` the same chat is at http://127.0.0.1:8081. `https://HOST:PORT` needs
-    /// a certificate. `unix:PATH` is for a proxy in front.
+    /// a certificate. `unix:PATH` is for a proxy in front, `fd://NAME` a socket of the service
+    /// manager.
     #[arg(long, env = "ECHOLINE_WEB", value_name = "ADDR", value_delimiter = ',')]
     web: Vec<WebAddress>,
 }
@@ -62,7 +63,7 @@ impl FromStr for WebAddress {
         }
         .map_err(|error: <Address as FromStr>::Err| error.to_string())?;
         match address.scheme() {
-            Scheme::Tcp | Scheme::Tls | Scheme::Unix => Ok(Self(address)),
+            Scheme::Tcp | Scheme::Tls | Scheme::Unix | Scheme::Fd => Ok(Self(address)),
             _ => Err(format!(
                 "a page cannot be had at {text}: write HOST:PORT, https://HOST:PORT or unix:PATH"
             )),
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!(shown("127.0.0.1:8081").as_deref(), Ok("127.0.0.1:8081"));
         assert_eq!(shown("http://127.0.0.1:8081/").as_deref(), Ok("127.0.0.1:8081"));
         assert_eq!(shown("https://[::1]:8443").as_deref(), Ok("tls://[::1]:8443"));
+        assert_eq!(shown("fd://web").as_deref(), Ok("fd://web"));
         assert!(shown("ws://127.0.0.1:1").unwrap_err().contains("HOST:PORT"));
         assert!(shown("udp://127.0.0.1:1").is_err());
         assert!(shown("").is_err());

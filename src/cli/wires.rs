@@ -1,5 +1,6 @@
 //! What lies between a socket and its handler, or its client: flags to the steps of a transport.
 
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,9 +8,8 @@ use std::sync::Arc;
 use clap::Args;
 use ipnet::IpNet;
 
-use super::bounds::is_loopback;
 use crate::net::{
-    AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, OpenWebSocket,
+    AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, Listener, OpenWebSocket,
     OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
 };
 
@@ -70,13 +70,14 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl WireFlags {
-    /// The steps for who comes to `address`.
+    /// The steps for the clients of `listener`, which was asked for as `address`.
     pub(super) fn transport(
         &self,
         address: &Address,
+        listener: &Listener,
         framing: Framing,
         certificates: Option<&Certificates>,
-    ) -> Transport {
+    ) -> io::Result<Transport> {
         let mut transport = Transport::plain();
         if !self.proxy_from.is_empty() {
             transport = transport.then(Arc::new(self.accept_proxy()));
@@ -85,19 +86,21 @@ impl WireFlags {
             transport = transport.then(certificates.step());
         }
         if address.scheme().is_websocket() {
-            let step = AcceptWebSocket::new(address, framing, self.policy(address));
+            let step = AcceptWebSocket::new(address, framing, self.policy(listener)?);
             transport = transport.then(Arc::new(step));
         }
-        transport
+        Ok(transport)
     }
 
     /// The step that answers with a page, and lets its WebSocket through.
-    pub(super) fn site(&self, address: &Address, assets: &[Asset]) -> Arc<dyn Step> {
-        Arc::new(Site::new(assets, self.policy(address)))
+    pub(super) fn site(&self, listener: &Listener, assets: &[Asset]) -> io::Result<Arc<dyn Step>> {
+        Ok(Arc::new(Site::new(assets, self.policy(listener)?)))
     }
 
-    fn policy(&self, address: &Address) -> OriginPolicy {
-        OriginPolicy { allowed: self.allow_origin.clone(), is_loopback: is_loopback(address) }
+    /// The bound address decides and not the typed one, which may be any name of this machine.
+    fn policy(&self, listener: &Listener) -> io::Result<OriginPolicy> {
+        let is_loopback = listener.is_loopback()?;
+        Ok(OriginPolicy { allowed: self.allow_origin.clone(), is_loopback })
     }
 
     fn accept_proxy(&self) -> AcceptProxy {

@@ -7,22 +7,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::dial::{Wire, describe, ports_used_up};
 use super::exchange::{DatagramExchange, Exchange, Leave};
-use super::job::Job;
+use super::job::{Job, Open};
 use super::ledger::{End, Outcome};
+use super::outage::{Availability, Outage};
 use super::record::{Answer, Record};
+use super::retry::RetryDelay;
 use super::strays::Stray;
 use super::turns::Turns;
 use crate::net::Phase;
-
-/// How long a client waits after a connection that could not be opened, at first; then twice as
-/// long each time.
-const BACK_OFF: Duration = Duration::from_millis(10);
-
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// A client and its account. However it ends, also by being dropped at any time: every message
 /// that it took is settled and every other is skipped, once.
@@ -33,6 +29,7 @@ pub(super) struct Client {
     pub(super) turns: Turns,
     /// What is under way, the oldest first.
     pub(super) flights: VecDeque<Flight>,
+    availability: Availability,
     /// Why it sends no more; `None` as long as it may.
     end: Option<End>,
     failed: bool,
@@ -76,9 +73,12 @@ impl Client {
     pub(super) fn new(job: Arc<Job>, index: u32) -> Self {
         let settings = job.settings();
         let pacer = settings.messages.share(index, settings.plan.clients());
-        let messages = settings.plan.messages();
+        let messages = settings.plan.messages_of(index);
         let turns = Turns::new(pacer, messages, settings.end(), settings.when_late);
-        Self { job, index, turns, flights: VecDeque::new(), end: None, failed: false }
+        let judged = (settings.warm_up, settings.end().unwrap_or(Duration::MAX));
+        let availability = Availability::new(judged);
+        let flights = VecDeque::new();
+        Self { job, index, turns, flights, availability, end: None, failed: false }
     }
 
     /// Connects, waits for the common start, sends everything, connects again where it should.
@@ -88,7 +88,7 @@ impl Client {
         if !waiting {
             self.start().await;
         }
-        let mut back_off = BACK_OFF;
+        let mut retry = RetryDelay::new(self.job.settings().plan.seed(), self.index);
         for number in 0.. {
             if !waiting && !self.turn().await {
                 return self.finish(End::Finished);
@@ -99,25 +99,38 @@ impl Client {
                 waiting = false;
             }
             let end = match connected {
-                Ok(wire) => {
-                    // That a socket is there says nothing about a server of datagrams.
-                    if matches!(wire, Wire::Stream(_)) {
-                        back_off = BACK_OFF;
+                Ok((wire, open)) => match self.use_up(wire, open).await {
+                    None => {
+                        retry.reset();
+                        continue;
                     }
-                    match self.use_up(wire).await {
-                        None => continue,
-                        Some(end) => end,
-                    }
-                }
+                    Some(end) => end,
+                },
                 Err(end) => end,
             };
             if !self.may_go_on(end) {
                 return self.finish(end);
             }
-            if end == End::NotConnected {
-                sleep(back_off).await;
-                back_off = (2 * back_off).min(BACK_OFF_MAX);
+            // A server that accepts, says that it is busy and closes is no better than none.
+            if self.availability.has_answered() {
+                retry.reset();
+            } else {
+                self.pause(retry.next()).await;
             }
+        }
+    }
+
+    /// Waits before the next attempt to connect, at most until the end of the plan.
+    async fn pause(&self, delay: Duration) {
+        let common = &self.job.common;
+        let plan_ends = common.start.at().zip(self.job.settings().end());
+        let mut until = Instant::now() + delay;
+        if let Some((start, end)) = plan_ends {
+            until = until.min(start + end);
+        }
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = common.stop.reached(Phase::Draining) => {}
         }
     }
 
@@ -131,6 +144,7 @@ impl Client {
         let at = self.offset(flight.is_warm_up, now);
         let service = now.saturating_duration_since(flight.begun);
         let latency = flight.intended.map(|_| flight.age(now));
+        self.availability.answer();
         let mut records = self.job.records();
         let record = records.of(flight.is_warm_up);
         flight.note_sent(at.saturating_sub(service), record);
@@ -149,6 +163,9 @@ impl Client {
         let record = records.of(flight.is_warm_up);
         flight.note_sent(begun_at, record);
         record.fail(outcome, at, flight.age(now));
+        if !flight.is_warm_up {
+            records.last_failure = records.last_failure.max(at);
+        }
     }
 
     /// A datagram came that settles nothing.
@@ -215,7 +232,7 @@ impl Client {
         .await
     }
 
-    async fn connect(&mut self, number: u64) -> Result<Wire, End> {
+    async fn connect(&mut self, number: u64) -> Result<(Wire, Open), End> {
         let job = Arc::clone(&self.job);
         let limit = job.settings().timeout();
         let connected = tokio::select! {
@@ -232,14 +249,29 @@ impl Client {
                         record.handshake.record(took);
                     }
                 });
-                return Ok(dialled.wire);
+                self.availability.connect(self.since_start(Instant::now()));
+                return Ok((dialled.wire, self.job.note_open()));
             }
             Ok(Err(error)) => self.describe_connect(&error),
             Err(_) => format!("no answer within {limit:?}"),
         };
         self.failed = true;
+        self.availability.refuse();
         self.note(|record| record.note_reason(&format!("cannot connect: {reason}")));
+        self.note_unsent();
         Err(End::NotConnected)
+    }
+
+    /// A client of a closed loop for a time has no server for the message that it would send now.
+    /// The other plans count each message that is not sent.
+    fn note_unsent(&self) {
+        if self.job.settings().is_closed_for_a_time() {
+            let is_warm_up = self.since_start(Instant::now()) < self.job.settings().warm_up;
+            let mut records = self.job.records();
+            let ledger = &mut records.of(is_warm_up).ledger;
+            ledger.plan(1);
+            ledger.skip(1, End::NotConnected);
+        }
     }
 
     fn describe_connect(&self, error: &io::Error) -> String {
@@ -250,8 +282,7 @@ impl Client {
     }
 
     /// Why the client ended with this connection; `None` where it goes on with another.
-    async fn use_up(&mut self, wire: Wire) -> Option<End> {
-        let _open = self.job.note_open();
+    async fn use_up(&mut self, wire: Wire, _open: Open) -> Option<End> {
         let leave = match wire {
             Wire::Stream(stream) => {
                 let (leave, stream) = Exchange::new(stream, self).run().await;
@@ -260,20 +291,59 @@ impl Client {
             }
             Wire::Datagrams(socket) => DatagramExchange::new(socket, self).run().await,
         };
-        match leave {
+        let end = match leave {
             Leave::Finished(end) => Some(end),
             Leave::Renew => None,
-        }
+        };
+        let failed = end.is_some_and(End::is_failure);
+        self.availability.disconnect(self.since_start(Instant::now()), failed);
+        end
     }
 
     /// Whether there is sense in another connection after this.
     fn may_go_on(&self, end: End) -> bool {
+        let now = self.since_start(Instant::now());
         let in_time = match self.job.settings().end() {
-            Some(end) => self.since_start(Instant::now()) < end,
-            None => self.turns.rest() > 0 && end != End::NotConnected,
+            Some(end) => now < end,
+            None => self.turns.rest() > 0 && now < self.patience(),
         };
-        let failed = !matches!(end, End::Finished | End::Stopped);
-        failed && in_time && self.job.settings().reconnect && self.job.is_running()
+        end.is_failure() && in_time && self.job.settings().reconnect && self.job.is_running()
+    }
+
+    /// Until when a client looks for a server if only a number of messages ends its plan: for as
+    /// long as it would wait for one connection, and in open loop for the grace after the last
+    /// message of the plan.
+    fn patience(&self) -> Duration {
+        let settings = self.job.settings();
+        let since = self.availability.since().unwrap_or(Duration::MAX);
+        let planned = self.turns.last_due().unwrap_or(Duration::ZERO);
+        let connecting = since.saturating_add(settings.timeout());
+        connecting.max(planned.saturating_add(settings.grace()))
+    }
+
+    /// Accounts for the messages that were not sent.
+    fn skip_rest(&mut self, end: End, now: Instant) {
+        let at = self.since_start(now);
+        let rest = self.turns.rest();
+        let stopped = !self.job.is_running();
+        let outage = self.availability.finish(at, end.is_failure() && !stopped);
+        // A stop is no fault of the server; what was due before it and found no server is.
+        let failed = match stopped {
+            true if outage.clients > 0 => self.turns.rest_due(at),
+            true => 0,
+            false => rest,
+        };
+        let failure = if stopped { End::NotConnected } else { end };
+        let clients = u32::from(outage.clients > 0 || end.is_missing_server());
+        let judged = self.job.settings().is_closed_for_a_time();
+        self.note(|record| {
+            record.ledger.plan(rest);
+            record.ledger.skip(rest - failed, End::Stopped);
+            record.ledger.skip(failed, failure);
+            record.end_client(0, end);
+            let times = if judged { outage } else { Outage::default() };
+            record.outage.merge(&Outage { clients, ..times });
+        });
     }
 }
 
@@ -288,12 +358,9 @@ impl Drop for Client {
                 self.note(|record| record.note_reason(text));
             }
         }
-        let (rest, end) = (self.turns.rest(), self.end.unwrap_or(cut_end));
+        let end = self.end.unwrap_or(cut_end);
         // A client that failed once and went on with another connection is none that is ok.
-        let end = if self.failed && end == End::Finished { End::Lost } else { end };
-        self.note(|record| {
-            record.ledger.plan(rest);
-            record.end_client(rest, end);
-        });
+        let end = if self.failed && end == End::Finished { End::Overdue } else { end };
+        self.skip_rest(end, now);
     }
 }

@@ -193,6 +193,7 @@ fn different_settings(before: &[Report], after: &[Report]) -> Vec<(String, Strin
 }
 
 #[cfg(test)]
+#[cfg(feature = "report")]
 mod tests {
     use std::time::Duration;
 

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use crate::net::{Address, Origin, Scheme, Stream, Transport};
+use crate::net::{Address, Origin, Protocol, Scheme, Stream, Transport};
 
 /// Which addresses of a name are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,8 @@ pub enum Resolve {
 pub struct Targets {
     /// Clients take them in turn.
     pub addresses: Vec<Address>,
-    /// What a connection to each of `addresses` runs over; plain where there are fewer.
+    /// The transport of each of `addresses`; plain if there are fewer. A scheme
+    /// that a transport does not speak is an error.
     pub transports: Vec<Transport>,
     /// Which addresses of a name are taken.
     pub family: Family,
@@ -106,7 +107,8 @@ impl Dialer {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address to load"));
         }
         let mut resolved = Vec::new();
-        for address in &targets.addresses {
+        for (place, address) in targets.addresses.iter().enumerate() {
+            check_transport(address, targets.transports.get(place))?;
             if address.unix_path().is_some() {
                 resolved.push(Vec::new());
                 continue;
@@ -251,6 +253,23 @@ impl Dialer {
     }
 }
 
+/// Refuses an address whose scheme asks for a protocol that nothing on the way to it speaks.
+fn check_transport(address: &Address, transport: Option<&Transport>) -> io::Result<()> {
+    let plain = Transport::plain();
+    let Some(missing) = transport.unwrap_or(&plain).missing(address.scheme()) else {
+        return Ok(());
+    };
+    let step = match missing {
+        Protocol::Tls => "TlsClient::step (feature 'tls')",
+        Protocol::WebSocket => "OpenWebSocket (feature 'websocket')",
+    };
+    let text = format!(
+        "cannot connect to {address}: its transport has no {missing}: put {step} into \
+         Targets::transports"
+    );
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
 fn no_source(to: SocketAddr) -> io::Error {
     let text = format!("no --source is of the family of {}", to.ip());
     io::Error::new(io::ErrorKind::AddrNotAvailable, text)
@@ -314,6 +333,19 @@ pub(super) fn describe(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 11, item 1: a run against `tls://` without a TLS step sends nothing in the clear.
+    #[tokio::test]
+    async fn regression_a_target_whose_scheme_nothing_speaks_is_refused() {
+        for (address, wanted) in
+            [("tls://127.0.0.1:1", "TlsClient"), ("ws://127.0.0.1:1", "OpenWebSocket")]
+        {
+            let targets =
+                Targets { addresses: vec![address.parse().unwrap()], ..Targets::default() };
+            let error = Dialer::new(&targets).await.unwrap_err().to_string();
+            assert!(error.contains(address) && error.contains(wanted), "{error}");
+        }
+    }
 
     /// Fault of a generator and not of the server: the sentence says what to do.
     #[test]

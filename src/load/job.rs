@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::alarm::{Alarm, Precision};
 use super::dial::Dialer;
 use super::ledger::{End, Outcome};
 use super::record::Record;
 use super::settings::Settings;
+use crate::net::alarm::{Alarm, Precision};
 use crate::net::{Phase, Shutdown};
 
 /// What all clients of a run share.
@@ -21,6 +21,8 @@ pub(super) struct Common {
     pub(super) dialer: Dialer,
     pub(super) start: Start,
     pub(super) stop: Shutdown,
+    /// When the run was told to stop.
+    pub(super) stopped: OnceLock<Instant>,
 }
 
 /// What the clients of one thread share.
@@ -44,6 +46,8 @@ pub(super) struct Records {
     pub(super) measured: Record,
     /// When the last right answer came, from the beginning of what is measured.
     pub(super) last_answer: Duration,
+    /// The same for the last message that failed.
+    pub(super) last_failure: Duration,
 }
 
 impl Records {
@@ -55,6 +59,7 @@ impl Records {
         self.warm_up.merge(&other.warm_up);
         self.measured.merge(&other.measured);
         self.last_answer = self.last_answer.max(other.last_answer);
+        self.last_failure = self.last_failure.max(other.last_failure);
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Outcome {
     Reset,
     /// The connection was closed before the reply.
     Lost,
-    /// The run was broken off while the reply was awaited.
+    /// The run was stopped while the reply was awaited: neither right nor an error.
     InFlight,
 }
 
@@ -73,6 +73,21 @@ impl End {
     ];
 }
 
+impl End {
+    /// Whether something went wrong with the connection or its server.
+    pub(super) fn is_failure(self) -> bool {
+        match self {
+            Self::NotConnected | Self::Wrong | Self::TimedOut | Self::Lost => true,
+            Self::Finished | Self::Stopped | Self::Late | Self::Overdue => false,
+        }
+    }
+
+    /// Whether the client had no server when it ended.
+    pub(super) fn is_missing_server(self) -> bool {
+        matches!(self, Self::NotConnected | Self::Lost)
+    }
+}
+
 impl From<Outcome> for End {
     /// Why a client whose message had this outcome sends no more.
     fn from(outcome: Outcome) -> Self {
@@ -86,8 +101,9 @@ impl From<Outcome> for End {
     }
 }
 
-/// Every planned message, in one column: planned = sent + skipped, and
-/// sent = ok + wrong + timed out + reset + lost + in flight.
+/// Every planned message, in one column: planned = sent + skipped + stopped, and
+/// sent = ok + wrong + timed out + reset + lost + in flight. Messages that were stopped, or in
+/// flight at a stop, are neither right nor errors.
 ///
 /// A plan without an end (a closed loop for a time) plans what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,7 +156,7 @@ impl Ledger {
     /// Whether every planned message is accounted for, once.
     #[must_use]
     pub fn adds_up(&self) -> bool {
-        self.planned == self.sent() + self.skipped()
+        self.planned == self.sent() + self.skipped() + self.stopped()
     }
 
     /// Messages of the plan.
@@ -195,9 +211,14 @@ impl Ledger {
     /// was planned; what a stop from outside left unsent or unanswered is no error.
     #[must_use]
     pub fn error_share(&self) -> f64 {
-        let stopped = self.skipped.get(&End::Stopped).copied().unwrap_or(0) + self.in_flight();
-        let counted = self.planned.saturating_sub(stopped);
+        let counted = self.counted();
         if counted == 0 { 0.0 } else { (counted.saturating_sub(self.ok())) as f64 / counted as f64 }
+    }
+
+    /// Planned messages that a stop from outside has not cut off: each was right or an error.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.planned.saturating_sub(self.stopped() + self.in_flight())
     }
 
     /// Messages whose connection was closed.
@@ -206,13 +227,19 @@ impl Ledger {
         self.count(Outcome::Lost)
     }
 
-    /// Messages that were planned and never sent.
+    /// Messages that were planned and never sent, for another reason than a stop of the run.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.skipped.values().sum()
+        self.skipped.values().sum::<u64>() - self.stopped()
     }
 
-    /// Why how many of them were skipped.
+    /// Messages that were not sent because the run was stopped before their time.
+    #[must_use]
+    pub fn stopped(&self) -> u64 {
+        self.skipped.get(&End::Stopped).copied().unwrap_or(0)
+    }
+
+    /// The number of messages that were never sent, by reason; [`End::Stopped`] is one of them.
     pub fn skipped_by_end(&self) -> impl Iterator<Item = (End, u64)> {
         self.skipped.iter().map(|(&end, &messages)| (end, messages))
     }
@@ -221,6 +248,21 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 11, item 47: each outcome has its own count, and what was in flight is no error.
+    #[test]
+    fn regression_every_outcome_is_counted_by_itself() {
+        let mut ledger = Ledger::new(100);
+        let outcomes = [Outcome::Ok, Outcome::Wrong, Outcome::TimedOut, Outcome::Reset];
+        for (count, outcome) in (2..).zip(outcomes.into_iter().chain([Outcome::InFlight])) {
+            ledger.settle_many(outcome, count);
+        }
+        assert_eq!((ledger.ok(), ledger.wrong(), ledger.timed_out()), (2, 3, 4));
+        assert_eq!((ledger.reset(), ledger.in_flight()), (5, 6));
+        ledger.skip(80, End::Stopped);
+        assert!(ledger.adds_up());
+        assert_eq!(ledger.error_share(), 12.0 / 14.0);
+    }
 
     #[test]
     fn what_is_forgotten_or_counted_twice_is_seen() {
@@ -231,5 +273,19 @@ mod tests {
         assert!(ledger.adds_up());
         ledger.settle(Outcome::Lost);
         assert!(!ledger.adds_up());
+    }
+
+    /// Issue 11, item 36: what a stop cuts off is neither right nor an error.
+    #[test]
+    fn regression_a_stop_is_an_outcome_of_its_own() {
+        let mut ledger = Ledger::new(1000);
+        ledger.settle_many(Outcome::Ok, 80);
+        ledger.settle(Outcome::TimedOut);
+        ledger.settle_many(Outcome::InFlight, 4);
+        ledger.skip(5, End::Late);
+        ledger.skip(910, End::Stopped);
+        assert!(ledger.adds_up());
+        assert_eq!((ledger.skipped(), ledger.stopped(), ledger.counted()), (5, 910, 86));
+        assert_eq!(ledger.error_share(), 6.0 / 86.0);
     }
 }

@@ -19,9 +19,11 @@ pub enum Metric {
     Max,
     /// The average latency: `mean`. In seconds.
     Mean,
-    /// The share of messages planned that were not answered right: `errors`. From 0 to 1.
+    /// The share of messages planned that were not answered right: `errors`. In a closed loop for
+    /// a time, the time without a server counts too. From 0 to 1.
     Errors,
-    /// The share of messages planned that were never sent: `skipped`. From 0 to 1.
+    /// The share of messages planned that were never sent: `skipped`. Messages that a stop of
+    /// the run cut off are not counted. From 0 to 1.
     Skipped,
     /// The share of messages sent that were never answered, neither in time nor late: `lost`. From
     /// 0 to 1.
@@ -48,8 +50,8 @@ impl Metric {
             Self::Percentile(percentile) => seconds(record.response_times().percentile(percentile)),
             Self::Max => seconds(record.response_times().max()),
             Self::Mean => seconds(record.response_times().mean()),
-            Self::Errors => Some(ledger.error_share()),
-            Self::Skipped => Some(share(ledger.skipped(), ledger.planned())),
+            Self::Errors => Some(record.error_share()),
+            Self::Skipped => Some(share(ledger.skipped(), ledger.counted())),
             Self::Lost => Some(share(record.unanswered(), ledger.sent())),
             Self::Late => Some(share(record.strays.late, ledger.sent())),
             Self::Duplicated => Some(share(record.strays.duplicated, ledger.sent())),
@@ -66,10 +68,7 @@ impl Metric {
                 units::parse_time(text).map(|time| time.as_secs_f64())
             }
             share if share.is_share() => units::parse_percent(text),
-            _ => {
-                let (number, unit) = units::split_unit(text)?;
-                (unit == "/s").then_some(number)
-            }
+            _ => units::parse_rate(text),
         }
     }
 

@@ -38,7 +38,6 @@
 //! # }
 //! ```
 
-mod alarm;
 mod answers;
 mod client;
 mod compare;
@@ -48,10 +47,12 @@ mod dial;
 mod exchange;
 mod expect;
 mod find;
+mod foregone;
 mod job;
 mod ledger;
 mod metric;
 mod objective;
+mod outage;
 mod pacer;
 mod plan;
 mod processor;
@@ -59,13 +60,13 @@ mod rank;
 mod record;
 mod reply;
 mod report;
+mod retry;
 mod run;
 mod search;
 mod series;
 mod settings;
 mod strays;
 mod template;
-mod timer;
 mod times;
 mod trust;
 mod turns;
@@ -76,10 +77,11 @@ mod walk;
 pub use compare::{CompareError, Difference, Finding, RunComparison};
 pub use dial::{Family, Resolve, SocketOptions, Targets};
 pub use expect::{Expect, Pattern, Reply};
-pub use find::find_max;
+pub use find::{check_search, find_max};
 pub use ledger::{End, Ledger, Outcome};
 pub use metric::Metric;
 pub use objective::{Breach, Comparison, Objective, ObjectiveError, Objectives};
+pub use outage::Outage;
 pub use pacer::{Pacer, Rate};
 pub use plan::{Plan, PlanError};
 pub use record::{Answer, Record};

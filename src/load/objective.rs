@@ -244,7 +244,7 @@ impl Comparison {
 }
 
 impl Objective {
-    fn is_true(&self, measured: f64) -> bool {
+    pub(super) fn is_true(&self, measured: f64) -> bool {
         match self.comparison {
             Comparison::Below => measured < self.limit,
             Comparison::AtMost => measured <= self.limit,

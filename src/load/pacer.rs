@@ -207,6 +207,17 @@ impl Pacer {
         own.saturating_sub(self.given)
     }
 
+    /// When event `index` of these is due, from 0; for a Poisson process the expected time, in
+    /// closed loop the start.
+    pub(super) fn time_of(&self, index: u64) -> Duration {
+        let number = self.first.saturating_add(index.saturating_mul(self.stride));
+        match self.schedule {
+            Schedule::ClosedLoop { .. } => Duration::ZERO,
+            Schedule::Constant(rate) => rate.due(number),
+            Schedule::Changing(curve) => curve.time_of(number as f64),
+        }
+    }
+
     /// Whether events have times of their own; else each waits for the one before.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -38,6 +38,8 @@ const POOL_LETTERS: usize = 4093;
 pub struct Plan {
     clients: NonZero<u32>,
     messages: Option<NonZero<u32>>,
+    /// Messages of all clients together, if they share a number; else each sends `messages`.
+    total: Option<u64>,
     text: Text,
     size: usize,
     eol: Eol,
@@ -109,7 +111,7 @@ impl Plan {
         let mut letters = Vec::with_capacity(POOL_LETTERS);
         push_letters(&mut Random::new(seed, 0, 0), POOL_LETTERS, &mut letters);
         let text = Text::Numbered { digits, letters: letters.into() };
-        Ok(Self { clients, messages, text, size, eol, seed })
+        Ok(Self { clients, messages, total: None, text, size, eol, seed })
     }
 
     /// Messages made from a template.
@@ -122,7 +124,8 @@ impl Plan {
         seed: u64,
     ) -> Self {
         let size = template.bytes_max() + eol.as_str().len();
-        Self { clients, messages, text: Text::Template(template), size, eol, seed }
+        let text = Text::Template(template);
+        Self { clients, messages, total: None, text, size, eol, seed }
     }
 
     /// These messages, each without its line end, in turn.
@@ -137,7 +140,16 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let longest = lines.iter().map(Vec::len).max().ok_or(PlanError::NoLines)?;
         let size = longest + eol.as_str().len();
-        Ok(Self { clients, messages, text: Text::Lines(lines.into()), size, eol, seed: 0 })
+        let text = Text::Lines(lines.into());
+        Ok(Self { clients, messages, total: None, text, size, eol, seed: 0 })
+    }
+
+    /// Shares `total` messages out over all clients: the first clients send one more than the
+    /// others if the number cannot be divided. No client sends more than before.
+    #[must_use]
+    pub fn with_total(mut self, total: u64) -> Self {
+        self.total = Some(total);
+        self
     }
 
     /// How many clients there are.
@@ -146,7 +158,17 @@ impl Plan {
         self.clients.get()
     }
 
-    /// How many messages each client sends; `None` where only time ends the run.
+    /// Returns the number of messages that `client` sends; `None` if only time ends the run.
+    #[must_use]
+    pub fn messages_of(&self, client: u32) -> Option<u32> {
+        let messages = self.messages()?;
+        let Some(total) = self.total else { return Some(messages) };
+        // Of messages that are dealt out in turn, those with the numbers client + i × clients.
+        let own = total.saturating_sub(client.into()).div_ceil(self.clients().into());
+        Some(u32::try_from(own).map_or(messages, |own| own.min(messages)))
+    }
+
+    /// Returns the most messages that a client sends; `None` if only time ends the run.
     #[must_use]
     pub fn messages(&self) -> Option<u32> {
         self.messages.map(NonZero::get)
@@ -155,7 +177,14 @@ impl Plan {
     /// How many messages all clients send together, where only their number ends the run.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
-        self.messages().map(|messages| u64::from(self.clients()) * u64::from(messages))
+        let all =
+            self.messages().map(|messages| u64::from(self.clients()) * u64::from(messages))?;
+        Some(self.total.map_or(all, |total| total.min(all)))
+    }
+
+    /// Whether the number of messages is one of all clients together.
+    pub(super) fn is_dealt_out(&self) -> bool {
+        self.total.is_some()
     }
 
     /// The bytes of the longest message, its line end included.
@@ -275,6 +304,20 @@ mod tests {
         let mut message = b"before".to_vec();
         plan.push_message(client, number, &mut message);
         message.split_off(b"before".len())
+    }
+
+    /// Issue 11, item 44: a number of messages of all clients together is shared out evenly.
+    #[test]
+    fn regression_a_total_of_messages_is_shared_out() {
+        for (clients, total) in [(1, 1), (3, 7), (3, 9), (100, 250), (7, 7)] {
+            let count = NonZero::new(clients).unwrap();
+            let each = NonZero::new(u32::div_ceil(total, clients));
+            let plan = Plan::new(count, each, 64, Eol::Lf, 1).unwrap().with_total(total.into());
+            let own: Vec<_> = (0..clients).map(|c| plan.messages_of(c).unwrap()).collect();
+            assert_eq!(own.iter().sum::<u32>(), total);
+            assert!(own.iter().max().unwrap() - own.iter().min().unwrap() <= 1, "{own:?}");
+            assert_eq!(plan.total(), Some(total.into()));
+        }
     }
 
     #[test]

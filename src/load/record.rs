@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ledger::{End, Ledger, Outcome};
+use super::outage::Outage;
 use super::series::Series;
 use super::strays::{Stray, Strays};
 use super::times::Times;
@@ -22,6 +23,8 @@ pub struct Record {
     pub ledger: Ledger,
     /// Clients all of whose messages were answered right.
     pub clients_ok: u32,
+    /// The time that clients were without a server.
+    pub outage: Outage,
     /// Connections that were opened.
     pub connections: u64,
     /// In open loop, of right answers: from the intended time of the plan until the reply was
@@ -103,6 +106,15 @@ impl Record {
         self.series.stray(stray, at);
     }
 
+    /// The share of planned messages that were not answered right, from 0 to 1. In a closed loop
+    /// for a time, which has no plan, the time without a server counts as if messages had been due
+    /// in it.
+    #[must_use]
+    pub fn error_share(&self) -> f64 {
+        let errors = self.ledger.error_share();
+        errors + (1.0 - errors) * self.outage.share()
+    }
+
     /// Messages that were sent and never answered, neither in time nor late.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
@@ -115,16 +127,32 @@ impl Record {
     /// with their age, which must not vanish from the longest times.
     #[must_use]
     pub fn response_times(&self) -> Times {
-        let mut times =
-            if self.latency.count() > 0 { self.latency.clone() } else { self.service.clone() };
-        times.merge(self.failures(Outcome::TimedOut));
+        let [answers, timed_out] = self.users_times();
+        let mut times = answers.clone();
+        times.merge(timed_out);
         times
+    }
+
+    /// Counts the [`response_times`](Self::response_times) over `limit`, without copying them.
+    pub(super) fn slower_than(&self, limit: Duration) -> u64 {
+        self.users_times().iter().map(|times| times.count_above(limit)).sum()
+    }
+
+    /// The longest of these times.
+    pub(super) fn slowest(&self) -> Option<Duration> {
+        self.users_times().iter().filter_map(|times| times.max()).max()
+    }
+
+    fn users_times(&self) -> [&Times; 2] {
+        let answers = if self.latency.count() > 0 { &self.latency } else { &self.service };
+        [answers, self.failures(Outcome::TimedOut)]
     }
 
     /// Takes in what another worker or machine has recorded.
     pub fn merge(&mut self, other: &Self) {
         self.ledger.merge(&other.ledger);
         self.clients_ok += other.clients_ok;
+        self.outage.merge(&other.outage);
         self.connections += other.connections;
         self.delayed += other.delayed;
         self.strays.merge(&other.strays);

@@ -1,27 +1,31 @@
 //! One load run: starts the threads, waits for all clients, reports.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::alarm::Precision;
 use super::client::Client;
 use super::dial::Dialer;
 use super::job::{Common, Cut, Job, Records, Start};
 use super::ledger::End;
+use super::objective::Objective;
 use super::processor;
 use super::report::Report;
 use super::settings::Settings;
 use super::trust::{Evidence, Processor, judge};
 use super::view::View;
+use crate::net::alarm::Precision;
 use crate::net::{Phase, Shutdown, spawn_with_runtime};
 
 /// How often whoever watches is told.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+/// Ticks of the watch, a second together, between two checks whether the run can still be good.
+const JUDGE_EVERY: u64 = 10;
 
 /// Runs the plan to its end, or until `stop` is drained: then no more is sent, and what is in
 /// flight is waited for; or until it is aborted: then everything ends at once. Each time there is
@@ -40,6 +44,7 @@ pub async fn run(
         settings: settings.clone(),
         start: Start::when_all_of(settings.plan.clients()),
         stop: stop.clone(),
+        stopped: OnceLock::new(),
     });
     let workers = settings.workers.get().min(settings.plan.clients() as usize);
     let precision = Precision::Exact { spin: settings.busy_poll };
@@ -68,16 +73,32 @@ async fn supervise(
     tokio::pin!(ended);
     let mut ticks = interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let mut foregone = None;
+    for tick in 1u64.. {
         tokio::select! {
             biased;
             ended = &mut ended => return ended,
             _ = ticks.tick() => {
                 meter.tick(common);
-                watch(&View::new(common, jobs));
+                if foregone.is_none() && tick.is_multiple_of(JUDGE_EVERY) {
+                    foregone = find_foregone(common, jobs);
+                    foregone.inspect(|_| common.stop.drain());
+                }
+                watch(&View::new(common, jobs, foregone));
             }
         }
     }
+    Ok(())
+}
+
+/// The first alarm that is certain to come true.
+fn find_foregone(common: &Common, jobs: &[Arc<Job>]) -> Option<Objective> {
+    let alarms = common.settings.stop_if.as_ref()?.list();
+    let planned = common.settings.planned();
+    let count = |alarm: &Objective| -> u64 {
+        jobs.iter().map(|job| alarm.count_for(&job.records().measured)).sum()
+    };
+    alarms.iter().find(|alarm| alarm.is_foregone(count(alarm), planned)).copied()
 }
 
 /// One thread for each job; each tells when it has ended.
@@ -153,6 +174,7 @@ async fn cut_short(job: &Job) -> Cut {
     let stop = &job.common.stop;
     let stopped = async {
         stop.reached(Phase::Draining).await;
+        job.common.stopped.get_or_init(Instant::now);
         job.alarm.wake_all();
         stop.reached(Phase::Aborting).await;
         Cut::Abort
@@ -176,14 +198,13 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
     for job in jobs {
         records.merge(&job.records());
     }
-    let Records { warm_up, measured: record, last_answer } = records;
+    let elapsed = elapsed(common, &records);
+    let Records { mut warm_up, measured: mut record, .. } = records;
     debug_assert!(record.ledger.adds_up() && warm_up.ledger.adds_up(), "{:?}", record.ledger);
-    let whole = common.start.elapsed(Instant::now()).saturating_sub(settings.warm_up);
-    // Waiting for what never came is no part of a run of a given length.
-    let elapsed = match settings.duration {
-        Some(duration) if common.stop.phase() == Phase::Running => duration.max(last_answer),
-        _ => whole,
-    };
+    record.series.cover(elapsed);
+    if !elapsed.is_zero() {
+        warm_up.series.cover(settings.warm_up);
+    }
     let processor = meter.read();
     let opened = jobs.iter().map(|job| job.open_most()).sum();
     // Where each message has its own, connections come and go.
@@ -199,6 +220,7 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
     Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: settings.started.clone(),
+        measuring_began: measuring_began(common),
         settings: settings.summary(),
         elapsed,
         record,
@@ -206,6 +228,36 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
         processor,
         distrust,
         walk: None,
+    }
+}
+
+/// Wall-clock time when the measuring began, to the millisecond, from the beginning of 1970.
+fn measuring_began(common: &Common) -> Option<Duration> {
+    let start = common.start.at()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let began = now.checked_sub(start.elapsed())?.checked_add(common.settings.warm_up)?;
+    Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
+}
+
+/// Returns the time from the start of the measuring to the last answer, or to the failure of the
+/// last message that was waited for.
+///
+/// A run that lasted for its whole planned time counts as that long at least: a wait for answers
+/// after it, which never came, is not part of it.
+fn elapsed(common: &Common, records: &Records) -> Duration {
+    let settings = &common.settings;
+    let measured = |at: Instant| common.start.elapsed(at).saturating_sub(settings.warm_up);
+    let settled = records.last_answer.max(records.last_failure);
+    if let Some(&stopped) = common.stopped.get() {
+        return settled.max(measured(stopped));
+    }
+    // Messages that are due for a time fill it, although the last is due before its end.
+    let fills = settings.messages.is_open() && settings.plan.messages().is_none();
+    match settings.duration {
+        Some(duration) if fills || measured(Instant::now()) >= duration => {
+            duration.max(records.last_answer)
+        }
+        _ => settled,
     }
 }
 

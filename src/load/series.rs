@@ -104,6 +104,13 @@ impl Series {
         self.at(offset).strays.count(stray);
     }
 
+    /// Makes slots up to `end`, so that a silence at the end is seen.
+    pub fn cover(&mut self, end: Duration) {
+        if let Some(last) = end.checked_sub(Duration::from_nanos(1)) {
+            self.at(last);
+        }
+    }
+
     /// Takes in the slots of `other`, each where it lies in time.
     pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();
@@ -118,6 +125,21 @@ impl Series {
         }
         for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
             mine.merge(theirs);
+        }
+    }
+
+    /// Takes in the slots of `other` after its own, as those of a run that came later.
+    pub fn append(&mut self, other: &Self) {
+        let mut other = other.clone();
+        while self.exponent < other.exponent {
+            self.coarsen();
+        }
+        while other.exponent < self.exponent {
+            other.coarsen();
+        }
+        self.slots.append(&mut other.slots);
+        while self.slots.len() > SLOTS_MAX {
+            self.coarsen();
         }
     }
 
@@ -169,6 +191,23 @@ mod tests {
         assert_eq!(series.slots().iter().map(|slot| slot.latency.len()).sum::<u64>(), 10_000);
     }
 
+    /// Issue 11, item 38: a silence at the end of a run is part of its series.
+    #[test]
+    fn regression_silent_seconds_at_the_end_are_slots() {
+        let mut series = Series::default();
+        series.answered(Duration::from_millis(200), Duration::from_micros(9));
+        series.cover(Duration::ZERO);
+        assert_eq!(series.slots().len(), 1);
+        series.cover(Duration::from_secs(4));
+        assert_eq!(series.slots().len(), 4);
+        series.cover(Duration::from_secs(2));
+        assert_eq!(series.slots().len(), 4);
+        series.cover(Duration::from_millis(4001));
+        assert_eq!(series.slots().len(), 5);
+        series.cover(Duration::from_secs(301));
+        assert_eq!((series.length(), series.slots().len()), (Duration::from_secs(2), 151));
+    }
+
     #[test]
     fn what_cannot_be_a_series_is_refused() {
         let seconds = Duration::from_secs;
@@ -176,6 +215,24 @@ mod tests {
         assert!(Series::from_slots(Duration::from_millis(2500), Vec::new()).is_none());
         assert!(Series::from_slots(seconds(2), vec![Slot::default(); SLOTS_MAX + 1]).is_none());
         assert!(Series::from_slots(seconds(2), vec![Slot::default(); SLOTS_MAX]).is_some());
+    }
+
+    #[test]
+    fn a_later_run_comes_after_an_earlier_one() {
+        let series = |seconds: u64| {
+            let mut series = Series::default();
+            (0..seconds).for_each(|second| series.sent(Duration::from_secs(second)));
+            series
+        };
+        let mut both = series(3);
+        both.append(&series(2));
+        assert_eq!((both.slots().len(), both.length()), (5, Duration::from_secs(1)));
+        both.append(&series(500));
+        assert_eq!(both.length(), Duration::from_secs(2));
+        assert_eq!(both.slots().iter().map(|slot| slot.sent).sum::<u64>(), 505);
+        both.append(&series(599));
+        assert_eq!(both.length(), Duration::from_secs(4));
+        assert_eq!(both.slots().iter().map(|slot| slot.sent).sum::<u64>(), 1104);
     }
 
     proptest! {

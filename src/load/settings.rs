@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::dial::{Family, Resolve, Targets};
 use super::expect::Expect;
+use super::objective::Objectives;
 use super::pacer::Pacer;
 use super::plan::Plan;
 use super::report::{Mode, Summary};
+use super::times::Percentile;
 use super::turns::WhenLate;
 use crate::net::{Address, Eol};
 
@@ -47,7 +49,10 @@ pub struct Settings {
     /// Messages after which a client goes on with a new connection; `None` for never. One is
     /// connection churn: connect, one exchange, close.
     pub per_connection: Option<NonZero<u32>>,
-    /// Whether a client whose connection failed goes on with a new one.
+    /// Whether a client whose connection failed goes on with a new one. It waits between attempts
+    /// that found no server, from 10 ms up to 1 s, and ends with the plan. If only a number of
+    /// messages ends the plan, it gives up after `timeout` without a server, but in open loop not
+    /// before `grace` after the last message is due.
     pub reconnect: bool,
     /// What becomes of messages whose time has passed while their connection was busy.
     pub when_late: WhenLate,
@@ -55,6 +60,8 @@ pub struct Settings {
     pub workers: NonZero<usize>,
     /// How long before each due time a thread does not sleep any more; it costs a core.
     pub busy_poll: Duration,
+    /// Alarms that stop the run as soon as one of them is certain to come true.
+    pub stop_if: Option<Objectives>,
     /// What else the report is to say of the settings, by name: how TLS is begun.
     pub remarks: Vec<(String, String)>,
     /// Wall-clock time at the start, for the report.
@@ -81,6 +88,7 @@ impl Settings {
             when_late: WhenLate::CatchUp,
             workers: NonZero::<usize>::MIN,
             busy_poll: Duration::ZERO,
+            stop_if: None,
             remarks: Vec::new(),
             started: String::new(),
         }
@@ -89,6 +97,25 @@ impl Settings {
     /// When the plan ends, from the start, warm-up included.
     pub(super) fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
+    }
+
+    /// Returns the most messages that are measured, if that is known before the run.
+    pub(super) fn planned(&self) -> Option<u64> {
+        let total = self.plan.total();
+        let exact = self.messages.is_open() && self.messages.seed().is_none();
+        let timed = self.end().filter(|_| exact).map(|end| {
+            let warm_up = self.messages.rest_until(self.warm_up);
+            self.messages.rest_until(end).saturating_sub(warm_up)
+        });
+        match (total, timed) {
+            (Some(total), Some(timed)) => Some(total.min(timed)),
+            (total, timed) => total.or(timed),
+        }
+    }
+
+    /// Whether clients send without a plan of their own until the time is over.
+    pub(super) fn is_closed_for_a_time(&self) -> bool {
+        self.duration.is_some() && !self.messages.is_open()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -111,6 +138,7 @@ impl Settings {
             targets: self.targets.addresses.iter().map(ToString::to_string).collect(),
             bytes: plan.size(),
             seed: plan.seed(),
+            percentiles: Percentile::SHOWN.into(),
             listed: self.listed(),
         }
     }
@@ -122,14 +150,18 @@ impl Settings {
             Duration::ZERO => "none".to_owned(),
             time => format!("{time:?}"),
         };
-        let limit = |count: Option<u32>| count.map_or("no limit".to_owned(), |n| n.to_string());
+        let messages = match (plan.is_dealt_out(), plan.messages(), plan.total()) {
+            (true, _, Some(total)) => ("total-messages", total.to_string()),
+            (_, Some(messages), _) => ("messages", messages.to_string()),
+            (_, None, _) => ("messages", "no limit".to_owned()),
+        };
         let eol = match plan.eol() {
             Eol::Lf => "lf",
             Eol::CrLf => "crlf",
         };
         let mut listed = vec![
             ("clients", plan.clients().to_string()),
-            ("messages", limit(plan.messages())),
+            messages,
             ("rate", self.messages.to_string()),
             ("duration", self.duration.map_or("until all is sent".to_owned(), length)),
             ("warmup", length(self.warm_up)),

@@ -20,7 +20,7 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// The percentiles of a report: p50, p90, p99, p99.9.
+    /// The percentiles of a report where nothing else is asked for: p50, p90, p99, p99.9.
     pub const SHOWN: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P999];
 
     pub(super) const P50: Self = Self { per_million: 500_000 };
@@ -36,10 +36,22 @@ impl Percentile {
         (0.0..=1e6).contains(&per_million).then_some(Self { per_million: per_million as u32 })
     }
 
+    /// From 0 to 100.
+    #[must_use]
+    pub fn percent(self) -> f64 {
+        f64::from(self.per_million) / 10_000.0
+    }
+
     /// As a share of one.
     #[must_use]
     pub fn quantile(self) -> f64 {
         f64::from(self.per_million) / 1e6
+    }
+
+    /// The fewest samples of which at least ten lie beyond it.
+    pub(super) fn samples_min(self) -> u64 {
+        let beyond = u64::from(1_000_000 - self.per_million).max(1);
+        (BEYOND_MIN * 1_000_000).div_ceil(beyond)
     }
 
     /// Whether at least ten of so many samples lie beyond it: with fewer it is chance.
@@ -53,7 +65,7 @@ impl Percentile {
 
 impl std::fmt::Display for Percentile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("p{}", f64::from(self.per_million) / 10_000.0))
+        f.pad(&format!("p{}", self.percent()))
     }
 }
 
@@ -147,6 +159,15 @@ impl Times {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.mean() as u64))
     }
 
+    /// Counts the samples that are longer than `limit`, as far as three digits tell.
+    pub(super) fn count_above(&self, limit: Duration) -> u64 {
+        let lowest = self.histogram.next_non_equivalent(nanos(limit));
+        match lowest <= self.histogram.max() {
+            true => self.histogram.count_between(lowest, self.histogram.max()),
+            false => 0,
+        }
+    }
+
     /// The samples in nanoseconds, to be exported.
     #[must_use]
     pub fn histogram(&self) -> &Histogram<u64> {
@@ -180,6 +201,11 @@ mod tests {
         assert_eq!(Percentile::new(99.99).map(|p| p.to_string()), Some("p99.99".to_owned()));
         assert_eq!(Percentile::new(100.1), None);
         assert_eq!(Percentile::new(f64::NAN), None);
+        for percent in [1.0, 50.0, 99.0, 99.99, 99.999] {
+            let percentile = Percentile::new(percent).unwrap();
+            let samples = percentile.samples_min();
+            assert!(percentile.is_certain(samples) && !percentile.is_certain(samples - 1));
+        }
     }
 
     #[test]
@@ -194,6 +220,17 @@ mod tests {
         times.record(Duration::MAX);
         times.record(Duration::ZERO);
         assert_eq!(times.max(), Some(LONGEST));
+    }
+
+    #[test]
+    fn longer_samples_are_counted() {
+        let mut times = Times::default();
+        assert_eq!(times.count_above(Duration::ZERO), 0);
+        (1..=100).for_each(|millis| times.record(Duration::from_millis(millis)));
+        for (millis, count) in [(0, 100), (1, 99), (99, 1), (100, 0), (10_000, 0)] {
+            assert_eq!(times.count_above(Duration::from_millis(millis)), count, "{millis} ms");
+        }
+        assert_eq!(times.count_above(Duration::MAX), 0);
     }
 
     proptest! {

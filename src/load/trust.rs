@@ -12,6 +12,10 @@ const LAG_DIVISOR: u32 = 10;
 /// The share of its cores at which the tester is taken for the bottleneck.
 const SATURATED: f64 = 0.95;
 
+/// The system counts processor time in ticks of up to 10 ms, and a run begins with work that is not
+/// sending: in less time than this, the share of a core says nothing.
+const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
+
 /// A reason not to trust a run.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -42,6 +46,15 @@ pub enum Distrust {
         /// The most that were open at the same time.
         opened: u32,
     },
+    /// Merged runs overlapped in time for a part of the shortest only.
+    PartlyTogether {
+        /// The time for which all of them ran.
+        together: Duration,
+        /// The time that the shortest took.
+        shortest: Duration,
+    },
+    /// Merged runs did not run at the same time.
+    NotTogether,
 }
 
 /// What is known about the tester itself.
@@ -64,7 +77,8 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Distrust> {
     let record = evidence.record;
     let p99 = Percentile::P99;
     let lag = record.lag.percentile(p99).zip(record.latency.percentile(Percentile::P50));
-    let cores = evidence.processor.map_or(0.0, |processor| processor.cores());
+    let processor = evidence.processor.filter(|used| used.elapsed >= PROCESSOR_TIME_MIN);
+    let cores = processor.map_or(0.0, |processor| processor.cores());
     let (wanted, opened) = evidence.connections;
     let workers = evidence.workers;
     let saturated = !evidence.spins && cores >= SATURATED * workers as f64;
@@ -101,6 +115,16 @@ impl fmt::Display for Distrust {
             Self::FewerConnections { wanted, opened } => {
                 write!(f, "{opened} of {wanted} connections were open at best")
             }
+            Self::PartlyTogether { together, shortest } => write!(
+                f,
+                "the merged runs overlapped for {together:.1?} only, and the shortest took \
+                 {shortest:.1?}: their rates and clients are added as if they had run at the same \
+                 time"
+            ),
+            Self::NotTogether => f.write_str(
+                "the merged runs did not run at the same time: this is one after another, and no \
+                 server had the sum of their clients",
+            ),
         }
     }
 }
@@ -170,5 +194,26 @@ mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].to_string().contains(wanted), "{}", found[0]);
         }
+    }
+
+    /// Issue 11, item 39: a run of some milliseconds uses a whole core, which says nothing.
+    #[test]
+    fn regression_a_tiny_run_is_not_judged_by_its_processor_time() {
+        let millis = Duration::from_millis;
+        let record = Record::default();
+        let found = |elapsed| {
+            let used = Processor { user: elapsed, system: Duration::ZERO, elapsed };
+            judge(&Evidence {
+                record: &record,
+                processor: Some(used),
+                workers: 1,
+                spins: false,
+                ports_used_up: 0,
+                connections: (1, 1),
+            })
+        };
+        assert_eq!(found(millis(3)), []);
+        assert_eq!(found(millis(499)), []);
+        assert_eq!(found(millis(500)).len(), 1);
     }
 }

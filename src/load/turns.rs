@@ -83,21 +83,40 @@ impl Turns {
         (!self.over).then_some(due)
     }
 
-    /// How many messages of the plan were not taken. A closed loop without a number of messages
-    /// has no plan beyond what it sends.
+    /// Counts the messages of the plan that were not taken. A closed loop for a time, or without a
+    /// number of messages, has no plan beyond what it sends.
     pub(super) fn rest(&self) -> u64 {
         if self.over {
             return 0;
         }
-        let unsent = self.messages.map(|messages| u64::from(messages - self.number));
-        match (self.end, unsent) {
-            (Some(end), _) if self.is_open() => {
-                let upcoming = self.upcoming.is_some_and(|due| due < end);
-                let due = self.pacer.rest_until(end) + u64::from(upcoming);
-                unsent.map_or(due, |unsent| unsent.min(due))
-            }
-            _ => unsent.unwrap_or(0),
+        match (self.end, self.unsent()) {
+            (Some(end), unsent) if self.is_open() => unsent.min(self.rest_until(end)),
+            (Some(_), _) => 0,
+            (None, unsent) if self.messages.is_some() => unsent,
+            (None, _) => 0,
         }
+    }
+
+    /// Counts those of them that are due before `now`; in closed loop the one that comes next.
+    pub(super) fn rest_due(&self, now: Duration) -> u64 {
+        let due = if self.is_open() { self.rest_until(now) } else { 1 };
+        self.rest().min(due)
+    }
+
+    /// When the last message of an open loop is due; `None` if no number of messages ends it.
+    pub(super) fn last_due(&self) -> Option<Duration> {
+        let messages = self.messages.filter(|_| self.is_open())?;
+        Some(self.pacer.time_of(messages.saturating_sub(1).into()))
+    }
+
+    /// Messages up to the limit of their number.
+    fn unsent(&self) -> u64 {
+        self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
+    }
+
+    fn rest_until(&self, time: Duration) -> u64 {
+        let upcoming = self.upcoming.is_some_and(|due| due < time);
+        self.pacer.rest_until(time) + u64::from(upcoming)
     }
 
     /// Whether messages have times of their own.
@@ -177,6 +196,28 @@ mod tests {
         assert_eq!(timed.take(Duration::ZERO), send(0, 0, 0));
         assert_eq!(timed.take(MILLISECOND), Turn::Over);
         assert_eq!(timed.rest(), 0);
+    }
+
+    /// Issue 11, item 36: in a closed loop for a time, what there was no time for is not planned.
+    #[test]
+    fn regression_a_closed_loop_for_a_time_plans_no_rest() {
+        let end = Some(10 * MILLISECOND);
+        let mut both = Turns::new(Pacer::closed_loop(), Some(1000), end, WhenLate::CatchUp);
+        assert_eq!(both.take(Duration::ZERO), send(0, 0, 0));
+        assert_eq!((both.rest(), both.rest_due(MILLISECOND)), (0, 0));
+    }
+
+    /// Issue 11, item 36: at a stop, only what is due already may count as an error.
+    #[test]
+    fn a_stop_finds_what_is_due() {
+        let mut open = Turns::new(constant(1000), Some(50), None, WhenLate::CatchUp);
+        assert_eq!(open.take(Duration::ZERO), send(0, 0, 0));
+        assert_eq!(open.take(Duration::ZERO), Turn::Wait(MILLISECOND));
+        assert_eq!((open.rest(), open.rest_due(10 * MILLISECOND)), (49, 9));
+        assert_eq!(open.last_due(), Some(49 * MILLISECOND));
+        let counted = Turns::new(Pacer::closed_loop(), Some(9), None, WhenLate::CatchUp);
+        assert_eq!((counted.rest(), counted.rest_due(Duration::ZERO)), (9, 1));
+        assert_eq!(counted.last_due(), None);
     }
 
     proptest! {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::amount;
+
 /// Three digits and a unit: `1.23 µs`, `28.5 ms`, `5.00 s`.
 pub(crate) fn time(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
@@ -53,6 +55,11 @@ pub(crate) fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second.round() as u64))
 }
 
+/// A number of events per second without its unit: whole, but `1.50` below ten.
+pub(crate) fn per_second(rate: f64) -> String {
+    if rate < 9.995 { three_digits(rate) } else { format!("{rate:.0}") }
+}
+
 /// A text from outside for a terminal: what would steer the terminal or turn the text round is
 /// written as an escape.
 pub(crate) fn printable(text: &str) -> String {
@@ -70,18 +77,18 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// A length of time as it is typed: `5ms`, `2.5us`, `1s`; `None` where it is none.
+/// A length of time as it is typed: `5ms`, `2.5us`, `1m30s`; `None` where it is none.
 pub(super) fn parse_time(text: &str) -> Option<Duration> {
+    amount::time(text)
+}
+
+/// Events per second as they are typed: `1000/s`, `90/m`, `10K/s`, `0/s`; `None` where it is none.
+pub(super) fn parse_rate(text: &str) -> Option<f64> {
     let (number, unit) = split_unit(text)?;
-    let seconds = match unit {
-        "ns" => 1e-9,
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number * seconds).ok()
+    match amount::rate(text).filter(|_| text.contains('/')) {
+        Some((count, per)) => Some(f64::from(count) / per.as_secs_f64()),
+        None => (number == 0.0 && unit == "/s").then_some(number),
+    }
 }
 
 /// A share of one as it is typed, in percent: `0.1%`; `None` where it is none, or over 100%.
@@ -91,7 +98,7 @@ pub(super) fn parse_percent(text: &str) -> Option<f64> {
 }
 
 /// The number, never negative, that `text` begins with, and what follows it.
-pub(super) fn split_unit(text: &str) -> Option<(f64, &str)> {
+fn split_unit(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));
     Some((number.parse().ok()?, unit.trim_start()))
@@ -134,17 +141,33 @@ mod tests {
         }
     }
 
+    /// Issue 11, item 34: a rate below ten keeps its decimals.
+    #[test]
+    fn regression_a_low_rate_keeps_its_decimals() {
+        for (number, text) in
+            [(0.0, "0.00"), (1.5, "1.50"), (9.99, "9.99"), (9.996, "10"), (102_126.4, "102126")]
+        {
+            assert_eq!(per_second(number), text);
+        }
+    }
+
     #[test]
     fn a_text_from_outside_cannot_steer_a_terminal() {
         assert_eq!(printable("a\x1b[31m\u{202e}b"), "a\\u{1b}[31m\\u{202e}b");
         assert_eq!(printable("zwölf 'µs' → \"1\""), "zwölf 'µs' → \"1\"");
     }
 
+    /// Issue 11, item 44: a condition reads what a flag reads; a bare number is no time in it.
     #[test]
-    fn what_is_typed_is_read() {
+    fn regression_what_is_typed_is_read() {
         assert_eq!(parse_time("5ms"), Some(Duration::from_millis(5)));
         assert_eq!(parse_time("2.5us"), Some(Duration::from_nanos(2500)));
         assert_eq!(parse_time("1 s"), Some(Duration::from_secs(1)));
+        assert_eq!(parse_time("1m30s"), Some(Duration::from_secs(90)));
+        for (text, wanted) in [("1000/s", 1000.0), ("90/m", 1.5), ("10K/s", 1e4), ("0/s", 0.0)] {
+            assert_eq!(parse_rate(text), Some(wanted), "{text}");
+        }
+        assert_eq!((parse_rate("5ms"), parse_rate("5")), (None, None));
         for wrong in ["", "5", "ms", "-5ms", "5 parsecs", "1e3ms", "1..2s", "99999999999999999999s"]
         {
             assert_eq!(parse_time(wrong), None, "{wrong}");

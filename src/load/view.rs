@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::job::{Common, Job};
 use super::ledger::Ledger;
+use super::objective::Objective;
 use super::series::Slot;
 
 /// A glance at a run.
@@ -27,10 +28,12 @@ pub struct View {
     pub recent: Option<Slot>,
     /// How long that stretch is.
     pub recent_length: Duration,
+    /// The alarm that is certain to come true and has stopped the run.
+    pub foregone: Option<Objective>,
 }
 
 impl View {
-    pub(super) fn new(common: &Common, jobs: &[Arc<Job>]) -> Self {
+    pub(super) fn new(common: &Common, jobs: &[Arc<Job>], foregone: Option<Objective>) -> Self {
         let settings = &common.settings;
         let elapsed = common.start.elapsed(Instant::now());
         let mut view = Self {
@@ -41,6 +44,7 @@ impl View {
             ledger: Ledger::default(),
             recent: None,
             recent_length: Duration::ZERO,
+            foregone,
         };
         let before = if view.is_warm_up { Duration::ZERO } else { settings.warm_up };
         for job in jobs {

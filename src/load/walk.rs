@@ -58,7 +58,7 @@ impl Step {
         let ledger = &record.ledger;
         let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         let achieved = ledger.ok() as f64 / seconds;
-        Self { rate, achieved, purpose, p50, p99, p999, errors: ledger.error_share(), broken }
+        Self { rate, achieved, purpose, p50, p99, p999, errors: record.error_share(), broken }
     }
 }
 

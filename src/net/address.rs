@@ -268,6 +268,12 @@ impl FromStr for Address {
     }
 }
 
+/// Whether `ip`, the address of a bound socket or of a peer, can be reached from this machine only.
+/// The one rule for loopback addresses: names and other spellings are resolved before it.
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
 fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
     let name = path.strip_prefix('@').unwrap_or(path);
     if name.is_empty() || path.len() > UNIX_PATH_MAX || path.contains('\0') {
@@ -425,6 +431,17 @@ mod tests {
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    /// Issue 11, item 2: the address that the system bound decides, in any of its forms.
+    #[test]
+    fn regression_a_loopback_address_is_known_in_every_form() {
+        for near in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(near.parse().unwrap()), "{near}");
+        }
+        for far in ["0.0.0.0", "::", "::ffff:0.0.0.0", "10.0.0.1", "fe80::1", "::ffff:10.0.0.1"] {
+            assert!(!is_loopback(far.parse().unwrap()), "{far}");
         }
     }
 

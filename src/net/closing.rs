@@ -16,6 +16,7 @@ use super::core::{Core, Word};
 use super::inbound::poll_discard;
 use super::limits::Closed;
 use super::shutdown::Phase;
+use super::summary::Amount;
 use super::watch::Watch;
 
 /// A connection that is being closed.
@@ -77,7 +78,7 @@ where
     fn is_done_at_once(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
         let core = &mut *self.core;
-        let mut sent = 0;
+        let mut sent = core.watch.amount();
         let flushed = core.output.poll_flush(&mut core.stream, cx, &mut sent);
         core.watch.note_sent(sent);
         if let Poll::Ready(Ok(())) = flushed {
@@ -120,7 +121,7 @@ async fn linger<S: AsyncRead + Unpin>(stream: &mut S, watch: &Watch) -> io::Resu
     let mut left = watch.terms.limits.linger_bytes;
     while left > 0 {
         let length = poll_fn(|cx| poll_discard(stream, cx)).await?;
-        watch.note_received(length);
+        watch.note_received(Amount::of_bytes(length));
         if length == 0 {
             break;
         }

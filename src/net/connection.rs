@@ -108,7 +108,8 @@ where
     /// Cancel safe.
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let core = self.core_mut();
-        poll_fn(|cx| core.poll_read(cx, Inbound::next_line)).await
+        let line = poll_fn(|cx| core.poll_read(cx, Inbound::next_line)).await;
+        core.show(line)
     }
 
     /// As [`read_line`](Self::read_line); while no line comes, sends what `feed` gives: what
@@ -126,7 +127,8 @@ where
         F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
     {
         let core = self.core_mut();
-        poll_fn(|cx| core.poll_read_feeding(cx, Inbound::next_line, &mut feed)).await
+        let line = poll_fn(|cx| core.poll_read_feeding(cx, Inbound::next_line, &mut feed)).await;
+        core.show(line)
     }
 
     /// As [`read`](Self::read); while nothing comes, sends what `feed` gives (see

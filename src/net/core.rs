@@ -15,9 +15,11 @@ use super::feed::{Outlet, poll_feed};
 use super::inbound::Inbound;
 use super::layer::Layer;
 use super::limits::{Closed, Limits};
+use super::lines::Line;
 use super::outbound::{Outbound, poll_write};
 use super::place::Place;
 use super::stream::Stream;
+use super::summary::Amount;
 use super::terms::Terms;
 use super::watch::{Waiting, Watch};
 
@@ -69,6 +71,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     /// Whether with `more` bytes there are more than may wait unsent.
     pub(super) fn needs_room(&self, more: usize) -> bool {
         self.output.len().saturating_add(more) > self.limits().write_high
+    }
+
+    /// Shows a line that was read to the hook for lines, if there is one.
+    pub(super) fn show(&self, line: Result<Option<Line>, Closed>) -> Result<Option<Line>, Closed> {
+        if let Ok(Some(line)) = &line {
+            self.watch.note_line(line);
+        }
+        line
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Closed> {
@@ -148,14 +158,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     fn poll_echo_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
-            self.watch.note_received(length);
-            self.watch.note_messages(u32::from(length > 0));
             let mut rest = &scratch[..length];
+            let mut amount = self.watch.amount();
+            amount.add(rest);
+            self.watch.note_received(amount);
+            if length > 0 {
+                self.watch.note_messages(1);
+                self.watch.note_line(rest);
+            }
             while !rest.is_empty() {
                 match poll_write(&mut self.stream, rest, cx)? {
                     Poll::Ready(sent) => {
-                        self.watch.note_sent(sent);
-                        rest = &rest[sent..];
+                        rest = note_sent(&mut self.watch, rest, sent);
                     }
                     Poll::Pending => {
                         self.output.push(rest);
@@ -263,8 +277,9 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     let over = watch.check(input.has_partial())?;
-    if let Poll::Ready(length) = input.poll_fill(stream, cx)? {
-        watch.note_received(length);
+    let mut amount = watch.amount();
+    if input.poll_fill(stream, cx, &mut amount)?.is_ready() {
+        watch.note_received(amount);
         watch.note_read(over);
         return Poll::Ready(Ok(()));
     }
@@ -307,6 +322,15 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
+/// Notes that the stream took the first `sent` of `bytes`; returns the rest.
+fn note_sent<'a>(watch: &mut Watch, bytes: &'a [u8], sent: usize) -> &'a [u8] {
+    let (taken, rest) = bytes.split_at(sent);
+    let mut amount = watch.amount();
+    amount.add(taken);
+    watch.note_sent(amount);
+    rest
+}
+
 /// Writes `bytes` from where they lie, until the rest of them fits into the buffer.
 fn poll_direct<S: AsyncWrite + Unpin>(
     stream: &mut S,
@@ -318,9 +342,8 @@ fn poll_direct<S: AsyncWrite + Unpin>(
     while !bytes.is_empty() {
         let polled = match poll_write(stream, bytes, cx) {
             Poll::Ready(Ok(sent)) => {
-                watch.note_sent(sent);
+                *bytes = note_sent(watch, bytes, sent);
                 output.note_direct();
-                *bytes = &bytes[sent..];
                 continue;
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::from(error))),
@@ -338,11 +361,11 @@ fn poll_room(
     output: &mut Outbound,
     watch: &mut Watch,
     cx: &mut Context<'_>,
-    send: impl FnOnce(&mut Outbound, &mut Context<'_>, &mut usize) -> Poll<io::Result<()>>,
+    send: impl FnOnce(&mut Outbound, &mut Context<'_>, &mut Amount) -> Poll<io::Result<()>>,
 ) -> Poll<Result<(), Closed>> {
-    let mut sent = 0;
+    let mut sent = watch.amount();
     let result = send(output, cx, &mut sent);
-    if sent > 0 {
+    if sent.bytes > 0 {
         watch.note_sent(sent);
     }
     let polled = match result {
@@ -365,9 +388,9 @@ pub(super) fn poll_send<S: AsyncWrite + Unpin>(
         // Who is fed by others, as in a chat, comes by here twice for each line.
         return Poll::Ready(Ok(()));
     }
-    let mut sent = 0;
+    let mut sent = watch.amount();
     let polled = output.poll_flush(stream, cx, &mut sent);
-    if sent > 0 {
+    if sent.bytes > 0 {
         watch.note_sent(sent);
     }
     polled.map_err(Closed::from)

@@ -10,6 +10,7 @@ use tokio::io::AsyncWrite;
 use super::core::poll_send;
 use super::limits::Closed;
 use super::outbound::Outbound;
+use super::summary::Amount;
 use super::terms::Eol;
 use super::watch::Watch;
 
@@ -20,8 +21,8 @@ pub struct Outlet<'a, S> {
     output: &'a mut Outbound,
     eol: Eol,
     write_high: usize,
-    /// Bytes that the stream took of what was offered.
-    took: usize,
+    /// The part of the offered bytes that the stream took.
+    took: Amount,
     /// The stream takes no more now; it wakes the task when it does.
     full: bool,
 }
@@ -75,13 +76,13 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(length) => {
                     sent += length;
+                    add(&mut self.took, parts, length);
                     IoSlice::advance_slices(&mut parts, length);
                 }
                 Poll::Pending => self.full = true,
             }
         }
         if sent > 0 {
-            self.took += sent;
             self.output.note_direct();
         }
         Ok(sent)
@@ -94,6 +95,18 @@ impl<S> fmt::Debug for Outlet<'_, S> {
             .field("unsent", &self.output.len())
             .field("full", &self.full)
             .finish_non_exhaustive()
+    }
+}
+
+/// Adds the first `length` bytes of `parts`.
+fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
+    for part in parts {
+        let taken = &part[..part.len().min(length)];
+        amount.add(taken);
+        length -= taken.len();
+        if length == 0 {
+            break;
+        }
     }
 }
 
@@ -110,10 +123,11 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
         ready!(poll_send(stream, output, watch, cx))?;
         let limits = &watch.terms.limits;
         let (eol, write_high) = (watch.terms.eol, limits.write_high);
-        let mut outlet = Outlet { stream, output, eol, write_high, took: 0, full: false };
+        let took = watch.amount();
+        let mut outlet = Outlet { stream, output, eol, write_high, took, full: false };
         let fed = feed(&mut outlet, cx);
         let (took, full) = (outlet.took, outlet.full);
-        if took > 0 {
+        if took.bytes > 0 {
             watch.note_sent(took);
         }
         match fed {

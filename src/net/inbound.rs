@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::buffers;
 use super::limits::Closed;
 use super::lines::{Line, Lines};
+use super::summary::Amount;
 
 /// What one connection may do before it lets the worker's others have a turn, so that a client
 /// that never stops sending cannot hold them up. A line costs 1, a read 16: 128 lines, or
@@ -141,20 +142,22 @@ impl Inbound {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready with what has changed: so many more bytes, or (0) the end. While nothing
-    /// comes, no buffer is kept but one of the size of an unfinished line.
+    /// Reads once. Ready when something has changed: more bytes, which `amount` measures, or the
+    /// end. While nothing comes, no buffer is kept but one of the size of an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>>
+        amount: &mut Amount,
+    ) -> Poll<io::Result<()>>
     where
         S: AsyncRead + Unpin,
     {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.poll_scratch(stream, scratch, cx))?;
             self.lines.push(&scratch[..length]);
-            Poll::Ready(Ok(length))
+            amount.add(&scratch[..length]);
+            Poll::Ready(Ok(()))
         })
     }
 

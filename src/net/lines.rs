@@ -404,6 +404,20 @@ mod tests {
         }
     }
 
+    /// Issue 11, item 47: what is unread is what came and was not given out, line ends too.
+    #[test]
+    fn regression_unread_is_what_was_not_given_out() {
+        let mut lines = Lines::new(10);
+        assert_eq!(lines.unread(), b"");
+        lines.push(b"one\r\ntw");
+        assert_eq!(lines.unread(), b"one\r\ntw");
+        assert_eq!(lines.next_line().unwrap().unwrap(), *b"one");
+        assert_eq!(lines.unread(), b"tw");
+        assert_eq!((lines.next_line(), lines.unread()), (Ok(None), &b"tw"[..]));
+        assert_eq!(lines.take(1), *b"t");
+        assert_eq!(lines.unread(), b"w");
+    }
+
     /// Fault 19: exactly the limit is a line, one byte more is not; the line end never counts.
     #[test]
     fn the_limit_is_exact() {

@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, TcpKeepalive, Type};
+use socket2::{Domain, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
-use super::address::{Address, Scheme};
+use super::address::{Address, Scheme, is_loopback};
+use super::bind_error::{how_to_serve, is_family_missing, remedy_for_no_stream, say, unsupported};
+use super::socket_file::FileRights;
 use super::stream::Stream;
 use super::transport::Transport;
 use super::trouble::{Refused, Reserve};
@@ -38,6 +40,12 @@ pub struct ListenerOptions {
     /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system gives
     /// the peer up; `None` leaves it to the system. Default 30 s.
     pub unacknowledged_timeout: Option<Duration>,
+    /// The permissions of the file of a Unix socket, whatever the umask: connecting needs the bit
+    /// to write. At most 0o777. Default 0o600: only the user of this process.
+    pub unix_mode: u32,
+    /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
+    /// Only root may name a group that its user is not in. Default `None`.
+    pub unix_group: Option<u32>,
 }
 
 impl Default for ListenerOptions {
@@ -47,6 +55,8 @@ impl Default for ListenerOptions {
             reuse_address: true,
             reuse_port: false,
             unacknowledged_timeout: Some(Duration::from_secs(30)),
+            unix_mode: 0o600,
+            unix_group: None,
         }
     }
 }
@@ -69,21 +79,22 @@ enum Socket {
 }
 
 impl Listener {
-    /// Binds every socket address that `address` stands for (a name may stand for an IPv4 and an
-    /// IPv6 one). All or none.
+    /// Binds every socket address of `address` (a name may have an IPv4 and an IPv6 one). All or
+    /// none.
+    ///
+    /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
+    /// it before it is served.
     ///
     /// # Errors
     /// One sentence with the address and the reason. An address family that the machine does not
     /// have is passed over as long as another could be bound.
     pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
-        if address.scheme() == Scheme::Udp {
-            let text = format!(
-                "cannot listen on {address}: datagrams make no connections, which this server needs"
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        if let Some(remedy) = remedy_for_no_stream(address.scheme()) {
+            return Err(unsupported(address, remedy));
         }
         if let Some(path) = address.unix_path() {
-            let socket = UnixSocket::bind(path, options.backlog);
+            let rights = FileRights { mode: options.unix_mode, group: options.unix_group };
+            let socket = UnixSocket::bind(path, rights, options.backlog);
             let socket = Socket::Unix(socket.map_err(|error| say(address, &error))?);
             return Ok(vec![Self::new(socket, Scheme::Unix)]);
         }
@@ -101,6 +112,26 @@ impl Listener {
             Some(error) if bound.is_empty() => Err(say(address, &error)),
             _ => Ok(bound),
         }
+    }
+
+    /// Binds for a server that adds no protocol: a scheme that asks for one is an error.
+    pub(super) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
+        if let Some(missing) = Transport::plain().missing(address.scheme()) {
+            let text = format!(
+                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with \
+                 Listener::bind, {}, then call Server::new",
+                how_to_serve(missing)
+            );
+            return Err(unsupported(address, &text));
+        }
+        Self::bind(address, &ListenerOptions::default()).await
+    }
+
+    /// Refuses a listener whose scheme asks for a protocol that its transport does not speak.
+    pub(super) fn check_transport(&self) -> io::Result<()> {
+        let Some(missing) = self.transport.missing(self.scheme) else { return Ok(()) };
+        let text = format!("its transport has no {missing}: {}", how_to_serve(missing));
+        Err(unsupported(&self.address()?, &text))
     }
 
     /// Takes over a socket that listens already (socket activation, a test).
@@ -138,6 +169,18 @@ impl Listener {
         }
     }
 
+    /// Whether only this machine can reach it: it is bound to a loopback address, however that was
+    /// written, or it is a Unix socket.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn is_loopback(&self) -> io::Result<bool> {
+        match &self.socket {
+            Socket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
+            Socket::Unix(_) => Ok(true),
+        }
+    }
+
     /// Where a client connects: the address that was really bound.
     ///
     /// # Errors
@@ -157,7 +200,7 @@ impl Listener {
 
     fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<TcpListener> {
         let domain = Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        let socket = socket2::Socket::new(domain, Type::STREAM, Some(socket2::Protocol::TCP))?;
         if address.is_ipv6() {
             // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
             socket.set_only_v6(true)?;
@@ -169,8 +212,8 @@ impl Listener {
     }
 
     /// Takes over a listening socket, TCP or Unix, that a service manager or a predecessor has
-    /// bound, and gives it the options that it can still have. `scheme` is what is spoken there,
-    /// if it is TCP.
+    /// bound, and gives it the options that it can still have. `scheme` is the protocol of a TCP
+    /// socket; [`Scheme::Fd`] means plain TCP.
     ///
     /// # Errors
     /// When it is no socket that listens, or the system refuses an option.
@@ -190,6 +233,7 @@ impl Listener {
             let socket = UnixSocket::inherit(socket, &address, owner, options.backlog)?;
             return Ok(Self::new(Socket::Unix(socket), Scheme::Unix));
         }
+        let scheme = if scheme == Scheme::Fd { Scheme::Tcp } else { scheme };
         Ok(Self::new(Socket::Tcp(listen(socket, options)?), scheme))
     }
 
@@ -227,32 +271,6 @@ fn listen(socket: socket2::Socket, options: &ListenerOptions) -> io::Result<TcpL
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-pub(super) fn is_family_missing(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
-}
-
-pub(super) fn say(address: &Address, error: &io::Error) -> io::Error {
-    let hint = match error.kind() {
-        io::ErrorKind::AddrInUse if address.scheme() == Scheme::Unix => {
-            "; another program listens there: end it, or choose another path"
-        }
-        io::ErrorKind::AddrInUse => {
-            "; another program listens there: end it, or choose another port (0: any free one)"
-        }
-        io::ErrorKind::PermissionDenied if address.scheme() == Scheme::Unix => {
-            "; choose a folder in which you may create files"
-        }
-        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE, root (--user gives it up again) or \
-             socket activation: or choose a higher one"
-        }
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
 }
 
 /// A listener at work.

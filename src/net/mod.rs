@@ -1,6 +1,8 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+pub(crate) mod alarm;
+mod bind_error;
 mod buffers;
 mod closing;
 mod connection;
@@ -10,6 +12,7 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod handshake;
 mod inbound;
 mod layer;
 mod limits;
@@ -35,11 +38,14 @@ mod signals;
 #[cfg(feature = "web")]
 mod site;
 mod snapshot;
+mod socket_file;
 mod split;
 mod stream;
+mod summary;
 mod tally;
 mod task;
 mod terms;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -51,6 +57,8 @@ mod websocket;
 mod workers;
 mod write;
 
+#[cfg(feature = "cli")]
+pub(crate) use address::is_loopback;
 pub use address::{Address, AddressError, Scheme};
 pub use connection::Connection;
 pub(crate) use datagram::broken;
@@ -83,12 +91,13 @@ pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
+pub use summary::{ConnectionSummary, ReceivedLine};
 pub use terms::{Eol, Farewell};
 #[cfg(feature = "tls")]
 pub use tls::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
 };
-pub use transport::{Opening, Origin, Refusal, Step, TlsFacts, Transport};
+pub use transport::{Opening, Origin, Protocol, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
 #[cfg(feature = "websocket")]
 pub use websocket::{

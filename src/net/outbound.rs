@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::buffers;
+use super::summary::Amount;
 
 /// Pieces of at least this size are sent from where they lie instead of being copied first.
 const DIRECT_BYTES: usize = 8 * 1024;
@@ -65,7 +66,7 @@ impl Outbound {
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        sent: &mut usize,
+        sent: &mut Amount,
     ) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
@@ -84,7 +85,7 @@ impl Outbound {
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        sent: &mut usize,
+        sent: &mut Amount,
     ) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
@@ -92,9 +93,9 @@ impl Outbound {
         while !self.is_empty() {
             let rest = &self.buffer[self.sent..];
             let taken = ready!(poll_write(stream, rest, cx))?;
+            sent.add(&rest[..taken]);
             self.sent += taken;
             self.unflushed = true;
-            *sent += taken;
         }
         if self.buffer.capacity() > 0 {
             buffers::give_write(std::mem::take(&mut self.buffer));

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::limits::{Closed, Limits};
 use super::observer::Works;
 use super::shutdown::{Phase, Shutdown};
+use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
 use super::tally::{Counted, Tally};
 use super::transport::Origin;
 
@@ -28,6 +29,8 @@ pub(super) struct Places {
     emptied: Notify,
     /// What the server works with, for observers; set when it begins to serve.
     works: OnceLock<Works>,
+    /// Called with the summary of each connection that has ended.
+    hook: OnceLock<ClosedHook>,
 }
 
 /// One place; given back when the last clone of its `Arc` is dropped.
@@ -38,8 +41,8 @@ pub(super) struct Place {
     peer: Option<SocketAddr>,
     /// Which listener it came to.
     listener: u32,
-    /// What the handshake told, where there was one.
-    told: OnceLock<Box<Origin>>,
+    /// Boxed to keep idle connections small: most do not need it.
+    rare: OnceLock<Box<Rare>>,
     /// Whether this place is part of the count of its client's address.
     counted: AtomicBool,
     /// Where the worker that serves this one counts.
@@ -50,6 +53,15 @@ pub(super) struct Place {
     number: u64,
     /// The task that the server wakes when its phase changes.
     task: OnceLock<Waker>,
+}
+
+/// The parts of a place that not every connection needs.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The origin that the handshake found.
+    told: OnceLock<Box<Origin>>,
+    /// The counts for an access log.
+    account: Option<Account>,
 }
 
 /// Whose address a place counts for, where addresses are counted.
@@ -96,7 +108,7 @@ impl Places {
             places: Arc::clone(self),
             peer: origin.peer,
             listener: u32::try_from(origin.listener).expect("descriptors are numbered by int"),
-            told: OnceLock::new(),
+            rare: self.account().map_or_else(OnceLock::new, |rare| OnceLock::from(Box::new(rare))),
             counted: AtomicBool::new(counted),
             tally: Arc::clone(tally),
             end: OnceLock::new(),
@@ -105,6 +117,26 @@ impl Places {
         });
         lock(&self.members).insert(number, Arc::downgrade(&place));
         Ok(place)
+    }
+
+    /// The counts of a new connection; `None` unless they are told or logged.
+    fn account(&self) -> Option<Rare> {
+        let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        is_wanted.then(|| Rare { account: Some(Account::begin()), ..Rare::default() })
+    }
+
+    /// Sets the hook for connections that have ended.
+    pub(super) fn set_hook(&self, hook: ClosedHook) {
+        // The first one stays: a server has one for its life.
+        let _ = self.hook.set(hook);
+    }
+
+    /// Counts a connection for which there was no place.
+    pub(super) fn count_refusal(&self, origin: &Origin, closed: Closed) {
+        self.count(closed);
+        if let Some(Hook(hook)) = self.hook.get() {
+            hook(ConnectionSummary::of(origin.clone(), closed));
+        }
     }
 
     /// Counts somebody from `address`, where addresses are counted; whether they are.
@@ -220,20 +252,36 @@ impl Place {
     pub(super) fn origin(&self) -> Origin {
         let socket =
             || Origin { listener: self.listener as usize, peer: self.peer, ..Origin::default() };
-        let told = self.told.get().map_or_else(socket, |told| Origin::clone(told));
+        let told = self.told().map_or_else(socket, Origin::clone);
         Origin { number: self.number, ..told }
     }
 
     /// Notes what the handshake told.
     pub(super) fn note_origin(&self, origin: Origin) {
         // There is one handshake in a connection's life.
-        self.told.get_or_init(|| Box::new(origin));
+        self.rare.get_or_init(Box::default).told.get_or_init(|| Box::new(origin));
+    }
+
+    fn told(&self) -> Option<&Origin> {
+        self.rare.get()?.told.get().map(Box::as_ref)
+    }
+
+    /// The counts of this connection alone, if there are any.
+    #[inline]
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.rare.get()?.account.as_ref()
+    }
+
+    /// A line of this connection, as a hook sees it.
+    pub(super) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
+        let client = self.told().and_then(|told| told.source).or(self.peer);
+        ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
     }
 
     /// Counts the address that a proxy has named, or says that it has all its places; for a place
     /// that was taken to be counted later.
     pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
-        if let Some(source) = self.told.get().and_then(|told| told.source) {
+        if let Some(source) = self.told().and_then(|told| told.source) {
             let counted = self.places.count_address(source, limits)?;
             self.counted.store(counted, Ordering::Relaxed);
         }
@@ -259,14 +307,28 @@ impl Place {
             Ok(()) => self.end.get().copied().unwrap_or(Closed::Finished),
         };
         self.places.count(closed);
+        if let Some(account) = self.account() {
+            account.note_closed(closed);
+        }
         closed
+    }
+
+    /// Tells the summary of the connection, which is over.
+    fn tell_summary(&self) {
+        let Some(account) = self.account() else { return };
+        let summary = account.summary(self.origin());
+        summary.log();
+        if let Some(Hook(hook)) = self.places.hook.get() {
+            hook(summary);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.tell_summary();
         if *self.counted.get_mut()
-            && let Some(client) = self.told.get().and_then(|told| told.source).or(self.peer)
+            && let Some(client) = self.told().and_then(|told| told.source).or(self.peer)
         {
             let network = &network(client.ip());
             let mut by_address = lock(&self.places.by_address);
@@ -329,6 +391,14 @@ mod tests {
         let peer = SocketAddr::new(address.parse().unwrap(), 1);
         let origin = Origin { peer: Some(peer), ..Origin::default() };
         places.take(&origin, limits, Count::Peer, &Arc::default())
+    }
+
+    /// Issue 11, item 48: an access log that is off costs an idle connection no memory: with the
+    /// counters of its `Arc` a place fills a size of the allocator, 128 bytes, to the last.
+    #[test]
+    fn regression_an_access_log_that_is_off_costs_no_memory() {
+        assert!(size_of::<Place>() <= 112, "{}", size_of::<Place>());
+        assert!(size_of::<Rare>() <= 80, "with an access log: {}", size_of::<Rare>());
     }
 
     /// Fault 2: the limit is exact, and a place given back is free again.

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Socket, Type};
 
 use super::address::{Address, Scheme};
-use super::listener::{Listener, say};
+use super::bind_error::say;
+use super::listener::Listener;
 
 impl Listener {
     /// Tries whether `address` could be bound, and never listens there: nobody can connect, and a

@@ -51,7 +51,10 @@ impl Step for AcceptProxy {
             if self.trusts(origin.peer) {
                 let read = timeout(HEADER_TIMEOUT, read_header(&mut stream)).await;
                 match read.unwrap_or(Err(Trouble::Late)) {
-                    Ok(source) => origin.source = source,
+                    Ok(Told::Client(source)) => origin.source = source,
+                    Ok(Told::Local) => origin.is_proxy_itself = true,
+                    // A check that the port is open, as proxies make every few seconds.
+                    Err(Trouble::Nothing) => return Err(Closed::Finished),
                     Err(trouble) => {
                         let (words, closed) = trouble.say();
                         tracing::warn!(proxy = ?origin.peer, "a proxy was turned away: {words}");
@@ -74,8 +77,16 @@ impl Step for AcceptProxy {
     }
 }
 
+/// The meaning of a header.
+enum Told {
+    Client(Option<SocketAddr>),
+    Local,
+}
+
 /// Why no header could be read.
 enum Trouble {
+    /// The proxy ended the connection without a byte.
+    Nothing,
     Late,
     Malformed(String),
     Ended(Closed),
@@ -90,22 +101,25 @@ impl Trouble {
             }
             Self::Malformed(words) => (words, Closed::HandshakeFailed),
             Self::Ended(closed) => ("it ended before its PROXY header".to_owned(), closed),
+            Self::Nothing => ("it sent nothing".to_owned(), Closed::Finished),
         }
     }
 }
 
 /// Reads exactly the header: what follows stays in the stream.
-async fn read_header(stream: &mut Stream) -> Result<Option<SocketAddr>, Trouble> {
+async fn read_header(stream: &mut Stream) -> Result<Told, Trouble> {
     let mut header = Vec::new();
     loop {
         let more = match ProxyHeader::parse(&header) {
-            Ok(ProxyHeader::Source(source)) => return Ok(source),
+            Ok(ProxyHeader::Source(source)) => return Ok(Told::Client(source)),
+            Ok(ProxyHeader::Local) => return Ok(Told::Local),
             Ok(ProxyHeader::More(more)) => more,
             Err(malformed) => return Err(Trouble::Malformed(malformed.to_string())),
         };
         let start = header.len();
         header.resize(start + more, 0);
         match stream.read(&mut header[start..]).await {
+            Ok(0) | Err(_) if start == 0 => return Err(Trouble::Nothing),
             Ok(0) => return Err(Trouble::Ended(Closed::HandshakeFailed)),
             Ok(count) => header.truncate(start + count),
             Err(error) => return Err(Trouble::Ended(error.into())),

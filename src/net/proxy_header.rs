@@ -44,8 +44,10 @@ pub enum ProxyVersion {
 pub enum ProxyHeader {
     /// At least so many more bytes belong to it.
     More(usize),
-    /// It is whole: whom the proxy stands for; `None` where it speaks for itself or cannot tell.
+    /// It is whole: the client that the proxy names; `None` if the proxy cannot tell.
     Source(Option<SocketAddr>),
+    /// It is whole, and the proxy speaks for itself (LOCAL): usually a health check.
+    Local,
 }
 
 /// It is no header: the text says why.
@@ -133,16 +135,21 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
         _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
     };
-    if length > BODY_MAX {
+    // Of LOCAL the receiver "must accept the connection" and skip the block, whatever it says of
+    // family and length (section 2.2).
+    if length > BODY_MAX && !is_local {
         return Err(ProxyHeaderError("it is longer than 8 KiB"));
     }
     if bytes.len() < FIXED + length {
         return Ok(ProxyHeader::More(FIXED + length - bytes.len()));
     }
+    if is_local {
+        return Ok(ProxyHeader::Local);
+    }
     let body = &bytes[FIXED..];
     let (source, addresses) = source(bytes[13], body)?;
     check_vectors(bytes, FIXED + addresses)?;
-    Ok(ProxyHeader::Source(source.filter(|_| !is_local)))
+    Ok(ProxyHeader::Source(source))
 }
 
 /// The client's address, where it has one that we can tell, and how long the addresses are.
@@ -286,10 +293,28 @@ mod tests {
         assert_eq!(parse(&v2(0x21, 0x11, IPV4)), told("192.0.2.1:8080"));
         let vector = [IPV4, &[4, 0, 2, 9, 9]].concat();
         assert_eq!(parse(&v2(0x21, 0x12, &vector)), told("192.0.2.1:8080"));
-        assert_eq!(parse(&v2(0x20, 0x11, IPV4)), told(""), "LOCAL");
-        assert_eq!(parse(&v2(0x20, 0, b"")), told(""), "LOCAL as HAProxy's checks send it");
+        assert_eq!(parse(&v2(0x20, 0x11, IPV4)), Ok(ProxyHeader::Local));
+        assert_eq!(parse(&v2(0x20, 0, b"")), Ok(ProxyHeader::Local), "as HAProxy's checks send it");
         assert_eq!(parse(&v2(0x21, 0x31, &[b'/'; 216])), told(""), "a Unix socket");
         assert_eq!(parse(&v2(0x21, 0, b"whatever")), told(""), "unspecified");
+    }
+
+    /// Issue 11, item 22: LOCAL is accepted with any family, length and block, which is skipped.
+    #[test]
+    fn regression_local_is_accepted_whatever_its_block_says() {
+        for family in [0x00, 0x11, 0x12, 0x21, 0x31, 0x13, 0x41, 0xFF] {
+            for body in [&b""[..], &IPV4[..5], IPV4, &[0xFF; 216], &[4; BODY_MAX + 1]] {
+                let header = v2(0x20, family, body);
+                let rest = [&header[..], b"hello"].concat();
+                assert_eq!(read_whole(&rest), Ok((ProxyHeader::Local, header.len())), "{family:x}");
+            }
+        }
+        let longest = v2(0x20, 0, &vec![0; usize::from(u16::MAX)]);
+        assert_eq!(parse(&longest), Ok(ProxyHeader::Local));
+        let mut checked = v2(0x20, 0x11, &[IPV4, &[CHECKSUM, 0, 4, 0, 0, 0, 0]].concat());
+        assert_eq!(parse(&checked), Ok(ProxyHeader::Local), "its checksum is part of the block");
+        checked[12] = 0x21;
+        assert!(parse(&checked).is_err(), "of PROXY it is checked");
     }
 
     #[test]
@@ -342,13 +367,13 @@ mod tests {
     }
 
     /// Reads `stream` as the step does: what was asked for, until the header is whole.
-    fn read(stream: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
+    fn read_whole(stream: &[u8]) -> Result<(ProxyHeader, usize), ProxyHeaderError> {
         let mut taken = 0;
         loop {
             match parse(&stream[..taken])? {
-                ProxyHeader::Source(source) => return Ok((source, taken)),
                 ProxyHeader::More(0) => panic!("it asks for nothing"),
                 ProxyHeader::More(more) => taken += more,
+                whole => return Ok((whole, taken)),
             }
         }
     }
@@ -365,7 +390,11 @@ mod tests {
             let version = if is_text { ProxyVersion::V1 } else { ProxyVersion::V2 };
             let header = write(version, source, destination);
             let stream = [&header[..], &rest].concat();
-            let (told, taken) = read(&stream).unwrap();
+            let (whole, taken) = read_whole(&stream).unwrap();
+            let told = match whole {
+                ProxyHeader::Source(told) => told,
+                other => panic!("{other:?}"),
+            };
             let told = told.map(|told| (told.ip().to_canonical(), told.port()));
             prop_assert_eq!(told, Some((source.ip().to_canonical(), source.port())));
             prop_assert_eq!(taken, header.len());

@@ -1,6 +1,5 @@
 //! A server: listeners, a handler for each connection, and an orderly end.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -10,22 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
 use super::ending::Ending;
 use super::failure::Failure;
 use super::fault::{self, Faults, Orders};
+use super::handshake::{Shown, shake_hands};
 use super::limits::{Closed, Limits};
-use super::listener::{Accepted, Acceptor, Listener, ListenerOptions, Queued};
+use super::listener::{Accepted, Acceptor, Listener, Queued};
 use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
-use super::place::{Count, Place, Places, Report};
+use super::place::{Count, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
 use super::signals::Listening;
 use super::stream::Stream;
+use super::summary::{ConnectionSummary, Hook, ReceivedLine};
 use super::tally::Watched;
 use super::task::Supervised;
 use super::terms::{Eol, Farewell, Terms};
@@ -35,9 +36,6 @@ use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
 const ACCEPT_BATCH: usize = 64;
-
-/// How long a handshake may go on once the server drains.
-const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// A server that is bound and not yet serving. asyncio's `start_server`.
 ///
@@ -73,17 +71,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `address` with the default [`ListenerOptions`]. Connections queue up from now on.
+    /// Binds `HOST:PORT` or `unix:PATH` with the default
+    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with the address, or why it cannot be had.
+    /// One sentence that says what is wrong with the address, or why it cannot be had. A scheme
+    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is one: [`Listener::bind`] with
+    /// [`Listener::transport`] serves those.
     pub async fn bind<A>(address: A) -> io::Result<Self>
     where
         A: TryInto<Address>,
         AddressError: From<A::Error>,
     {
         let address = address.try_into().map_err(AddressError::from)?;
-        Ok(Self::new(Listener::bind(&address, &ListenerOptions::default()).await?))
+        Ok(Self::new(Listener::bind_plain(&address).await?))
     }
 
     /// A server on listeners that were bound before, all of them before the first is served.
@@ -148,6 +149,24 @@ impl Server {
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
+        self
+    }
+
+    /// Tells `hook` of each connection, served or refused, once it has ended. It is called on the
+    /// thread that served the connection, so it must not block. Counting costs each connection
+    /// about 80 bytes.
+    #[must_use]
+    pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
+        self.places.set_hook(Hook(Box::new(hook)));
+        self
+    }
+
+    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. It is
+    /// called before the handler goes on, so it must not block.
+    #[must_use]
+    pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
+        let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
+        self.live.change(|terms| terms.on_line = Some(hook));
         self
     }
 
@@ -221,10 +240,11 @@ impl Server {
     /// After [`Shutdown::retire`] it returns once the last connection has ended.
     ///
     /// # Errors
-    /// When a listener cannot be registered or a thread cannot be started; nothing was served
-    /// then. When a thread of [`workers`](Self::workers) or a task that accepts connections
-    /// panics: the connections of that thread are lost, the others are drained, and the error
-    /// names the part and its panic. A handler that panics ends its own connection only.
+    /// When a listener cannot be registered, its transport does not speak what its address says,
+    /// or a thread cannot be started; nothing was served then. When a thread of
+    /// [`workers`](Self::workers) or a task that accepts connections panics: the connections of
+    /// that thread are lost, the others are drained, and the error names the part and its panic.
+    /// A handler that panics ends its own connection only.
     pub async fn serve_until<H, F>(
         self,
         handler: H,
@@ -234,6 +254,7 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
+        self.listeners.iter().try_for_each(Listener::check_transport)?;
         let failure = Failure::default();
         let workers = match self.workers {
             Some(count) => Workers::start(count, self.busy_poll, self.watched, &failure)?,
@@ -401,6 +422,7 @@ impl House {
             stream.break_off();
             place.count(Err(Closed::Reset));
         } else if door.transport.is_plain() {
+            let stream = fault::lay_under(stream, planned.as_ref());
             let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
             // A handler that panics before its first await must not end the accepting task.
@@ -413,6 +435,7 @@ impl House {
             let held = Arc::clone(&place);
             worker.spawn(Supervised::new(
                 async move {
+                    let stream = fault::lay_under(stream, planned.as_ref());
                     let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
                     let stream = fault::lay_over(stream, planned);
                     let counted = match count {
@@ -432,7 +455,7 @@ impl House {
 
     fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
         tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
-        self.places.count(closed);
+        self.places.count_refusal(origin, closed);
         let terms = self.live.terms();
         if let Some(words) = terms.refusal(&door.transport, closed) {
             Connection::with_terms(stream, terms, None).end_with(&words);
@@ -440,55 +463,9 @@ impl House {
     }
 }
 
-/// Takes the steps of `transport`, in bounded time and not too many at once.
-async fn shake_hands(
-    transport: &Transport,
-    stream: Stream,
-    mut origin: Origin,
-    terms: &Terms,
-    place: &Place,
-) -> Result<Stream, Closed> {
-    let opened = timeout(terms.limits.handshake_timeout, async {
-        // The semaphore is never closed, so this only ever waits.
-        let _permit = terms.handshakes.acquire().await;
-        transport.open(stream, &mut origin).await
-    });
-    // Who has said nothing yet when the server drains has nothing to lose.
-    let late = async {
-        terms.shutdown.reached(Phase::Draining).await;
-        sleep(HANDSHAKE_DRAIN).await;
-    };
-    let opened = tokio::select! {
-        opened = opened => opened.unwrap_or(Err(Closed::HandshakeTimeout)),
-        () = late => Err(Closed::Drained),
-    };
-    match &opened {
-        Ok(_) => place.note_origin(origin),
-        // A step had all there was to say, as one that answers with the files of a page.
-        Err(Closed::Finished) => {}
-        Err(closed) => {
-            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
-            tracing::info!(place = place.number(), peer = %Shown(origin.peer), "{why}");
-        }
-    }
-    opened
-}
-
 /// One listener, as the connections that come through it see it.
 struct Door {
     listener: usize,
     transport: Arc<Transport>,
     faults: Option<Faults>,
-}
-
-/// A peer in the log.
-struct Shown(Option<SocketAddr>);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unix"),
-        }
-    }
 }

@@ -53,7 +53,11 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// # Errors
     /// The same.
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
-        poll_fn(|cx| self.poll_read(cx, Inbound::next_line)).await
+        let line = poll_fn(|cx| self.poll_read(cx, Inbound::next_line)).await?;
+        if let Some(line) = &line {
+            self.watch.note_line(line);
+        }
+        Ok(line)
     }
 
     /// As [`Connection::read`](crate::Connection::read). Cancel safe.

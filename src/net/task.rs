@@ -26,7 +26,10 @@ impl<F> Supervised<F> {
     fn count(&mut self, result: Result<(), Closed>) {
         if let Some(place) = self.place.take() {
             let closed = place.count(result);
-            tracing::debug!(place = place.number(), reason = closed.label(), "closed");
+            // A place with an account logs more, when the connection is over.
+            if place.account().is_none() {
+                tracing::debug!(place = place.number(), reason = closed.label(), "closed");
+            }
         }
     }
 }

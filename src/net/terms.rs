@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::limits::{Closed, Limits};
 use super::shutdown::Shutdown;
+use super::summary::LineHook;
 use super::transport::{Refusal, Transport};
 
 /// What a line that is written ends with.
@@ -91,6 +92,8 @@ pub(super) struct Terms {
     pub(super) shutdown: Shutdown,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
+    /// Called with each line that is received.
+    pub(super) on_line: Option<Arc<LineHook>>,
     /// One permit for each connection that may linger.
     pub(super) lingering: Semaphore,
     /// One permit for each connection that may be in its handshake.
@@ -101,14 +104,15 @@ impl Terms {
     pub(super) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
         let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
         let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
-        Self { limits, shutdown, eol, farewell, lingering, handshakes }
+        Self { limits, shutdown, eol, farewell, on_line: None, lingering, handshakes }
     }
 
     /// The same terms, with as many permits as the limits say. Who holds one of the old ones gives
     /// it back there: for as long as they take there may be more of them than the limit.
     pub(super) fn renewed(&self) -> Self {
         let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
-        Self::new(self.limits.clone(), shutdown, self.eol, farewell)
+        let renewed = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
+        Self { on_line: self.on_line.clone(), ..renewed }
     }
 
     /// What somebody hears for whom there is no place.

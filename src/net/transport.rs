@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::address::Scheme;
 use super::limits::Closed;
 use super::stream::Stream;
 
@@ -32,6 +33,40 @@ pub trait Step: fmt::Debug + Send + Sync {
     fn speaks_for_others(&self, origin: &Origin) -> bool {
         let _ = origin;
         false
+    }
+
+    /// The protocol that this step adds; `None` if it adds none, as one that reads a PROXY header.
+    /// A step of your own that serves a `tls://` or `ws://` address has to name its protocol here:
+    /// a listener refuses to serve a scheme that no step of its transport speaks.
+    fn protocol(&self) -> Option<Protocol> {
+        None
+    }
+}
+
+/// A protocol between a socket and its handler that the scheme of an address can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// TLS: `tls://` and `wss://`.
+    Tls,
+    /// WebSocket: `ws://` and `wss://`.
+    WebSocket,
+}
+
+impl Protocol {
+    /// The protocols that an address of this scheme asks for, the lowest first.
+    fn of(scheme: Scheme) -> impl Iterator<Item = Self> {
+        let tls = scheme.is_tls().then_some(Self::Tls);
+        tls.into_iter().chain(scheme.is_websocket().then_some(Self::WebSocket))
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::WebSocket => "WebSocket",
+        })
     }
 }
 
@@ -65,6 +100,8 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Who a trusted proxy says the client is.
     pub source: Option<SocketAddr>,
+    /// A trusted proxy says that it speaks for itself, as in a health check.
+    pub is_proxy_itself: bool,
     /// What TLS was agreed on; `None` where there is none.
     pub tls: Option<TlsFacts>,
     /// Why a step failed, in words for a log or a user, where it knows more than its
@@ -110,6 +147,13 @@ impl Transport {
     pub(super) fn refusal(&self, closed: Closed) -> Refusal {
         let mut refusals = self.steps.iter().map(|step| step.refusal(closed));
         refusals.find(|refusal| *refusal != Refusal::Next).unwrap_or(Refusal::Next)
+    }
+
+    /// The first protocol that an address of `scheme` asks for and no step speaks: without this
+    /// check the bytes would travel in the clear.
+    pub(crate) fn missing(&self, scheme: Scheme) -> Option<Protocol> {
+        let has = |wanted| self.steps.iter().any(|step| step.protocol() == Some(wanted));
+        Protocol::of(scheme).find(|wanted| !has(*wanted))
     }
 
     pub(super) fn speaks_for_others(&self, origin: &Origin) -> bool {

@@ -1,21 +1,15 @@
-//! Listening on a Unix socket: the file that it leaves behind, and whom it belongs to.
+//! Listening on a Unix socket, by path or by an abstract name.
 
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::task::{Context, Poll, ready};
 
-use nix::sys::stat::{Mode, umask};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket};
 
 use super::address::Address;
-
-/// Only who owns the file may connect, as with every socket that services keep for themselves.
-const FORBIDDEN: Mode = Mode::from_bits_truncate(0o177);
+use super::socket_file::{self, FileRights, SocketFile};
 
 /// A Unix socket that listens; its file goes with it, unless another server has taken its place.
 #[derive(Debug)]
@@ -40,44 +34,23 @@ pub enum FileOwner {
     Somebody,
 }
 
-/// The name that a socket was bound to.
-#[derive(Debug)]
-struct SocketFile {
-    /// As it was typed: `@` begins a name that is no file.
-    path: String,
-    /// Which file it was when it was made; `None` where there is none to remove.
-    identity: Option<(u64, u64)>,
-}
-
 impl UnixSocket {
-    /// Binds. A socket file that nobody listens at any more (its server was killed) is replaced;
-    /// one that somebody listens at, and any other file, is left alone.
-    pub(super) fn bind(path: &str, backlog: u32) -> io::Result<Self> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    /// Binds. A socket file whose server is gone is replaced; a socket that is served, and any
+    /// other file, is left alone.
+    pub(super) fn bind(path: &str, rights: FileRights, backlog: u32) -> io::Result<Self> {
         if let Some(name) = path.strip_prefix('@') {
             // In the abstract namespace there is no file to be stale, and no mode.
             let address = SocketAddr::from_abstract_name(name)?;
             let listener = UnixListener::bind_addr(&address)?;
-            return Self::listen(listener.into(), path, None, backlog);
+            return Self::listen(listener.into(), SocketFile::foreign(path), backlog);
         }
-        make_way(Path::new(path))?;
-        // The mode that the file is made with: changed later, it would be open for a moment.
-        let before = umask(FORBIDDEN);
-        let bound = socket.bind(&SockAddr::unix(path)?);
-        umask(before);
-        bound?;
-        let identity = identity(Path::new(path));
-        Self::listen(socket, path, identity, backlog)
+        let (socket, file) = socket_file::bind(path, rights, queue(backlog))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: socket.into(), file })
     }
 
-    fn listen(
-        socket: Socket,
-        path: &str,
-        identity: Option<(u64, u64)>,
-        backlog: u32,
-    ) -> io::Result<Self> {
-        let file = SocketFile { path: path.to_owned(), identity };
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    fn listen(socket: Socket, file: SocketFile, backlog: u32) -> io::Result<Self> {
+        socket.listen(queue(backlog))?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket: socket.into(), file })
     }
@@ -96,15 +69,15 @@ impl UnixSocket {
         };
         let text = "its name is no text, or it has none";
         let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))?;
-        let ours = (owner == FileOwner::Us).then(|| identity(Path::new(&path)));
-        Self::listen(socket, &path, ours.flatten(), backlog)
+        let file = match owner {
+            FileOwner::Us => SocketFile::ours(&path),
+            FileOwner::Somebody => SocketFile::foreign(&path),
+        };
+        Self::listen(socket, file, backlog)
     }
 
     pub(super) fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
-        let owner = match self.file.identity {
-            Some(_) => FileOwner::Us,
-            None => FileOwner::Somebody,
-        };
+        let owner = if self.file.is_ours() { FileOwner::Us } else { FileOwner::Somebody };
         Ok((self.socket.try_clone()?.into(), owner))
     }
 
@@ -136,7 +109,7 @@ impl UnixAcceptor {
 
     /// Closes this end, and leaves the file to another process that listens there too.
     pub(super) fn leave(mut self) {
-        self.file.identity = None;
+        self.file.leave();
     }
 
     pub(super) fn into_std(self) -> io::Result<UnixSocket> {
@@ -144,51 +117,21 @@ impl UnixAcceptor {
     }
 }
 
-impl SocketFile {
-    fn address(&self) -> Address {
-        let text = format!("unix:{}", self.path);
-        text.parse().expect("the path was that of an address")
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let path = PathBuf::from(&self.path);
-        if self.identity.is_some() && identity(&path) == self.identity {
-            // What cannot be removed is found to be stale by the next server.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// Removes a socket file that nobody listens at.
-fn make_way(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(found) if !found.file_type().is_socket() => {
-            let text = "there is a file of that name, which is no socket";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-        }
-        Ok(_) => {}
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        // Somebody listens, even if their queue is full or we may not connect.
-        _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+/// The backlog as listen(2) takes it.
+fn queue(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::ErrorKind;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use super::*;
+
+    const OWNER: FileRights = FileRights { mode: 0o600, group: None };
 
     fn folder() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
@@ -203,14 +146,14 @@ mod tests {
         let (_folder, path) = folder();
         drop(UnixListener::bind(&path).unwrap());
         assert!(Path::new(&path).exists(), "std leaves the file behind");
-        let first = UnixSocket::bind(&path, 1).unwrap();
+        let first = UnixSocket::bind(&path, OWNER, 1).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(first);
         assert!(!Path::new(&path).exists());
 
-        let first = UnixSocket::bind(&path, 1).unwrap();
+        let first = UnixSocket::bind(&path, OWNER, 1).unwrap();
         fs::remove_file(&path).unwrap();
-        let second = UnixSocket::bind(&path, 1).unwrap();
+        let second = UnixSocket::bind(&path, OWNER, 1).unwrap();
         drop(first);
         assert!(Path::new(&path).exists(), "the first removed the file of the second");
         drop(second);
@@ -220,22 +163,22 @@ mod tests {
     #[test]
     fn a_live_socket_and_other_files_are_left_alone() {
         let (_folder, path) = folder();
-        let live = UnixSocket::bind(&path, 1).unwrap();
-        assert_eq!(UnixSocket::bind(&path, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let live = UnixSocket::bind(&path, OWNER, 1).unwrap();
+        assert_eq!(UnixSocket::bind(&path, OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(live);
         fs::write(&path, "precious").unwrap();
-        assert_eq!(UnixSocket::bind(&path, 1).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(UnixSocket::bind(&path, OWNER, 1).unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[test]
     fn an_abstract_name_leaves_no_file() {
         let name = format!("@echoline-test-{}", std::process::id());
-        let first = UnixSocket::bind(&name, 1).unwrap();
+        let first = UnixSocket::bind(&name, OWNER, 1).unwrap();
         assert_eq!(first.address().to_string(), format!("unix:{name}"));
-        assert_eq!(UnixSocket::bind(&name, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!(UnixSocket::bind(&name, OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(first);
-        UnixSocket::bind(&name, 1).unwrap();
+        UnixSocket::bind(&name, OWNER, 1).unwrap();
         assert!(!Path::new(&name).exists());
     }
 }

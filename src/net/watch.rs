@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::limits::Closed;
 use super::place::Place;
 use super::shutdown::Phase;
+use super::summary::{Account, Amount};
 use super::tally::Counted;
 use super::terms::Terms;
 
@@ -105,12 +106,34 @@ impl Watch {
         }
     }
 
-    /// So many bytes were read.
+    /// A measure for one read or write.
     #[inline]
-    pub(super) fn note_received(&self, length: usize) {
+    pub(super) fn amount(&self) -> Amount {
+        Amount::new(self.account().is_some())
+    }
+
+    /// So much was read.
+    #[inline]
+    pub(super) fn note_received(&self, amount: Amount) {
         if let Some(counted) = self.counted() {
-            counted.received.add(length as u64);
+            counted.received.add(amount.bytes as u64);
         }
+        if let Some(account) = self.account() {
+            account.note_received(amount);
+        }
+    }
+
+    /// A line was read.
+    #[inline]
+    pub(super) fn note_line(&self, bytes: &[u8]) {
+        if let (Some(hook), Some(place)) = (&self.terms.on_line, &self.place) {
+            (hook.0)(place.received(bytes));
+        }
+    }
+
+    #[inline]
+    fn account(&self) -> Option<&Account> {
+        self.place.as_ref()?.account()
     }
 
     /// So many messages were handed out since this was last said.
@@ -128,11 +151,14 @@ impl Watch {
         self.place.as_ref()?.counted()
     }
 
-    /// The peer took so many bytes.
+    /// The peer took so much.
     #[inline]
-    pub(super) fn note_sent(&mut self, length: usize) {
+    pub(super) fn note_sent(&mut self, amount: Amount) {
         if let Some(counted) = self.counted() {
-            counted.sent.add(length as u64);
+            counted.sent.add(amount.bytes as u64);
+        }
+        if let Some(account) = self.account() {
+            account.note_sent(amount);
         }
         if let Some(rare) = &mut self.rare {
             rare.stalled_since = None;

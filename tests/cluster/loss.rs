@@ -141,7 +141,7 @@ async fn a_muted_line_is_shown_to_nobody() {
     let [mut ann, mut cat, _ben] = rig.all([("ann", 0), ("cat", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
     until(&mut ann, "You are an operator").await;
-    ann.ask("/mute cat", "*** You muted cat in lobby ***").await;
+    ann.ask("/mute cat", "*** You muted cat in lobby for good ***").await;
     cat.hear("*** You were muted in lobby ***").await;
     rig.begin(0, Trouble::Cut);
     cat.hear(LOST_LOCAL).await;
@@ -149,7 +149,7 @@ async fn a_muted_line_is_shown_to_nobody() {
     sleep(A_MOMENT).await;
     rig.begin(0, Trouble::None);
     cat.hear(BACK).await;
-    cat.hear_of("*** Not delivered, you may not speak there until tomorrow: psst ***").await;
+    cat.hear_of("*** Not delivered, you may not speak there for good: psst ***").await;
     ann.ask("/status", LOST_LOCAL).await;
     ann.hear(BACK).await;
     rig.settle().await;

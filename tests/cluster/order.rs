@@ -1,6 +1,6 @@
 //! Keeping order, private words and coming back, from one machine to another.
 
-use echoline::chat::{OnLoss, Role};
+use echoline::chat::{Follower, OnLoss, Role};
 use tokio::time::sleep;
 
 use super::bus::Trouble;
@@ -17,10 +17,10 @@ async fn order_is_kept_from_another_machine() {
     ben.say("/join den").await;
     until(&mut ben, "ben joined").await;
     ann.hear("*** ben joined the chat ***").await;
-    ann.ask("/mute ben", "*** You muted ben in den ***").await;
+    ann.ask("/mute ben", "*** You muted ben in den for good ***").await;
     ben.hear("*** You were muted in den ***").await;
     ben.say("let me").await;
-    ben.hear("*** Not delivered, you may not speak there until tomorrow: let me ***").await;
+    ben.hear("*** Not delivered, you may not speak there for good: let me ***").await;
     ann.ask("/unmute ben", "*** You unmuted ben in den ***").await;
     ann.ask("/op ben", "*** ben is an operator of den ***").await;
     ben.hear("*** You were unmuted in den ***").await;
@@ -31,12 +31,39 @@ async fn order_is_kept_from_another_machine() {
     until(&mut ann, "*** You were kicked from den by ben ***").await;
     until(&mut ben, "ann is out of den").await;
     ben.say("/ban ann").await;
-    until(&mut ben, "*** You banned ann from den ***").await;
+    until(&mut ben, "*** You banned ann from den for good ***").await;
     ann.ask("/join den", "*** You are banned from the room den ***").await;
     ben.ask("/unban ann", "*** ann may come to den again ***").await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
     rig.settle().await;
+}
+
+/// Issue 11, item 14: a deletion is the same on all machines, also on one that learns of it from a
+/// snapshot.
+#[tokio::test(start_paused = true)]
+async fn regression_a_line_is_deleted_on_all_machines() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("my secret").await;
+    ben.hear("ann: my secret").await;
+    ben.ask("/delete 3", "*** Line 3 is not yours: only an operator can delete it ***").await;
+    ann.ask("/delete 3", "*** Line 3 was deleted by ann ***").await;
+    ben.hear("*** Line 3 was deleted by ann ***").await;
+    ben.say("/oper open sesame").await;
+    until(&mut ben, "You are an operator").await;
+    ann.say("another").await;
+    ben.hear("ann: another").await;
+    ben.ask("/delete 5", "*** Line 5 was deleted by ben ***").await;
+    ann.hear("*** Line 5 was deleted by ben ***").await;
+    for guest in [&mut ann, &mut ben] {
+        guest.ask("/history 3-5", "#3 09:30 ann: [deleted]").await;
+        guest.hear("#4 09:30 *** Line 3 was deleted by ann ***").await;
+        guest.hear("#5 09:30 ann: [deleted]").await;
+    }
+    rig.settle().await;
+    let snapshot = String::from_utf8(rig.machines[0].hall.snapshot().state.to_vec()).unwrap();
+    assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
 }
 
 /// Fault 68: the operator of the whole chat bans somebody whom another machine serves.

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use echoline::chat::history::{Restored, Store, StoreOptions, Sync};
+use echoline::chat::history::{
+    HistoryReader, Restored, Store, StoreError, StoreOptions, Sync, restore,
+};
 
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
 
 const ROOMS: [(&str, u64); 3] = [("lobby", 300), ("кухня", 40), ("dev", 120)];
 
 /// The files of a store, by name.
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 fn files(folder: &Path) -> Files {
     let names = ["chat.sqlite3", "chat.sqlite3-wal"].into_iter();
@@ -21,19 +23,27 @@ fn files(folder: &Path) -> Files {
 
 /// Closed: everything is in the database.
 fn closed() -> Files {
+    closed_with(&ROOMS)
+}
+
+pub(crate) fn closed_with(rooms: &[(&str, u64)]) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
-    ROOMS.iter().for_each(|(room, count)| rig.write(room, 1..=*count));
+    rooms.iter().for_each(|(room, count)| rig.write(room, 1..=*count));
     assert_eq!(rig.store.close(), 0);
     files(folder.path())
 }
 
 /// Killed: everything is in the log, in many transactions.
 fn killed() -> Files {
+    killed_with(&ROOMS)
+}
+
+pub(crate) fn killed_with(rooms: &[(&str, u64)]) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
-    for (room, count) in ROOMS {
-        for first in (1..=count).step_by(20) {
+    for (room, count) in rooms {
+        for first in (1..=*count).step_by(20) {
             rig.write(room, first..=first + 19);
             rig.await_committed(room, first + 19);
         }
@@ -41,7 +51,7 @@ fn killed() -> Files {
     files(folder.path())
 }
 
-fn put(files: &Files) -> tempfile::TempDir {
+pub(crate) fn put(files: &Files) -> tempfile::TempDir {
     let folder = folder_in_memory();
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).unwrap();
@@ -99,6 +109,36 @@ fn missing(restored: &Restored, what: &str) -> u64 {
         }
     }
     ROOMS.iter().map(|(_, count)| count).sum::<u64>() - found
+}
+
+/// Issue 11, item 17: a chat that was killed left its lines in the log; reading and copying them
+/// changes neither file.
+#[test]
+fn regression_a_killed_history_is_read_and_copied() {
+    for before in [closed(), killed()] {
+        let folder = put(&before);
+        let reader = HistoryReader::open(folder.path()).unwrap();
+        let mut count = 0;
+        let gaps = reader.lines("lobby", |stored| {
+            count += 1;
+            assert_eq!(stored, line("lobby", count));
+            Ok::<_, StoreError>(())
+        });
+        assert_eq!((gaps.unwrap(), count), (0, 300));
+        assert_eq!(reader.rooms().unwrap(), ["dev", "lobby", "кухня"]);
+        let copy = folder.path().join("copy");
+        fs::write(&copy, b"").unwrap();
+        reader.back_up(&copy).unwrap();
+        drop(reader);
+        // SQLite makes an empty log for a reader where there was none.
+        let mut after = files(folder.path());
+        after.retain(|_, bytes| !bytes.is_empty());
+        assert!(after == before, "the files are others");
+        let whole = folder_in_memory();
+        restore(whole.path(), &copy).unwrap();
+        let restored = Rig::open(whole.path(), EACH).restored;
+        assert_eq!((missing(&restored, "restored"), restored.notices), (0, Vec::new()));
+    }
 }
 
 #[test]
@@ -172,6 +212,16 @@ fn a_database_without_its_log_or_the_other_way_round() {
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
     assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
+    // Issue 11, item 46: without its log the database has what was in it before, whole: rooms have no
+    // gaps, and what is missing is at their ends.
+    let mut files = killed();
+    files.remove("chat.sqlite3-wal").unwrap();
+    let folder = put(&files);
+    let restored = Rig::open(folder.path(), EACH).restored;
+    assert!(missing(&restored, "no log") > 0, "the log held some lines");
+    for room in &restored.rooms {
+        assert!(room.lines.iter().map(|line| line.number).eq(1..room.next_number));
+    }
 }
 
 /// Fault 62: bits flipped anywhere, one or several.

@@ -62,6 +62,75 @@ fn everything_is_restored() {
     assert_eq!(restored.notices, [""; 0]);
 }
 
+/// Issue 11, item 14: deleted words are nowhere on the disk, the line keeps its number, and the
+/// next start finds nothing wrong.
+#[test]
+fn regression_deleted_words_leave_the_disk() {
+    let folder = super::folder_in_memory();
+    let rig = Rig::open(folder.path(), EACH);
+    let secret = |number| format!("secret-{number}-{}", "words ".repeat(number as usize * 7 % 900));
+    // Rooms in turn, so that pages are split, which leaves copies behind.
+    for number in 1..=400 {
+        for room in ["a", "b", "c"] {
+            let line =
+                Stored { text: secret(number).into(), kind: Kind::Said, ..line(room, number) };
+            rig.store.write(Change::Line { room: room.into(), line });
+        }
+    }
+    rig.await_committed("c", 400);
+    let on_disk = |numbers: std::ops::RangeInclusive<u64>| {
+        let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        let bytes = files.flat_map(|path| fs::read(path).unwrap()).collect::<Vec<u8>>();
+        let text = String::from_utf8_lossy(&bytes);
+        numbers.filter(|number| text.contains(&format!("secret-{number}-"))).count()
+    };
+    assert_eq!(on_disk(200..=240), 41);
+    for number in 200..=240 {
+        for room in ["a", "b", "c", "unknown"] {
+            rig.store.write(Change::Deleted { room: room.into(), number });
+        }
+    }
+    rig.store.write(Change::Deleted { room: "a".into(), number: 9999 });
+    // While it is open, and not only once it is closed.
+    let begun = now();
+    while on_disk(200..=240) > 0 {
+        assert!(begun.elapsed() < super::NEVER);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let lines = block_on(rig.store.lines("b", 199..=241, 1000)).unwrap();
+    assert!(lines.iter().map(|line| line.number).eq(199..=241));
+    assert!(lines[1..42].iter().all(|line| &*line.text == "[deleted]"));
+    assert_eq!(*lines[0].text, secret(199));
+    assert!(block_on(rig.store.search("b", "secret-220-", 9)).unwrap().is_empty());
+    assert_eq!(rig.store.close(), 0);
+    let restored = Rig::open(folder.path(), EACH).restored;
+    assert_eq!((restored.notices, restored.rooms.len()), (Vec::new(), 3));
+    assert!(restored.rooms.iter().all(|room| room.next_number == 401));
+}
+
+/// Issue 11, item 14: rows that another program has removed are said once; everything else stays
+/// where it is.
+#[test]
+fn regression_missing_rows_are_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::open(folder.path(), EACH);
+    rig.write("lobby", 1..=300);
+    rig.write("dev", 1..=5);
+    rig.store.close();
+    let connection = rusqlite::Connection::open(folder.path().join("chat.sqlite3")).unwrap();
+    let gone = "DELETE FROM line WHERE number BETWEEN 100 AND 102 AND room = 1";
+    assert_eq!(connection.execute(gone, ()).unwrap(), 3);
+    drop(connection);
+    let rig = Rig::open(folder.path(), EACH);
+    let [notice] = &rig.restored.notices[..] else { panic!("{:?}", rig.restored.notices) };
+    assert!(notice.contains(r#"room "lobby""#) && notice.contains("297 lines instead of 300"));
+    let [dev, lobby] = &rig.restored.rooms[..] else { panic!("{:?}", rig.restored.rooms) };
+    assert_eq!((dev.lines.len(), lobby.lines.len(), lobby.next_number), (5, 297, 301));
+    assert!(!folder.path().join("chat.sqlite3.damaged-1").exists());
+    rig.store.close();
+    assert_eq!(Rig::open(folder.path(), EACH).restored.notices, [""; 0], "said once");
+}
+
 #[test]
 fn a_room_that_is_gone_takes_its_positions_along() {
     let folder = tempfile::tempdir().unwrap();
@@ -318,4 +387,22 @@ fn any_text_comes_back() {
         let line = &room.lines[0];
         assert!(room.name == *line.text && line.name == line.text);
     }
+}
+
+/// Issue 11, item C: a store whose thread panics says that nothing is kept any more, so that held
+/// lines are shown, and answers no question.
+#[test]
+fn regression_a_store_whose_thread_panics_tells_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, events) = std::sync::mpsc::channel();
+    let on_event = move |event| match event {
+        StoreEvent::Committed(_) => panic!("as asked"),
+        event => told.send(event).unwrap(),
+    };
+    let (store, _) = Store::open(folder.path(), EACH, 10, on_event).unwrap();
+    store.write(super::said("lobby", 1));
+    let event = events.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let StoreEvent::Failing(reason) = event else { panic!("{event:?}") };
+    assert!(reason.contains("panicked"), "{reason}");
+    assert!(matches!(block_on(store.audit(1)), Err(StoreError::Closed)));
 }

@@ -10,6 +10,7 @@ mod kept;
 mod killed;
 mod measured;
 mod model;
+mod starts;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

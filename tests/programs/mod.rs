@@ -40,6 +40,7 @@ pub(crate) fn echoline(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env_remove("RUST_LOG");
     command
 }
 

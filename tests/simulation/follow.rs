@@ -10,7 +10,7 @@ use super::record::Record;
 use super::world::ROOMS;
 
 /// The server's words to one person alone. What begins otherwise was forged, or is a defect.
-const NOTICES: [&str; 27] = [
+const NOTICES: [&str; 29] = [
     "A name is ",
     "A room's name is ",
     "/resume ",
@@ -35,6 +35,8 @@ const NOTICES: [&str; 27] = [
     "You go on in another connection",
     "You need nobody to talk to yourself",
     "You wrote too fast and are muted",
+    "You may speak again; ",
+    "A separator of lines stands in that line",
     "Nobody is behind",
     "That was not UTF-8",
     "You are ",
@@ -47,8 +49,33 @@ struct Place {
     next: usize,
     /// The index of the line that says that they came.
     joined: usize,
+    /// Earlier lines that were announced and have not come.
+    earlier: u64,
+    /// No token brought them back.
+    is_new: bool,
+    /// An earlier line has come, or none was announced: from here on only joins and leaves before
+    /// `joined` may be left out.
+    begun: bool,
     /// What they are called there.
     name: String,
+}
+
+impl Place {
+    /// Where somebody may stand after this earlier line. Only joins and leaves are left out.
+    fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
+        let mut fitting = Vec::new();
+        for at in self.next..=self.joined {
+            let entry = &order.entries[at];
+            if entry.shown == shown && (at == self.joined) == (self.earlier == 0) {
+                let earlier = self.earlier.saturating_sub(1);
+                fitting.push(Self { next: at + 1, earlier, begun: true, ..self.clone() });
+            }
+            if self.begun && !entry.is_presence() {
+                break;
+            }
+        }
+        fitting
+    }
 }
 
 #[derive(Debug, Default)]
@@ -186,6 +213,10 @@ impl<'a> Follower<'a> {
         let places = self.places(room);
         let mut fitting = Vec::new();
         for mut place in places.clone() {
+            if place.next < place.joined && place.is_new {
+                fitting.extend(place.earlier_line(order, shown));
+                continue;
+            }
             let Some(at) = self.others(order, &place, place.next) else { continue };
             let entry = &order.entries[at];
             if entry.shown == shown && self.advance(order, &mut place, at + 1) {
@@ -233,7 +264,10 @@ impl<'a> Follower<'a> {
 
     /// The next line at or after `at` that this terminal does not show as its own.
     fn others(&self, order: &Order, place: &Place, at: usize) -> Option<usize> {
-        (at..order.entries.len()).find(|&at| !self.is_own(&order.entries[at], at, place))
+        let left_out =
+            |at: usize| place.is_new && at < place.joined && order.entries[at].is_presence();
+        (at..order.entries.len())
+            .find(|&at| !self.is_own(&order.entries[at], at, place) && !left_out(at))
     }
 
     fn is_own(&self, entry: &Entry, at: usize, place: &Place) -> bool {
@@ -276,11 +310,15 @@ impl<'a> Follower<'a> {
             .zip(&order.entries)
             .filter(|(_, entry)| entry.kind == "joined" && self.record.names.contains(&entry.name));
         let places = joins.filter_map(|(joined, entry)| {
+            let earlier = position.replay;
             let next = match position.from {
                 Some(from) => order.index(from),
-                None => joined.checked_sub(position.replay as usize)?,
+                None if earlier == 0 => joined,
+                None => 0,
             };
-            (next <= joined).then(|| Place { next, joined, name: entry.name.clone() })
+            let (is_new, begun) = (position.from.is_none(), earlier == 0);
+            let name = entry.name.clone();
+            (next <= joined).then(|| Place { next, joined, earlier, is_new, begun, name })
         });
         places.collect()
     }

@@ -20,6 +20,13 @@ pub(crate) struct Entry {
     pub(crate) members: Rc<Vec<String>>,
 }
 
+impl Entry {
+    /// Whether it says that somebody came, left or has another name.
+    pub(crate) fn is_presence(&self) -> bool {
+        matches!(&*self.kind, "joined" | "left" | "renamed")
+    }
+}
+
 /// All lines of one room.
 #[derive(Debug, Default)]
 pub(crate) struct Order {

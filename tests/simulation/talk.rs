@@ -50,23 +50,51 @@ pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Ran
 }
 
 /// What is said, and how it has to be heard.
-fn words(mark: &str, count: usize, random: &mut Random) -> (String, String) {
-    let text = format!("{mark}{count} {}", random.pick(&NOISE));
-    let heard = clean(text.as_bytes()).expect("it is text").trim().to_owned();
-    (text, heard)
+struct Words {
+    text: String,
+    /// The lines that it has, each with the mark.
+    lines: Vec<String>,
 }
 
-fn note(present: &Present, text: String) {
-    present.shared.with(|record| record.said.push(Said { text, is_cut: false }));
+impl Words {
+    fn new(mark: &str, count: usize, random: &mut Random) -> Self {
+        let noise: String = random
+            .pick(&NOISE)
+            .chars()
+            .map(|c| if BREAKS.contains(&c) { format!("{c}{mark}{count}r ") } else { c.into() })
+            .collect();
+        let text = format!("{mark}{count} {noise}");
+        let clean = |line: &str| clean(line.as_bytes()).expect("it is text").trim().to_owned();
+        let lines = text.split(BREAKS).map(clean).collect();
+        Self { text, lines }
+    }
+
+    /// The lines that a terminal says, if the first of them may be said: CR ends a line there, and
+    /// the other separators are refused.
+    fn typed(&self) -> &[String] {
+        if self.text.contains(&BREAKS[1..]) { &[] } else { &self.lines }
+    }
+}
+
+/// What separates lines in [`NOISE`].
+const BREAKS: [char; 3] = ['\r', '\u{85}', '\u{2028}'];
+
+fn note(present: &Present, lines: &[String]) {
+    let said = lines.iter().map(|text| Said { text: text.clone(), is_cut: false });
+    present.shared.with(|record| record.said.extend(said));
 }
 
 async fn as_program(present: &mut Present, mark: &str, count: usize, random: &mut Random) -> bool {
-    let (text, heard) = words(mark, count, random);
+    let words = Words::new(mark, count, random);
     let line = match random.below(10) {
         0 => serde_json::json!({ "do": "/users" }),
         1 => return present.send(b"{\"say\": 7}\n[]\n\xff\n", random).await,
         choice => {
-            note(present, heard);
+            // A `do` is one line.
+            if choice != 2 || words.lines.len() == 1 {
+                note(present, &words.lines);
+            }
+            let text = words.text;
             let field = if choice == 2 { "do" } else { "say" };
             let me = if choice == 2 { "/me " } else { "" };
             serde_json::json!({ field: format!("{me}{text}") })
@@ -76,13 +104,14 @@ async fn as_program(present: &mut Present, mark: &str, count: usize, random: &mu
 }
 
 async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut Random) -> bool {
-    let (text, heard) = words(mark, count, random);
+    let words = Words::new(mark, count, random);
+    let (heard, text) = (words.typed(), &words.text);
     let (room, name) = (random.pick(&ROOMS), random.pick(&NAMES));
     let is_plain = present.shared.with(|record| record.sight) == Sight::Plain;
     let line = match random.below(32) {
         0..12 => {
             note(present, heard);
-            text
+            text.clone()
         }
         12 | 13 => {
             note(present, heard);
@@ -96,7 +125,9 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
             format!("/nick {name}")
         }
         22 | 23 => {
-            present.shared.with(|record| record.whispered.push(heard));
+            let (first, rest) = heard.split_at(heard.len().min(1));
+            present.shared.with(|record| record.whispered.extend_from_slice(first));
+            note(present, rest);
             format!("/msg {name} {text}")
         }
         24 if is_plain => {
@@ -110,7 +141,7 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
             let length = 199 + random.below(4) * random.below(100);
             let line = format!("{mark}{count}{}", "x".repeat(length - mark.len() - 1));
             if line.len() <= 200 {
-                note(present, line.clone());
+                note(present, std::slice::from_ref(&line));
             }
             line
         }
@@ -118,10 +149,10 @@ async fn as_person(present: &mut Present, mark: &str, count: usize, random: &mut
         29 => format!("/rooms\n/lag\n/help {}", random.pick(&["msg", "nothing"])),
         _ => {
             // Several lines in one packet.
-            let (second, heard_second) = words(&format!("{mark}{count}b"), count, random);
+            let second = Words::new(&format!("{mark}{count}b"), count, random);
             note(present, heard);
-            note(present, heard_second);
-            format!("{text}\r\n{second}")
+            note(present, second.typed());
+            format!("{text}\r\n{}", second.text)
         }
     };
     let end = random.pick(&["\n", "\r\n"]);

@@ -224,6 +224,7 @@ pub(crate) fn program(words: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOLINE_")) {
         command.env_remove(name);
     }
+    command.env_remove("RUST_LOG");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

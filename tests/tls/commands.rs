@@ -177,6 +177,93 @@ fn a_server_without_what_it_needs_says_so() {
     }
 }
 
+/// Issue 11, item 40: plain text to a port for TLS is recognised by the alert, which is not printed.
+#[test]
+fn regression_plain_text_to_a_tls_port_is_told() {
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.sign("server", Kind::Server), &[]);
+    let port = server.port();
+    let ended = run(&["send", port, "hello"], b"");
+    assert_eq!((ended.code(), ended.stdout.len()), (Some(1), 0), "{ended:?}");
+    let wanted = format!("{port} speaks TLS and was sent plain text: write tls://{port}");
+    assert!(ended.stderr.contains(&wanted), "{ended:?}");
+    let ended = run(&["send", &format!("ws://{port}/"), "hello"], b"");
+    assert!(ended.stderr.contains("write wss://") && ended.code() == Some(1), "{ended:?}");
+}
+
+/// Issue 11, item 41: each name of a certificate is checked, and nothing is written for a wrong one.
+#[test]
+fn regression_a_name_that_no_certificate_can_have_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let cert = |name: &str| run(&["cert", "--out", out.to_str().unwrap(), "--name", name], b"");
+    for (name, hint) in [
+        ("", "a name is empty"),
+        ("localhost,", "a name is empty"),
+        ("localhost,https://a.example/", "write a.example"),
+        ("localhost:8443", "write localhost"),
+    ] {
+        let ended = cert(name);
+        assert!(ended.code() == Some(2) && ended.stderr.contains(hint), "{name}: {ended:?}");
+        assert!(!out.exists());
+    }
+    assert_eq!(cert("localhost, 127.0.0.1").code(), Some(0));
+    let pair = Pair { cert: out.join("server.pem"), key: out.join("server-key.pem") };
+    let server = TlsServer::start(&pair, &[]);
+    // By the address, which is one in the certificate.
+    let ended = run(&["send", &server.address, "--ca", pair.cert(), "hello"], b"");
+    assert_eq!(ended.text(), "Echo: hello\n", "{ended:?}");
+}
+
+/// Issue 11, item 41: certificates that are not valid now are made and served, with a warning; a
+/// client refuses them.
+#[test]
+fn regression_outdated_certificates_are_made_and_served() {
+    for (flag, said, refused) in [
+        ("--expired", "expired on", "has expired"),
+        ("--not-yet-valid", "not valid before", "not valid yet"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_str().unwrap();
+        let made = run(&["cert", "--ca", "--out", out, flag], b"");
+        assert_eq!(made.code(), Some(0), "{made:?}");
+        let path = |name: &str| folder.path().join(name);
+        let pair = Pair { cert: path("server.pem"), key: path("server-key.pem") };
+        let server = TlsServer::start(&pair, &[]);
+        let warning = "clients that check it refuse it, so it is for tests only";
+        server.program.wait_for_stderr(warning);
+        assert!(server.program.stderr().contains(said), "{}", server.program.stderr());
+        let ca = path("ca.pem");
+        let ended = run(&["send", &server.address, "--ca", ca.to_str().unwrap(), "x"], b"");
+        assert!(ended.code() == Some(1) && ended.stderr.contains(refused), "{ended:?}");
+        let open = run(&["send", &server.address, "--insecure", "x"], b"");
+        assert_eq!(open.text(), "Echo: x\n");
+        // A chat is for people, and refuses to start with it.
+        let tls = ["--listen", "tls://127.0.0.1:0", "--cert", pair.cert(), "--key", pair.key()];
+        let chat = run(&[&["chat"][..], &tls].concat(), b"");
+        assert_eq!(chat.code(), Some(1), "{chat:?}");
+        let check = run(&[&["check", "echo"][..], &tls].concat(), b"");
+        assert!(check.code() == Some(0) && check.text().contains(warning), "{check:?}");
+    }
+}
+
+/// Issue 11, item 42: a fault on the socket hits the handshake: it stalls, or is reset.
+#[test]
+fn regression_a_handshake_can_fail_by_plan() {
+    let authority = Authority::new();
+    let pair = authority.sign("server", Kind::Server);
+    let plan = "stall layer=socket at=1;reset layer=socket at=2;delay=1ms layer=socket";
+    let server = TlsServer::start(&pair, &["--fault", plan]);
+    let send = ["send", &server.address, "--insecure", "--timeout", "1s", "x"];
+    let stalled = run(&send, b"");
+    assert_eq!(stalled.code(), Some(4), "{stalled:?}");
+    assert!(stalled.stderr.contains("did not finish the handshake"), "{stalled:?}");
+    let reset = run(&send, b"");
+    assert!(reset.code() == Some(1) && reset.stderr.contains("reset"), "{reset:?}");
+    let served = run(&["send", &server.address, "--insecure", "x"], b"");
+    assert_eq!((served.code(), served.text().as_str()), (Some(0), "Echo: x\n"), "{served:?}");
+}
+
 /// Fault 48: files that change are taken up; while they are wrong the old certificate stays.
 #[test]
 fn changed_files_are_taken_up_and_bad_ones_are_not() {

@@ -184,6 +184,15 @@ impl Browser<'_> {
         self.wait("document.querySelector('#log li')", &json!([]));
     }
 
+    /// Pretends that the system is set to "light" or "dark".
+    pub(crate) fn prefer(&self, scheme: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        let command = json!({
+            "cmd": "Emulation.setEmulatedMedia", "params": { "features": [feature] },
+        });
+        self.ask("POST", "/goog/cdp/execute", &command);
+    }
+
     /// Says something, by the keyboard.
     pub(crate) fn say(&self, text: &str) {
         self.write("#input", &format!("{text}\u{e007}"));

@@ -98,7 +98,9 @@ mod tests {
             last: 4,
         };
         vec![
-            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()) },
+            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), after: None },
+            Act::Enter { name: name.clone(), address: None, after: Some(5) },
+            Act::Write { to: 5, words: "waves".into(), kind: Kind::Action },
             Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
@@ -120,6 +122,22 @@ mod tests {
         for act in acts() {
             let sent = Envelope::new(u32::MAX, u64::MAX - 1, 1, act);
             assert_eq!(Envelope::decode(&sent.encode()).as_ref(), Ok(&sent));
+        }
+    }
+
+    /// Issue 11, item 7: acts of a machine that knows neither resumed sessions nor private actions.
+    #[test]
+    fn regression_acts_without_the_new_fields_are_read() {
+        let (name, words) = (Name::parse("ann").unwrap(), "hi".to_owned());
+        for (old, act) in [
+            (
+                r#"{"enter":{"name":"ann","address":null}}"#,
+                Act::Enter { name, address: None, after: None },
+            ),
+            (r#"{"write":{"to":5,"words":"hi"}}"#, Act::Write { to: 5, words, kind: Kind::Said }),
+        ] {
+            assert_eq!(serde_json::from_str::<Act>(old).unwrap(), act);
+            assert_eq!(serde_json::to_string(&act).unwrap(), old);
         }
     }
 

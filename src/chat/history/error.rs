@@ -28,6 +28,18 @@ pub enum StoreError {
         /// Who has it, where that could be read.
         process: Option<u32>,
     },
+    /// There is no history in the folder.
+    #[error("there is no chat's history in {folder}")]
+    Absent {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is a history already.
+    #[error("{path} is there already: restore into another folder, or move its files away")]
+    Present {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was written by a newer version.
     #[error(
         "{path} has version {found} and this program knows versions up to {known}: \
@@ -78,11 +90,20 @@ impl StoreError {
 
     /// From an error of SQLite with the file at `path`.
     pub(super) fn database(path: &Path, error: &rusqlite::Error) -> Self {
-        let (path, reason) = (path.to_owned(), error.to_string());
+        let reason = error.to_string();
         match Fault::of(error) {
-            Fault::Damage => Self::Damaged { path, reason },
-            _ => Self::Database { path, reason },
+            Fault::Damage => Self::Damaged { path: path.to_owned(), reason },
+            _ if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+                Self::unreadable(path, reason)
+            }
+            _ => Self::Database { path: path.to_owned(), reason },
         }
+    }
+
+    /// The disk or its file system failed, which says nothing about the file.
+    pub(super) fn unreadable(path: &Path, what: impl std::fmt::Display) -> Self {
+        let reason = format!("{what}: check the disk and its file system, then start again");
+        Self::Database { path: path.to_owned(), reason }
     }
 }
 
@@ -110,16 +131,21 @@ impl Fault {
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::Utf8Error(..) => Self::Damage,
-            _ => match error.sqlite_error_code() {
-                Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                    Self::Wait
-                }
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damage,
-                Some(
-                    ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch,
-                ) => Self::Refuse,
-                _ => Self::Reopen,
-            },
+            _ => error
+                .sqlite_error()
+                .map_or(Self::Reopen, |error| Self::of_code(error.extended_code)),
+        }
+    }
+
+    /// From an extended result code of SQLite (<https://www.sqlite.org/rescode.html>).
+    pub(super) fn of_code(code: i32) -> Self {
+        match rusqlite::ffi::Error::new(code).code {
+            ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Wait,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damage,
+            ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => {
+                Self::Refuse
+            }
+            _ => Self::Reopen,
         }
     }
 }
@@ -135,6 +161,9 @@ mod tests {
         assert_eq!(fault(ffi::SQLITE_FULL), Fault::Wait);
         assert_eq!(fault(ffi::SQLITE_BUSY), Fault::Wait);
         assert_eq!(fault(ffi::SQLITE_IOERR_FSYNC), Fault::Reopen);
+        assert_eq!(fault(ffi::SQLITE_IOERR_CORRUPTFS), Fault::Reopen);
+        assert_eq!(fault(ffi::SQLITE_CANTOPEN), Fault::Reopen);
+        assert_eq!(fault(ffi::SQLITE_NOMEM), Fault::Reopen);
         assert_eq!(fault(ffi::SQLITE_READONLY), Fault::Reopen);
         assert_eq!(fault(ffi::SQLITE_CORRUPT), Fault::Damage);
         assert_eq!(fault(ffi::SQLITE_NOTADB), Fault::Damage);

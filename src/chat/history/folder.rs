@@ -12,19 +12,21 @@ use super::error::StoreError;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
-const DATABASE: &str = "chat.sqlite3";
+/// The file whose lock says that a process uses the folder.
+const LOCK: &str = "chat.lock";
+
+pub(super) const DATABASE: &str = "chat.sqlite3";
 /// How many damaged files may lie there before somebody has to clear them away.
 const SET_ASIDE_MAX: u32 = 100;
 
 impl Folder {
     /// Makes the folder where it is missing (mode 0700) and takes it.
     pub(super) fn enter(path: &Path) -> Result<Self, StoreError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| StoreError::file(path, error))?;
-        let name = path.join("chat.lock");
+        make_folder(path).map_err(|error| StoreError::file(path, error))?;
+        let name = path.join(LOCK);
         let mut lock =
             private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
                 .open(&name)
@@ -39,7 +41,7 @@ impl Folder {
         }
         // For the sentence that another process gets; on a full disk it gets one without a number.
         let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     pub(super) fn database(&self) -> PathBuf {
@@ -54,37 +56,73 @@ impl Folder {
     /// Where a new database is prepared, so that one under its right name is always complete.
     /// An empty file is there (mode 0600), and nothing of an earlier attempt.
     pub(super) fn prepare(&self) -> Result<PathBuf, StoreError> {
+        self.discard()?;
         let path = self.path.join(format!("{DATABASE}.new"));
-        for ending in ["", "-wal", "-shm", "-journal"] {
-            remove(&with_ending(&path, ending))?;
-        }
         let made = private(OpenOptions::new().write(true).create_new(true)).open(&path);
         made.map_err(|error| StoreError::file(&path, error))?;
         Ok(path)
     }
 
-    /// Gives the prepared database its name, and makes sure that it keeps it.
+    /// Removes what was prepared and is not going to be used.
+    pub(super) fn discard(&self) -> Result<(), StoreError> {
+        let path = self.path.join(format!("{DATABASE}.new"));
+        ["", "-wal", "-shm", "-journal"].iter().try_for_each(|end| remove(&with_ending(&path, end)))
+    }
+
+    /// The names of the damaged files that were kept.
+    pub(super) fn copies(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |error| StoreError::file(&self.path, error);
+        let mut names = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(failed)? {
+            let name = file.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            names.extend(name.starts_with(&format!("{DATABASE}.damaged-")).then_some(name));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Gives the prepared database its name, and makes sure that it keeps it. Fails if there is a
+    /// file of that name already.
     pub(super) fn install(&self, prepared: &Path) -> Result<(), StoreError> {
-        fs::rename(prepared, self.database())
-            .and_then(|()| File::open(&self.path)?.sync_all())
+        rename_new(prepared, &self.database())
+            .and_then(|()| self.sync())
             .map_err(|error| StoreError::file(&self.database(), error))
     }
 
-    /// Gives the database and its log another name, under which SQLite can still open them; returns
-    /// that name.
-    pub(super) fn set_aside(&self) -> Result<String, StoreError> {
-        let name = self.free_name()?;
-        for ending in ["", "-wal"] {
-            let from = with_ending(&self.database(), ending);
-            match fs::rename(&from, with_ending(&self.path.join(&name), ending)) {
+    /// Makes the names of the files durable.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Reads the database and its log to their ends, so that an error of the disk is found.
+    pub(super) fn read_through(&self) -> Result<(), StoreError> {
+        for path in [self.database(), self.log()] {
+            let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+            match read {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::file(&from, error));
+                    return Err(StoreError::file(&path, error));
                 }
                 _ => {}
             }
         }
-        // An index of the log, made anew from it at any time.
+        Ok(())
+    }
+
+    /// Gives the database and its log another name, under which SQLite can still open them; returns
+    /// that name. If the log cannot be renamed, the database gets its name back.
+    pub(super) fn set_aside(&self) -> Result<String, StoreError> {
+        let name = self.free_name()?;
+        let (from, to) = (self.database(), self.path.join(&name));
+        let moved = rename_if_there(&from, &to).map_err(|error| StoreError::file(&from, error))?;
+        if let Err(error) = rename_if_there(&self.log(), &with_ending(&to, "-wal")) {
+            if moved {
+                rename_new(&to, &from).map_err(|error| StoreError::file(&to, error))?;
+            }
+            return Err(StoreError::file(&self.log(), error));
+        }
+        // SQLite rebuilds this index of the log at any time.
         remove(&with_ending(&self.database(), "-shm"))?;
+        self.sync().map_err(|error| StoreError::file(&self.path, error))?;
         Ok(name)
     }
 
@@ -93,20 +131,94 @@ impl Folder {
         let name = self.free_name()?;
         for ending in ["", "-wal"] {
             let from = with_ending(&self.database(), ending);
-            let copied = fs::copy(&from, with_ending(&self.path.join(&name), ending));
-            copied.map_err(|error| StoreError::file(&from, error))?;
+            copy_new(&from, &with_ending(&self.path.join(&name), ending))
+                .map_err(|error| StoreError::file(&from, error))?;
         }
         Ok(name)
     }
 
     fn free_name(&self) -> Result<String, StoreError> {
-        let mut names = (1..=SET_ASIDE_MAX).map(|number| format!("{DATABASE}.damaged-{number}"));
-        let free = |name: &String| {
-            let path = self.path.join(name);
-            !path.exists() && !with_ending(&path, "-wal").exists()
-        };
+        for number in 1..=SET_ASIDE_MAX {
+            let name = format!("{DATABASE}.damaged-{number}");
+            let path = self.path.join(&name);
+            if is_absent(&path)? && is_absent(&with_ending(&path, "-wal"))? {
+                return Ok(name);
+            }
+        }
         let full = "a hundred damaged files lie there: move them away";
-        names.find(free).ok_or_else(|| StoreError::file(&self.path, io::Error::other(full)))
+        Err(StoreError::file(&self.path, io::Error::other(full)))
+    }
+}
+
+impl Drop for Folder {
+    /// Gives the lock back at once. Closing the file alone would not: a child process that another
+    /// thread has forked, and that has not called execve(2) yet, shares the open file.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Whether there is no file of that name, not even a dangling symbolic link. An error that leaves
+/// this open is no answer.
+pub(super) fn is_absent(path: &Path) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(StoreError::file(path, error)),
+    }
+}
+
+/// Renames a file and never replaces one: fails with `AlreadyExists` if `to` is there.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        // The file system has no hard links (FAT, some network file systems).
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK)
+            ) =>
+        {
+            rename_over_new(from, to)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The same without hard links: only an empty file that this call has made is replaced.
+fn rename_over_new(from: &Path, to: &Path) -> io::Result<()> {
+    private(OpenOptions::new().write(true).create_new(true)).open(to)?;
+    fs::rename(from, to)
+}
+
+/// Renames a file if there is one: whether there was.
+fn rename_if_there(from: &Path, to: &Path) -> io::Result<bool> {
+    match rename_new(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies a file under a name that is not taken, durably.
+pub(super) fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut copy = private(OpenOptions::new().write(true).create_new(true)).open(to)?;
+    io::copy(&mut source, &mut copy)?;
+    copy.sync_all()
+}
+
+/// Makes a folder that is missing, and those above it.
+fn make_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        // Said of a file as well, and of a folder that could not be looked at.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match fs::metadata(path)?.is_dir() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            }
+        }
+        made => made,
     }
 }
 
@@ -142,6 +254,47 @@ mod tests {
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
         drop(folder);
         Folder::enter(&path).unwrap();
+    }
+
+    /// Issue 11, item H: a process that another thread has just forked holds a copy of the lock's
+    /// descriptor until it calls execve(2).
+    #[test]
+    fn regression_a_copied_descriptor_does_not_keep_the_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::enter(parent.path()).unwrap();
+        let copy = folder.lock.try_clone().unwrap();
+        drop(folder);
+        Folder::enter(parent.path()).unwrap();
+        drop(copy);
+    }
+
+    /// Issue 11, item A: whatever lies under the name of the database is never replaced.
+    #[test]
+    fn regression_installing_never_replaces_a_file() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::enter(parent.path()).unwrap();
+        fs::write(folder.database(), b"300 lines").unwrap();
+        let prepared = folder.prepare().unwrap();
+        let error = folder.install(&prepared).unwrap_err();
+        assert!(matches!(&error, StoreError::File { source, .. }
+            if source.kind() == io::ErrorKind::AlreadyExists));
+        let error = rename_over_new(&prepared, &folder.database()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(folder.database()).unwrap(), b"300 lines");
+        fs::remove_file(folder.database()).unwrap();
+        rename_over_new(&prepared, &folder.database()).unwrap();
+        assert!(is_absent(&prepared).unwrap() && !is_absent(&folder.database()).unwrap());
+    }
+
+    /// Issue 11, item A: a path that cannot be looked at is not absent.
+    #[test]
+    fn regression_an_error_is_no_absence() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("file"), b"").unwrap();
+        // ENOTDIR, which the superuser gets too.
+        let error = is_absent(&parent.path().join("file/below")).unwrap_err();
+        assert!(matches!(error, StoreError::File { .. }), "{error}");
+        assert!(is_absent(&parent.path().join("none")).unwrap());
     }
 
     #[test]

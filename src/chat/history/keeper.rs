@@ -18,7 +18,7 @@ use super::schema;
 use super::tables::{Refused, Tables};
 
 /// What the thread works with.
-pub(super) struct Keeper<E> {
+pub(super) struct Keeper<E: Fn(StoreEvent)> {
     folder: Folder,
     options: StoreOptions,
     queue: Arc<Queue>,
@@ -29,7 +29,13 @@ pub(super) struct Keeper<E> {
     batch: Batch,
     pace: Pace,
     outage: Option<Outage>,
+    /// When the file is to be rewritten, because words were deleted from it; and when it was.
+    rewrite_at: Option<Instant>,
+    rewritten_at: Option<Instant>,
 }
+
+/// Between two times that the file is rewritten.
+const REWRITE_EVERY: Duration = Duration::from_secs(5);
 
 /// What is in hand until it is durable: a transaction that can be begun again.
 #[derive(Debug, Default)]
@@ -84,7 +90,19 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
         let pace = Pace::new(options.sync);
         let connection = Some(connection);
         let outage = None;
-        Ok(Self { folder, options, queue, on_event, connection, tables, batch, pace, outage })
+        Ok(Self {
+            folder,
+            options,
+            queue,
+            on_event,
+            connection,
+            tables,
+            batch,
+            pace,
+            outage,
+            rewrite_at: None,
+            rewritten_at: None,
+        })
     }
 
     /// Until the store is closed and nothing is left to write, or no time is.
@@ -101,21 +119,28 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
             if turn.write {
                 self.write();
             }
+            if self.rewrite_at.is_some_and(|at| at <= now()) && self.batch.applied.is_none() {
+                self.rewrite();
+            }
             if turn.end {
                 break;
             }
         }
         self.roll_back();
         self.recover();
+        if self.rewrite_at.is_some() {
+            self.rewrite();
+        }
         // Its end is told only once the file is closed.
         self.connection = None;
     }
 
     fn next(&self, load: Load) -> Next {
         let waiting = load.waiting || (self.tables.is_over() && !load.closing);
-        match (self.pace.next(Load { waiting, ..load }), &self.outage) {
-            (Next::WhenAsked, Some(outage)) if !load.closing => Next::At(outage.over_at),
-            (next, _) => next,
+        match (self.pace.next(Load { waiting, ..load }), &self.outage, self.rewrite_at) {
+            (Next::WhenAsked, Some(outage), _) if !load.closing => Next::At(outage.over_at),
+            (Next::WhenAsked, None, Some(at)) if !load.closing => Next::At(at),
+            (next, ..) => next,
         }
     }
 
@@ -177,6 +202,10 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
             return;
         }
         self.batch.audit_id += audits(&self.batch.changes);
+        if self.batch.changes.iter().any(|change| matches!(change, Change::Deleted { .. })) {
+            let earliest = self.rewritten_at.map_or_else(now, |at| at + REWRITE_EVERY);
+            self.rewrite_at.get_or_insert(earliest);
+        }
         let mut rooms = BTreeMap::new();
         for change in self.batch.changes.drain(..) {
             if let Change::Line { room, line } = change {
@@ -187,6 +216,18 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
         self.queue.done();
         if !rooms.is_empty() {
             (self.on_event)(StoreEvent::Committed(rooms.into_iter().collect()));
+        }
+    }
+
+    /// Takes deleted words off the disk. An error is no outage: it is tried again.
+    fn rewrite(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        match schema::erase_remains(connection) {
+            Ok(()) => (self.rewrite_at, self.rewritten_at) = (None, Some(now())),
+            Err(error) => {
+                tracing::warn!(%error, "deleted words are still on the disk; trying again");
+                self.rewrite_at = Some(now() + REWRITE_EVERY);
+            }
         }
     }
 
@@ -271,10 +312,14 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
     }
 }
 
-impl<E> Drop for Keeper<E> {
-    /// However the thread ends, nobody waits for it any longer.
+impl<E: Fn(StoreEvent)> Drop for Keeper<E> {
+    /// However the thread ends, nobody waits for it any longer, and a panic is an outage.
     fn drop(&mut self) {
         self.queue.ended();
+        if std::thread::panicking() {
+            let text = "the thread of the chat's history panicked; start the chat again";
+            (self.on_event)(StoreEvent::Failing(text.to_owned()));
+        }
     }
 }
 

@@ -18,7 +18,9 @@
 //! that was cut or deleted exactly between two transactions.
 
 mod checksum;
+mod copy;
 mod database;
+mod erase;
 mod error;
 mod folder;
 mod keeper;
@@ -43,9 +45,11 @@ use tokio::sync::oneshot;
 
 #[cfg(feature = "nats")]
 pub(super) use checksum::Checksum;
+pub use copy::{HistoryReader, restore};
+pub use erase::{Erased, erase};
 pub use error::StoreError;
 pub use options::{StoreEvent, StoreOptions, Sync};
-pub use record::{Ban, Change, Kind, Restored, RestoredRoom, Stored, Token};
+pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
 use folder::Folder;
 use keeper::Keeper;
@@ -169,13 +173,19 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Writes and syncs everything that waits, and closes the file. Blocks, for six seconds at
-    /// most; returns how many changes could not be written in that time (0 unless the disk fails).
-    pub fn close(mut self) -> u64 {
-        let until = now() + CLOSE_MAX;
-        self.queue.close(until);
+    /// As [`close_within`](Self::close_within) six seconds.
+    pub fn close(self) -> u64 {
+        self.close_within(CLOSE_MAX + CLOSE_MAX / 5)
+    }
+
+    /// Writes and syncs everything that waits, and closes the file. Blocks, for `limit` at most;
+    /// returns how many changes could not be written in that time (0 unless the disk fails or
+    /// another program locks the file).
+    pub fn close_within(mut self, limit: Duration) -> u64 {
+        let begun = now();
+        self.queue.close(begun + limit * 5 / 6);
         // A little longer, so that the thread's last attempt counts.
-        let (ended, left) = self.queue.await_end(until + CLOSE_MAX / 5);
+        let (ended, left) = self.queue.await_end(begun + limit);
         if let Some(thread) = self.thread.take().filter(|_| ended) {
             // It has nothing left to do but to give the folder's lock back.
             let _ = thread.join();

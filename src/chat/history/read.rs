@@ -70,6 +70,11 @@ pub(super) fn search_step(
     Ok((found.len() < most.min(LINES_MAX)).then_some(oldest))
 }
 
+pub(super) fn room_names(connection: &Connection) -> Result<Vec<String>> {
+    let mut rooms = connection.prepare("SELECT name FROM room ORDER BY name")?;
+    rooms.query_map((), |row| row.get(0))?.collect()
+}
+
 /// The newest entries of the audit log, newest first: when, who, what.
 pub(super) fn audit(connection: &Connection, most: usize) -> Result<Vec<(u64, String, String)>> {
     let mut entries =
@@ -160,18 +165,24 @@ pub(super) fn tokens(connection: &Connection) -> Result<Vec<Token>> {
     all.collect()
 }
 
-/// Reads every line of every room: how many are damaged, and whether each room has as many as it
-/// should.
-pub(super) fn check_lines(connection: &Connection) -> Result<(u64, bool)> {
+/// Reads every line of every room: how many are damaged.
+pub(super) fn check_lines(connection: &Connection) -> Result<u64> {
     let mut all = connection.prepare(&format!("SELECT {COLUMNS} FROM line"))?;
     let mut rows = all.query(())?;
-    let (mut damaged, mut count) = (0, 0);
+    let mut damaged = 0;
     while let Some(row) = rows.next()? {
-        count += 1;
         damaged += u64::from(line(row)?.is_none());
     }
-    let expected = "SELECT coalesce(sum(lines), 0) FROM room";
-    Ok((damaged, count == connection.query_row(expected, (), |row| row.get::<_, i64>(0))?))
+    Ok(damaged)
+}
+
+/// Rooms whose count of lines is not the number of their lines: the name, the count, the number.
+pub(super) fn miscounted(connection: &Connection) -> Result<Vec<(String, i64, i64)>> {
+    let mut rooms = connection.prepare(
+        "SELECT name, lines, (SELECT count(*) FROM line WHERE room = id) AS found FROM room
+         WHERE lines <> found ORDER BY name",
+    )?;
+    rooms.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
 }
 
 /// Damaged lines are left out; that there are some was said when the store was opened.

@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+/// The text of a line whose words were deleted.
+pub const DELETED: &str = "[deleted]";
+
+/// What is shown for a line of which the file holds nothing any more, though its number was given.
+pub const MISSING: &str = "[missing]";
+
 /// What a line of a room is. Stored as a small integer, which never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,6 +43,12 @@ impl Kind {
     /// The number that stands for it in the file.
     pub const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Whether lines of this kind have words of their author, which can be deleted.
+    #[must_use]
+    pub const fn has_words(self) -> bool {
+        matches!(self, Self::Said | Self::Action | Self::Topic | Self::Left)
     }
 
     /// The kind that `code` stands for; `None` where none does.
@@ -98,6 +110,14 @@ pub enum Change {
         /// The line. A number that the room has already is left as it is.
         line: Stored,
     },
+    /// The words of a line were deleted: it reads [`DELETED`], and its text leaves the disk. A line
+    /// that is not there is left as it is.
+    Deleted {
+        /// The room's name.
+        room: Arc<str>,
+        /// The number of the line.
+        number: u64,
+    },
     /// A room was begun, or is different now.
     Room {
         /// Its name.
@@ -134,6 +154,7 @@ impl Change {
     /// The bytes that it holds while it waits, nearly.
     pub(super) fn size(&self) -> usize {
         let text = match self {
+            Self::Deleted { room, .. } => room.len(),
             Self::Line { line, .. } => line.name.len() + line.text.len(),
             Self::Room { name, topic, password, .. } => {
                 name.len() + length(topic.as_deref()) + length(password.as_deref())

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
 
 use super::options::StoreOptions;
-use super::read::{ban_sum, line_sum, number, room_sum};
-use super::record::{Ban, Change, Stored, Token};
+use super::read::{self, ban_sum, line_sum, number, room_sum};
+use super::record::{Ban, Change, DELETED, Stored, Token};
 
 /// What is known of the tables, so that nothing has to be counted; forgotten where a transaction
 /// fails.
@@ -38,6 +38,14 @@ pub(super) struct Refused {
 const TRIM_STEP: u64 = 256;
 /// What a line costs besides its name and text.
 const LINE_BYTES: u64 = 32;
+
+/// Counts the lines of all rooms again, after another program has changed them.
+pub(super) fn recount(connection: &Connection) -> Result<()> {
+    let sql = "UPDATE room SET lines = (SELECT count(*) FROM line WHERE room = id), bytes =
+               (SELECT coalesce(sum(octet_length(name) + octet_length(text) + ?1), 0)
+                FROM line WHERE room = id)";
+    connection.execute(sql, [number(LINE_BYTES)]).map(drop)
+}
 
 /// Entries of the audit log that are kept.
 const AUDIT_MAX: i64 = 10_000;
@@ -109,6 +117,7 @@ impl Tables {
             }
             Change::Token(token) => put_token(connection, token),
             Change::TokenUsed(token) => drop_token(connection, token),
+            Change::Deleted { room, number } => self.delete_words(connection, room, *number),
             // Written by `apply`.
             Change::Line { .. } | Change::Audit { .. } => Ok(()),
         }
@@ -132,6 +141,24 @@ impl Tables {
         if !self.changed.contains(name) {
             self.changed.insert(Arc::clone(name));
         }
+        Ok(())
+    }
+
+    /// Has a line read [`DELETED`].
+    fn delete_words(&mut self, connection: &Connection, name: &Arc<str>, at: u64) -> Result<()> {
+        let Some(Room { id, .. }) = find_room(connection, name)? else { return Ok(()) };
+        let Some(line) = read::lines(connection, name, at, at, 1)?.pop() else { return Ok(()) };
+        if !line.kind.has_words() || line.text.is_empty() {
+            return Ok(());
+        }
+        let before = line.text.len() as u64;
+        let line = Stored { text: DELETED.into(), ..line };
+        let sql = "UPDATE line SET text = ?3, checksum = ?4 WHERE room = ?1 AND number = ?2";
+        let sum = line_sum(id, &line);
+        connection.execute(sql, params![id, number(at), line.text, sum])?;
+        let room = self.room(connection, name)?;
+        room.bytes = room.bytes.saturating_sub(before) + DELETED.len() as u64;
+        self.changed.insert(Arc::clone(name));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::past::kept;
+use super::past::{kept, with_gaps};
 use super::{Rest, Step, User};
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::history::Stored;
@@ -32,6 +32,8 @@ pub(in crate::chat) enum Subject {
     History,
     /// Which commands there are.
     Commands,
+    /// Whether one person is in the chat, and under which name.
+    Person,
 }
 
 impl User {
@@ -52,7 +54,33 @@ impl User {
             Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),
             Subject::Rooms => self.tell(&self.rooms_listed()),
             Subject::Commands => self.tell(&commands()),
+            Subject::Person => Step::Done,
         }
+    }
+
+    /// Answers whether the user with this id, or else with this name, is in the chat.
+    pub(in crate::chat) fn answer_about_person(
+        &mut self,
+        id: Option<&str>,
+        name: Option<&str>,
+    ) -> Step {
+        let named = || Name::parse(name?).ok().and_then(|name| self.hall.find(&name));
+        let found = id.map_or_else(named, |id| self.hall.person_with_id(id));
+        let mut answer = json!({ "kind": "person", "here": found.is_some() });
+        match found {
+            Some(person) => {
+                answer["person"] = self.hall.person_id(person.session).into();
+                answer["name"] = person.name().as_str().into();
+                if let Some(away) = person.away() {
+                    answer["away"] = (&*away).into();
+                }
+            }
+            None => {
+                answer["person"] = id.into();
+                answer["name"] = name.into();
+            }
+        }
+        self.tell(&answer)
     }
 
     fn tell(&mut self, answer: &Value) -> Step {
@@ -79,6 +107,7 @@ impl User {
             let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
             Box::new(move |user: &mut Self| match found {
                 Ok(lines) => {
+                    let lines = with_gaps(lines, until);
                     let is_more = from > 1 && !lines.is_empty();
                     user.tell_past(&room, &lines, is_more)
                 }

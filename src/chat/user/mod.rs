@@ -1,6 +1,7 @@
 //! What one user does: their words and commands, on the hall and its rooms. No connection here.
 
 mod asked;
+mod deletion;
 mod moderation;
 mod passwords;
 mod past;
@@ -15,6 +16,7 @@ use serde_json::json;
 
 use super::act::{Act, Keep, Outcome, Said};
 use super::arguments::Switch;
+use super::bans::ending;
 use super::cluster::{Cluster, Proposed, Room};
 use super::command::Command;
 use super::command_table::Rank;
@@ -31,7 +33,7 @@ use super::tokens::{Place, Position};
 use super::view::{Medium, View, print_json};
 
 pub(super) use asked::Subject;
-pub(super) use people::print_lags;
+pub(super) use people::lags_in_words;
 
 /// What somebody hears who was sent out of all rooms.
 const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
@@ -104,9 +106,10 @@ impl User {
         Step::Done
     }
 
-    /// Enters the rooms that somebody wants to be in, or else the lobby. Who is back needs no
-    /// password again.
-    pub(super) async fn arrive(&mut self, place: Option<Place>, is_back: bool) {
+    /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
+    ///
+    /// A page is told `max_line`, the most bytes that one message may have.
+    pub(super) async fn arrive(&mut self, place: Option<Place>, is_back: bool, max_line: usize) {
         let Person { session, address, .. } = &*self.person;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name(), address, "joined");
@@ -118,11 +121,11 @@ impl User {
             self.enter_lobby().await;
         }
         self.inbox.turn_to(0);
-        self.welcome();
+        self.welcome(max_line);
     }
 
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
-    fn welcome(&mut self) {
+    fn welcome(&mut self, max_line: usize) {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
         match self.inbox.view.medium {
             Medium::Terminal => return,
@@ -130,6 +133,8 @@ impl User {
             Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, self.positions());
                 welcome["token"] = (&*token).into();
+                welcome["max_line"] = max_line.into();
+                welcome["view"] = self.inbox.view.json();
             }
         }
         let mut first = String::new();
@@ -174,8 +179,9 @@ impl User {
         let see = See::Last(self.hall.rules().replay);
         match self.join_at_once(&lobby, see, Pass::Nothing).await {
             Ok(seated) => {
-                self.separate(&seated);
+                let earlier = self.lines_before(&seated);
                 self.inbox.enter(seated);
+                self.separate(earlier);
             }
             Err(not_in) => {
                 let sentence = not_in.sentence(&lobby);
@@ -244,8 +250,7 @@ impl User {
         }
         let (now_ms, session) = (self.hall.now_ms(), self.person.session);
         let Some(seated) = self.inbox.current() else {
-            self.notice(IN_NO_ROOM);
-            return Step::Done;
+            return self.refuse_line(kind, words, IN_NO_ROOM);
         };
         let name = self.name();
         let said = seated.crowd.with(|room| {
@@ -260,10 +265,24 @@ impl User {
         match said {
             Ok(()) => self.inbox.has_said = true,
             Err(Some(until)) => {
-                let until = (self.hall.settings.moment)(until);
-                self.notice(&format!("You may not speak in this room until {until}"));
+                let until = ending(Some(until), self.hall.settings.moment);
+                let reason = format!("You may not speak in this room {until}");
+                return self.refuse_line(kind, words, &reason);
             }
-            Err(None) => self.notice("You are not in this room any more"),
+            Err(None) => return self.refuse_line(kind, words, "You are not in this room any more"),
+        }
+        Step::Done
+    }
+
+    /// Tells the author why a line was not said. A page gets the line back with the reason.
+    pub(super) fn refuse_line(&mut self, kind: Kind, words: &str, reason: &str) -> Step {
+        if self.inbox.view.is_page() {
+            let refused = json!({
+                "kind": "refused", "of": kind.label(), "text": words, "reason": reason,
+            });
+            print_json(&self.inbox.in_thread(refused), &mut self.replies);
+        } else {
+            self.notice(reason);
         }
         Step::Done
     }
@@ -271,8 +290,7 @@ impl User {
     /// Says something to all machines, which is sent when its author has no more to say.
     fn say_to_all(&mut self, cluster: &Arc<Cluster>, kind: Kind, words: &str) -> Step {
         let Some(seated) = self.inbox.current() else {
-            self.notice(IN_NO_ROOM);
-            return Step::Done;
+            return self.refuse_line(kind, words, IN_NO_ROOM);
         };
         let (session, room) = (self.person.session, seated.room.clone());
         let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
@@ -319,6 +337,7 @@ impl User {
             Command::History(passage) => return self.history(passage),
             Command::Search(words) => return self.search(words),
             Command::Quote(number) => return self.quote(number),
+            Command::Delete(number) => return self.delete(number),
             Command::Join { room, password } => return self.join(room, password),
             Command::Oper(password) => return self.become_operator(password),
             Command::Users(Some(room)) => self.users_of(room),
@@ -356,6 +375,10 @@ impl User {
     fn set(&mut self, choice: fn(&mut View) -> &mut bool, what: &str, switch: Switch) {
         *choice(&mut self.inbox.view) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
+        if self.inbox.view.is_page() {
+            let view = json!({ "kind": "view", "view": self.inbox.view.json() });
+            print_json(&view, &mut self.replies);
+        }
         self.notice(&format!("{what} {now}"));
     }
 
@@ -369,7 +392,7 @@ impl User {
 
     /// Writes a line to the user.
     pub(super) fn reply(&mut self, text: &str) {
-        self.inbox.view.print(text, &mut self.replies);
+        self.inbox.print_reply(text, &mut self.replies);
     }
 
     /// Writes the server's words to the user.

@@ -7,7 +7,7 @@ use super::{Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
-use crate::chat::bans::{Ban, Scope, Subject};
+use crate::chat::bans::{Ban, Scope, Subject, ending};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
 use crate::chat::name::Name;
@@ -137,10 +137,9 @@ impl User {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
-            let until = until_ms.map(user.hall.settings.moment);
-            let until = until.map_or_else(String::new, |until| format!(" until {until}"));
-            user.audit(&format!("{told}{until} {reason}"));
-            user.notice(&format!("You {told}{until}"));
+            let until = ending(until_ms, user.hall.settings.moment);
+            user.audit(&format!("{told} {until} {reason}"));
+            user.notice(&format!("You {told} {until}"));
             Step::Done
         })
     }
@@ -174,9 +173,7 @@ impl User {
             self.notice("Nobody is banned");
         }
         for Ban { subject, by, reason, until_ms, .. } in bans {
-            let until = until_ms.map(self.hall.settings.moment);
-            let until =
-                until.map_or_else(|| "for good".to_owned(), |until| format!("until {until}"));
+            let until = ending(until_ms, self.hall.settings.moment);
             self.reply(&format!("{subject}, {until}, by {by} {reason}"));
         }
         Step::Done
@@ -190,9 +187,11 @@ impl User {
         }
         let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
         let what = if length.is_some() { "muted" } else { "unmuted" };
+        let until = until_ms.map(|until| ending(Some(until), self.hall.settings.moment));
+        let until = until.map_or_else(String::new, |until| format!(" {until}"));
         self.alter_for(&other, Change::Mute(other.session, until_ms), move |name, room| Done {
-            audit: format!("{what} {name} in {room}"),
-            told: format!("You {what} {name} in {room}"),
+            audit: format!("{what} {name} in {room}{until}"),
+            told: format!("You {what} {name} in {room}{until}"),
         })
     }
 

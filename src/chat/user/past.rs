@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Step, User};
 use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
-use crate::chat::history::Kind;
+use crate::chat::days::Days;
+use crate::chat::history::{Kind, MISSING};
 use crate::chat::history::{StoreError, Stored};
 
 /// Lines that `/history` shows without a number, and at most.
@@ -37,7 +38,7 @@ impl User {
         Step::Wait(Box::pin(async move {
             let most = HISTORY_MAX as usize;
             let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
-            rest(found, "There are no such lines")
+            rest(found.map(|lines| with_gaps(lines, until)), "There are no such lines")
         }))
     }
 
@@ -102,7 +103,12 @@ impl User {
         if lines.is_empty() {
             self.notice(nothing);
         }
+        let date = self.hall.settings.date;
+        let mut days = Days::new(date(self.hall.now_ms()));
         for line in lines {
+            if let Some(separator) = days.turn(date(line.time_ms)) {
+                self.reply(&separator);
+            }
             let time = (self.hall.settings.time)(line.time_ms);
             self.reply(&format!("#{} {time} {}", line.number, line.shown()));
         }
@@ -121,6 +127,29 @@ pub(super) fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
             text: Arc::from(line.text),
         })
     })
+}
+
+/// Lines of one range, oldest first, with a notice for each that is missing after the first of them
+/// and before `until`. (Before the first, lines may have been trimmed.)
+pub(super) fn with_gaps(lines: Vec<Stored>, until: u64) -> Vec<Stored> {
+    let mut whole = Vec::with_capacity(lines.len());
+    let missing = |number, time_ms| Stored {
+        number,
+        time_ms,
+        kind: Kind::Notice,
+        name: Arc::default(),
+        text: Arc::from(MISSING),
+    };
+    let mut next = None;
+    for line in lines {
+        let (number, time_ms) = (line.number, line.time_ms);
+        whole.extend((next.unwrap_or(number)..number).map(|gap| missing(gap, time_ms)));
+        next = Some(number + 1);
+        whole.push(line);
+    }
+    let time_ms = whole.last().map_or(0, |line| line.time_ms);
+    whole.extend((next.unwrap_or(until)..until).map(|gap| missing(gap, time_ms)));
+    whole
 }
 
 fn has(line: &Stored, words: &[String]) -> bool {

@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
+use crate::chat::command::Command;
+use crate::chat::history::Kind;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
-use crate::chat::view::{View, print_json};
+use crate::chat::view::print_json;
 
 /// Members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
@@ -28,12 +30,38 @@ impl User {
 
     pub(super) fn message(&mut self, to: &str, words: &str) -> Step {
         match self.somebody(to) {
-            Some(other) => self.write_to(&other, words),
+            Some(other) => self.write_to(&other, Kind::Said, words),
             None => Step::Done,
         }
     }
 
-    fn write_to(&mut self, other: &Person, words: &str) -> Step {
+    /// Does what was typed in the private thread with the user of this id.
+    pub(in crate::chat) fn act_in_private(&mut self, id: &str, line: &str) -> Step {
+        match Command::parse(line) {
+            Ok(Command::Say(words) | Command::Reply(words)) => {
+                self.say_in_private(id, Kind::Said, words)
+            }
+            Ok(Command::Me(words)) => self.say_in_private(id, Kind::Action, words),
+            Ok(command) if command.concerns_current_room() => {
+                self.notice("That command is about a room: open the room, and type it there");
+                Step::Done
+            }
+            _ => self.act(line),
+        }
+    }
+
+    /// Says something to the user with this id alone.
+    pub(in crate::chat) fn say_in_private(&mut self, id: &str, kind: Kind, words: &str) -> Step {
+        if self.person.mailbox.ending().is_some() {
+            return Step::Done;
+        }
+        match self.hall.person_with_id(id) {
+            Some(other) => self.write_to(&other, kind, words),
+            None => self.refuse_line(kind, words, "That person has left"),
+        }
+    }
+
+    fn write_to(&mut self, other: &Person, kind: Kind, words: &str) -> Step {
         if other.session == self.person.session {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
@@ -43,28 +71,40 @@ impl User {
             self.notice(&format!("{name} is away: {away}"));
         }
         let words = words.to_owned();
-        let act = Act::Write { to: other.session, words: words.clone() };
+        let session = other.session;
+        let act = Act::Write { to: session, words: words.clone(), kind };
         self.perform(act, move |user, outcome| {
-            match outcome.refusal() {
-                None => user.show_written(&name, &words),
+            let reason = match outcome.refusal() {
+                None => {
+                    user.show_written(session, &name, kind, &words);
+                    return Step::Done;
+                }
                 Some(Refusal::Absent | Refusal::Outside) => {
-                    user.notice(&format!("{name} has left: that was not delivered"));
+                    format!("{name} has left: that was not delivered")
                 }
-                Some(Refusal::NotDelivered(why)) => {
-                    user.notice(&format!("Not delivered to {name}, {why}"));
+                Some(Refusal::NotDelivered(why)) => format!("Not delivered to {name}, {why}"),
+                Some(_) => format!("{name} does not read: that was not delivered"),
+            };
+            match user.inbox.private {
+                Some(_) => user.refuse_line(kind, &words, &reason),
+                None => {
+                    user.notice(&reason);
+                    Step::Done
                 }
-                Some(_) => user.notice(&format!("{name} does not read: that was not delivered")),
             }
-            Step::Done
         })
     }
 
-    fn show_written(&mut self, to: &Name, words: &str) {
+    fn show_written(&mut self, session: u64, to: &Name, kind: Kind, words: &str) {
         if self.inbox.view.is_page() {
-            let sent = json!({
+            let mut sent = json!({
                 "kind": "private", "name": self.name().as_str(), "to": to.as_str(),
                 "time_ms": self.hall.now_ms(), "text": words, "own": true,
+                "person": self.hall.person_id(session),
             });
+            if kind == Kind::Action {
+                sent["action"] = true.into();
+            }
             print_json(&sent, &mut self.replies);
         } else {
             self.reply(&format!("[you -> {to}] {words}"));
@@ -77,7 +117,7 @@ impl User {
             return Step::Done;
         };
         match self.hall.person(session.get()) {
-            Some(other) => self.write_to(&other, words),
+            Some(other) => self.write_to(&other, Kind::Said, words),
             None => {
                 self.notice("Who wrote to you last has left");
                 Step::Done
@@ -171,16 +211,15 @@ impl User {
     }
 }
 
-/// Writes who is behind, and how far.
-pub(in crate::chat) fn print_lags(lags: &[(&Name, u64)], view: &View, printed: &mut String) {
+/// Lists the members that are behind, and how many lines.
+pub(in crate::chat) fn lags_in_words(lags: &[(&Name, u64)]) -> String {
     if lags.is_empty() {
-        view.print("Nobody is behind", printed);
-        return;
+        return "Nobody is behind".to_owned();
     }
     let mut parts: Vec<String> =
         lags.iter().take(LAGS_SHOWN).map(|(name, lines)| format!("{name} {lines}")).collect();
     if lags.len() > LAGS_SHOWN {
         parts.push(format!("and {} more", lags.len() - LAGS_SHOWN));
     }
-    view.print(&format!("Lines behind: {}", parts.join(", ")), printed);
+    format!("Lines behind: {}", parts.join(", "))
 }

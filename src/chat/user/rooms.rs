@@ -11,6 +11,10 @@ use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
 use crate::chat::room::{Entrance, See};
 
+/// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
+/// terminals that show numbers.
+const WHOLE_LINES: u64 = 500;
+
 /// Rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
@@ -86,19 +90,27 @@ impl User {
         let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
-        self.notice(&format!("You speak in {} now: {people}", seated.room));
+        let room = seated.room.clone();
+        let earlier = self.lines_before(&seated);
+        // A page shows the answers in the room that it is told of first.
+        self.inbox.enter(seated);
+        self.tell_rooms();
+        self.notice(&format!("You speak in {room} now: {people}"));
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
-        self.separate(&seated);
-        self.inbox.enter(seated);
-        self.tell_rooms();
+        self.separate(earlier);
     }
 
-    /// Announces the earlier lines that a newcomer is going to see.
-    pub(super) fn separate(&mut self, seated: &Seated) {
-        let next = seated.crowd.with(|room| room.standing(seated.seat).0);
-        match seated.joined.saturating_sub(next) {
+    /// Counts the earlier lines that a newcomer is going to see.
+    pub(super) fn lines_before(&self, seated: &Seated) -> u64 {
+        let Seated { crowd, seat, joined, .. } = seated;
+        crowd.with(|room| room.earlier(*seat, *joined, self.inbox.view.own(), WHOLE_LINES))
+    }
+
+    /// Announces so many earlier lines.
+    pub(super) fn separate(&mut self, count: u64) {
+        match count {
             0 => {}
             1 => self.reply("--- the line before ---"),
             count => self.reply(&format!("--- the {count} lines before ---")),

@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use crate::net::is_loopback;
+
 /// Who the admin address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -72,7 +74,7 @@ fn name_of(host: &str) -> Name {
     }
     let bracketed = without_port.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match bracketed.unwrap_or(without_port).parse::<IpAddr>() {
-        Ok(address) if address.to_canonical().is_loopback() => Name::Loopback,
+        Ok(address) if is_loopback(address) => Name::Loopback,
         Ok(_) => Name::Address,
         Err(_) => Name::Other,
     }

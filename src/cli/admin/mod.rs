@@ -24,7 +24,7 @@ use clap::Args;
 
 use super::check::{self, Findings};
 use super::supervise::keep_running;
-use crate::net::{Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown};
+use crate::net::{Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown, is_loopback};
 pub(super) use control::FaultControl;
 pub(super) use figure::{Figure, Figures};
 use gate::Reach;
@@ -115,7 +115,7 @@ impl AdminFlags {
         let found = (address.host(), address.port()).to_socket_addrs();
         let found: Vec<SocketAddr> =
             found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
-        let far = found.iter().find(|at| !at.ip().to_canonical().is_loopback());
+        let far = found.iter().find(|at| !is_loopback(at.ip()));
         if let (Some(far), Reach::Loopback) = (far, self.reach()) {
             bail!(
                 "--admin {far} could be reached from other machines, and asks nobody for a \

@@ -51,7 +51,7 @@ pub(super) fn arguments(
 }
 
 /// The command without what looks at several flags at once or at the world around it.
-fn alone(command: &Command) -> Command {
+pub(super) fn alone(command: &Command) -> Command {
     let bare = command.clone().no_binary_name(true).subcommand_required(false);
     bare.mut_args(|flag| flag.required(false).env(None))
 }
@@ -109,7 +109,7 @@ fn typed(flag: &Arg, key: &Key) -> Result<Vec<OsString>, String> {
 }
 
 /// Why the command cannot take this argument, whatever else it is given.
-fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
+pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
     let error = bare.clone().try_get_matches_from([argument]).err()?;
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -186,7 +186,7 @@ mod tests {
             ("[chat]\ncheck = true", "'check' is no key for a file"),
             ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
             ("[echo]\nmode = 'x'", "mode: 'x' is none of raw, line, command"),
-            ("[echo]\nidle-timeout = 60", "idle-timeout: '60' is no length of time: write for"),
+            ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is no length of time: write for"),
             ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' names no port"),
             ("[echo]\nlisten = []", "listen: the list is empty"),
             ("[echo]\nprefix = ['a', 'b']", "prefix: takes one value, no list"),
@@ -211,7 +211,13 @@ mod tests {
         let program = Arguments::command();
         for command in crate::cli::config::configurable(&program) {
             for (key, flag) in flags(command) {
-                let wanted = format!("ECHOLINE_{}", key.to_uppercase().replace('-', "_"));
+                let owner = match (command.get_name(), key) {
+                    // The same flag means another thing in other commands.
+                    ("send" | "load", "cert" | "key") => "CLIENT_",
+                    ("load", "timeout") => "LOAD_",
+                    _ => "",
+                };
+                let wanted = format!("ECHOLINE_{owner}{}", key.to_uppercase().replace('-', "_"));
                 let variable = flag.get_env().and_then(|name| name.to_str());
                 assert_eq!(variable, Some(wanted.as_str()), "{} --{key}", command.get_name());
             }

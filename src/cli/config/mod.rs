@@ -3,22 +3,27 @@
 //! A file's values become arguments in front of those that are typed, so that each goes through
 //! the same parser, and a flag that is new is a key at once.
 
+mod environment;
 mod example;
 mod file;
 mod keys;
 mod settings;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 
+use self::environment::Setting;
+pub(super) use self::environment::may_set;
 use self::file::{File, Mistake};
 pub(super) use self::settings::{Change, Settings};
-use super::Arguments;
+use super::{Arguments, hints};
 
 /// Longer than any configuration; a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -65,8 +70,19 @@ impl Refusal {
 /// Reads arguments, the program's name first, and the file that they or the environment name.
 pub(super) fn read(typed: &[OsString]) -> Result<(Arguments, Settings), Refusal> {
     let program = Arguments::command();
-    let arguments = with_file(&program, typed)?;
-    let mut matches = program.clone().try_get_matches_from(arguments).map_err(Refusal::Usage)?;
+    let bare = without_environment(program.clone());
+    let (arguments, variables) = with_layers(&program, &bare, typed)?;
+    let matches = bare.try_get_matches_from(arguments);
+    let mut matches = matches.map_err(|error| {
+        Refusal::Usage(match error.kind() {
+            // With the names of the variables.
+            ErrorKind::DisplayHelp => {
+                program.clone().try_get_matches_from(typed).err().unwrap_or(error)
+            }
+            ErrorKind::UnknownArgument => hinted(error, typed),
+            _ => environment::explain(error, &variables),
+        })
+    })?;
     let settings = match matches.subcommand() {
         Some((name, matches)) => program.find_subcommand(name).map(|command| (command, matches)),
         None => None,
@@ -82,44 +98,91 @@ fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
     program.get_subcommands().filter(has_flag)
 }
 
-/// The arguments with what the file adds to them.
-fn with_file(program: &Command, typed: &[OsString]) -> Result<Vec<OsString>, Refusal> {
-    let typed = typed.to_vec();
-    // What is wrong with them is said when they are read again, together with the file.
-    let first = program.clone().ignore_errors(true).try_get_matches_from(&typed);
-    let first = first.map_err(Refusal::Usage)?;
-    let Some((name, given)) = first.subcommand() else { return Ok(typed) };
-    let command = configurable(program).find(|command| command.get_name() == name);
-    let path = given.try_get_one::<PathBuf>(CONFIG).ok().flatten();
-    let place = typed.iter().position(|argument| argument == name);
-    let (Some(command), Some(path), Some(place), None) = (command, path, place, given.subcommand())
-    else {
-        return Ok(typed);
+/// Adds to the error of an unknown flag what does the same here, if another program has the flag.
+fn hinted(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
+    let words: Vec<String> = typed.iter().map(|word| word.to_string_lossy().into()).collect();
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let (Some(command), Some(flag)) = (words.get(1), flag.split(['=', ' ']).next()) else {
+        return error;
     };
-    let added = settings(program, command, path, given).map_err(Refusal::File)?;
-    let (before, after) = typed.split_at(place + 1);
-    Ok(before.iter().cloned().chain(added).chain(after.iter().cloned()).collect())
+    if let Some(hint) = hints::hint(command, flag, hints::value(&words[1..], flag)) {
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
 }
 
-/// What the file says to the command and nobody who comes first has said.
+/// The program as it is without any variable: what they say becomes arguments.
+fn without_environment(command: Command) -> Command {
+    let command = command.mut_args(|flag| flag.env(None));
+    command.mut_subcommands(without_environment)
+}
+
+/// The arguments with what the file and the environment add to them, and the variables that hold.
+fn with_layers(
+    program: &Command,
+    bare: &Command,
+    typed: &[OsString],
+) -> Result<(Vec<OsString>, Vec<Setting>), Refusal> {
+    let mut arguments = typed.to_vec();
+    // What is wrong with them is said when they are read again, together with the file.
+    let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
+    let Ok(first) = first else { return Ok((arguments, Vec::new())) };
+    // A command below another is read as that one is; the flags of the upper one do not hold.
+    let (mut place, mut command, mut given) = (0, program, &first);
+    while let Some((name, below)) = given.subcommand() {
+        let found = typed.iter().skip(place + 1).position(|argument| argument == name);
+        let (Some(found), Some(below_it)) = (found, command.find_subcommand(name)) else { break };
+        (place, command, given) = (place + 1 + found, below_it, below);
+    }
+    let is_typed = |flag: &Arg| {
+        let source = given.value_source(flag.get_id().as_str());
+        source == Some(ValueSource::CommandLine)
+    };
+    let variables = environment::settings(command, environment::get, is_typed);
+    let variables = variables.map_err(|words| {
+        Refusal::Usage(command.clone().error(ErrorKind::ValueValidation, words))
+    })?;
+    let mut said: HashSet<String> = variables.iter().map(|found| found.key.clone()).collect();
+    said.extend(keys::flags(command).filter(|(_, flag)| is_typed(flag)).map(|(key, _)| key.into()));
+    let added = variables.iter().filter_map(|found| found.argument.clone());
+    let path = match variables.iter().find(|found| found.key == CONFIG) {
+        Some(found) => found.argument.as_ref().and_then(value),
+        None => given.try_get_one::<PathBuf>(CONFIG).ok().flatten().cloned(),
+    };
+    let is_configurable = configurable(program).any(|one| std::ptr::eq(one, command));
+    let of_file = match path.filter(|_| is_configurable) {
+        Some(path) => settings(program, command, &path, &said).map_err(Refusal::File)?,
+        None => Vec::new(),
+    };
+    if place > 0 {
+        arguments.splice(place + 1..place + 1, of_file.into_iter().chain(added));
+    }
+    Ok((arguments, variables))
+}
+
+/// The value of an argument of the form `--key=value`.
+fn value(argument: &OsString) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = argument.as_bytes();
+    let equals = memchr::memchr(b'=', bytes)?;
+    Some(std::ffi::OsStr::from_bytes(&bytes[equals + 1..]).into())
+}
+
+/// What the file says to the command, without the keys that the command line or the environment
+/// has `said`.
 fn settings(
     program: &Command,
     command: &Command,
     path: &Path,
-    given: &ArgMatches,
+    said: &HashSet<String>,
 ) -> anyhow::Result<Vec<OsString>> {
     let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
     check_tables(program, &file).map_err(wrong)?;
     let Some(table) = file.table(command.get_name()) else { return Ok(Vec::new()) };
     let settings = keys::arguments(program, command, table).map_err(wrong)?;
-    let typed = |key: &str| {
-        let (_, flag) = keys::flags(command).find(|(name, _)| *name == key)?;
-        given.value_source(flag.get_id().as_str())
-    };
-    let missing = settings.into_iter().filter(|(key, _)| {
-        !matches!(typed(key), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
-    });
+    let missing = settings.into_iter().filter(|(key, _)| !said.contains(key));
     Ok(missing.flat_map(|(_, arguments)| arguments).collect())
 }
 

@@ -4,6 +4,7 @@
 //! read the environment anew for every word.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,6 +18,8 @@ use nix::time::{ClockId, clock_gettime};
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
+    /// Why no manager is told anything although `NOTIFY_SOCKET` is set.
+    trouble: Option<String>,
 }
 
 /// One assignment of sd_notify(3).
@@ -39,22 +42,37 @@ pub(in crate::cli) enum News<'a> {
 }
 
 impl Notifier {
-    /// The manager that `NOTIFY_SOCKET` names; nobody where it is not set.
-    pub(in crate::cli) fn from_environment() -> anyhow::Result<Self> {
-        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
-            return Ok(Self::default());
-        };
-        let shown = name.to_string_lossy().into_owned();
+    /// The manager that `NOTIFY_SOCKET` names; none if it is not set, or cannot be used: the
+    /// service is there for its clients, whether a manager hears of it or not.
+    pub(in crate::cli) fn from_environment() -> Self {
+        match env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
+            Some(name) => Self::named(&name).unwrap_or_else(|error| Self {
+                manager: None,
+                trouble: Some(format!("{error:#}")),
+            }),
+            None => Self::default(),
+        }
+    }
+
+    /// Says in the log, once there is one, that no manager can be told anything.
+    pub(in crate::cli) fn log_trouble(&self) {
+        if let Some(trouble) = &self.trouble {
+            tracing::warn!("the service manager is told nothing: {trouble}");
+        }
+    }
+
+    fn named(name: &OsStr) -> anyhow::Result<Self> {
+        let shown = name.to_string_lossy().escape_debug().to_string();
         let address = match name.as_bytes() {
             [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
-            [b'/', ..] => SocketAddr::from_pathname(&name),
+            [b'/', ..] => SocketAddr::from_pathname(name),
             _ => bail!("NOTIFY_SOCKET={shown} is neither a path from the root nor @NAME"),
         };
         let address = address.with_context(|| format!("NOTIFY_SOCKET={shown} is no address"))?;
         let socket = UnixDatagram::unbound().context("cannot reach the service manager")?;
         // A manager that does not listen must not hold up who speaks to it.
         socket.set_nonblocking(true).context("cannot reach the service manager")?;
-        Ok(Self { manager: Some((socket, address)) })
+        Ok(Self { manager: Some((socket, address)), trouble: None })
     }
 
     /// Tells all of `news` in one message. That it did not arrive is only worth a line of the
@@ -115,6 +133,23 @@ mod tests {
         assert_eq!(text(&news, Duration::from_micros(7_000_001)), expected);
     }
 
+    /// Issue 11, item 28: a form that we do not know is a reason to say so, and none not to start.
+    #[test]
+    fn regression_an_unknown_notify_socket_is_no_reason_not_to_start() {
+        for name in ["vsock:2:1234", "notify.sock", "/\x1b[2J", "@"] {
+            match Notifier::named(OsStr::new(name)) {
+                Ok(notifier) => notifier.tell(&[News::Ready]),
+                Err(error) => {
+                    let said = format!("{error:#}");
+                    assert!(said.contains("NOTIFY_SOCKET=") && !said.contains('\x1b'), "{said}");
+                }
+            }
+        }
+        assert!(Notifier::named(OsStr::new("vsock:2:1234")).is_err());
+        let long = format!("/{}", "x".repeat(200));
+        assert!(Notifier::named(OsStr::new(&long)).is_err());
+    }
+
     #[test]
     fn a_message_arrives_by_name_as_well_as_by_path() {
         let folder = tempfile::tempdir().unwrap();
@@ -124,7 +159,8 @@ mod tests {
         for address in [path, name] {
             let manager = UnixDatagram::bind_addr(&address).unwrap();
             let socket = UnixDatagram::unbound().unwrap();
-            Notifier { manager: Some((socket, address)) }.tell(&[News::Ready, News::Watchdog]);
+            let named = Some((socket, address));
+            Notifier { manager: named, trouble: None }.tell(&[News::Ready, News::Watchdog]);
             let mut message = [0; 64];
             let length = manager.recv(&mut message).unwrap();
             assert_eq!(&message[..length], b"READY=1\nWATCHDOG=1\n");

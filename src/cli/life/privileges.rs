@@ -44,18 +44,23 @@ impl fmt::Display for Account {
     }
 }
 
-/// Becomes `account` for good, to whom the `files` are given, and takes no rights from any program
-/// that it may start. To be called before there are other threads: the last step holds for the
-/// calling one and for those that it starts.
+/// Becomes `account` for good, which becomes the owner of the `files` (their group is `group`, or
+/// else the account's), and takes no rights from any program that it may start. To be called before
+/// there are other threads: the last step holds for the calling one and for those that it starts.
 ///
 /// # Errors
 /// One sentence that names the flag. The process must end then: it has rights that it was told to
 /// give up.
-pub(in crate::cli) fn drop_to(account: &Account, files: &[&Path]) -> anyhow::Result<()> {
+pub(in crate::cli) fn drop_to(
+    account: &Account,
+    files: &[&Path],
+    group: Option<u32>,
+) -> anyhow::Result<()> {
     let drop = || -> anyhow::Result<()> {
         let identity = Identity::find(account)?;
         for file in files {
-            chown(file, Some(identity.user.as_raw()), Some(identity.group.as_raw()))
+            let group = group.unwrap_or(identity.group.as_raw());
+            chown(file, Some(identity.user.as_raw()), Some(group))
                 .with_context(|| format!("cannot give {} to it", file.display()))?;
         }
         identity.assume()?;

@@ -101,10 +101,14 @@ impl Upgrade {
 /// way may lead to a newer one later; else where the system found it.
 fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     let called = called.map(PathBuf::from).filter(|path| path.components().count() > 1);
-    match called.map(std::path::absolute) {
-        Some(Ok(path)) if path.exists() => Ok(path),
-        _ => env::current_exe().context("cannot find the file of this program"),
+    if let Some(Ok(path)) = called.map(std::path::absolute) {
+        // A file that cannot be looked at is not replaced by the old program: the upgrade fails.
+        let is_there = path.try_exists();
+        if is_there.with_context(|| format!("cannot look at {}", path.display()))? {
+            return Ok(path);
+        }
     }
+    env::current_exe().context("cannot find the file of this program")
 }
 
 /// A new process that may still be ended.
@@ -275,5 +279,16 @@ mod tests {
             assert_eq!(program(unclear).unwrap(), found);
         }
         assert!(found.is_absolute());
+    }
+
+    /// Issue 11, item A: a program that cannot be looked at is not taken for a missing one, for
+    /// which the old program would be started again.
+    #[test]
+    fn regression_a_program_that_cannot_be_looked_at_fails_the_upgrade() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("loop");
+        std::os::unix::fs::symlink(&link, &link).unwrap();
+        let error = format!("{:#}", program(Some(link.into())).unwrap_err());
+        assert!(error.contains("cannot look at") && error.contains("loop"), "{error}");
     }
 }

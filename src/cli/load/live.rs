@@ -2,6 +2,7 @@
 //! every few seconds.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::output;
-use crate::load::View;
+use crate::load::{View, units};
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -17,6 +18,8 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// What watches a run.
 pub(super) struct Live {
     kind: Kind,
+    /// It was said that a condition is certain to come true.
+    said_foregone: Cell<bool>,
 }
 
 enum Kind {
@@ -31,16 +34,19 @@ impl Live {
     pub(super) fn start(planned: Option<u64>, quiet: bool) -> Self {
         let kind = if quiet {
             Kind::Quiet
-        } else if std::io::stderr().is_terminal() {
+        } else if std::io::stderr().is_terminal() && can_move(std::env::var_os("TERM").as_deref()) {
             Kind::Terminal(bar(planned))
         } else {
             Kind::Plain(PLAIN_EVERY.into())
         };
-        Self { kind }
+        Self { kind, said_foregone: Cell::new(false) }
     }
 
     /// Shows how far the run is, after a word on which run it is.
     pub(super) fn show(&self, label: &str, view: &View) {
+        if let Some(condition) = view.foregone.filter(|_| !self.said_foregone.replace(true)) {
+            self.tell(&format!("--fail-if {condition} is certain to come true: sends no more"));
+        }
         match &self.kind {
             Kind::Quiet => {}
             Kind::Terminal(bar) => {
@@ -82,6 +88,11 @@ impl Live {
     }
 }
 
+/// Whether a terminal understands the control sequences of a line that changes.
+fn can_move(term: Option<&OsStr>) -> bool {
+    term.is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
 fn bar(planned: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::new(planned.unwrap_or(0));
     let template = "{elapsed_precise} {bar:24} {percent:>3} %  {msg}";
@@ -104,11 +115,11 @@ fn describe(view: &View) -> String {
     }
     if let Some(slot) = &view.recent {
         let seconds = view.recent_length.as_secs_f64().max(f64::MIN_POSITIVE);
-        let rate = slot.ok as f64 / seconds;
+        let rate = units::per_second(slot.ok as f64 / seconds);
         let time = |quantile| time(slot.latency.value_at_quantile(quantile));
         let (p50, p99, max) = (time(0.5), time(0.99), time(1.0));
         // Writing to a string does not fail.
-        let _ = write!(line, "{rate:.0}/s, p50 {p50}, p99 {p99}, max {max}, ");
+        let _ = write!(line, "{rate}/s, p50 {p50}, p99 {p99}, max {max}, ");
     } else {
         let _ = write!(line, "{} right, ", ledger.ok());
     }
@@ -126,5 +137,23 @@ fn time(nanos: u64) -> String {
         micros @ ..1e3 => format!("{micros:.0} µs"),
         micros @ ..1e6 => format!("{:.1} ms", micros / 1e3),
         micros => format!("{:.2} s", micros / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 45: on a dumb terminal the progress is plain lines.
+    #[test]
+    fn regression_a_dumb_terminal_gets_no_control_sequences() {
+        for (term, moves) in [
+            (Some("xterm-256color"), true),
+            (Some("dumb"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(can_move(term.map(OsStr::new)), moves, "{term:?}");
+        }
     }
 }

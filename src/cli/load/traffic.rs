@@ -24,12 +24,18 @@ pub(super) struct TrafficFlags {
     /// Connections at once.
     #[arg(long, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
-    pub(super) clients: NonZero<u32>,
+    clients: NonZero<u32>,
 
     /// Messages of each client [default: 100, or no limit with --duration or --rate].
     #[arg(long, env = "ECHOLINE_MESSAGES", value_name = "N")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
     messages: Option<NonZero<u32>>,
+
+    /// Messages of all clients together, shared out evenly. With fewer messages than clients there
+    /// are fewer clients.
+    #[arg(long, env = "ECHOLINE_TOTAL_MESSAGES", value_name = "N", conflicts_with = "messages")]
+    #[arg(value_parser = values::count::<NonZero<u32>>)]
+    total_messages: Option<NonZero<u32>>,
 
     /// How long to send [default: until --messages are sent; with --rate 10s, or --over].
     #[arg(long, env = "ECHOLINE_DURATION", value_name = "DURATION")]
@@ -77,7 +83,8 @@ pub(super) struct TrafficFlags {
     messages_per_connection: Option<NonZero<u32>>,
 
     /// Whether a client whose connection failed opens another [default: always with --duration or
-    /// --rate, else never].
+    /// --rate, else never]. Without a server it tries after 10 ms, then less and less often, up to
+    /// once per second.
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
     reconnect: Option<Reconnect>,
 
@@ -92,7 +99,7 @@ pub(super) struct TrafficFlags {
     connect_rate: MaxRate,
 
     /// How long to wait for a reply, and for a connection.
-    #[arg(long, env = "ECHOLINE_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "ECHOLINE_LOAD_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::some_duration, default_value = "5s")]
     timeout: Duration,
 
@@ -121,10 +128,23 @@ enum Reconnect {
 }
 
 impl TrafficFlags {
-    /// Messages of each client; `None` where only time ends the run.
+    /// Connections at once: none that would have nothing to send.
+    pub(super) fn clients(&self) -> NonZero<u32> {
+        self.total_messages.map_or(self.clients, |total| total.min(self.clients))
+    }
+
+    /// Messages of each client at most; `None` where only time ends the run.
     pub(super) fn messages(&self) -> Option<NonZero<u32>> {
+        if let Some(total) = self.total_messages {
+            return NonZero::new(total.get().div_ceil(self.clients().get()));
+        }
         let timed = self.duration.is_some() || self.rate.is_some();
         self.messages.or_else(|| (!timed).then_some(MESSAGES_DEFAULT))
+    }
+
+    /// Messages of all clients together, if that was said.
+    pub(super) fn total_messages(&self) -> Option<u64> {
+        self.total_messages.map(|total| total.get().into())
     }
 
     /// Where a search begins, in messages per second.
@@ -164,8 +184,8 @@ impl TrafficFlags {
         settings.grace = self.grace.unwrap_or(self.timeout);
         settings.depth = self.depth;
         settings.per_connection = self.messages_per_connection;
-        settings.reconnect =
-            self.reconnect.map_or(settings.duration.is_some(), |when| when == Reconnect::Always);
+        let goes_on = settings.duration.is_some() || self.rate.is_some();
+        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == Reconnect::Always);
         settings.when_late = match self.when_late {
             Late::CatchUp => WhenLate::CatchUp,
             Late::Skip => WhenLate::Skip,
@@ -185,7 +205,8 @@ impl TrafficFlags {
     }
 
     fn planned_duration(&self) -> Option<Duration> {
-        let counted = self.rate.is_none() || self.messages.is_some();
+        let numbered = self.messages.is_some() || self.total_messages.is_some();
+        let counted = self.rate.is_none() || numbered;
         self.duration.or(self.over).or((!counted).then_some(DURATION_DEFAULT))
     }
 }

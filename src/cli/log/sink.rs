@@ -9,53 +9,66 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::Format;
-
 /// Who may read the file: its owner and group. It holds addresses of people.
 const FILE_MODE: u32 = 0o640;
+
+/// One of the logs: its flag, its standard stream, and its notice of lost lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The flag that names its file.
+    pub(super) flag: &'static str,
+    /// Where its lines go without a file.
+    pub(super) standard: fn() -> Target,
+    /// The line that tells how many lines are missing.
+    pub(super) notice: fn(usize) -> String,
+}
 
 /// A place for lines.
 #[derive(Debug)]
 pub(super) enum Target {
     Stderr,
+    Stdout,
     File(File),
 }
 
 impl Target {
-    /// The file at `path`, made where there is none, or stderr.
-    pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self::Stderr) };
+    /// Opens the file at `path`, or makes it; without a path, the standard stream of this log.
+    pub(super) fn open(kind: Kind, path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
-        // A FIFO that nobody reads is an error now instead of a log that waits for ever.
+        // A FIFO without a reader is an error now instead of a log that waits for ever.
         options.append(true).create(true).mode(FILE_MODE).custom_flags(libc::O_NONBLOCK);
         let file = options.open(path);
-        let file = file.with_context(|| format!("cannot write --log-file {}", path.display()))?;
+        let file =
+            file.with_context(|| format!("cannot write {} {}", kind.flag, path.display()))?;
         Ok(Self::File(file))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stderr => io::stderr().write(bytes),
+            // Past the buffer of the standard library, which would hold lines back.
+            Self::Stdout => Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?),
             Self::File(file) => file.write(bytes),
         }
     }
 }
 
-/// The target that is to come in the place of the one there is; clones are the same.
+/// The target that replaces the present one; clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Successor(Arc<Mutex<Place>>);
+pub(super) struct Successor(Arc<Mutex<Place>>, Kind);
 
 #[derive(Debug)]
 struct Place {
-    /// Where lines go; `None` is stderr.
+    /// The file of the lines; `None` is a standard stream.
     path: Option<PathBuf>,
     /// Taken by the sink when it has the next line to write.
     next: Option<Target>,
 }
 
 impl Successor {
-    pub(super) fn new(path: Option<&Path>) -> Self {
-        Self(Arc::new(Mutex::new(Place { path: path.map(Path::to_owned), next: None })))
+    pub(super) fn new(kind: Kind, path: Option<&Path>) -> Self {
+        Self(Arc::new(Mutex::new(Place { path: path.map(Path::to_owned), next: None })), kind)
     }
 
     /// From the next line on, lines go to `target`, which was opened at `path`.
@@ -63,10 +76,10 @@ impl Successor {
         *self.place() = Place { path, next: Some(target) };
     }
 
-    /// Opens the file anew that is written now.
+    /// Reopens the file that is written now.
     pub(super) fn reopen(&self) -> anyhow::Result<()> {
         let path = self.path();
-        let target = Target::open(path.as_deref())?;
+        let target = Target::open(self.1, path.as_deref())?;
         self.set(path, target);
         Ok(())
     }
@@ -89,7 +102,6 @@ impl Successor {
 #[derive(Debug)]
 pub(super) struct Sink {
     target: Target,
-    format: Format,
     successor: Successor,
     /// Lines for which there was no room in the queue.
     dropped: Arc<OnceLock<ErrorCounter>>,
@@ -104,11 +116,10 @@ pub(super) struct Sink {
 impl Sink {
     pub(super) fn new(
         target: Target,
-        format: Format,
         successor: Successor,
         dropped: Arc<OnceLock<ErrorCounter>>,
     ) -> Self {
-        Self { target, format, successor, dropped, refused: 0, told: 0, torn: false }
+        Self { target, successor, dropped, refused: 0, told: 0, torn: false }
     }
 
     /// Writes the line, and before it what is to be said about those that are missing.
@@ -119,7 +130,8 @@ impl Sink {
         }
         let lost = self.refused + self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
         if lost > self.told {
-            self.put_whole(self.format.notice(lost - self.told).as_bytes())?;
+            let notice = (self.successor.1.notice)(lost - self.told);
+            self.put_whole(notice.as_bytes())?;
             self.told = lost;
         }
         self.put_whole(line)
@@ -162,12 +174,18 @@ impl Write for Sink {
 mod tests {
     use super::*;
 
+    const KIND: Kind = Kind {
+        flag: "--log-file",
+        standard: || Target::Stderr,
+        notice: |lost| format!("WARN {lost} log lines lost\n"),
+    };
+
     fn sink(target: Target) -> Sink {
-        Sink::new(target, Format::Human, Successor::new(None), Arc::default())
+        Sink::new(target, Successor::new(KIND, None), Arc::default())
     }
 
     fn open(path: &str) -> Target {
-        Target::open(Some(Path::new(path))).unwrap()
+        Target::open(KIND, Some(Path::new(path))).unwrap()
     }
 
     /// Fault 56: lines that a full disk does not take are counted, and the count is said.
@@ -194,9 +212,9 @@ mod tests {
         let path = folder.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(Target::open(Some(&path)).is_err(), "nobody reads it");
+        assert!(Target::open(KIND, Some(&path)).is_err(), "nobody reads it");
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
-        let mut sink = sink(Target::open(Some(&path)).unwrap());
+        let mut sink = sink(Target::open(KIND, Some(&path)).unwrap());
         // More than a pipe of 64 KiB holds, written in one piece.
         let long = [&[b'x'; 100_000][..], b"\n"].concat();
         sink.write_all(&long).unwrap();
@@ -216,7 +234,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        drop(Target::open(Some(&path)).unwrap());
+        drop(Target::open(KIND, Some(&path)).unwrap());
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         // The umask may take more away.
         assert_eq!(mode & 0o777 & !FILE_MODE, 0, "{mode:o}");

@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use super::dialogue::{Ending, Side};
+use super::failure::Failure;
 use super::input::{Input, Next};
 use super::screen::Screen;
 use super::tally::Tally;
@@ -38,21 +39,26 @@ struct Lines {
     bytes: Vec<u8>,
     /// Of which so many have gone.
     gone: usize,
+    /// Nothing follows: what has no end is a line too.
+    ended: bool,
 }
 
 /// A socket that sends to `address` and hears it alone.
-pub(super) async fn open(address: &Address) -> anyhow::Result<UdpSocket> {
+pub(super) async fn open(address: &Address) -> Result<UdpSocket, Failure> {
     let found = address.resolve().await.with_context(|| {
         format!("cannot find {address}: check the name, or write the number of the address")
-    })?;
-    let to = found.first().ok_or_else(|| anyhow!("{address} has no address"))?;
+    });
+    let found = found.map_err(Failure::not_connected)?;
+    let none = || Failure::not_connected(anyhow!("{address} has no address"));
+    let to = found.first().ok_or_else(none)?;
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let connected = async {
         let socket = UdpSocket::bind(any).await?;
         socket.connect(to).await?;
         io::Result::Ok(socket)
     };
-    connected.await.with_context(|| format!("cannot send to {address}"))
+    let connected = connected.await.with_context(|| format!("cannot send to {address}"));
+    connected.map_err(Failure::not_connected)
 }
 
 impl DatagramDialogue {
@@ -94,7 +100,10 @@ impl DatagramDialogue {
                 next = self.input.next(&mut typed), if reads => {
                     match next.map_err(|error| Ending::Broken(Side::Input, error))? {
                         Next::Lines(_) => {}
-                        Next::End(_) => tally.note_input_end(),
+                        Next::End(unended) => {
+                            tally.note_input_end(unended);
+                            lines.ended = true;
+                        }
                         Next::Interrupted => return Err(Ending::Interrupted),
                     }
                     lines.push(&typed)?;
@@ -149,10 +158,11 @@ impl Lines {
         Ok(())
     }
 
-    /// The first whole line, with its end.
+    /// The first whole line, with its end; at the end of the input also the last one without.
     fn first(&self) -> Option<&[u8]> {
         let rest = &self.bytes[self.gone..];
-        memchr(b'\n', rest).map(|end| &rest[..=end])
+        let whole = memchr(b'\n', rest).map(|end| &rest[..=end]);
+        whole.or_else(|| Some(rest).filter(|rest| self.ended && !rest.is_empty()))
     }
 
     fn drop_first(&mut self) {

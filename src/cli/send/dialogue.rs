@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::input::{Input, Next};
+use super::protocol::{Carrier, Opening, Protocol};
 use super::screen::Screen;
 use super::tally::Tally;
 
@@ -17,6 +18,10 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// How long a greeting may take beyond the way to the server and back.
 const GREETING_WAIT: Duration = Duration::from_millis(20);
+
+/// How long the server has for more lines, beyond a round trip, after every line was answered and
+/// no half-close told it the end of the input.
+const REST_WAIT: Duration = Duration::from_millis(200);
 
 /// How long the rest of a line is waited for before its beginning is shown above a prompt.
 const LINE_WAIT: Duration = Duration::from_millis(50);
@@ -29,6 +34,15 @@ pub(super) struct Dialogue {
     pub(super) timeout: Option<Duration>,
     /// How long connecting took.
     pub(super) round_trip: Duration,
+    pub(super) manner: Manner,
+}
+
+/// How the bytes travel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whether the end of the input shuts down the sending side of the connection.
+    pub(super) half_close: bool,
+    pub(super) carrier: Carrier,
 }
 
 /// Why a dialogue ended.
@@ -44,6 +58,8 @@ pub(super) enum Ending {
         /// It did not even take what was sent.
         unsent: bool,
     },
+    /// The server speaks another protocol than lines.
+    Foreign(Protocol),
     /// The user gave up.
     Interrupted,
     /// Nobody reads the replies any more.
@@ -66,6 +82,7 @@ struct Shared {
     /// When a byte last came or went.
     active_at: Cell<Instant>,
     turn: Cell<Turn>,
+    opening: RefCell<Opening>,
     /// Whoever reads our output takes his time.
     printing: Cell<bool>,
 }
@@ -88,14 +105,23 @@ impl Dialogue {
             tally: RefCell::default(),
             active_at: Cell::new(Instant::now()),
             turn: Cell::new(Turn::User),
+            opening: RefCell::new(Opening::new(self.manner.carrier)),
             printing: Cell::new(false),
         };
         let (reader, writer) = split(stream);
-        let greeting_wait = GREETING_WAIT + self.round_trip;
+        let (manner, round_trip) = (self.manner, self.round_trip);
         let ending = tokio::select! {
             ending = receive(reader, self.screen, &shared) => ending,
-            ending = transmit(writer, self.input, greeting_wait, &shared) => ending,
+            ending = transmit(writer, self.input, manner, round_trip, &shared) => ending,
             ending = watch_silence(self.timeout, &shared) => ending,
+        };
+        let foreign = shared.opening.borrow().mismatch();
+        let ending = match (ending, foreign) {
+            (
+                Ending::Closed { .. } | Ending::Silent { .. } | Ending::Broken(Side::Server, _),
+                Some(protocol),
+            ) => Ending::Foreign(protocol),
+            (ending, _) => ending,
         };
         (ending, shared.tally.into_inner())
     }
@@ -107,21 +133,22 @@ impl Shared {
     }
 }
 
-/// Sends all input and then the end of the stream; ends only where there is no sense in reading
-/// on.
+/// Sends all input and then, with a half-close, the end of the stream. Returns only if there is no
+/// sense in reading on.
 async fn transmit<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut input: Input,
-    greeting_wait: Duration,
+    manner: Manner,
+    round_trip: Duration,
     shared: &Shared,
 ) -> Ending {
-    sleep(greeting_wait).await;
+    sleep(GREETING_WAIT + round_trip).await;
     let mut bytes = Vec::new();
     loop {
         shared.turn.set(Turn::User);
-        let (lines, is_last) = match input.next(&mut bytes).await {
-            Ok(Next::Lines(lines)) => (lines, false),
-            Ok(Next::End(lines)) => (lines, true),
+        let (lines, ending) = match input.next(&mut bytes).await {
+            Ok(Next::Lines(lines)) => (lines, None),
+            Ok(Next::End(unended)) => (unended, Some(unended)),
             Ok(Next::Interrupted) => return Ending::Interrupted,
             Err(error) => return Ending::Broken(Side::Input, error),
         };
@@ -129,11 +156,19 @@ async fn transmit<W: AsyncWrite + Unpin>(
         shared.tally.borrow_mut().note_sent(lines);
         shared.note_activity();
         shared.turn.set(Turn::ServerReads);
+        shared.opening.borrow_mut().note_sent(&bytes);
         if write(&mut writer, &bytes, shared).await.is_err() {
             break;
         }
-        if is_last {
-            shared.tally.borrow_mut().note_input_end();
+        if let Some(unended) = ending {
+            shared.tally.borrow_mut().note_input_end(unended);
+            if !manner.half_close {
+                shared.note_activity();
+                shared.turn.set(Turn::ServerAnswers);
+                answers(REST_WAIT + round_trip, shared).await;
+                let _ = writer.shutdown().await;
+                return Ending::Silent { unsent: false };
+            }
             // Fails only where the connection is broken, which the reader sees too.
             let _ = writer.shutdown().await;
             break;
@@ -143,6 +178,18 @@ async fn transmit<W: AsyncWrite + Unpin>(
     shared.note_activity();
     shared.turn.set(Turn::ServerAnswers);
     pending().await
+}
+
+/// Waits until every line was answered and nothing more came for `wait`.
+async fn answers(wait: Duration, shared: &Shared) {
+    loop {
+        let due = shared.active_at.get() + wait;
+        let is_quiet = due <= Instant::now() && !shared.printing.get();
+        if is_quiet && shared.tally.borrow().is_complete() {
+            return;
+        }
+        sleep_until(due.max(Instant::now() + wait / 4)).await;
+    }
 }
 
 async fn write<W: AsyncWrite + Unpin>(
@@ -179,10 +226,15 @@ async fn receive<R: AsyncRead + Unpin>(
             Ok(count) => count,
             Err(error) => return Ending::Broken(Side::Server, error),
         };
+        let is_undecided = |bytes: &[u8]| shared.opening.borrow().is_undecided(bytes);
         let count = match screen.wants_lines() {
-            true => complete_line(&mut reader, &mut chunk, count).await,
-            false => count,
+            true => complete(&mut reader, &mut chunk, count, |bytes| bytes.ends_with(b"\n")).await,
+            false => complete(&mut reader, &mut chunk, count, |bytes| !is_undecided(bytes)).await,
         };
+        shared.opening.borrow_mut().note_received(&chunk[..count]);
+        if shared.opening.borrow().mismatch() == Some(Protocol::Tls) {
+            return Ending::Foreign(Protocol::Tls);
+        }
         shared.tally.borrow_mut().note_received(&chunk[..count]);
         shared.printing.set(true);
         match screen.show(&chunk[..count]).await {
@@ -195,14 +247,16 @@ async fn receive<R: AsyncRead + Unpin>(
     }
 }
 
-/// Waits a moment for the rest of a line. An end of the stream shows again at the next read.
-async fn complete_line<R: AsyncRead + Unpin>(
+/// Waits a moment for more bytes, until they are complete. An end of the stream shows again at the
+/// next read.
+async fn complete<R: AsyncRead + Unpin>(
     reader: &mut R,
     chunk: &mut [u8],
     mut count: usize,
+    is_complete: impl Fn(&[u8]) -> bool,
 ) -> usize {
     let deadline = Instant::now() + LINE_WAIT;
-    while count < chunk.len() && !chunk[..count].ends_with(b"\n") {
+    while count < chunk.len() && !is_complete(&chunk[..count]) {
         match timeout_at(deadline, reader.read(&mut chunk[count..])).await {
             Ok(Ok(more)) if more > 0 => count += more,
             _ => break,
@@ -242,6 +296,7 @@ mod tests {
     /// was printed, and how many seconds it took.
     async fn hold<F: Future<Output = ()>>(
         texts: &[&str],
+        half_close: bool,
         server: impl FnOnce(DuplexStream) -> F,
     ) -> (Ending, u64, Vec<u8>, u64) {
         let (here, there) = duplex(8);
@@ -252,6 +307,7 @@ mod tests {
             screen: Screen::plain(output),
             timeout: Some(Duration::from_secs(10)),
             round_trip: Duration::ZERO,
+            manner: Manner { half_close, carrier: Carrier::Plain },
         };
         let begin = Instant::now();
         let ((ending, tally), ()) = tokio::join!(dialogue.hold(here), server(there));
@@ -265,7 +321,7 @@ mod tests {
     async fn a_pipe_of_eight_bytes_is_enough() {
         let text = "x".repeat(10_000);
         let texts = [text.as_str(), "end"];
-        let held = hold(&texts, |there| async move {
+        let held = hold(&texts, true, |there| async move {
             let (mut reader, mut writer) = split(there);
             tokio::io::copy(&mut reader, &mut writer).await.unwrap();
             writer.shutdown().await.unwrap();
@@ -278,7 +334,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_counts_from_the_last_byte_in_either_direction() {
-        let held = hold(&["a", "b"], |mut there| async move {
+        let held = hold(&["a", "b"], true, |mut there| async move {
             for _ in 0..3 {
                 sleep(Duration::from_secs(9)).await;
                 there.write_all(b"x").await.unwrap();
@@ -293,12 +349,46 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_takes_nothing_is_given_up() {
-        let held = hold(&["more than eight bytes"], |there| async move {
+        let held = hold(&["more than eight bytes"], true, |there| async move {
             sleep(Duration::from_secs(11)).await;
             drop(there);
         });
         let (ending, unanswered, ..) = held.await;
         assert!(matches!(ending, Ending::Silent { unsent: true }), "{ending:?}");
         assert_eq!(unanswered, 1);
+    }
+
+    /// Issue 11, item 40: a server that ends at a half-close sees none, and gets the end of the
+    /// stream when all of its answers have come.
+    #[tokio::test(start_paused = true)]
+    async fn regression_without_a_half_close_the_answers_come_first() {
+        let held = hold(&["a", "b"], false, |there| async move {
+            let (mut reader, mut writer) = split(there);
+            let mut bytes = [0; 4];
+            reader.read_exact(&mut bytes).await.unwrap();
+            sleep(Duration::from_secs(5)).await;
+            writer.write_all(b"A\n").await.unwrap();
+            sleep(Duration::from_secs(5)).await;
+            writer.write_all(b"B\n").await.unwrap();
+            // More lines than were sent, in time.
+            sleep(Duration::from_millis(150)).await;
+            writer.write_all(b"C\n").await.unwrap();
+            assert_eq!(reader.read(&mut bytes).await.unwrap(), 0);
+        });
+        let (ending, unanswered, printed, seconds) = held.await;
+        assert!(matches!(ending, Ending::Silent { unsent: false }), "{ending:?}");
+        assert_eq!((unanswered, printed.as_slice(), seconds), (0, &b"A\nB\nC\n"[..], 10));
+    }
+
+    /// Issue 11, item 40: without an answer the time-out still holds.
+    #[tokio::test(start_paused = true)]
+    async fn regression_without_a_half_close_silence_still_counts() {
+        let held = hold(&["a"], false, |there| async move {
+            sleep(Duration::from_secs(20)).await;
+            drop(there);
+        });
+        let (ending, unanswered, _, seconds) = held.await;
+        assert!(matches!(ending, Ending::Silent { unsent: false }), "{ending:?}");
+        assert_eq!((unanswered, seconds), (1, 20));
     }
 }

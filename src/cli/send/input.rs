@@ -29,7 +29,7 @@ enum Source {
 pub(super) enum Next {
     /// Bytes to send, with the ends of so many lines.
     Lines(u64),
-    /// The last bytes, perhaps none, with the ends of so many lines.
+    /// The end of the input, which ends so many lines that have no end of their own.
     End(u64),
     /// The user gave up.
     Interrupted,
@@ -57,7 +57,7 @@ impl Input {
             Source::Stdin { stdin, chunk } => {
                 let count = stdin.read(chunk).await?;
                 return Ok(match count {
-                    0 => Next::End(self.line_ends.finish(out)),
+                    0 => Next::End(self.line_ends.finish()),
                     _ => Next::Lines(self.line_ends.push(&chunk[..count], out)),
                 });
             }

@@ -15,6 +15,8 @@ pub(super) struct Tally {
     /// The server is in the middle of a line.
     partial: bool,
     input_ended: bool,
+    /// The last line was sent without an end, so that its answer may have none either.
+    unended: bool,
 }
 
 impl Tally {
@@ -27,9 +29,10 @@ impl Tally {
         self.sent += lines;
     }
 
-    /// All input was sent.
-    pub(super) fn note_input_end(&mut self) {
+    /// All input was sent, of which the last `unended` lines (at most one) have no end.
+    pub(super) fn note_input_end(&mut self, unended: u64) {
         self.input_ended = true;
+        self.unended = unended > 0;
     }
 
     pub(super) fn note_received(&mut self, bytes: &[u8]) {
@@ -54,7 +57,8 @@ impl Tally {
     }
 
     pub(super) fn unanswered(&self) -> u64 {
-        self.sent.saturating_sub(self.answers)
+        let partial = u64::from(self.unended && self.partial);
+        self.sent.saturating_sub(self.answers + partial)
     }
 
     /// Whether all input was sent.
@@ -87,9 +91,24 @@ mod tests {
         tally.note_close();
         tally.note_close();
         assert_eq!((tally.unanswered(), tally.is_complete()), (0, false));
-        tally.note_input_end();
+        tally.note_input_end(0);
         assert!(tally.is_complete());
         tally.note_received(b"one more\n");
         assert_eq!(tally.unanswered(), 0);
+    }
+
+    /// Issue 11, item 40: the echo of a last line without an end has no end either.
+    #[test]
+    fn regression_a_partial_answer_counts_for_a_line_without_an_end() {
+        for (unended, unanswered) in [(0, 1), (1, 0)] {
+            let mut tally = Tally::default();
+            tally.begin();
+            tally.note_sent(2);
+            tally.note_received(b"one\ntw");
+            tally.note_input_end(unended);
+            assert_eq!(tally.unanswered(), unanswered);
+            tally.note_close();
+            assert_eq!(tally.unanswered(), 0);
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{TlsFlags, announce, describe, left};
+use super::{TlsFlags, announce, describe, left, replacement};
 use crate::cli::supervise::keep_running;
 use crate::net::Certificates;
 
@@ -62,7 +62,7 @@ fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
 }
 
 fn reload(flags: &TlsFlags, certificates: &Certificates) {
-    match flags.offer() {
+    match flags.offer(replacement(certificates)) {
         Ok(offer) => {
             certificates.replace(offer);
             announce(certificates, "the files have changed");

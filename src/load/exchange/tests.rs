@@ -10,12 +10,12 @@ use tokio::io::{
 use tokio::time::{Instant, sleep};
 
 use super::{Exchange, Leave};
-use crate::load::alarm::Precision;
 use crate::load::client::Client;
 use crate::load::dial::Dialer;
 use crate::load::job::{Common, Cut, Job, Start};
 use crate::load::times::Percentile;
 use crate::load::{End, Outcome, Pacer, Plan, Rate, Record, Settings, WhenLate};
+use crate::net::alarm::Precision;
 use crate::net::{Eol, Shutdown};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ async fn job(settings: Settings) -> Arc<Job> {
         dialer: Dialer::new(&settings.targets).await.unwrap(),
         start: Start::when_all_of(1),
         stop: Shutdown::new(),
+        stopped: std::sync::OnceLock::new(),
         settings,
     };
     common.start.arrive();

@@ -7,9 +7,9 @@ use askama::Template;
 
 use super::chart::{Axis, Chart, Line, Role};
 use super::csv::{slot_max, slot_percentile};
-use super::text::{datagrams, headline, purpose_words, rows, time, words};
+use super::text::{datagrams, headline, outage, purpose_words, rows, time, words};
 use super::{Mode, Report};
-use crate::load::ledger::Outcome;
+use crate::load::ledger::{End, Outcome};
 use crate::load::metric::Metric;
 use crate::load::rank;
 use crate::load::series::Slot;
@@ -34,6 +34,8 @@ struct Page<'report> {
     planned: String,
     sent: String,
     skipped_count: String,
+    stopped: Option<String>,
+    outage: Option<String>,
     outcomes: Vec<Outcomes>,
     datagrams: Vec<(&'static str, String)>,
     skipped: Vec<(String, &'static str)>,
@@ -77,8 +79,9 @@ impl Report {
     #[must_use]
     pub fn to_html(&self) -> String {
         let ledger = &self.record.ledger;
-        let skipped = ledger.skipped_by_end();
+        let skipped = ledger.skipped_by_end().filter(|&(end, _)| end != End::Stopped);
         let reasons = self.record.reasons().into_iter();
+        let percentiles = &self.settings.percentiles;
         let page = Page {
             report: self,
             title: units::printable(&self.settings.targets.join(", ")),
@@ -86,11 +89,16 @@ impl Report {
             is_open: self.settings.mode == Mode::Open,
             tiles: self.tiles(),
             figures: self.figures(),
-            times: rows(&self.record).into_iter().map(time_row).collect(),
-            percentiles: Percentile::SHOWN.map(|percentile| percentile.to_string()).into(),
+            times: rows(&self.record)
+                .into_iter()
+                .map(|(name, times)| time_row(name, &times, percentiles))
+                .collect(),
+            percentiles: percentiles.iter().map(ToString::to_string).collect(),
             planned: units::count(ledger.planned()),
             sent: units::count(ledger.sent()),
             skipped_count: units::count(ledger.skipped()),
+            stopped: (ledger.stopped() > 0).then(|| units::count(ledger.stopped())),
+            outage: outage(&self.record.outage),
             outcomes: self.outcomes(),
             datagrams: datagrams(self)
                 .into_iter()
@@ -143,7 +151,7 @@ impl Report {
                 name: outcome.name(),
                 messages: units::count(messages),
                 share: units::percent(share),
-                is_bad: outcome != Outcome::Ok && messages > 0,
+                is_bad: !matches!(outcome, Outcome::Ok | Outcome::InFlight) && messages > 0,
             }
         };
         Outcome::ALL.map(line).into()
@@ -309,9 +317,13 @@ fn broken_rates(steps: &[&Step]) -> Line {
     Line { name, role: Role::Bad, points: broken.flat_map(dot).collect() }
 }
 
-fn time_row((name, times): (String, Times)) -> (String, String, Vec<String>) {
-    let percentiles = Percentile::SHOWN.map(|percentile| times.percentile(percentile));
-    let figures = percentiles.into_iter().chain([times.max()]).map(time).collect();
+fn time_row(
+    name: String,
+    times: &Times,
+    percentiles: &[Percentile],
+) -> (String, String, Vec<String>) {
+    let percentiles = percentiles.iter().map(|&percentile| times.percentile(percentile));
+    let figures = percentiles.chain([times.max()]).map(time).collect();
     (name, units::count(times.count()), figures)
 }
 

@@ -5,16 +5,20 @@
 //! written for whoever reads the file, and not believed when it is read back.
 
 mod record;
+mod search;
+mod seed;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use self::record::RecordDocument;
+use self::search::WalkDocument;
+use super::wall_clock::{rfc_3339, since_epoch};
 use super::{Mode, Report, Summary};
 use crate::load::times::{Percentile, nanos};
 use crate::load::trust::{Distrust, Processor};
-use crate::load::walk::{Purpose, Step, Walk};
+use crate::load::walk::Walk;
 
 /// What the first field of every file says; the number changes with the meaning of a field.
 pub const FORMAT: &str = "echoline-load/1";
@@ -24,6 +28,9 @@ const NUMBER_MAX: u64 = 1 << 53;
 
 /// Connections of a file, at most; there are not more descriptors.
 const CLIENTS_MAX: u32 = 1 << 24;
+
+/// Percentiles that are shown of a file, at most.
+const PERCENTILES_MAX: usize = 12;
 
 /// Why a text is no report.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +70,9 @@ struct Document {
     format: String,
     version: String,
     started: String,
+    /// Wall-clock time in UTC; older reports have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measuring_began: Option<String>,
     #[serde(rename = "loop")]
     mode: ModeDocument,
     settings: SettingsDocument,
@@ -95,7 +105,11 @@ struct SettingsDocument {
     duration_ns: Option<u64>,
     targets: Vec<String>,
     bytes: usize,
+    #[serde(with = "seed")]
     seed: u64,
+    /// From 0 to 100; only if they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percentiles: Option<Vec<f64>>,
     listed: Vec<Setting>,
 }
 
@@ -129,38 +143,8 @@ enum DistrustReason {
     ProcessorSaturated { cores: f64, workers: usize },
     PortsUsedUp { times: u64 },
     FewerConnections { wanted: u32, opened: u32 },
-}
-
-#[derive(Serialize, Deserialize)]
-struct WalkDocument {
-    objective: String,
-    highest: Option<f64>,
-    verdict: String,
-    steps: Vec<StepDocument>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StepDocument {
-    rate: f64,
-    achieved: f64,
-    #[serde(with = "PurposeRemote")]
-    purpose: Purpose,
-    p50_ns: Option<u64>,
-    p99_ns: Option<u64>,
-    #[serde(rename = "p99.9_ns")]
-    p999_ns: Option<u64>,
-    errors: f64,
-    #[serde(skip_deserializing)]
-    held: bool,
-    broken: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", remote = "Purpose")]
-enum PurposeRemote {
-    Bracket,
-    Bisect,
-    Confirm,
+    PartlyTogether { together_ns: u64, shortest_ns: u64 },
+    NotTogether,
 }
 
 impl Report {
@@ -189,16 +173,19 @@ impl Report {
 impl From<&Report> for Document {
     fn from(report: &Report) -> Self {
         let Report { settings, processor, .. } = report;
+        let extra: Vec<_> = settings.extra_percentiles().collect();
+        let record = |record| RecordDocument::new(record, &extra);
         Self {
             format: FORMAT.to_owned(),
             version: report.version.clone(),
             started: report.started.clone(),
+            measuring_began: report.measuring_began.map(rfc_3339),
             mode: ModeDocument(settings.mode),
             settings: SettingsDocument::from(settings),
             elapsed_ns: nanos(report.elapsed),
             ok_per_second: report.messages_per_second(),
-            measured: RecordDocument::from(&report.record),
-            warm_up: report.warm_up.as_ref().map(RecordDocument::from),
+            measured: record(&report.record),
+            warm_up: report.warm_up.as_ref().map(record),
             processor: processor.as_ref().map(|processor| ProcessorDocument {
                 user_ns: nanos(processor.user),
                 system_ns: nanos(processor.system),
@@ -213,9 +200,17 @@ impl From<&Report> for Document {
 
 impl Document {
     fn report(self) -> Result<Report, ReadError> {
+        // A report from before this field says only when the command began.
+        let began = match self.measuring_began {
+            Some(text) => Some(since_epoch(&text).ok_or_else(|| {
+                ReadError::field("measuring_began", "it is no time as RFC 3339 writes it")
+            })?),
+            None => since_epoch(&self.started),
+        };
         Ok(Report {
             version: self.version,
             started: self.started,
+            measuring_began: began,
             settings: self.settings.summary(self.mode.0)?,
             elapsed: time(self.elapsed_ns, "elapsed_ns")?,
             record: self.measured.record("measured")?,
@@ -238,6 +233,8 @@ impl From<&Summary> for SettingsDocument {
             targets: settings.targets.clone(),
             bytes: settings.bytes,
             seed: settings.seed,
+            percentiles: (settings.percentiles != Percentile::SHOWN)
+                .then(|| settings.percentiles.iter().map(|shown| shown.percent()).collect()),
             listed: settings.listed.iter().map(setting).collect(),
         }
     }
@@ -257,6 +254,7 @@ impl SettingsDocument {
             targets: self.targets,
             bytes: self.bytes,
             seed: self.seed,
+            percentiles: percentiles(self.percentiles)?,
             listed: self.listed.into_iter().map(|Setting { name, value }| (name, value)).collect(),
         })
     }
@@ -285,6 +283,11 @@ impl From<&Distrust> for DistrustDocument {
             Distrust::FewerConnections { wanted, opened } => {
                 DistrustReason::FewerConnections { wanted, opened }
             }
+            Distrust::PartlyTogether { together, shortest } => DistrustReason::PartlyTogether {
+                together_ns: nanos(together),
+                shortest_ns: nanos(shortest),
+            },
+            Distrust::NotTogether => DistrustReason::NotTogether,
         };
         Self { reason, sentence: distrust.to_string() }
     }
@@ -304,51 +307,20 @@ impl From<DistrustReason> for Distrust {
             DistrustReason::FewerConnections { wanted, opened } => {
                 Self::FewerConnections { wanted, opened }
             }
+            DistrustReason::PartlyTogether { together_ns, shortest_ns } => Self::PartlyTogether {
+                together: Duration::from_nanos(together_ns),
+                shortest: Duration::from_nanos(shortest_ns),
+            },
+            DistrustReason::NotTogether => Self::NotTogether,
         }
     }
 }
 
-impl From<&Walk> for WalkDocument {
-    fn from(walk: &Walk) -> Self {
-        let step = |step: &Step| StepDocument {
-            rate: step.rate,
-            achieved: step.achieved,
-            purpose: step.purpose,
-            p50_ns: step.p50.map(nanos),
-            p99_ns: step.p99.map(nanos),
-            p999_ns: step.p999.map(nanos),
-            errors: step.errors,
-            held: step.held(),
-            broken: step.broken.clone(),
-        };
-        Self {
-            objective: walk.objective.clone(),
-            highest: walk.highest,
-            verdict: walk.verdict.clone(),
-            steps: walk.steps.iter().map(step).collect(),
-        }
-    }
-}
-
-impl From<WalkDocument> for Walk {
-    fn from(document: WalkDocument) -> Self {
-        let step = |step: StepDocument| Step {
-            rate: step.rate,
-            achieved: step.achieved,
-            purpose: step.purpose,
-            p50: step.p50_ns.map(Duration::from_nanos),
-            p99: step.p99_ns.map(Duration::from_nanos),
-            p999: step.p999_ns.map(Duration::from_nanos),
-            errors: step.errors,
-            broken: step.broken,
-        };
-        Self {
-            objective: document.objective,
-            highest: document.highest,
-            verdict: document.verdict,
-            steps: document.steps.into_iter().map(step).collect(),
-        }
-    }
+fn percentiles(written: Option<Vec<f64>>) -> Result<Vec<Percentile>, ReadError> {
+    let Some(written) = written else { return Ok(Percentile::SHOWN.into()) };
+    let known = written.into_iter().take(PERCENTILES_MAX).map(Percentile::new);
+    let known: Option<Vec<_>> = known.collect();
+    known.ok_or_else(|| ReadError::field("settings.percentiles", "they go from 0 to 100"))
 }
 
 /// A number that may be added to others of its kind.
@@ -411,6 +383,7 @@ mod tests {
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),
             ("/elapsed_ns", json!(u64::MAX), "its field elapsed_ns is wrong: it is over 2^53"),
             ("/measured/ledger/ok", json!(1), "measured.ledger is wrong: it does not add up"),
+            ("/measuring_began", json!("noon"), "measuring_began is wrong: it is no time as RFC"),
             ("/measured/ledger/ok", json!("many"), "invalid type: string \"many\""),
             ("/measured/service/hdr", json!("!"), "measured.service.hdr is wrong: it is no base64"),
             ("/measured/service/max_ns", json!(1), "the histogram holds another"),

@@ -1,8 +1,14 @@
 //! Reports of several machines as one. Pure, and exact: histograms and counts are added, never
 //! percentiles averaged.
 
+use std::time::Duration;
+
 use super::{Report, Summary};
-use crate::load::trust::Processor;
+use crate::load::trust::{Distrust, Processor};
+
+/// The part of the shorter run for which two runs are to overlap before their rates are added
+/// without a warning.
+const TOGETHER_MIN: f64 = 0.9;
 
 /// Why two reports cannot be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,28 +20,102 @@ pub enum MergeError {
     /// A search has an answer of its own.
     #[error("a search for the highest rate cannot be merged: its rates were not tried together")]
     Searches,
+    /// They did not run at the same time, so their rates and clients do not add up to anything.
+    #[error(
+        "they did not run at the same time: {gap:.1?} lie between them, so their clients and rates \
+         cannot be added"
+    )]
+    NotTogether {
+        /// From the end of one to the start of the other.
+        gap: Duration,
+    },
 }
 
 impl Report {
-    /// Takes in the report of another machine that ran at the same time, or of another run.
+    /// Takes in the report of another machine that ran at the same time.
     ///
-    /// Counts, histograms, clients and planned rates are added; the time is that of the longer.
+    /// Counts, histograms, clients and planned rates are added; the time is that of the longer. If
+    /// the runs overlapped for less than nine tenths of the shorter, the report says so. Reports
+    /// that do not know when they ran count as those of the same time.
     ///
     /// # Errors
-    /// Where adding them would mean nothing; then nothing has changed.
+    /// [`MergeError`] if adding them would mean nothing; then nothing has changed.
     pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
+        let partly = self.check_together(other)?;
+        self.settings.merge(&other.settings);
+        self.settings.rate =
+            self.settings.rate.zip(other.settings.rate).map(|(mine, theirs)| mine + theirs);
+        self.settings.duration = self.settings.duration.max(other.settings.duration);
+        self.measuring_began = earlier(self.measuring_began, other.measuring_began);
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.record.merge(&other.record);
+        self.merge_rest(other, Duration::max);
+        self.note_distrust(partly);
+        Ok(())
+    }
+
+    /// Takes in the report of another run that came before or after. The times are added and the
+    /// higher planned rate is kept; the report says that the runs were not at the same time.
+    ///
+    /// # Errors
+    /// [`MergeError`] if adding them would mean nothing; then nothing has changed.
+    pub fn merge_in_turn(&mut self, other: &Self) -> Result<(), MergeError> {
+        self.check_kind(other)?;
+        self.settings.merge(&other.settings);
+        self.settings.rate =
+            self.settings.rate.zip(other.settings.rate).map(|(mine, theirs)| mine.max(theirs));
+        let durations = self.settings.duration.zip(other.settings.duration);
+        self.settings.duration = durations.map(|(mine, theirs)| mine + theirs);
+        // There is no one time from which the seconds of the series could be counted.
+        self.measuring_began = None;
+        self.elapsed += other.elapsed;
+        let mut record = other.record.clone();
+        let series = std::mem::take(&mut record.series);
+        self.record.merge(&record);
+        self.record.series.append(&series);
+        self.merge_rest(other, |mine, theirs| mine + theirs);
+        self.note_distrust(Some(Distrust::NotTogether));
+        Ok(())
+    }
+
+    fn check_kind(&self, other: &Self) -> Result<(), MergeError> {
         if self.settings.mode != other.settings.mode {
             return Err(MergeError::Modes);
         }
         if self.walk.is_some() || other.walk.is_some() {
             return Err(MergeError::Searches);
         }
-        self.settings.merge(&other.settings);
+        Ok(())
+    }
+
+    /// Whether both can be merged as runs of the same time; a warning if they overlapped in part.
+    ///
+    /// # Errors
+    /// [`MergeError`] if they cannot.
+    pub fn check_together(&self, other: &Self) -> Result<Option<Distrust>, MergeError> {
+        self.check_kind(other)?;
+        let Some((mine, theirs)) = self.measuring_began.zip(other.measuring_began) else {
+            return Ok(None);
+        };
+        let ended = (mine + self.elapsed).min(theirs + other.elapsed);
+        let began = mine.max(theirs);
+        let Some(together) = ended.checked_sub(began) else {
+            return Err(MergeError::NotTogether { gap: began.saturating_sub(ended) });
+        };
+        let shortest = self.elapsed.min(other.elapsed);
+        let partly = together < shortest.mul_f64(TOGETHER_MIN);
+        Ok(partly.then_some(Distrust::PartlyTogether { together, shortest }))
+    }
+
+    fn note_distrust(&mut self, distrust: Option<Distrust>) {
+        self.distrust.extend(distrust.filter(|distrust| !self.distrust.contains(distrust)));
+    }
+
+    /// Merges the parts for which it does not matter when the runs were; `add` adds their times.
+    fn merge_rest(&mut self, other: &Self, add: fn(Duration, Duration) -> Duration) {
         if self.started.is_empty() || (!other.started.is_empty() && other.started < self.started) {
             self.started.clone_from(&other.started);
         }
-        self.elapsed = self.elapsed.max(other.elapsed);
-        self.record.merge(&other.record);
         match (&mut self.warm_up, &other.warm_up) {
             (Some(mine), Some(theirs)) => mine.merge(theirs),
             (mine @ None, theirs) => mine.clone_from(theirs),
@@ -45,25 +125,25 @@ impl Report {
             (Some(mine), Some(theirs)) => Some(Processor {
                 user: mine.user + theirs.user,
                 system: mine.system + theirs.system,
-                elapsed: mine.elapsed.max(theirs.elapsed),
+                elapsed: add(mine.elapsed, theirs.elapsed),
             }),
             // Half of a sum would say that the testers had time to spare.
             _ => None,
         };
         for distrust in &other.distrust {
-            if !self.distrust.contains(distrust) {
-                self.distrust.push(distrust.clone());
-            }
+            self.note_distrust(Some(distrust.clone()));
         }
-        Ok(())
     }
+}
+
+/// The earlier of two times; `None` if one is not known.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.zip(other).map(|(one, other)| one.min(other))
 }
 
 impl Summary {
     fn merge(&mut self, other: &Self) {
         self.clients += other.clients;
-        self.rate = self.rate.zip(other.rate).map(|(mine, theirs)| mine + theirs);
-        self.duration = self.duration.max(other.duration);
         self.bytes = self.bytes.max(other.bytes);
         for target in &other.targets {
             if !self.targets.contains(target) {
@@ -81,9 +161,8 @@ impl Summary {
 }
 
 #[cfg(test)]
+#[cfg(feature = "report")]
 mod tests {
-    use std::time::Duration;
-
     use super::super::sample;
     use super::*;
     use crate::load::{Answer, Outcome, Percentile, Record};
@@ -110,6 +189,51 @@ mod tests {
         assert_eq!(report.processor.unwrap().user, Duration::from_secs(1));
         let json = report.to_json();
         assert_eq!(Report::from_json(&json).unwrap().to_json(), json);
+    }
+
+    /// Issue 11, item 30: the rates of runs that never overlapped are not added.
+    #[test]
+    fn regression_runs_that_never_overlapped_are_not_added() {
+        let later = |millis: u64| {
+            let mut report = sample::open();
+            report.measuring_began = report.measuring_began.map(|at| at + seconds(millis) / 1000);
+            report
+        };
+        let mut merged = sample::open();
+        let gap = merged.merge(&later(12_500)).unwrap_err();
+        assert_eq!(gap, MergeError::NotTogether { gap: seconds(5) / 2 });
+        assert_eq!(later(12_500).merge(&sample::open()), Err(gap));
+        assert_eq!((merged.record.ledger.ok(), merged.distrust.len()), (9980, 1));
+        // Nearly together is together; a part of it is told.
+        merged.merge(&later(999)).unwrap();
+        assert_eq!(merged.distrust.len(), 1);
+        merged.merge(&later(7000)).unwrap();
+        let partly = Distrust::PartlyTogether { together: seconds(3), shortest: seconds(10) };
+        assert_eq!(merged.distrust[1], partly);
+        assert_eq!(merged.elapsed, seconds(10));
+        let json = merged.to_json();
+        assert_eq!(Report::from_json(&json).unwrap().distrust, merged.distrust);
+    }
+
+    /// Issue 11, item 30: what is merged as runs one after another is marked as that.
+    #[test]
+    fn regression_runs_in_turn_add_their_times_and_say_so() {
+        let mut merged = sample::open();
+        merged.merge_in_turn(&sample::open()).unwrap();
+        assert_eq!((merged.settings.rate, merged.elapsed), (Some(1000.0), seconds(20)));
+        assert_eq!((merged.settings.duration, merged.measuring_began), (Some(seconds(20)), None));
+        assert_eq!(merged.record.series.slots().len(), 20);
+        assert_eq!(merged.record.ledger.ok(), 2 * 9980);
+        assert_eq!(merged.distrust.last(), Some(&Distrust::NotTogether));
+        let text = merged.to_string();
+        assert!(text.contains("do not trust this run: the merged runs did not run at"), "{text}");
+        let json = merged.to_json();
+        assert_eq!(Report::from_json(&json).unwrap().distrust, merged.distrust);
+        assert_eq!(merged.merge_in_turn(&sample::closed()), Err(MergeError::Modes));
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     #[test]

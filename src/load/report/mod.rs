@@ -16,10 +16,13 @@ mod merge;
 #[cfg(all(test, feature = "report"))]
 pub(crate) mod sample;
 mod text;
+#[cfg(feature = "report")]
+mod wall_clock;
 
 use std::time::Duration;
 
 use super::record::Record;
+use super::times::Percentile;
 use super::trust::{Distrust, Processor};
 use super::walk::Walk;
 
@@ -54,6 +57,8 @@ pub struct Summary {
     pub bytes: usize,
     /// What bodies and random times were made from.
     pub seed: u64,
+    /// The percentiles that are shown of each time.
+    pub percentiles: Vec<Percentile>,
     /// Every setting as a name, that of its flag, and a value: these too, in the order in which
     /// they are to be shown.
     pub listed: Vec<(String, String)>,
@@ -66,6 +71,9 @@ pub struct Report {
     pub version: String,
     /// Wall-clock time when the run began, as text; empty where nobody said.
     pub started: String,
+    /// Wall-clock time when the measuring began, after the warm-up, from the beginning of 1970 in
+    /// UTC; `None` if it is not known.
+    pub measuring_began: Option<Duration>,
     /// What was to be done.
     pub settings: Summary,
     /// What was measured, from the end of the warm-up to the last client's end.
@@ -82,6 +90,17 @@ pub struct Report {
     /// The search for the highest rate, where there was one; then the rest is the last run at
     /// that rate.
     pub walk: Option<Walk>,
+}
+
+impl Summary {
+    /// The percentiles that files have beside those that every file has.
+    #[cfg(feature = "report")]
+    fn extra_percentiles(&self) -> impl Iterator<Item = Percentile> {
+        self.percentiles
+            .iter()
+            .copied()
+            .filter(|percentile| !Percentile::SHOWN.contains(percentile))
+    }
 }
 
 impl Report {

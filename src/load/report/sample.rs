@@ -6,6 +6,7 @@ use super::{Mode, Report, Summary};
 use crate::load::ledger::{End, Outcome};
 use crate::load::record::{Answer, Record};
 use crate::load::strays::Stray;
+use crate::load::times::Percentile;
 use crate::load::trust::{Distrust, Processor};
 use crate::load::walk::{Purpose, Step, Walk};
 
@@ -18,6 +19,7 @@ pub(crate) fn open() -> Report {
     Report {
         version: "0.1.0".to_owned(),
         started: "2026-11-23T17:00:00+01:00".to_owned(),
+        measuring_began: Some(millis(1_795_449_600_250)),
         settings: Summary {
             mode: Mode::Open,
             clients: 20,
@@ -26,6 +28,7 @@ pub(crate) fn open() -> Report {
             targets: vec!["127.0.0.1:8080".to_owned(), "[::1]:8080".to_owned()],
             bytes: 64,
             seed: 7,
+            percentiles: Percentile::SHOWN.into(),
             listed: [("rate", "1000/s"), ("clients", "20"), ("message", "<script>&\"'</script>")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),

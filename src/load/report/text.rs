@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Mode, Report, Summary};
 use crate::load::ledger::{End, Ledger, Outcome};
+use crate::load::outage::Outage;
 use crate::load::record::Record;
 use crate::load::times::{Percentile, Times};
 use crate::load::units;
@@ -26,11 +27,14 @@ impl fmt::Display for Report {
         writeln!(f, "Successful clients: {}/{}", record.clients_ok, self.settings.clients)?;
         writeln!(f, "Messages: {}", record.ledger.ok())?;
         writeln!(f, "Time: {:.2} s", self.elapsed.as_secs_f64())?;
-        writeln!(f, "Messages per second: {:.0}", self.messages_per_second())?;
+        writeln!(f, "Messages per second: {}", units::per_second(self.messages_per_second()))?;
         writeln!(f)?;
         write_times(self, f)?;
         writeln!(f)?;
         write_ledger(&record.ledger, f)?;
+        if let Some(outage) = outage(&record.outage) {
+            writeln!(f, "Without a server: {outage}")?;
+        }
         if let Some(datagrams) = datagrams(self) {
             writeln!(
                 f,
@@ -111,13 +115,14 @@ fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let rows = rows(&report.record);
+    let percentiles = &report.settings.percentiles;
     write!(f, "{:<24}{:>11}", "", "samples")?;
-    for percentile in Percentile::SHOWN {
+    for percentile in percentiles {
         write!(f, "{percentile:>10}")?;
     }
     writeln!(f, "{:>10}", "max")?;
     for (name, times) in &rows {
-        write_row(name, times, f)?;
+        write_row(name, times, percentiles, f)?;
     }
     if let Some(warm_up) = &report.warm_up {
         writeln!(f, "The warm-up's {} messages are not in this.", warm_up.ledger.sent())?;
@@ -135,7 +140,7 @@ fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
              sending it."
         )?,
     }
-    if rows.iter().any(|(_, times)| has_gaps(times)) {
+    if rows.iter().any(|(_, times)| has_gaps(times, percentiles)) {
         writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
     }
     Ok(())
@@ -163,16 +168,21 @@ pub(super) fn rows(record: &Record) -> Vec<(String, Times)> {
     rows
 }
 
-fn write_row(name: &str, times: &Times, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_row(
+    name: &str,
+    times: &Times,
+    percentiles: &[Percentile],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     write!(f, "  {name:<22}{:>11}", units::count(times.count()))?;
-    for percentile in Percentile::SHOWN {
+    for &percentile in percentiles {
         write!(f, "{:>10}", time(times.percentile(percentile)))?;
     }
     writeln!(f, "{:>10}", time(times.max()))
 }
 
-fn has_gaps(times: &Times) -> bool {
-    Percentile::SHOWN.iter().any(|&percentile| times.percentile(percentile).is_none())
+fn has_gaps(times: &Times, percentiles: &[Percentile]) -> bool {
+    percentiles.iter().any(|&percentile| times.percentile(percentile).is_none())
 }
 
 /// `7.31 ms`, or `-` where there is none.
@@ -182,14 +192,33 @@ pub(super) fn time(time: Option<Duration>) -> String {
 
 fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (planned, sent, skipped) = (ledger.planned(), ledger.sent(), ledger.skipped());
-    writeln!(f, "Planned {planned} = sent {sent} + skipped {skipped}")?;
+    let stopped = match ledger.stopped() {
+        0 => String::new(),
+        stopped => format!(" + stopped {stopped}"),
+    };
+    writeln!(f, "Planned {planned} = sent {sent} + skipped {skipped}{stopped}")?;
     let counts =
         Outcome::ALL.map(|outcome| format!("{} {}", outcome.name(), ledger.count(outcome)));
     writeln!(f, "Sent {sent} = {}", counts.join(" + "))?;
     for (end, messages) in ledger.skipped_by_end() {
-        writeln!(f, "Skipped {messages}: {}", words(end))?;
+        let name = if end == End::Stopped { "Stopped" } else { "Skipped" };
+        writeln!(f, "{name} {messages}: {}", words(end))?;
     }
     Ok(())
+}
+
+/// `5 clients at the end, 75.0 % of all clients' time`; `None` if there was always a server.
+pub(super) fn outage(outage: &Outage) -> Option<String> {
+    let clients = match outage.clients {
+        1 => "1 client at the end".to_owned(),
+        clients => format!("{} clients at the end", units::count(clients.into())),
+    };
+    let share = units::percent(outage.share());
+    match (outage.clients, outage.time.is_zero()) {
+        (0, true) => None,
+        (_, true) => Some(clients),
+        (_, false) => Some(format!("{clients}, {share} of all clients' time, which are errors")),
+    }
 }
 
 /// What became of answers that did not come once, in time and in order; `None` for a run without
@@ -216,7 +245,7 @@ pub(super) fn words(end: End) -> &'static str {
         End::Wrong => "a wrong reply came before, which closes the connection",
         End::TimedOut => "no reply came before, which closes the connection",
         End::Lost => "the connection had ended",
-        End::Stopped => "the run was stopped",
+        End::Stopped => "the run was stopped before their time: neither right nor an error",
         End::Late => "they were too late, and --when-late is skip",
         End::Overdue => "the run was over before their connection was free",
     }
@@ -282,8 +311,10 @@ pub(super) fn purpose_words(purpose: Purpose) -> &'static str {
 }
 
 #[cfg(test)]
+#[cfg(feature = "report")]
 mod tests {
     use super::super::sample;
+    use super::*;
 
     fn assert_lines(text: &str, lines: &[&str]) {
         for line in lines {
@@ -333,6 +364,55 @@ mod tests {
         );
         assert!(!text.contains("  latency"), "{text}");
         assert!(!text.contains("do not trust"), "{text}");
+    }
+
+    /// Issue 11, items 33 and 36: a stop and a missing server have lines of their own.
+    #[test]
+    fn regression_a_stop_and_an_outage_are_shown() {
+        let mut report = sample::closed();
+        report.record.ledger.plan(907);
+        report.record.ledger.skip(7, End::NotConnected);
+        report.record.ledger.skip(900, End::Stopped);
+        let seconds = Duration::from_secs;
+        report.record.outage = Outage { clients: 2, time: seconds(3), client_time: seconds(4) };
+        report.elapsed = Duration::from_secs(20);
+        let lines = [
+            "Messages per second: 1.50",
+            "Planned 937 = sent 30 + skipped 7 + stopped 900",
+            "Skipped 7: their clients could not connect",
+            "Stopped 900: the run was stopped before their time: neither right nor an error",
+            "Without a server: 2 clients at the end, 75.0 % of all clients' time, which are errors",
+        ];
+        assert_lines(&report.to_string(), &lines);
+        let page = report.to_html();
+        assert!(page.contains("<th>stopped</th><td class=\"number\">900</td>"), "{page}");
+        assert!(page.contains("Without a server: 2 clients at the end, 75.0 %"), "{page}");
+        // 30 of 37 were right, and a quarter of the time there was a server.
+        let errors = report.record.error_share();
+        assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
+    }
+
+    /// Issue 11, item 44: the percentiles that were asked for are shown, and are in the files too.
+    #[test]
+    fn regression_percentiles_can_be_chosen() {
+        let mut report = sample::open();
+        let chosen = [50.0, 95.0, 99.95].map(|percent| Percentile::new(percent).unwrap());
+        report.settings.percentiles = chosen.into();
+        let text = report.to_string();
+        let header = text.lines().find(|line| line.contains("samples")).unwrap();
+        let names: Vec<_> = header.split_whitespace().collect();
+        assert_eq!(names, ["samples", "p50", "p95", "p99.95", "max"]);
+        // Of 9,980 samples only 4 lie beyond p99.95.
+        let latency = text.lines().find(|line| line.starts_with("  latency ")).unwrap();
+        assert!(latency.contains(" ms         -"), "{latency}");
+        assert!(report.to_html().contains("<th class=\"number\">p95</th>"));
+        let csv = report.to_csv();
+        assert!(csv.lines().next().unwrap().ends_with(",unasked,began,p95_ns,p99.95_ns"), "{csv}");
+        let fields = csv.lines().map(|line| line.split(',').count());
+        assert!(fields.into_iter().all(|count| count == 17), "{csv}");
+        let json = report.to_json();
+        assert!(json.contains("\"p95_ns\"") && json.contains("\"p90_ns\""), "{json}");
+        assert_eq!(Report::from_json(&json).unwrap().to_string(), text);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Planned {
         mut parcel: Parcel,
         now: Duration,
     ) -> Vec<Parcel> {
-        let fate = self.faults.fate(direction, &mut parcel.bytes);
+        let fate = self.faults.fate_at(now, direction, &mut parcel.bytes);
         parcel.bytes.truncate(fate.length);
         let parcels = vec![parcel; fate.copies.into()];
         let held = self.held(direction);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::batch::{BATCH, Batch, Family};
 use super::counts::DatagramCounts;
@@ -18,6 +18,7 @@ use super::socket::DatagramListener;
 use crate::net::address::Address;
 use crate::net::fault::{Direction, Faults};
 use crate::net::shutdown::{Phase, Shutdown};
+use crate::net::timer::{Timer, exactly};
 
 /// How long what waits at a socket is answered for when the server drains: datagrams that go on
 /// coming must not keep it.
@@ -175,6 +176,7 @@ where
     async fn serve(mut self, shutdown: Shutdown) {
         {
             let mut ending = pin!(shutdown.reached(Phase::Retiring));
+            let mut timer = self.planned.as_ref().and_then(|_| Timer::new());
             loop {
                 let next_at = self.planned.as_ref().and_then(Planned::next_at);
                 let due = next_at.map(|next_at| self.begun + next_at);
@@ -182,7 +184,7 @@ where
                     biased;
                     () = &mut ending => break,
                     readable = self.socket.readable() => readable,
-                    () = sleep_until(due.unwrap_or(self.begun)), if due.is_some() => {
+                    () = exactly(&mut timer, due.unwrap_or(self.begun)), if due.is_some() => {
                         self.batch.clear();
                         self.answer().await;
                         continue;
@@ -343,5 +345,61 @@ where
             self.answer().await;
             tokio::task::yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    /// A client's socket, on which nothing waits for ever.
+    fn client() -> std::net::UdpSocket {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket
+    }
+
+    /// Fault 42: a socket that never runs empty leaves the other sockets of its thread their turns, and
+    /// the server its end. (Issue 11, item 46: the test of the whole program did not see this.)
+    #[test]
+    fn regression_a_flooded_socket_leaves_the_others_their_turns() {
+        let listen = "udp://127.0.0.1:0".parse().unwrap();
+        let bind = || runtime().block_on(DatagramListener::bind(&listen)).unwrap().remove(0);
+        let (flooded, calm) = (bind(), bind());
+        let addresses = [&flooded, &calm].map(|one| one.local_addr().unwrap());
+        let shutdown = Shutdown::new();
+        let server = DatagramServer::new(vec![flooded, calm]).unwrap().shutdown(shutdown.clone());
+        let refill = Arc::new(client());
+        let floods = Arc::new(AtomicBool::new(true));
+        let answer = {
+            let (refill, floods, to) = (Arc::clone(&refill), Arc::clone(&floods), addresses[0]);
+            move |bytes: &[u8], _: &mut Vec<u8>| {
+                // For each datagram that is taken another one comes.
+                if bytes == b"flood" && floods.load(Ordering::Relaxed) {
+                    refill.send_to(b"flood", to).unwrap();
+                }
+                DatagramAnswer::Same
+            }
+        };
+        for _ in 0..100 {
+            refill.send_to(b"flood", addresses[0]).unwrap();
+        }
+        let serving = thread::spawn(move || runtime().block_on(server.serve(answer)).unwrap());
+        let socket = client();
+        for _ in 0..10 {
+            socket.send_to(b"hello", addresses[1]).unwrap();
+            assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 5);
+        }
+        shutdown.drain();
+        floods.store(false, Ordering::Relaxed);
+        serving.join().unwrap();
     }
 }

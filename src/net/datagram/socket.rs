@@ -9,8 +9,9 @@ use nix::sys::stat::fstat;
 use socket2::{Domain, Protocol, Type};
 
 use super::guard::ANSWER_MARK;
-use crate::net::address::{Address, Scheme};
-use crate::net::listener::{is_family_missing, say};
+use crate::net::address::{Address, Scheme, is_loopback};
+use crate::net::bind_error::{is_family_missing, say, unsupported};
+use crate::net::listener::ListenerOptions;
 
 /// What the system may keep until it is read; it cuts the number to `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
@@ -27,14 +28,31 @@ impl DatagramListener {
     /// IPv6 one). All or none.
     ///
     /// # Errors
-    /// One sentence with the address and the reason. An address family that the machine does not
+    /// One sentence with the address and the reason. Any scheme but `udp://` is an error. An
+    /// address family that the machine does not
     /// have is passed over as long as another could be bound.
     pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
+        Self::bind_with(address, &ListenerOptions::default()).await
+    }
+
+    /// As [`bind`](Self::bind). Of `options` only `reuse_port` means something for datagrams.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        if address.scheme() != Scheme::Udp {
+            let text = format!(
+                "DatagramListener::bind takes udp://HOST:PORT, and {} is no datagrams: bind it \
+                 with Listener::bind",
+                address.scheme().name()
+            );
+            return Err(unsupported(address, &text));
+        }
         let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
         let mut bound = Vec::new();
         let mut missing = None;
         for candidate in resolved {
-            match bind_one(candidate).and_then(Self::from_std) {
+            match bind_one(candidate, options).and_then(Self::from_std) {
                 Ok(listener) => bound.push(listener),
                 Err(error) if is_family_missing(&error) => missing = Some(error),
                 Err(error) => return Err(say(address, &error)),
@@ -93,6 +111,14 @@ impl DatagramListener {
         self.socket.local_addr()
     }
 
+    /// Whether only this machine can reach it.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn is_loopback(&self) -> io::Result<bool> {
+        Ok(is_loopback(self.socket.local_addr()?.ip()))
+    }
+
     /// Where a client sends to: the address that was really bound.
     ///
     /// # Errors
@@ -111,13 +137,14 @@ impl DatagramListener {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
+fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<UdpSocket> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
         socket.set_only_v6(true)?;
     }
+    socket.set_reuse_port(options.reuse_port)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

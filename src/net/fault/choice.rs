@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::Orders;
-use super::plan::{Direction, Fault, Per};
+use super::plan::{Direction, Fault, FaultLayer, Per};
 use crate::random::Random;
 
 /// Asks the rules of one direction of a connection about one message after the other.
@@ -28,8 +28,10 @@ struct Asked {
 
 /// What carries messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
+pub(in crate::net) enum Carrier {
     Stream,
+    /// The socket below TLS and WebSocket.
+    Socket,
     Datagrams,
 }
 
@@ -67,9 +69,12 @@ impl Choice {
             let rule = &orders.edition.plan.rules[*index];
             let kind = rule.kind();
             let known = match carrier {
-                Carrier::Stream => kind.is_for_streams() && rule.fault != Fault::Refuse,
+                Carrier::Stream | Carrier::Socket => {
+                    kind.is_for_streams() && rule.fault != Fault::Refuse
+                }
                 Carrier::Datagrams => kind.is_for_datagrams(),
             };
+            let known = known && (rule.layer == FaultLayer::Socket) == (carrier == Carrier::Socket);
             let spared = rule.per == Per::Connection && !orders.is_chosen(*index);
             known && rule.direction == direction && !spared
         };
@@ -92,25 +97,26 @@ impl Choice {
         self.is_slow
     }
 
-    /// The rules that do something to this connection once, each with the number of bytes that
-    /// pass first.
-    pub(super) fn shots(&self) -> impl Iterator<Item = (usize, u64)> {
+    /// The rules that do something to this connection once, each with the number of bytes and the
+    /// time that pass first.
+    pub(super) fn shots(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
         let rules = self.rules.iter().map(|asked| asked.index);
         rules.filter_map(|index| {
             let rule = &self.orders.edition.plan.rules[index];
             let once = rule.per == Per::Connection && ends_or_stops(&rule.fault);
-            once.then_some((index, rule.when.after))
+            once.then_some((index, rule.when.after, rule.when.after_time))
         })
     }
 
-    /// The faults of the next message, which begins when `passed` bytes have passed. Counts them.
-    pub(super) fn next(&mut self, passed: u64) -> Verdict {
+    /// The faults of the next message, which begins when `passed` bytes have passed and the plan
+    /// has held for `age`. Counts them.
+    pub(super) fn next(&mut self, passed: u64, age: Duration) -> Verdict {
         let mut verdict = Verdict::default();
         let direction = if self.direction == Direction::In { 0 } else { 1 };
         for asked in &mut self.rules {
             let rule = &self.orders.edition.plan.rules[asked.index];
             let when = &rule.when;
-            if passed < when.after {
+            if passed < when.after || age < when.after_time {
                 continue;
             }
             asked.messages += 1;

@@ -23,6 +23,8 @@ use super::plan::Direction;
 pub struct DatagramFaults {
     incoming: Side,
     outgoing: Side,
+    /// Since when the plan holds; `None` until the first datagram of a plan that came later.
+    since: Option<Duration>,
 }
 
 /// What becomes of one datagram.
@@ -59,7 +61,8 @@ impl DatagramFaults {
             let choice = Choice::new(orders.clone(), direction, Carrier::Datagrams);
             Side { choice, passed: 0 }
         };
-        Self { incoming: side(Direction::In), outgoing: side(Direction::Out) }
+        let since = Some(Duration::ZERO);
+        Self { incoming: side(Direction::In), outgoing: side(Direction::Out), since }
     }
 
     /// Whether no rule concerns datagrams now: then nobody has to ask.
@@ -69,14 +72,21 @@ impl DatagramFaults {
         self.incoming.choice.is_empty() && self.outgoing.choice.is_empty()
     }
 
-    /// What becomes of `datagram`; its bytes are changed here where that is planned.
+    /// What becomes of `datagram`; its bytes are changed here where that is planned. Every time
+    /// that a rule waits for (`after=5s`) is taken to be over.
     pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> Fate {
+        self.fate_at(Duration::MAX, direction, datagram)
+    }
+
+    /// As [`fate`](Self::fate), `now` after the socket was opened.
+    pub fn fate_at(&mut self, now: Duration, direction: Direction, datagram: &mut [u8]) -> Fate {
         self.follow();
+        let age = now.saturating_sub(*self.since.get_or_insert(now));
         let side = match direction {
             Direction::In => &mut self.incoming,
             Direction::Out => &mut self.outgoing,
         };
-        let mut verdict = side.choice.next(side.passed);
+        let mut verdict = side.choice.next(side.passed, age);
         side.passed += datagram.len() as u64;
         verdict.damage(datagram, 0);
         verdict.fate(datagram.len())
@@ -86,7 +96,7 @@ impl DatagramFaults {
     fn follow(&mut self) {
         let orders = &self.incoming.choice.orders;
         if orders.is_outdated() {
-            *self = Self::obeying(orders.renewed());
+            *self = Self { since: None, ..Self::obeying(orders.renewed()) };
         }
     }
 }

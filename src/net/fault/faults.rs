@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::FaultError;
 use super::kind::FaultKind;
-use super::plan::{Fault, FaultPlan, Per};
+use super::plan::{Fault, FaultLayer, FaultPlan, Per};
 use crate::random::Random;
 
 /// A plan of faults at work: what connections and datagrams are asked about, and what counts the
@@ -195,6 +195,20 @@ impl Orders {
     /// What the plan that holds by now decides about the connection.
     pub(super) fn renewed(&self) -> Self {
         self.faults.enlist()
+    }
+
+    /// Nothing more for a layer on the socket, whose rules hold for connections that came under
+    /// their plan: the layer above counts the connection for the new one.
+    pub(super) fn over(&self) -> Self {
+        let version = self.faults.0.version.load(Ordering::Acquire);
+        let totals = &self.edition.totals;
+        let edition = Edition::new(FaultPlan::default(), version, self.edition.seed, totals);
+        Self { edition: Arc::new(edition), chosen: 0, ..self.clone() }
+    }
+
+    /// Whether a rule lies below TLS and WebSocket.
+    pub(in crate::net) fn has_socket_rules(&self) -> bool {
+        self.edition.plan.rules.iter().any(|rule| rule.layer == FaultLayer::Socket)
     }
 
     /// Whether the rule at `index`, which is decided for connections, has chosen this one.

@@ -27,6 +27,9 @@ pub(super) struct Lane {
     choice: Choice,
     /// Faults that happen once, after so many bytes.
     shots: Vec<Shot>,
+    carrier: Carrier,
+    /// Since when the plan holds.
+    since: Duration,
     /// Bytes that came in since the plan holds, lost ones too.
     passed: u64,
     message: Option<Message>,
@@ -50,16 +53,20 @@ struct Shot {
     rule: usize,
     /// How many bytes pass before.
     at: u64,
+    /// Not before this time, and then also if no bytes come.
+    due: Option<Duration>,
 }
 
 impl Lane {
-    pub(super) fn new(orders: Orders, direction: Direction) -> Self {
-        let choice = Choice::new(orders, direction, Carrier::Stream);
-        let shots = choice.shots().map(|(rule, at)| Shot { rule, at }).collect();
+    pub(super) fn new(orders: Orders, direction: Direction, carrier: Carrier) -> Self {
+        let choice = Choice::new(orders, direction, carrier);
+        let shots = shots(&choice, Duration::ZERO);
         Self {
             direction,
             choice,
             shots,
+            carrier,
+            since: Duration::ZERO,
             passed: 0,
             message: None,
             queue: Queue::default(),
@@ -92,21 +99,25 @@ impl Lane {
     pub(super) fn push(&mut self, mut bytes: &[u8], now: Duration) {
         while !bytes.is_empty() && !self.closed {
             let message = self.message.get_or_insert_with(|| Message {
-                verdict: self.choice.next(self.passed),
+                verdict: self.choice.next(self.passed, now.saturating_sub(self.since)),
                 ..Message::default()
             });
             if message.length == 0 {
                 let shots = message.verdict.shots.iter();
                 let begun = self.passed;
-                self.shots.extend(shots.map(|&(rule, at)| Shot { rule, at: begun + at }));
+                self.shots.extend(shots.map(|&(rule, at)| Shot {
+                    rule,
+                    at: begun + at,
+                    due: None,
+                }));
             }
-            self.shoot(now);
+            self.shoot(now, |_| true);
             if self.closed {
                 break;
             }
             let (piece, rest) = bytes.split_at(self.piece(bytes));
             self.take(piece, now);
-            self.shoot(now);
+            self.shoot(now, |_| true);
             bytes = rest;
         }
     }
@@ -130,12 +141,25 @@ impl Lane {
             let verdict = &mut message.verdict;
             (verdict.delay, verdict.split, verdict.rate) = (Duration::ZERO, None, None);
         }
-        self.choice = Choice::new(orders, self.direction, Carrier::Stream);
-        self.shots = self.choice.shots().map(|(rule, at)| Shot { rule, at }).collect();
-        self.passed = 0;
+        self.choice = Choice::new(orders, self.direction, self.carrier);
+        self.shots = shots(&self.choice, now);
+        (self.passed, self.since) = (0, now);
         if self.choice.is_empty() && self.message.as_ref().is_some_and(Message::is_plain) {
             self.message = None;
         }
+    }
+
+    /// Does what is due by time, although no bytes come.
+    pub(super) fn tick(&mut self, now: Duration) {
+        if self.timed_at().is_some_and(|at| at <= now) {
+            self.shoot(now, |shot| shot.due.is_some());
+        }
+    }
+
+    /// When something is to be done although no bytes come.
+    pub(super) fn timed_at(&self) -> Option<Duration> {
+        let timed = self.shots.iter().filter(|shot| shot.at <= self.passed);
+        timed.filter_map(|shot| shot.due).filter(|_| !self.closed).min()
     }
 
     /// What is to be done next.
@@ -152,7 +176,8 @@ impl Lane {
     fn piece(&self, bytes: &[u8]) -> usize {
         let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let message = self.message.as_ref().map_or(0, |message| message.length);
-        let shots = self.shots.iter().map(|shot| shot.at - self.passed);
+        let shots = self.shots.iter().filter_map(|shot| shot.at.checked_sub(self.passed));
+        let shots = shots.filter(|&left| left > 0);
         let most = shots.chain([MESSAGE_MAX - message, line as u64]).min();
         most.and_then(|most| usize::try_from(most).ok()).unwrap_or(line).min(line)
     }
@@ -184,8 +209,10 @@ impl Lane {
     }
 
     /// Does what is to happen after the bytes that have passed.
-    fn shoot(&mut self, now: Duration) {
-        while let Some(place) = self.shots.iter().position(|shot| shot.at <= self.passed) {
+    fn shoot(&mut self, now: Duration, is_meant: impl Fn(&Shot) -> bool) {
+        let passed = self.passed;
+        let is_due = |shot: &Shot| is_meant(shot) && shot.is_due(passed, now);
+        while let Some(place) = self.shots.iter().position(is_due) {
             let index = self.shots.remove(place).rule;
             let edition = &self.choice.orders.edition;
             match edition.plan.rules[index].fault {
@@ -207,6 +234,19 @@ impl Lane {
             }
         }
     }
+}
+
+impl Shot {
+    fn is_due(&self, passed: u64, now: Duration) -> bool {
+        self.at <= passed && self.due.is_none_or(|due| due <= now)
+    }
+}
+
+/// What is to happen once to a connection, whose plan holds from `now` on.
+fn shots(choice: &Choice, now: Duration) -> Vec<Shot> {
+    let shots = choice.shots();
+    let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));
+    shots.map(|(rule, at, after)| Shot { rule, at, due: due(after) }).collect()
 }
 
 impl Message {

@@ -16,6 +16,7 @@ mod parse;
 mod plan;
 mod queue;
 mod stream;
+mod wake;
 
 pub use datagram::{DatagramFaults, Fate};
 pub use error::FaultError;
@@ -23,6 +24,6 @@ pub use faults::Faults;
 pub(super) use faults::Orders;
 pub use held::Held;
 pub use kind::FaultKind;
-pub use plan::{Direction, Fault, FaultPlan, FaultRule, Per, When};
+pub use plan::{Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, When};
 pub use stream::FaultStream;
-pub(super) use stream::lay_over;
+pub(super) use stream::{lay_over, lay_under};

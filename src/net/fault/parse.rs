@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::amount::{parse_bytes, parse_rate, parse_time};
 use super::error::FaultError;
 use super::kind::FaultKind;
-use super::plan::{Direction, Fault, FaultPlan, FaultRule, Per, RULES_MAX, When};
+use super::plan::{Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, RULES_MAX, When};
 
 /// All keys there are.
 pub(super) const KEYS: &[&str] = &[
@@ -23,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "per",
     "rate",
     "gap",
+    "layer",
 ];
 
 /// How long a datagram is held back for another one to pass, where the plan does not say.
@@ -37,6 +38,9 @@ const SIMILARITY_MIN: f64 = 0.7;
 const A_TIME: &str = "length of time: write for example 50ms, 1.5s or 2m (24h at most)";
 const A_DELAY: &str = "delay: write for example 50ms, 50ms±10ms or 20ms..80ms (24h at most)";
 const A_SIZE: &str = "number of bytes: write for example 512 or 10KiB";
+const AN_AFTER: &str =
+    "number of bytes or length of time: write for example 10KiB or 5s (1M is a size, 1m a minute)";
+const A_LAYER: &str = "layer: write text (above TLS) or socket (below it)";
 const SOME_BYTES: &str = "number of bytes from 1 up: write for example 3 or 10KiB";
 const A_RATE: &str = "rate: write for example 10KiB/s";
 const A_SHARE: &str = "probability: write one from 0 to 1, for example 0.1, or 10%";
@@ -129,6 +133,7 @@ impl<'a> Pairs<'a> {
             direction: self.direction()?,
             per,
             offset: self.offset(per)?,
+            layer: self.layer()?,
         };
         match self.pairs.first() {
             Some((key, _)) => {
@@ -185,8 +190,9 @@ impl<'a> Pairs<'a> {
         // Nothing has passed yet when a connection is refused.
         let after = match self.kind {
             FaultKind::Refuse => None,
-            _ => self.take("after", A_SIZE, parse_bytes)?,
+            _ => self.take("after", AN_AFTER, parse_after)?,
         };
+        let (after, after_time) = after.unwrap_or_default();
         Ok(When {
             probability: self.take("p", A_SHARE, parse_share)?.unwrap_or(default.probability),
             skip: self.take("skip", A_NUMBER, parse_number)?.map_or(0, NonZeroU64::get),
@@ -194,7 +200,8 @@ impl<'a> Pairs<'a> {
             every: self.take("every", A_NUMBER, parse_number)?,
             at: self.take("at", A_NUMBER, parse_number)?,
             count: self.take("count", A_NUMBER, parse_number)?,
-            after: after.unwrap_or(default.after),
+            after,
+            after_time,
         })
     }
 
@@ -236,6 +243,18 @@ impl<'a> Pairs<'a> {
         };
         let offset = if taken { self.take("offset", A_SIZE, parse_bytes)? } else { None };
         Ok(offset.unwrap_or_default())
+    }
+
+    fn layer(&mut self) -> Result<FaultLayer, FaultError> {
+        let read = |text: &str| match text {
+            "text" => Some(FaultLayer::Text),
+            "socket" => Some(FaultLayer::Socket),
+            _ => None,
+        };
+        // Connections are refused before there is any layer, and datagrams have none.
+        let has_layers = !matches!(self.kind, FaultKind::Refuse | FaultKind::Reorder);
+        let layer = if has_layers { self.take("layer", A_LAYER, read)? } else { None };
+        Ok(layer.unwrap_or_default())
     }
 
     /// The value of `key`, where it is there.
@@ -288,6 +307,12 @@ fn parse_delay(text: &str) -> Option<Fault> {
     // What is printed must be readable: the sum is to be a length of time too.
     let longest = parse_time(&super::amount::Time(middle + width).to_string())?;
     Some(Fault::Delay { shortest: middle.checked_sub(width)?, longest })
+}
+
+/// Bytes that pass first, or a time that passes first.
+fn parse_after(text: &str) -> Option<(u64, Duration)> {
+    let time = parse_time(text).map(|time| (0, time));
+    time.or_else(|| Some((parse_bytes(text)?, Duration::ZERO)))
 }
 
 fn parse_share(text: &str) -> Option<f64> {

@@ -43,6 +43,18 @@ pub struct FaultRule {
     /// Bytes of a message that pass before it happens: of what is changed, and where a message
     /// ends its connection.
     pub offset: u64,
+    /// Above or below TLS and WebSocket.
+    pub layer: FaultLayer,
+}
+
+/// Where a fault lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FaultLayer {
+    /// Above TLS and WebSocket: what the handler reads and writes is hit.
+    #[default]
+    Text,
+    /// On the socket: the bytes of the handshakes are hit, and what TLS makes of the text.
+    Socket,
 }
 
 /// What goes wrong. A message is a line, or 64 KiB without a line end; or a datagram.
@@ -104,6 +116,8 @@ pub struct When {
     pub count: Option<NonZeroU64>,
     /// Bytes of the connection, in the rule's direction, that pass unharmed first.
     pub after: u64,
+    /// So old the connection (a datagram's: the socket) is at least.
+    pub after_time: Duration,
 }
 
 /// Which way bytes go.
@@ -183,6 +197,7 @@ impl Default for When {
             at: None,
             count: None,
             after: 0,
+            after_time: Duration::ZERO,
         }
     }
 }
@@ -207,6 +222,9 @@ impl fmt::Display for FaultRule {
         if self.per != kind.per() {
             let per = if self.per == Per::Connection { "connection" } else { "message" };
             write!(f, " per={per}")?;
+        }
+        if self.layer == FaultLayer::Socket {
+            f.write_str(" layer=socket")?;
         }
         Ok(())
     }
@@ -253,6 +271,9 @@ impl fmt::Display for When {
         }
         if self.after > 0 {
             write!(f, " after={}", Bytes(self.after))?;
+        }
+        if !self.after_time.is_zero() {
+            write!(f, " after={}", Time(self.after_time))?;
         }
         Ok(())
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::choice::Carrier;
 use super::faults::{Faults, Orders};
 use super::lane::Lane;
 use super::plan::Direction;
 use super::queue::Next;
+use super::wake;
 use crate::net::core::{Word, tell};
 use crate::net::layer::Layer;
 use crate::net::limits::Closed;
@@ -48,10 +50,13 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 pub struct FaultStream<S> {
     stream: S,
     state: Box<State>,
+    /// Has the socket below reset its connection when it is closed.
+    break_off: Option<fn(&mut S)>,
 }
 
 #[derive(Debug)]
 struct State {
+    carrier: Carrier,
     incoming: Lane,
     outgoing: Lane,
     began: Instant,
@@ -59,6 +64,8 @@ struct State {
     read_alarm: Alarm,
     /// Wakes for what is due to be sent.
     write_alarm: Alarm,
+    /// Wakes for what is due although nothing is read or written.
+    timed_alarm: Alarm,
     /// Somebody waits for room.
     writer: Option<Waker>,
     /// When the stream below last took something.
@@ -92,7 +99,20 @@ enum Sent {
 /// everything else: the bytes that they change are the handler's, whatever encrypts them.
 pub(in crate::net) fn lay_over(stream: Stream, planned: Option<Orders>) -> Stream {
     match planned {
-        Some(orders) => Stream::layered(FaultStream::obeying(stream, orders)),
+        Some(orders) => Stream::layered(FaultStream::obeying(stream, orders, Carrier::Stream)),
+        None => stream,
+    }
+}
+
+/// What the first step of a transport gets where something is planned below it.
+pub(in crate::net) fn lay_under(stream: Stream, planned: Option<&Orders>) -> Stream {
+    match planned.filter(|orders| orders.has_socket_rules()) {
+        Some(orders) => {
+            let mut stream = FaultStream::obeying(stream, orders.clone(), Carrier::Socket);
+            // No connection is there yet that would do it.
+            stream.break_off = Some(Stream::break_off);
+            Stream::layered(stream)
+        }
         None => stream,
     }
 }
@@ -100,17 +120,19 @@ pub(in crate::net) fn lay_over(stream: Stream, planned: Option<Orders>) -> Strea
 impl<S> FaultStream<S> {
     /// The next connection of those that `faults` decides about.
     pub fn new(stream: S, faults: &Faults) -> Self {
-        Self::obeying(stream, faults.enlist())
+        Self::obeying(stream, faults.enlist(), Carrier::Stream)
     }
 
     /// The connection about which was decided when it came.
-    fn obeying(stream: S, orders: Orders) -> Self {
+    fn obeying(stream: S, orders: Orders, carrier: Carrier) -> Self {
         let state = State {
-            incoming: Lane::new(orders.clone(), Direction::In),
-            outgoing: Lane::new(orders, Direction::Out),
+            carrier,
+            incoming: Lane::new(orders.clone(), Direction::In, carrier),
+            outgoing: Lane::new(orders, Direction::Out, carrier),
             began: Instant::now(),
             read_alarm: Alarm::default(),
             write_alarm: Alarm::default(),
+            timed_alarm: Alarm::default(),
             writer: None,
             sent_at: None,
             blocked_since: None,
@@ -118,7 +140,7 @@ impl<S> FaultStream<S> {
             is_shut: false,
             is_draining: false,
         };
-        Self { stream, state: Box::new(state) }
+        Self { stream, state: Box::new(state), break_off: None }
     }
 }
 
@@ -136,9 +158,33 @@ impl State {
     #[inline]
     fn follow(&mut self) {
         if self.incoming.orders().is_outdated() {
-            let (orders, now) = (self.incoming.orders().renewed(), self.now());
+            let (old, now) = (self.incoming.orders(), self.now());
+            let orders = match self.carrier {
+                Carrier::Socket => old.over(),
+                Carrier::Stream | Carrier::Datagrams => old.renewed(),
+            };
             self.incoming.follow(orders.clone(), now);
             self.outgoing.follow(orders, now);
+        }
+        if self.timed_at().is_some() {
+            let now = self.now();
+            self.incoming.tick(now);
+            self.outgoing.tick(now);
+        }
+    }
+
+    /// When something is to happen although nothing is read or written.
+    #[inline]
+    fn timed_at(&self) -> Option<Duration> {
+        [self.incoming.timed_at(), self.outgoing.timed_at()].into_iter().flatten().min()
+    }
+
+    /// Wakes when something is to happen although nothing is read or written.
+    fn poll_timed(&mut self, cx: &mut Context<'_>) {
+        if let Some(at) = self.timed_at()
+            && self.timed_alarm.poll(self.began, self.now(), at, cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
         }
     }
 }
@@ -146,7 +192,7 @@ impl State {
 impl<S: AsyncWrite + Unpin> FaultStream<S> {
     /// Sends what is due. Wakes when there is more to do.
     fn send(&mut self, cx: &mut Context<'_>) -> io::Result<Sent> {
-        let Self { stream, state } = self;
+        let Self { stream, state, break_off } = self;
         loop {
             let now = state.now();
             match state.outgoing.next(now) {
@@ -178,7 +224,10 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
                         return Ok(Sent::Resetting);
                     }
                     Some(_) => {}
-                    None => return Err(io::ErrorKind::ConnectionReset.into()),
+                    None => {
+                        break_off.iter().for_each(|break_off| break_off(stream));
+                        return Err(io::ErrorKind::ConnectionReset.into());
+                    }
                 },
             }
         }
@@ -219,7 +268,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
 impl<S: AsyncRead + Unpin> FaultStream<S> {
     /// Reads from below what there is room for. Ready when something came.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, state } = self;
+        let Self { stream, state, .. } = self;
         let room = state.incoming.room().min(READ_BYTES);
         if state.at_end || room == 0 {
             return Poll::Pending;
@@ -252,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
             // Nothing that comes now is heard any more.
             return Poll::Pending;
         }
+        this.state.poll_timed(cx);
         if this.state.incoming.is_idle() {
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
@@ -272,7 +322,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
                     }
                     match this.state.reset_at().filter(|at| *at > now) {
                         Some(at) => Some(at),
-                        None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                        None => {
+                            let Self { stream, break_off, .. } = this;
+                            break_off.iter().for_each(|break_off| break_off(stream));
+                            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                        }
                     }
                 }
                 Next::Wait(at) => Some(at),
@@ -307,6 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         let taken = bytes.len().min(this.state.outgoing.room());
         if taken == 0 && !bytes.is_empty() {
             this.state.writer = Some(cx.waker().clone());
+            this.state.poll_timed(cx);
             return Poll::Pending;
         }
         let now = this.state.now();
@@ -337,6 +392,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         let this = self.get_mut();
         this.state.follow();
         if !this.state.outgoing.is_idle() && this.send(cx)? == Sent::Blocked {
+            this.state.poll_timed(cx);
             return Poll::Pending;
         }
         Pin::new(&mut this.stream).poll_flush(cx)
@@ -374,7 +430,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for FaultStream<S
 
 /// A timer that exists once it is needed.
 #[derive(Debug, Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+struct Alarm {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The precise wake-up that was asked for.
+    asked: Option<(Instant, Waker)>,
+}
 
 impl Alarm {
     /// Pending until `at`, or for as long as a plan may go unnoticed. Times are counted from
@@ -387,7 +447,13 @@ impl Alarm {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let until = began + at.min(now + FOLLOW_EVERY);
-        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        let has_asked =
+            |(due, waker): &(Instant, Waker)| *due == until && waker.will_wake(cx.waker());
+        if at <= now + FOLLOW_EVERY && !self.asked.as_ref().is_some_and(has_asked) {
+            self.asked = Some((until, cx.waker().clone()));
+            wake::wake_at(until, cx.waker().clone());
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if timer.deadline() != until {
             timer.as_mut().reset(until);
         }

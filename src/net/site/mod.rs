@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use self::answer::{Answer, answer, full, sentence, switch};
 use super::limits::Closed;
 use super::stream::Stream;
-use super::transport::{Opening, Origin, Refusal, Step};
+use super::transport::{Opening, Origin, Protocol, Refusal, Step};
 use super::websocket::{Framing, OriginPolicy, WebSocket, accept_key};
 
 /// How long a client may take for one request's headers, and be idle between two requests.
@@ -162,6 +162,10 @@ impl Site {
 }
 
 impl Step for Site {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::WebSocket)
+    }
+
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(self.converse(stream, origin))
     }

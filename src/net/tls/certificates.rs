@@ -12,7 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::super::limits::Closed;
 use super::super::stream::Stream;
-use super::super::transport::{Opening, Origin, Step, TlsFacts};
+use super::super::transport::{Opening, Origin, Protocol, Step, TlsFacts};
 use super::certificate::Facts;
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
@@ -44,6 +44,7 @@ pub enum ClientAuth {
 pub struct Offer {
     config: Arc<ServerConfig>,
     subject: String,
+    begins: SystemTime,
     expires: SystemTime,
 }
 
@@ -105,6 +106,7 @@ impl Offer {
         Ok(Self {
             config: Arc::new(config),
             subject: identity.subject().to_owned(),
+            begins: identity.begins(),
             expires: identity.expires(),
         })
     }
@@ -129,6 +131,12 @@ impl Certificates {
         self.offer().subject
     }
 
+    /// From when on the certificate is valid.
+    #[must_use]
+    pub fn begins(&self) -> SystemTime {
+        self.offer().begins
+    }
+
     /// Until when the certificate is valid.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
@@ -150,6 +158,10 @@ impl Certificates {
 struct Accept(Certificates);
 
 impl Step for Accept {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::Tls)
+    }
+
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(async move {
             let acceptor = TlsAcceptor::from(self.0.offer().config);

@@ -11,7 +11,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::super::stream::Stream;
-use super::super::transport::{Opening, Origin, Step, TlsFacts};
+use super::super::transport::{Opening, Origin, Protocol, Step, TlsFacts};
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
 use super::layer::Tls;
@@ -97,6 +97,10 @@ impl std::fmt::Debug for Connect {
 }
 
 impl Step for Connect {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::Tls)
+    }
+
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(async move {
             let connecting = self.connector.connect(self.server.clone(), stream);

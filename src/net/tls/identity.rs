@@ -30,6 +30,21 @@ impl Identity {
     /// # Errors
     /// The first thing that is wrong, with its file.
     pub fn load(cert: &Path, key: &Path, now: SystemTime) -> Result<Self, TlsError> {
+        let (identity, outdated) = Self::load_outdated(cert, key, now)?;
+        outdated.map_or(Ok(identity), Err)
+    }
+
+    /// As [`load`](Self::load), but a certificate that is not valid at `now` is returned together
+    /// with the error that says so ([`TlsError::Expired`] or [`TlsError::NotYetValid`]): for
+    /// servers that test how clients treat it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its file.
+    pub fn load_outdated(
+        cert: &Path,
+        key: &Path,
+        now: SystemTime,
+    ) -> Result<(Self, Option<TlsError>), TlsError> {
         let chain = certificates(cert)?;
         let facts = facts(cert, &chain[0])?;
         let private = private_key(key)?;
@@ -41,21 +56,25 @@ impl Identity {
                 other => TlsError::Unusable { path: key.to_owned(), reason: other.to_string() },
             },
         )?;
-        match facts.validity(now.duration_since(UNIX_EPOCH).unwrap_or_default()) {
-            Validity::Valid => Ok(Self { key: Arc::new(certified), facts }),
-            Validity::ExpiredDaysAgo(days) => {
-                Err(TlsError::Expired { path: cert.to_owned(), days })
-            }
-            Validity::ValidInDays(days) => {
-                Err(TlsError::NotYetValid { path: cert.to_owned(), days })
-            }
-        }
+        let path = cert.to_owned();
+        let outdated = match facts.validity(now.duration_since(UNIX_EPOCH).unwrap_or_default()) {
+            Validity::Valid => None,
+            Validity::ExpiredDaysAgo(days) => Some(TlsError::Expired { path, days }),
+            Validity::ValidInDays(days) => Some(TlsError::NotYetValid { path, days }),
+        };
+        Ok((Self { key: Arc::new(certified), facts }, outdated))
     }
 
     /// Who the certificate is for, as RFC 4514 writes names.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.facts.subject
+    }
+
+    /// From when on the certificate is valid.
+    #[must_use]
+    pub fn begins(&self) -> SystemTime {
+        UNIX_EPOCH + self.facts.not_before
     }
 
     /// Until when the certificate is valid.

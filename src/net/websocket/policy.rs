@@ -7,13 +7,18 @@
 
 use core::net::IpAddr;
 
+use crate::net::address::is_loopback;
+
 /// Whose requests are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. The
     /// hosts in them are taken as Host too. `*` takes all.
     pub allowed: Vec<String>,
-    /// The server can be reached from this machine only: the Host must say so too.
+    /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so the Host must
+    /// name this machine too.
+    ///
+    /// [`Listener::is_loopback`]: crate::Listener::is_loopback
     pub is_loopback: bool,
 }
 
@@ -83,7 +88,7 @@ fn is_local(host: &str) -> bool {
     // Browsers take every name below `localhost` for this machine (RFC 6761).
     name == "localhost"
         || name.ends_with(".localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || bare.parse::<IpAddr>().is_ok_and(is_loopback)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::upgrade::{self, Denial, HEAD_MAX};
 use crate::net::address::Address;
 use crate::net::limits::Closed;
 use crate::net::stream::Stream;
-use crate::net::transport::{Opening, Origin, Refusal, Step};
+use crate::net::transport::{Opening, Origin, Protocol, Refusal, Step};
 
 /// How long somebody who was refused may take to read why.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,6 +55,10 @@ impl AcceptWebSocket {
 }
 
 impl Step for AcceptWebSocket {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::WebSocket)
+    }
+
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(self.shake_hands(stream, origin))
     }
@@ -114,6 +118,10 @@ impl OpenWebSocket {
 }
 
 impl Step for OpenWebSocket {
+    fn protocol(&self) -> Option<Protocol> {
+        Some(Protocol::WebSocket)
+    }
+
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(self.shake_hands(stream, origin))
     }

@@ -175,6 +175,9 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
     let length = match answer.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
+        _ if matches!(bytes, [0x15, 3, ..]) => {
+            return Err("the server speaks TLS and was sent plain text: write wss://".to_owned());
+        }
         _ => return Err("what answers there is no HTTP server".to_owned()),
     };
     let code = answer.code.unwrap_or_default();
@@ -258,6 +261,9 @@ mod tests {
         let error = read_answer(busy.as_bytes(), NONCE).unwrap_err();
         assert_eq!(error, "the server answered 503 Service Unavailable and opened no WebSocket");
         assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("no HTTP"));
+        // Issue 11, item 40: the alert of a server that wants TLS.
+        let alert = [0x15, 3, 3, 0, 2, 2, 50];
+        assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));
     }
 
     proptest! {

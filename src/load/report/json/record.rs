@@ -1,12 +1,14 @@
 //! What happened, as JSON and back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::{CLIENTS_MAX, Percentile, ReadError, bounded, nanos, time};
 use crate::load::ledger::{End, Ledger, Outcome};
+use crate::load::outage::Outage;
 use crate::load::record::Record;
 use crate::load::report::histogram;
 use crate::load::series::{Series, Slot};
@@ -22,6 +24,9 @@ pub(super) struct RecordDocument {
     ledger: LedgerDocument,
     clients_ok: u32,
     connections: u64,
+    /// Only if there was an outage, or a closed loop for a time.
+    #[serde(default, skip_serializing_if = "OutageDocument::is_none")]
+    outage: OutageDocument,
     latency: TimesDocument,
     service: TimesDocument,
     connect: TimesDocument,
@@ -49,11 +54,22 @@ struct LedgerDocument {
     reset: u64,
     lost: u64,
     in_flight: u64,
-    /// Why how many were never sent.
+    /// Messages that were never sent, by reason.
     skipped: BTreeMap<String, u64>,
+    /// The part of `skipped` that a stop of the run cut off: no error.
+    #[serde(skip_deserializing)]
+    stopped: u64,
     /// Of what was planned.
     #[serde(skip_deserializing)]
     error_share: f64,
+}
+
+/// Clients without a server. Microseconds, because the time of many clients is added up.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct OutageDocument {
+    clients: u32,
+    time_us: u64,
+    client_time_us: u64,
 }
 
 /// Beside the ledger; reports from before there was UDP have none.
@@ -104,24 +120,26 @@ struct ReasonDocument {
     count: u64,
 }
 
-impl From<&Record> for RecordDocument {
-    fn from(record: &Record) -> Self {
+impl RecordDocument {
+    /// Each time has the usual percentiles and the `extra` ones.
+    pub(super) fn new(record: &Record, extra: &[Percentile]) -> Self {
+        let document = |times| TimesDocument::new(times, extra);
         let failures = Outcome::ALL.into_iter().filter_map(|outcome| {
             let ages = record.failures(outcome);
-            (ages.count() > 0).then(|| (key(outcome.name()), TimesDocument::from(ages)))
+            (ages.count() > 0).then(|| (key(outcome.name()), document(ages)))
         });
         let reason =
             |(reason, count): (&str, u64)| ReasonDocument { reason: reason.to_owned(), count };
         Self {
-            ledger: LedgerDocument::from(&record.ledger),
+            ledger: LedgerDocument::new(&record.ledger, record.error_share()),
             clients_ok: record.clients_ok,
             connections: record.connections,
-            latency: TimesDocument::from(&record.latency),
-            service: TimesDocument::from(&record.service),
-            connect: TimesDocument::from(&record.connect),
-            handshake: (record.handshake.count() > 0)
-                .then(|| TimesDocument::from(&record.handshake)),
-            lag: TimesDocument::from(&record.lag),
+            outage: OutageDocument::from(&record.outage),
+            latency: document(&record.latency),
+            service: document(&record.service),
+            connect: document(&record.connect),
+            handshake: (record.handshake.count() > 0).then(|| document(&record.handshake)),
+            lag: document(&record.lag),
             strays: StraysDocument::from(&record.strays),
             failures: failures.collect(),
             series: SeriesDocument::from(&record.series),
@@ -129,9 +147,7 @@ impl From<&Record> for RecordDocument {
             wrong_example: record.wrong_example().map(str::to_owned),
         }
     }
-}
 
-impl RecordDocument {
     /// `at` names this record in sentences.
     pub(super) fn record(self, at: &str) -> Result<Record, ReadError> {
         if self.clients_ok > CLIENTS_MAX {
@@ -141,6 +157,7 @@ impl RecordDocument {
         record.ledger = self.ledger.ledger(at)?;
         record.clients_ok = self.clients_ok;
         record.connections = bounded(self.connections, &format!("{at}.connections"))?;
+        record.outage = self.outage.outage(&format!("{at}.outage"))?;
         record.latency = self.latency.times(&format!("{at}.latency"))?;
         record.service = self.service.times(&format!("{at}.service"))?;
         record.connect = self.connect.times(&format!("{at}.connect"))?;
@@ -166,8 +183,8 @@ impl RecordDocument {
     }
 }
 
-impl From<&Ledger> for LedgerDocument {
-    fn from(ledger: &Ledger) -> Self {
+impl LedgerDocument {
+    fn new(ledger: &Ledger, error_share: f64) -> Self {
         let skipped =
             ledger.skipped_by_end().map(|(end, messages)| (end_key(end).to_owned(), messages));
         Self {
@@ -180,12 +197,11 @@ impl From<&Ledger> for LedgerDocument {
             lost: ledger.lost(),
             in_flight: ledger.in_flight(),
             skipped: skipped.collect(),
-            error_share: ledger.error_share(),
+            stopped: ledger.stopped(),
+            error_share,
         }
     }
-}
 
-impl LedgerDocument {
     fn ledger(self, at: &str) -> Result<Ledger, ReadError> {
         let mut ledger = Ledger::new(bounded(self.planned, &format!("{at}.ledger.planned"))?);
         for (outcome, messages) in [
@@ -207,6 +223,34 @@ impl LedgerDocument {
         }
         let adds_up = ledger.adds_up().then_some(ledger);
         adds_up.ok_or_else(|| ReadError::field(format!("{at}.ledger"), "it does not add up"))
+    }
+}
+
+impl From<&Outage> for OutageDocument {
+    fn from(outage: &Outage) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            clients: outage.clients,
+            time_us: micros(outage.time),
+            client_time_us: micros(outage.client_time),
+        }
+    }
+}
+
+impl OutageDocument {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn outage(self, at: &str) -> Result<Outage, ReadError> {
+        if self.clients > CLIENTS_MAX {
+            return Err(ReadError::field(format!("{at}.clients"), "there cannot be so many"));
+        }
+        Ok(Outage {
+            clients: self.clients,
+            time: Duration::from_micros(bounded(self.time_us, at)?),
+            client_time: Duration::from_micros(bounded(self.client_time_us, at)?),
+        })
     }
 }
 
@@ -232,8 +276,8 @@ impl StraysDocument {
     }
 }
 
-impl From<&Times> for TimesDocument {
-    fn from(times: &Times) -> Self {
+impl TimesDocument {
+    fn new(times: &Times, extra: &[Percentile]) -> Self {
         let percentile = |percentile: Percentile| {
             (format!("{percentile}_ns"), times.percentile(percentile).map(nanos))
         };
@@ -241,14 +285,12 @@ impl From<&Times> for TimesDocument {
             count: times.count(),
             min_ns: times.min().map(nanos),
             mean_ns: times.mean().map(nanos),
-            percentiles: Percentile::SHOWN.map(percentile).into(),
+            percentiles: Percentile::SHOWN.iter().chain(extra).copied().map(percentile).collect(),
             max_ns: times.max().map(nanos),
             hdr: histogram::encode(times.histogram()),
         }
     }
-}
 
-impl TimesDocument {
     fn times(self, at: &str) -> Result<Times, ReadError> {
         let histogram: Histogram<u64> = histogram::decode(&self.hdr, DIGITS)
             .map_err(|problem| ReadError::field(format!("{at}.hdr"), problem))?;
@@ -327,5 +369,37 @@ fn end_key(end: End) -> &'static str {
         End::Stopped => "stopped",
         End::Late => "late",
         End::Overdue => "overdue",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::super::sample;
+    use super::*;
+    use crate::load::Report;
+
+    /// Issue 11, items 33 and 36: an outage and a stop are written and read, and a file from before
+    /// they were known is read too.
+    #[test]
+    fn regression_an_outage_and_a_stop_are_kept() {
+        let mut report = sample::closed();
+        report.record.ledger.plan(70);
+        report.record.ledger.skip(70, End::Stopped);
+        let (time, client_time) = (Duration::from_millis(1500), Duration::from_secs(6));
+        report.record.outage = Outage { clients: 1, time, client_time };
+        let json = report.to_json();
+        let mut document: Value = serde_json::from_str(&json).unwrap();
+        let ledger = &document["measured"]["ledger"];
+        assert_eq!((&ledger["stopped"], &ledger["skipped"]["stopped"]), (&70.into(), &70.into()));
+        assert_eq!(ledger["error_share"], 0.25);
+        let read = Report::from_json(&json).unwrap();
+        assert_eq!(read.record.outage, report.record.outage);
+        assert_eq!((read.record.ledger.stopped(), read.to_json()), (70, json));
+        document["measured"].as_object_mut().unwrap().remove("outage");
+        document["measured"]["ledger"].as_object_mut().unwrap().remove("stopped");
+        let old = Report::from_json(&document.to_string()).unwrap();
+        assert_eq!((old.record.ledger.stopped(), old.record.error_share()), (70, 0.0));
     }
 }

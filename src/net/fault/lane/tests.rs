@@ -10,7 +10,7 @@ fn ms(number: u64) -> Duration {
 
 fn lane(plan: &str, seed: u64, direction: Direction) -> (Lane, Faults) {
     let faults = Faults::new(plan.parse().unwrap(), seed);
-    (Lane::new(faults.enlist(), direction), faults)
+    (Lane::new(faults.enlist(), direction, Carrier::Stream), faults)
 }
 
 /// Pieces with the milliseconds at which they come out; how it ends stands behind.
@@ -226,4 +226,38 @@ proptest! {
         expected.push_str("End");
         prop_assert_eq!(outcome(plan, 1, &bytes, &cuts).0, expected);
     }
+}
+
+/// Issue 11, item 42: `after=5s` is a time, which passes without bytes too; bytes before it count for
+/// nothing, and a message that comes later has the fault.
+#[test]
+fn regression_after_may_be_a_time() {
+    let (mut out, _faults) = lane("reset after=5s", 1, Direction::Out);
+    assert_eq!((out.timed_at(), out.is_idle()), (Some(ms(5000)), false));
+    out.push(b"before\n", ms(10));
+    out.tick(ms(4999));
+    assert_eq!(drain(&mut out, ms(4999)), [(4999, "before\n".to_owned())]);
+    out.tick(ms(5000));
+    assert_eq!((out.next(ms(5000)), out.timed_at()), (Next::Reset, None));
+    let (mut out, _faults) = lane("drop after=1s", 1, Direction::Out);
+    assert_eq!(out.timed_at(), None);
+    out.push(b"one\n", ms(999));
+    out.push(b"two\n", ms(1000));
+    assert_eq!(drain(&mut out, ms(1000)), [(1000, "one\n".to_owned())]);
+    // Without a time nothing happens before there are bytes.
+    let (mut out, _faults) = lane("reset", 1, Direction::Out);
+    out.tick(ms(9));
+    assert_eq!((out.timed_at(), out.next(ms(9))), (None, Next::Nothing));
+}
+
+/// Issue 11, item 42: each layer has its own rules.
+#[test]
+fn regression_a_rule_belongs_to_one_layer() {
+    let faults = Faults::new("reset layer=socket\ndrop".parse().unwrap(), 1);
+    let socket = Lane::new(faults.enlist(), Direction::Out, Carrier::Socket);
+    let text = Lane::new(faults.enlist(), Direction::Out, Carrier::Stream);
+    assert_eq!((socket.shots.len(), text.shots.len()), (1, 0));
+    assert!(!socket.is_idle() && !text.is_idle());
+    assert!(socket.orders().has_socket_rules());
+    assert!(!socket.orders().over().has_socket_rules() && !socket.orders().over().is_outdated());
 }

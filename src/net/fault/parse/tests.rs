@@ -32,6 +32,14 @@ fn each_kind_is_read_with_its_defaults() {
     assert_eq!(rule("drop p=10%").when.probability, 0.1);
     let third = rule("reset per=message at=3 offset=1KiB direction=in");
     assert_eq!((third.per, third.offset, third.direction), (Per::Message, 1024, Direction::In));
+    // Issue 11, item 42.
+    assert_eq!((rule("reset after=5s").when.after_time, second), (5 * second, second));
+    assert_eq!(rule("reset after=1m").when.after_time, 60 * second);
+    assert_eq!(rule("reset after=1M").when.after, 1 << 20);
+    assert_eq!(rule("stall after=10 layer=socket").layer, FaultLayer::Socket);
+    for text in ["reset after=5s", "delay=1ms after=1h layer=socket", "reset after=1MiB"] {
+        assert_eq!(rule(text).to_string(), text);
+    }
     for kind in FaultKind::ALL {
         assert_eq!(rule(kind.example()).kind(), kind);
     }
@@ -63,6 +71,10 @@ fn what_is_wrong_is_said_in_one_sentence_that_shows_it() {
         (
             "drop rate=5KiB/s",
             "'drop rate=5KiB/s': drop takes no rate; leave it out, as in 'drop p=0.1'",
+        ),
+        (
+            "refuse layer=socket",
+            "'refuse layer=socket': refuse takes no layer; leave it out, as in 'refuse first=2'",
         ),
         (
             "refuse after=5",

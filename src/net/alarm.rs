@@ -14,7 +14,7 @@ use super::timer::Timer;
 
 /// How exactly a time is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Precision {
+pub(crate) enum Precision {
     /// To the millisecond: the runtime's own timer, which tests can hold.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tests, whose clock stands still"))]
     Tick,
@@ -25,7 +25,7 @@ pub(super) enum Precision {
 
 /// One for each thread; its `run` does the waking.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     precision: Precision,
     /// At most one for each connection, and those that were woken by something else first.
     waiters: Mutex<BinaryHeap<Reverse<Waiter>>>,
@@ -40,12 +40,12 @@ struct Waiter {
 }
 
 impl Alarm {
-    pub(super) fn new(precision: Precision) -> Self {
+    pub(crate) fn new(precision: Precision) -> Self {
         Self { precision, waiters: Mutex::default(), changed: Notify::new() }
     }
 
     /// Wakes at `due`.
-    pub(super) fn wake_at(&self, due: Instant, waker: Waker) {
+    pub(crate) fn wake_at(&self, due: Instant, waker: Waker) {
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         let is_next = waiters.peek().is_none_or(|Reverse(next)| due < next.due);
         waiters.push(Reverse(Waiter { due, waker }));
@@ -56,13 +56,13 @@ impl Alarm {
     }
 
     /// Wakes everybody whatever the time, because the run is ending.
-    pub(super) fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.drain().for_each(|Reverse(waiter)| waiter.waker.wake());
     }
 
     /// Never ends.
-    pub(super) async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let mut timer = match self.precision {
             Precision::Tick => None,
             Precision::Exact { .. } => Timer::new(),

@@ -2,10 +2,29 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 #[cfg(target_os = "linux")]
 pub(super) use linux::Timer;
 #[cfg(not(target_os = "linux"))]
 pub(super) use other::Timer;
+
+/// Waits until `due`, by `timer` as precisely as the system can, and no longer than the runtime's
+/// timer would. Cancel safe.
+pub(super) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        match timer {
+            _ if left.is_zero() => return,
+            // The runtime's is there for a clock that a test holds.
+            Some(timer) => tokio::select! {
+                () = timer.sleep(left) => {}
+                () = sleep_until(due) => {}
+            },
+            None => sleep_until(due).await,
+        }
+    }
+}
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -18,7 +37,7 @@ mod linux {
 
     /// A `timerfd(2)`, which is not rounded up to ticks.
     #[derive(Debug)]
-    pub(in super::super) struct Timer(AsyncFd<Descriptor>);
+    pub(in crate::net) struct Timer(AsyncFd<Descriptor>);
 
     /// What the runtime asks of a descriptor.
     #[derive(Debug)]
@@ -37,14 +56,14 @@ mod linux {
             reason = "what replaces it is unsafe, and asks for nothing more than \
             that the descriptor is owned and stays the same: that of a `Descriptor` is and does"
         )]
-        pub(in super::super) fn new() -> Option<Self> {
+        pub(in crate::net) fn new() -> Option<Self> {
             let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
             let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
             AsyncFd::new(Descriptor(timer)).ok().map(Self)
         }
 
         /// About this long; may end early. Cancel safe.
-        pub(in super::super) async fn sleep(&mut self, length: Duration) {
+        pub(in crate::net) async fn sleep(&mut self, length: Duration) {
             // A timer of no length is one that is switched off.
             let once = Expiration::OneShot(length.max(Duration::from_nanos(1)).into());
             let set = self.0.get_ref().0.set(once, TimerSetTimeFlags::empty());
@@ -65,14 +84,14 @@ mod other {
 
     /// There is none; the runtime's timer does.
     #[derive(Debug)]
-    pub(in super::super) enum Timer {}
+    pub(in crate::net) enum Timer {}
 
     impl Timer {
-        pub(in super::super) fn new() -> Option<Self> {
+        pub(in crate::net) fn new() -> Option<Self> {
             None
         }
 
-        pub(in super::super) async fn sleep(&mut self, _length: Duration) {
+        pub(in crate::net) async fn sleep(&mut self, _length: Duration) {
             match *self {}
         }
     }

@@ -1,0 +1,63 @@
+//! Deleting what was said: a line keeps its number, its time and its author's name, and reads
+//! `[deleted]` from then on, in memory, in the store and on every machine of a cluster.
+
+use super::act::{Outcome, Refusal};
+use super::hall::Hall;
+use super::history::Kind;
+use super::name::Name;
+use super::perform::Actor;
+
+/// The words with which the server tells a room that a line was deleted.
+fn announcement(number: u64, by: &Name) -> String {
+    format!("Line {number} was deleted by {by}")
+}
+
+/// The line that a notice of the server says was deleted. Users cannot write notices.
+pub(super) fn deleted_by(notice: &str) -> Option<u64> {
+    let (number, by) = notice.strip_prefix("Line ")?.split_once(" was deleted by ")?;
+    (!by.is_empty()).then(|| number.parse().ok())?
+}
+
+impl Hall {
+    /// Deletes the words of a line. That a line is `own` was checked by the machine that serves its
+    /// author; the rights of an operator are part of the common state.
+    pub(super) fn delete_line(
+        &self,
+        actor: Actor,
+        room: &Name,
+        number: u64,
+        is_own: bool,
+    ) -> Outcome {
+        let Some((person, crowd)) = self.member(actor, room) else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        if !is_own && !self.keeps_order_in(actor, room) {
+            return Outcome::Refused(Refusal::NotOperator);
+        }
+        let words = announcement(number, &person.name());
+        crowd.change(|room| {
+            if !(1..room.log.next()).contains(&number) {
+                return Outcome::Refused(Refusal::Absent);
+            }
+            room.log.delete(number);
+            self.archive.deleted(room, number);
+            let appended = room.announce(actor.now_ms, &words);
+            self.archive.line_of(room, appended, Kind::Notice, "", &words);
+            Outcome::Done
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_says_which_line_was_deleted() {
+        let name = Name::parse("ann").unwrap();
+        assert_eq!(deleted_by(&announcement(12, &name)), Some(12));
+        for other in ["Line 12 was deleted by ", "Line x was deleted by ann", "Line 12", "tea"] {
+            assert_eq!(deleted_by(other), None, "{other}");
+        }
+    }
+}

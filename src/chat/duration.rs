@@ -1,0 +1,200 @@
+//! Durations as people type them: `10m`, `1h30m`, `3 days`, `1w`. Pure.
+
+use std::time::Duration;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// The longest duration, in seconds: ten years.
+const SECONDS_MAX: u64 = 3650 * DAY;
+
+/// Reads the duration at the front of a list of words, and returns it with the number of words
+/// that belong to it.
+///
+/// A duration is a sequence of numbers and units, in one word or in several: `90s`, `1h30m`,
+/// `1h 30m`, `3 days`. Each unit is smaller than the one before it. Returns `None` if the list does
+/// not begin with a duration, and if the duration is zero or longer than ten years.
+pub(super) fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
+    let (mut sum, mut whole) = (Sum::default(), None);
+    for (index, word) in words.enumerate() {
+        if sum.add(word).is_none() {
+            break;
+        }
+        if sum.count.is_none() {
+            whole = Some((sum.seconds, index + 1));
+        }
+    }
+    let (seconds, words) = whole?;
+    (1..=SECONDS_MAX).contains(&seconds).then(|| (Duration::from_secs(seconds), words))
+}
+
+/// Whether a word looks like a duration, readable or not: it begins with a digit of any script,
+/// perhaps behind a sign, a point or a bracket. An ordinal number such as `2nd` does not.
+pub(super) fn looks_like_duration(word: &str) -> bool {
+    let bare = word.trim_start_matches(|c| "+-\u{2212}\u{2013}~<>=.,([\"'".contains(c));
+    let rest = bare.trim_start_matches(char::is_numeric);
+    let is_ordinal = ["st", "nd", "rd", "th"].iter().any(|end| rest.eq_ignore_ascii_case(end));
+    rest.len() < bare.len() && !is_ordinal
+}
+
+/// A duration that is being read.
+#[derive(Default)]
+struct Sum {
+    seconds: u64,
+    /// The last unit, in seconds; `None` before the first.
+    unit: Option<u64>,
+    /// A number whose unit is the next word.
+    count: Option<u64>,
+}
+
+impl Sum {
+    /// Adds a word; `None` if it does not continue the duration.
+    fn add(&mut self, word: &str) -> Option<()> {
+        let mut rest = word;
+        while !rest.is_empty() {
+            let count = match self.count.take() {
+                Some(count) => count,
+                None => {
+                    let (digits, later) = split(rest, |c| !c.is_ascii_digit());
+                    rest = later;
+                    digits.parse().ok()?
+                }
+            };
+            if rest.is_empty() {
+                self.count = Some(count);
+                return Some(());
+            }
+            let (unit, later) = split(rest, |c| c.is_ascii_digit());
+            let unit =
+                unit_seconds(unit).filter(|&unit| self.unit.is_none_or(|last| unit < last))?;
+            self.seconds = self.seconds.checked_add(count.checked_mul(unit)?)?;
+            (self.unit, rest) = (Some(unit), later);
+        }
+        Some(())
+    }
+}
+
+/// Splits `text` before the first character that `ends` the first part.
+fn split(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(ends).unwrap_or(text.len()))
+}
+
+/// The seconds of a unit, in any case. `M` alone is refused: it is a minute to one and a month to
+/// another.
+fn unit_seconds(unit: &str) -> Option<u64> {
+    if unit == "M" {
+        return None;
+    }
+    match unit.to_ascii_lowercase().as_str() {
+        "s" | "sec" | "secs" | "second" | "seconds" => Some(1),
+        "m" | "min" | "mins" | "minute" | "minutes" => Some(MINUTE),
+        "h" | "hr" | "hrs" | "hour" | "hours" => Some(HOUR),
+        "d" | "day" | "days" => Some(DAY),
+        "w" | "wk" | "wks" | "week" | "weeks" => Some(7 * DAY),
+        "mo" | "month" | "months" => Some(30 * DAY),
+        "y" | "yr" | "yrs" | "year" | "years" => Some(365 * DAY),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The seconds at the front of `text`, and the words behind them.
+    fn seconds(text: &str) -> Option<(u64, String)> {
+        let (duration, taken) = read(text.split(' '))?;
+        let rest: Vec<&str> = text.split(' ').skip(taken).collect();
+        Some((duration.as_secs(), rest.join(" ")))
+    }
+
+    /// Issue 11, item 12: the forms that people type.
+    #[test]
+    fn regression_a_duration_is_read_as_people_type_it() {
+        for (text, expected) in [
+            ("1s", 1),
+            ("10m", 10 * MINUTE),
+            ("10min", 10 * MINUTE),
+            ("2H", 2 * HOUR),
+            ("2hours", 2 * HOUR),
+            ("1h30m", 90 * MINUTE),
+            ("1h 30m", 90 * MINUTE),
+            ("1h 30 minutes", 90 * MINUTE),
+            ("3 days", 3 * DAY),
+            ("1d12h30m5s", DAY + 12 * HOUR + 30 * MINUTE + 5),
+            ("1w", 7 * DAY),
+            ("2 WEEKS", 14 * DAY),
+            ("1mo", 30 * DAY),
+            ("1y", 365 * DAY),
+            ("3650d", SECONDS_MAX),
+        ] {
+            assert_eq!(seconds(text), Some((expected, String::new())), "{text}");
+        }
+        for (text, expected, rest) in [
+            ("10m 2nd time", 10 * MINUTE, "2nd time"),
+            ("1w spam", 7 * DAY, "spam"),
+            ("1h 30 times", HOUR, "30 times"),
+            ("3 days spam", 3 * DAY, "spam"),
+            ("10m 1h", 10 * MINUTE, "1h"),
+        ] {
+            assert_eq!(seconds(text), Some((expected, rest.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_duration() {
+        for text in [
+            "",
+            "m",
+            "10",
+            "0m",
+            "0",
+            "-1m",
+            "+1m",
+            "1.5h",
+            "3651d",
+            "1й",
+            "1M",
+            "1h30",
+            "1h1h",
+            "1m1h",
+            "10m,",
+            "1h-2h",
+            "99999999999999999999d",
+            "18446744073709551615w",
+            "10 spam",
+            "h",
+            "1_000s",
+            "１０m",
+            "10y 1d",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_begins_with_a_digit_looks_like_a_duration() {
+        for word in ["10", "-1d", "1.5h", ".5h", "10minuts", "(10m)", "１０m", "½h", "~2h", "0"]
+        {
+            assert!(looks_like_duration(word), "{word}");
+        }
+        for word in ["", "-", "spam", "2nd", "1ST", "h1", "forever", "#133", "m10"] {
+            assert!(!looks_like_duration(word), "{word}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_duration_looks_like_one(text in "[0-9]{1,3}(s|min|H|days|w)( [a-z0-9]{0,4}){0,3}") {
+            let first = text.split(' ').next().unwrap();
+            prop_assert!(looks_like_duration(first));
+            if let Some((duration, taken)) = read(text.split(' ')) {
+                prop_assert!(taken >= 1 && !duration.is_zero());
+                prop_assert!(duration.as_secs() <= SECONDS_MAX);
+            }
+        }
+    }
+}

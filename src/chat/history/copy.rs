@@ -1,0 +1,139 @@
+//! A history read while a chat may be using it: backups, restoring one, reading all of a room.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::error::StoreError;
+use super::folder::{DATABASE, Folder, copy_new, is_absent};
+use super::read;
+use super::record::Stored;
+use super::schema;
+
+/// A history that is only read. A running chat does not notice it: with a write-ahead log, readers
+/// and the writer do not wait for each other.
+#[derive(Debug)]
+pub struct HistoryReader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl HistoryReader {
+    /// Opens the history in a folder.
+    ///
+    /// # Errors
+    /// When there is no history, it is of a newer version or of another program, or it cannot be
+    /// read.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(DATABASE);
+        if is_absent(&path)? {
+            return Err(StoreError::Absent { folder: folder.to_owned() });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
+            connection.busy_timeout(schema::BUSY_TIMEOUT)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+            Ok(connection)
+        });
+        let connection = opened.map_err(|error| StoreError::database(&path, &error))?;
+        schema::check_version(&connection, &path)?;
+        Ok(Self { path, connection })
+    }
+
+    /// Copies the whole history, as it is at one moment, into the empty file `to`, and checks the
+    /// copy. The copy has everything that was committed, also what is still in the write-ahead log.
+    ///
+    /// # Errors
+    /// When the history cannot be read, the copy cannot be written, or is damaged.
+    pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        let written = |error: &rusqlite::Error| StoreError::database(to, error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(to, flags).map_err(|error| written(&error))?;
+        let backup = Backup::new(&self.connection, &mut copy).map_err(|error| written(&error))?;
+        // All pages in one step: between two steps of a running chat SQLite would start again.
+        let step = backup.step(-1).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                StoreError::database(&self.path, &error)
+            }
+            _ => written(&error),
+        })?;
+        if step != StepResult::Done {
+            let reason = "another program is writing to the file".to_owned();
+            return Err(StoreError::Database { path: self.path.clone(), reason });
+        }
+        drop(backup);
+        let verdict = copy.query_row("PRAGMA quick_check(1)", (), |row| row.get::<_, String>(0));
+        match verdict.map_err(|error| written(&error))?.as_str() {
+            "ok" => {}
+            reason => {
+                let reason = reason.to_owned();
+                return Err(StoreError::Damaged { path: self.path.clone(), reason });
+            }
+        }
+        copy.close().map_err(|(_, error)| written(&error))?;
+        let synced = fs::File::open(to).and_then(|file| file.sync_all());
+        synced.map_err(|error| StoreError::file(to, error))
+    }
+
+    /// The names of all rooms.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn rooms(&self) -> Result<Vec<String>, StoreError> {
+        read::room_names(&self.connection).map_err(|error| self.failed(&error))
+    }
+
+    /// Gives every line of a room to `each`, oldest first, as it is at one moment, until `each`
+    /// fails; returns how many lines between the first and the last are damaged or missing.
+    ///
+    /// # Errors
+    /// The error of `each`, or when the history cannot be read.
+    pub fn lines<E: From<StoreError>>(
+        &self,
+        room: &str,
+        mut each: impl FnMut(Stored) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let failed = |error: rusqlite::Error| E::from(self.failed(&error));
+        // What is trimmed meanwhile is still there for this transaction.
+        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
+        let (mut from, mut missing, mut is_first) = (0, 0, true);
+        loop {
+            let lines = read::lines(&transaction, room, from, u64::MAX, read::LINES_MAX);
+            let lines = lines.map_err(failed)?;
+            let Some(last) = lines.last().map(|line| line.number) else { return Ok(missing) };
+            for line in lines {
+                missing += if is_first { 0 } else { line.number - from };
+                (is_first, from) = (false, line.number + 1);
+                each(line)?;
+            }
+            from = last.saturating_add(1);
+        }
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::database(&self.path, error)
+    }
+}
+
+/// Puts a backup into a folder in which there is no history; nothing is replaced.
+///
+/// # Errors
+/// When the folder is in use, has a history already or cannot be used, or the backup is none.
+pub fn restore(folder: &Path, backup: &Path) -> Result<(), StoreError> {
+    let folder = Folder::enter(folder)?;
+    for path in [folder.database(), folder.log()] {
+        if !is_absent(&path)? {
+            return Err(StoreError::Present { path });
+        }
+    }
+    let prepared = folder.prepare()?;
+    let copied = fs::remove_file(&prepared).and_then(|()| copy_new(backup, &prepared));
+    copied.map_err(|error| StoreError::file(backup, error))?;
+    let checked = schema::open(&prepared).map(drop);
+    let installed = checked.and_then(|()| folder.install(&prepared));
+    installed.inspect_err(|_| drop(folder.discard()))
+}

@@ -1,0 +1,95 @@
+//! `/delete`: whose words may be deleted, and by whom.
+
+use std::sync::Arc;
+
+use super::{Step, User};
+use crate::chat::act::{Act, Outcome, Refusal};
+use crate::chat::command_table::Rank;
+use crate::chat::history::DELETED;
+use crate::chat::name::Name;
+
+impl User {
+    /// Deletes a line of this user, or any line if they are an operator here.
+    pub(super) fn delete(&mut self, number: u64) -> Step {
+        let Some(seated) = self.inbox.current() else {
+            self.notice(super::IN_NO_ROOM);
+            return Step::Done;
+        };
+        let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
+        let is_operator = self.rank() == Rank::Operator;
+        let line = crowd.with(|room| {
+            let line = room.log.line(number)?;
+            let has_words = line.kind.has_words() && !line.text.is_empty();
+            Some((has_words, line.author, line.text == DELETED))
+        });
+        match line {
+            Some((has_words, _, is_deleted)) if !has_words || is_deleted => {
+                self.notice(&nothing_to_delete(number, is_deleted));
+                Step::Done
+            }
+            Some((_, author, _)) => {
+                let is_own = self.hall.has_been(self.person.session, author);
+                self.delete_if_allowed(room, number, is_own, is_operator)
+            }
+            None if !self.hall.archive.is_lasting() => {
+                self.notice(&format!("There is no line {number}"));
+                Step::Done
+            }
+            // Of a line that is on the disk only, no session is known any more.
+            None => self.delete_stored(room, number, is_operator),
+        }
+    }
+
+    fn delete_stored(&mut self, room: Name, number: u64, is_operator: bool) -> Step {
+        let hall = Arc::clone(&self.hall);
+        Step::Wait(Box::pin(async move {
+            let found = hall.archive.lines(&room, number..=number, 1).await;
+            let line = found.ok().and_then(|mut lines| lines.pop());
+            Box::new(move |user: &mut Self| match line {
+                Some(line)
+                    if line.kind.has_words() && !line.text.is_empty() && *line.text != *DELETED =>
+                {
+                    user.delete_if_allowed(room, number, false, is_operator)
+                }
+                Some(line) => {
+                    user.notice(&nothing_to_delete(number, *line.text == *DELETED));
+                    Step::Done
+                }
+                None => {
+                    user.notice(&format!("There is no line {number}"));
+                    Step::Done
+                }
+            }) as super::Rest
+        }))
+    }
+
+    fn delete_if_allowed(&mut self, room: Name, number: u64, own: bool, is_operator: bool) -> Step {
+        if !own && !is_operator {
+            let words = format!("Line {number} is not yours: only an operator can delete it");
+            self.notice(&words);
+            return Step::Done;
+        }
+        self.perform(Act::Delete { room: room.clone(), number, own }, move |user, outcome| {
+            match outcome {
+                Outcome::Refused(Refusal::Absent) => {
+                    user.notice(&format!("There is no line {number}"));
+                    Step::Done
+                }
+                outcome if outcome.refusal().is_some() => user.refuse(&outcome),
+                _ => {
+                    if !own {
+                        user.audit(&format!("deleted line {number} of {room}"));
+                    }
+                    Step::Done
+                }
+            }
+        })
+    }
+}
+
+fn nothing_to_delete(number: u64, is_deleted: bool) -> String {
+    match is_deleted {
+        true => format!("Line {number} is deleted already"),
+        false => format!("Line {number} has no words that could be deleted"),
+    }
+}

@@ -1,0 +1,80 @@
+//! `--log-messages`: the lines that clients send, in the log.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use super::escaped;
+use crate::net::{ReceivedLine, Server};
+
+/// Lines of one second that are logged; the others are counted. The queue of the log holds several
+/// times as many, so a flood of them leaves room for the lines of the server itself.
+const LINES_PER_SECOND: u32 = 1000;
+
+/// Characters of a line that are logged.
+const CHARACTERS_MAX: usize = 256;
+
+/// The part of a line that may be logged: a chat hides passwords and tokens.
+pub(in crate::cli) type Shown = fn(&str) -> Cow<'_, str>;
+
+/// Has `server` log each line that it receives.
+pub(in crate::cli) fn log_messages(server: Server, shown: Shown) -> Server {
+    let (start, pace) = (Instant::now(), Pace::default());
+    server.on_line(move |line| {
+        let Some(missed) = pace.take(start.elapsed().as_secs()) else { return };
+        if missed > 0 {
+            tracing::warn!("{missed} received lines were not logged: too many in one second");
+        }
+        let (place, text) = (line.number, printable(line, shown));
+        match line.client {
+            Some(client) => tracing::info!(place, %client, "received: {text}"),
+            None => tracing::info!(place, client = "unix", "received: {text}"),
+        }
+    })
+}
+
+fn printable(line: ReceivedLine<'_>, shown: Shown) -> String {
+    // A character has at most four bytes.
+    let start = &line.bytes[..line.bytes.len().min(4 * (CHARACTERS_MAX + 1))];
+    escaped(&shown(&String::from_utf8_lossy(start)), CHARACTERS_MAX)
+}
+
+/// A count of the lines that were logged in this second.
+#[derive(Debug, Default)]
+struct Pace {
+    second: AtomicU64,
+    logged: AtomicU32,
+    missed: AtomicU64,
+}
+
+impl Pace {
+    /// Whether a line of `second` may be logged: `None`, or how many were not logged before it.
+    fn take(&self, second: u64) -> Option<u64> {
+        let is_known = self.second.load(Ordering::Relaxed) == second;
+        if !is_known && self.second.swap(second, Ordering::Relaxed) != second {
+            self.logged.store(0, Ordering::Relaxed);
+        }
+        if self.logged.load(Ordering::Relaxed) >= LINES_PER_SECOND {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        self.logged.fetch_add(1, Ordering::Relaxed);
+        Some(self.missed.swap(0, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 48: a flood of messages takes its share of the log and no more, and the
+    /// log tells how many are missing.
+    #[test]
+    fn regression_a_flood_of_messages_is_bounded_and_told() {
+        let pace = Pace::default();
+        let logged = (0..5000).filter_map(|_| pace.take(7)).count();
+        assert_eq!(logged, LINES_PER_SECOND as usize);
+        assert_eq!((pace.take(8), pace.take(8)), (Some(4000), Some(0)));
+    }
+}

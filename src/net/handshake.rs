@@ -1,0 +1,68 @@
+//! The handshake of an accepted connection: the steps of its transport, in bounded time.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::limits::Closed;
+use super::place::Place;
+use super::shutdown::Phase;
+use super::stream::Stream;
+use super::terms::Terms;
+use super::transport::{Origin, Transport};
+
+/// The time that a handshake may go on when the server drains.
+const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
+
+/// Takes the steps of `transport`, in bounded time and not too many at once.
+pub(super) async fn shake_hands(
+    transport: &Transport,
+    stream: Stream,
+    mut origin: Origin,
+    terms: &Terms,
+    place: &Place,
+) -> Result<Stream, Closed> {
+    let opened = timeout(terms.limits.handshake_timeout, async {
+        // The semaphore is never closed, so this only ever waits.
+        let _permit = terms.handshakes.acquire().await;
+        transport.open(stream, &mut origin).await
+    });
+    // A client that has not finished its handshake has nothing to lose by a drain.
+    let late = async {
+        terms.shutdown.reached(Phase::Draining).await;
+        sleep(HANDSHAKE_DRAIN).await;
+    };
+    let opened = tokio::select! {
+        opened = opened => opened.unwrap_or(Err(Closed::HandshakeTimeout)),
+        () = late => Err(Closed::Drained),
+    };
+    match &opened {
+        // A step had all there was to say, as one that answers with the files of a page.
+        Ok(_) | Err(Closed::Finished) => {}
+        Err(closed) => {
+            let why = origin.trouble.clone().unwrap_or_else(|| closed.to_string());
+            let (place, peer) = (place.number(), Shown(origin.peer));
+            // Health checks of a proxy come every few seconds and open no dialogue.
+            match origin.is_proxy_itself {
+                true => tracing::debug!(place, %peer, "{why}"),
+                false => tracing::info!(place, %peer, "{why}"),
+            }
+        }
+    }
+    place.note_origin(origin);
+    opened
+}
+
+/// A peer in the log.
+pub(super) struct Shown(pub(super) Option<SocketAddr>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}

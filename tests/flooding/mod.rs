@@ -1,0 +1,93 @@
+//! What a flood mute refuses, what it leaves, and how it ends.
+
+use std::time::Duration;
+
+use echoline::chat::{FloodLimits, Role, Settings};
+use tokio::time::Instant;
+
+use crate::parlour::{Parlour, settings};
+
+/// A chat in which the fifth line at once begins a mute.
+fn strict() -> Parlour {
+    let flood = FloodLimits { burst: 3, warn_after: 1, mute_after: 2, ..FloodLimits::default() };
+    Parlour::new(Settings { flood: Some(flood), ..settings() })
+}
+
+/// Issue 11, item 9: commands work while one is muted, nothing that others hear does, and at the
+/// end one is told how much was lost, also if one says nothing more.
+#[tokio::test(start_paused = true)]
+async fn regression_a_flood_mute_leaves_commands_and_counts_lines() {
+    let parlour = strict();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    ann.send((0..5).map(|n| format!("{n}\n")).collect::<String>()).await;
+    ann.hear("*** Slow down, or you will be muted ***").await;
+    ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
+    let muted = Instant::now();
+    for number in 0..4 {
+        bob.hear(&format!("ann: {number}")).await;
+    }
+    for line in ["lost", "/me waves", "/msg bob hi", "/reply hi", "/topic x", "/nick eve", "//x"] {
+        ann.say(line).await;
+    }
+    ann.ask("/users", "Online: ann, bob").await;
+    ann.say("/help users").await;
+    ann.hear_of("/users [ROOM]").await;
+    ann.hear_of("For example").await;
+    ann.say("/hlep").await;
+    ann.hear_of("Did you mean /help?").await;
+    // Five commands at once, then one a second.
+    for _ in 0..4 {
+        ann.ask("/times off", "*** times off ***").await;
+    }
+    assert_eq!(muted.elapsed(), Duration::from_secs(2));
+    ann.hear("*** You may speak again; 8 lines were not sent ***").await;
+    assert_eq!(muted.elapsed().as_secs(), 30);
+    ann.say("back").await;
+    bob.hear("ann: back").await;
+}
+
+/// Issue 11, item 9: `/quit` works at once, and its words are no way around the mute.
+#[tokio::test(start_paused = true)]
+async fn regression_one_can_quit_while_muted() {
+    let parlour = strict();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    ann.send((0..9).map(|n| format!("{n}\n")).collect::<String>()).await;
+    ann.hear("*** Slow down, or you will be muted ***").await;
+    ann.hear_of("muted for 30 s").await;
+    ann.say("/quit buy pills").await;
+    ann.rest().await;
+    for number in 0..4 {
+        bob.hear(&format!("ann: {number}")).await;
+    }
+    bob.hear("*** ann left the chat ***").await;
+}
+
+/// Issue 11, item 9: what a page asks by itself is no line, muted or not.
+#[tokio::test(start_paused = true)]
+async fn regression_the_pings_of_a_page_are_no_lines() {
+    let parlour = strict();
+    let mut page = parlour.knock(Role::Web);
+    page.say(r#"{"name": "pat"}"#).await;
+    for kind in ["welcome", "seats", "joined"] {
+        page.hear_of(&format!(r#""kind":"{kind}""#)).await;
+    }
+    for ping in 0..200 {
+        page.say(&format!(r#"{{"ping": {ping}}}"#)).await;
+        page.hear(&format!(r#"{{"kind":"pong","ping":{ping}}}"#)).await;
+    }
+    page.send((0..5).map(|n| format!("{{\"say\": \"{n}\"}}\n")).collect::<String>()).await;
+    let mut heard = Vec::new();
+    while heard.len() < 6 {
+        heard.push(page.line().await);
+    }
+    assert!(heard.iter().any(|line| line.contains("muted for 30 s")), "{heard:?}");
+    for ping in 0..50 {
+        page.say(&format!(r#"{{"ping": {ping}}}"#)).await;
+        page.hear(&format!(r#"{{"kind":"pong","ping":{ping}}}"#)).await;
+    }
+    page.say(r#"{"ask": "people"}"#).await;
+    page.hear_of(r#""kind":"people""#).await;
+    page.say(r#"{"say": "lost"}"#).await;
+    page.hear_of("that was not sent").await;
+    page.hear_of("You may speak again; 2 lines were not sent").await;
+}

@@ -1,0 +1,32 @@
+// Joins and leaves in a row, as one sentence. No DOM here.
+
+import { PRESENCE } from "./chat.js";
+
+const NAMES_MAX = 5;
+
+/** Whether this line may be folded with others. */
+export const folds = (line) => PRESENCE.has(line.kind);
+
+/**
+ * Sums up joins and leaves: `[{ key, names, more }]`, whose keys are those of the page's words. A
+ * person who joined and left again is named once.
+ */
+export function summary(lines) {
+  const people = new Map();
+  for (const { kind, name } of lines) {
+    const known = people.get(name);
+    people.set(name, { first: known?.first ?? kind, last: kind });
+  }
+  const sums = { fold_joined: [], fold_visit: [], fold_back: [], fold_left: [] };
+  for (const [name, { first, last }] of people) {
+    const isHere = last === "joined";
+    const key = first === "joined" ? (isHere ? "fold_joined" : "fold_visit")
+      : (isHere ? "fold_back" : "fold_left");
+    sums[key].push(name);
+  }
+  return Object.entries(sums)
+    .filter(([, names]) => names.length)
+    .map(([key, names]) => ({
+      key, names: names.slice(0, NAMES_MAX), more: Math.max(0, names.length - NAMES_MAX),
+    }));
+}

@@ -1,0 +1,270 @@
+// Handles the messages of the server, by their kind.
+
+import { key, typed } from "./chat.js";
+import { $ } from "./view.js";
+import { say } from "./words.js";
+
+export class Incoming {
+  /** `page` is everything in `app.js` that a message can change. */
+  constructor(page) {
+    this.page = page;
+    this.state = page.state;
+  }
+
+  take(message) {
+    const kind = message.kind;
+    const take = {
+      welcome: this.welcome, seats: this.seats, people: this.people, person: this.person,
+      history: this.history, rooms: this.rooms, commands: this.commands, view: this.view,
+      renewed: this.renewed, missed: this.missed, reply: this.reply, error: this.error,
+      end: this.end, private: this.letter, pong: this.pong, link: this.linked,
+      refused: this.refused, undelivered: this.undelivered, ahead: this.ahead,
+    }[kind] ?? this.line;
+    take.call(this, message);
+  }
+
+  welcome({ name, token, max_line, view }) {
+    const { page, state } = this;
+    const isBack = state.isIn;
+    Object.assign(state, { name, token, isIn: true });
+    state.lineMax = max_line ?? state.lineMax;
+    state.view = view ?? state.view;
+    page.sent.begin();
+    $("door").hidden = true;
+    $("chat").hidden = false;
+    page.memory.save();
+    const threads = [...state.threads.values()].filter((thread) => thread.kind === "private");
+    if (isBack && threads.length) page.inform(say("back"));
+    if (!state.commands.length) page.asks.put({ ask: "commands" });
+    page.asks.put({ ask: "rooms" });
+    for (const thread of threads) {
+      page.asks.put({ ask: "person", person: thread.id });
+      this.tellMissing(thread, say("unknown"));
+    }
+  }
+
+  /** The rooms that we are in from here on. */
+  seats({ rooms, current }) {
+    const { page, state } = this;
+    const names = new Set(rooms.map((seat) => seat.room));
+    for (const thread of state.threads.values()) {
+      const isOver = thread.kind === "room" ? !names.has(thread.name)
+        : thread.kind === "server" && names.size;
+      if (isOver) state.threads.delete(thread.key);
+    }
+    for (const seat of rooms) {
+      const thread = page.at("room", seat.room);
+      thread.topic = seat.topic;
+      thread.people = null;
+      page.asks.put({ ask: "people", room: seat.room });
+    }
+    const isGone = !state.threads.has(state.current);
+    // After a break the reader stays in the same thread; a room that they just joined is shown.
+    const isJoined = state.joining && current && key("room", current) !== state.current;
+    if (current && (isGone || isJoined)) page.show(key("room", current));
+    else if (isGone && state.threads.size) page.show([...state.threads.keys()][0]);
+    else if (!state.isShown && !isGone) page.show(state.current);
+    state.joining = false;
+    page.panels.draw();
+  }
+
+  renewed({ room }) {
+    const { page } = this;
+    const thread = page.at("room", room);
+    thread.renew();
+    page.put(thread, { kind: "notice", text: say("renewed") });
+    page.redraw(thread);
+  }
+
+  line(message) {
+    const { page, state } = this;
+    const thread = page.at("room", message.room);
+    if (message.kind === "renamed" && message.own) state.name = message.text;
+    message.mine = message.own || message.name === state.name;
+    page.sent.settle(thread.key, message);
+    const shown = thread.settleAhead(message);
+    if (!page.put(thread, message)) return;
+    const isErased = message.deleted !== undefined && thread.erase(message.deleted);
+    if (shown || isErased) page.redraw(thread);
+    thread.follow(message);
+    this.checkPrivate(message);
+    // Many have gone at once, with the machine that served them.
+    if (message.kind === "notice" && message.text.includes(", and with it ")) {
+      page.asks.put({ ask: "people", room: message.room });
+    }
+    page.panels.people();
+    page.memory.soon();
+  }
+
+  /** The other user of a private thread may have left, come back or changed the name. */
+  checkPrivate({ kind, name, text }) {
+    if (!["joined", "left", "renamed"].includes(kind)) return;
+    for (const thread of this.state.threads.values()) {
+      if (thread.kind === "private" && [name, text].includes(thread.name)) {
+        this.page.asks.put({ ask: "person", person: thread.id });
+      }
+    }
+  }
+
+  /** The server has lost the other machines of the chat, or has them again. */
+  linked({ lost }) {
+    this.page.showState(say(lost ? "apart" : "connected"), lost);
+    this.page.inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
+  }
+
+  /** A line of ours did not get to the other machines. */
+  undelivered({ room, of, text, reason }) {
+    const { page } = this;
+    const thread = page.at("room", room);
+    page.sent.giveUp(thread.key, of, text);
+    const wasShown = thread.settleAhead({ kind: of, name: this.state.name, text });
+    page.alert(thread, `${say("undelivered", reason)} ${typed(of, text)}`, of, text);
+    if (wasShown) page.redraw(thread);
+  }
+
+  /** The server has refused a line of ours. */
+  refused({ room, person, of, text, reason }) {
+    const { page } = this;
+    const thread = page.thread({ room, person });
+    if (!thread) return page.inform(`${say("refused", reason)} ${typed(of, text)}`, "alert");
+    page.sent.giveUp(thread.key, of, text);
+    const words = `${say("refused", reason)} ${typed(of, text)}`;
+    const isBack = thread.kind === "private" && page.composer.restore(thread, typed(of, text));
+    if (isBack) page.inform(words, "alert", thread);
+    else page.alert(thread, words, of, text);
+    if (thread.kind === "private") page.asks.put({ ask: "person", person: thread.id });
+  }
+
+  /** A line that the other machines do not have yet. */
+  ahead({ room, of, name, text, time_ms }) {
+    const mine = name === this.state.name;
+    if (mine) this.page.sent.showAhead(room, of, text);
+    this.page.put(this.page.at("room", room), { kind: of, name, text, time_ms, mine, isAhead: true });
+  }
+
+  pong({ ping, held }) {
+    // Lines of ours may still be on their way to other machines.
+    if (!held) this.page.sent.answered(ping);
+  }
+
+  people({ room, people, count, topic }) {
+    const { page } = this;
+    page.asks.answered();
+    const thread = page.at("room", room);
+    thread.people = new Map(people.map((person) => [person.name, person]));
+    Object.assign(thread, { count, topic });
+    // All lines up to now were before this: what is not among them did not arrive.
+    this.tellMissing(thread, say("unsent"));
+    if (thread.key === this.state.current && thread.more && thread.lines.length < 30) page.askOlder();
+    page.panels.draw();
+  }
+
+  tellMissing(thread, words) {
+    for (const { kind, text } of this.page.sent.missing(thread.key)) {
+      this.page.alert(thread, `${words} ${typed(kind, text)}`, kind, text);
+    }
+  }
+
+  /** Whether one user is here, and under which name. */
+  person({ person, name, here }) {
+    const { page, state } = this;
+    page.asks.answered();
+    if (state.opening && state.opening === name) {
+      state.opening = null;
+      if (here) return page.write(name, person);
+      return page.inform(say("nobody", name), "alert");
+    }
+    const thread = state.threads.get(key("private", person));
+    if (!thread) return;
+    if (here && name !== thread.name) {
+      page.put(thread, { kind: "renamed", name: thread.name, text: name, time_ms: Date.now() });
+      thread.name = name;
+    }
+    if (here === thread.gone) {
+      thread.gone = !here;
+      const text = say(here ? "person_back" : "person_gone", thread.name);
+      page.put(thread, { kind: "notice", text, time_ms: Date.now() });
+    }
+    if (thread.key === state.current) page.composer.name();
+    page.panels.draw();
+  }
+
+  history({ room, lines, more }) {
+    const { page, state } = this;
+    page.asks.answered();
+    const thread = page.at("room", room);
+    for (const line of lines) line.mine = line.name === state.name;
+    thread.more = more;
+    thread.loading = false;
+    const earlier = thread.addBefore(lines);
+    if (thread.key === state.current) page.log.prepend(earlier.length);
+  }
+
+  rooms({ rooms }) {
+    this.page.asks.answered();
+    this.state.others = rooms.filter((room) => !room.in);
+    this.page.panels.draw();
+  }
+
+  commands({ commands }) {
+    this.page.asks.answered();
+    this.state.commands = commands;
+  }
+
+  /** Takes over the choices of `/numbers`, `/times` and `/quiet`. */
+  view({ view }) {
+    this.state.view = view;
+    this.page.log.draw();
+  }
+
+  missed({ room, count }) {
+    this.page.put(this.page.at("room", room), { kind: "alert", text: say("missed", count) });
+  }
+
+  /** A private line, of another user or our own. */
+  letter(message) {
+    const { page, state } = this;
+    const other = message.own ? message.to : message.name;
+    message.mine = message.own;
+    const place = key("private", message.person);
+    const isNew = !state.threads.has(place);
+    const thread = page.privateThread(other, message.person);
+    thread.name = other;
+    thread.gone = false;
+    const kind = message.action ? "action" : "said";
+    page.sent.settle(place, { ...message, kind });
+    page.put(thread, message);
+    if (message.own && isNew) page.show(place);
+    page.panels.draw();
+    page.memory.soon();
+  }
+
+  reply({ text, room, person }) {
+    const words = text.replace(/^\*\*\* (.*) \*\*\*$/su, "$1");
+    this.page.inform(words, "reply", this.page.thread({ room, person }));
+  }
+
+  error({ text, about, room, person }) {
+    const { page, state } = this;
+    if (about !== "token" && about !== "name") {
+      page.asks.answered();
+      return page.inform(text, "alert", page.thread({ room, person }));
+    }
+    state.token = null;
+    // The server knows nothing of us any more: by name, then, and with all that we have seen.
+    if (about === "token" && state.name) return page.link.send(page.hello());
+    page.openDoor(text);
+  }
+
+  /** The server ends the connection. */
+  end({ text, final }) {
+    const { page, state } = this;
+    // The server comes back, and the page with it.
+    if (!final && state.isIn) return;
+    if (final) page.memory.clear();
+    if (!state.isIn) return page.openDoor(text);
+    state.ended = text;
+    page.link.end();
+    page.inform(say("ended", text), "alert");
+  }
+}

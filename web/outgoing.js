@@ -1,0 +1,84 @@
+// Sends the lines and commands of the reader.
+
+import { linesOf } from "./chat.js";
+import { $ } from "./view.js";
+import { say } from "./words.js";
+
+export class Outgoing {
+  constructor(page) {
+    this.page = page;
+    this.state = page.state;
+  }
+
+  /** Sends a text of one or more lines, or none of it; returns the part that stays in the field. */
+  submit(text) {
+    const { page, state } = this;
+    const thread = state.threads.get(state.current);
+    const refuse = (words) => {
+      page.inform(words, "alert", thread);
+      return text;
+    };
+    if ($("chat").dataset.state !== "open") return refuse(say("not_connected"));
+    const lines = linesOf(text);
+    const isForPerson = (line) => !line.startsWith("/") || /^\/(\/|(me|reply)\s)/i.test(line);
+    if (thread?.gone && lines.some(isForPerson)) return refuse(say("person_gone_kept", thread.name));
+    for (const [place, line] of lines.entries()) {
+      const bytes = size(this.message(line, thread));
+      if (bytes <= state.lineMax) continue;
+      return refuse(lines.length === 1 ? say("too_long", bytes, state.lineMax)
+        : say("line_too_long", place + 1, lines.length, bytes, state.lineMax));
+    }
+    for (const [place, line] of lines.entries()) {
+      if (!this.send(line, thread)) return lines.slice(place).join("\n");
+    }
+    thread?.keepSent(text.trim());
+    if (thread) thread.mark = null;
+    return "";
+  }
+
+  /** The message for one line that is typed in a thread. */
+  message(line, thread) {
+    const place = thread?.kind === "private" ? { to: thread.id }
+      : thread?.kind === "room" ? { room: thread.name } : {};
+    if (!line.startsWith("/")) return { say: line, ...place };
+    if (line.startsWith("//")) return { say: line.slice(1), ...place };
+    return { do: line, ...place };
+  }
+
+  /** Sends one line; returns whether it was sent. */
+  send(line, thread) {
+    const message = this.message(line, thread);
+    if (message.do) return this.act(line, thread, message);
+    if (!this.page.link.send(message)) return false;
+    this.note(thread, "said", message.say);
+    return true;
+  }
+
+  act(line, thread, message = this.message(line, thread)) {
+    const { page, state } = this;
+    if (/^\/join\s/i.test(line)) state.joining = true;
+    if (/^\/quit\b/i.test(line)) return this.logOut(message);
+    if (!page.link.send(message)) return false;
+    const action = /^\/me\s+(.*)/isu.exec(line);
+    if (action) this.note(thread, "action", action[1]);
+    if (/^\/(away|nick|op|deop)\b/i.test(line)) page.refresh();
+    if (/^\/(join|leave)\b/i.test(line)) page.asks.put({ ask: "rooms" });
+    return true;
+  }
+
+  /** Remembers a line until it comes back. */
+  note(thread, kind, text) {
+    if (thread) this.page.sent.add(thread.key, kind, text, this.page.link.pings + 1);
+  }
+
+  /** Leaves the chat for good: nothing of it stays in the page. */
+  logOut(message = { do: "/quit" }) {
+    const { page } = this;
+    const isSent = page.link.send(message);
+    // The server has a moment to read it.
+    setTimeout(() => page.leave(), isSent ? 200 : 0);
+    return true;
+  }
+}
+
+const size = (message) => new TextEncoder().encode(JSON.stringify(message)).length;

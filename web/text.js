@@ -1,0 +1,63 @@
+// Finds links and names in a text. No DOM here.
+
+const LINK = /\bhttps?:\/\/[^\s<>"\u0000-\u001f]+/giu;
+const PAIRS = { ")": "(", "]": "[", "}": "{" };
+const HUES = 12;
+
+/** Splits a text into strings and links `{ text, href }`. Only http and https become links. */
+export function parts(text) {
+  const found = [];
+  let end = 0;
+  for (const match of text.matchAll(LINK)) {
+    const shown = withoutSentenceEnd(match[0]);
+    const href = address(shown);
+    if (!href) continue;
+    if (match.index > end) found.push(text.slice(end, match.index));
+    found.push({ text: shown, href });
+    end = match.index + shown.length;
+  }
+  if (end < text.length) found.push(text.slice(end));
+  return found;
+}
+
+/** Cuts off what belongs to the sentence around a link: a full stop, an unpaired bracket. */
+function withoutSentenceEnd(text) {
+  let rest = text;
+  for (;;) {
+    const last = rest.slice(-1);
+    const open = PAIRS[last];
+    const isUnpaired = open && rest.split(last).length > rest.split(open).length;
+    if (!isUnpaired && !/[.,;:!?'*_~»”’…]/u.test(last)) return rest;
+    rest = rest.slice(0, -1);
+  }
+}
+
+/** The address of a link; null if a browser could take it for another one than a reader does. */
+function address(text) {
+  try {
+    const url = new URL(text);
+    const isPlain = ["http:", "https:"].includes(url.protocol) && !url.username && !url.password;
+    return isPlain && url.hostname ? url.href : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether `text` names `name`, as a word of its own. */
+export function mentions(text, name) {
+  const [long, short] = [text.toLowerCase(), name.toLowerCase()];
+  const letter = /[\p{L}\p{N}\p{M}_-]/u;
+  for (let at = long.indexOf(short); at >= 0; at = long.indexOf(short, at + 1)) {
+    const before = [...long.slice(0, at)].pop() ?? " ";
+    const after = [...long.slice(at + short.length)][0] ?? " ";
+    if (!letter.test(before) && !letter.test(after)) return true;
+  }
+  return false;
+}
+
+/** The class of a name's colour: always the same for the same name (FNV-1a over its letters). */
+export function hue(name) {
+  let hash = 0x811c9dc5;
+  for (const letter of name.toLowerCase()) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193);
+  return `hue-${(hash >>> 0) % HUES}`;
+}
