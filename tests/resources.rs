@@ -324,8 +324,8 @@ fn a_firehose_does_not_drown_the_others() {
     });
 }
 
-/// Commands that are to start and to end by themselves: a server whose ready file cannot be
-/// written, clients of a port at which nobody listens. All of them fail, with one sentence.
+/// Commands that start and end by themselves: servers whose ready file cannot be written, clients
+/// of a port without a listener. All of them fail, with one sentence.
 const STARTS: [&[&str]; 6] = [
     &["echo", "--listen", "127.0.0.1:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],
     &["echo", "--listen", "localhost:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],

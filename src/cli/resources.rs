@@ -1,5 +1,5 @@
-//! What the system lets this process have: memory, threads, open files. Asked for before a start
-//! needs them, because libraries panic or abort where there are none.
+//! The limits of this process: memory, threads, open files. They are checked before a start needs
+//! them, because libraries panic or abort when one is reached.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -16,8 +16,8 @@ const THREAD_MB: u64 = 130;
 
 /// A runtime for the calling thread.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    // Building a runtime panics where a pair of sockets, by which it hears of signals, cannot be
-    // had; besides it takes four descriptors.
+    // Building a runtime panics if it cannot have the pair of sockets by which it learns of
+    // signals; it needs four more descriptors.
     let pairs: io::Result<Vec<_>> = (0..3).map(|_| UnixStream::pair()).collect();
     drop(pairs.context("cannot start the runtime")?);
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
@@ -29,8 +29,8 @@ pub(super) fn try_thread() -> io::Result<()> {
     thread.join().map_err(|_| io::Error::other("a thread panicked at its start"))
 }
 
-/// Refuses `threads` threads if the limits of memory are too low for them: whatever is allocated
-/// then could end the process without a word.
+/// Refuses `threads` threads if the limits of memory are too low for them: any allocation could
+/// end the process without a sentence.
 pub(super) fn check_memory(threads: usize) -> anyhow::Result<()> {
     let limits = [(Resource::AS, "ulimit -v"), (Resource::DATA, "ulimit -d")];
     for (resource, name) in limits {
@@ -54,7 +54,7 @@ fn memory_needed(limit: u64, threads: usize) -> Option<u64> {
     (needed.saturating_mul(1_000_000) > limit).then_some(needed)
 }
 
-/// The same error with the fix, where the system has said that something has run out.
+/// Adds the fix to an error by which the system says that something has run out.
 pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
     match hint(&format!("{error:#}")) {
         Some(hint) => anyhow!("{error:#}; {hint}"),
@@ -62,7 +62,7 @@ pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What to do about an error, by the system's number at its end.
+/// The fix for an error, by the system's number in its text.
 fn hint(text: &str) -> Option<&'static str> {
     let number = |number: i32| text.contains(&format!("(os error {number})"));
     if text.contains("ulimit") {

@@ -188,8 +188,8 @@ where
         self.core_mut().input.skip_line();
     }
 
-    /// What comes next, at most `most` bytes and at least one; `None` at the end of the stream.
-    /// With 0 it returns no bytes at once, as at every other time so at the end of the stream.
+    /// Reads the next bytes, at most `most` and at least one; returns `None` at the end of the
+    /// stream. With 0 it returns no bytes at once, at the end of the stream too.
     /// asyncio's `read(n)`.
     ///
     /// # Errors
@@ -243,7 +243,7 @@ where
     /// `write` and `drain` in one.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`] if the peer takes nothing, or what the stream reports.
+    /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
     ///
     /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
     /// nothing; dropped half-way, it has written the beginning of the bytes.
@@ -271,7 +271,7 @@ where
     /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) says
     /// otherwise). The line is in the buffer at once, whatever its length; awaited, it waits until
     /// no more than [`Limits::write_high`] is unsent. So it is cancel safe: a line that is dropped
-    /// is sent with what is written next.
+    /// is sent with the next write.
     ///
     /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
     /// may not be held while waiting.
@@ -348,9 +348,9 @@ where
     /// server that drains waits for its end, the drop of the value that this returns, for
     /// [`Limits::drain_timeout`] at most. It is used like the connection itself.
     ///
-    /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; only one
-    /// read (a line, the bytes of `read_exact`) that was begun is finished. The time-outs of
-    /// [`Limits`] hold as ever, so that a peer that stops in the middle is not waited for.
+    /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
+    /// only a single read (a line, the bytes of `read_exact`) of which some bytes have come. The
+    /// time-outs of [`Limits`] hold during a message, so that a silent peer does not hold a drain.
     ///
     /// ```
     /// use echoline::{Closed, Connection};

@@ -9,7 +9,7 @@ use super::live_limits::LiveLimits;
 use super::place::Places;
 use super::shutdown::{Phase, Shutdown};
 
-/// How long aborted connections have to be gone; only a handler that blocks its thread needs it.
+/// The time for aborted connections to end; only a handler that blocks its thread needs it.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends the connections of one server: in order by [`drain`](Self::drain), at once when dropped.
@@ -32,7 +32,7 @@ impl Ending {
     }
 
     /// Waits until the connections have ended, for [`Limits::drain_timeout`] at most, then aborts
-    /// those that are left.
+    /// the rest.
     ///
     /// [`Limits::drain_timeout`]: crate::Limits::drain_timeout
     pub(super) async fn drain(&self) {

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// A message that has begun and ends when this value is dropped; see
+/// A message in progress, which ends when this value is dropped; see
 /// [`Connection::begin_message`](crate::Connection::begin_message). It is used like the
 /// [`Connection`](crate::Connection) or [`Reader`](crate::Reader) that it borrows.
 pub struct Message<'a, C> {
     connection: &'a mut C,
-    /// Says whether a message has begun; returns whether one had.
+    /// Sets whether a message is in progress; returns the value before.
     set: fn(&mut C, bool) -> bool,
-    /// An outer message had begun before, and goes on.
+    /// An outer message was in progress before, and goes on.
     outer: bool,
 }
 

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// Starts a thread that has `work` done with a current-thread runtime of its own; returns the
 /// handle of that runtime.
 ///
-/// The runtime is built once the thread that drops it is there: an async context, where this may be
-/// called, must not drop one, which it would if no thread could be had.
+/// The thread starts first and drops the runtime. This may be called in an async context, which
+/// must not drop a runtime; it would if the runtime existed and no thread could be started.
 ///
 /// # Errors
 /// One sentence if the system has no thread, descriptor or memory left.

@@ -102,7 +102,7 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
 
 impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     /// As [`Connection::write`](crate::Connection::write), but nothing is written before it is
-    /// awaited, and what is in the buffer is not sent by itself: call [`flush`](Self::flush).
+    /// awaited, and the buffer is sent only by [`flush`](Self::flush).
     ///
     /// # Errors
     /// The same. Not cancel safe.

@@ -22,8 +22,8 @@ use super::terms::Terms;
 /// How long a draining connection still listens, so that what has arrived is seen and answered.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
-/// Reads after that time, so that what arrived within it is answered although the connection was
-/// busy with something else. A peer that never stops sending ends them.
+/// Reads after that time, so that a connection that was busy meanwhile answers the bytes that
+/// arrived in it. The limit ends a connection whose peer never stops sending.
 const LATE_READS_MAX: u8 = 16;
 
 /// A deadline that has passed is looked at once more after this, so that the runtime asks the
@@ -166,7 +166,7 @@ impl Watch {
         }
     }
 
-    /// Says whether the handler is in the middle of a message; returns whether it was.
+    /// Sets whether the handler is in the middle of a message; returns the value before.
     pub(super) fn set_in_message(&mut self, in_message: bool) -> bool {
         // The timer may have been armed for the end of a drain, which a message changes.
         self.armed_for = None;
@@ -226,7 +226,7 @@ impl Watch {
     ) -> Poll<Closed> {
         match over {
             Some(closed) if self.ends_now(over) => Poll::Ready(closed),
-            // What is not finished then was begun too late to be waited for.
+            // A drain does not wait for a line whose first byte came this late.
             Some(_) => self.poll(Waiting::Input { partial: false, unsent }, cx),
             None => self.poll(Waiting::Input { partial, unsent }, cx),
         }

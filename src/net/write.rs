@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::limits::Closed;
 
-/// What [`Connection::write`](crate::Connection::write) and its sisters return: await it.
+/// The result of [`Connection::write`](crate::Connection::write) and its sisters, to be awaited.
 ///
 /// The bytes of a small write are in the buffer already, as with asyncio's `write`, and awaiting is
 /// its `drain`; a large one, or one that has to wait for its peer, begins when it is awaited. It

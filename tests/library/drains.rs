@@ -1,4 +1,4 @@
-//! What a drain waits for, and what a handler learns of it.
+//! Drains: the reads and messages that they wait for, and how a handler learns of one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

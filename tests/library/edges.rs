@@ -1,4 +1,4 @@
-//! The edges of reads, writes and limits: nothing, everything, and what is dropped half-way.
+//! Edge values of reads, writes and limits, and futures that are dropped half-way.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn regression_a_read_of_nothing_is_done_at_once() {
     assert_eq!(client.read_until(b"").await.unwrap().unwrap(), "");
 }
 
-/// Issue 11, item 25: whoever reads byte by byte, or nothing, lets others have a turn.
+/// Issue 11, item 25: a handler that reads byte by byte, or nothing, lets other tasks run.
 #[tokio::test]
 async fn regression_reads_from_the_buffer_yield() {
     let (here, mut there) = duplex(64 * 1024);
@@ -175,7 +175,7 @@ async fn regression_a_writer_that_waits_is_timed_out() {
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
-/// Issue 11, item 25: limits of zero hold for what comes after them, as their documentation says.
+/// Issue 11, item 25: a time-out of zero ends a wait, but not a read whose bytes are there.
 #[tokio::test(start_paused = true)]
 async fn regression_a_time_out_of_zero_ends_a_wait_and_not_what_is_there() {
     let zero = Some(Duration::ZERO);
@@ -225,7 +225,7 @@ async fn regression_a_line_limit_of_zero_leaves_empty_lines() {
     assert_eq!(client.read_line().await, Err(Closed::LineTooLong));
 }
 
-/// Issue 11, item 25: a limit of no connections refuses everybody, in words.
+/// Issue 11, item 25: a limit of no connections refuses every client, in words.
 #[tokio::test]
 async fn regression_limits_of_no_connections_refuse_everybody() {
     let none = [

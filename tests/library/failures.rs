@@ -62,8 +62,8 @@ async fn regression_a_worker_that_panics_ends_the_server_with_an_error() {
     }
 }
 
-/// Issue 11, item C: whoever is in the queue of a listener when the only worker has panicked is
-/// told that there is no place, and nobody is left waiting.
+/// Issue 11, item C: a client in the queue of a listener whose only worker has panicked is told
+/// that there is no place; no client is left waiting.
 #[tokio::test]
 async fn regression_nobody_waits_for_a_worker_that_panicked() {
     let server = Running::start(Limits::default(), 1, fragile).await;
@@ -71,7 +71,7 @@ async fn regression_nobody_waits_for_a_worker_that_panicked() {
     let mut first = server.connect().await;
     exchange(&mut first, "bomb").await;
     first.write_all(b"wake\n").await.unwrap();
-    // Until the listener is closed everybody is accepted, and gets an end.
+    // Until the listener is closed each client is accepted, and its connection ends.
     while let Ok(mut late) = tokio::net::TcpStream::connect(address).await {
         rest(&mut late).await;
     }
@@ -99,7 +99,7 @@ async fn regression_a_handler_that_panics_at_once_does_not_end_the_accepting() {
 }
 
 /// Issue 11, item C: a task that accepts and panics ends the server, which would otherwise look
-/// alive and accept nobody.
+/// alive and accept no client.
 #[tokio::test]
 async fn regression_an_accepting_task_that_panics_ends_the_server_with_an_error() {
     let limits = Limits { max_connections: 1, ..Limits::default() };

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 /// Nothing here takes this long; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longer than a draining connection listens for what has arrived.
+/// Longer than a draining connection goes on listening.
 const LONGER_THAN_QUIET: Duration = Duration::from_millis(100);
 
 /// A server at work.

@@ -30,7 +30,7 @@ async fn process() {
     }
     match &mut own {
         Some(own) => {
-            // Those that ended the serving were heard here as well.
+            // The signals that ended the serving arrived here as well.
             own.recv().await;
             println!("\nheard");
             own.recv().await;
