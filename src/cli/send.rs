@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -96,10 +96,7 @@ pub(super) struct SendFlags {
 
 /// Sends and prints. Exit code 0 when every line was answered.
 pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = super::resources::runtime()?;
     let result = runtime.block_on(send(flags));
     // A thread may still wait for stdin, which may never end.
     runtime.shutdown_background();

@@ -27,6 +27,7 @@ use super::log::access::{AccessLog, AccessLogFlags};
 use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
+use super::resources;
 use super::socket_flags::SocketFlags;
 use super::tls::{Outdated, TlsFlags};
 use super::values;
@@ -176,7 +177,7 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let (report, left) = runtime()?.block_on(self.serve(bound, reload, handler))?;
+        let (report, left) = resources::runtime()?.block_on(self.serve(bound, reload, handler))?;
         let code = if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         Ok((code, left))
     }
@@ -382,6 +383,11 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
+    /// Threads of the server, each of which needs memory of its own.
+    pub(super) fn threads(&self) -> usize {
+        self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
+    }
+
     pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
         self.sockets.apply(ListenerOptions {
             backlog: self.bounds.backlog(),
@@ -389,11 +395,6 @@ impl ServingFlags {
             ..ListenerOptions::default()
         })
     }
-}
-
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().context("cannot start the runtime")
 }
 
 /// Waits for the end of the server; also returns how long it drained.
