@@ -68,9 +68,9 @@ async fn rest(mut stream: TcpStream) -> String {
     heard
 }
 
-/// Fault 46: who is silent before the handshake holds up nobody: the others are served while the
-/// silent ones still have their place. (Issue 11, item 46: with one handshake at a time the test below
-/// passes too, when the silent ones are let go.)
+/// Fault 46: clients that are silent before the handshake do not hold up others, which are served
+/// while the silent ones are still connected. (Issue 11, item 46: with one handshake at a time the
+/// test below passes too, when the silent ones are let go.)
 #[tokio::test]
 async fn regression_silent_clients_hold_up_nobody() {
     let handshake_timeout = Duration::from_secs(60);
@@ -142,11 +142,11 @@ async fn only_so_many_shake_hands_at_once() {
     assert!(serving.await.unwrap().is_clean());
 }
 
-/// Fault 5: a flood of connections is accepted in batches, between which a client that is in gets its
-/// turn. (Issue 11, item 46: no test named this fault.)
+/// Fault 5: a flood of connections is accepted in batches, between which a client that is in gets
+/// its turn. (Issue 11, item 46: no test named this fault.)
 #[tokio::test]
 async fn regression_a_flood_of_connections_leaves_clients_their_turns() {
-    /// What the server accepts at once at most.
+    /// Connections that the server accepts at once at most.
     const BATCH: usize = 64;
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown());

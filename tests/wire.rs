@@ -410,8 +410,8 @@ fn small_writes_do_not_stall() {
     assert!(trips[50] < millis(30), "median {:?}", trips[50]);
 }
 
-/// Fault 39: the program asks the system to send small writes at once. (Issue 11, item 46: on loopback
-/// the stall of the test above is hardly ever seen, so the call itself is looked for.)
+/// Fault 39: the program asks the system to send small writes at once. (Issue 11, item 46: on
+/// loopback the stall of the test above is hardly ever seen, so the call itself is looked for.)
 #[test]
 fn regression_connections_are_told_to_send_at_once() {
     if !has("strace") {

@@ -102,8 +102,8 @@ impl From<Outcome> for End {
 }
 
 /// Every planned message, in one column: planned = sent + skipped + stopped, and
-/// sent = ok + wrong + timed out + reset + lost + in flight. What was stopped or in flight at a stop
-/// is neither right nor an error.
+/// sent = ok + wrong + timed out + reset + lost + in flight. What was stopped or in flight at a
+/// stop is neither right nor an error.
 ///
 /// A plan without an end (a closed loop for a time) plans what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -249,7 +249,7 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 47: each outcome has its own count, and what was in flight is no error.
+    /// Issue 11, item 47: each outcome has its own count, and a message in flight is no error.
     #[test]
     fn regression_every_outcome_is_counted_by_itself() {
         let mut ledger = Ledger::new(100);
