@@ -1,6 +1,6 @@
 //! The names that a certificate is for, checked as they are typed. Pure.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// The longest DNS name, without the dot at its end (RFC 1035, section 3.1).
 const NAME_MAX: usize = 253;
