@@ -54,9 +54,10 @@ A line counts as answered when a line came back: lines that come before the firs
 is the answer to one line. Over udp:// each line is a datagram, and each datagram that comes is \
 the answer to one.
 
-Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not found); \
-4 if --timeout ran out; 5 if the server closed the connection before it had taken and answered every \
-line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after SIGTERM.")]
+Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not \
+found); 4 if --timeout ran out; 5 if the server closed the connection before it had taken and \
+answered every line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after \
+SIGTERM.")]
 pub(super) struct SendFlags {
     /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
     /// unix:PATH.

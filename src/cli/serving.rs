@@ -110,7 +110,7 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// How messages of a WebSocket are what the handler reads and writes.
     pub(super) framing: Framing,
-    /// What becomes of a certificate that is not valid now.
+    /// Whether a certificate that is not valid now is served.
     pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
