@@ -191,6 +191,7 @@ impl<'a> Command<'a> {
                 | Self::History(_)
                 | Self::Search(_)
                 | Self::Quote(_)
+                | Self::Delete(_)
                 | Self::Lag
         ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
     }
@@ -446,6 +447,16 @@ mod tests {
             if let Err(error) = Command::parse(&line) {
                 let sentence = error.to_string();
                 prop_assert!(is_clean(&sentence) && sentence.chars().count() < 160, "{}", sentence);
+            }
+        }
+
+        /// Issue 11, item G: a word that is cut is clean, whatever joins its characters.
+        #[test]
+        fn regression_a_sentence_with_a_cut_word_is_clean(
+            line in "/(ban a )?[0aی\u{200c}\u{200d}क\u{94d}👩]{20,60}",
+        ) {
+            if let Err(error) = Command::parse(&line) {
+                prop_assert!(is_clean(&error.to_string()), "{}", error);
             }
         }
 

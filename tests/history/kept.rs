@@ -110,8 +110,8 @@ fn regression_deleted_words_leave_the_disk() {
     assert!(restored.rooms.iter().all(|room| room.next_number == 401));
 }
 
-/// Issue 11, item 14: rows that another program has removed are said once; everything else stays
-/// where it is.
+/// Issue 11, item 14: rows that another program has removed are said once; everything else
+/// stays.
 #[test]
 fn regression_missing_rows_are_no_damage() {
     let folder = tempfile::tempdir().unwrap();

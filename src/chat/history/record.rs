@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// The text of a line whose words were deleted.
 pub const DELETED: &str = "[deleted]";
 
-/// What is shown for a line of which the file holds nothing any more, though its number was given.
+/// The text shown for a line that is missing in the file, although its number was given.
 pub const MISSING: &str = "[missing]";
 
 /// What a line of a room is. Stored as a small integer, which never changes its meaning.

@@ -111,7 +111,8 @@ fn connect(path: &Path) -> Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
-        "PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+        "PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON;
+         PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;
          PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 8388608;",
     )?;
@@ -171,12 +172,12 @@ fn checkpoint(connection: &Connection) -> Result<()> {
 /// The largest file that is rewritten while the chat runs, in bytes: half a second or so.
 const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 
-/// Takes what was deleted off the disk: out of the log, and out of unused parts of the file.
+/// Takes deleted text off the disk: out of the log, and out of unused parts of the file.
 ///
-/// `secure_delete` overwrites deleted text where it lies. When a page was split before, SQLite may
-/// have left a second copy in the unused part of a page (measured: for two lines of a hundred), which
-/// only goes when the file is rewritten. A file above [`REWRITE_MAX`] is rewritten by
-/// [`rewrite`] alone, while no chat runs.
+/// `secure_delete` overwrites deleted text in its place. When SQLite split a page before, it may
+/// have left a second copy in the unused part of a page (measured: for two lines of a hundred).
+/// Rewriting the file removes such copies. A file above [`REWRITE_MAX`] is rewritten only by
+/// [`rewrite`], while no chat runs.
 pub(super) fn erase_remains(connection: &Connection) -> Result<()> {
     let bytes = integer(connection, "page_count")? * integer(connection, "page_size")?;
     if bytes <= REWRITE_MAX {
