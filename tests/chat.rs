@@ -407,6 +407,46 @@ async fn nobody_is_left_over() {
     while stayed.line().await != "lobby (1)" {}
 }
 
+/// Issue 11, item 11: a newcomer sees the lines that were said, however many users came and went. A
+/// terminal that shows numbers shows every line.
+#[tokio::test]
+async fn regression_a_newcomer_sees_what_was_said() {
+    let parlour = Parlour::new(Settings { replay: 2, ..settings() });
+    let mut ann = parlour.enter("ann").await;
+    ann.say("one").await;
+    for visit in 0..30 {
+        if visit == 15 {
+            ann.say("/me counts").await;
+        }
+        let mut guest = parlour.knock(Role::Person);
+        guest.say(&format!("guest{visit}")).await;
+        ann.hear(&format!("*** guest{visit} joined the chat ***")).await;
+        guest.say("/quit").await;
+        guest.rest().await;
+        ann.hear(&format!("*** guest{visit} left the chat ***")).await;
+    }
+    let mut bob = parlour.knock(Role::Person);
+    bob.ask("bob", "Enter your name: --- the 2 lines before ---").await;
+    for line in ["ann: one", "* ann counts", "*** bob joined the chat ***"] {
+        bob.hear(line).await;
+    }
+    bob.say("three").await;
+    ann.hear("*** bob joined the chat ***").await;
+    ann.hear("bob: three").await;
+    bob.ask("/users", "Online: ann, bob").await;
+    // The same lines with their numbers: none is left out, so that none is missed without a word.
+    ann.ask("/numbers on", "*** numbers on ***").await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear("#1 *** ann joined the chat ***").await;
+    ann.ask("/leave lobby", "*** You left lobby and speak in den now ***").await;
+    ann.ask("/join lobby", "*** You speak in lobby now: 2 people ***").await;
+    ann.hear("--- the 34 lines before ---").await;
+    for number in 33..=67 {
+        ann.hear_of(&format!("#{number} ")).await;
+    }
+    ann.ask("/users", "Online: bob, ann").await;
+}
+
 /// Fault 54: a session that panics ends alone: its owner is told, its name is free again.
 #[tokio::test]
 async fn a_panic_ends_one_session() {

@@ -41,6 +41,28 @@ impl Wire {
         Self(BufReader::new(stream))
     }
 
+    /// Connects from an address of this machine.
+    fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
+        let socket = socket2::Socket::new(domain, kind, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self(BufReader::new(socket.into()))
+    }
+
+    /// Reads on to a line that has these words, and returns it.
+    #[track_caller]
+    fn until(&mut self, words: &str) -> String {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "the stream ends before {words:?}");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
     }
@@ -256,4 +278,98 @@ fn what_was_shown_outlives_a_crash() {
 
 fn seen_by_others(line: &str) -> String {
     line.replace("\"own\":true", "\"own\":false")
+}
+
+/// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to make
+/// a ban hold for a user who comes back under another name.
+#[test]
+fn regression_operators_see_addresses_and_make_a_ban_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "open sesame\n").unwrap();
+    let chat = Chat::start(&["--operator-password-file", password.to_str().unwrap()]);
+    let enter = |source, name: &str| {
+        let mut wire = Wire::connect_from(source, chat.addresses[0]);
+        wire.send(format!("{name}\n").as_bytes());
+        wire.until(" ***");
+        wire
+    };
+    let mut olga = enter([127, 0, 0, 1], "olga");
+    olga.send(b"/oper open sesame\n");
+    olga.until("You are an operator");
+    let mut bob = enter([127, 0, 0, 3], "bob");
+    let mut troll = enter([127, 0, 0, 2], "troll");
+    let _pupil = enter([127, 0, 0, 2], "pupil");
+    bob.send(b"/whois troll\n/lag\n");
+    assert_eq!(bob.until("troll is"), "troll is in lobby\r\n");
+    assert!(!bob.until("behind").contains("127.0.0"), "others do not see addresses");
+    olga.send(b"/whois troll\n");
+    assert_eq!(olga.until("troll is"), "troll is in lobby\r\n");
+    let line = olga.line();
+    let words = ", without a token, from 127.0.0.2, as 1 other here\r\n";
+    assert!(line.starts_with("troll is here since ") && line.ends_with(words), "{line}");
+    olga.send(b"/ban troll 1h spam\n");
+    olga.until("You banned troll from the chat");
+    olga.until(
+        "That holds for the name troll, and for this user under any name: session and token",
+    );
+    let hint =
+        "*** They came from 127.0.0.2, as 1 other here: /ban 127.0.0.2 keeps out the address too";
+    olga.until(hint);
+    assert!(troll.rest().contains("You are banned from this chat until"));
+    olga.until("troll left");
+    olga.send(b"/whois troll\n");
+    let line = olga.until("troll left at ");
+    assert!(line.ends_with(", from 127.0.0.2, as 1 other here\r\n"), "{line}");
+    let mut imp = enter([127, 0, 0, 2], "imp");
+    olga.send(b"/ban 127.0.0.2\n");
+    olga.until("You banned 127.0.0.2 from the chat");
+    assert!(imp.rest().contains("You are banned from this chat"));
+    let mut again = Wire::connect_from([127, 0, 0, 2], chat.addresses[0]);
+    assert!(again.line().contains("You are banned from this chat"));
+    olga.send(b"/ban 2001:db8::5\n");
+    olga.until("You banned 2001:db8::/64 from the chat");
+    olga.until("An IPv6 address counts with its /64 network");
+    olga.send(b"/unban 2001:db8::99\n");
+    olga.until("2001:db8::/64 may come to the chat again");
+}
+
+/// Issue 11, item 4: a mute for writing too fast follows the address to one newcomer after its user
+/// has left; others behind the same address write on.
+#[test]
+fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
+    let chat = Chat::start(&["--flood", "20/s", "--burst", "10"]);
+    let enter = |source, name: &str| {
+        let mut wire = Wire::connect_from(source, chat.addresses[0]);
+        wire.send(format!("{name}\n").as_bytes());
+        wire.until(&format!("*** {name} joined the chat ***"));
+        wire
+    };
+    let mut bob = enter([127, 0, 0, 1], "bob");
+    let school = [127, 0, 0, 2];
+    let (mut troll, mut pupil) = (enter(school, "troll"), enter(school, "pupil"));
+    let mut speak = |wire: &mut Wire, line: &str| {
+        wire.send(format!("{line}\n").as_bytes());
+        loop {
+            let heard = bob.line();
+            assert!(!heard.is_empty() && !heard.contains("not sent"), "{heard}");
+            if heard.contains(line) {
+                break;
+            }
+        }
+    };
+    troll.send("too much\n".repeat(90).as_bytes());
+    troll.until("You wrote too fast and are muted for 30 s");
+    let mut second = enter(school, "second");
+    speak(&mut second, "I came while the troll was here");
+    troll.send(b"/quit\n");
+    second.until("troll left");
+    let mut imp = Wire::connect_from(school, chat.addresses[0]);
+    imp.send(b"imp\n");
+    imp.until("*** A user from your address wrote too fast and left: you are muted for");
+    imp.send(b"not sent\n/users\n");
+    imp.until("Online: ");
+    let mut third = enter(school, "third");
+    speak(&mut third, "the mute has been taken over");
+    speak(&mut pupil, "I was here before");
 }

@@ -395,7 +395,7 @@ fn regression_a_search_against_nobody_says_connection_refused() {
 #[test]
 fn what_does_not_fit_together_says_what_would() {
     for (flags, wanted) in [
-        (&["--rate", "5"][..], "1000..20000/s"),
+        (&["--rate", "soon"][..], "1000..20000/s"),
         (&["--rate", "1..5/s"], "--over 60s"),
         (&["--rate", "5/s", "--steps", "3"], "1000..20000/s"),
         (&["--rate", "5/s", "--think", "1s"], "--think"),

@@ -24,6 +24,9 @@ pub(super) enum Act {
     Enter {
         name: Name,
         address: Option<IpAddr>,
+        /// The part of the session that a token restored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        back: Option<Back>,
         /// The session that this one continues.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<u64>,
@@ -58,6 +61,8 @@ pub(super) enum Act {
     },
     /// The server tells one person something.
     Tell { to: u64, words: String },
+    /// Wrote too fast, and is muted until then (milliseconds since 1970), for the `count`th time.
+    FloodMuted { until_ms: u64, count: u8 },
     /// Has shown the operators' password.
     BecomeOperator,
     /// Sends somebody out of a room.
@@ -74,6 +79,16 @@ pub(super) enum Act {
     Gone { node: u32, name: String, reason: String },
     /// People of a machine that was taken for gone are here again.
     Return { people: Vec<Returning> },
+}
+
+/// The part of a saved session that every node has to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Back {
+    /// 0 if it was not saved.
+    pub(super) lineage: u64,
+    /// The node that serves the session found that they are an operator of the chat still.
+    pub(super) operator: bool,
+    pub(super) away: Option<String>,
 }
 
 /// Where somebody stands, and the token that brings them back there.
@@ -121,6 +136,10 @@ pub(super) enum Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Returning {
     pub(super) session: u64,
+    #[serde(default)]
+    pub(super) lineage: u64,
+    #[serde(default)]
+    pub(super) since_ms: u64,
     pub(super) name: Name,
     pub(super) address: Option<IpAddr>,
     pub(super) operator: bool,

@@ -12,7 +12,7 @@ use super::history::{self, Change, Kind, Store, StoreError, Stored, Sync};
 use super::line::Shape;
 use super::name::Name;
 use super::room::{Appended, Room};
-use super::tokens::Place;
+use super::tokens::{Place, Position, SessionState};
 
 /// Entries of the audit log that are kept without a store.
 const AUDIT_MAX: usize = 1000;
@@ -113,6 +113,7 @@ impl Archive {
                 by: ban.by.clone(),
                 reason: ban.reason.clone(),
                 until_ms: ban.until_ms,
+                more: BanMore { lineage: ban.lineage }.write(),
             })
         });
     }
@@ -129,6 +130,7 @@ impl Archive {
                 name: place.name.to_string(),
                 rooms: rooms().collect(),
                 until_ms: place.until_ms,
+                more: SavedMore::of(place).write(),
             })
         });
     }
@@ -192,6 +194,60 @@ impl Archive {
     }
 }
 
+/// The part of a saved session that the store keeps as JSON, beside the table of rooms.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct SavedMore {
+    /// The rooms in the order in which the user came into them.
+    pub(super) rooms: Vec<SavedRoom>,
+    #[serde(flatten)]
+    pub(super) state: SessionState,
+}
+
+/// A room of a saved session, and the stamp of the password that it had.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct SavedRoom {
+    pub(super) room: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) password: Option<String>,
+}
+
+/// The part of a ban that the store keeps as JSON, beside the other columns.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct BanMore {
+    lineage: Option<u64>,
+}
+
+impl BanMore {
+    /// Empty if there is nothing, as in a history of the first version.
+    fn write(&self) -> String {
+        match self.lineage {
+            Some(_) => serde_json::to_string(self).expect("it is a number"),
+            None => String::new(),
+        }
+    }
+}
+
+impl SavedMore {
+    fn of(place: &Place) -> Self {
+        let room =
+            |at: &Position| SavedRoom { room: at.room.clone(), password: at.password.clone() };
+        let rooms = place.rooms.iter().map(room).collect();
+        let mut state = place.more.clone();
+        state.preferences = state.preferences.without_sessions();
+        Self { rooms, state }
+    }
+
+    fn write(&self) -> String {
+        serde_json::to_string(self).expect("it is made of names and numbers")
+    }
+
+    /// Reads what `write` wrote; a session of an earlier version has nothing of it.
+    pub(super) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
 /// What a ban is called in the store: where, a space (no name has one), and whom it means.
 fn subject(ban: &Ban) -> String {
     let (kind, subject) = match &ban.subject {
@@ -218,7 +274,8 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
         _ => return None,
     };
     let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
-    Some(Ban { subject, scope, by, reason, until_ms })
+    let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
+    Some(Ban { subject, scope, by, reason, until_ms, lineage })
 }
 
 impl Stored {

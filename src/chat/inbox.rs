@@ -107,8 +107,10 @@ impl Inbox {
 
     /// The member is in one room more, and speaks there.
     pub(super) fn enter(&mut self, seated: Seated) {
+        let first = seated.crowd.with(|room| room.standing(seated.seat).0);
         // A program reads times.
-        let past = (!self.view.is_json()).then(|| {
+        let has_past = first < seated.joined && !self.view.is_json();
+        let past = has_past.then(|| {
             let today = (self.hall.settings.date)(self.hall.now_ms());
             Box::new(Days::new(today))
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::act::{Act, Keep, Outcome};
+use super::act::{Act, Back, Keep, Outcome};
 use super::command::Command;
 use super::erase::obey_erasing;
 use super::foreign::Foreign;
@@ -121,18 +121,20 @@ async fn arrive(
         return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = enter(hall, name, address, None).await;
+    let person = enter(hall, name, address, None, None).await;
     person.map(Arrival::new).map_err(|taken| taken.sentence())
 }
 
-/// Makes a name that of a new session, which continues the session `after`, if any. Each attempt is one: who did not come in leaves nothing.
+/// Makes a name that of a new session, which continues the session `after`, if any. Each attempt
+/// is a session of its own: a failed one leaves nothing behind.
 pub(super) async fn enter(
     hall: &Hall,
     name: Name,
     address: Option<IpAddr>,
+    back: Option<Back>,
     after: Option<u64>,
 ) -> Result<Arc<Person>, NameTaken> {
-    let act = Act::Enter { name, address, after };
+    let act = Act::Enter { name, address, back, after };
     match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Entered(entered) => entered,
         _ => Err(NameTaken::NotDelivered),
@@ -145,7 +147,7 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match enter(hall, name, address, None).await {
+        match enter(hall, name, address, None, None).await {
             Ok(person) => return Ok(Arrival::new(person)),
             Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
                 return Err(taken.sentence());
@@ -171,7 +173,8 @@ pub(super) async fn resume(
         }
         _ => return Err(NameTaken::NotDelivered.sentence()),
     };
-    match enter(hall, place.name.clone(), address, place.session).await {
+    let back = super::resume::back(hall, &place.more).await;
+    match enter(hall, place.name.clone(), address, Some(back), place.session).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             // A token that could not be used is worth something again.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::archive::{Archive, restored};
+use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
 use super::hall::{Hall, Kept};
 use super::history::{Kind, MISSING};
@@ -144,15 +144,21 @@ fn kept(settings: &Settings, found: Restored) -> Kept {
 }
 
 fn place(token: &Token) -> Option<Place> {
+    let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
     let position = |(room, next, operator): &(String, u64, bool)| {
         let room = Name::parse_room(room).ok()?;
-        Some(Position { room, next: *next, operator: *operator })
+        let password = order.iter().find(|saved| saved.room.same_as(&room));
+        let password = password.and_then(|saved| saved.password.clone());
+        Some(Position { room, next: *next, operator: *operator, password })
     };
+    let mut rooms: Vec<Position> = token.rooms.iter().filter_map(position).collect();
+    rooms.sort_by_key(|at| order.iter().position(|saved| saved.room.same_as(&at.room)));
     Some(Place {
         name: Name::parse(&token.name).ok()?,
-        rooms: token.rooms.iter().filter_map(position).collect(),
+        rooms,
         until_ms: token.until_ms,
         session: None,
+        more,
     })
 }
 

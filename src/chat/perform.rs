@@ -6,16 +6,18 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::act::{Act, Keep, Outcome, Refusal, Said};
-use super::bans::{Ban, Scope, Subject};
+use super::act::{Act, Back, Keep, Outcome, Refusal, Said};
+use super::bans::Suspect;
 use super::crowd::Crowd;
+use super::entrance::Newcomer;
+use super::former_users::FormerUser;
 use super::hall::{Hall, Leaving, NameTaken, NotIn, Pass, Seated, State};
 use super::history::Kind;
 use super::log::Log;
 use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
-use super::room::{Entrance, Room, See};
+use super::room::{Room, See};
 use super::tokens::{Place, Position};
 
 /// What a session hears whose token was used.
@@ -37,8 +39,8 @@ impl Hall {
     /// Does it.
     pub(super) fn perform(&self, actor: Actor, act: Act) -> Outcome {
         match act {
-            Act::Enter { name, address, after } => {
-                Outcome::Entered(self.enter(actor, &name, address, after))
+            Act::Enter { name, address, back, after } => {
+                Outcome::Entered(self.enter(actor, &name, address, back, after))
             }
             Act::Redeem { token } => Outcome::Redeemed(self.redeem(actor, &token)),
             Act::Keep(Keep { token, place }) => self.keep_place(actor, &token, place),
@@ -54,8 +56,9 @@ impl Hall {
             }),
             Act::Write { to, words, kind } => self.write(actor, to, kind, &words),
             Act::Tell { to, words } => self.tell(to, words),
+            Act::FloodMuted { until_ms, count } => self.flood_muted(actor, until_ms, count),
             Act::BecomeOperator => self.with_person(actor, |person| {
-                person.make_operator();
+                person.make_operator(true);
                 Outcome::Done
             }),
             Act::Kick { room, whom, words } => self.kick(actor, &room, whom, &words),
@@ -87,17 +90,27 @@ impl Hall {
         actor: Actor,
         name: &Name,
         address: Option<IpAddr>,
+        back: Option<Back>,
         after: Option<u64>,
     ) -> Result<Arc<Person>, NameTaken> {
         let mut state = self.lock();
-        if let Some(ban) = state.bans.find(actor.now_ms, Some(name), address, None) {
+        let saved = back.as_ref().map_or(0, |back| back.lineage);
+        let lineage = if saved > 0 { saved } else { self.lineage(actor.session) };
+        let suspect = Suspect { name: Some(name), address, lineage: Some(lineage) };
+        if let Some(ban) = state.bans.find(actor.now_ms, suspect, None) {
             return Err(NameTaken::Banned(self.ban_words(ban)));
         }
         state.claim(name, actor.session)?;
         if let Some(old) = after {
             state.succession.record(old, actor.session);
         }
-        let person = Arc::new(Person::new(actor, address, name.clone()));
+        let person = Arc::new(Person::new(actor, address, name.clone(), lineage));
+        let (writer, is_back) = (person.writer(), back.is_some());
+        person.set_flood_mute(state.flood_mutes.enter(actor.now_ms, writer, is_back));
+        if let Some(back) = back {
+            person.make_operator(back.operator);
+            person.set_away(back.away.as_deref());
+        }
         state.people.insert(actor.session, Arc::clone(&person));
         Ok(person)
     }
@@ -108,7 +121,8 @@ impl Hall {
         let Some(person) = state.people.get(&actor.session).cloned() else {
             return Outcome::Refused(Refusal::Outside);
         };
-        if let Some(ban) = state.bans.find(actor.now_ms, Some(name), None, None) {
+        let suspect = Suspect { name: Some(name), ..Suspect::default() };
+        if let Some(ban) = state.bans.find(actor.now_ms, suspect, None) {
             return Outcome::Renamed(Err(NameTaken::Banned(self.ban_words(ban))));
         }
         // Both names are theirs until every room has heard of it.
@@ -134,7 +148,7 @@ impl Hall {
         let mut state = self.lock();
         let person = state.people.get(&actor.session).cloned().ok_or(NotIn::Gone)?;
         let name = person.name();
-        let ban = state.bans.find(actor.now_ms, Some(&name), person.address, Some(room.key()));
+        let ban = state.bans.find(actor.now_ms, person.suspect(&name), Some(room.key()));
         if let Some(ban) = ban.filter(|_| !person.is_operator()) {
             return Err(NotIn::Banned(self.ban_words(ban)));
         }
@@ -145,11 +159,15 @@ impl Hall {
         };
         // Still under the hall's lock: a room that is being entered is not forgotten.
         let seated = crowd.change(|room| {
-            Self::admit(room, &person, &name, pass)?;
+            let (session, lineage) = (person.session, person.lineage);
+            let is_operator = person.is_operator();
+            room.admit(Newcomer { session, lineage, name: &name, is_operator }, pass)?;
             let (seat, joined) = room.join(actor.now_ms, person.who(), name.clone(), see);
-            let token = matches!(pass, Pass::Token { operator: true });
-            room.set_operator(seat, is_new || token);
+            let token = pass.is_operators();
+            let returns = room.operators.forget(lineage);
+            room.set_operator(seat, is_new || token || returns);
             self.archive.line(room, joined, Kind::Joined, &name, "");
+            self.look_after(room, actor.now_ms);
             Ok((seat, room.name.clone(), joined.number))
         });
         let (seat, room, joined) = seated?;
@@ -173,25 +191,15 @@ impl Hall {
         crowd
     }
 
-    fn admit(room: &Room, person: &Person, name: &Name, pass: &Pass) -> Result<(), NotIn> {
-        if room.seat_of(person.session).is_some() {
-            return Err(NotIn::Already);
-        }
-        let entrance = room.entrance(name.key());
-        match (entrance, pass, &room.password) {
-            (Entrance::Open, ..) | (_, Pass::Token { .. }, _) => Ok(()),
-            _ if person.is_operator() => Ok(()),
-            (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(NotIn::Invited),
-            (_, Pass::Password(known), Some(hash)) if **known == **hash => Ok(()),
-            (_, _, Some(hash)) => Err(NotIn::Password(Arc::clone(hash))),
-        }
-    }
-
     fn part(&self, actor: Actor, room: &Name) -> Outcome {
         let mut state = self.lock();
         let found = state.people.get(&actor.session).cloned();
         match (found, state.rooms.get(room.key()).cloned()) {
             (Some(person), Some(crowd)) => {
+                crowd.with(|room| match person.seat_in(&crowd) {
+                    Some(seat) if room.standing(seat).1 => room.operators.remember(person.lineage),
+                    _ => {}
+                });
                 self.take_out(&mut state, actor.now_ms, &person, &crowd, "");
                 Outcome::Done
             }
@@ -214,6 +222,7 @@ impl Hall {
         let room = crowd.change(|room| {
             let left = room.expel(now_ms, seat, reason)?;
             self.archive.line(room, left, Kind::Left, &name, reason);
+            self.look_after(room, now_ms);
             Some(room.name.clone())
         })?;
         if !person.is_here {
@@ -258,18 +267,30 @@ impl Hall {
         }
         let name = person.name();
         for (crowd, seat) in person.take_seats() {
-            crowd.leave(seat, |room| match leaving {
-                Leaving::Because(reason) => {
-                    if let Some(left) = room.leave(actor.now_ms, seat, reason) {
-                        self.archive.line(room, left, Kind::Left, &name, reason);
+            crowd.leave(seat, |room| {
+                // Other nodes have forgotten already where the user was expelled.
+                let was_in = room.is_in(seat);
+                match leaving {
+                    Leaving::Because(reason) => {
+                        if let Some(left) = room.leave(actor.now_ms, seat, reason) {
+                            self.archive.line(room, left, Kind::Left, &name, reason);
+                        }
                     }
+                    Leaving::Silently => room.leave_silently(seat),
                 }
-                Leaving::Silently => room.leave_silently(seat),
+                if was_in {
+                    self.look_after(room, actor.now_ms);
+                }
             });
             self.forget_empty(&mut state, &crowd);
         }
         state.release(&name, person.session);
         state.people.remove(&person.session);
+        if !person.is_retired() {
+            state.flood_mutes.leave(person.lineage, name.key());
+            let (lineage, address, left_ms) = (person.lineage, person.address, actor.now_ms);
+            state.former_users.note(FormerUser { name, lineage, address, left_ms });
+        }
         Outcome::Done
     }
 
@@ -289,9 +310,10 @@ impl Hall {
         };
         let name = person.name();
         crowd.change(|room| {
-            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
+            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.lineage) {
                 return Outcome::Refused(Refusal::Muted(until));
             }
+            self.elect_if_due(room, actor.now_ms);
             for (index, Said { kind, text }) in lines.iter().enumerate() {
                 let Some(appended) = room.say(actor.now_ms, seat, *kind, text) else {
                     return Outcome::Refused(Refusal::Outside);
@@ -317,7 +339,7 @@ impl Hall {
         };
         let name = person.name();
         crowd.change(|room| {
-            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.session) {
+            if let Some(until) = room.muted_until(actor.now_ms, name.key(), person.lineage) {
                 return Outcome::Refused(Refusal::Muted(until));
             }
             let Some(appended) = room.set_topic(actor.now_ms, seat, words) else {
@@ -415,7 +437,7 @@ impl Hall {
                     (None, _) => next,
                     (Some(_), told) => told.map_or(room.log.next(), |position| position.next),
                 };
-                Some(Position { room: room.name.clone(), next, operator })
+                Some(Position { next, operator, ..room.position_in() })
             })
         };
         person.seats().into_iter().filter_map(position).collect()
@@ -435,67 +457,5 @@ impl Hall {
         let Some(room) = self.take_out(state, now_ms, person, crowd, reason) else { return false };
         person.hear_of_leaving(room, words.to_owned());
         true
-    }
-
-    /// Lifts a ban.
-    fn unban(&self, actor: Actor, subject: &Subject, scope: &Scope) -> Outcome {
-        let mut state = self.lock();
-        if !self.may_ban(&state, actor, scope) {
-            return Outcome::Refused(Refusal::NotOperator);
-        }
-        let lifted = state.bans.remove(subject, scope);
-        if let Some(lifted) = &lifted {
-            self.archive.unban(lifted);
-        }
-        Outcome::Unbanned(lifted)
-    }
-
-    /// Puts a ban in force, and shows those out whom it means.
-    fn ban(&self, actor: Actor, ban: Ban) -> Outcome {
-        let words = self.ban_words(&ban);
-        let mut state = self.lock();
-        if !self.may_ban(&state, actor, &ban.scope) {
-            return Outcome::Refused(Refusal::NotOperator);
-        }
-        self.archive.ban(&ban);
-        let scope = ban.scope.clone();
-        state.bans.add(actor.now_ms, ban);
-        let room = match &scope {
-            Scope::Chat => None,
-            Scope::Room(name) => Some(name.key()),
-        };
-        for person in self.meant(&state, actor.now_ms, room) {
-            match room {
-                Some(key) => {
-                    if let Some(crowd) = state.rooms.get(key).cloned() {
-                        let now_ms = actor.now_ms;
-                        self.expel(&mut state, now_ms, &person, &crowd, &words, "banned");
-                    }
-                }
-                None => {
-                    for (crowd, _) in person.seats() {
-                        self.expel(&mut state, actor.now_ms, &person, &crowd, "", "banned");
-                    }
-                    person.end(&words);
-                }
-            }
-        }
-        Outcome::Done
-    }
-
-    /// Who is here that a ban means, in the order in which they came.
-    fn meant(
-        &self,
-        state: &State,
-        now_ms: u64,
-        room: Option<&super::key::Key>,
-    ) -> Vec<Arc<Person>> {
-        let people = state.people.values().filter(|person| !person.is_operator());
-        let meant = people.filter(|person| {
-            state.bans.find(now_ms, Some(&person.name()), person.address, room).is_some()
-        });
-        let mut meant: Vec<_> = meant.cloned().collect();
-        meant.sort_unstable_by_key(|person| person.session);
-        meant
     }
 }

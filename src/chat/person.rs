@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bans::{Suspect, network_of};
 use super::crowd::Crowd;
+use super::flood_mutes::{ContinuedMute, Writer};
 use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
 use super::perform::{Actor, GOES_ON};
@@ -15,6 +17,10 @@ use super::room::{Seat, Who};
 pub(super) struct Person {
     /// The number of the session, which no other has.
     pub(super) session: u64,
+    /// The number of the user, which is the same in all sessions that a token restored.
+    pub(super) lineage: u64,
+    /// When the session began (milliseconds since 1970).
+    pub(super) since_ms: u64,
     /// Whether this machine serves them: of the others here is only what everybody sees.
     pub(super) is_here: bool,
     /// Whom this machine serves under this session, while the others know nothing of what they did
@@ -50,12 +56,18 @@ struct More {
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
     token: Option<Arc<str>>,
+    /// A mute for writing too fast that the session began with.
+    flood_mute: Option<ContinuedMute>,
+    /// The hash of the operators' password that they gave; known on the node that serves them.
+    operator_proof: Option<Arc<str>>,
 }
 
 impl Person {
-    pub(super) fn new(actor: Actor, address: Option<IpAddr>, name: Name) -> Self {
+    pub(super) fn new(actor: Actor, address: Option<IpAddr>, name: Name, lineage: u64) -> Self {
         Self {
             session: actor.session,
+            lineage,
+            since_ms: actor.now_ms,
             is_here: actor.is_here,
             served: None,
             node: AtomicU32::new(actor.node),
@@ -70,6 +82,11 @@ impl Person {
         }
     }
 
+    /// The session began at another time than now.
+    pub(super) fn since(self, since_ms: u64) -> Self {
+        Self { since_ms, ..self }
+    }
+
     /// Stands for somebody whom this machine serves, until they are back.
     pub(super) fn standing_for(self, served: Option<Arc<Self>>) -> Self {
         Self { served, ..self }
@@ -82,6 +99,28 @@ impl Person {
     /// Whose mail is read on this machine.
     fn reader(&self) -> Option<&Self> {
         if self.is_here { Some(self) } else { self.served.as_deref() }
+    }
+
+    /// Returns the properties that a ban may apply to; `name` is the user's.
+    pub(super) fn suspect<'a>(&self, name: &'a Name) -> Suspect<'a> {
+        Suspect { name: Some(name), address: self.address, lineage: Some(self.lineage) }
+    }
+
+    /// The user as a mute for writing too fast finds them.
+    pub(super) fn writer(&self) -> Writer {
+        let (key, network) = (self.name().key().clone(), self.address.map(network_of));
+        Writer { key, lineage: self.lineage, network }
+    }
+
+    /// The mute for writing too fast that the session began with.
+    pub(super) fn flood_mute(&self) -> Option<ContinuedMute> {
+        self.card().more.as_ref()?.flood_mute
+    }
+
+    pub(super) fn set_flood_mute(&self, mute: Option<ContinuedMute>) {
+        if mute.is_some() {
+            self.card().more.get_or_insert_default().flood_mute = mute;
+        }
     }
 
     /// Whose seats are theirs.
@@ -218,8 +257,20 @@ impl Person {
         self.operator.load(Ordering::Relaxed)
     }
 
-    pub(super) fn make_operator(&self) {
-        self.operator.store(true, Ordering::Relaxed);
+    /// Makes them an operator of the whole chat, or no longer.
+    pub(super) fn make_operator(&self, is_operator: bool) {
+        self.operator.store(is_operator, Ordering::Relaxed);
+    }
+
+    /// The proof that they are an operator of the chat, for the saved session; `None` if they are
+    /// none now.
+    pub(super) fn operator_proof(&self) -> Option<Arc<str>> {
+        let card = self.card();
+        card.more.as_ref()?.operator_proof.clone().filter(|_| self.is_operator())
+    }
+
+    pub(super) fn set_operator_proof(&self, proof: Option<Arc<str>>) {
+        self.card().more.get_or_insert_default().operator_proof = proof;
     }
 
     /// Whether they go on in another session, so that this one has nothing to come back to.

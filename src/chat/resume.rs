@@ -3,50 +3,71 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::act::{Act, Keep};
+use super::act::{Act, Back, Keep};
 use super::hall::{Hall, Seated};
+use super::inbox::Inbox;
 use super::person::Person;
-use super::tokens::{Place, Position, token};
+use super::tokens::{Place, Position, SessionState, token};
+use super::user::fits;
 
-/// How long a wrong token is thought about.
+/// The pause before a wrong token is refused.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a session stands in each of its rooms, those too to which it is to come back.
-pub(super) fn positions(seats: &[Seated]) -> Vec<Position> {
+/// Returns the session's position in each of its rooms, also in suspended memberships.
+fn positions(seats: &[Seated]) -> Vec<Position> {
     let position = |seated: &Seated| {
         seated.crowd.with(|room| {
             let (next, _) = room.standing(seated.seat);
             let operator = room.is_operator(seated.seat);
             let is_in = !room.is_expelled(seated.seat);
-            is_in.then(|| Position { room: room.name.clone(), next, operator })
+            is_in.then(|| Position { next, operator, ..room.position_in() })
         })
     };
     seats.iter().filter_map(position).collect()
 }
 
-/// The person's token, which brings them back here once this is performed.
-pub(super) fn keep(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Keep {
+/// The session as its token restores it, once this is performed. Makes the token if there is none.
+pub(super) fn keep(hall: &Hall, person: &Person, inbox: &Inbox) -> Keep {
     let token = person.token_or(new_token);
-    Keep { token: token.to_string(), place: place(hall, person, rooms) }
+    Keep { token: token.to_string(), place: place(hall, person, inbox) }
 }
 
-/// The person's token, which from now on brings them back here.
-pub(super) fn token_of(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Arc<str> {
-    hall.announce(person.session, Act::Keep(keep(hall, person, rooms)));
+/// Announces the session as its token restores it from now on, and returns the token.
+pub(super) fn token_of(hall: &Hall, person: &Person, inbox: &Inbox) -> Arc<str> {
+    hall.announce(person.session, Act::Keep(keep(hall, person, inbox)));
     person.token_or(new_token)
 }
 
-/// Where somebody stands who is leaving, if they have a token.
-pub(super) fn keep_at_leaving(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Option<Keep> {
+/// The session as its token restores it; `None` if it has no token.
+pub(super) fn keep_if_token(hall: &Hall, person: &Person, inbox: &Inbox) -> Option<Keep> {
     let token = person.token()?;
-    Some(Keep { token: token.to_string(), place: place(hall, person, rooms) })
+    Some(Keep { token: token.to_string(), place: place(hall, person, inbox) })
 }
 
-fn place(hall: &Hall, person: &Person, rooms: Vec<Position>) -> Place {
+fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
     let lifetime = u64::try_from(hall.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
     let until_ms = hall.now_ms().saturating_add(lifetime);
-    // Also of who is leaving: until that is done, the name is still taken.
-    Place { name: person.name(), rooms, until_ms, session: Some(person.session) }
+    let more = SessionState {
+        current: inbox.current().map(|seated| seated.room.clone()),
+        preferences: inbox.view.preferences(),
+        lineage: person.lineage,
+        away: person.away().map(|words| words.to_string()),
+        operator: person.operator_proof().map(|proof| proof.to_string()),
+    };
+    let (name, rooms) = (person.name(), positions(&inbox.seats));
+    // A session that is leaving is named too: it holds the name until it has left.
+    Place { name, rooms, until_ms, session: Some(person.session), more }
+}
+
+/// The rights with which a user comes back: those of an operator of the chat only if the password
+/// that they gave is still the password.
+pub(super) async fn back(hall: &Hall, saved: &SessionState) -> Back {
+    let password = hall.rules().operator_password.clone();
+    let operator = match (&saved.operator, password) {
+        (Some(proof), Some(password)) => fits(password.to_string(), Arc::from(&**proof)).await,
+        _ => false,
+    };
+    Back { lineage: saved.lineage, operator, away: saved.away.clone() }
 }
 
 /// A token that nobody has.

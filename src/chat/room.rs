@@ -13,6 +13,7 @@ use super::muted::Muted;
 use super::name::Name;
 use super::own::OwnLines;
 use super::replay::{Replay, replay};
+use super::room_operators::RoomOperators;
 pub(super) use super::{own::Own, replay::See};
 
 /// A place in a room; given back when its member leaves.
@@ -34,8 +35,9 @@ pub(super) struct Room {
     /// Counts those who came, to list them in that order.
     arrivals: u64,
     pub(super) invited: BTreeSet<Key>,
-    /// Who may not speak, and until when (milliseconds since 1970).
+    /// Muted users, and the ends of their mutes (milliseconds since 1970).
     pub(super) muted: Vec<(Muted, u64)>,
+    pub(super) operators: RoomOperators,
 }
 
 /// Somebody who is in a room.
@@ -79,16 +81,6 @@ pub(super) struct Appended {
     pub(super) time_ms: u64,
 }
 
-/// Why a room cannot be entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entrance {
-    Open,
-    /// Only the invited may come.
-    Invited,
-    /// Only who knows the words may come.
-    Password,
-}
-
 impl Room {
     /// An empty room.
     pub(super) fn new(name: Name, log: Log) -> Self {
@@ -103,6 +95,7 @@ impl Room {
             arrivals: 0,
             invited: BTreeSet::new(),
             muted: Vec::new(),
+            operators: RoomOperators::default(),
         }
     }
 
@@ -354,6 +347,11 @@ impl Room {
         self.members[seat].operator = operator;
     }
 
+    /// Whether one of those who are in is an operator of the room.
+    pub(super) fn has_operator(&self) -> bool {
+        self.present().any(|(_, member)| member.operator)
+    }
+
     /// The seat of a session that is in.
     pub(super) fn seat_of(&self, session: u64) -> Option<Seat> {
         let mut members = self.present();
@@ -390,25 +388,6 @@ impl Room {
         let mut lags: Vec<_> = behind.map(|member| (&member.name, visible - member.next)).collect();
         lags.sort_by_key(|&(_, lag)| std::cmp::Reverse(lag));
         lags
-    }
-
-    /// What it takes to come in for who is called `key`.
-    pub(super) fn entrance(&self, key: &Key) -> Entrance {
-        match () {
-            () if self.invited.contains(key) => Entrance::Open,
-            () if self.private => Entrance::Invited,
-            () if self.password.is_some() => Entrance::Password,
-            () => Entrance::Open,
-        }
-    }
-
-    /// Lets who is called `key` in from now on. Bounded: the invitations of one room are few.
-    pub(super) fn invite(&mut self, key: Key) {
-        const INVITED_MAX: usize = 1000;
-        if self.invited.len() >= INVITED_MAX {
-            self.invited.pop_first();
-        }
-        self.invited.insert(key);
     }
 }
 

@@ -11,6 +11,7 @@ use super::muted::Muted;
 use super::name::Name;
 use super::person::Person;
 use super::room::{Room, Seat};
+use super::room_operators::RoomOperators;
 
 /// The last lines of a room that are told, and their bytes.
 const LINES_MAX: u64 = 100;
@@ -36,6 +37,8 @@ pub(super) struct RoomRecord {
     pub(super) members: Vec<(u64, bool)>,
     pub(super) invited: Vec<Key>,
     pub(super) muted: Vec<(Muted, u64)>,
+    #[serde(default)]
+    pub(super) operators: RoomOperators,
     /// Lines whose words were deleted, the last of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) deleted: BTreeSet<u64>,
@@ -65,6 +68,7 @@ impl Room {
             members: self.members().iter().map(|m| (m.session, m.operator)).collect(),
             invited: self.invited.iter().cloned().collect(),
             muted: self.muted.clone(),
+            operators: self.operators.clone(),
             deleted: self.log.deleted.clone(),
         }
     }
@@ -77,6 +81,7 @@ impl Room {
         self.password = record.password.map(Into::into);
         self.invited = record.invited.into_iter().collect();
         self.muted = record.muted;
+        self.operators = record.operators;
         let from = record.next.saturating_sub(record.lines.len() as u64);
         if self.log.next() < from {
             self.log.jump(from);
@@ -104,6 +109,7 @@ impl Room {
         (self.topic, self.private, self.password) = Default::default();
         self.invited.clear();
         self.muted.clear();
+        self.operators = RoomOperators::default();
     }
 }
 

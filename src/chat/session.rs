@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::act::Act;
 use super::bot;
 use super::command::Command;
 use super::erase::obey_erasing;
@@ -134,6 +135,7 @@ where
     user.arrive(arrival.place, arrival.is_back, max_line).await;
     user.renew(&arrival.renewed);
     let mut session = Session { client, user, flood };
+    session.go_on_muted();
     session.write_replies().await?;
     Ok(Some(session))
 }
@@ -244,6 +246,40 @@ where
         clean(line.trimmed()).map_or(Class::Command, |text| Class::of(text.trim()))
     }
 
+    /// Goes on with the mute of an earlier connection: a new one does not end it.
+    fn go_on_muted(&mut self) {
+        let Self { user, flood, .. } = self;
+        let (Some(mute), Some(limits)) = (user.person.flood_mute(), user.hall.rules().flood) else {
+            return;
+        };
+        if flood.is_off() {
+            return;
+        }
+        let most = Duration::from_secs(limits.mute_seconds_max.into());
+        let rest = mute.rest(user.hall.now_ms(), most);
+        flood.go_on(Instant::now().into_std(), rest, mute.count);
+        if rest.is_zero() {
+            return;
+        }
+        let seconds = rest.as_secs().max(1);
+        user.notice(&match mute.is_by_address {
+            true => format!(
+                "A user from your address wrote too fast and left: you are muted for {seconds} s"
+            ),
+            false => format!("You wrote too fast and are muted for {seconds} s more"),
+        });
+    }
+
+    /// Records a new mute in the chat's state, so that it lasts if the user comes back.
+    fn announce_mute(&self) {
+        let Some(until) = self.flood.muted_until() else { return };
+        let length = until.saturating_duration_since(Instant::now().into_std());
+        let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = self.user.hall.now_ms().saturating_add(length);
+        let act = Act::FloodMuted { until_ms, count: self.flood.mutes() };
+        self.user.hall.announce(self.user.person.session, act);
+    }
+
     /// Tells the user when a mute is over, and what it cost.
     fn end_mute(&mut self) {
         if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
@@ -288,6 +324,9 @@ where
 
     /// Slows a user down who writes too fast; returns whether the line is taken in the end.
     async fn slow_down(&mut self, verdict: Verdict, line: &Line) -> Result<bool, Closed> {
+        if matches!(verdict, Verdict::Mute(_)) {
+            self.announce_mute();
+        }
         match verdict {
             Verdict::Pass => Ok(true),
             Verdict::Delay(length) => self.wait(length).await.map(|()| true),

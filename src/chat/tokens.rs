@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::name::Name;
+use super::view::Preferences;
 
 /// Tokens at most; beyond it the one that ends first goes.
 const TOKENS_MAX: usize = 10_000;
@@ -23,6 +24,29 @@ pub(super) struct Place {
     pub(super) until_ms: u64,
     /// The session that has it, while that lasts.
     pub(super) session: Option<u64>,
+    /// Saved by an earlier version, it is the default.
+    #[serde(default)]
+    pub(super) more: SessionState,
+}
+
+/// The state that a session has besides its rooms, and that a token restores too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct SessionState {
+    /// The room in which the user speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) current: Option<Name>,
+    #[serde(skip_serializing_if = "Preferences::is_usual")]
+    pub(super) preferences: Preferences,
+    /// The user's number, which stays the same from session to session; 0 if it was not saved.
+    pub(super) lineage: u64,
+    /// The words for those who write to the user while they are away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) away: Option<String>,
+    /// The hash of the operators' password that the user gave: they are an operator of the chat
+    /// again if it is still the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operator: Option<String>,
 }
 
 /// Where somebody stood in a room.
@@ -32,6 +56,9 @@ pub(super) struct Position {
     /// The next line to be seen.
     pub(super) next: u64,
     pub(super) operator: bool,
+    /// The stamp of the password that the room had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) password: Option<String>,
 }
 
 /// All tokens that hold.
@@ -63,6 +90,33 @@ impl Tokens {
         self.places.insert(token, place);
     }
 
+    /// Takes the right of an operator of the chat from the saved sessions of a user; returns the
+    /// changed sessions.
+    pub(super) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, Place)> {
+        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
+        let had = theirs.filter_map(|(token, place)| {
+            place.more.operator.take().map(|_| (Arc::clone(token), place.clone()))
+        });
+        had.collect()
+    }
+
+    /// Takes a room out of the saved sessions of a user who was sent out of it; returns the
+    /// changed sessions.
+    pub(super) fn lose_room(&mut self, lineage: u64, room: &Name) -> Vec<(Arc<str>, Place)> {
+        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
+        let had = theirs.filter_map(|(token, place)| {
+            let before = place.rooms.len();
+            place.rooms.retain(|at| !at.room.same_as(room));
+            (place.rooms.len() < before).then(|| (Arc::clone(token), place.clone()))
+        });
+        had.collect()
+    }
+
+    /// Whether there is a saved session of this user.
+    pub(super) fn has(&self, lineage: u64) -> bool {
+        self.places.values().any(|place| place.more.lineage == lineage)
+    }
+
     /// All of them, by token.
     pub(super) fn all(&self) -> Vec<(String, Place)> {
         let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
@@ -84,7 +138,7 @@ mod tests {
 
     fn place(until_ms: u64) -> Place {
         let name = Name::parse("ann").unwrap();
-        Place { name, rooms: Vec::new(), until_ms, session: None }
+        Place { name, rooms: Vec::new(), until_ms, session: None, more: SessionState::default() }
     }
 
     #[test]
@@ -108,5 +162,26 @@ mod tests {
         assert_eq!(tokens.places.len(), TOKENS_MAX);
         assert_eq!(tokens.redeem(0, "0"), None);
         assert!(tokens.redeem(0, "20").is_some());
+    }
+
+    /// Issue 11, items 3 and 13: what a user lost does not come back with a token.
+    #[test]
+    fn regression_a_token_does_not_restore_what_was_taken() {
+        let mut tokens = Tokens::default();
+        let den = Name::parse_room("den").unwrap();
+        let saved = |lineage| {
+            let at = Position { room: den.clone(), next: 1, operator: true, password: None };
+            let operator = Some("a hash".to_owned());
+            let more = SessionState { lineage, operator, ..SessionState::default() };
+            Place { rooms: vec![at], more, ..place(10) }
+        };
+        tokens.keep(0, Arc::from("one"), saved(1));
+        tokens.keep(0, Arc::from("two"), saved(2));
+        let [(_, lost)] = &tokens.lose_room(1, &den)[..] else { panic!("it had the room") };
+        assert!(lost.rooms.is_empty() && tokens.lose_room(1, &den).is_empty());
+        let [(_, deposed)] = &tokens.depose(1)[..] else { panic!("it had the right") };
+        assert!(deposed.more.operator.is_none() && tokens.depose(1).is_empty());
+        assert_eq!(tokens.redeem(0, "two").unwrap().1, saved(2), "another user's");
+        assert!(tokens.has(1) && !tokens.has(2));
     }
 }

@@ -158,7 +158,7 @@ impl Verifier<'_> {
         let same_time = same_time || is_missing(first) || is_missing(seen);
         let same = is_same_line(first, seen);
         if first.text == DELETED || first.name == DELETED || is_missing(first) {
-            // What it said before it was deleted is compared with what others saw.
+            // Other transcripts are compared with the words before the deletion.
             first.kind = seen.kind;
             (first.name, first.text) = (seen.name.clone(), seen.text.clone());
         }

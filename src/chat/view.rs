@@ -47,11 +47,36 @@ pub(super) struct View {
     ignored: Vec<Ignored>,
 }
 
-/// Somebody whose lines are not shown: by name and, so that a new name does not help, by session.
-#[derive(Debug)]
+/// The choices of a user about how they see the chat, which a token restores.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Preferences {
+    numbers: bool,
+    times: bool,
+    quiet: bool,
+    ignored: Vec<Ignored>,
+}
+
+/// A user whose lines are not shown: by name and, so that a new name does not help, by session.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Ignored {
     name: Name,
-    session: u64,
+    /// `None` if the chat was started again since: sessions are numbered from the beginning then.
+    #[serde(default)]
+    session: Option<u64>,
+}
+
+impl Preferences {
+    /// The same for a chat that is started again.
+    pub(super) fn without_sessions(mut self) -> Self {
+        self.ignored.iter_mut().for_each(|ignored| ignored.session = None);
+        self
+    }
+
+    /// Whether these are the choices of a newcomer.
+    pub(super) fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The lines of a room that a member sees.
@@ -94,7 +119,7 @@ impl View {
         self.heed(&name);
         let fits = self.ignored.len() < IGNORED_MAX;
         if fits {
-            self.ignored.push(Ignored { name, session });
+            self.ignored.push(Ignored { name, session: Some(session) });
         }
         fits
     }
@@ -115,7 +140,28 @@ impl View {
     pub(super) fn ignores(&self, session: u64, name: &str) -> bool {
         self.ignored
             .iter()
-            .any(|ignored| ignored.session == session || ignored.name.as_str() == name)
+            .any(|ignored| ignored.session == Some(session) || ignored.name.as_str() == name)
+    }
+
+    /// The choices that a token restores.
+    pub(super) fn preferences(&self) -> Preferences {
+        let Self { numbers, times, quiet, .. } = *self;
+        Preferences { numbers, times, quiet, ignored: self.ignored.clone() }
+    }
+
+    /// Restores choices; returns them in words, empty if they are a newcomer's.
+    pub(super) fn restore(&mut self, saved: Preferences) -> String {
+        let Preferences { numbers, times, quiet, ignored } = saved;
+        (self.numbers, self.times, self.quiet) = (numbers, times, quiet);
+        self.ignored = ignored;
+        let switches = [("numbers", numbers), ("times", times), ("quiet", quiet)];
+        let on = switches.iter().filter(|(_, is_on)| *is_on);
+        let mut words: Vec<String> = on.map(|(what, _)| format!("{what} on")).collect();
+        let names: Vec<&str> = self.ignored().map(Name::as_str).collect();
+        if !names.is_empty() {
+            words.push(format!("you ignore {}", names.join(", ")));
+        }
+        words.join(", ")
     }
 
     /// The choices that a page carries out by itself.

@@ -31,8 +31,8 @@ use crate::net::{Address, Eol, Framing, Limits};
 const MAX_LINE: usize = 4096;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the end waits for the disk: what is left of --drain-timeout, within these bounds. What
-/// was said is worth a second.
+/// Bounds of the time that the end waits for the disk: the rest of --drain-timeout within them.
+/// Lines that are not written yet are worth a second.
 const CLOSE_MIN: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(6);
 
@@ -71,7 +71,7 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     history: NonZeroUsize,
 
-    /// Earlier lines that a newcomer to a room sees. [default: 20 with --data or --bus, else 0]
+    /// Earlier said lines that a newcomer sees. [default: 20 with --data or --bus, else 0]
     #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N")]
     replay: Option<u64>,
 
@@ -136,8 +136,8 @@ enum Also {
     /// Erase a person from the history of --data: their lines read [deleted].
     ///
     /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
-    /// the person become [deleted], their tokens are removed, and the file is rewritten. Bans of the
-    /// name stay. What others said about the person stays.
+    /// the person become [deleted], their tokens are removed, and the file is rewritten. Bans of
+    /// the name stay. Words of other people about the person stay.
     Erase(EraseFlags),
 }
 

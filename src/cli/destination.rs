@@ -74,8 +74,8 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     file.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
-/// What a file system says of a file that may be missing. Any other error is no absence: a file
-/// that cannot be looked at must not be replaced.
+/// The answer of the file system about a file that may be missing. Any other error is no absence: a
+/// file that cannot be looked at must not be replaced.
 fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),

@@ -1,4 +1,4 @@
-//! `echoline chat backup`, `restore`, `export` and `erase`: what there is to do with `--data`.
+//! `echoline chat backup`, `restore`, `export` and `erase`: the tools for `--data`.
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -134,7 +134,7 @@ pub(super) fn export(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
     match written {
         Ok(0) => {}
         Ok(missing) => tell(&format!("{missing} lines of {room} are damaged or missing")),
-        // Whoever reads has had enough.
+        // The reader has had enough.
         Err(Export::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(Export::Output(error)) => return Err(error).context("cannot write to stdout"),
         Err(Export::Store(error)) => return Err(error).context("cannot export from --data"),
@@ -154,7 +154,7 @@ impl From<StoreError> for Export {
     }
 }
 
-/// `#12 2026-11-27 14:03 ann: hello`, in local time.
+/// `#12 2026-11-27 14:03 +01:00 ann: hello`, in local time.
 fn as_text(line: &Stored, moment: fn(u64) -> String) -> String {
     format!("#{} {} {}", line.number, moment(line.time_ms), line.shown())
 }

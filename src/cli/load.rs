@@ -7,6 +7,7 @@ mod traffic;
 
 use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, error::ErrorKind};
@@ -181,6 +182,7 @@ impl LoadFlags {
         let mut settings = Settings::new(self.addresses[0].clone(), plan);
         settings.expect = expect;
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        settings.wall_clock = Some(since_epoch);
         self.traffic.apply(self.messages.seed, &mut settings);
         settings.stop_if = self.output.fail_if().filter(|_| !self.keep_going).cloned();
         let tls = self.tls(&mut settings)?;
@@ -203,6 +205,12 @@ impl LoadFlags {
         }
         Ok(side)
     }
+}
+
+/// The wall-clock time, to the millisecond from the beginning of 1970 in UTC.
+fn since_epoch() -> Duration {
+    let millis = jiff::Timestamp::now().as_millisecond();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 /// What cannot be sent or expected over `udp://`, as a sentence.

@@ -35,7 +35,7 @@ use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server,
+    ListenerOptions, Phase, Report, Scheme, Server, Shutdown,
 };
 
 /// The flags of every command that serves.
@@ -201,14 +201,11 @@ impl ServingFlags {
         }
         let links = service.page.as_ref().map_or(Ok(Vec::new()), |page| page.links(&sockets))?;
         let (listeners, datagrams) = Sockets::split(sockets);
-        let mut server = Server::new(listeners)
+        let mut server = self
+            .server(listeners)
             .limits(limits.clone())
             .eol(service.eol)
-            .farewell(service.farewell)
-            .workers(self.workers());
-        if let Some(length) = self.busy_poll {
-            server = server.busy_poll(length);
-        }
+            .farewell(service.farewell);
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
@@ -248,28 +245,31 @@ impl ServingFlags {
         let (shutdown, live) = (server.shutdown(), server.live_limits());
         let serving = life.serve(server, reload, announce, handler);
         let ended = async { tokio::try_join!(serving, datagrams) };
-        tokio::pin!(ended);
-        let mut drained_from = None;
-        let ended = tokio::select! {
-            biased;
-            ended = &mut ended => ended,
-            () = shutdown.reached(Phase::Draining) => {
-                drained_from = Some(Instant::now());
-                ended.await
-            }
-        };
+        let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
-        let drained = drained_from.map_or(Duration::ZERO, |from| from.elapsed());
-        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
-            remove(path)?;
-        }
-        if let Some(faults) = &faults {
-            faults::log_counts(faults);
-        }
+        self.remove_ready_file(heir)?;
+        faults.as_ref().inspect(|faults| faults::log_counts(faults));
         // All that it has queued is written before the last word of the log.
         drop(access_log);
         log_report(&report);
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
+    }
+
+    /// A server with the threads that the flags ask for.
+    fn server(&self, listeners: Vec<Listener>) -> Server {
+        let server = Server::new(listeners).workers(self.workers());
+        match self.busy_poll {
+            Some(length) => server.busy_poll(length),
+            None => server,
+        }
+    }
+
+    /// Removes the ready file, unless the service goes on in another process.
+    fn remove_ready_file(&self, heir: Heir) -> anyhow::Result<()> {
+        match (&self.ready_file, heir) {
+            (Some(path), Heir::Nobody) => remove(path),
+            _ => Ok(()),
+        }
     }
 
     /// Has `server` log its connections and their lines, if the flags ask for it.
@@ -394,6 +394,19 @@ impl ServingFlags {
             unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
             ..ListenerOptions::default()
         })
+    }
+}
+
+/// Waits for the end of the server; also returns how long it drained.
+async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (T, Duration) {
+    tokio::pin!(ended);
+    tokio::select! {
+        biased;
+        ended = &mut ended => (ended, Duration::ZERO),
+        () = shutdown.reached(Phase::Draining) => {
+            let from = Instant::now();
+            (ended.await, from.elapsed())
+        }
     }
 }
 

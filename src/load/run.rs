@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -234,8 +234,8 @@ fn report(common: &Common, jobs: &[Arc<Job>], meter: &Meter) -> Report {
 /// Wall-clock time when the measuring began, to the millisecond, from the beginning of 1970.
 fn measuring_began(common: &Common) -> Option<Duration> {
     let start = common.start.at()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let began = now.checked_sub(start.elapsed())?.checked_add(common.settings.warm_up)?;
+    let now = common.settings.wall_clock?;
+    let began = now().checked_sub(start.elapsed())?.checked_add(common.settings.warm_up)?;
     Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
 }
 

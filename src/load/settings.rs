@@ -66,6 +66,9 @@ pub struct Settings {
     pub remarks: Vec<(String, String)>,
     /// Wall-clock time at the start, for the report.
     pub started: String,
+    /// Tells the wall-clock time, from the beginning of 1970 in UTC; `None` for a report that does
+    /// not say when the measuring began.
+    pub wall_clock: Option<fn() -> Duration>,
 }
 
 impl Settings {
@@ -91,6 +94,7 @@ impl Settings {
             stop_if: None,
             remarks: Vec::new(),
             started: String::new(),
+            wall_clock: None,
         }
     }
 

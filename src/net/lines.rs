@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(lines.next_line().unwrap().unwrap(), *b"one");
         assert_eq!(lines.unread(), b"tw");
         assert_eq!((lines.next_line(), lines.unread()), (Ok(None), &b"tw"[..]));
-        assert_eq!(lines.take(1), *b"t");
+        assert_eq!(lines.take(1), &b"t"[..]);
         assert_eq!(lines.unread(), b"w");
     }
 

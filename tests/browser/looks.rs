@@ -7,17 +7,20 @@ use super::web_rig::browser::Driver;
 
 /// The lowest contrast of a name's colour against any ground on which a name can stand.
 const CONTRAST: &str = "\
-    const light = (text) => { const [r, g, b] = text.match(/[0-9.]+/g).map(Number).map(c => c / 255)\
+    const light = (text) => {\
+        const [r, g, b] = text.match(/[0-9.]+/g).map(Number).map(c => c / 255)\
         .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);\
         return 0.2126 * r + 0.7152 * g + 0.0722 * b; };\
     const probe = document.body.appendChild(document.createElement('b'));\
     const colour = (value) => { probe.className = ''; probe.style.color = value;\
         return light(getComputedStyle(probe).color); };\
-    const grounds = ['ground', 'panel', 'mention', 'private'].map(name => colour(`var(--${name})`));\
+    const grounds = ['ground', 'panel', 'mention', 'private']\
+        .map(name => colour(`var(--${name})`));\
     probe.style.color = '';\
     const worst = [...Array(12).keys()].map(n => { probe.className = `hue-${n}`;\
         const name = light(getComputedStyle(probe).color);\
-        return Math.min(...grounds.map(g => (Math.max(g, name) + 0.05) / (Math.min(g, name) + 0.05)));\
+        return Math.min(...grounds\
+            .map(g => (Math.max(g, name) + 0.05) / (Math.min(g, name) + 0.05)));\
     });\
     probe.remove(); return Math.min(...worst)";
 

@@ -168,6 +168,29 @@ async fn a_token_brings_back_on_another_machine() {
     rig.settle().await;
 }
 
+/// Issue 11, item 6: on another node too, while the connection before hangs, a user who comes back
+/// speaks in the room in which they spoke.
+#[tokio::test(start_paused = true)]
+async fn regression_resume_on_another_node_keeps_the_current_room() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/token").await;
+    let line = ann.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    for room in ["garden", "attic", "garden"] {
+        ann.say(&format!("/join {room}")).await;
+        until(&mut ann, &format!("You speak in {room} now")).await;
+    }
+    ben.say("/join garden").await;
+    until(&mut ben, "ben joined").await;
+    let mut again = rig.parlours[1].knock(Role::Person);
+    again.say(&format!("/resume {token}")).await;
+    until(&mut again, "*** You speak in garden now ***").await;
+    again.say("among the beans").await;
+    until(&mut ben, "ann: among the beans").await;
+    rig.settle().await;
+}
+
 /// Fault 68: it does so too where the machine of the connection before is just taken for gone.
 #[tokio::test(start_paused = true)]
 async fn a_token_brings_back_from_a_machine_that_is_gone() {

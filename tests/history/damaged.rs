@@ -130,7 +130,7 @@ fn regression_a_killed_history_is_read_and_copied() {
         fs::write(&copy, b"").unwrap();
         reader.back_up(&copy).unwrap();
         drop(reader);
-        // SQLite makes an empty log for a reader where there was none.
+        // SQLite makes an empty log for a reader if there is none.
         let mut after = files(folder.path());
         after.retain(|_, bytes| !bytes.is_empty());
         assert!(after == before, "the files are others");

@@ -12,12 +12,14 @@ use super::{EACH, Rig, block_on, line, now};
 
 fn ban(subject: &str, until_ms: Option<u64>) -> Ban {
     let (shown, by, reason) = (subject.to_uppercase(), "op".to_owned(), "flood".to_owned());
-    Ban { subject: subject.to_owned(), shown, by, reason, until_ms }
+    let more = "{\"lineage\":7}".to_owned();
+    Ban { subject: subject.to_owned(), shown, by, reason, until_ms, more }
 }
 
 fn token(token: &str) -> Token {
     let rooms = vec![("dev".to_owned(), 3, false), ("lobby".to_owned(), 42, true)];
-    Token { token: token.to_owned(), name: "Ирина".to_owned(), rooms, until_ms: 9_999 }
+    let (name, more) = ("Ирина".to_owned(), "{\"current\":\"dev\"}".to_owned());
+    Token { token: token.to_owned(), name, rooms, until_ms: 9_999, more }
 }
 
 fn room(name: &str, topic: Option<&str>) -> Change {
@@ -108,8 +110,8 @@ fn regression_deleted_words_leave_the_disk() {
     assert!(restored.rooms.iter().all(|room| room.next_number == 401));
 }
 
-/// Issue 11, item 14: rows that another program has removed are said once; everything else stays
-/// where it is.
+/// Issue 11, item 14: rows that another program has removed are said once; everything else
+/// stays.
 #[test]
 fn regression_missing_rows_are_no_damage() {
     let folder = tempfile::tempdir().unwrap();

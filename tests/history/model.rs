@@ -101,8 +101,8 @@ impl Model {
             Step::Ban(who, until) => {
                 let (subject, shown) = (format!("{who}"), "X".to_owned());
                 let until_ms = (*until > 4).then_some(*until);
-                let by = format!("op{until}");
-                let ban = Ban { subject, shown, by, reason: String::new(), until_ms };
+                let (by, more) = (format!("op{until}"), format!("{until}"));
+                let ban = Ban { subject, shown, by, reason: String::new(), until_ms, more };
                 self.bans.insert(ban.subject.clone(), ban.clone());
                 Change::Ban(ban)
             }
@@ -113,7 +113,13 @@ impl Model {
             Step::Token(token, room) => {
                 let rooms = vec![(name(room), 7, *room == 1)];
                 let name = format!("user{room}");
-                let token = Token { token: format!("{token}"), name, rooms, until_ms: 3 };
+                let token = Token {
+                    token: format!("{token}"),
+                    name,
+                    rooms,
+                    until_ms: 3,
+                    more: String::new(),
+                };
                 self.tokens.insert(token.token.clone(), token.clone());
                 Change::Token(token)
             }

@@ -89,7 +89,7 @@ fn sweep(files: &Files) {
     }
     let (mut points, mut refused) = (0, 0);
     for (index, calls) in CALLS.into_iter().enumerate() {
-        // What lies behind a folder that may not be entered is refused as well.
+        // EACCES is the error for a folder that the process may not enter.
         let errors = if index == 0 { &["EIO", "EACCES"][..] } else { &["EIO"] };
         for error in errors {
             for when in 1.. {

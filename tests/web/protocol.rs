@@ -11,10 +11,13 @@ fn nobody_can_forge_a_line() {
     let chat = WebChat::start(&[]);
     let mut ben = chat.terminal("ben");
     let mut ann = chat.page("ann");
+    ben.hear("*** ann joined the chat ***");
     ann.send(&json!({ "say": "one\r\nben: forged\u{1b}[2J" }));
+    assert_eq!(ann.until_kind("refused")["reason"], "send each line by itself");
+    ann.send(&json!({ "say": "one\u{1b}[2J" }));
     let line = ann.until_kind("said");
     assert!(!text(&line).contains(['\u{1b}', '\r', '\n']), "{line}");
-    ben.hear(&format!("ann: {}", text(&line)));
+    assert_eq!(ben.line(), format!("ann: {}", text(&line)));
     let two = "{\"say\": \"two\"}\n{\"say\": \"three\"}";
     ann.0.send(tungstenite::Message::text(two)).unwrap();
     ben.hear("ann: two");
@@ -109,6 +112,7 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
     ben.hear("[ann -> you] * ann nods");
     let about_a_room = [
         "/topic x",
+        "/delete 1",
         "/topic",
         "/users",
         "/history",
@@ -172,8 +176,8 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
     ann.send(&json!({ "do": "/join garden" }));
     ann.until("the room", |m| m["kind"] == "seats" && m["current"] == "garden");
     ben.hear("*** ann joined the chat ***");
-    ben.say("/mute ann 1h");
-    ben.hear("*** You muted ann in garden ***");
+    ben.say("/mute ann");
+    ben.hear("*** You muted ann in garden for good ***");
     for (message, of, words) in [
         (json!({ "say": "/hello", "room": "garden" }), "said", "/hello"),
         (json!({ "do": "/me waves", "room": "garden" }), "action", "waves"),
@@ -183,7 +187,7 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
         assert_eq!((&refused["of"], text(&refused)), (&json!(of), words));
         assert_eq!(refused["room"], "garden");
         let reason = refused["reason"].as_str().unwrap();
-        assert!(reason.starts_with("You may not speak in this room until "), "{reason}");
+        assert!(reason == "You may not speak in this room for good", "{reason}");
     }
     for message in
         [json!({ "say": "x", "room": "nowhere" }), json!({ "do": "/me x", "room": "nowhere" })]

@@ -64,20 +64,27 @@ pub(super) fn id_of_end(node: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::act::{Change, Keep, Returning, Said};
+    use crate::chat::act::{Back, Change, Keep, Returning, Said};
     use crate::chat::bans::{Ban, Scope, Subject};
     use crate::chat::hall::Pass;
     use crate::chat::history::Kind;
     use crate::chat::name::Name;
     use crate::chat::room::See;
-    use crate::chat::tokens::{Place, Position};
+    use crate::chat::tokens::{Place, Position, SessionState};
 
     fn acts() -> Vec<Act> {
         let name = Name::parse("ann").unwrap();
         let room = Name::parse_room("den").unwrap();
-        let position = Position { room: room.clone(), next: 7, operator: true };
-        let place =
-            Place { name: name.clone(), rooms: vec![position], until_ms: 9, session: Some(3) };
+        let position =
+            Position { room: room.clone(), next: 7, operator: true, password: Some("x".into()) };
+        let more = SessionState {
+            current: Some(room.clone()),
+            lineage: u64::MAX,
+            operator: Some("$argon2id$x".into()),
+            ..SessionState::default()
+        };
+        let (rooms, session) = (vec![position], Some(3));
+        let place = Place { name: name.clone(), rooms, until_ms: 9, session, more };
         let scope = Scope::Room(room.clone());
         let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
         let ban = |subject, scope| Ban {
@@ -86,10 +93,14 @@ mod tests {
             by: "ben".into(),
             reason: "spam".into(),
             until_ms: None,
+            lineage: Some(4),
         };
+        let back = Some(Back { lineage: 3, operator: true, away: None });
         let said = |kind, text: &str| Said { kind, text: text.into() };
         let returning = Returning {
             session: 5,
+            lineage: 2,
+            since_ms: 3,
             name: name.clone(),
             address: None,
             operator: true,
@@ -98,18 +109,29 @@ mod tests {
             last: 4,
         };
         vec![
-            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), after: None },
-            Act::Enter { name: name.clone(), address: None, after: Some(5) },
+            Act::Enter {
+                name: name.clone(),
+                address: Some("::1".parse().unwrap()),
+                back: None,
+                after: None,
+            },
+            Act::Enter { name: name.clone(), address: None, back, after: Some(5) },
             Act::Write { to: 5, words: "waves".into(), kind: Kind::Action },
             Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
+            Act::Join {
+                room: room.clone(),
+                see: See::Last(2),
+                pass: Pass::Return { operator: true, password: None },
+            },
             Act::Say {
                 room: room.clone(),
                 lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],
             },
             Act::Ban(ban(subject.clone(), scope.clone())),
             Act::Ban(ban(Subject::Name(name), Scope::Chat)),
+            Act::FloodMuted { until_ms: u64::MAX, count: 2 },
             Act::Unban { subject, scope },
             Act::Alter { room, change: Change::Mute(1 << 60, Some(u64::MAX)) },
             Act::Gone { node: 7, name: "b".into(), reason: "is gone".into() },
@@ -132,7 +154,7 @@ mod tests {
         for (old, act) in [
             (
                 r#"{"enter":{"name":"ann","address":null}}"#,
-                Act::Enter { name, address: None, after: None },
+                Act::Enter { name, address: None, back: None, after: None },
             ),
             (r#"{"write":{"to":5,"words":"hi"}}"#, Act::Write { to: 5, words, kind: Kind::Said }),
         ] {

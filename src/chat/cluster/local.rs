@@ -20,7 +20,7 @@ impl Hall {
         let name = author.name();
         let (text, now_ms): (Arc<str>, u64) = (Arc::from(text), self.now_ms());
         let sessions = seated.crowd.with(|room| {
-            let is_muted = room.muted_until(now_ms, name.key(), author.session).is_some();
+            let is_muted = room.muted_until(now_ms, name.key(), author.lineage).is_some();
             let may = room.is_in(seated.seat) && !is_muted;
             if may { room.served_here() } else { Vec::new() }
         });

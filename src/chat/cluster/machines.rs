@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Cluster, LastAct, Leave, NODE, departure, remember};
 use crate::chat::act::{Act, Returning};
+use crate::chat::bans::Suspect;
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{Hall, State};
 use crate::chat::history::Kind;
@@ -53,6 +54,7 @@ impl Hall {
                     gone.map(|(_, person)| person.name().to_string()).collect();
                 if !names.is_empty() {
                     room.announce(now_ms, &departure::words(name, reason, &names));
+                    self.look_after(room, now_ms);
                 }
             });
             for (_, person) in seats.iter().filter(|(_, person)| !person.is_here) {
@@ -123,7 +125,9 @@ impl Hall {
     }
 
     fn welcome(&self, cluster: &Cluster, state: &mut State, actor: Actor, returning: Returning) {
-        let Returning { session, name, address, operator, away, rooms, last } = returning;
+        let Returning { session, lineage, since_ms, name, address, operator, away, rooms, last } =
+            returning;
+        let lineage = super::snapshot::known(lineage, session);
         let known = {
             let mut state = cluster.lock();
             let known = if actor.is_here { state.returning.remove(&session) } else { None };
@@ -133,7 +137,8 @@ impl Hall {
             }
             known
         };
-        let banned = state.bans.find(actor.now_ms, Some(&name), address, None);
+        let suspect = Suspect { name: Some(&name), address, lineage: Some(lineage) };
+        let banned = state.bans.find(actor.now_ms, suspect, None);
         if let Some(ban) = banned.filter(|_| !operator) {
             known.iter().for_each(|person| person.end(&self.ban_words(ban)));
             return;
@@ -141,7 +146,9 @@ impl Hall {
         let free = free_name(state, &name, session);
         let theirs = Actor { session, is_here: known.is_some(), ..actor };
         let is_other = !free.same_as(&name);
-        let person = known.unwrap_or_else(|| Arc::new(Person::new(theirs, address, name)));
+        let person = known.unwrap_or_else(|| {
+            Arc::new(Person::new(theirs, address, name, lineage).since(since_ms))
+        });
         if is_other {
             person.deliver(Letter::Notice(format!("Your name was taken; you are {free} now")));
         }
@@ -150,12 +157,10 @@ impl Hall {
         person.set_last(last.max(person.last()));
         person.set_refused(false);
         person.set_away(away.as_deref());
-        if operator {
-            person.make_operator();
-        }
+        person.make_operator(operator);
         state.people.insert(session, Arc::clone(&person));
         for (room, is_operator) in rooms {
-            let ban = state.bans.find(actor.now_ms, Some(&free), address, Some(room.key()));
+            let ban = state.bans.find(actor.now_ms, person.suspect(&free), Some(room.key()));
             if let Some(ban) = ban.filter(|_| !operator) {
                 person.hear_of_leaving(room, self.ban_words(ban));
                 continue;
@@ -176,6 +181,7 @@ impl Hall {
             };
             room.set_operator(seat, operator);
             self.archive.line(room, joined, Kind::Joined, name, "");
+            self.look_after(room, now_ms);
             seat
         });
         if kept.is_none() {
@@ -201,6 +207,8 @@ fn returning(person: &Arc<Person>) -> Returning {
     let rooms = person.seats().into_iter().filter_map(room);
     Returning {
         session: person.session,
+        lineage: person.lineage,
+        since_ms: person.since_ms,
         name: person.name(),
         address: person.address,
         operator: person.is_operator(),

@@ -12,7 +12,9 @@ use super::{Cluster, LOST, LastAct, NODE};
 use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::bans::{Ban, Bans};
 use crate::chat::crowd::Crowd;
+use crate::chat::flood_mutes::FloodMutes;
 use crate::chat::follower::Snapshot;
+use crate::chat::former_users::FormerUsers;
 use crate::chat::hall::{Hall, State};
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
@@ -35,6 +37,10 @@ struct Record {
     people: Vec<PersonRecord>,
     bans: Vec<Ban>,
     tokens: Vec<(String, Place)>,
+    #[serde(default)]
+    former_users: FormerUsers,
+    #[serde(default)]
+    flood_mutes: FloodMutes,
     nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
     gone_sessions: VecDeque<u64>,
@@ -44,6 +50,10 @@ struct Record {
 #[derive(Debug, Serialize, Deserialize)]
 struct PersonRecord {
     session: u64,
+    #[serde(default)]
+    lineage: u64,
+    #[serde(default)]
+    since_ms: u64,
     node: u32,
     name: Name,
     address: Option<IpAddr>,
@@ -72,6 +82,8 @@ impl Hall {
             people,
             bans: state.bans.all().cloned().collect(),
             tokens: state.tokens.all(),
+            former_users: state.former_users.clone(),
+            flood_mutes: state.flood_mutes.clone(),
             nodes: followed.nodes.iter().map(|(&node, &last)| (node, last)).collect(),
             gone_nodes: followed.gone_nodes.clone(),
             gone_sessions: followed.gone_sessions.clone(),
@@ -102,6 +114,7 @@ impl Hall {
         let mut tokens = Tokens::default();
         record.tokens.into_iter().for_each(|(t, place)| tokens.keep(0, Arc::from(t), place));
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
+        (state.former_users, state.flood_mutes) = (record.former_users, record.flood_mutes);
         for person in record.people {
             let served = served.get(&person.session).cloned();
             person.come(&mut state, served);
@@ -175,6 +188,7 @@ impl Hall {
         state.rooms.retain(|_, crowd| Arc::ptr_eq(crowd, &lobby));
         lobby.change(|room| room.begin_anew(self.settings.log));
         (state.bans, state.tokens, state.numbers_from) = Default::default();
+        (state.former_users, state.flood_mutes) = Default::default();
         drop(state);
         let mut followed = cluster.lock();
         followed.applied = 0;
@@ -246,6 +260,8 @@ fn fill(state: &State, crowd: &Arc<Crowd>, record: RoomRecord) {
 fn person(person: &Arc<Person>) -> PersonRecord {
     PersonRecord {
         session: person.session,
+        lineage: person.lineage,
+        since_ms: person.since_ms,
         node: person.node(),
         name: person.name(),
         address: person.address,
@@ -257,14 +273,19 @@ fn person(person: &Arc<Person>) -> PersonRecord {
     }
 }
 
+/// The lineage of a session; an earlier version does not tell it.
+pub(super) fn known(lineage: u64, session: u64) -> u64 {
+    if lineage > 0 { lineage } else { session }
+}
+
 impl PersonRecord {
-    /// Whoever it is, this machine does not serve them.
+    /// Adds the user to the state; this node does not serve them.
     fn come(self, state: &mut State, served: Option<Arc<Person>>) {
         let actor = Actor { session: self.session, node: self.node, is_here: false, now_ms: 0 };
-        let person = Person::new(actor, self.address, self.name.clone()).standing_for(served);
-        if self.operator {
-            person.make_operator();
-        }
+        let (name, lineage) = (self.name.clone(), known(self.lineage, self.session));
+        let person = Person::new(actor, self.address, name, lineage).since(self.since_ms);
+        let person = person.standing_for(served);
+        person.make_operator(self.operator);
         if self.retired {
             person.retire();
         } else {

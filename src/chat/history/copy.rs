@@ -98,7 +98,7 @@ impl HistoryReader {
         mut each: impl FnMut(Stored) -> Result<(), E>,
     ) -> Result<u64, E> {
         let failed = |error: rusqlite::Error| E::from(self.failed(&error));
-        // What is trimmed meanwhile is still there for this transaction.
+        // Lines that the chat trims meanwhile are still there for this transaction.
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let (mut from, mut missing, mut is_first) = (0, 0, true);
         loop {

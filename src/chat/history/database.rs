@@ -62,8 +62,8 @@ fn look_again(
     }
 }
 
-/// What can be seen before SQLite takes a look, which takes an empty file for a new database, and
-/// then deletes its log.
+/// The state of the files before SQLite opens them: SQLite would treat an empty file as a new
+/// database and delete its log.
 #[derive(Debug, PartialEq, Eq)]
 enum Files {
     /// Proven absent, both of them.
@@ -195,7 +195,7 @@ struct Findings {
 }
 
 impl Findings {
-    /// What an operator is told of lines. None of it is a reason to give up the others.
+    /// Notices about lines. None of them is a reason to give up the others.
     fn tell(&self, path: &Path, notices: &mut Vec<String>) {
         let path = path.display();
         match self.damaged {

@@ -1,5 +1,5 @@
-//! Erases a person from a history that no chat uses: their words, their name, and what the file
-//! still held of both.
+//! Erases a person from a history that no chat uses: words, name, and copies of both in unused
+//! parts of the file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::record::{DELETED, Kind, Stored};
 use super::schema;
 use super::tables::recount;
 
-/// What was erased.
+/// Counts of erased things.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
     /// Lines that were changed.
@@ -30,14 +30,14 @@ pub struct Erased {
     pub copies: Vec<String>,
 }
 
-/// Erases everybody whose name `is_it` accepts. Lines keep their numbers and times:
+/// Erases all people whose name `is_it` accepts. Lines keep their numbers and times:
 ///
 /// * words and actions: name and text become `[deleted]`;
 /// * joining, leaving and renaming: the name becomes `[deleted]`, and so do last words;
 /// * topics: name and text; a topic that still holds is removed;
 /// * notices, reasons of kicks and the audit log: the name, where it stands as a word.
 ///
-/// Tokens of the name go; bans of the name stay. What others said about the person stays.
+/// Tokens of the name go; bans of the name stay. Words of other people about the person stay.
 ///
 /// # Errors
 /// When a chat uses the folder, there is no history in it, or it cannot be read or written. Then

@@ -29,7 +29,8 @@ pub(super) struct Keeper<E: Fn(StoreEvent)> {
     batch: Batch,
     pace: Pace,
     outage: Option<Outage>,
-    /// When the file is to be rewritten, because words were deleted from it; and when it was.
+    /// When to rewrite the file, because words were deleted from it; and the time of the last
+    /// rewrite.
     rewrite_at: Option<Instant>,
     rewritten_at: Option<Instant>,
 }

@@ -131,12 +131,13 @@ fn newest(connection: &Connection, room: i64) -> Result<Option<(u64, u64)>> {
 /// All bans; and which of them are damaged.
 pub(super) fn bans(connection: &Connection, notices: &mut Vec<String>) -> Result<Vec<Ban>> {
     let mut bans = connection.prepare(
-        "SELECT subject, shown, by, reason, until_ms, checksum FROM ban ORDER BY subject",
+        "SELECT subject, shown, by, reason, until_ms, checksum, more FROM ban ORDER BY subject",
     )?;
     let ban = |row: &Row<'_>| {
         let until_ms = row.get::<_, Option<i64>>(4)?.map(|until| until as u64);
         let (subject, shown) = (row.get(0)?, row.get(1)?);
-        let ban = Ban { subject, shown, by: row.get(2)?, reason: row.get(3)?, until_ms };
+        let (by, reason, more) = (row.get(2)?, row.get(3)?, row.get(6)?);
+        let ban = Ban { subject, shown, by, reason, until_ms, more };
         Ok((row.get::<_, i64>(5)? == ban_sum(&ban), ban))
     };
     let mut all = Vec::new();
@@ -152,7 +153,7 @@ pub(super) fn bans(connection: &Connection, notices: &mut Vec<String>) -> Result
 
 pub(super) fn tokens(connection: &Connection) -> Result<Vec<Token>> {
     let mut tokens =
-        connection.prepare("SELECT token, name, until_ms FROM token ORDER BY token")?;
+        connection.prepare("SELECT token, name, until_ms, more FROM token ORDER BY token")?;
     let mut rooms = connection
         .prepare("SELECT room, seen, operator FROM token_room WHERE token = ?1 ORDER BY room")?;
     let all = tokens.query_map((), |row| {
@@ -160,7 +161,8 @@ pub(super) fn tokens(connection: &Connection) -> Result<Vec<Token>> {
         let rooms = rooms
             .query_map([&token], |row| Ok((row.get(0)?, unsigned(row, 1)?, row.get(2)?)))?
             .collect::<Result<_>>()?;
-        Ok(Token { token, name: row.get(1)?, rooms, until_ms: unsigned(row, 2)? })
+        let (name, more) = (row.get(1)?, row.get(3)?);
+        Ok(Token { token, name, rooms, until_ms: unsigned(row, 2)?, more })
     })?;
     all.collect()
 }
@@ -238,7 +240,9 @@ pub(super) fn room_sum(
 pub(super) fn ban_sum(ban: &Ban) -> i64 {
     let sum = Checksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);
     // As it is stored: a time that no `i64` holds is the last one.
-    sum.number(ban.until_ms.map_or(0, |until| number(until) as u64 + 1)).end().into()
+    let sum = sum.number(ban.until_ms.map_or(0, |until| number(until) as u64 + 1));
+    // A ban of the first version has nothing more, and a checksum without it.
+    if ban.more.is_empty() { sum.end().into() } else { sum.text(&ban.more).end().into() }
 }
 
 /// As SQLite holds it; what is above is taken for the highest.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// The text of a line whose words were deleted.
 pub const DELETED: &str = "[deleted]";
 
-/// What is shown for a line of which the file holds nothing any more, though its number was given.
+/// The text shown for a line that is missing in the file, although its number was given.
 pub const MISSING: &str = "[missing]";
 
 /// What a line of a room is. Stored as a small integer, which never changes its meaning.
@@ -85,6 +85,8 @@ pub struct Ban {
     pub reason: String,
     /// Until when, in milliseconds since 1970, UTC; `None`: until it is lifted.
     pub until_ms: Option<u64>,
+    /// Further properties of the ban: opaque here, empty if there are none.
+    pub more: String,
 }
 
 /// What lets somebody who left go on where they were.
@@ -98,6 +100,8 @@ pub struct Token {
     pub rooms: Vec<(String, u64, bool)>,
     /// Until when it is good, in milliseconds since 1970, UTC.
     pub until_ms: u64,
+    /// Further properties of the session: opaque here, empty if there are none.
+    pub more: String,
 }
 
 /// Something to keep. Changes are applied in the order in which they were written.
@@ -160,10 +164,13 @@ impl Change {
                 name.len() + length(topic.as_deref()) + length(password.as_deref())
             }
             Self::RoomGone(text) | Self::Unban(text) | Self::TokenUsed(text) => text.len(),
-            Self::Ban(ban) => ban.subject.len() + ban.shown.len() + ban.by.len() + ban.reason.len(),
+            Self::Ban(ban) => {
+                let Ban { subject, shown, by, reason, more, .. } = ban;
+                subject.len() + shown.len() + by.len() + reason.len() + more.len()
+            }
             Self::Token(token) => {
                 let rooms: usize = token.rooms.iter().map(|(room, ..)| room.len() + 48).sum();
-                token.token.len() + token.name.len() + rooms
+                token.token.len() + token.name.len() + token.more.len() + rooms
             }
             Self::Audit { by, what, .. } => by.len() + what.len(),
         };

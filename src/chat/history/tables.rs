@@ -267,8 +267,10 @@ fn upsert_room(
 
 fn put_ban(connection: &Connection, ban: &Ban) -> Result<()> {
     let until = ban.until_ms.map(number);
-    let sql = "INSERT OR REPLACE INTO ban VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let values = params![ban.subject, ban.shown, ban.by, ban.reason, until, ban_sum(ban)];
+    let sql = "INSERT OR REPLACE INTO ban (subject, shown, by, reason, until_ms, checksum, more)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let Ban { subject, shown, by, reason, more, .. } = ban;
+    let values = params![subject, shown, by, reason, until, ban_sum(ban), more];
     connection.execute(sql, values)?;
     // Those without an end come last.
     let sql = "DELETE FROM ban WHERE rowid IN (SELECT rowid FROM ban
@@ -279,8 +281,9 @@ fn put_ban(connection: &Connection, ban: &Ban) -> Result<()> {
 
 fn put_token(connection: &Connection, token: &Token) -> Result<()> {
     drop_token(connection, &token.token)?;
-    let sql = "INSERT INTO token VALUES (?1, ?2, ?3)";
-    connection.execute(sql, params![token.token, token.name, number(token.until_ms)])?;
+    let sql = "INSERT INTO token (token, name, until_ms, more) VALUES (?1, ?2, ?3, ?4)";
+    connection
+        .execute(sql, params![token.token, token.name, number(token.until_ms), token.more])?;
     let mut insert =
         connection.prepare("INSERT OR REPLACE INTO token_room VALUES (?1, ?2, ?3, ?4)")?;
     for (room, seen, operator) in &token.rooms {

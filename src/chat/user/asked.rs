@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::past::{kept, with_gaps};
 use super::{Rest, Step, User};
 use crate::chat::command_table::{COMMANDS, Rank};
+use crate::chat::entrance::Entrance;
 use crate::chat::history::Stored;
 use crate::chat::inbox::Question;
 use crate::chat::name::Name;
-use crate::chat::room::Entrance;
 use crate::chat::view::print_json;
 
 /// Lines of the past that one answer has at most.

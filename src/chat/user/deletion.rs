@@ -1,4 +1,4 @@
-//! `/delete`: whose words may be deleted, and by whom.
+//! `/delete`: the lines that a user may delete.
 
 use std::sync::Arc;
 

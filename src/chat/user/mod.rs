@@ -7,6 +7,8 @@ mod passwords;
 mod past;
 mod people;
 mod rooms;
+mod saving;
+mod whois;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,6 +35,7 @@ use super::tokens::{Place, Position};
 use super::view::{Medium, View, print_json};
 
 pub(super) use asked::Subject;
+pub(super) use passwords::fits;
 pub(super) use people::lags_in_words;
 
 /// What somebody hears who was sent out of all rooms.
@@ -114,13 +117,14 @@ impl User {
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name(), address, "joined");
         self.knows_more = place.is_some();
-        for position in place.into_iter().flat_map(|place| place.rooms) {
+        let (rooms, more) = place.map(|place| (place.rooms, place.more)).unwrap_or_default();
+        for position in rooms {
             self.take_position(position, is_back).await;
         }
         if self.inbox.seats.is_empty() {
             self.enter_lobby().await;
         }
-        self.inbox.turn_to(0);
+        self.restore(more, is_back);
         self.welcome(max_line);
     }
 
@@ -129,13 +133,16 @@ impl User {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
         match self.inbox.view.medium {
             Medium::Terminal => return,
-            Medium::Program => {}
-            Medium::Page => {
-                let token = resume::token_of(&self.hall, &self.person, self.positions());
+            // A program that made a room needs a token to be its operator again.
+            Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
+            Medium::Program | Medium::Page => {
+                let token = resume::token_of(&self.hall, &self.person, &self.inbox);
                 welcome["token"] = (&*token).into();
-                welcome["max_line"] = max_line.into();
-                welcome["view"] = self.inbox.view.json();
             }
+        }
+        if self.inbox.view.is_page() {
+            welcome["max_line"] = max_line.into();
+            welcome["view"] = self.inbox.view.json();
         }
         let mut first = String::new();
         print_json(&welcome, &mut first);
@@ -153,8 +160,8 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator } = position;
-        let pass = if is_back { Pass::Token { operator } } else { Pass::Nothing };
+        let Position { room, next, operator, password } = position;
+        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
@@ -248,15 +255,16 @@ impl User {
         if let Some(cluster) = self.hall.cluster.clone() {
             return self.say_to_all(&cluster, kind, words);
         }
-        let (now_ms, session) = (self.hall.now_ms(), self.person.session);
+        let (now_ms, lineage) = (self.hall.now_ms(), self.person.lineage);
         let Some(seated) = self.inbox.current() else {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
         let name = self.name();
         let said = seated.crowd.with(|room| {
-            if let Some(until) = room.muted_until(now_ms, name.key(), session) {
+            if let Some(until) = room.muted_until(now_ms, name.key(), lineage) {
                 return Err(Some(until));
             }
+            self.hall.elect_if_due(room, now_ms);
             let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
             self.hall.archive.line(room, appended, kind, &name, words);
             tracing::debug!(room = %room.name, %name, "{}", escape(words.as_bytes()));
@@ -341,6 +349,7 @@ impl User {
             Command::Join { room, password } => return self.join(room, password),
             Command::Oper(password) => return self.become_operator(password),
             Command::Users(Some(room)) => self.users_of(room),
+            Command::Whois(name) => return self.whois(name),
             Command::Message { to, words } => return self.message(to, words),
             Command::Reply(words) => return self.answer(words),
             Command::Nick(name) => return self.rename(name),
@@ -379,6 +388,7 @@ impl User {
             let view = json!({ "kind": "view", "view": self.inbox.view.json() });
             print_json(&view, &mut self.replies);
         }
+        self.save_session();
         self.notice(&format!("{what} {now}"));
     }
 
@@ -400,29 +410,10 @@ impl User {
         self.reply(&format!("*** {words} ***"));
     }
 
-    /// Whether they may keep order where they are.
+    /// Returns the user's rank in their current room.
     fn rank(&self) -> Rank {
-        let in_room = self
-            .inbox
-            .current()
-            .is_some_and(|seated| seated.crowd.with(|room| room.standing(seated.seat).1));
+        let in_room = self.inbox.current().is_some_and(Seated::is_operator);
         if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }
-    }
-
-    fn show_token(&mut self) -> Step {
-        let keep = resume::keep(&self.hall, &self.person, self.positions());
-        let token = keep.token.clone();
-        self.perform(Act::Keep(keep), move |user, outcome| {
-            if outcome.refusal().is_some() {
-                return user.refuse(&outcome);
-            }
-            user.notice(&format!("/resume {token} brings you back here, from any connection"));
-            Step::Done
-        })
-    }
-
-    fn positions(&self) -> Vec<Position> {
-        resume::positions(&self.inbox.seats)
     }
 
     /// Leaves for good. Who knows that there is more is told how to come back.
@@ -433,7 +424,7 @@ impl User {
                 let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {token} brings you back"));
             }
-            keep = resume::keep_at_leaving(&self.hall, &self.person, self.positions());
+            keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         }
         self.exit(leaving, keep);
     }

@@ -7,9 +7,10 @@ use super::{Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
-use crate::chat::bans::{Ban, Scope, Subject, ending};
+use crate::chat::bans::{Ban, Scope, Subject, counted, ending};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
+use crate::chat::former_users::FormerUser;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
 
@@ -48,18 +49,26 @@ impl User {
         let rules = self.hall.rules();
         let right = rules.operator_password.as_deref();
         let fits = right.is_some_and(|right| is_same(right, password.reveal()));
+        let password = fits.then(|| password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(PASSWORD_PAUSE).await;
+            // With this a token restores the right, as long as the password stays the same.
+            let proof = match password {
+                Some(password) => super::passwords::hash(password).await,
+                None => None,
+            };
             Box::new(move |user: &mut Self| {
                 if !fits {
                     user.audit("gave a wrong operator password");
                     user.notice("That is not the operators' password");
                     return Step::Done;
                 }
-                user.perform(Act::BecomeOperator, |user, outcome| {
+                user.perform(Act::BecomeOperator, move |user, outcome| {
                     if outcome.refusal().is_some() {
                         return user.refuse(&outcome);
                     }
+                    user.person.set_operator_proof(proof);
+                    user.save_session();
                     user.audit("became an operator");
                     user.notice("You are an operator: /help lists what you can do");
                     Step::Done
@@ -93,10 +102,14 @@ impl User {
 
     fn set_operator(&mut self, name: &str, operator: bool) -> Step {
         let Some(other) = self.somebody(name) else { return Step::Done };
+        if !operator && self.is_above(&other) {
+            return Step::Done;
+        }
         let now = if operator { "an operator" } else { "no operator any more" };
+        let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
         self.alter_for(&other, Change::Operator(other.session, operator), move |name, room| Done {
-            audit: format!("made {name} {now} of {room}"),
-            told: format!("{name} is {now} of {room}"),
+            audit: format!("made {name} {now} of {chat}{room}"),
+            told: format!("{name} is {now} of {chat}{room}"),
         })
     }
 
@@ -123,16 +136,26 @@ impl User {
     }
 
     fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) -> Step {
+        let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
             && self.hall.find(name).is_some_and(|other| self.is_above(&other))
         {
             return Step::Done;
         }
+        let known = match &subject {
+            Subject::Name(name) => self.known_user(name),
+            Subject::Network(_) => None,
+        };
+        let lineage = known.as_ref().map(|(user, _)| user.lineage);
         let until_ms = self.end_of(length);
         let (by, reason) = (self.name().to_string(), words.unwrap_or_default().to_owned());
         let told = format!("banned {subject} from {}", self.place(&scope));
-        let ban = Ban { subject, scope, by, reason: reason.clone(), until_ms };
+        let (name, is_wider) = match &subject {
+            Subject::Name(name) => (Some(name.clone()), false),
+            Subject::Network(_) => (None, is_wider),
+        };
+        let ban = Ban { subject, scope, by, reason: reason.clone(), until_ms, lineage };
         self.perform(Act::Ban(ban), move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
@@ -140,8 +163,25 @@ impl User {
             let until = ending(until_ms, user.hall.settings.moment);
             user.audit(&format!("{told} {until} {reason}"));
             user.notice(&format!("You {told} {until}"));
+            if let Some(name) = name {
+                let (known, is_here) = known.unzip();
+                user.explain_ban(&name, known.as_ref(), is_here.unwrap_or_default());
+            } else if is_wider {
+                user.notice(
+                    "An IPv6 address counts with its /64 network, as one host has all of it",
+                );
+            }
             Step::Done
         })
+    }
+
+    /// The user who has a name, or had it last; and whether they are here.
+    fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
+        if let Some(person) = self.hall.find(name) {
+            let (lineage, address, name) = (person.lineage, person.address, person.name());
+            return Some((FormerUser { name, lineage, address, left_ms: 0 }, true));
+        }
+        self.hall.former_user(name).map(|user| (user, false))
     }
 
     fn unban(&mut self, target: Target<'_>) -> Step {
@@ -243,7 +283,7 @@ impl User {
 
     fn subject_and_scope(&mut self, target: Target<'_>) -> Option<(Subject, Scope)> {
         let subject = match target {
-            Target::Network(network) => Subject::Network(network.trunc()),
+            Target::Network(network) => Subject::Network(counted(network)),
             Target::Name(name) => match Name::parse(name) {
                 Ok(name) => Subject::Name(name),
                 Err(error) => {

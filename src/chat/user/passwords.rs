@@ -20,7 +20,7 @@ pub(super) async fn hash(password: String) -> Option<Arc<str>> {
 }
 
 /// Whether it is the password of this hash.
-pub(super) async fn fits(password: String, hash: Arc<str>) -> bool {
+pub(in crate::chat) async fn fits(password: String, hash: Arc<str>) -> bool {
     let Ok(_permit) = AT_WORK.acquire().await else { return false };
     let work = move || {
         PasswordHash::new(&hash)

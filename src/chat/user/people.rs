@@ -139,8 +139,9 @@ impl User {
         }
         self.perform(Act::Rename { name }, |user, outcome| match outcome {
             Outcome::Renamed(renamed) => {
-                if let Err(taken) = renamed {
-                    user.notice(&taken.sentence());
+                match renamed {
+                    Ok(()) => user.save_session(),
+                    Err(taken) => user.notice(&taken.sentence()),
                 }
                 Step::Done
             }
@@ -161,6 +162,7 @@ impl User {
         if other.session == self.person.session {
             self.notice("You cannot ignore yourself");
         } else if self.inbox.view.ignore(name.clone(), other.session) {
+            self.save_session();
             self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
         } else {
             self.notice("You ignore too many people already; /ignore lists them");
@@ -170,6 +172,7 @@ impl User {
     pub(super) fn unignore(&mut self, name: &str) {
         match Name::parse(name) {
             Ok(name) if self.inbox.view.heed(&name) => {
+                self.save_session();
                 self.notice(&format!("You see what {name} says again"));
             }
             Ok(name) => self.notice(&format!("You do not ignore {name}")),
@@ -183,6 +186,7 @@ impl User {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
+            user.save_session();
             match words {
                 Some(words) => {
                     user.notice(&format!("Who writes to you hears that you are away: {words}"));

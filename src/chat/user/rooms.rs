@@ -7,9 +7,10 @@ use super::{IN_NO_ROOM, Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
+use crate::chat::entrance::Entrance;
 use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
-use crate::chat::room::{Entrance, See};
+use crate::chat::room::See;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.
@@ -30,6 +31,7 @@ impl User {
         if let Some(index) = self.inbox.position(&room) {
             self.inbox.turn_to(index);
             self.tell_rooms();
+            self.save_session();
             self.notice(&format!("You speak in {room} now"));
             return Step::Done;
         }
@@ -99,6 +101,13 @@ impl User {
         if !topic.is_empty() {
             self.notice(&format!("Topic: {topic}"));
         }
+        // A connection that is lost before its user has seen a token would take the room's operator
+        // along for good.
+        let is_operator = self.inbox.current().is_some_and(Seated::is_operator);
+        match is_operator && self.person.token().is_none() {
+            true => self.tell_token(),
+            false => self.save_session(),
+        }
         self.separate(earlier);
     }
 
@@ -154,6 +163,7 @@ impl User {
         let seated = self.inbox.remove(index);
         self.hall.give_back(&self.person, &seated.crowd);
         self.tell_rooms();
+        self.save_session();
         if let Some(current) = self.inbox.current() {
             let current = current.room.clone();
             self.notice(&format!("You left {left} and speak in {current} now"));

@@ -281,8 +281,8 @@ mod tests {
         assert!(found.is_absolute());
     }
 
-    /// Issue 11, item A: a program that cannot be looked at is not taken for a missing one, for
-    /// which the old program would be started again.
+    /// Issue 11, item A: a program that cannot be looked at is not missing, so the old program is
+    /// not started again.
     #[test]
     fn regression_a_program_that_cannot_be_looked_at_fails_the_upgrade() {
         let folder = tempfile::tempdir().unwrap();

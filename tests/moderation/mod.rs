@@ -1,11 +1,43 @@
-//! What a flood mute refuses, what it leaves, and how it ends.
+//! The length of bans and mutes; the lines that a flood mute refuses, and its end.
 
 use std::time::Duration;
 
 use echoline::chat::{FloodLimits, Role, Settings};
 use tokio::time::Instant;
 
+use crate::operator;
 use crate::parlour::{Parlour, settings};
+
+/// Issue 11, item 12: a ban or a mute lasts as long as its answer says. A duration that cannot be
+/// read is refused.
+#[tokio::test(start_paused = true)]
+async fn regression_a_ban_says_until_when_it_holds() {
+    let parlour = Parlour::open();
+    let mut oper = operator(&parlour, "olga").await;
+    for (line, answer) in [
+        ("/ban troll 1w spam", "*** You banned troll from the chat until tomorrow ***"),
+        ("/ban troll for 1h 30m spam", "*** You banned troll from the chat until tomorrow ***"),
+        ("/ban troll 3 days", "*** You banned troll from the chat until tomorrow ***"),
+        ("/ban troll spam", "*** You banned troll from the chat for good ***"),
+        ("/ban troll forever 3rd time", "*** You banned troll from the chat for good ***"),
+        ("/ban 192.0.2.0/24", "*** You banned 192.0.2.0/24 from the chat for good ***"),
+    ] {
+        oper.ask(line, answer).await;
+    }
+    oper.ask("/unban troll", "*** troll may come to the chat again ***").await;
+    for line in ["/ban troll 10 spam", "/ban troll 10minuts", "/ban 192.0.2.9 -1d", "/mute olga 0s"]
+    {
+        oper.say(line).await;
+        oper.hear_of("' is no duration: write /").await;
+    }
+    oper.say("/kick olga 10m").await;
+    oper.hear_of("A kick has no duration").await;
+    oper.ask("/bans", "192.0.2.0/24, for good, by olga ").await;
+    let _troll = parlour.enter("troll").await;
+    oper.hear("*** troll joined the chat ***").await;
+    oper.ask("/mute troll", "*** You muted troll in lobby for good ***").await;
+    oper.ask("/mute troll 10min", "*** You muted troll in lobby until tomorrow ***").await;
+}
 
 /// A chat in which the fifth line at once begins a mute.
 fn strict() -> Parlour {
@@ -90,4 +122,25 @@ async fn regression_the_pings_of_a_page_are_no_lines() {
     page.say(r#"{"say": "lost"}"#).await;
     page.hear_of("that was not sent").await;
     page.hear_of("You may speak again; 2 lines were not sent").await;
+}
+
+/// Fault 69: whoever talks too fast is slowed down, then warned, then muted; others are not.
+#[tokio::test(start_paused = true)]
+async fn floods_are_slowed_warned_and_muted() {
+    let flood = FloodLimits { burst: 3, warn_after: 2, mute_after: 4, ..FloodLimits::default() };
+    let parlour = Parlour::new(Settings { flood: Some(flood), ..settings() });
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    let start = Instant::now();
+    ann.send((0..10).map(|n| format!("{n}\n")).collect::<String>()).await;
+    for number in 0..6 {
+        bob.hear(&format!("ann: {number}")).await;
+    }
+    assert_eq!(start.elapsed(), Duration::from_millis(600), "three at once, then five a second");
+    ann.hear("*** Slow down, or you will be muted ***").await;
+    ann.hear("*** You wrote too fast and are muted for 30 s: that was not sent ***").await;
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    ann.hear("*** You may speak again; 4 lines were not sent ***").await;
+    ann.say("calm").await;
+    bob.hear("ann: calm").await;
+    bob.ask("/users", "Online: ann, bob").await;
 }

@@ -1,0 +1,73 @@
+//! The session as a token restores it: saved after each change, shown, and gone on with.
+
+use std::sync::Arc;
+
+use super::{IN_NO_ROOM, Step, User};
+use crate::chat::act::Act;
+use crate::chat::resume;
+use crate::chat::tokens::SessionState;
+
+impl User {
+    /// Goes on as the session was saved: the user speaks where they spoke.
+    pub(super) fn restore(&mut self, saved: SessionState, is_back: bool) {
+        let SessionState { current, preferences, away, operator, .. } = saved;
+        let current = current.and_then(|room| self.inbox.position(&room));
+        self.inbox.turn_to(current.unwrap_or(0));
+        let choices = self.inbox.view.restore(preferences);
+        let was_operator = operator.is_some();
+        if was_operator && self.person.is_operator() {
+            self.person.set_operator_proof(operator.map(Arc::from));
+        } else if was_operator {
+            let words = "You are no operator of the chat any more: its password has changed";
+            self.notice(words);
+        }
+        if !is_back || self.inbox.view.is_page() {
+            return;
+        }
+        self.tell_current();
+        if !choices.is_empty() {
+            self.notice(&format!("As before: {choices}"));
+        }
+        if let Some(words) = away {
+            self.notice(&format!("Who writes to you hears that you are away: {words}"));
+        }
+        if self.person.is_operator() {
+            self.notice("You are an operator of the chat, as before");
+            self.audit("came back as an operator");
+        }
+    }
+
+    fn tell_current(&mut self) {
+        match self.inbox.current().map(|seated| seated.room.clone()) {
+            Some(room) => self.notice(&format!("You speak in {room} now")),
+            None => self.notice(IN_NO_ROOM),
+        }
+    }
+
+    /// Saves the session again after a change, if a token restores it: a user
+    /// who loses the connection comes back to this state.
+    pub(super) fn save_session(&self) {
+        let keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
+        if let Some(keep) = keep.filter(|_| !self.person.is_retired()) {
+            self.hall.announce(self.person.session, Act::Keep(keep));
+        }
+    }
+
+    pub(super) fn show_token(&mut self) -> Step {
+        let keep = resume::keep(&self.hall, &self.person, &self.inbox);
+        let token = keep.token.clone();
+        self.perform(Act::Keep(keep), move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            user.notice(&format!("/resume {token} brings you back here, from any connection"));
+            Step::Done
+        })
+    }
+
+    /// Tells the user, who has just made a room, how they come back to it.
+    pub(super) fn tell_token(&mut self) {
+        let token = resume::token_of(&self.hall, &self.person, &self.inbox);
+        self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
+    }
+}
