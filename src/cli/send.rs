@@ -102,7 +102,7 @@ pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
     // A thread may still wait for stdin, which may never end.
     runtime.shutdown_background();
     result.or_else(|Failure { code, error }| {
-        output::tell(&format!("{error:#}"));
+        output::tell(&format!("{:#}", super::resources::explain(error)));
         Ok(ExitCode::from(code))
     })
 }

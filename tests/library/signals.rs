@@ -76,7 +76,7 @@ impl Process {
     }
 }
 
-/// Issue 11, item 27: after `serve` has returned, twice, a signal ends the process as it did before.
+/// Issue 11, item 27: after `serve` has returned, twice, a signal ends the process as before it.
 #[test]
 fn regression_signals_end_the_process_again_after_serve() {
     let mut process = Process::start(false);
