@@ -4,8 +4,8 @@
 mod moderation;
 mod parlour;
 
-use echoline::chat::{Role, Settings};
-use parlour::{Guest, Parlour, settings};
+use echoline::chat::Role;
+use parlour::{Guest, Parlour};
 
 #[tokio::test]
 async fn rooms_are_made_joined_and_left() {
