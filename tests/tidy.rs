@@ -68,6 +68,7 @@ const PURE: &[&str] = &[
     "src/chat/room.rs",
     "src/chat/secret_words.rs",
     "src/chat/log.rs",
+    "src/chat/log_limits.rs",
     "src/chat/line.rs",
     "src/chat/batch.rs",
     "src/chat/bans.rs",

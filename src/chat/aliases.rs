@@ -50,7 +50,7 @@ static ALIASES: &[(&str, Alias)] = &[
     ("date time timestamps", Hint("/times on shows the time of each line")),
     ("auth identify login msgserv nickserv register",
         Hint("There are no accounts: /token shows what /resume needs to bring you back")),
-    ("chanserv mode", Hint("/private, /password and /op change a room; /help shows operators more")),
+    ("chanserv mode", Hint("/private, /password and /op change a room; /help has more")),
     ("kickban", Hint("/ban NAME 10m puts a person out, and keeps them out for that time")),
 ];
 

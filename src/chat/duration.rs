@@ -188,7 +188,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_duration_looks_like_one(text in "[0-9]{1,3}(s|min|H|days|w)( [a-z0-9]{0,4}){0,3}") {
+        fn every_duration_looks_like_one(
+            text in "[0-9]{1,3}(s|min|H|days|w)( [a-z0-9]{0,4}){0,3}",
+        ) {
             let first = text.split(' ').next().unwrap();
             prop_assert!(looks_like_duration(first));
             if let Some((duration, taken)) = read(text.split(' ')) {

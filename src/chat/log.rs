@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use super::batch::Batch;
 use super::history::{DELETED, Kind};
 use super::line::{EOL, Shape};
+pub use super::log_limits::LogLimits;
 
 /// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
 /// the room: a thousand rooms of a few lines are to cost little.
@@ -43,28 +44,6 @@ pub(super) struct Log {
     /// Lines that were deleted last, also such that are not kept any more: a machine that has
     /// missed a deletion learns of it from these.
     pub(super) deleted: BTreeSet<u64>,
-}
-
-/// What a log keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogLimits {
-    /// Lines at most. Default 10,000.
-    pub lines: usize,
-    /// Bytes at most, as shown. Default 1 MiB.
-    pub bytes: usize,
-}
-
-impl Default for LogLimits {
-    fn default() -> Self {
-        Self { lines: 10_000, bytes: 1024 * 1024 }
-    }
-}
-
-impl LogLimits {
-    /// What both of them keep.
-    pub(super) fn at_least(self, other: Self) -> Self {
-        Self { lines: self.lines.max(other.lines), bytes: self.bytes.max(other.bytes) }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -57,6 +57,7 @@ mod key;
 mod line;
 mod line_end;
 mod log;
+mod log_limits;
 mod login;
 mod mailbox;
 mod muted;

@@ -183,7 +183,8 @@ mod tests {
             let all = lines.split_whitespace().filter(is_said).count() as u64;
             let shown = shown_of(&lines, said);
             let shown: Vec<&str> = shown.split_whitespace().collect();
-            prop_assert_eq!(shown.iter().copied().filter(|l| is_said(&l)).count() as u64, said.min(all));
+            let count = shown.iter().copied().filter(|line| is_said(&line)).count() as u64;
+            prop_assert_eq!(count, said.min(all));
             let mut row = 0;
             for line in shown {
                 row = if line.starts_with(['+', '-', '=']) { row + 1 } else { 0 };

@@ -111,8 +111,8 @@ impl Parser {
     /// front. Returns its length.
     ///
     /// A doubled 255 is one byte of data, CR NUL is CR; the commands that erase a character or the
-    /// line are Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Bytes with neither 255 nor NUL are only
-    /// searched, once.
+    /// line are Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Bytes with neither
+    /// 255 nor NUL are only searched, once.
     pub fn take(&mut self, bytes: &mut [u8]) -> usize {
         let (mut kept, mut next) = (0, 0);
         while next < bytes.len() {
