@@ -100,7 +100,7 @@ fn regression_lines_are_easy_to_read() {
     }
 }
 
-/// A phone has one row of header and nothing wider than it, and its keyboard makes the page smaller.
+/// A phone has one row of header and nothing wider, and its keyboard makes the page smaller.
 fn has_one_row_on_a_phone(vera: &Browser<'_>, page: &str, ben: &mut Terminal) {
     vera.enter(page, "Вера");
     ben.say("/topic a topic that is much longer than a phone is wide, and then some words more");
