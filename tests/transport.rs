@@ -142,8 +142,8 @@ async fn only_so_many_shake_hands_at_once() {
     assert!(serving.await.unwrap().is_clean());
 }
 
-/// Fault 5: a flood of connections to one listener is accepted in batches, between which the other
-/// listeners get their turns. (Issue 11, item 46: no test named this fault.)
+/// Fault 5: a flood of connections is accepted in batches, between which the other listeners get
+/// their turns. (Issue 11, item 46: no test named this fault.)
 #[tokio::test]
 async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() {
     /// Connections that a listener accepts at once at most.
@@ -157,32 +157,33 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
     let (addresses, shutdown) = (server.addresses().unwrap(), server.shutdown());
     // All of them wait in the queues before the first is accepted.
     let mut waiting = Vec::new();
-    for _ in 0..400 {
-        waiting.push(connect(&addresses[0]).await);
+    for number in 0..400 {
+        waiting.push(connect(&addresses[number % 2]).await);
     }
-    waiting.push(connect(&addresses[1]).await);
-    let flooded = Arc::new(AtomicUsize::new(0));
-    let before = Arc::new(AtomicUsize::new(usize::MAX));
+    let accepted = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let before = Arc::new(AtomicUsize::new(0));
     let handler = {
-        let (flooded, before) = (Arc::clone(&flooded), Arc::clone(&before));
+        let (accepted, before) = (Arc::clone(&accepted), Arc::clone(&before));
         // Called when a connection is accepted, in that order.
         move |client: Connection| {
-            if client.origin().listener == 0 {
-                flooded.fetch_add(1, Ordering::Relaxed);
-            } else {
-                before.store(flooded.load(Ordering::Relaxed), Ordering::Relaxed);
+            let listener = client.origin().listener;
+            if accepted[listener].fetch_add(1, Ordering::Relaxed) == 0 {
+                let other = accepted[1 - listener].load(Ordering::Relaxed);
+                before.fetch_max(other, Ordering::Relaxed);
             }
             say_who(client)
         }
     };
     let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
-    let mut said = [0; 7];
-    waiting.last_mut().unwrap().read_exact(&mut said).await.unwrap();
+    for client in &mut waiting {
+        client.read_exact(&mut [0; 7]).await.unwrap();
+    }
     let before = before.load(Ordering::Relaxed);
-    assert!(before <= 2 * BATCH, "{before} were accepted before the other listener's turn");
+    // More than one batch would be what the runtime grants a task at once (128).
+    assert!(before <= BATCH * 3 / 2, "{before} were accepted before the other listener's turn");
     drop(waiting);
     shutdown.drain();
-    assert_eq!(serving.await.unwrap().unwrap().accepted, 401);
+    assert_eq!(serving.await.unwrap().unwrap().accepted, 400);
 }
 
 /// Fault 51: a server that ends does not wait for who has not even begun.
