@@ -6,7 +6,7 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::process::{self, descriptors, processor_time, resident_kib};
@@ -133,6 +133,37 @@ fn a_listener_outlives_every_error_of_accept() {
         let end = server.stop();
         assert_eq!(end.code, Some(0), "{error}: {}", end.log);
     }
+}
+
+/// Issue 11, item C: a worker whose runtime panics ends the program with exit code 1 and a sentence
+/// that names the worker. A failing `epoll_wait` is what tokio panics at.
+#[test]
+fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
+    if !has("strace") {
+        return;
+    }
+    let server = Server::start(&["--workers", "1"]);
+    let tasks = format!("/proc/{}/task", server.id());
+    let read = |task: &str, file: &str| {
+        std::fs::read_to_string(format!("{tasks}/{task}/{file}")).unwrap_or_default()
+    };
+    let names = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().file_name());
+    let mut names = names.map(|name| name.into_string().unwrap());
+    let worker = names.find(|task| read(task, "comm").trim() == "worker-0").unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-qq", "-o", "/dev/null", "-p", &worker, "-e", "trace=epoll_wait,epoll_pwait"]);
+    strace.args(["-e", "inject=epoll_wait,epoll_pwait:error=EBADF"]);
+    let mut strace = strace.stderr(Stdio::null()).spawn().unwrap();
+    until("strace is attached", || !read(&worker, "status").contains("TracerPid:\t0\n"));
+    // It wakes the worker, if the attaching has not.
+    let mut client = server.connect();
+    assert!(["", "Server error. Goodbye!\n"].contains(&client.rest().as_str()));
+    let end = server.wait();
+    strace.wait().unwrap();
+    assert_eq!(end.code, Some(1), "{}", end.log);
+    let last = end.log.lines().last().unwrap();
+    assert!(last.starts_with("echoline: ") && last.contains("worker-0 panicked"), "{}", end.log);
+    assert!(last.contains("start the server again"), "{last}");
 }
 
 /// Fault 2: the limit of connections is exact, and one too many hears why.

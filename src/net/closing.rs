@@ -47,6 +47,9 @@ where
             place.note_end(end);
         }
         (core.tell)(&mut core.stream, Word::Ends(ended));
+        if ended == Closed::Drained && !core.output.is_unused() {
+            (core.tell)(&mut core.stream, Word::Cork);
+        }
         let broken = ended.is_broken() || core.output.failed;
         Self { core, broken }
     }
@@ -129,3 +132,7 @@ async fn linger<S: AsyncRead + Unpin>(stream: &mut S, watch: &Watch) -> io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "closing_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -21,7 +22,7 @@ use super::place::Place;
 use super::stream::Stream;
 use super::summary::Amount;
 use super::terms::Terms;
-use super::watch::{Waiting, Watch};
+use super::watch::{OutputState, Waiting, Watch};
 
 /// All that is known of one connection.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(super) enum Word {
     Ends(Closed),
     /// The socket is to break the connection off when it is closed.
     BreakOff,
+    /// The socket holds what is written until the stream ends, so that both leave in one segment.
+    Cork,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
@@ -59,7 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         let Self { stream, input, output, watch, ended, is_silent, .. } = self;
         let tell = |layer: &mut T, word| match word {
             Word::Ends(closed) => layer.note_end(closed),
-            Word::BreakOff => tell(layer.below(), word),
+            Word::BreakOff | Word::Cork => tell(layer.below(), word),
         };
         Core { stream: wrap(stream), input, output, watch, ended, is_silent, tell }
     }
@@ -96,8 +99,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     ) -> Poll<Result<T, Closed>> {
         let Self { stream, input, output, watch, ended, .. } = self;
         poll_next(input, watch, ended, cx, next, |input, watch, cx| {
-            let unsent = poll_send(stream, output, watch, cx)?.is_pending();
-            poll_input(stream, input, watch, unsent, cx)
+            let over = watch.check(input.has_partial());
+            let state = if is_held(&over, output, watch) {
+                held(output)
+            } else {
+                sent(poll_send(stream, output, watch, cx)?)
+            };
+            poll_input(stream, input, watch, over?, state, cx)
         })
     }
 
@@ -110,8 +118,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     ) -> Poll<Result<T, Closed>> {
         let Self { stream, input, output, watch, ended, .. } = self;
         poll_next(input, watch, ended, cx, next, |input, watch, cx| {
-            let unsent = poll_feed(stream, output, watch, cx, feed)?.is_pending();
-            poll_input(stream, input, watch, unsent, cx)
+            let over = watch.check(input.has_partial());
+            let hold = is_held(&over, output, watch);
+            let fed = poll_feed(stream, output, watch, hold, cx, feed)?;
+            let state = if hold { held(output) } else { sent(fed) };
+            poll_input(stream, input, watch, over?, state, cx)
         })
     }
 
@@ -125,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         if let Poll::Ready(done) = until.poll(cx) {
             return Poll::Ready(Ok(done));
         }
-        match poll_feed(&mut self.stream, &mut self.output, &mut self.watch, cx, feed)? {
+        match poll_feed(&mut self.stream, &mut self.output, &mut self.watch, false, cx, feed)? {
             Poll::Ready(()) => Poll::Pending,
             Poll::Pending => self.watch.poll(Waiting::Room, cx).map(Err),
         }
@@ -138,24 +149,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             if let Some(Some(bytes)) = self.input.next_chunk(usize::MAX)? {
                 self.output.push(&bytes);
             }
-            if !self.output.is_unused() {
+            let over = self.watch.check(false);
+            let hold = !self.input.at_end() && is_held(&over, &self.output, &self.watch);
+            if !hold && !self.output.is_unused() {
                 ready!(self.poll_flush(cx))?;
             }
             if self.input.at_end() {
                 return Poll::Ready(Ok(()));
             }
-            let over = self.watch.check(false)?;
-            if self.poll_echo_once(cx)?.is_pending() {
-                return self.watch.poll_input(over, (false, false), cx).map(Err);
+            let over = over?;
+            if self.poll_echo_once(hold, cx)?.is_pending() {
+                return self.watch.poll_input(over, false, held(&self.output), cx).map(Err);
             }
             self.watch.note_read(over);
             self.watch.note_input();
         }
     }
 
-    /// Reads once and writes from where the bytes lie; keeps what the stream does not take.
+    /// Reads once and writes from where the bytes lie; keeps what the stream does not take, and
+    /// everything if the output is held.
     #[inline]
-    fn poll_echo_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_echo_once(&mut self, hold: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
             let mut rest = &scratch[..length];
@@ -165,6 +179,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             if length > 0 {
                 self.watch.note_messages(1);
                 self.watch.note_line(rest);
+            }
+            if hold {
+                self.output.push(rest);
+                return Poll::Ready(Ok(()));
             }
             while !rest.is_empty() {
                 match poll_write(&mut self.stream, rest, cx)? {
@@ -228,12 +246,15 @@ pub(super) fn tell<S: 'static>(stream: &mut S, word: Word) {
         match word {
             Word::Ends(closed) => stream.note_end(closed),
             Word::BreakOff => stream.break_off(),
+            Word::Cork => stream.cork(),
         }
-    } else if let Some(socket) = stream.downcast_mut::<TcpStream>()
-        && word == Word::BreakOff
-    {
-        // It fails only on a socket that is gone, and then there is nothing to break off.
-        let _ = socket.set_zero_linger();
+    } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
+        // Both fail only on a socket that is gone, and then there is nothing to send.
+        match word {
+            Word::Ends(_) => {}
+            Word::BreakOff => drop(socket.set_zero_linger()),
+            Word::Cork => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+        }
     }
 }
 
@@ -268,22 +289,39 @@ pub(super) fn poll_next<T>(
     Poll::Ready(result)
 }
 
+/// Whether the output is held while the connection reads, given the result of
+/// [`Watch::check`]: this read may be the last one, and the peer is to get the last answer together
+/// with the end of the stream. Between the two, a client would send a line that nobody answers.
+#[inline]
+fn is_held(over: &Result<Option<Closed>, Closed>, output: &Outbound, watch: &Watch) -> bool {
+    matches!(over, Ok(Some(_)) | Err(Closed::Drained))
+        && output.len() < watch.terms.limits.write_high
+}
+
+fn held(output: &Outbound) -> OutputState {
+    if output.is_empty() { OutputState::Sent } else { OutputState::Held }
+}
+
+fn sent(polled: Poll<()>) -> OutputState {
+    if polled.is_pending() { OutputState::Blocked } else { OutputState::Sent }
+}
+
 /// Reads once; Pending only where the peer has to do something and no deadline has passed.
 pub(super) fn poll_input<S: AsyncRead + Unpin>(
     stream: &mut S,
     input: &mut Inbound,
     watch: &mut Watch,
-    unsent: bool,
+    over: Option<Closed>,
+    output: OutputState,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    let over = watch.check(input.has_partial())?;
     let mut amount = watch.amount();
     if input.poll_fill(stream, cx, &mut amount)?.is_ready() {
         watch.note_received(amount);
         watch.note_read(over);
         return Poll::Ready(Ok(()));
     }
-    watch.poll_input(over, (input.has_partial(), unsent), cx).map(Err)
+    watch.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
 /// Sends all that waits; Pending only while the peer takes nothing and no deadline has passed.

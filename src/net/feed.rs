@@ -25,6 +25,8 @@ pub struct Outlet<'a, S> {
     took: Amount,
     /// The stream takes no more now; it wakes the task when it does.
     full: bool,
+    /// The output is held, to be sent together with the end of the stream.
+    held: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
@@ -59,6 +61,9 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         mut parts: &mut [IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> io::Result<usize> {
+        if self.held {
+            return Ok(self.hold(parts));
+        }
         if !self.output.is_unused()
             && self.output.poll_drain(self.stream, cx, &mut self.took)?.is_pending()
         {
@@ -87,6 +92,19 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         }
         Ok(sent)
     }
+
+    /// Copies `parts` until the peer has enough to take; returns how many bytes that was.
+    fn hold(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let mut taken = 0;
+        for part in parts {
+            if self.is_full() {
+                break;
+            }
+            self.output.push(part);
+            taken += part.len();
+        }
+        taken
+    }
 }
 
 impl<S> fmt::Debug for Outlet<'_, S> {
@@ -111,20 +129,26 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
 }
 
 /// Sends what waits, then what `feed` gives, until it has nothing more now (Ready) or the peer
-/// takes no more (Pending).
+/// takes no more (Pending). With `held` it sends only what is more than [`Limits::write_high`].
+///
+/// [`Limits::write_high`]: crate::Limits::write_high
 pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut Outbound,
     watch: &mut Watch,
+    held: bool,
     cx: &mut Context<'_>,
     feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
 ) -> Poll<Result<(), Closed>> {
     loop {
-        ready!(poll_send(stream, output, watch, cx))?;
+        let held = held && output.len() < watch.terms.limits.write_high;
+        if !held {
+            ready!(poll_send(stream, output, watch, cx))?;
+        }
         let limits = &watch.terms.limits;
         let (eol, write_high) = (watch.terms.eol, limits.write_high);
         let took = watch.amount();
-        let mut outlet = Outlet { stream, output, eol, write_high, took, full: false };
+        let mut outlet = Outlet { stream, output, eol, write_high, took, full: false, held };
         let fed = feed(&mut outlet, cx);
         let (took, full) = (outlet.took, outlet.full);
         if took.bytes > 0 {
@@ -134,6 +158,7 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
             Poll::Ready(Err(closed)) => return Poll::Ready(Err(closed)),
             _ if full && output.is_empty() => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
+            Poll::Pending if held => return Poll::Ready(Ok(())),
             Poll::Pending => return poll_send(stream, output, watch, cx),
         }
     }

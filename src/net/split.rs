@@ -14,7 +14,7 @@ use super::limits::Closed;
 use super::lines::Line;
 use super::message::Message;
 use super::outbound::Outbound;
-use super::watch::Watch;
+use super::watch::{OutputState, Watch};
 
 /// The reading half of a [`Connection`](crate::Connection); see
 /// [`Connection::split`](crate::Connection::split).
@@ -95,7 +95,9 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
         next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
         poll_next(self.input, self.watch, self.ended, cx, next, |input, watch, cx| {
-            poll_input(&mut **lock(&self.stream), input, watch, false, cx)
+            let over = watch.check(input.has_partial())?;
+            // The writer sends by itself.
+            poll_input(&mut **lock(&self.stream), input, watch, over, OutputState::Sent, cx)
         })
     }
 }

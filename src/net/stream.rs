@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
@@ -88,6 +89,17 @@ impl Stream {
             Kind::Tcp(socket) => drop(socket.set_zero_linger()),
             Kind::Unix(_) => {}
             Kind::Layered(layer) => layer.below().break_off(),
+        }
+    }
+
+    /// Has the TCP socket at the bottom hold what is written, for 200 ms at most (tcp(7),
+    /// `TCP_CORK`), until the stream ends: then both leave in one segment.
+    pub(super) fn cork(&mut self) {
+        match &mut self.0 {
+            // It fails only on a socket that is gone, and then there is nothing to send.
+            Kind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+            Kind::Unix(_) => {}
+            Kind::Layered(layer) => layer.below().cork(),
         }
     }
 

@@ -22,9 +22,13 @@ use super::terms::Terms;
 /// How long a draining connection still listens, so that what has arrived is seen and answered.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
-/// Reads after that time, so that a connection that was busy meanwhile answers the bytes that
-/// arrived in it. The limit ends a connection whose peer never stops sending.
-const LATE_READS_MAX: u8 = 16;
+/// How long a draining connection waits for the peer's next line since its last one: longer than
+/// most round trips, so that a client that sends a line for each answer is not cut off in between.
+const DRAIN_TURN: Duration = Duration::from_millis(200);
+
+/// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit ends
+/// a connection whose peer never stops sending.
+const LATE_READS_MAX: u8 = 64;
 
 /// A deadline that has passed is looked at once more after this, so that the runtime asks the
 /// system what has come before anybody is given up: SIGCONT wakes it with its timers only.
@@ -47,6 +51,16 @@ pub(super) enum Waiting {
     },
     /// The peer is to take what is written.
     Room,
+}
+
+/// What has become of the output when a connection reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutputState {
+    Sent,
+    /// The output is kept back, to be sent together with the end of the stream.
+    Held,
+    /// The peer does not take the output.
+    Blocked,
 }
 
 /// When what began, the timer that looks at it, and the terms that it looks for.
@@ -72,8 +86,10 @@ pub(super) struct Watch {
 struct Rare {
     stalled_since: Option<Instant>,
     draining_since: Option<Instant>,
-    /// Reads that got something after the time that a draining connection has.
+    /// Reads that got something after [`DRAIN_QUIET`].
     late_reads: u8,
+    /// When the connection had answered a late line and nothing more came.
+    answered_since: Option<Instant>,
     grace_until: Option<Instant>,
     /// Only where nobody else wakes the waiting task when the phase changes. Created before the
     /// phase is looked at, so that no change is missed.
@@ -206,30 +222,32 @@ impl Watch {
     #[inline]
     pub(super) fn note_read(&mut self, over: Option<Closed>) {
         if over.is_some() {
-            self.rare().late_reads += 1;
+            let rare = self.rare();
+            rare.late_reads += 1;
+            rare.answered_since = None;
         }
     }
 
-    /// Whether a connection that may end because of `over` does so now that nothing comes: if it
-    /// has just answered what came late, the peer learns of the end together with the answer.
-    fn ends_now(&self, over: Option<Closed>) -> bool {
-        over.is_some() && self.rare.as_ref().is_some_and(|rare| rare.late_reads > 0)
-    }
-
-    /// As [`poll`](Self::poll), for input that may be the last because of `over`.
+    /// As [`poll`](Self::poll), for input that may be the last because of `over`. If an answer is
+    /// held or a late line was answered, one more look is all that the connection waits for.
     #[inline]
     pub(super) fn poll_input(
         &mut self,
         over: Option<Closed>,
-        (partial, unsent): (bool, bool),
+        partial: bool,
+        output: OutputState,
         cx: &mut Context<'_>,
     ) -> Poll<Closed> {
-        match over {
-            Some(closed) if self.ends_now(over) => Poll::Ready(closed),
-            // A drain does not wait for a line whose first byte came this late.
-            Some(_) => self.poll(Waiting::Input { partial: false, unsent }, cx),
-            None => self.poll(Waiting::Input { partial, unsent }, cx),
+        let unsent = output == OutputState::Blocked;
+        if over.is_none() {
+            return self.poll(Waiting::Input { partial, unsent }, cx);
         }
+        let rare = self.rare();
+        let answered = !partial && (output == OutputState::Held || rare.late_reads > 0);
+        let since = rare.answered_since.filter(|_| answered);
+        rare.answered_since = since.or_else(|| answered.then(Instant::now));
+        // A line whose first byte came this late has DRAIN_TURN, not the line timeout.
+        self.poll(Waiting::Input { partial: false, unsent }, cx)
     }
 
     /// Pending until a deadline has passed; then the reason. Also wakes when the phase changes.
@@ -341,9 +359,9 @@ impl Watch {
     /// The nearest deadline and what it means; `None` where nothing limits this wait.
     fn earliest(&self, waiting: Waiting, phase: Phase) -> Option<(Instant, Closed)> {
         let limits = &self.terms.limits;
-        let (stalled_since, draining_since, grace_until) = match self.rare.as_deref() {
-            Some(rare) => (rare.stalled_since, rare.draining_since, rare.grace_until),
-            None => (None, None, None),
+        let (stalled_since, grace_until) = match self.rare.as_deref() {
+            Some(rare) => (rare.stalled_since, rare.grace_until),
+            None => (None, None),
         };
         let after = |since: Option<Instant>, length: Option<Duration>, closed: Closed| {
             // A time-out too long to be added up never comes.
@@ -359,7 +377,7 @@ impl Watch {
                     after(self.idle_since, limits.idle_timeout, Closed::IdleTimeout),
                     after(line, limits.line_timeout, Closed::LineTimeout),
                     stalled.filter(|_| unsent),
-                    after(draining_since, Some(DRAIN_QUIET), Closed::Drained).filter(|_| drains),
+                    self.end_of_drain().filter(|_| drains).map(|end| (end, Closed::Drained)),
                 ]
                 .into_iter()
                 .flatten()
@@ -370,5 +388,17 @@ impl Watch {
             Some(grace) => (deadline.max(grace), closed),
             None => (deadline, closed),
         })
+    }
+
+    /// When a draining connection that gets nothing more ends.
+    fn end_of_drain(&self) -> Option<Instant> {
+        let rare = self.rare.as_deref()?;
+        let since = rare.draining_since?;
+        if rare.answered_since.is_some() {
+            return rare.answered_since;
+        }
+        // None is less than every time.
+        let last = self.idle_since.max(self.partial_since).unwrap_or(since);
+        Some((since + DRAIN_QUIET).max(last + DRAIN_TURN))
     }
 }

@@ -1,5 +1,6 @@
 //! Drains: the reads and messages that they wait for, and how a handler learns of one.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,67 @@ async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
         let report = server.drain().await;
         assert_eq!(report.count(Closed::Drained), 1, "{report:?}");
     }
+}
+
+/// Issue 11, item E: a client that sends a line for each answer, until it sees the end of the stream,
+/// has no line unanswered after a drain: the end arrives together with the last answer.
+#[tokio::test]
+async fn regression_no_line_of_a_busy_client_is_unanswered_after_a_drain() {
+    const CLIENTS: usize = 16;
+    async fn echo_bytes(mut client: Connection) -> Result<(), Closed> {
+        client.echo().await
+    }
+    for is_raw in [false, true] {
+        let server = match is_raw {
+            false => Running::start(Limits::default(), 2, echo).await,
+            true => Running::start(Limits::default(), 2, echo_bytes).await,
+        };
+        let address = server.address;
+        let busy = Arc::new(AtomicUsize::new(0));
+        let talk = |_| {
+            let busy = Arc::clone(&busy);
+            tokio::task::spawn_blocking(move || talk_to_the_end(address, &busy))
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(talk).collect();
+        while busy.load(Ordering::Relaxed) < CLIENTS {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let report = server.drain().await;
+        assert_eq!(report.count(Closed::Drained), CLIENTS as u64, "{report:?}");
+        for client in clients {
+            assert_eq!(client.await.unwrap(), None, "the line is unanswered (raw: {is_raw})");
+        }
+    }
+}
+
+/// Sends a line after each answer until the end of the stream is there; returns the line that has no
+/// answer, if there is one. Counts itself in `busy` after a few answers.
+fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<String> {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+    let mut answered = std::time::Instant::now();
+    for number in 0.. {
+        stream.set_nonblocking(true).unwrap();
+        let is_over = stream.peek(&mut [0]).is_ok_and(|length| length == 0);
+        stream.set_nonblocking(false).unwrap();
+        // The server waits 200 ms for the next line; a busy machine can take longer to send it.
+        let is_late = answered.elapsed() > Duration::from_millis(100);
+        let line = format!("line {number}\n");
+        if is_over || std::io::Write::write_all(&mut stream, line.as_bytes()).is_err() {
+            return None;
+        }
+        let mut answer = vec![0; line.len()];
+        if std::io::Read::read_exact(&mut stream, &mut answer).is_err() {
+            return Some(line).filter(|_| !is_late);
+        }
+        assert_eq!(answer, line.as_bytes());
+        answered = std::time::Instant::now();
+        if number == 20 {
+            busy.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    unreachable!("the numbers do not end")
 }
 
 /// Whether the system has bytes of the client, which the runtime may not know yet.
