@@ -291,7 +291,7 @@ pub(super) fn poll_next<T>(
 
 /// Whether the output is held while the connection reads, given the result of
 /// [`Watch::check`]: this read may be the last one, and the peer is to get the last answer together
-/// with the end of the stream. Between the two, a client would send a line that nobody answers.
+/// with the end of the stream. A line that a client sends between the two has no answer.
 #[inline]
 fn is_held(over: &Result<Option<Closed>, Closed>, output: &Outbound, watch: &Watch) -> bool {
     matches!(over, Ok(Some(_)) | Err(Closed::Drained))

@@ -19,11 +19,11 @@ use super::summary::{Account, Amount};
 use super::tally::Counted;
 use super::terms::Terms;
 
-/// How long a draining connection still listens, so that what has arrived is seen and answered.
+/// Time for which a draining connection goes on as before.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
-/// How long a draining connection waits for the peer's next line since its last one: longer than
-/// most round trips, so that a client that sends a line for each answer is not cut off in between.
+/// Time of a draining connection to wait for the next line, since the last one. Most round trips are
+/// shorter, so a client that sends a line for each answer is not cut off in between.
 const DRAIN_TURN: Duration = Duration::from_millis(200);
 
 /// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit ends
@@ -53,7 +53,7 @@ pub(super) enum Waiting {
     Room,
 }
 
-/// What has become of the output when a connection reads.
+/// The state of the output when a connection reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutputState {
     Sent,
