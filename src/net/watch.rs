@@ -26,8 +26,8 @@ const DRAIN_QUIET: Duration = Duration::from_millis(20);
 /// shorter, so a client that sends a line for each answer is not cut off in between.
 const DRAIN_TURN: Duration = Duration::from_millis(200);
 
-/// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit ends
-/// a connection whose peer never stops sending.
+/// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit
+/// ends a connection whose peer never stops sending.
 const LATE_READS_MAX: u8 = 64;
 
 /// A deadline that has passed is looked at once more after this, so that the runtime asks the

@@ -43,8 +43,8 @@ async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
     }
 }
 
-/// Issue 11, item E: a client that sends a line for each answer, until it sees the end of the stream,
-/// has no line unanswered after a drain: the end arrives together with the last answer.
+/// Issue 11, item E: a client that sends a line for each answer, until it sees the end of the
+/// stream, has no line unanswered after a drain: the end arrives together with the last answer.
 #[tokio::test]
 async fn regression_no_line_of_a_busy_client_is_unanswered_after_a_drain() {
     const CLIENTS: usize = 16;
@@ -74,8 +74,8 @@ async fn regression_no_line_of_a_busy_client_is_unanswered_after_a_drain() {
     }
 }
 
-/// Sends a line after each answer until the end of the stream is there; returns the line that has no
-/// answer, if there is one. Counts itself in `busy` after a few answers.
+/// Sends a line after each answer until the end of the stream is there; returns the line that has
+/// no answer, if there is one. Counts itself in `busy` after a few answers.
 fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
