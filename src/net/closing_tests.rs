@@ -168,8 +168,8 @@ fn count(calls: &[Call], call: Call) -> usize {
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
 /// Issue 11, item E: a client that sends a line for each answer gets the end of the stream together
-/// with the last answer. With a read between the two, the client would see the answer first and send
-/// one more line, which would have no answer.
+/// with the last answer. With a read between the two, the client would see the answer first and
+/// send one more line, which would have no answer.
 #[tokio::test(start_paused = true)]
 async fn regression_the_last_answer_leaves_with_the_end_of_the_stream() {
     for (number, handler) in HANDLERS.into_iter().enumerate() {

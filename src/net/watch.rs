@@ -22,8 +22,8 @@ use super::terms::Terms;
 /// Time for which a draining connection goes on as before.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
-/// Time of a draining connection to wait for the next line, since the last one. Most round trips are
-/// shorter, so a client that sends a line for each answer is not cut off in between.
+/// Time of a draining connection to wait for the next line, since the last one. Most round trips
+/// are shorter, so a client that sends a line for each answer is not cut off in between.
 const DRAIN_TURN: Duration = Duration::from_millis(200);
 
 /// Reads after [`DRAIN_QUIET`]: the answers to them leave with the end of the stream. The limit
@@ -356,7 +356,7 @@ impl Watch {
         timer.as_mut().poll(cx)
     }
 
-    /// The nearest deadline and what it means; `None` where nothing limits this wait.
+    /// The nearest deadline and its meaning; `None` where nothing limits this wait.
     fn earliest(&self, waiting: Waiting, phase: Phase) -> Option<(Instant, Closed)> {
         let limits = &self.terms.limits;
         let (stalled_since, grace_until) = match self.rare.as_deref() {
