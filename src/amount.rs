@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What units of time are called, and their nanoseconds; the largest first.
+/// The names of each unit of time and its nanoseconds, the largest unit first.
 const TIMES: [(&[&str], u64); 8] = [
     (&["w", "week", "weeks"], 7 * 24 * 3600 * SECOND),
     (&["d", "day", "days"], 24 * 3600 * SECOND),
@@ -103,7 +103,7 @@ pub(crate) fn rate(text: &str) -> Option<(u32, Duration)> {
     Some((count, per.checked_mul(factor)?))
 }
 
-/// The time that a rate's unit stands for: `s`, `min`, `hour`.
+/// The time of a rate's unit: `s`, `min`, `hour`.
 fn per(unit: &str) -> Option<Duration> {
     let unit = unit.trim();
     let known = TIMES.iter().find(|(names, _)| names.contains(&unit));
@@ -132,7 +132,7 @@ impl Number {
     }
 }
 
-/// The number that `text` begins with, never negative, and what follows it.
+/// Splits `text` into the number at its beginning, never negative, and the rest.
 fn number(text: &str) -> Option<(Number, &str)> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     let (number, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -273,7 +273,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_typed_panics(text in "[0-9.]{0,40}[a-zA-Zµ/ ]{0,4}[0-9.]{0,3}[a-z]{0,3}") {
+        fn nothing_that_is_typed_panics(
+            text in "[0-9.]{0,40}[a-zA-Zµ/ ]{0,4}[0-9.]{0,3}[a-z]{0,3}",
+        ) {
             let _ = (time(&text), time_or_seconds(&text), bytes(&text));
             let _ = (rate(&text), bytes_per_second(&text));
         }

@@ -301,7 +301,8 @@ fn what_people_write_stays_text() {
     let spoken: Vec<String> = HOSTILE.iter().map(|text| format!("x{text}x")).collect();
     // Line by line: what is shown is what was said, but for what the chat cleans away.
     let seen = ann.texts("#log .said .text");
-    for text in &spoken {
+    // A line with a separator of lines in it is refused at a terminal.
+    for text in spoken.iter().filter(|text| !text.contains('\u{2028}')) {
         let cleaned = String::from_utf8_lossy(text.as_bytes()).into_owned();
         let cleaned = echoline::chat::clean(cleaned.as_bytes()).unwrap().into_owned();
         assert!(seen.contains(&cleaned), "{cleaned:?} is missing");

@@ -280,8 +280,8 @@ fn seen_by_others(line: &str) -> String {
     line.replace("\"own\":true", "\"own\":false")
 }
 
-/// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to make
-/// a ban hold for a user who comes back under another name.
+/// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to
+/// make a ban hold for a user who comes back under another name.
 #[test]
 fn regression_operators_see_addresses_and_make_a_ban_hold() {
     let folder = tempfile::tempdir().unwrap();

@@ -148,6 +148,7 @@ async fn operators_keep_order() {
     assert!(last.contains("You were kicked from lobby by olga: calm down"), "{last}");
     oper.say("/ban mallory 2h spam").await;
     oper.hear_of("You banned mallory from the chat").await;
+    oper.hear_of("That holds for the name only").await;
     let mut mallory = parlour.knock(Role::Person);
     mallory.say("Mallory").await;
     mallory.hear_of("You are banned from this chat").await;
@@ -235,6 +236,8 @@ async fn a_room_can_keep_people_out() {
     ann.hear("*** bob joined the chat ***").await;
     ann.say("/ban bob 1h noise").await;
     ann.hear_of("You banned bob from den until tomorrow").await;
+    ann.hear_of("That holds for the name bob, and for this user under any name").await;
+    ann.hear_of("An operator of the chat can see and ban their address too").await;
     ann.hear("*** bob left the chat (banned) ***").await;
     bob.hear_of("You are banned from the room den").await;
     bob.say("/join den").await;

@@ -49,8 +49,8 @@ fn who_says_it_last_is_heard() {
     assert_eq!(prefix(&[], &typed), "typed ");
 }
 
-/// Issue 11, item 43: a variable holds for the commands that have its flag with the same meaning, an
-/// empty one is unset, that of one command wins, and what is wrong is said with the variable.
+/// Issue 11, item 43: a variable holds for the commands that have its flag with the same meaning,
+/// an empty one is unset, that of one command wins, and an error names the variable.
 #[test]
 fn regression_variables_hold_where_they_are_meant() {
     let server = programs::EchoServer::start(&[]);
@@ -73,7 +73,7 @@ fn regression_variables_hold_where_they_are_meant() {
     let mut quiet = variables.to_vec();
     quiet.push(("ECHOLINE_QUIET", "yes"));
     assert_eq!(with(&quiet, &load).code(), Some(0));
-    // The command's own wins over the general one, and what is typed over both.
+    // The command's own variable wins over the general one, and a typed flag over both.
     let both = [("ECHOLINE_TIMEOUT", "never"), ("ECHOLINE_SEND_TIMEOUT", "5s")];
     assert_eq!(with(&both, &send).code(), Some(0));
     let wrong = with(&both[..1], &send);

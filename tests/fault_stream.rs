@@ -221,8 +221,8 @@ async fn regression_a_reset_comes_by_time_alone() {
     assert_eq!(start.elapsed().as_secs(), 5);
 }
 
-/// Issue 11, item 42: a delay is late by less than the millisecond of the runtime's timer, which makes
-/// at least 1 ms of half of one. The best of many tries, because the machine may be busy.
+/// Issue 11, item 42: a delay is late by less than the millisecond of the runtime's timer, which
+/// makes at least 1 ms of half of one. The best of many tries, because the machine may be busy.
 #[tokio::test]
 async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
     let (mut stream, mut peer) = pair("delay=500us");
@@ -233,7 +233,7 @@ async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
         let (_, read) = tokio::join!(
             async {
                 stream.write_all(b"x\n").await.unwrap();
-                // What is delayed goes on while the stream is read.
+                // Delayed bytes go on while the stream is read.
                 let _ = timeout(Duration::from_millis(5), stream.read_u8()).await;
             },
             async {

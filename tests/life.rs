@@ -108,7 +108,8 @@ fn clients_get_whole_replies_when_the_server_ends() {
         until("everybody is being served", || served.load(Ordering::Relaxed) == CLIENTS);
         let end = server.stop();
         for client in clients {
-            // Eight lines come in one packet, so they are answered all or none. (Issue 11, item 46.)
+            // Eight lines come in one packet, so they are answered all or none. (Issue 11, item
+            // 46.)
             let answered = client.join().unwrap();
             assert!(answered > 0 && answered % 8 == 0, "{answered} lines were answered");
         }

@@ -4,6 +4,9 @@
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use support::process::{self, descriptors, processor_time, resident_kib};
@@ -319,4 +322,104 @@ fn a_firehose_does_not_drown_the_others() {
         assert!(quick < millis(40), "one in ten within {quick:?}, the worst {worst:?}");
         assert!(worst < millis(3000), "one in ten within {quick:?}, the worst {worst:?}");
     });
+}
+
+/// Commands that start and end by themselves: servers whose ready file cannot be written, clients
+/// of a port without a listener. All of them fail, with one sentence.
+const STARTS: [&[&str]; 6] = [
+    &["echo", "--listen", "127.0.0.1:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],
+    &["echo", "--listen", "localhost:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],
+    &[
+        "echo",
+        "--listen=127.0.0.1:0,udp://127.0.0.1:0",
+        "--admin=127.0.0.1:0",
+        "--workers=2",
+        "--ready-file=/no/such/folder/r",
+    ],
+    &["chat", "--listen", "127.0.0.1:0", "--workers", "2", "--ready-file", "/no/such/folder/r"],
+    &["send", "localhost:1", "hello"],
+    &["load", "localhost:1", "--clients", "2", "--duration", "100ms"],
+];
+
+/// Runs `program` under a limit, set by the words before it, and expects the exit code of a failure
+/// (3 is that of `send` without a server) with one sentence on stderr; returns it.
+fn fails_with_a_sentence(words: &[&str], program: &Path, flags: &[&str]) -> String {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(program).args(flags).env("RUST_BACKTRACE", "0");
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let code = output.status.code();
+    let is_failure = code == Some(1) || (code == Some(3) && flags[0] == "send");
+    assert!(is_failure, "{code:?} {words:?} {flags:?}: {said}");
+    let sentences = said.lines().filter(|line| line.starts_with("echoline: ")).count();
+    let is_run = flags[0] == "load" && said.is_empty();
+    assert!(sentences == 1 || is_run, "{words:?} {flags:?}: {said}");
+    for bad in ["panicked", "memory allocation", "RUST_BACKTRACE"] {
+        assert!(!said.contains(bad), "{words:?} {flags:?}: {said}");
+    }
+    said
+}
+
+/// Issue 11, item D: a start that runs out of descriptors, wherever it does, is one sentence.
+#[test]
+fn regression_a_start_without_descriptors_is_a_sentence() {
+    if !has("prlimit") {
+        return;
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
+    // With fewer the system's loader does not find its libraries.
+    for limit in 5..=32 {
+        let limit = format!("--nofile={limit}");
+        for flags in STARTS {
+            fails_with_a_sentence(&["prlimit", &limit], program, flags);
+        }
+    }
+    for limit in [6, 7] {
+        let limit = format!("--nofile={limit}");
+        let said = fails_with_a_sentence(&["prlimit", &limit], program, STARTS[0]);
+        assert!(said.contains("ulimit -n"), "{said}");
+    }
+}
+
+/// Issue 11, item D: a start that runs out of threads, wherever it does, is one sentence. The
+/// limit counts those of a user, so it needs one who has none, and root to become that user.
+#[test]
+fn regression_a_start_without_threads_is_a_sentence() {
+    if !has("prlimit") || !has("setpriv") || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    // Where any user may run it.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    let program = folder.path().join("echoline");
+    let built = env!("CARGO_BIN_EXE_echoline");
+    std::fs::hard_link(built, &program)
+        .or_else(|_| std::fs::copy(built, &program).map(drop))
+        .unwrap();
+    let user = (61_000 + std::process::id() % 4_000).to_string();
+    let user = ["--reuid", &user, "--regid", &user, "--clear-groups"];
+    for limit in 1..=5 {
+        let limit = format!("--nproc={limit}");
+        let words = [&["setpriv"][..], &user, &["prlimit", &limit]].concat();
+        for flags in STARTS {
+            let said = fails_with_a_sentence(&words, &program, flags);
+            let expected = limit == "--nproc=1" && !said.contains("Connection refused");
+            assert!(!expected || said.contains("ulimit -u"), "{limit} {flags:?}: {said}");
+        }
+    }
+}
+
+/// Issue 11, item D: a start with too little memory for its threads is one sentence.
+#[test]
+fn regression_a_start_without_memory_is_a_sentence() {
+    if !has("prlimit") {
+        return;
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
+    // With less, the program's own start, before its first line, finds no memory.
+    for megabytes in [100, 200, 300, 400] {
+        let limit = format!("--as={}", megabytes * 1_000_000);
+        let said = fails_with_a_sentence(&["prlimit", &limit], program, STARTS[0]);
+        assert!(said.contains("ulimit -v"), "{said}");
+    }
 }

@@ -171,7 +171,7 @@ fn a_client_says_that_nobody_is_there() {
     let (_folder, address) = place();
     let load = ["load", &address, "--clients", "1", "--messages", "1", "--quiet"];
     let sent = run(&["send", &address, "hello"], b"");
-    assert_eq!(sent.code(), Some(1));
+    assert_eq!(sent.code(), Some(3));
     assert!(sent.stderr.contains("there is no such socket; is the server running?"), "{sent:?}");
     let loaded = run(&load, b"");
     assert!(loaded.text().contains("no such socket: is the server running?"), "{}", loaded.text());
@@ -191,7 +191,7 @@ fn a_full_queue_is_waited_for() {
     // The system's queue has room for one more than it was told.
     let first = UnixStream::connect(path(&address)).unwrap();
     let given_up = run(&["send", "--timeout", "200ms", &address, "hello"], b"");
-    assert_eq!(given_up.code(), Some(1));
+    assert_eq!(given_up.code(), Some(4));
     assert!(given_up.stderr.contains("its queue has been full for 200ms"), "{given_up:?}");
     let waiting = Program::start(&mut echoline(&["send", &address, "hello"]));
     drop(listener.accept().unwrap());

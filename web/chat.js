@@ -130,4 +130,4 @@ export const key = (kind, name) => SIGNS[kind] + name;
 
 /** The lines of a text that can be sent; every line and paragraph separator ends one. */
 export const linesOf = (text) =>
-  text.split(/\r\n|[\n\r\v\f\u0085\u2028\u2029]/).filter((line) => line.trim());
+  text.split(/\r\n|[\n\r\v\f\u001c-\u001e\u0085\u2028\u2029]/).filter((line) => line.trim());

@@ -126,8 +126,8 @@ impl Hall {
         Outcome::Done
     }
 
-    /// Notes whether a room has an operator, and gives it one if it had none for too long. The lobby
-    /// gets no operator in this way: every user is in it.
+    /// Notes whether a room has an operator, and gives it one if it had none for too long.
+    /// The lobby gets no operator in this way: every user is in it.
     pub(super) fn look_after(&self, room: &mut Room, now_ms: u64) {
         if room.name.same_as(&self.settings.lobby) {
             return;

@@ -64,8 +64,8 @@ impl Room {
         }
     }
 
-    /// Lets a user with this name in from now on. Bounded: the first invitation in the order of keys
-    /// is dropped.
+    /// Lets a user with this name in from now on. Bounded: the first invitation in the order of
+    /// keys is dropped.
     pub(super) fn invite(&mut self, key: Key) {
         if self.invited.len() >= INVITED_MAX {
             self.invited.pop_first();

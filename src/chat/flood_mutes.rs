@@ -2,8 +2,8 @@
 //! an argument.
 //!
 //! A mute follows the user's name and the token that restores their session. It follows their
-//! address to one session only: the first that comes from there after the muted user has left, under
-//! another name and without a token. So a user who reconnects stays muted, and the users who
+//! address to one session only: the first that comes from there after the muted user has left,
+//! under another name and without a token. So a user who reconnects stays muted, and the users who
 //! share the address and are in the chat already do not become muted.
 
 use std::collections::VecDeque;

@@ -42,8 +42,8 @@ pub struct Hall {
     sessions: AtomicU64,
     /// The lineage of session 0, by chance if lineages outlive the process.
     lineages_from: u64,
-    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those of
-    /// the process before.
+    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those
+    /// of the process before.
     opened_ms: u64,
     state: Mutex<State>,
 }

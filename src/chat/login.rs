@@ -125,7 +125,8 @@ async fn arrive(
     person.map(Arrival::new).map_err(|taken| taken.sentence())
 }
 
-/// Makes a name that of a new session, which continues the session `after`, if any. Each attempt is one: who did not come in leaves nothing.
+/// Makes a name that of a new session, which continues the session `after`, if any. Each attempt
+/// is a session of its own: a failed one leaves nothing behind.
 pub(super) async fn enter(
     hall: &Hall,
     name: Name,

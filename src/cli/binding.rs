@@ -21,6 +21,7 @@ use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges;
 use super::life::upgrade::{self, Upgrade};
+use super::resources;
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
@@ -115,13 +116,14 @@ impl ServingFlags {
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment();
         let descriptors = Descriptors::raise();
+        resources::check_memory(self.threads())?;
         if service.listen.is_empty() {
             let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
         let mut basis = self.basis(&service, descriptors);
-        // Not the one that serves: looking names up starts threads, which end with it.
-        let runtime = serving::runtime()?;
+        // Not the one that serves: what it has registered with the system ends with it.
+        let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let options = self.listener_options(&self.bounds.limits(&basis));
             let bound = self.bind_all(&mut inherited, &service, &options).await?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, error::ErrorKind};
 
 use super::config::{self, Refusal};
@@ -161,8 +161,7 @@ pub(super) fn listening(
         }
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the runtime")?;
+    let runtime = super::resources::runtime()?;
     match runtime.block_on(Listener::probe(address)) {
         Ok(resolved) => {
             let resolved: Vec<String> = resolved.iter().map(|at| at.ip().to_string()).collect();

@@ -14,7 +14,7 @@ use super::values::{self, AnswerRate};
 use crate::net::fault::Faults;
 use crate::net::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
-    Datagrams, Loopback, Phase, Shutdown, SourcePorts,
+    Datagrams, Loopback, Phase, Shutdown, SourcePorts, spawn_with_runtime,
 };
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
@@ -118,9 +118,8 @@ impl DatagramThread {
         let (counts, shutdown) = (server.counts(), Shutdown::new());
         let server = server.shutdown(shutdown.clone());
         let serving = (service.serve)(server.rules(service.rules));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
-        std::thread::Builder::new().name("udp".to_owned()).spawn(move || {
+        spawn_with_runtime("udp", move |runtime| {
             // An error means that nobody waits any more.
             let _ = end.send(runtime.block_on(serving));
         })?;

@@ -1,7 +1,7 @@
-//! Flags of other programs, and what does the same here. Pure.
+//! Flags of other programs, and the flags that do the same here. Pure.
 
-/// What a user of `ab`, `wrk`, `hey`, `oha`, `nc` or a web server types, for which commands, and
-/// what is written here instead; `{}` is the value.
+/// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands that they are typed for,
+/// and the hint; `{}` is the value.
 const HINTS: [(&[&str], &[&str], &str); 26] = [
     (&["-c", "--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
     (
@@ -41,7 +41,7 @@ const CLIENTS: &[&str] = &["send", "load"];
 const SERVERS: &[&str] = &["echo", "chat"];
 const ALL: &[&str] = &["echo", "chat", "send", "load"];
 
-/// What to write instead of a `flag` that `command` does not have; `value` stands behind it.
+/// Returns the hint for a `flag` that `command` does not have, typed with `value`.
 pub(super) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<String> {
     let is_meant = |(flags, commands, _): &&(&[&str], &[&str], &str)| {
         flags.contains(&flag) && commands.contains(&command)

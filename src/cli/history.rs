@@ -154,7 +154,7 @@ impl From<StoreError> for Export {
     }
 }
 
-/// `#12 2026-11-27 14:03 ann: hello`, in local time.
+/// `#12 2026-11-27 14:03 +01:00 ann: hello`, in local time.
 fn as_text(line: &Stored, moment: fn(u64) -> String) -> String {
     format!("#{} {} {}", line.number, moment(line.time_ms), line.shown())
 }

@@ -19,6 +19,7 @@ use self::traffic::TrafficFlags;
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
+use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
 use crate::load::{self, Expect, Objectives, Report, Settings, View, units};
 use crate::net::{Address, Hangup, Resumption, Scheme, Shutdown, Signals};
@@ -103,10 +104,9 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     Descriptors::raise()
         .fit_clients(flags.traffic.clients().get())
         .map_err(|sentence| anyhow!(sentence))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let threads = settings.workers.get().min(settings.plan.clients() as usize);
+    resources::check_memory(threads)?;
+    let runtime = resources::runtime()?;
     let report = runtime.block_on(run_until_told(flags, &settings))?;
     Ok(flags.output.write(report))
 }

@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -26,6 +27,7 @@ use self::sink::{Kind, Sink, Successor, Target};
 use super::check::{self, Findings};
 use super::newest_lines::KeepNewest;
 use super::reload::{Commit, Fresh, Renewal};
+use super::resources;
 
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
@@ -123,6 +125,8 @@ struct Writing {
 /// Begins to write a log of this kind to `path`, or to its standard stream.
 fn write(kind: Kind, path: Option<&Path>) -> anyhow::Result<Writing> {
     let target = Target::open(kind, path)?;
+    // Its thread panics if it cannot be started.
+    resources::try_thread().context("cannot start the thread of the log")?;
     let (dropped, successor) = (Arc::default(), Successor::new(kind, path));
     let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
@@ -141,7 +145,7 @@ impl Log {
     /// Starts the log.
     ///
     /// # Errors
-    /// Where its file cannot be had.
+    /// If its file or its thread cannot be had.
     pub(super) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
         let path = flags.log_file.as_deref();
         let colours = path.is_none() && has_colours();

@@ -29,9 +29,11 @@ mod newest_lines;
 mod output;
 mod reload;
 mod report_files;
+mod resources;
 mod send;
 mod serving;
 mod socket_flags;
+mod supervise;
 mod tls;
 mod tls_client;
 mod values;
@@ -99,7 +101,7 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     if !matches!(arguments.command, Command::Echo(_) | Command::Chat(_)) {
         hangup::release();
     }
-    match arguments.command {
+    let ended = match arguments.command {
         Command::Echo(flags) => echo::run(*flags, reload()),
         Command::Chat(flags) => chat::run(*flags, reload()),
         Command::Send(flags) => send::run(flags),
@@ -109,7 +111,8 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
         Command::Cert(flags) => cert::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
         Command::Generate(flags) => generate::run(&flags),
-    }
+    };
+    ended.map_err(resources::explain)
 }
 
 /// Ends the program for a wrong use that only the command itself can see, in the words and with

@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,9 +54,10 @@ A line counts as answered when a line came back: lines that come before the firs
 is the answer to one line. Over udp:// each line is a datagram, and each datagram that comes is \
 the answer to one.
 
-Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not found); \
-4 if --timeout ran out; 5 if the server closed the connection before it had taken and answered every \
-line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after SIGTERM.")]
+Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unreachable, not \
+found); 4 if --timeout ran out; 5 if the server closed the connection before it had taken and \
+answered every line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after \
+SIGTERM.")]
 pub(super) struct SendFlags {
     /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
     /// unix:PATH.
@@ -96,15 +97,12 @@ pub(super) struct SendFlags {
 
 /// Sends and prints. Exit code 0 when every line was answered.
 pub(super) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = super::resources::runtime()?;
     let result = runtime.block_on(send(flags));
     // A thread may still wait for stdin, which may never end.
     runtime.shutdown_background();
     result.or_else(|Failure { code, error }| {
-        output::tell(&format!("{error:#}"));
+        output::tell(&format!("{:#}", super::resources::explain(error)));
         Ok(ExitCode::from(code))
     })
 }

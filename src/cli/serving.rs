@@ -27,6 +27,7 @@ use super::log::access::{AccessLog, AccessLogFlags};
 use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
+use super::resources;
 use super::socket_flags::SocketFlags;
 use super::tls::{Outdated, TlsFlags};
 use super::values;
@@ -109,7 +110,7 @@ pub(super) struct Service {
     pub(super) farewell: Farewell,
     /// How messages of a WebSocket are what the handler reads and writes.
     pub(super) framing: Framing,
-    /// What becomes of a certificate that is not valid now.
+    /// Whether a certificate that is not valid now is served.
     pub(super) outdated: Outdated,
     /// What holds where the flags say nothing.
     pub(super) limits: Limits,
@@ -176,7 +177,7 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let (report, left) = runtime()?.block_on(self.serve(bound, reload, handler))?;
+        let (report, left) = resources::runtime()?.block_on(self.serve(bound, reload, handler))?;
         let code = if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         Ok((code, left))
     }
@@ -200,14 +201,11 @@ impl ServingFlags {
         }
         let links = service.page.as_ref().map_or(Ok(Vec::new()), |page| page.links(&sockets))?;
         let (listeners, datagrams) = Sockets::split(sockets);
-        let mut server = Server::new(listeners)
+        let mut server = self
+            .server(listeners)
             .limits(limits.clone())
             .eol(service.eol)
-            .farewell(service.farewell)
-            .workers(self.workers());
-        if let Some(length) = self.busy_poll {
-            server = server.busy_poll(length);
-        }
+            .farewell(service.farewell);
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
@@ -249,16 +247,29 @@ impl ServingFlags {
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
-        if let (Some(path), Heir::Nobody) = (&self.ready_file, heir) {
-            remove(path)?;
-        }
-        if let Some(faults) = &faults {
-            faults::log_counts(faults);
-        }
+        self.remove_ready_file(heir)?;
+        faults.as_ref().inspect(|faults| faults::log_counts(faults));
         // All that it has queued is written before the last word of the log.
         drop(access_log);
         log_report(&report);
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
+    }
+
+    /// A server with the threads that the flags ask for.
+    fn server(&self, listeners: Vec<Listener>) -> Server {
+        let server = Server::new(listeners).workers(self.workers());
+        match self.busy_poll {
+            Some(length) => server.busy_poll(length),
+            None => server,
+        }
+    }
+
+    /// Removes the ready file, unless the service goes on in another process.
+    fn remove_ready_file(&self, heir: Heir) -> anyhow::Result<()> {
+        match (&self.ready_file, heir) {
+            (Some(path), Heir::Nobody) => remove(path),
+            _ => Ok(()),
+        }
     }
 
     /// Has `server` log its connections and their lines, if the flags ask for it.
@@ -372,6 +383,11 @@ impl ServingFlags {
         self.workers.unwrap_or_else(cores)
     }
 
+    /// Threads of the server, each of which needs memory of its own.
+    pub(super) fn threads(&self) -> usize {
+        self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
+    }
+
     pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
         self.sockets.apply(ListenerOptions {
             backlog: self.bounds.backlog(),
@@ -379,11 +395,6 @@ impl ServingFlags {
             ..ListenerOptions::default()
         })
     }
-}
-
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().context("cannot start the runtime")
 }
 
 /// Waits for the end of the server; also returns how long it drained.

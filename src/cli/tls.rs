@@ -21,7 +21,7 @@ const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 /// A certificate that is valid for no longer than this is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// What is said of a certificate that is not valid now.
+/// The warning about a certificate that is not valid now.
 const ONLY_FOR_TESTS: &str = "clients that check it refuse it, so it is for tests only";
 
 /// The flags of a server's side of TLS.
@@ -54,7 +54,7 @@ enum ClientAuthName {
     Request,
 }
 
-/// What becomes of a certificate that has expired or is not valid yet.
+/// The treatment of a certificate that has expired or is not valid yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outdated {
     Refuse,
@@ -187,8 +187,8 @@ fn is_outdated(certificates: &Certificates) -> bool {
     !(certificates.begins()..=certificates.expires()).contains(&now())
 }
 
-/// What a reload may put in the place of `certificates`: a valid certificate is never replaced by
-/// one that clients refuse.
+/// Decides whether a reload may replace `certificates` by outdated ones: a valid certificate is
+/// never replaced by one that clients refuse.
 fn replacement(certificates: &Certificates) -> Outdated {
     if is_outdated(certificates) { Outdated::Serve } else { Outdated::Refuse }
 }

@@ -249,7 +249,7 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    /// Issue 11, item 47: each outcome has its own count, and what was in flight is no error.
+    /// Issue 11, item 47: each outcome has its own count, and a message in flight is no error.
     #[test]
     fn regression_every_outcome_is_counted_by_itself() {
         let mut ledger = Ledger::new(100);

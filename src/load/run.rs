@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -20,7 +19,7 @@ use super::settings::Settings;
 use super::trust::{Evidence, Processor, judge};
 use super::view::View;
 use crate::net::alarm::Precision;
-use crate::net::{Phase, Shutdown};
+use crate::net::{Phase, Shutdown, spawn_with_runtime};
 
 /// How often whoever watches is told.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -107,8 +106,7 @@ fn start_threads(jobs: &[Arc<Job>]) -> io::Result<Vec<oneshot::Receiver<()>>> {
     let start = |(number, job): (usize, &Arc<Job>)| {
         let (end, ended) = oneshot::channel();
         let (job, workers) = (Arc::clone(job), jobs.len());
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name(format!("load-{number}")).spawn(move || {
+        spawn_with_runtime(&format!("load-{number}"), move |runtime| {
             runtime.block_on(run_clients(&job, number, workers));
             // An error means that nobody waits any more.
             let _ = end.send(());

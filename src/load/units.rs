@@ -77,12 +77,12 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// A length of time as it is typed: `5ms`, `2.5us`, `1m30s`; `None` where it is none.
+/// Reads a length of time: `5ms`, `2.5us`, `1m30s`.
 pub(super) fn parse_time(text: &str) -> Option<Duration> {
     amount::time(text)
 }
 
-/// Events per second as they are typed: `1000/s`, `90/m`, `10K/s`, `0/s`; `None` where it is none.
+/// Reads a rate, in events per second: `1000/s`, `90/m`, `10K/s`, `0/s`.
 pub(super) fn parse_rate(text: &str) -> Option<f64> {
     let (number, unit) = split_unit(text)?;
     match amount::rate(text).filter(|_| text.contains('/')) {
@@ -97,7 +97,7 @@ pub(super) fn parse_percent(text: &str) -> Option<f64> {
     (unit == "%" && number <= 100.0).then_some(number / 100.0)
 }
 
-/// The number, never negative, that `text` begins with, and what follows it.
+/// Splits `text` into the number at its beginning, never negative, and the rest.
 fn split_unit(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));

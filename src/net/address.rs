@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+
+use tokio::sync::oneshot;
 
 /// What is spoken over an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -189,7 +191,7 @@ impl Address {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut found: Vec<SocketAddr> = Vec::new();
-        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
+        for address in look_up(&self.host, self.port).await? {
             if !found.contains(&address) {
                 found.push(address);
             }
@@ -200,6 +202,29 @@ impl Address {
         }
         Ok(found)
     }
+}
+
+/// Looks `host` up, on a thread of its own because the system's resolver blocks; the thread has
+/// ended when this returns.
+async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (answer, answered) = oneshot::channel();
+    let host = host.to_owned();
+    let look_up = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // An error means that the caller waits no more.
+        let _ = answer.send(found);
+    };
+    // Not the runtime's own threads, which panic if there can be none.
+    let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(look_up);
+    let no_thread = |error| io::Error::new(io::Error::kind(&error), format!("no thread: {error}"));
+    let thread = thread.map_err(no_thread)?;
+    let found = answered.await.map_err(|_| io::Error::other("the resolver panicked"))?;
+    // It has nothing left to do.
+    let _ = thread.join();
+    found
 }
 
 impl FromStr for Address {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::timer::Timer;
 
-/// How exactly a time is met.
+/// The precision of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precision {
     /// To the millisecond: the runtime's own timer, which tests can hold.
@@ -55,7 +55,7 @@ impl Alarm {
         }
     }
 
-    /// Wakes everybody whatever the time, because the run is ending.
+    /// Wakes every waiter whatever the time, because the run is ending.
     pub(crate) fn wake_all(&self) {
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.drain().for_each(|Reverse(waiter)| waiter.waker.wake());

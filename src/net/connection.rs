@@ -20,8 +20,9 @@ use super::inbound::Inbound;
 use super::layer::Layer;
 use super::limits::{Closed, Limits};
 use super::lines::Line;
+use super::message::Message;
 use super::place::Place;
-use super::shutdown::Shutdown;
+use super::shutdown::{Phase, Shutdown};
 use super::split::{Reader, Writer};
 use super::stream::Stream;
 use super::terms::{Eol, Farewell, Terms};
@@ -187,7 +188,8 @@ where
         self.core_mut().input.skip_line();
     }
 
-    /// What comes next, at most `most` bytes and at least one; `None` at the end of the stream.
+    /// Reads the next bytes, at most `most` and at least one; returns `None` at the end of the
+    /// stream. With 0 it returns no bytes at once, at the end of the stream too.
     /// asyncio's `read(n)`.
     ///
     /// # Errors
@@ -197,8 +199,8 @@ where
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
     }
 
-    /// Exactly `length` bytes. asyncio's `readexactly(n)`. The caller's `length` is the only
-    /// limit here, so take care where it comes from.
+    /// Exactly `length` bytes; 0 bytes are there at once. asyncio's `readexactly(n)`. The caller's
+    /// `length` is the only limit here, so take care where it comes from.
     ///
     /// # Errors
     /// [`Closed::Incomplete`] where the stream ends before; what had come can still be
@@ -208,8 +210,9 @@ where
         poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
     }
 
-    /// Everything up to and with `separator`, which may be several bytes; `None` where the stream
-    /// ends right here. asyncio's `readuntil(separator)`.
+    /// Everything up to and with `separator`, which may be several bytes; `None` if the stream
+    /// ends right here. asyncio's `readuntil(separator)`. An empty separator is found at once, at
+    /// the end of the stream too: the result is no bytes.
     ///
     /// # Errors
     /// [`Closed::LineTooLong`] where more than [`Limits::max_line`] bytes come before the
@@ -234,13 +237,16 @@ where
         .await
     }
 
-    /// Writes bytes: into the buffer at once, and awaited, waits where more than
-    /// [`Limits::write_high`] would lie unsent. asyncio's `write` and `drain` in one.
+    /// Writes bytes: into the buffer at once if no more than [`Limits::write_high`] are unsent
+    /// then. Else, awaited, it waits until the peer has taken so much that the rest fits. Pieces of
+    /// 8 KiB and more go past an empty buffer to the stream, when the write is awaited. asyncio's
+    /// `write` and `drain` in one.
     ///
     /// # Errors
-    /// [`Closed::StallTimeout`] where the peer takes nothing, or what the stream reports.
+    /// [`Closed::StallTimeout`] if the peer takes nothing, or the error of the stream.
     ///
-    /// Not cancel safe: dropped half-way, some of the bytes may have been written.
+    /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
+    /// nothing; dropped half-way, it has written the beginning of the bytes.
     pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
         self.write_parts(&[bytes])
     }
@@ -252,7 +258,7 @@ where
     /// As [`write`](Self::write).
     pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
-        if !core.takes_at_once(parts) {
+        if !core.takes_at_once(parts, 0) {
             let parts = parts.to_vec();
             return Write::later(async move { core.write_waiting(&parts).await });
         }
@@ -263,7 +269,9 @@ where
     }
 
     /// Writes `text` and the line end (`\n` unless [`Server::eol`](crate::Server::eol) says
-    /// otherwise). Waits as [`write`](Self::write) does.
+    /// otherwise). The line is in the buffer at once, whatever its length; awaited, it waits until
+    /// no more than [`Limits::write_high`] is unsent. So it is cancel safe: a line that is dropped
+    /// is sent with the next write.
     ///
     /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
     /// may not be held while waiting.
@@ -286,7 +294,7 @@ where
     pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         let eol = core.watch.terms.eol.as_str().as_bytes();
-        if !core.takes_at_once(parts) {
+        if !core.takes_at_once(parts, eol.len()) {
             let parts = [parts, &[eol]].concat();
             return Write::later(async move { core.write_waiting(&parts).await });
         }
@@ -334,6 +342,73 @@ where
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.origin().client()
+    }
+
+    /// Begins a message that takes several reads: a header and its body, the lines of a mail. A
+    /// server that drains waits for its end, the drop of the value that this returns, for
+    /// [`Limits::drain_timeout`] at most. It is used like the connection itself.
+    ///
+    /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
+    /// only a single read (a line, the bytes of `read_exact`) of which some bytes have come. The
+    /// time-outs of [`Limits`] hold during a message, so that a silent peer does not hold a drain.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    ///
+    /// // The DATA of SMTP: lines up to one that is a dot.
+    /// async fn mail(mut client: Connection) -> Result<(), Closed> {
+    ///     while let Some(line) = client.read_line().await? {
+    ///         if line != *b"DATA" {
+    ///             client.write_line("500 unrecognized").await?;
+    ///             continue;
+    ///         }
+    ///         let mut message = client.begin_message();
+    ///         message.write_line("354 end with a line that is a dot").await?;
+    ///         while message.read_line().await?.is_some_and(|line| line != *b".") {}
+    ///         message.write_line("250 OK").await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = mail;
+    /// ```
+    pub fn begin_message(&mut self) -> Message<'_, Self> {
+        Message::begin(self, |client, begun| client.core_mut().watch.set_in_message(begun))
+    }
+
+    /// The phase of the server's life; [`Phase::Running`] if no server accepted the connection.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.core().watch.terms.shutdown.phase()
+    }
+
+    /// Waits until the server has reached `phase` or a later one, and returns the phase then: for
+    /// a handler, or a task of its own, that writes without reading and is to end with the server.
+    /// The future holds no part of the connection. Cancel safe.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection, Phase};
+    /// use std::time::Duration;
+    ///
+    /// async fn tick(mut client: Connection) -> Result<(), Closed> {
+    ///     let draining = client.phase_reached(Phase::Draining);
+    ///     tokio::pin!(draining);
+    ///     loop {
+    ///         tokio::select! {
+    ///             _ = &mut draining => return client.write_line("goodbye").await,
+    ///             () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    ///         }
+    ///         client.write_line("tick").await?;
+    ///         client.flush().await?;
+    ///     }
+    /// }
+    /// # let _ = tick;
+    /// ```
+    pub fn phase_reached(&self, phase: Phase) -> impl Future<Output = Phase> + Send + use<S> {
+        let shutdown = self.core().watch.terms.shutdown.clone();
+        async move {
+            shutdown.reached(phase).await;
+            shutdown.phase()
+        }
     }
 
     /// Where the connection comes from.

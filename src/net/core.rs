@@ -68,9 +68,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         &self.watch.terms.limits
     }
 
-    /// Whether `more` bytes are more than may wait unsent.
+    /// Whether with `more` bytes there are more than may wait unsent.
     pub(super) fn needs_room(&self, more: usize) -> bool {
-        self.output.len() + more > self.limits().write_high && !self.output.is_empty()
+        self.output.len().saturating_add(more) > self.limits().write_high
     }
 
     /// Shows a line that was read to the hook for lines, if there is one.
@@ -144,12 +144,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             if self.input.at_end() {
                 return Poll::Ready(Ok(()));
             }
+            let over = self.watch.check(false)?;
             if self.poll_echo_once(cx)?.is_pending() {
-                let waiting = Waiting::Input { partial: false, unsent: false };
-                return self.watch.poll(waiting, cx).map(Err);
+                return self.watch.poll_input(over, (false, false), cx).map(Err);
             }
+            self.watch.note_read(over);
             self.watch.note_input();
-            self.watch.check(false)?;
         }
     }
 
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             while !rest.is_empty() {
                 match poll_write(&mut self.stream, rest, cx)? {
                     Poll::Ready(sent) => {
-                        rest = self.note_sent(rest, sent);
+                        rest = note_sent(&mut self.watch, rest, sent);
                     }
                     Poll::Pending => {
                         self.output.push(rest);
@@ -188,70 +188,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         poll_output(&mut self.stream, &mut self.output, &mut self.watch, cx)
     }
 
-    /// Whether `parts` can be written without waiting for the peer: the usual case.
-    pub(super) fn takes_at_once(&self, parts: &[&[u8]]) -> bool {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
+    /// Whether `parts` and `more` bytes can be written without waiting for the peer: the usual
+    /// case.
+    pub(super) fn takes_at_once(&self, parts: &[&[u8]], more: usize) -> bool {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + more;
         !self.needs_room(length) && !self.output.is_direct(length)
     }
 
-    /// Writes `parts`, waiting for the peer where that is needed.
+    /// Writes `parts`, waiting for the peer until no more than [`Limits::write_high`] is unsent.
     pub(super) async fn write_waiting(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
-        for part in parts {
-            if self.needs_room(part.len()) {
-                self.drain().await?;
-            }
-            if self.output.is_direct(part.len()) {
-                self.write_direct(part).await?;
-            } else {
-                self.output.push(part);
-            }
+        for mut part in parts.iter().copied() {
+            poll_fn(|cx| {
+                let Self { stream, output, watch, .. } = &mut *self;
+                let polled = poll_write_part(stream, output, watch, &mut part, cx);
+                self.note_end(polled)
+            })
+            .await?;
         }
         Ok(())
-    }
-
-    /// Gives the stream all that was written; more of the same line is to come.
-    async fn drain(&mut self) -> Result<(), Closed> {
-        poll_fn(|cx| {
-            let Self { stream, output, watch, .. } = &mut *self;
-            let polled = poll_room(output, watch, cx, |output, cx, sent| {
-                output.poll_drain(stream, cx, sent)
-            });
-            self.note_end(polled)
-        })
-        .await
-    }
-
-    /// Writes from where the bytes lie.
-    async fn write_direct(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
-        poll_fn(|cx| {
-            let polled = self.poll_write(&mut bytes, cx);
-            self.note_end(polled)
-        })
-        .await
-    }
-
-    fn poll_write(&mut self, bytes: &mut &[u8], cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        while !bytes.is_empty() {
-            match poll_write(&mut self.stream, bytes, cx)? {
-                Poll::Ready(sent) => {
-                    self.output.note_direct();
-                    *bytes = self.note_sent(bytes, sent);
-                }
-                Poll::Pending => {
-                    return self.watch.poll(Waiting::Room, cx).map(Err);
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Notes that the stream took the first `sent` of `bytes`; returns the rest.
-    fn note_sent<'a>(&mut self, bytes: &'a [u8], sent: usize) -> &'a [u8] {
-        let (taken, rest) = bytes.split_at(sent);
-        let mut amount = self.watch.amount();
-        amount.add(taken);
-        self.watch.note_sent(amount);
-        rest
     }
 
     /// Keeps the reason of a failure for the last words.
@@ -322,14 +276,14 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     unsent: bool,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    watch.check(input.has_partial())?;
+    let over = watch.check(input.has_partial())?;
     let mut amount = watch.amount();
     if input.poll_fill(stream, cx, &mut amount)?.is_ready() {
         watch.note_received(amount);
+        watch.note_read(over);
         return Poll::Ready(Ok(()));
     }
-    let waiting = Waiting::Input { partial: input.has_partial(), unsent };
-    watch.poll(waiting, cx).map(Err)
+    watch.poll_input(over, (input.has_partial(), unsent), cx).map(Err)
 }
 
 /// Sends all that waits; Pending only while the peer takes nothing and no deadline has passed.
@@ -340,6 +294,66 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     poll_room(output, watch, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
+}
+
+/// Takes `part` over, to its end: into the buffer, or past it to the stream if it is large, so that
+/// [`Limits::write_high`] bytes at most are unsent. Pending only while the peer takes nothing, more
+/// than that would be unsent, and no deadline has passed.
+pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut Outbound,
+    watch: &mut Watch,
+    part: &mut &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    let most = watch.terms.limits.write_high;
+    if !output.is_empty() && output.len().saturating_add(part.len()) > most {
+        // More of the same line may be to come, so the stream may still hold some of it.
+        ready!(poll_room(output, watch, cx, |output, cx, sent| {
+            output.poll_drain(stream, cx, sent)
+        }))?;
+    }
+    if output.is_direct(part.len()) || part.len() > most {
+        ready!(poll_direct(stream, output, watch, part, cx))?;
+    }
+    if !part.is_empty() {
+        output.push(std::mem::take(part));
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Notes that the stream took the first `sent` of `bytes`; returns the rest.
+fn note_sent<'a>(watch: &mut Watch, bytes: &'a [u8], sent: usize) -> &'a [u8] {
+    let (taken, rest) = bytes.split_at(sent);
+    let mut amount = watch.amount();
+    amount.add(taken);
+    watch.note_sent(amount);
+    rest
+}
+
+/// Writes `bytes` from where they lie, until the rest of them fits into the buffer.
+fn poll_direct<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &mut Outbound,
+    watch: &mut Watch,
+    bytes: &mut &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    while !bytes.is_empty() {
+        let polled = match poll_write(stream, bytes, cx) {
+            Poll::Ready(Ok(sent)) => {
+                *bytes = note_sent(watch, bytes, sent);
+                output.note_direct();
+                continue;
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::from(error))),
+            Poll::Pending if bytes.len() <= watch.terms.limits.write_high => Poll::Ready(Ok(())),
+            Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
+        };
+        output.failed |= matches!(polled, Poll::Ready(Err(_)));
+        return polled;
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Lets `send` send; Pending only while the peer takes nothing and no deadline has passed.

@@ -104,7 +104,12 @@ impl Inbound {
     }
 
     pub(super) fn next_chunk(&mut self, most: usize) -> Result<Option<Option<Bytes>>, Closed> {
+        if most == 0 {
+            self.spent += 1;
+            return Ok(Some(Some(Bytes::new())));
+        }
         if self.has_partial() {
+            self.spent += 1;
             self.note_message();
             return Ok(Some(Some(self.lines.take(most))));
         }

@@ -102,6 +102,8 @@ impl Listener {
         let mut bound = Vec::new();
         let mut missing = None;
         for candidate in resolved {
+            // An IPv4 address in the form of IPv6 (::ffff:127.0.0.1) is bound as what it is.
+            let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
             match Self::bind_one(candidate, options) {
                 Ok(socket) => bound.push(Self::new(Socket::Tcp(socket), address.scheme())),
                 Err(error) if is_family_missing(&error) => missing = Some(error),

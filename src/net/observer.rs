@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::RuntimeMetrics;
 
+use super::failure::Failure;
 use super::limits::Limits;
 use super::live_limits::LiveLimits;
 use super::place::Places;
@@ -34,6 +35,7 @@ impl Observer {
             ends: report.ends,
             limits: works.map_or_else(Limits::default, |works| works.live.current()),
             workers: works.map_or_else(Vec::new, Works::states),
+            failure: works.and_then(|works| works.failure.sentence()).map(str::to_owned),
         }
     }
 }
@@ -43,6 +45,7 @@ impl Observer {
 pub(super) struct Works {
     pub(super) live: LiveLimits,
     pub(super) workers: Vec<(Arc<Tally>, RuntimeMetrics)>,
+    pub(super) failure: Failure,
 }
 
 impl Works {

@@ -144,11 +144,10 @@ impl Places {
         let Some(most) = limits.max_per_ip else { return Ok(false) };
         let network = network(address.ip());
         let mut by_address = lock(&self.by_address);
-        let count = by_address.entry(network).or_default();
-        if *count >= most {
+        if by_address.get(&network).copied().unwrap_or_default() >= most {
             return Err(Closed::BusyAddress);
         }
-        *count += 1;
+        *by_address.entry(network).or_default() += 1;
         Ok(true)
     }
 

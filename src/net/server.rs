@@ -4,14 +4,17 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
 
 use super::address::{Address, AddressError};
 use super::connection::Connection;
+use super::ending::Ending;
+use super::failure::Failure;
 use super::fault::{self, Faults, Orders};
 use super::handshake::{Shown, shake_hands};
 use super::limits::{Closed, Limits};
@@ -21,7 +24,7 @@ use super::observer::{Observer, Works};
 use super::place::{Count, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
-use super::signals::{self, Hangup, Signals};
+use super::signals::Listening;
 use super::stream::Stream;
 use super::summary::{ConnectionSummary, Hook, ReceivedLine};
 use super::tally::Watched;
@@ -33,9 +36,6 @@ use super::workers::Workers;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
 const ACCEPT_BATCH: usize = 64;
-
-/// How long aborted connections have to be gone; only a handler that blocks its thread needs it.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that is bound and not yet serving. asyncio's `start_server`.
 ///
@@ -217,23 +217,21 @@ impl Server {
     /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
     /// asyncio's `serve_forever` with an end.
     ///
+    /// After it has returned, each of these signals that ended the process before does so again:
+    /// with the exit code 128 and its number (130 for Ctrl-C), and without running destructors.
+    /// That holds too if you listen to it only then: a program with its own ways for signals uses
+    /// [`serve_until`](Self::serve_until), or listens to them before it calls this.
+    ///
     /// # Errors
-    /// When signals or threads cannot be had; nothing was served then.
+    /// When signals or threads cannot be had; nothing was served then. When a part of the server
+    /// panics, as [`serve_until`](Self::serve_until).
     pub async fn serve<H, F>(self, handler: H) -> io::Result<Report>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut signals = Signals::listen(Hangup::Ends)?;
-        let shutdown = self.shutdown();
-        let serving = self.serve_until(handler, std::future::pending());
-        tokio::pin!(serving);
-        loop {
-            tokio::select! {
-                report = &mut serving => return report,
-                name = signals.next() => signals::obey(name, &shutdown),
-            }
-        }
+        let (listening, shutdown) = (Listening::start()?, self.shutdown());
+        listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
     }
 
     /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
@@ -243,7 +241,10 @@ impl Server {
     ///
     /// # Errors
     /// When a listener cannot be registered, its transport does not speak what its address says,
-    /// or a thread cannot be started; nothing was served then.
+    /// or a thread cannot be started; nothing was served then. When a thread of
+    /// [`workers`](Self::workers) or a task that accepts connections panics: the connections of
+    /// that thread are lost, the others are drained, and the error names the part and its panic.
+    /// A handler that panics ends its own connection only.
     pub async fn serve_until<H, F>(
         self,
         handler: H,
@@ -254,18 +255,20 @@ impl Server {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         self.listeners.iter().try_for_each(Listener::check_transport)?;
+        let failure = Failure::default();
         let workers = match self.workers {
-            Some(count) => Workers::start(count, self.busy_poll, self.watched)?,
+            Some(count) => Workers::start(count, self.busy_poll, self.watched, &failure)?,
             None => Workers::current(self.watched),
         };
         self.pulse.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
         let places = self.places;
-        places.begin(Works { live: self.live.clone(), workers: workers.observed() });
-        let shutdown = self.shutdown.clone();
-        let house = Arc::new(House { live: self.live, shutdown, places, workers });
-        let abort = AbortOnDrop(self.shutdown.clone());
+        let (live, shutdown, works) = (self.live, self.shutdown, workers.observed());
+        places.begin(Works { live: live.clone(), workers: works, failure: failure.clone() });
+        let (places, ending) = (Arc::clone(&places), Ending { live, shutdown, places });
+        let (live, shutdown) = (ending.live.clone(), ending.shutdown.clone());
+        let house = Arc::new(House { live, shutdown, places, workers });
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
             let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
@@ -273,16 +276,38 @@ impl Server {
             accepting.spawn(Arc::clone(&house).accept_from(acceptor, door, handler.clone()));
         }
         tokio::select! {
-            () = end => self.shutdown.drain(),
-            () = self.shutdown.reached(Phase::Draining) => {}
-            () = house.retired() => {}
+            () = end => ending.shutdown.drain(),
+            () = ending.shutdown.reached(Phase::Draining) => {}
+            () = ending.retired() => {}
+            () = failure.wait() => ending.shutdown.drain(),
+            () = accept(&mut accepting, &failure) => ending.shutdown.drain(),
         }
         house.places.wake_all();
-        while accepting.join_next().await.is_some() {}
-        house.drain().await;
-        drop(abort);
-        Ok(house.places.report())
+        while let Some(ended) = accepting.join_next().await {
+            note_panic(ended, &failure);
+        }
+        ending.drain().await;
+        failure.check().map(|()| house.places.report())
     }
+}
+
+/// Waits until one of the tasks that accept panics. Cancel safe.
+async fn accept(tasks: &mut JoinSet<()>, failure: &Failure) {
+    while let Some(ended) = tasks.join_next().await {
+        if note_panic(ended, failure) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether a task that accepts has panicked, which `failure` then says.
+fn note_panic(ended: Result<(), JoinError>, failure: &Failure) -> bool {
+    let panic = ended.err().and_then(|error| error.try_into_panic().ok());
+    if let Some(panic) = &panic {
+        failure.note("the task that accepts connections", &**panic);
+    }
+    panic.is_some()
 }
 
 /// A server at work.
@@ -369,8 +394,10 @@ impl House {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let terms = self.live.terms();
-        let worker = self.workers.least_loaded();
         let origin = Origin { listener: door.listener, peer, ..Origin::default() };
+        let Some(worker) = self.workers.least_loaded() else {
+            return self.refuse(stream, &origin, door, Closed::Busy);
+        };
         let count = match door.transport.speaks_for_others(&origin) {
             true => Count::Later,
             false => Count::Peer,
@@ -398,7 +425,11 @@ impl House {
             let stream = fault::lay_under(stream, planned.as_ref());
             let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
-            worker.spawn(Supervised::new(handler(connection), place));
+            // A handler that panics before its first await must not end the accepting task.
+            match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+                Ok(dialogue) => worker.spawn(Supervised::new(dialogue, place)),
+                Err(_) => _ = place.count(Err(Closed::Panicked)),
+            }
         } else {
             let (transport, handler) = (Arc::clone(&door.transport), handler.clone());
             let held = Arc::clone(&place);
@@ -430,30 +461,6 @@ impl House {
             Connection::with_terms(stream, terms, None).end_with(&words);
         }
     }
-
-    /// Waits until the server has retired and its last connection has ended.
-    async fn retired(&self) {
-        self.shutdown.reached(Phase::Retiring).await;
-        tracing::info!(open = self.places.open(), "accepting no more; connections go on");
-        self.places.empty().await;
-    }
-
-    async fn drain(&self) {
-        let open = self.places.open();
-        if open > 0 {
-            tracing::info!(open, "waiting for connections to finish");
-        }
-        let drained = timeout(self.live.terms().limits.drain_timeout, async {
-            tokio::select! {
-                () = self.places.empty() => {}
-                () = self.shutdown.reached(Phase::Aborting) => {}
-            }
-        });
-        let _ = drained.await;
-        self.shutdown.abort();
-        self.places.wake_all();
-        let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
-    }
 }
 
 /// One listener, as the connections that come through it see it.
@@ -461,12 +468,4 @@ struct Door {
     listener: usize,
     transport: Arc<Transport>,
     faults: Option<Faults>,
-}
-
-struct AbortOnDrop(Shutdown);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

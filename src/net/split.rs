@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::core::{Core, poll_input, poll_next, poll_output};
+use super::core::{Core, poll_input, poll_next, poll_output, poll_write_part};
 use super::inbound::Inbound;
 use super::limits::Closed;
 use super::lines::Line;
+use super::message::Message;
 use super::outbound::Outbound;
 use super::watch::Watch;
 
@@ -83,6 +84,11 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
         poll_fn(|cx| self.poll_read(cx, |input| input.next_until(separator))).await
     }
 
+    /// As [`Connection::begin_message`](crate::Connection::begin_message).
+    pub fn begin_message(&mut self) -> Message<'_, Self> {
+        Message::begin(self, |reader, begun| reader.watch.set_in_message(begun))
+    }
+
     fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -95,17 +101,17 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
 }
 
 impl<S: AsyncWrite + Unpin> Writer<'_, S> {
-    /// As [`Connection::write`](crate::Connection::write): into the buffer, or past the limit to
-    /// the peer. Nothing is sent before that by itself: call [`flush`](Self::flush).
+    /// As [`Connection::write`](crate::Connection::write), but nothing is written before it is
+    /// awaited, and the buffer is sent only by [`flush`](Self::flush).
     ///
     /// # Errors
     /// The same. Not cancel safe.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Closed> {
-        if self.output.len() + bytes.len() > self.watch.terms.limits.write_high {
-            self.flush().await?;
-        }
-        self.output.push(bytes);
-        Ok(())
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
+        poll_fn(|cx| {
+            let stream = &mut **lock(&self.stream);
+            poll_write_part(stream, self.output, &mut self.watch, &mut bytes, cx)
+        })
+        .await
     }
 
     /// Writes `text` and the server's line end.

@@ -5,7 +5,7 @@
 //! more, so of many turns only some are timed.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,6 +28,8 @@ const TIMED_AFTER_LOOK: u32 = 500;
 pub(super) struct Tally {
     /// Connections that are open on this worker; what decides who gets the next.
     pub(super) open: AtomicUsize,
+    /// The thread of this worker has panicked.
+    lost: AtomicBool,
     /// `None` where nobody watches: then nothing else is counted or timed.
     counted: Option<Box<Counted>>,
 }
@@ -80,7 +82,17 @@ impl Tally {
             let to_be_timed = AtomicU32::new(TIMED_AFTER_LOOK);
             Box::new(Counted { to_be_timed, ..Counted::default() })
         });
-        Self { open: AtomicUsize::new(0), counted }
+        Self { open: AtomicUsize::new(0), lost: AtomicBool::new(false), counted }
+    }
+
+    /// Notes that the worker's thread has panicked.
+    pub(super) fn note_lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the worker's thread has panicked, so that it serves no connection any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Where to count; `None` where nobody watches.

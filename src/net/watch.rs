@@ -22,6 +22,10 @@ use super::terms::Terms;
 /// How long a draining connection still listens, so that what has arrived is seen and answered.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
+/// Reads after that time, so that a connection that was busy meanwhile answers the bytes that
+/// arrived in it. The limit ends a connection whose peer never stops sending.
+const LATE_READS_MAX: u8 = 16;
+
 /// A deadline that has passed is looked at once more after this, so that the runtime asks the
 /// system what has come before anybody is given up: SIGCONT wakes it with its timers only.
 const LOOK: Duration = Duration::from_millis(1);
@@ -58,6 +62,8 @@ pub(super) struct Watch {
     rare: Option<Box<Rare>>,
     /// What the timer was armed for; another kind of waiting may have a nearer deadline.
     armed_for: Option<Waiting>,
+    /// The handler is in the middle of a message, for which a drain waits.
+    in_message: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -66,6 +72,8 @@ pub(super) struct Watch {
 struct Rare {
     stalled_since: Option<Instant>,
     draining_since: Option<Instant>,
+    /// Reads that got something after the time that a draining connection has.
+    late_reads: u8,
     grace_until: Option<Instant>,
     /// Only where nobody else wakes the waiting task when the phase changes. Created before the
     /// phase is looked at, so that no change is missed.
@@ -83,6 +91,7 @@ impl Watch {
             partial_since: None,
             rare: None,
             armed_for: None,
+            in_message: false,
             timer: None,
         }
     }
@@ -157,26 +166,69 @@ impl Watch {
         }
     }
 
-    /// Called before every read: ends a connection that a draining server has given its time,
-    /// even when its peer never stops sending.
+    /// Sets whether the handler is in the middle of a message; returns the value before.
+    pub(super) fn set_in_message(&mut self, in_message: bool) -> bool {
+        // The timer may have been armed for the end of a drain, which a message changes.
+        self.armed_for = None;
+        std::mem::replace(&mut self.in_message, in_message)
+    }
+
+    /// Asked before every read: why it may be the last one, if it may.
+    ///
+    /// # Errors
+    /// The same reason, if nothing more is read, even from a peer that never stops sending.
     #[inline]
-    pub(super) fn check(&mut self, partial: bool) -> Result<(), Closed> {
+    pub(super) fn check(&mut self, partial: bool) -> Result<Option<Closed>, Closed> {
         if !partial && self.terms.shutdown.phase() < Phase::Draining {
-            return Ok(());
+            return Ok(None);
         }
         if partial && self.partial_since.is_none() {
             self.partial_since = Some(Instant::now());
         }
         match self.terms.shutdown.phase() {
-            Phase::Running | Phase::Retiring => Ok(()),
+            Phase::Running | Phase::Retiring => Ok(None),
             Phase::Aborting => Err(Closed::Aborted),
             Phase::Draining => {
                 let now = Instant::now();
                 let deadline = *self.rare().draining_since.get_or_insert(now) + DRAIN_QUIET;
                 // A line that was begun in time is finished; one begun since is not waited for.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
-                if now >= deadline && !in_hand { Err(Closed::Drained) } else { Ok(()) }
+                if now < deadline || in_hand || self.in_message {
+                    return Ok(None);
+                }
+                let spent = self.rare().late_reads >= LATE_READS_MAX;
+                if spent { Err(Closed::Drained) } else { Ok(Some(Closed::Drained)) }
             }
+        }
+    }
+
+    /// A read got something that may have been the last one because of `over`.
+    #[inline]
+    pub(super) fn note_read(&mut self, over: Option<Closed>) {
+        if over.is_some() {
+            self.rare().late_reads += 1;
+        }
+    }
+
+    /// Whether a connection that may end because of `over` does so now that nothing comes: if it
+    /// has just answered what came late, the peer learns of the end together with the answer.
+    fn ends_now(&self, over: Option<Closed>) -> bool {
+        over.is_some() && self.rare.as_ref().is_some_and(|rare| rare.late_reads > 0)
+    }
+
+    /// As [`poll`](Self::poll), for input that may be the last because of `over`.
+    #[inline]
+    pub(super) fn poll_input(
+        &mut self,
+        over: Option<Closed>,
+        (partial, unsent): (bool, bool),
+        cx: &mut Context<'_>,
+    ) -> Poll<Closed> {
+        match over {
+            Some(closed) if self.ends_now(over) => Poll::Ready(closed),
+            // A drain does not wait for a line whose first byte came this late.
+            Some(_) => self.poll(Waiting::Input { partial: false, unsent }, cx),
+            None => self.poll(Waiting::Input { partial, unsent }, cx),
         }
     }
 
@@ -302,7 +354,7 @@ impl Watch {
             Waiting::Room => stalled,
             Waiting::Input { partial, unsent } => {
                 let line = partial.then_some(self.partial_since).flatten();
-                let drains = phase == Phase::Draining && !partial;
+                let drains = phase == Phase::Draining && !partial && !self.in_message;
                 [
                     after(self.idle_since, limits.idle_timeout, Closed::IdleTimeout),
                     after(line, limits.line_timeout, Closed::LineTimeout),

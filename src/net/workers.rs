@@ -4,18 +4,22 @@
 //! the latency of another's (a work-stealing runtime had a ten times higher p99.9; see
 //! `docs/performance.md`).
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, EnterGuard, Handle, RuntimeMetrics};
+use tokio::runtime::{EnterGuard, Handle, Runtime, RuntimeMetrics};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::buffers;
+use super::failure::Failure;
+use super::own_thread::spawn_with_runtime;
 use super::stream::Stream;
 use super::tally::{Tally, Watched};
 
@@ -43,16 +47,18 @@ impl Workers {
     }
 
     /// Starts `count` threads. With `busy_poll` each of them goes on looking for work that long
-    /// after the last read before it sleeps.
+    /// after the last read before it sleeps. A thread that panics notes so in `failure`.
+    ///
+    /// # Errors
+    /// One sentence when the system gives no more threads, descriptors or memory.
     pub(super) fn start(
         count: NonZeroUsize,
         busy_poll: Option<Duration>,
         watched: Watched,
+        failure: &Failure,
     ) -> io::Result<Self> {
-        let workers = (0..count.get())
-            .map(|number| Worker::start(number, busy_poll, watched))
-            .collect::<io::Result<_>>()?;
-        Ok(Self { workers })
+        let start = |number| Worker::start(number, busy_poll, watched, failure.clone());
+        Ok(Self { workers: (0..count.get()).map(start).collect::<io::Result<_>>()? })
     }
 
     /// The runtimes of all threads.
@@ -66,11 +72,10 @@ impl Workers {
         self.workers.iter().map(observed).collect()
     }
 
-    /// The worker with the fewest connections, the first of several.
-    pub(super) fn least_loaded(&self) -> &Worker {
-        let least =
-            self.workers.iter().min_by_key(|worker| worker.tally.open.load(Ordering::Relaxed));
-        least.expect("there is at least one worker by construction")
+    /// The worker with the fewest connections, the first of several; `None` if all have panicked.
+    pub(super) fn least_loaded(&self) -> Option<&Worker> {
+        let alive = self.workers.iter().filter(|worker| !worker.tally.is_lost());
+        alive.min_by_key(|worker| worker.tally.open.load(Ordering::Relaxed))
     }
 }
 
@@ -96,19 +101,43 @@ impl Worker {
         drop(self.runtime.spawn(task));
     }
 
-    fn start(number: usize, busy_poll: Option<Duration>, watched: Watched) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            if let Some(length) = busy_poll {
-                runtime.spawn(spin(length));
-            }
-            // An error means that the sender was dropped, which is the signal.
-            let _ = runtime.block_on(stopped);
-        })?;
+    fn start(
+        number: usize,
+        busy_poll: Option<Duration>,
+        watched: Watched,
+        failure: Failure,
+    ) -> io::Result<Self> {
+        let name = format!("worker-{number}");
         let tally = Arc::new(Tally::new(watched));
-        Ok(Self { runtime: handle, tally, stop: Some(stop) })
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (told, part) = (Arc::clone(&tally), name.clone());
+        let runtime = spawn_with_runtime(&name, move |runtime| {
+            run(runtime, busy_poll, stopped, |panic| {
+                told.note_lost();
+                failure.note(&part, panic);
+            });
+        })?;
+        Ok(Self { runtime, tally, stop: Some(stop) })
+    }
+}
+
+/// Runs the tasks of `runtime` until `stopped` completes. A panic that no task catches (in a waker,
+/// or in the runtime itself) is told to `fail` before the connections are dropped.
+fn run(
+    runtime: Runtime,
+    busy_poll: Option<Duration>,
+    stopped: oneshot::Receiver<()>,
+    fail: impl FnOnce(&(dyn Any + Send)),
+) {
+    if let Some(length) = busy_poll {
+        runtime.spawn(spin(length));
+    }
+    // An error means that the sender was dropped, which is the signal.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(stopped))) {
+        fail(&*panic);
+        // The unwinding drops the runtime, and connections that are dropped by it tell their peers
+        // of a server error.
+        resume_unwind(panic);
     }
 }
 

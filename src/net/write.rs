@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 
 use super::limits::Closed;
 
-/// What [`Connection::write`](crate::Connection::write) and its sisters return: await it.
+/// The result of [`Connection::write`](crate::Connection::write) and its sisters, to be awaited.
 ///
-/// The bytes are in the buffer already, as with asyncio's `write`; awaiting is its `drain`. It
+/// The bytes of a small write are in the buffer already, as with asyncio's `write`, and awaiting is
+/// its `drain`; a large one, or one that has to wait for its peer, begins when it is awaited. It
 /// is small, because every handler holds one while it waits for input, and only the write that
 /// really waits for its peer pays for an allocation.
-#[must_use = "a write that is not awaited does not wait for the peer, and may not be sent"]
+#[must_use = "a write that is not awaited does not wait for the peer, and may not be begun"]
 pub struct Write<'a>(State<'a>);
 
 enum State<'a> {

@@ -7,7 +7,8 @@ use super::web_rig::{Terminal, WebChat};
 
 /// Opens the private thread with this person from the list of people.
 fn open(browser: &Browser<'_>, name: &str) {
-    let is_listed = "[...document.querySelectorAll('#present button')].some(b => b.textContent === arguments[0])";
+    let is_listed = "[...document.querySelectorAll('#present button')]\
+                     .some(b => b.textContent === arguments[0])";
     browser.wait(is_listed, &json!([name]));
     let click = "[...document.querySelectorAll('#present button')]\
                  .find(b => b.textContent === arguments[0]).click()";

@@ -212,8 +212,8 @@ fn a_database_without_its_log_or_the_other_way_round() {
     files.remove("chat.sqlite3");
     let said = open(&files, "no database");
     assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
-    // Issue 11, item 46: without its log the database has what was in it before, whole: rooms have no
-    // gaps, and what is missing is at their ends.
+    // Issue 11, item 46: without its log the database is an older whole: rooms have no gaps, and
+    // only their last lines are missing.
     let mut files = killed();
     files.remove("chat.sqlite3-wal").unwrap();
     let folder = put(&files);

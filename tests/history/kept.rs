@@ -390,3 +390,21 @@ fn any_text_comes_back() {
         assert!(room.name == *line.text && line.name == line.text);
     }
 }
+
+/// Issue 11, item C: a store whose thread panics says that nothing is kept any more, so that held
+/// lines are shown, and answers no question.
+#[test]
+fn regression_a_store_whose_thread_panics_tells_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, events) = std::sync::mpsc::channel();
+    let on_event = move |event| match event {
+        StoreEvent::Committed(_) => panic!("as asked"),
+        event => told.send(event).unwrap(),
+    };
+    let (store, _) = Store::open(folder.path(), EACH, 10, on_event).unwrap();
+    store.write(super::said("lobby", 1));
+    let event = events.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let StoreEvent::Failing(reason) = event else { panic!("{event:?}") };
+    assert!(reason.contains("panicked"), "{reason}");
+    assert!(matches!(block_on(store.audit(1)), Err(StoreError::Closed)));
+}

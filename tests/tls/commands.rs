@@ -177,7 +177,8 @@ fn a_server_without_what_it_needs_says_so() {
     }
 }
 
-/// Issue 11, item 40: plain text to a port for TLS is recognised by the alert, which is not printed.
+/// Issue 11, item 40: plain text to a port for TLS is recognised by the alert, which is not
+/// printed.
 #[test]
 fn regression_plain_text_to_a_tls_port_is_told() {
     let authority = Authority::new();
@@ -191,7 +192,8 @@ fn regression_plain_text_to_a_tls_port_is_told() {
     assert!(ended.stderr.contains("write wss://") && ended.code() == Some(1), "{ended:?}");
 }
 
-/// Issue 11, item 41: each name of a certificate is checked, and nothing is written for a wrong one.
+/// Issue 11, item 41: each name of a certificate is checked, and nothing is written for a wrong
+/// one.
 #[test]
 fn regression_a_name_that_no_certificate_can_have_is_refused() {
     let folder = tempfile::tempdir().unwrap();

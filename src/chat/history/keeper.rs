@@ -18,7 +18,7 @@ use super::schema;
 use super::tables::{Refused, Tables};
 
 /// What the thread works with.
-pub(super) struct Keeper<E> {
+pub(super) struct Keeper<E: Fn(StoreEvent)> {
     folder: Folder,
     options: StoreOptions,
     queue: Arc<Queue>,
@@ -313,10 +313,14 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
     }
 }
 
-impl<E> Drop for Keeper<E> {
-    /// However the thread ends, nobody waits for it any longer.
+impl<E: Fn(StoreEvent)> Drop for Keeper<E> {
+    /// However the thread ends, nobody waits for it any longer, and a panic is an outage.
     fn drop(&mut self) {
         self.queue.ended();
+        if std::thread::panicking() {
+            let text = "the thread of the chat's history panicked; start the chat again";
+            (self.on_event)(StoreEvent::Failing(text.to_owned()));
+        }
     }
 }
 

@@ -117,6 +117,7 @@ mod tests {
             ends: Default::default(),
             limits: Limits::default(),
             workers: vec![worker.clone(), worker],
+            failure: None,
         }
     }
 

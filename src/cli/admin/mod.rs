@@ -12,7 +12,6 @@ mod metrics;
 mod process;
 mod reply;
 mod site;
-mod supervise;
 mod view;
 
 use std::io;
@@ -24,6 +23,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::check::{self, Findings};
+use super::supervise::keep_running;
 use crate::net::{Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown, is_loopback};
 pub(super) use control::FaultControl;
 pub(super) use figure::{Figure, Figures};
@@ -140,7 +140,7 @@ impl Admin {
         let listeners = self.listeners;
         let work = move || http::serve(&listeners, &site, &shutdown);
         let thread = std::thread::Builder::new().name("admin".to_owned());
-        thread.spawn(move || supervise::keep_running("the admin address", work))?;
+        thread.spawn(move || keep_running("the admin address", work))?;
         Ok(())
     }
 }

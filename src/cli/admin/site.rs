@@ -87,8 +87,7 @@ impl Site {
                 .map(|view| reply(ok, kind::JSON, view))
                 .map_err(|error| Problem::Page(error.to_string())),
             "/metrics" => Ok(reply(ok, kind::METRICS, self.metrics())),
-            // Whoever can answer is alive.
-            "/healthz" => Ok(reply(ok, kind::TEXT, "ok\n")),
+            "/healthz" => Ok(self.failure().unwrap_or_else(|| reply(ok, kind::TEXT, "ok\n"))),
             "/readyz" => Ok(self.readiness()),
             path => {
                 let more = self.served.faults.as_ref().map_or("", |_| ", and /faults");
@@ -97,7 +96,17 @@ impl Site {
         }
     }
 
+    /// The answer of a server of which a part has panicked; `None` while all of them work.
+    fn failure(&self) -> Option<Reply> {
+        let failure = self.served.observer.snapshot().failure?;
+        let text = format!("failed: {failure}\n");
+        Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))
+    }
+
     fn readiness(&self) -> Reply {
+        if let Some(failure) = self.failure() {
+            return failure;
+        }
         let phase = self.served.observer.snapshot().phase;
         let status = match phase {
             Some(Phase::Running) => StatusCode::OK,
@@ -188,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::cli::admin::http;
-    use crate::net::Server;
+    use crate::net::{Closed, Farewell, Server};
 
     /// A plan that knows two rules, and counts none.
     fn control() -> FaultControl {
@@ -216,10 +225,13 @@ mod tests {
 
     /// A site with a plan of faults, answered for by a thread; where it is.
     fn start() -> SocketAddr {
-        let mut server = Server::new(Vec::new());
-        let (observer, shutdown) = (server.observe(), server.shutdown());
+        start_for(&mut Server::new(Vec::new()))
+    }
+
+    fn start_for(server: &mut Server) -> SocketAddr {
+        let shutdown = server.shutdown();
         let served = Served {
-            observer,
+            observer: server.observe(),
             shutdown: shutdown.clone(),
             mode: "line",
             addresses: Vec::new(),
@@ -235,6 +247,32 @@ mod tests {
         at
     }
 
+    /// Issue 11, item C: a server of which a part has panicked is neither healthy nor ready, and
+    /// says why.
+    #[tokio::test]
+    async fn regression_health_tells_of_a_part_that_panicked() {
+        let words = |closed| match closed {
+            Closed::Busy => panic!("as asked"),
+            _ => None,
+        };
+        let mut server = Server::bind("127.0.0.1:0").await.unwrap();
+        let at = start_for(&mut server);
+        let health = move |path: &'static str| {
+            tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
+        };
+        assert_eq!(health("/healthz").await.unwrap(), (200, "ok\n".to_owned()));
+        // The accepting task asks for the words of a refusal, and panics.
+        let server = server.farewell(Farewell::Custom(Arc::new(words)));
+        let handler = |_| async { Ok(()) };
+        server.serve_until(handler, std::future::pending()).await.unwrap_err();
+        for path in ["/healthz", "/readyz"] {
+            let (status, text) = health(path).await.unwrap();
+            assert_eq!(status, 503, "{path}: {text}");
+            let why = "failed: the task that accepts connections panicked (\"as asked\")";
+            assert!(text.starts_with(why), "{path}: {text}");
+        }
+    }
+
     /// The status and the body of the answer; `more` are headers with their line ends.
     fn ask(at: SocketAddr, method: &str, more: &str, body: &str) -> (u16, String) {
         try_ask(at, method, more, body).expect("an answer")
@@ -242,10 +280,20 @@ mod tests {
 
     /// The same; `None` where nothing comes back.
     fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
+        ask_path(at, method, "/faults", more, body)
+    }
+
+    fn ask_path(
+        at: SocketAddr,
+        method: &str,
+        path: &str,
+        more: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(at).unwrap();
         let length = body.len();
         let request = format!(
-            "{method} /faults HTTP/1.1\r\nHost: {at}\r\n{more}Content-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{more}Content-Length: {length}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         // What is too long is not read to its end.

@@ -1,6 +1,6 @@
 //! The names that a certificate is for, checked as they are typed. Pure.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// The longest DNS name, without the dot at its end (RFC 1035, section 3.1).
 const NAME_MAX: usize = 253;
@@ -57,7 +57,7 @@ fn host_of(text: &str) -> Option<&str> {
     (host.len() < text.len() && is_host).then_some(host)
 }
 
-/// What is wrong with a DNS name (RFC 1123, section 2.1); a `*` may be its first label.
+/// Finds the mistake in a DNS name (RFC 1123, section 2.1); a `*` may be its first label.
 fn mistake(name: &str) -> Option<String> {
     if name.len() > NAME_MAX {
         return Some(format!("it has more than {NAME_MAX} bytes"));
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 41: whatever else is typed is refused, with what to type.
+    /// Issue 11, item 41: other texts are refused, with a hint.
     #[test]
     fn regression_other_texts_make_no_certificate() {
         let long = "a.".repeat(127) + "a";

@@ -38,7 +38,7 @@ pub(in crate::cli) fn may_set(key: &str) -> bool {
     owners.iter().any(|owner| get(&upper(&format!("echoline-{owner}{key}"))).is_some())
 }
 
-/// What the variables that `get` knows say to `command`, without the flags that are typed.
+/// Returns the settings of `command` that `get` finds, except the flags that are typed.
 ///
 /// # Errors
 /// One sentence that names the variable.
@@ -68,7 +68,7 @@ pub(super) fn settings(
     Ok(settings)
 }
 
-/// The argument that a value stands for.
+/// Turns a value into an argument.
 fn argument(flag: &Arg, key: &str, value: &OsStr) -> Result<Option<OsString>, String> {
     if !keys::is_switch(flag) {
         let mut argument = OsString::from(format!("--{key}="));
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::cli::Arguments;
 
-    /// What these variables say to a command: its arguments, or the sentence.
+    /// Returns the arguments that these variables give a command, or the error.
     fn read(command: &str, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
         let program = Arguments::command();
         let command = program.find_subcommand(command).unwrap();

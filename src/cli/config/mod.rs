@@ -98,7 +98,7 @@ fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
     program.get_subcommands().filter(has_flag)
 }
 
-/// Adds to the error of an unknown flag what does the same here, if another program has the flag.
+/// Adds a hint to the error of an unknown flag if another program has the flag.
 fn hinted(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     let words: Vec<String> = typed.iter().map(|word| word.to_string_lossy().into()).collect();
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
@@ -112,20 +112,21 @@ fn hinted(mut error: clap::Error, typed: &[OsString]) -> clap::Error {
     error
 }
 
-/// The program as it is without any variable: what they say becomes arguments.
+/// The program without its variables, whose values become arguments.
 fn without_environment(command: Command) -> Command {
     let command = command.mut_args(|flag| flag.env(None));
     command.mut_subcommands(without_environment)
 }
 
-/// The arguments with what the file and the environment add to them, and the variables that hold.
+/// Returns the arguments with those of the file and of the environment, and the variables that
+/// hold.
 fn with_layers(
     program: &Command,
     bare: &Command,
     typed: &[OsString],
 ) -> Result<(Vec<OsString>, Vec<Setting>), Refusal> {
     let mut arguments = typed.to_vec();
-    // What is wrong with them is said when they are read again, together with the file.
+    // The second reading, together with the file, reports their mistakes.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
     let Ok(first) = first else { return Ok((arguments, Vec::new())) };
     // A command below another is read as that one is; the flags of the upper one do not hold.
@@ -169,8 +170,8 @@ fn value(argument: &OsString) -> Option<PathBuf> {
     Some(std::ffi::OsStr::from_bytes(&bytes[equals + 1..]).into())
 }
 
-/// What the file says to the command, without the keys that the command line or the environment
-/// has `said`.
+/// Returns the file's settings of the command, except the keys that the command line or the
+/// environment has `said`.
 fn settings(
     program: &Command,
     command: &Command,

@@ -89,7 +89,7 @@ pub(super) async fn shake_hands(
     }
 }
 
-/// What to do about an error of the system, in brackets; empty if there is no advice.
+/// Advice about an error of the system, in brackets; empty if there is none.
 pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => " (there is no such socket; is the server running?)",

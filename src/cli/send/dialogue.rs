@@ -19,8 +19,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// How long a greeting may take beyond the way to the server and back.
 const GREETING_WAIT: Duration = Duration::from_millis(20);
 
-/// How long the server has for more lines, beyond a round trip, after every line was answered and
-/// no half-close told it the end of the input.
+/// Time for more lines of the server, beyond a round trip, after every line was answered and no
+/// half-close told it the end of the input.
 const REST_WAIT: Duration = Duration::from_millis(200);
 
 /// How long the rest of a line is waited for before its beginning is shown above a prompt.
@@ -37,7 +37,7 @@ pub(super) struct Dialogue {
     pub(super) manner: Manner,
 }
 
-/// How the bytes travel.
+/// The manner in which bytes travel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     /// Whether the end of the input shuts down the sending side of the connection.

@@ -36,8 +36,8 @@ impl LineEnds {
         lines
     }
 
-    /// How many lines the end of the input ends: one if the last line has no end of its own. No
-    /// byte is added, so that the server gets what the input had.
+    /// Counts the lines that the end of the input ends: one if the last line has no end of its own.
+    /// Adds no byte, so that the server gets the bytes of the input.
     pub(super) fn finish(&self) -> u64 {
         u64::from(self.last != b'\n')
     }

@@ -13,7 +13,7 @@ const HTTPS_WANTED: [&str; 3] = [
     "HTTP request to an HTTPS server",
 ];
 
-/// What the server speaks instead of lines.
+/// A protocol that the server speaks instead of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// It wants a TLS handshake and was sent plain text.
@@ -22,7 +22,7 @@ pub(super) enum Protocol {
     Http,
 }
 
-/// What carries the bytes of a dialogue.
+/// The carrier of a dialogue's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
     /// Bytes reach the server as they are.
@@ -64,7 +64,7 @@ impl Opening {
         self.received.is_empty() && self.is_plain() && can_be && reply.len() < RECORD_HEADER
     }
 
-    /// What the server speaks, if its reply shows that it is not the protocol of `send`.
+    /// Returns the protocol of the server, if its reply shows that it does not speak lines.
     pub(super) fn mismatch(&self) -> Option<Protocol> {
         if self.carrier == Carrier::WebSocket {
             return None;

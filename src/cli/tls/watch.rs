@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{TlsFlags, announce, describe, left, replacement};
+use crate::cli::supervise::keep_running;
 use crate::net::Certificates;
 
 /// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
@@ -41,8 +42,11 @@ impl Watch {
                     announce(&certificates, "TLS");
                 }
             }
+            Ok(())
         };
-        thread::Builder::new().name("certificates".to_owned()).spawn(look)?;
+        // Each time from the beginning; what the follower has seen is kept.
+        let work = move || keep_running("the watch over --cert", &look);
+        thread::Builder::new().name("certificates".to_owned()).spawn(work)?;
         Ok(watch)
     }
 

@@ -387,6 +387,8 @@ mod tests {
         let page = report.to_html();
         assert!(page.contains("<th>stopped</th><td class=\"number\">900</td>"), "{page}");
         assert!(page.contains("Without a server: 2 clients at the end, 75.0 %"), "{page}");
+        assert!(!page.contains("Nothing speaks against"), "{page}");
+        assert!(sample::closed().to_html().contains("Nothing speaks against"));
         // 30 of 37 were right, and a quarter of the time there was a server.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");

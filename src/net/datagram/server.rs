@@ -367,8 +367,8 @@ mod tests {
         socket
     }
 
-    /// Fault 42: a socket that never runs empty leaves the other sockets of its thread their turns, and
-    /// the server its end. (Issue 11, item 46: the test of the whole program did not see this.)
+    /// Fault 42: a socket that never runs empty leaves the other sockets of its thread their turns,
+    /// and the server its end. (Issue 11, item 46: the test of the whole program did not see this.)
     #[test]
     fn regression_a_flooded_socket_leaves_the_others_their_turns() {
         let listen = "udp://127.0.0.1:0".parse().unwrap();

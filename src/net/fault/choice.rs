@@ -26,7 +26,7 @@ struct Asked {
     chosen: u64,
 }
 
-/// What carries messages.
+/// The carrier of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Carrier {
     Stream,

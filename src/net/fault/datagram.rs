@@ -72,13 +72,13 @@ impl DatagramFaults {
         self.incoming.choice.is_empty() && self.outgoing.choice.is_empty()
     }
 
-    /// What becomes of `datagram`; its bytes are changed here where that is planned. Every time
-    /// that a rule waits for (`after=5s`) is taken to be over.
+    /// Decides about `datagram`, and changes its bytes if that is planned. Every time that a rule
+    /// waits for (`after=5s`) counts as over.
     pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> Fate {
         self.fate_at(Duration::MAX, direction, datagram)
     }
 
-    /// As [`fate`](Self::fate), `now` after the socket was opened.
+    /// As [`fate`](Self::fate), at a time that counts from the opening of the socket.
     pub fn fate_at(&mut self, now: Duration, direction: Direction, datagram: &mut [u8]) -> Fate {
         self.follow();
         let age = now.saturating_sub(*self.since.get_or_insert(now));

@@ -51,7 +51,7 @@ struct Message {
 #[derive(Debug)]
 struct Shot {
     rule: usize,
-    /// How many bytes pass before.
+    /// Bytes that pass first.
     at: u64,
     /// Not before this time, and then also if no bytes come.
     due: Option<Duration>,
@@ -149,14 +149,14 @@ impl Lane {
         }
     }
 
-    /// Does what is due by time, although no bytes come.
+    /// Fires the shots that are due by time, although no bytes come.
     pub(super) fn tick(&mut self, now: Duration) {
         if self.timed_at().is_some_and(|at| at <= now) {
             self.shoot(now, |shot| shot.due.is_some());
         }
     }
 
-    /// When something is to be done although no bytes come.
+    /// The time of the next shot that needs no bytes.
     pub(super) fn timed_at(&self) -> Option<Duration> {
         let timed = self.shots.iter().filter(|shot| shot.at <= self.passed);
         timed.filter_map(|shot| shot.due).filter(|_| !self.closed).min()
@@ -242,7 +242,7 @@ impl Shot {
     }
 }
 
-/// What is to happen once to a connection, whose plan holds from `now` on.
+/// The shots of a connection whose plan holds from `now` on.
 fn shots(choice: &Choice, now: Duration) -> Vec<Shot> {
     let shots = choice.shots();
     let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));

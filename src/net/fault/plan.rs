@@ -50,10 +50,10 @@ pub struct FaultRule {
 /// Where a fault lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultLayer {
-    /// Above TLS and WebSocket: what the handler reads and writes is hit.
+    /// Above TLS and WebSocket: the bytes that the handler reads and writes are hit.
     #[default]
     Text,
-    /// On the socket: the bytes of the handshakes are hit, and what TLS makes of the text.
+    /// On the socket: handshakes and encrypted bytes are hit.
     Socket,
 }
 

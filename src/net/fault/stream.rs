@@ -64,7 +64,7 @@ struct State {
     read_alarm: Alarm,
     /// Wakes for what is due to be sent.
     write_alarm: Alarm,
-    /// Wakes for what is due although nothing is read or written.
+    /// Wakes for a fault that is due although nothing is read or written.
     timed_alarm: Alarm,
     /// Somebody waits for room.
     writer: Option<Waker>,
@@ -104,7 +104,7 @@ pub(in crate::net) fn lay_over(stream: Stream, planned: Option<Orders>) -> Strea
     }
 }
 
-/// What the first step of a transport gets where something is planned below it.
+/// Returns the stream for the first step of a transport: with the faults on the socket, if any.
 pub(in crate::net) fn lay_under(stream: Stream, planned: Option<&Orders>) -> Stream {
     match planned.filter(|orders| orders.has_socket_rules()) {
         Some(orders) => {
@@ -173,13 +173,13 @@ impl State {
         }
     }
 
-    /// When something is to happen although nothing is read or written.
+    /// The time of the next fault that happens although nothing is read or written.
     #[inline]
     fn timed_at(&self) -> Option<Duration> {
         [self.incoming.timed_at(), self.outgoing.timed_at()].into_iter().flatten().min()
     }
 
-    /// Wakes when something is to happen although nothing is read or written.
+    /// Wakes at that time.
     fn poll_timed(&mut self, cx: &mut Context<'_>) {
         if let Some(at) = self.timed_at()
             && self.timed_alarm.poll(self.began, self.now(), at, cx).is_ready()

@@ -228,8 +228,8 @@ proptest! {
     }
 }
 
-/// Issue 11, item 42: `after=5s` is a time, which passes without bytes too; bytes before it count for
-/// nothing, and a message that comes later has the fault.
+/// Issue 11, item 42: `after=5s` is a time, which passes without bytes too; bytes before it count
+/// for nothing, and a message that comes later has the fault.
 #[test]
 fn regression_after_may_be_a_time() {
     let (mut out, _faults) = lane("reset after=5s", 1, Direction::Out);

@@ -1,0 +1,65 @@
+//! The end of a server: it retires, drains or aborts its connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::live_limits::LiveLimits;
+use super::place::Places;
+use super::shutdown::{Phase, Shutdown};
+
+/// The time for aborted connections to end; only a handler that blocks its thread needs it.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Ends the connections of one server: in order by [`drain`](Self::drain), at once when dropped.
+pub(super) struct Ending {
+    pub(super) live: LiveLimits,
+    pub(super) shutdown: Shutdown,
+    pub(super) places: Arc<Places>,
+}
+
+impl Ending {
+    /// Waits until the server has retired and its last connection has ended; never completes if
+    /// the server drains without having retired.
+    pub(super) async fn retired(&self) {
+        self.shutdown.reached(Phase::Retiring).await;
+        if self.shutdown.phase() != Phase::Retiring {
+            return std::future::pending().await;
+        }
+        tracing::info!(open = self.places.open(), "accepting no more; connections go on");
+        self.places.empty().await;
+    }
+
+    /// Waits until the connections have ended, for [`Limits::drain_timeout`] at most, then aborts
+    /// the rest.
+    ///
+    /// [`Limits::drain_timeout`]: crate::Limits::drain_timeout
+    pub(super) async fn drain(&self) {
+        let open = self.places.open();
+        if open > 0 {
+            tracing::info!(open, "waiting for connections to finish");
+        }
+        let drained = timeout(self.live.terms().limits.drain_timeout, async {
+            tokio::select! {
+                () = self.places.empty() => {}
+                () = self.shutdown.reached(Phase::Aborting) => {}
+            }
+        });
+        let _ = drained.await;
+        self.abort();
+        let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
+    }
+
+    fn abort(&self) {
+        self.shutdown.abort();
+        // The phase wakes lingering connections only; handlers' tasks are woken one by one.
+        self.places.wake_all();
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}

@@ -1,0 +1,63 @@
+//! The failure of a part of a server: the first of its threads and tasks that panicked.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::SetOnce;
+
+/// A sentence that is set once, when a part of the server panics; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failure(Arc<SetOnce<String>>);
+
+impl Failure {
+    /// Notes that `part` ended with the panic `payload`, unless another part failed before.
+    pub(super) fn note(&self, part: &str, payload: &(dyn Any + Send)) {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message");
+        tracing::error!("{part} panicked ({text:?}); the server drains and ends");
+        // An error means that an earlier failure is known, which explains the later ones.
+        let _ = self.0.set(format!("{part} panicked ({text:?}); start the server again"));
+    }
+
+    /// The sentence, if a part failed.
+    pub(super) fn sentence(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Waits until a part fails. Cancel safe.
+    pub(super) async fn wait(&self) {
+        self.0.wait().await;
+    }
+
+    /// # Errors
+    /// The sentence, if a part failed.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.sentence().map_or(Ok(()), |sentence| Err(io::Error::other(sentence)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_failure_is_kept_with_its_message() {
+        let failure = Failure::default();
+        assert!(failure.check().is_ok());
+        failure.note("worker-1", &"a text");
+        failure.clone().note("worker-2", &"another".to_owned());
+        failure.wait().await;
+        let sentence = r#"worker-1 panicked ("a text"); start the server again"#;
+        assert_eq!(failure.sentence(), Some(sentence));
+        assert_eq!(failure.check().unwrap_err().to_string(), sentence);
+    }
+
+    #[test]
+    fn a_payload_that_is_no_text_is_named_so() {
+        let failure = Failure::default();
+        failure.note("a task", &7_u8);
+        assert!(failure.sentence().unwrap().contains("no message"));
+    }
+}

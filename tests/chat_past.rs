@@ -1,0 +1,138 @@
+//! Lines of the past in a chat: deleted ones, and those of other days.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod parlour;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use echoline::chat::{Role, Settings};
+use parlour::{Guest, Parlour, settings};
+
+/// Issue 11, item 14: the author deletes a line; the others and programs are told, and later
+/// readers see `[deleted]` under its number.
+#[tokio::test]
+async fn regression_a_line_is_deleted_by_its_author() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    let mut bot = parlour.program(r#"{"name": "bot"}"#).await;
+    bot.hear_of("bot").await;
+    for guest in [&mut ann, &mut bob] {
+        guest.hear("*** bot joined the chat ***").await;
+    }
+    ann.say("my secret").await;
+    bob.hear("ann: my secret").await;
+    bot.hear_of(r#""number":4"#).await;
+    bob.ask("/delete 4", "*** Line 4 is not yours: only an operator can delete it ***").await;
+    bob.ask("/delete 1", "*** Line 1 has no words that could be deleted ***").await;
+    bob.ask("/delete 44", "*** There is no line 44 ***").await;
+    bob.ask(
+        "/delete",
+        "*** That is not how /delete works: write /delete N, for example /delete \
+        133 ***",
+    )
+    .await;
+    ann.ask("/delete 4", "*** Line 4 was deleted by ann ***").await;
+    bob.hear("*** Line 4 was deleted by ann ***").await;
+    let told = bot.hear_of("Line 4 was deleted by ann").await;
+    assert!(told.contains(r#""deleted":4"#) && told.contains(r#""kind":"notice""#), "{told}");
+    ann.ask("/delete 4", "*** Line 4 is deleted already ***").await;
+    bob.ask("/history 4-5", "#4 09:30 ann: [deleted]").await;
+    bob.hear("#5 09:30 *** Line 4 was deleted by ann ***").await;
+    bob.ask("/search secret", "*** Nothing was found ***").await;
+    bob.ask("/quote 4", "> #4 ann: [deleted]").await;
+    ann.hear("bob: > #4 ann: [deleted]").await;
+    bot.hear_of("bob").await;
+    bot.say(r#"{"ask": "history", "before": 5, "count": 1}"#).await;
+    bot.hear_of(r#""kind":"said","name":"ann","number":4,"text":"[deleted]""#).await;
+}
+
+/// Issue 11, item 14: an operator deletes any line, which is written down without its words. A user
+/// who came back with a token still owns the lines of the connection before.
+#[tokio::test(start_paused = true)]
+async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
+    let parlour = Parlour::new(Settings { replay: 10, ..settings() });
+    let (mut ann, _) = enter_past_replay(&parlour, "ann").await;
+    let (mut bob, _) = enter_past_replay(&parlour, "bob").await;
+    ann.hear("*** bob joined the chat ***").await;
+    bob.say("something bad").await;
+    bob.say("something else").await;
+    ann.hear("bob: something bad").await;
+    ann.hear("bob: something else").await;
+    ann.say("/oper open sesame").await;
+    ann.hear_of("You are an operator").await;
+    ann.ask("/delete 3", "*** Line 3 was deleted by ann ***").await;
+    bob.hear("*** Line 3 was deleted by ann ***").await;
+    ann.ask("/audit", "tomorrow ann became an operator").await;
+    ann.hear("tomorrow ann deleted line 3 of lobby").await;
+    bob.say("/token").await;
+    let token = loop {
+        let line = bob.line().await;
+        if line.contains("brings you back here") {
+            break line;
+        }
+    };
+    let token = token.split(' ').nth(2).unwrap().to_owned();
+    let mut again = parlour.knock(Role::Person);
+    again.say(&format!("/resume {token}")).await;
+    loop {
+        let line = again.line().await;
+        if line.contains("bob joined the chat") {
+            break;
+        }
+    }
+    again.ask("/delete 4", "*** Line 4 was deleted by bob ***").await;
+    let (_cat, heard) = enter_past_replay(&parlour, "cat").await;
+    assert_eq!(heard.iter().filter(|line| *line == "bob: [deleted]").count(), 2, "{heard:?}");
+}
+
+/// Issue 11, item 16: `/history`, `/search` and the lines that a newcomer is shown say of which day
+/// they are; what is said now has nothing before it.
+#[tokio::test]
+async fn regression_lines_of_other_days_show_their_date() {
+    static DAY: AtomicU64 = AtomicU64::new(1);
+    let clock = || DAY.load(Ordering::Relaxed) * 86_400_000;
+    let date = |time_ms| format!("day {}", time_ms / 86_400_000);
+    let parlour = Parlour::new(Settings { replay: 10, clock, date, ..settings() });
+    let (mut ann, heard) = enter_past_replay(&parlour, "ann").await;
+    assert_eq!(heard, ["Enter your name: *** ann joined the chat ***"]);
+    ann.ask("/topic bees", "*** ann set the topic: bees ***").await;
+    DAY.store(3, Ordering::Relaxed);
+    ann.ask("/topic wasps", "*** ann set the topic: wasps ***").await;
+    DAY.store(4, Ordering::Relaxed);
+    let (mut bob, heard) = enter_past_replay(&parlour, "bob").await;
+    let expected = [
+        "Enter your name: --- the 3 lines before ---",
+        "--- day 1 ---",
+        "*** ann joined the chat ***",
+        "*** ann set the topic: bees ***",
+        "--- day 3 ---",
+        "*** ann set the topic: wasps ***",
+        "--- day 4 ---",
+        "*** bob joined the chat ***",
+    ];
+    assert_eq!(heard, expected);
+    ann.hear("*** bob joined the chat ***").await;
+    bob.ask("/history 2-4", "--- day 1 ---").await;
+    bob.hear("#2 09:30 *** ann set the topic: bees ***").await;
+    bob.hear("--- day 3 ---").await;
+    bob.hear("#3 09:30 *** ann set the topic: wasps ***").await;
+    bob.hear("--- day 4 ---").await;
+    bob.hear("#4 09:30 *** bob joined the chat ***").await;
+    bob.ask("/search wasps", "--- day 3 ---").await;
+    bob.hear("#3 09:30 *** ann set the topic: wasps ***").await;
+    DAY.store(5, Ordering::Relaxed);
+    bob.say("a new day").await;
+    ann.hear("bob: a new day").await;
+    bob.ask("/history 1", "#5 09:30 bob: a new day").await;
+}
+
+/// A newcomer comes in; also returns the lines before.
+async fn enter_past_replay(parlour: &Parlour, name: &str) -> (Guest, Vec<String>) {
+    let mut guest = parlour.knock(Role::Person);
+    guest.say(name).await;
+    let mut heard = vec![guest.line().await];
+    while !heard.iter().any(|line| line.contains(&format!("{name} joined the chat"))) {
+        heard.push(guest.line().await);
+    }
+    (guest, heard)
+}

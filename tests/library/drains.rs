@@ -1,0 +1,209 @@
+//! Drains: the reads and messages that they wait for, and how a handler learns of one.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use echoline::{Closed, Connection, Limits, Phase, Server};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::{LONGER_THAN_QUIET, Running, echo, exchange, hear, rest};
+
+/// Issue 11, item E: what arrived while a connection was busy is answered before a drain ends it.
+#[tokio::test]
+async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
+    for workers in [0, 1] {
+        let (step, mut steps) = mpsc::channel::<()>(1);
+        let handler = move |mut client: Connection| {
+            let step = step.clone();
+            async move {
+                client.phase_reached(Phase::Draining).await;
+                // Looks once, and so learns of the drain; then it is busy.
+                let looked = timeout(Duration::ZERO, client.read_line()).await;
+                assert!(looked.is_err(), "nothing has come");
+                sleep(LONGER_THAN_QUIET).await;
+                step.send(()).await.unwrap();
+                while !has_arrived(&client) {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                echo(client).await
+            }
+        };
+        let server = Running::start(Limits::default(), workers, handler).await;
+        let mut client = server.connect().await;
+        server.shutdown.drain();
+        steps.recv().await.unwrap();
+        client.write_all(b"last\n").await.unwrap();
+        assert_eq!(rest(&mut client).await, "last\n", "{workers} workers");
+        drop(client);
+        let report = server.drain().await;
+        assert_eq!(report.count(Closed::Drained), 1, "{report:?}");
+    }
+}
+
+/// Whether the system has bytes of the client, which the runtime may not know yet.
+fn has_arrived(client: &Connection) -> bool {
+    let socket = socket2::SockRef::from(client.get_ref().tcp().unwrap());
+    socket.peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|length| length > 0)
+}
+
+/// Issue 11, item E: a client that never stops sending does not keep a draining server.
+#[tokio::test]
+async fn regression_a_client_that_never_stops_is_drained_all_the_same() {
+    let server = Running::start(Limits::default(), 1, echo).await;
+    let mut client = server.connect().await;
+    exchange(&mut client, "hello").await;
+    let (mut from, mut to) = client.into_split();
+    let sending = tokio::spawn(async move { while to.write_all(b"more\n").await.is_ok() {} });
+    let hearing =
+        tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
+    let report = timeout(Duration::from_secs(10), server.drain()).await.expect("the drain ends");
+    assert_eq!(report.count(Closed::Drained), 1, "{report:?}");
+    sending.await.unwrap();
+    let _ = hearing.await.unwrap();
+}
+
+/// Reads a length of four digits, then a body of that length, as one message.
+async fn messages(mut client: Connection) -> Result<(), Closed> {
+    loop {
+        let header = client.read_exact(4).await?;
+        let length = std::str::from_utf8(&header).unwrap().parse().unwrap();
+        let mut message = client.begin_message();
+        message.write_line("begun").await?;
+        let body = message.read_exact(length).await?;
+        message.write(&body).await?;
+    }
+}
+
+/// Issue 11, item 21: a drain waits for the body of a message whose header was read.
+#[tokio::test]
+async fn regression_a_drain_waits_for_the_end_of_a_message() {
+    for workers in [0, 1] {
+        let server = Running::start(Limits::default(), workers, messages).await;
+        let mut client = server.connect().await;
+        client.write_all(b"0004").await.unwrap();
+        hear(&mut client, "begun\n").await;
+        server.shutdown.drain();
+        sleep(LONGER_THAN_QUIET).await;
+        client.write_all(b"bo").await.unwrap();
+        sleep(LONGER_THAN_QUIET).await;
+        client.write_all(b"dy").await.unwrap();
+        assert_eq!(rest(&mut client).await, "body");
+        drop(client);
+        let report = server.drain().await;
+        assert_eq!((report.count(Closed::Drained), report.is_clean()), (1, true), "{report:?}");
+    }
+}
+
+/// Issue 11, item 21: the reading half can begin a message too; an inner message that ends does not
+/// end the outer one.
+#[tokio::test]
+async fn regression_a_message_of_a_reader_holds_a_drain_until_the_outer_end() {
+    async fn dialogue(mut client: Connection) -> Result<(), Closed> {
+        let (mut reader, mut writer) = client.split();
+        reader.read_line().await?;
+        let mut outer = reader.begin_message();
+        drop(outer.begin_message());
+        writer.write_line("begun").await?;
+        writer.flush().await?;
+        while let Some(line) = outer.read_line().await?.filter(|line| *line != *b".") {
+            writer.write_line(&line).await?;
+        }
+        writer.flush().await?;
+        drop(outer);
+        reader.read_line().await.map(drop)
+    }
+    let server = Running::start(Limits::default(), 1, dialogue).await;
+    let mut client = server.connect().await;
+    client.write_all(b"DATA\n").await.unwrap();
+    hear(&mut client, "begun\n").await;
+    server.shutdown.drain();
+    for line in ["one\n", "two\n", ".\n"] {
+        sleep(LONGER_THAN_QUIET).await;
+        client.write_all(line.as_bytes()).await.unwrap();
+    }
+    assert_eq!(rest(&mut client).await, "one\ntwo\n");
+    drop(client);
+    assert_eq!(server.drain().await.count(Closed::Drained), 1);
+}
+
+/// Issue 11, item 21: a message that does not end is waited for as long as a drain may take.
+#[tokio::test]
+async fn regression_a_message_without_an_end_is_aborted_at_the_drain_timeout() {
+    let limits = Limits { drain_timeout: LONGER_THAN_QUIET, ..Limits::default() };
+    let server = Running::start(limits, 1, messages).await;
+    let mut client = server.connect().await;
+    client.write_all(b"0004").await.unwrap();
+    hear(&mut client, "begun\n").await;
+    let report = server.drain().await;
+    assert_eq!((report.count(Closed::Aborted), report.is_clean()), (1, false), "{report:?}");
+}
+
+/// Issue 11, item 21: a handler that only writes learns of the drain and says goodbye.
+#[tokio::test]
+async fn regression_a_handler_that_only_writes_learns_of_the_drain() {
+    async fn tick(mut client: Connection) -> Result<(), Closed> {
+        assert_eq!(client.phase(), Phase::Running);
+        let retiring = client.phase_reached(Phase::Retiring);
+        // A task of its own can wait for it too.
+        let mut retired = tokio::spawn(retiring);
+        loop {
+            client.write_line("tick").await?;
+            client.flush().await?;
+            tokio::select! {
+                phase = &mut retired => {
+                    assert_eq!(phase.unwrap(), client.phase());
+                    return client.write_line(format!("{:?}", client.phase())).await;
+                }
+                () = sleep(Duration::from_millis(5)) => {}
+            }
+        }
+    }
+    let server = Running::start(Limits::default(), 1, tick).await;
+    let mut client = server.connect().await;
+    hear(&mut client, "tick\n").await;
+    server.shutdown.drain();
+    let heard = rest(&mut client).await;
+    drop(client);
+    let report = server.drain().await;
+    assert!(heard.ends_with("Draining\n"), "{heard:?}");
+    assert_eq!((report.count(Closed::Finished), report.is_clean()), (1, true), "{report:?}");
+}
+
+/// Issue 11, item 26: only a server that retires says that its connections go on.
+#[tokio::test]
+async fn regression_a_drain_does_not_say_that_connections_go_on() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&log);
+    let lines = tracing_subscriber::fmt().with_writer(move || Lines(Arc::clone(&writer)));
+    let _here = tracing::subscriber::set_default(lines.finish());
+    for _ in 0..50 {
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let shutdown = server.shutdown();
+        let serving = tokio::spawn(server.serve_until(echo, std::future::pending()));
+        tokio::task::yield_now().await;
+        shutdown.drain();
+        serving.await.unwrap().unwrap();
+    }
+    let text = || String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    assert!(!text().contains("connections go on"), "{}", text());
+    let server = Running::start(Limits::default(), 0, echo).await;
+    server.shutdown.retire();
+    server.end().await.unwrap();
+    assert!(text().contains("connections go on"), "{}", text());
+}
+
+/// Keeps the log of a test.
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

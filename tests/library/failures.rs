@@ -1,0 +1,158 @@
+//! Parts of a server that panic, and a server whose future is dropped.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use echoline::{Closed, Connection, Farewell, Limits, Phase, Server};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{PATIENCE, Running, echo, exchange, rest};
+
+/// A waker that panics in the runtime of a worker, where no task catches it.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        let thread = std::thread::current();
+        assert!(!thread.name().is_some_and(|name| name.starts_with("worker-")), "as asked");
+    }
+}
+
+/// An echo that waits for the line after `bomb` with a [`Bomb`].
+async fn fragile(mut client: Connection) -> Result<(), Closed> {
+    while let Some(line) = client.read_line().await? {
+        client.write_line(&line).await?;
+        if line == *b"bomb" {
+            client.flush().await?;
+            let waker = Waker::from(Arc::new(Bomb));
+            let mut reading = pin!(client.read_line());
+            poll_fn(|_| reading.as_mut().poll(&mut Context::from_waker(&waker))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Issue 11, item C: a worker that panics ends the server with an error that names it. Its clients
+/// are told, and those of the other workers get their answers first.
+#[tokio::test]
+async fn regression_a_worker_that_panics_ends_the_server_with_an_error() {
+    for workers in [1, 2] {
+        let server = Running::start(Limits::default(), workers, fragile).await;
+        let observer = server.observer.clone();
+        let mut first = server.connect().await;
+        exchange(&mut first, "bomb").await;
+        let mut second = server.connect().await;
+        exchange(&mut second, "hello").await;
+        assert_eq!(observer.snapshot().failure, None);
+        first.write_all(b"wake\n").await.unwrap();
+        assert_eq!(rest(&mut first).await, "Server error. Goodbye!\n");
+        let said = if workers == 1 { "Server error. Goodbye!\n" } else { "" };
+        assert_eq!(rest(&mut second).await, said, "{workers} workers");
+        drop((first, second));
+        let error = server.end().await.unwrap_err().to_string();
+        assert!(error.contains("worker-0 panicked") && error.contains("as asked"), "{error}");
+        let snapshot = observer.snapshot();
+        assert_eq!(snapshot.failure, Some(error));
+        assert!(snapshot.phase >= Some(Phase::Draining), "{snapshot:?}");
+    }
+}
+
+/// Issue 11, item C: a client in the queue of a listener whose only worker has panicked is told
+/// that there is no place; no client is left waiting.
+#[tokio::test]
+async fn regression_nobody_waits_for_a_worker_that_panicked() {
+    let server = Running::start(Limits::default(), 1, fragile).await;
+    let address = server.address;
+    let mut first = server.connect().await;
+    exchange(&mut first, "bomb").await;
+    first.write_all(b"wake\n").await.unwrap();
+    // Until the listener is closed each client is accepted, and its connection ends.
+    while let Ok(mut late) = tokio::net::TcpStream::connect(address).await {
+        rest(&mut late).await;
+    }
+    server.end().await.unwrap_err();
+}
+
+/// Issue 11, item C: a handler that panics before its first await ends its own connection, not the
+/// task that accepts.
+#[tokio::test]
+async fn regression_a_handler_that_panics_at_once_does_not_end_the_accepting() {
+    for workers in [0, 1] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let server = Running::start(Limits::default(), workers, move |client: Connection| {
+            assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "as asked");
+            echo(client)
+        })
+        .await;
+        assert_eq!(rest(&mut server.connect().await).await, "Server error. Goodbye!\n");
+        let mut next = server.connect().await;
+        exchange(&mut next, "still served").await;
+        drop(next);
+        let report = server.drain().await;
+        assert_eq!((report.count(Closed::Panicked), report.still_open), (1, 0), "{report:?}");
+    }
+}
+
+/// Issue 11, item C: a task that accepts and panics ends the server, which would otherwise look
+/// alive and accept no client.
+#[tokio::test]
+async fn regression_an_accepting_task_that_panics_ends_the_server_with_an_error() {
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    let words = |closed| match closed {
+        Closed::Busy => panic!("as asked"),
+        _ => None,
+    };
+    let server = Server::bind("127.0.0.1:0").await.unwrap().limits(limits);
+    let running = Running::serve(server.farewell(Farewell::Custom(Arc::new(words))), echo);
+    let error = running.end().await.unwrap_err().to_string();
+    assert!(error.contains("accepts connections panicked (\"as asked\")"), "{error}");
+}
+
+/// Issue 11, item 20: dropping the future of `serve_until` ends every connection, whatever its
+/// handler waits for.
+#[tokio::test]
+async fn regression_dropping_the_server_ends_every_connection() {
+    for workers in [0, 2] {
+        let (ended, mut ends) = mpsc::unbounded_channel::<()>();
+        let handler = move |mut client: Connection| {
+            let ended = ended.clone();
+            async move {
+                // Dropped with the handler, which is how the test learns of its end.
+                let _ended = ended;
+                while let Some(line) = client.read_line().await? {
+                    client.write_line(&line).await?;
+                    if line == *b"wait" {
+                        client.flush().await?;
+                        std::future::pending::<()>().await;
+                    }
+                }
+                Ok(())
+            }
+        };
+        let server = Running::start(Limits::default(), workers, handler).await;
+        let [mut idle, mut partial, mut waiting] =
+            [server.connect().await, server.connect().await, server.connect().await];
+        exchange(&mut idle, "hello").await;
+        exchange(&mut partial, "hello").await;
+        partial.write_all(b"half a li").await.unwrap();
+        exchange(&mut waiting, "wait").await;
+        server.serving.abort();
+        assert!(server.serving.await.unwrap_err().is_cancelled());
+        for client in [&mut idle, &mut partial, &mut waiting] {
+            assert_eq!(rest(client).await, "");
+        }
+        let all_dropped = timeout(PATIENCE, ends.recv()).await;
+        assert_eq!(all_dropped.expect("the handlers end"), None);
+        let gone = async {
+            while server.observer.snapshot().open > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        timeout(PATIENCE, gone).await.expect("every place is given back");
+    }
+}
