@@ -82,7 +82,7 @@ fn what_is_proposed_last_is_sent_before_the_end() {
 }
 
 /// Issue 11, item 46: what is measured is also right. Every id is there once, one proposer's ids
-/// are in order if each is proposed after the one before has come back, and who comes later has
+/// are in order if each is proposed after the one before has come back, and a later machine has
 /// the same ids.
 ///
 /// `cargo nextest run --release --test nats --run-ignored only --no-capture`
@@ -119,7 +119,7 @@ fn regression_figures_are_of_a_right_order() {
     assert!(ids.iter().take(ONE_BY_ONE).cloned().eq(wanted.clone().take(ONE_BY_ONE)));
     assert_exactly_once(&ids, ALL);
     assert!(ids.iter().cloned().collect::<HashSet<_>>() == wanted.collect(), "an id is wrong");
-    assert!(bob.ids() == ids, "who comes later has another order");
+    assert!(bob.ids() == ids, "a later machine has another order");
     for machine in [&ann, &bob] {
         assert_eq!(machine.recorder.look().doubles, 0, "an id was stored twice");
         assert!(machine.times_are_in_order());
