@@ -173,7 +173,10 @@ fn a_line_in_hand_is_finished() {
     server.signal("TERM");
     assert_eq!(clients[1].rest(), "");
     pause(millis(200));
-    clients[0].send("line\n");
+    // Issue 11, item 46: in two pieces, between which the server decides once more.
+    clients[0].send("li");
+    pause(millis(200));
+    clients[0].send("ne\n");
     assert_eq!(clients[0].rest(), "Echo: half a line\n");
     drop(clients);
     assert_eq!(server.wait().code, Some(0));

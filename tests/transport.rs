@@ -142,6 +142,30 @@ async fn only_so_many_shake_hands_at_once() {
     assert!(serving.await.unwrap().is_clean());
 }
 
+/// Fault 47: the wait for a turn is part of the handshake's time. (Issue 11, item 46: no test
+/// noticed a wait without an end.)
+#[tokio::test]
+async fn regression_a_wait_for_a_turn_counts_as_handshake_time() {
+    const CLIENTS: u64 = 20;
+    let handshake_timeout = Duration::from_secs(1);
+    let limits = Limits { max_handshakes: 1, handshake_timeout, ..Limits::default() };
+    let (address, shutdown, serving) = start(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..CLIENTS {
+        silent.push(connect(&address).await);
+    }
+    // One after the other they would take twenty seconds.
+    let all_let_go = async {
+        for client in silent {
+            assert_eq!(rest(client).await, "");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all_let_go).await.expect("the turns add up");
+    shutdown.drain();
+    let report = serving.await.unwrap();
+    assert_eq!(report.count(Closed::HandshakeTimeout), CLIENTS, "{report:?}");
+}
+
 /// Fault 5: a flood of connections is accepted in batches, between which the other listeners get
 /// their turns. (Issue 11, item 46: no test named this fault.)
 #[tokio::test]

@@ -85,7 +85,11 @@ fn nothing_is_committed_after_a_sync_that_failed() {
         let mut committed = BTreeMap::new();
         let open = writer.next().expect("the child opens");
         let id = open.strip_prefix("open ").unwrap();
+        // Issue 11, item 46: without a sync nothing would ever fail.
+        let mut commits = 0;
         let failing = loop {
+            commits += 1;
+            assert!(commits < 100, "commits are not synced");
             let line = writer.next().expect("the child goes on");
             child::note(&line, &mut committed);
             if line.starts_with("failing") {

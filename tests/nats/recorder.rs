@@ -125,7 +125,7 @@ impl Follower for Recorder {
 }
 
 /// For whatever is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A machine of the chat.
 pub(crate) struct Machine {
