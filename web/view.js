@@ -100,20 +100,26 @@ function buttonElement(label, act) {
   return button;
 }
 
-/** Joins and leaves in a row: a sentence, and the single lines behind a button. */
-export function foldElement(lines, choices) {
+/**
+ * Joins and leaves in a row: a sentence, and the single lines behind a button. These elements are
+ * made when they are shown: a row of a busy room is drawn again with each line.
+ */
+export function foldElement(lines, choices, isOpen = false) {
   const sentence = summary(lines).map(({ key, names: list, more }) => {
     const shown = names(more ? [...list, say("and_more", more)] : list);
     return say(key, shown);
   }).join("; ");
-  const details = make("ul", { hidden: true },
-    ...lines.map((line) => make("li", {}, stampElement(line, choices), textElement(news(line)))));
-  const button = make("button", { type: "button", "aria-expanded": "false", "aria-label": say("details") },
-    String(lines.length));
-  button.addEventListener("click", () => {
-    details.hidden = !details.hidden;
-    button.setAttribute("aria-expanded", String(!details.hidden));
-  });
+  const details = make("ul");
+  const button = make("button", { type: "button", "aria-label": say("details") }, String(lines.length));
+  const open = (wanted) => {
+    details.hidden = !wanted;
+    button.setAttribute("aria-expanded", String(wanted));
+    const shown = wanted ? lines : [];
+    details.replaceChildren(...shown.map((line) =>
+      make("li", {}, stampElement(line, choices), textElement(news(line)))));
+  };
+  button.addEventListener("click", () => open(details.hidden));
+  open(isOpen);
   const text = make("span", { className: "text" }, sentence);
   const body = make("div", {}, text, " ", button, details);
   return make("li", { className: "news fold" }, stampElement(lines[lines.length - 1], choices), body);

@@ -70,6 +70,18 @@ fn regression_lines_are_easy_to_read() {
     ann.run("document.querySelector('#log > .fold:last-child button').click()", &json!([]));
     let details = ann.texts("#log > .fold:last-child ul:not([hidden]) .text");
     assert_eq!(details, ["carl joined", "dora joined", "dora left", "carl left"]);
+    // A row that was opened stays open when one more joins.
+    drop(chat.terminal("fay"));
+    ann.see("fay left");
+    let details = ann.texts("#log > .fold:last-child ul:not([hidden]) .text");
+    assert_eq!(details[4..], ["fay joined", "fay left"]);
+    // A hostile line of many brackets, or of many names, takes little time.
+    let slow = "return import('/text.js').then(({ mentions, parts }) => {\
+                const start = performance.now();\
+                parts('http://a.b' + ')'.repeat(200000)); mentions('x'.repeat(200000), 'x');\
+                return performance.now() - start; })";
+    let took = ann.run(slow, &json!([])).as_f64().unwrap();
+    assert!(took < 2000.0, "{took} ms");
     ann.say("/quiet on");
     ann.see("quiet on");
     assert_eq!(ann.texts("#log > .fold"), [""; 0]);
