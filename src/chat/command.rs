@@ -21,7 +21,7 @@ pub enum Command<'a> {
         /// What.
         words: &'a str,
     },
-    /// Words for whoever wrote to the author alone last.
+    /// Words for the user who wrote the last private line to the author.
     Reply(&'a str),
     /// Lists the users in this room, or in another.
     Users(Option<&'a str>),

@@ -53,7 +53,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static Entry> {
     find(known).filter(|_| distance(known) <= known.len().div_ceil(3))
 }
 
-/// Letters of a name in other chats that is taken for a misspelled one, at least.
+/// The shortest name of another chat that can be the correction of a misspelled name, in letters.
 const ALIAS_MIN: usize = 4;
 
 const fn member(
