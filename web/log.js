@@ -85,8 +85,7 @@ export class Log {
   fold(row, line) {
     const button = row.querySelector("[aria-expanded]");
     const hasFocus = button !== null && button === document.activeElement;
-    const isOpen = button?.getAttribute("aria-expanded") === "true";
-    const next = this.row([...row.lines, line], undefined, isOpen);
+    const next = this.row([...row.lines, line], undefined, row);
     row.replaceWith(next);
     if (hasFocus) next.querySelector("[aria-expanded]").focus({ preventScroll: true });
   }
@@ -160,8 +159,8 @@ export class Log {
   }
 
   /** The element of one line, or of several that are folded. */
-  row(lines, before, isOpen = false) {
-    const element = lines.length > 1 ? foldElement(lines, this.state.view, isOpen)
+  row(lines, before, replaced = null) {
+    const element = lines.length > 1 ? foldElement(lines, this.state.view, replaced)
       : lineElement(lines[0], before, this.state.view);
     element.lines = lines;
     return element;

@@ -101,25 +101,24 @@ function buttonElement(label, act) {
 }
 
 /**
- * Joins and leaves in a row: a sentence, and the single lines behind a button. These elements are
- * made when they are shown: a row of a busy room is drawn again with each line.
+ * Joins and leaves in a row: a sentence, and the single lines behind a button. Takes over the
+ * elements of the single lines from the row that this one replaces: a busy room has many.
  */
-export function foldElement(lines, choices, isOpen = false) {
+export function foldElement(lines, choices, replaced = null) {
   const sentence = summary(lines).map(({ key, names: list, more }) => {
     const shown = names(more ? [...list, say("and_more", more)] : list);
     return say(key, shown);
   }).join("; ");
-  const details = make("ul");
-  const button = make("button", { type: "button", "aria-label": say("details") }, String(lines.length));
-  const open = (wanted) => {
-    details.hidden = !wanted;
-    button.setAttribute("aria-expanded", String(wanted));
-    const shown = wanted ? lines : [];
-    details.replaceChildren(...shown.map((line) =>
-      make("li", {}, stampElement(line, choices), textElement(news(line)))));
-  };
-  button.addEventListener("click", () => open(details.hidden));
-  open(isOpen);
+  const details = replaced?.querySelector("ul") ?? make("ul", { hidden: true });
+  details.append(...lines.slice(details.children.length).map((line) =>
+    make("li", {}, stampElement(line, choices), textElement(news(line)))));
+  const button = make("button", {
+    type: "button", "aria-expanded": String(!details.hidden), "aria-label": say("details"),
+  }, String(lines.length));
+  button.addEventListener("click", () => {
+    details.hidden = !details.hidden;
+    button.setAttribute("aria-expanded", String(!details.hidden));
+  });
   const text = make("span", { className: "text" }, sentence);
   const body = make("div", {}, text, " ", button, details);
   return make("li", { className: "news fold" }, stampElement(lines[lines.length - 1], choices), body);
