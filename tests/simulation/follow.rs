@@ -62,8 +62,8 @@ struct Place {
 }
 
 impl Place {
-    /// The possible positions of a reader after this earlier line. Only joins and leaves can be left
-    /// out.
+    /// The possible positions of a reader after this earlier line. Only joins and leaves can be
+    /// left out.
     fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
         let mut fitting = Vec::new();
         for at in self.next..=self.joined {
