@@ -203,6 +203,17 @@ mod tests {
         }
     }
 
+    /// Issue 11, items 3 and 18: the page explains each command in Russian too.
+    #[test]
+    fn regression_the_page_explains_every_command_in_russian() {
+        let words = include_str!("../../web/words.js");
+        let (_, russian) = words.split_once("const russianCommands").unwrap();
+        for Entry { name, .. } in COMMANDS {
+            let key = format!("{name}:");
+            assert!(russian.split_whitespace().any(|word| word == key), "{name}");
+        }
+    }
+
     #[test]
     fn who_is_shown_a_command_may_give_it() {
         for entry in COMMANDS.iter().filter(|e| !["oper", "status", "whois"].contains(&e.name)) {
