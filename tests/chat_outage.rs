@@ -7,7 +7,7 @@ mod programs;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -231,6 +231,54 @@ fn regression_a_backup_of_a_running_chat_can_be_restored() {
     cat.say("/history 3-52");
     assert_eq!(cat.hear("ann: secret 50").len(), 49);
     assert!(!program.stderr().contains("WARN"), "{}", program.stderr());
+}
+
+/// Issue 11, item 17: `--force` replaces a backup, never a file of the history or a device, and
+/// writes the file behind a symbolic link. Errors name the file that the user gave, once.
+#[test]
+fn regression_a_backup_never_replaces_the_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (_program, _, mut ann, mut bob) = with_lines(&data);
+    let path = |name: &str| folder.path().join(name);
+    let try_file = |file: &Path| over(&data, "backup", &[file.to_str().unwrap(), "--force"]);
+    symlink(data.join("chat.sqlite3"), path("link")).unwrap();
+    symlink(&data, path("folder")).unwrap();
+    for file in [
+        data.join("chat.sqlite3"),
+        data.join("chat.sqlite3-wal"),
+        data.join("chat.sqlite3-journal"),
+        data.join("chat.lock"),
+        path("folder/chat.sqlite3"),
+        path("link"),
+    ] {
+        let error = try_file(&file).unwrap_err();
+        assert!(error.contains("a file of the history itself"), "{error}");
+    }
+    ann.say("still kept");
+    bob.hear("ann: still kept");
+    assert!(over(&data, "export", &["lobby"]).unwrap().contains("ann: still kept"));
+
+    symlink(path("none"), path("dangling")).unwrap();
+    for file in [Path::new("/dev/null"), &path("dangling")] {
+        let error = try_file(file).unwrap_err();
+        assert!(error.contains("is not a regular file"), "{error}");
+    }
+    fs::write(path("old"), b"old backup").unwrap();
+    symlink(path("old"), path("latest")).unwrap();
+    _ = try_file(&path("latest")).unwrap();
+    assert!(fs::symlink_metadata(path("latest")).unwrap().is_symlink());
+    assert!(fs::read(path("old")).unwrap().starts_with(b"SQLite format 3"));
+
+    fs::write(path("text"), b"no database").unwrap();
+    let try_restore =
+        |file: &Path| over(&path("restored"), "restore", &[file.to_str().unwrap()]).unwrap_err();
+    let (text, none) = (path("text"), path("none"));
+    let error = try_restore(&text);
+    assert!(error.contains(&format!("{} is damaged", text.display())), "{error}");
+    let error = try_restore(&none);
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
+    assert!(error.contains(none.to_str().unwrap()), "{error}");
 }
 
 /// Issue 11, item 17: all lines of a room, as text and as JSON, while the chat runs.

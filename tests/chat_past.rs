@@ -46,6 +46,31 @@ async fn regression_a_line_is_deleted_by_its_author() {
     bot.hear_of(r#""kind":"said","name":"ann","number":4,"text":"[deleted]""#).await;
 }
 
+/// Issue 11, item 14: if the line that set the topic is deleted, the topic is removed.
+#[tokio::test]
+async fn regression_a_deleted_topic_holds_no_more() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    ann.say("/topic my secret").await;
+    ann.hear("*** ann set the topic: my secret ***").await;
+    bob.hear("*** ann set the topic: my secret ***").await;
+    ann.say("/delete 3").await;
+    for guest in [&mut ann, &mut bob] {
+        guest.hear("*** Line 3 was deleted by ann ***").await;
+        guest.hear("*** ann removed the topic ***").await;
+    }
+    bob.ask("/topic", "*** No topic is set ***").await;
+    // A topic that was replaced does not take the new one along.
+    for topic in ["first", "second"] {
+        let words = format!("*** ann set the topic: {topic} ***");
+        ann.ask(&format!("/topic {topic}"), &words).await;
+        bob.hear(&words).await;
+    }
+    ann.ask("/delete 6", "*** Line 6 was deleted by ann ***").await;
+    bob.hear("*** Line 6 was deleted by ann ***").await;
+    bob.ask("/topic", "*** Topic: second ***").await;
+}
+
 /// Issue 11, item 14: an operator deletes any line, which is written down without its words. A user
 /// who came back with a token still owns the lines of the connection before.
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ mod web_rig;
 use std::io::{Read, Write};
 
 use programs::{Program, echoline, run, wait_for};
-use serde_json::json;
+use serde_json::{Value, json};
 use web_rig::{Socket, WebChat, ask, connect};
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -215,11 +215,11 @@ fn pages_and_terminals_share_rooms() {
     ben.hear("#103 ann: /help is said as it is");
 }
 
-fn name(line: &serde_json::Value) -> &str {
+fn name(line: &Value) -> &str {
     line["name"].as_str().unwrap()
 }
 
-fn text(line: &serde_json::Value) -> &str {
+fn text(line: &Value) -> &str {
     line["text"].as_str().unwrap()
 }
 
@@ -269,7 +269,9 @@ fn a_page_is_told_who_and_what_there_is() {
     );
     ann.send(&json!({ "ask": "commands" }));
     let commands = ann.until_kind("commands")["commands"].clone();
-    assert!(commands.as_array().unwrap().iter().any(|c| c["usage"] == "/msg NAME WORDS"));
+    let message = |c: &&Value| c["usage"] == "/msg NAME WORDS";
+    let message = commands.as_array().unwrap().iter().find(message).unwrap();
+    assert!(message["aliases"].as_array().unwrap().contains(&json!("tell")), "{message}");
     ann.send(&json!({ "do": "/msg ben hi" }));
     let sent = ann.until_kind("private");
     assert_eq!((&sent["to"], &sent["own"], text(&sent)), (&json!("ben"), &json!(true), "hi"));

@@ -72,13 +72,22 @@ export class Log {
     if (this.isHidden(line)) return;
     const wasAtEnd = this.isAtEnd();
     const last = this.lastRow();
-    if (this.continues(last, line)) last.replaceWith(this.row([...last.lines, line]));
+    if (this.continues(last, line)) this.fold(last, line);
     else this.list.append(...this.elements([line], last?.lines?.at(-1) ?? null));
     if (wasAtEnd || line.mine) return this.follow();
     if (PRESENCE.has(line.kind)) return;
     this.below += 1;
     $("newest").textContent = say("newest_count", this.below);
     $("newest").hidden = false;
+  }
+
+  /** Adds a line to a row; what the reader opened stays open, and the focus stays. */
+  fold(row, line) {
+    const button = row.querySelector("[aria-expanded]");
+    const hasFocus = button !== null && button === document.activeElement;
+    const next = this.row([...row.lines, line], undefined, row);
+    row.replaceWith(next);
+    if (hasFocus) next.querySelector("[aria-expanded]").focus({ preventScroll: true });
   }
 
   /** The last element that shows lines. */
@@ -150,8 +159,8 @@ export class Log {
   }
 
   /** The element of one line, or of several that are folded. */
-  row(lines, before) {
-    const element = lines.length > 1 ? foldElement(lines, this.state.view)
+  row(lines, before, replaced = null) {
+    const element = lines.length > 1 ? foldElement(lines, this.state.view, replaced)
       : lineElement(lines[0], before, this.state.view);
     element.lines = lines;
     return element;

@@ -20,7 +20,7 @@ export class Outgoing {
     };
     if ($("chat").dataset.state !== "open") return refuse(say("not_connected"));
     const lines = linesOf(text);
-    const isForPerson = (line) => !line.startsWith("/") || /^\/(\/|(me|reply)\s)/i.test(line);
+    const isForPerson = (line) => /^(?!\/)|^\/\//.test(line) || ["me", "reply"].includes(this.command(line));
     if (thread?.gone && lines.some(isForPerson)) return refuse(say("person_gone_kept", thread.name));
     for (const [place, line] of lines.entries()) {
       const bytes = size(this.message(line, thread));
@@ -56,14 +56,22 @@ export class Outgoing {
 
   act(line, thread, message = this.message(line, thread)) {
     const { page, state } = this;
-    if (/^\/join\s/i.test(line)) state.joining = true;
-    if (/^\/quit\b/i.test(line)) return this.logOut(message);
+    const command = this.command(line);
+    if (command === "join") state.joining = true;
+    if (command === "quit") return this.logOut(message);
     if (!page.link.send(message)) return false;
-    const action = /^\/me\s+(.*)/isu.exec(line);
-    if (action) this.note(thread, "action", action[1]);
-    if (/^\/(away|nick|op|deop)\b/i.test(line)) page.refresh();
-    if (/^\/(join|leave)\b/i.test(line)) page.asks.put({ ask: "rooms" });
+    const words = /^\S+\s+(.*)/su.exec(line)?.[1];
+    if (command === "me" && words) this.note(thread, "action", words);
+    if (["away", "nick", "op", "deop"].includes(command)) page.refresh();
+    if (["join", "leave"].includes(command)) page.asks.put({ ask: "rooms" });
     return true;
+  }
+
+  /** The command of a line, also if the line has the name of another chat for it. */
+  command(line) {
+    const word = /^\/([^\s/]+)/.exec(line)?.[1].toLowerCase();
+    const known = this.state.commands.find(({ name, aliases }) => name === word || aliases?.includes(word));
+    return known?.name ?? word;
   }
 
   /** Remembers a line until it comes back. */

@@ -22,14 +22,17 @@ export function parts(text) {
 
 /** Cuts off what belongs to the sentence around a link: a full stop, an unpaired bracket. */
 function withoutSentenceEnd(text) {
-  let rest = text;
-  for (;;) {
-    const last = rest.slice(-1);
+  const counts = {};
+  for (const letter of text) counts[letter] = (counts[letter] ?? 0) + 1;
+  let end = text.length;
+  for (; end > 0; end -= 1) {
+    const last = text[end - 1];
     const open = PAIRS[last];
-    const isUnpaired = open && rest.split(last).length > rest.split(open).length;
-    if (!isUnpaired && !/[.,;:!?'*_~»”’…]/u.test(last)) return rest;
-    rest = rest.slice(0, -1);
+    const isUnpaired = open && counts[last] > (counts[open] ?? 0);
+    if (!isUnpaired && !/[.,;:!?'*_~»”’…]/u.test(last)) break;
+    counts[last] -= 1;
   }
+  return text.slice(0, end);
 }
 
 /** The address of a link; null if a browser could take it for another one than a reader does. */
@@ -48,8 +51,10 @@ export function mentions(text, name) {
   const [long, short] = [text.toLowerCase(), name.toLowerCase()];
   const letter = /[\p{L}\p{N}\p{M}_-]/u;
   for (let at = long.indexOf(short); at >= 0; at = long.indexOf(short, at + 1)) {
-    const before = [...long.slice(0, at)].pop() ?? " ";
-    const after = [...long.slice(at + short.length)][0] ?? " ";
+    // The characters beside it, of one or two code units.
+    const before = [...long.slice(Math.max(0, at - 2), at)].pop() ?? " ";
+    const end = at + short.length;
+    const after = [...long.slice(end, end + 2)][0] ?? " ";
     if (!letter.test(before) && !letter.test(after)) return true;
   }
   return false;

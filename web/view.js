@@ -100,16 +100,21 @@ function buttonElement(label, act) {
   return button;
 }
 
-/** Joins and leaves in a row: a sentence, and the single lines behind a button. */
-export function foldElement(lines, choices) {
+/**
+ * Joins and leaves in a row: a sentence, and the single lines behind a button. Takes over the
+ * elements of the single lines from the row that this one replaces: a busy room has many.
+ */
+export function foldElement(lines, choices, replaced = null) {
   const sentence = summary(lines).map(({ key, names: list, more }) => {
     const shown = names(more ? [...list, say("and_more", more)] : list);
     return say(key, shown);
   }).join("; ");
-  const details = make("ul", { hidden: true },
-    ...lines.map((line) => make("li", {}, stampElement(line, choices), textElement(news(line)))));
-  const button = make("button", { type: "button", "aria-expanded": "false", "aria-label": say("details") },
-    String(lines.length));
+  const details = replaced?.querySelector("ul") ?? make("ul", { hidden: true });
+  details.append(...lines.slice(details.children.length).map((line) =>
+    make("li", {}, stampElement(line, choices), textElement(news(line)))));
+  const button = make("button", {
+    type: "button", "aria-expanded": String(!details.hidden), "aria-label": say("details"),
+  }, String(lines.length));
   button.addEventListener("click", () => {
     details.hidden = !details.hidden;
     button.setAttribute("aria-expanded", String(!details.hidden));

@@ -21,6 +21,11 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, Alias)> {
     ALIASES.iter().flat_map(|(names, alias)| names.split(' ').map(|name| (name, *alias)))
 }
 
+/// The names of other chats for a command.
+pub(super) fn aliases_of(command: &'static str) -> impl Iterator<Item = &'static str> {
+    all().filter(move |(_, alias)| *alias == Command(command)).map(|(name, _)| name)
+}
+
 use Alias::{Command, Hint};
 
 /// From IRC clients, Discord, Slack, Twitch and games. No name is also a command.

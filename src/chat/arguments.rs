@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::duration::{self, looks_like_duration};
 
-/// What is left of a command's line.
+/// The rest of a command's line, after the arguments that were taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arguments<'a> {
     text: &'a str,
@@ -41,7 +41,7 @@ impl<'a> Arguments<'a> {
         (!word.is_empty()).then_some(word)
     }
 
-    /// All words that are left; `None` where there are none.
+    /// Takes all words that are left; returns `None` if there are none.
     pub(super) fn words(&mut self) -> Option<&'a str> {
         let words = std::mem::take(&mut self.text);
         (!words.is_empty()).then_some(words)

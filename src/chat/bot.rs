@@ -241,7 +241,7 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
     }
 }
 
-/// What a line counts as.
+/// Returns the class of a line for the flood limit.
 pub(super) fn class(input: &[u8]) -> Class {
     match str::from_utf8(input).map(parse) {
         Ok(Ok(Input::Say { .. })) => Class::Speech,
@@ -315,7 +315,7 @@ fn parse(line: &str) -> serde_json::Result<Input> {
 
 /// A line as it is said: clean, with its indentation.
 fn said(line: &str) -> String {
-    // What was JSON is UTF-8, and only what is not is refused.
+    // `clean` refuses only bytes that are not UTF-8, and JSON strings are UTF-8.
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
 }
 

@@ -16,12 +16,12 @@ pub enum Command<'a> {
     Me(&'a str),
     /// Words for one person alone.
     Message {
-        /// To whom.
+        /// The name of that person.
         to: &'a str,
-        /// What.
+        /// The text.
         words: &'a str,
     },
-    /// Words for whoever wrote to the author alone last.
+    /// Words for the user who wrote the last private line to the author.
     Reply(&'a str),
     /// Lists the users in this room, or in another.
     Users(Option<&'a str>),
@@ -175,6 +175,7 @@ impl<'a> Command<'a> {
                 | Self::Me(_)
                 | Self::Message { .. }
                 | Self::Reply(_)
+                | Self::Quote(_)
                 | Self::Topic(Some(_))
                 | Self::Nick(_)
         )
@@ -424,6 +425,20 @@ mod tests {
         ] {
             let sentence = error(word);
             assert!(sentence.contains(hint), "{word}: {sentence}");
+        }
+    }
+
+    /// Issue 11, item 9: a flood mute refuses all commands that put words before others, `/quote`
+    /// too, and no others.
+    #[test]
+    fn regression_a_muted_user_cannot_quote() {
+        for line in
+            ["hi", "//x", "/me x", "/msg a x", "/reply x", "/quote 3", "/topic x", "/nick x"]
+        {
+            assert!(Command::parse(line).unwrap().speaks(), "{line}");
+        }
+        for line in ["/topic", "/help", "/history", "/users", "/join a", "/leave", "/delete 3"] {
+            assert!(!Command::parse(line).unwrap().speaks(), "{line}");
         }
     }
 

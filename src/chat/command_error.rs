@@ -15,7 +15,7 @@ pub enum CommandError {
     /// There is no such command, but one that is spelled nearly so.
     #[error("There is no /{name}. Did you mean /{nearest}? /help lists all.")]
     Misspelled {
-        /// What was typed, cleaned and shortened.
+        /// The name that was typed, cleaned and shortened.
         name: String,
         /// The nearest command.
         nearest: &'static str,
@@ -26,9 +26,9 @@ pub enum CommandError {
     /// A command of other chats; the sentence says what to do here.
     #[error("There is no /{name}. {hint}.")]
     Elsewhere {
-        /// What was typed.
+        /// The name that was typed.
         name: String,
-        /// What to do instead.
+        /// The sentence about the command to use instead.
         hint: &'static str,
     },
     /// Too few arguments, too many, or one that is not what it should be.
@@ -44,7 +44,7 @@ pub enum CommandError {
     /// An argument looks like a duration and cannot be read as one.
     #[error("'{typed}' is no duration: write {usage}, with 10m, 2h, 1h30m, 3 days, 1w or forever")]
     Duration {
-        /// What was typed, cleaned and shortened.
+        /// The word that was typed, cleaned and shortened.
         typed: String,
         /// All arguments of the command.
         usage: &'static str,

@@ -53,7 +53,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static Entry> {
     find(known).filter(|_| distance(known) <= known.len().div_ceil(3))
 }
 
-/// Letters of a name in other chats that is taken for a misspelled one, at least.
+/// The shortest name of another chat that can be the correction of a misspelled name, in letters.
 const ALIAS_MIN: usize = 4;
 
 const fn member(
@@ -200,6 +200,17 @@ mod tests {
             assert!(read.is_ok_and(|command| !matches!(command, C::Say(_))), "{}", entry.example);
             assert!(entry.example.starts_with(&slashed), "{slashed}");
             assert_eq!(COMMANDS.iter().filter(|other| other.name == entry.name).count(), 1);
+        }
+    }
+
+    /// Issue 11, items 3 and 18: the page explains each command in Russian too.
+    #[test]
+    fn regression_the_page_explains_every_command_in_russian() {
+        let words = include_str!("../../web/words.js");
+        let (_, russian) = words.split_once("const russianCommands").unwrap();
+        for Entry { name, .. } in COMMANDS {
+            let key = format!("{name}:");
+            assert!(russian.split_whitespace().any(|word| word == key), "{name}");
         }
     }
 

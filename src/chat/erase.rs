@@ -1,7 +1,7 @@
 //! The keys that edit a line before it is sent, obeyed as a terminal driver obeys them. Pure.
 //!
 //! A client in character mode sends each key at once, so that a mistake and its correction arrive
-//! together. What they leave is the line.
+//! together. The line is the text that is left after all keys.
 
 use std::str;
 

@@ -89,7 +89,7 @@ pub struct Flood {
     aside: Option<Box<Aside>>,
 }
 
-/// What is counted apart from lines.
+/// Counts of a user apart from those of lines.
 #[derive(Clone, Debug)]
 struct Aside {
     /// When the bucket for questions and for commands while muted is full again.
@@ -142,7 +142,7 @@ impl Flood {
         self.mutes
     }
 
-    /// What to do with a line for others that came at `now`, which never goes back.
+    /// Decides about a line for others that came at `now`, which never goes back.
     pub fn line(&mut self, now: Instant) -> Verdict {
         let verdict = self.count(now);
         if let (Verdict::Mute(_) | Verdict::Refuse(_), Some(aside)) = (verdict, &mut self.aside) {
@@ -151,7 +151,7 @@ impl Flood {
         verdict
     }
 
-    /// What to do with a command that others do not hear. It costs as much as a line, but a mute
+    /// Decides about a command that others do not hear. It costs as much as a line, but a mute
     /// does not refuse it: about one a second passes.
     pub fn command(&mut self, now: Instant) -> Verdict {
         match self.is_muted() {
@@ -160,8 +160,8 @@ impl Flood {
         }
     }
 
-    /// What to do with a question that a page asks by itself, or a ping: 10 pass a second, 50 at
-    /// once, and more than that is delayed, never refused.
+    /// Decides about a question that a page asks by itself, or a ping: 10 pass a second, 50 at
+    /// once. More than that are delayed, never refused.
     pub fn question(&mut self, now: Instant) -> Verdict {
         self.ask(now, 1)
     }

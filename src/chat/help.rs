@@ -1,4 +1,4 @@
-//! What `/help` says. Pure.
+//! The text of `/help`. Pure.
 
 use super::command_error::unknown;
 use super::command_table::{COMMANDS, Entry, Rank, find};

@@ -38,10 +38,10 @@ pub(super) struct Log {
     tail_start: u64,
     /// The lines before this one may be shown.
     visible: u64,
-    /// What is appended may be shown only when [`show`](Self::show) says so, not at once.
+    /// Appended lines become visible by [`show`](Self::show), not at once.
     pub(super) holds: bool,
     last_time_ms: u64,
-    /// Lines that were deleted last, also such that are not kept any more: a machine that has
+    /// The highest numbers of deleted lines, also of lines that are not kept any more: a node that
     /// missed a deletion learns of it from these.
     pub(super) deleted: BTreeSet<u64>,
 }
@@ -67,7 +67,7 @@ impl Chunk {
     }
 }
 
-/// What a line is, without its words.
+/// The properties of a line, without its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) kind: Kind,
@@ -150,7 +150,7 @@ impl Log {
         let Entry { start, shape, .. } = self.entries[index];
         let end = self.start_of(number + 1);
         let shown = std::str::from_utf8(self.bytes(start, end)).expect("lines are made of text");
-        if !shape.kind.has_words() || shown[shape.text()].is_empty() {
+        if !shape.kind.has_words() || ["", DELETED].contains(&&shown[shape.text()]) {
             return;
         }
         let name = shown[shape.name()].to_owned();
@@ -257,7 +257,7 @@ impl Log {
         true
     }
 
-    /// What the line of this number is, where it is kept, whether it may be seen or not.
+    /// Returns the properties of a line that is kept, visible or not.
     pub(super) fn mark(&self, number: u64) -> Option<Mark> {
         let Entry { time_ms, author, shape, .. } =
             *self.entries.get(number.checked_sub(self.first)? as usize)?;

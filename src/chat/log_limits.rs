@@ -1,6 +1,6 @@
-//! How much of a room is kept in memory. Pure.
+//! The limits of the lines of a room in memory. Pure.
 
-/// What a log keeps.
+/// The size up to which a log keeps lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
     /// Lines at most. Default 10,000.
@@ -16,7 +16,7 @@ impl Default for LogLimits {
 }
 
 impl LogLimits {
-    /// What both of them keep.
+    /// Returns the larger one of each limit.
     pub(super) fn at_least(self, other: Self) -> Self {
         Self { lines: self.lines.max(other.lines), bytes: self.bytes.max(other.bytes) }
     }

@@ -50,7 +50,7 @@ impl OwnLines {
         Self(Some(Box::new(Written { ranges: ranges.into(), forgotten: 0 })))
     }
 
-    /// How many lines these are.
+    /// Returns the number of these lines.
     pub(super) fn count(&self) -> u64 {
         self.ranges().map(|range| range.end - range.start).sum()
     }

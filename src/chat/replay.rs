@@ -1,4 +1,4 @@
-//! What a newcomer is shown of the lines before: the last ones that were said. Pure.
+//! The replay for a newcomer: the last lines of users before the join. Pure.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ const VISIT_MS: u64 = 10 * 60 * 1000;
 /// not shown.
 const COMPARED: u64 = 64;
 
-/// What a newcomer is to see of what was said before.
+/// The earlier lines that a newcomer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum See {
     /// So many lines of users at most, with few of the joins and leaves between them.
@@ -73,7 +73,7 @@ fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 
     end
 }
 
-/// Whose join or leave it is. Lines of an earlier run have no session.
+/// The user of a join or leave. Lines of an earlier run have no session.
 #[derive(PartialEq)]
 enum Author<'a> {
     Session(u64),
@@ -133,7 +133,7 @@ mod tests {
         log
     }
 
-    /// The lines that a newcomer is shown, as they stand in `lines`.
+    /// Returns the part of `lines` that a newcomer is shown.
     fn shown_of(lines: &str, said: u64) -> String {
         let log = log(lines);
         let Replay { first, left_out } = replay(&log, log.next(), said);

@@ -104,8 +104,8 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Somebody comes in, which everybody hears, the newcomer too. `see` says which earlier lines
-    /// are still to be seen. A terminal is not shown those that a replay leaves out.
+    /// Adds a member and the line that says so, which the newcomer sees too. `see` selects the
+    /// earlier lines that they see. A terminal is not shown those that a replay leaves out.
     pub(super) fn join(&mut self, now_ms: u64, who: Who, name: Name, see: See) -> (Seat, Appended) {
         let joined = self.append(now_ms, who.session, Kind::Joined, name.as_str(), "");
         let Replay { first, left_out } = match see {
@@ -300,8 +300,8 @@ impl Room {
         member.is_out() || member.next >= self.log.visible()
     }
 
-    /// How many lines before `until` a member is going to see. A member who sees those too that a
-    /// replay leaves out begins at most `most` lines before.
+    /// Counts the lines before `until` that a member is going to see. A member who also sees the
+    /// lines that a replay leaves out begins at most `most` lines before.
     pub(super) fn earlier(&mut self, seat: Seat, until: u64, own: Own, most: u64) -> u64 {
         let member = &mut self.members[seat];
         if own == Own::Shown {

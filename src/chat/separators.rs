@@ -2,7 +2,7 @@
 
 use super::character::is_break;
 
-/// Whether a text has several lines or paragraphs: a separator stands inside or at an end of it.
+/// Whether a text contains a separator of lines or paragraphs.
 pub(super) fn has_break(text: &str) -> bool {
     text.contains(is_break)
 }

@@ -69,7 +69,7 @@ enum Next {
     Skip,
 }
 
-/// What a line counts as against the flood limit.
+/// The class of a line for the flood limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// Others hear it.
@@ -280,7 +280,7 @@ where
         self.user.hall.announce(self.user.person.session, act);
     }
 
-    /// Tells the user when a mute is over, and what it cost.
+    /// Tells the user when a mute is over, and how many lines it refused.
     fn end_mute(&mut self) {
         if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
             let lines = if lost == 1 { "line was" } else { "lines were" };
@@ -458,7 +458,7 @@ fn type_line(user: &mut User, line: Line) -> Step {
         Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
             user.notice("A separator of lines stands in that line; send each line by itself");
         }
-        // What was cleaned away may have left white space at the ends.
+        // Cleaning may have left white space at the ends.
         Ok(Cow::Owned(text)) => return user.act(text.trim()),
         Err(_) => user.notice("That line was not UTF-8 and was not sent"),
     }

@@ -32,9 +32,9 @@ pub struct Settings {
     pub operator_password: Option<Arc<str>>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,
-    /// How the time of a line is shown. Default: the local time of day.
+    /// Formats the time of a line. Default: the local time of day.
     pub time: fn(u64) -> String,
-    /// How the day of a line is shown. Default: the local day, `Friday 27 November 2026`.
+    /// Formats the day of a line. Default: the local day, `Friday 27 November 2026`.
     pub date: fn(u64) -> String,
     /// How a moment is shown that may be days away. Default: local date and time.
     pub moment: fn(u64) -> String,

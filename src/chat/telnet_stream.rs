@@ -72,7 +72,8 @@ impl<S> Telnet<S> {
         self.stream
     }
 
-    /// Takes the commands out of what was read, and ends its lines; returns how much is left.
+    /// Removes the commands from the bytes that were read, and ends their lines. Returns the length
+    /// of the rest.
     fn take(&mut self, read: &mut [u8]) -> usize {
         if self.active.is_none() && memchr2(0xFF, 0, read).is_some() {
             self.active = Some(Active::new(Parser::after(self.cr)));

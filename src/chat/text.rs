@@ -34,9 +34,9 @@ pub struct NotText {
 /// The part of `bytes` that may be shown on any terminal: printable characters and tabs, every
 /// space as a plain space, nothing else.
 ///
-/// A separator of lines or paragraphs becomes a space, so that it does not glue words. Left out are
-/// the other controls (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use
-/// and what is not assigned in Unicode 18. The joiners U+200C and U+200D stay
+/// A separator of lines or paragraphs becomes a space, so that it does not glue words. Other
+/// controls (C0, DEL, C1), directions, zero-width characters, tags, fillers, private use and
+/// code points that Unicode 18 does not assign are left out. The joiners U+200C and U+200D stay
 /// where they mean something: between emoji, between letters of one script that needs them. At
 /// most 4 combining marks stay in a row, none before the first character. Printable ASCII comes
 /// back as it is, without a copy; cleaning twice changes nothing.
@@ -66,7 +66,7 @@ pub fn clean(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
 /// Whether [`clean`] would change nothing.
 #[must_use]
 pub fn is_clean(text: &str) -> bool {
-    // Most lines need neither the tables nor the rules about what stands beside what.
+    // Most lines need neither the tables nor the rules about neighbouring characters.
     text.chars().all(|c| matches!(c, ' ' | '\t') || is_common(c))
         || Cleaned::new(text).eq(text.chars())
 }

@@ -11,14 +11,14 @@ const INDENT: &str = "  ";
 /// Columns between two tab stops.
 const TAB_COLUMNS: usize = 8;
 
-/// A narrower window is taken for one of so many columns, so that a line does not become hundreds.
+/// The narrowest window. A narrower one counts as this, so that a line does not become hundreds.
 const COLUMNS_MIN: usize = 20;
 
-/// The parts of a line on a terminal of `columns` columns: what stands before each part (nothing,
-/// then two spaces), and the part.
+/// The parts of a line on a terminal of `columns` columns, each with its indentation: none for the
+/// first, two spaces for the others.
 ///
-/// Parts end at spaces where that is possible; those spaces are left out, and so is a joiner
-/// (U+200C, U+200D) at the end of a part, which has nothing to join there. A character is never
+/// Parts end at spaces if possible. Those spaces are left out, and so is a joiner (U+200C, U+200D)
+/// at the end of a part, which has nothing to join there. A character is never
 /// cut from its marks (Unicode Standard Annex 29), and none is lost. A tab reaches to the next
 /// column that is a multiple of 8.
 ///
@@ -40,8 +40,8 @@ pub fn wrap(line: &str, columns: u16) -> impl Iterator<Item = (&'static str, &st
     })
 }
 
-/// The first part, which begins at column `start` and ends before column `room`, and what comes
-/// after it, where there is anything.
+/// Returns the first part, which begins at column `start` and ends before column `room`, and the
+/// rest if there is one.
 fn split(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
     let mut taken = start;
     let mut last_space = None;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(wrapped("ann: 12345678901\tword", 20), ["ann: 12345678901", "  word"]);
     }
 
-    /// Issue 11, item G: no part ends with a joiner that was cut from what it joins.
+    /// Issue 11, item G: no part ends with a joiner whose next character was cut off.
     #[test]
     fn regression_no_part_ends_with_a_joiner() {
         let line = format!("ann: {}", "ی\u{200c}".repeat(30) + "خ");

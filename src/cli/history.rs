@@ -78,7 +78,7 @@ pub(super) struct EraseFlags {
 /// Writes a backup beside FILE and renames it when it is complete and checked.
 pub(super) fn back_up(flags: &BackupFlags) -> anyhow::Result<ExitCode> {
     let reader = HistoryReader::open(&flags.data.folder).context("cannot back up --data")?;
-    let file = &flags.file;
+    let file = &target(flags, &reader)?;
     let cannot = || format!("cannot write the backup {}", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
@@ -101,6 +101,22 @@ pub(super) fn back_up(flags: &BackupFlags) -> anyhow::Result<ExitCode> {
     }
     print(&format!("Wrote {} ({bytes} bytes).\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file to write: FILE, or the file behind it if FILE is a symbolic link and is to be replaced.
+fn target(flags: &BackupFlags, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
+    let shown = flags.file.display();
+    let file = match fs::symlink_metadata(&flags.file) {
+        Ok(_) if flags.force => fs::canonicalize(&flags.file)
+            .ok()
+            .filter(|file| file.is_file())
+            .with_context(|| format!("{shown} is not a regular file: choose another file"))?,
+        _ => flags.file.clone(),
+    };
+    if reader.owns(&file) {
+        bail!("{shown} is a name for a file of the history itself: choose another file");
+    }
+    Ok(file)
 }
 
 /// Puts a backup into a folder without a history.

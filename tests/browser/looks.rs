@@ -70,6 +70,8 @@ fn regression_lines_are_easy_to_read() {
     ann.run("document.querySelector('#log > .fold:last-child button').click()", &json!([]));
     let details = ann.texts("#log > .fold:last-child ul:not([hidden]) .text");
     assert_eq!(details, ["carl joined", "dora joined", "dora left", "carl left"]);
+    a_row_stays_open(&ann, &chat);
+    hostile_lines_take_little_time(&ann);
     ann.say("/quiet on");
     ann.see("quiet on");
     assert_eq!(ann.texts("#log > .fold"), [""; 0]);
@@ -98,6 +100,24 @@ fn regression_lines_are_easy_to_read() {
     for browser in [&ann, &vera] {
         assert_eq!(browser.complaints(), Vec::<String>::new());
     }
+}
+
+/// A row that was opened stays open when one more joins.
+fn a_row_stays_open(ann: &Browser<'_>, chat: &WebChat) {
+    drop(chat.terminal("fay"));
+    ann.see("fay left");
+    let details = ann.texts("#log > .fold:last-child ul:not([hidden]) .text");
+    assert_eq!(details[4..], ["fay joined", "fay left"]);
+}
+
+/// A line of many brackets, or of many names, takes little time.
+fn hostile_lines_take_little_time(ann: &Browser<'_>) {
+    let slow = "return import('/text.js').then(({ mentions, parts }) => {\
+                const start = performance.now();\
+                parts('http://a.b' + ')'.repeat(200000)); mentions('x'.repeat(200000), 'x');\
+                return performance.now() - start; })";
+    let took = ann.run(slow, &json!([])).as_f64().unwrap();
+    assert!(took < 2000.0, "{took} ms");
 }
 
 /// A phone has one row of header and nothing wider, and its keyboard makes the page smaller.

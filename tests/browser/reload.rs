@@ -73,3 +73,22 @@ fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
     assert!(!ann.texts("body")[0].contains("in your ear"));
     assert_eq!(ann.complaints(), Vec::<String>::new());
 }
+
+/// Issue 11, item 19: on the page too, the names of other chats for a command do all that it does.
+#[test]
+fn regression_aliases_do_on_the_page_what_commands_do() {
+    let Some(driver) = Driver::start() else { return };
+    let chat = WebChat::start(&["--flood", "off"]);
+    let ann = driver.browser(1280, "en-US");
+    ann.enter(&format!("http://{}/", chat.web), "ann");
+    let mut ben = chat.terminal("ben");
+    ann.see("ben joined");
+    ann.say("/j garden");
+    ann.wait("document.getElementById('room-name').textContent === 'garden'", &json!([]));
+    // A page that took this for a lost connection would come back at once.
+    ann.say("/bye");
+    ben.hear("*** ann left the chat ***");
+    ann.wait("!document.getElementById('door').hidden", &json!([]));
+    assert_eq!(ann.run("return sessionStorage.getItem('echoline')", &json!([])), json!(null));
+    assert_eq!(ann.complaints(), Vec::<String>::new());
+}

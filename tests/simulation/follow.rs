@@ -9,7 +9,8 @@ use super::order::{Entry, Order};
 use super::record::Record;
 use super::world::ROOMS;
 
-/// The server's words to one person alone. What begins otherwise was forged, or is a defect.
+/// The beginnings of notices to one user. A notice that begins otherwise was forged, or is a
+/// defect.
 const NOTICES: [&str; 29] = [
     "A name is ",
     "A room's name is ",
@@ -61,7 +62,8 @@ struct Place {
 }
 
 impl Place {
-    /// Where somebody may stand after this earlier line. Only joins and leaves are left out.
+    /// The possible positions of a reader after this earlier line. Only joins and leaves can be
+    /// left out.
     fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
         let mut fitting = Vec::new();
         for at in self.next..=self.joined {

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::StoreError;
-use super::folder::{DATABASE, Folder, copy_new, is_absent};
+use super::folder::{DATABASE, Folder, copy_new, is_absent, is_of_store};
 use super::read;
 use super::record::Stored;
 use super::schema;
@@ -114,6 +114,15 @@ impl HistoryReader {
         }
     }
 
+    /// Whether a path names a file of this history, there or not: a backup must not replace one.
+    #[must_use]
+    pub fn owns(&self, path: &Path) -> bool {
+        let folder = |path: &Path| path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let path = parent.unwrap_or(Path::new(".")).join(path.file_name().unwrap_or_default());
+        folder(&path) == folder(&self.path) && path.file_name().is_some_and(is_of_store)
+    }
+
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::database(&self.path, error)
     }
@@ -133,7 +142,7 @@ pub fn restore(folder: &Path, backup: &Path) -> Result<(), StoreError> {
     let prepared = folder.prepare()?;
     let copied = fs::remove_file(&prepared).and_then(|()| copy_new(backup, &prepared));
     copied.map_err(|error| StoreError::file(backup, error))?;
-    let checked = schema::open(&prepared).map(drop);
+    let checked = schema::open(&prepared).map(drop).map_err(|error| error.about(backup));
     let installed = checked.and_then(|()| folder.install(&prepared));
     installed.inspect_err(|_| drop(folder.discard()))
 }

@@ -10,12 +10,12 @@ use rusqlite::ErrorCode;
 #[non_exhaustive]
 pub enum StoreError {
     /// The folder, or a file in it, cannot be made, opened or renamed.
-    #[error("the chat's history cannot use {path}: {source}")]
+    #[error("the chat's history cannot use {path}: {reason}")]
     File {
         /// The folder or file.
         path: PathBuf,
-        /// What the system says.
-        source: io::Error,
+        /// The error of the system. It is part of the message, so it is not the `source()` too.
+        reason: io::Error,
     },
     /// Another process has the folder.
     #[error(
@@ -25,7 +25,7 @@ pub enum StoreError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// Who has it, where that could be read.
+        /// The id of that process, if it could be read.
         process: Option<u32>,
     },
     /// There is no history in the folder.
@@ -84,8 +84,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn file(path: &Path, source: io::Error) -> Self {
-        Self::File { path: path.to_owned(), source }
+    pub(super) fn file(path: &Path, reason: io::Error) -> Self {
+        Self::File { path: path.to_owned(), reason }
     }
 
     /// From an error of SQLite with the file at `path`.
@@ -98,6 +98,19 @@ impl StoreError {
             }
             _ => Self::Database { path: path.to_owned(), reason },
         }
+    }
+
+    /// The same error with the name of the file that the user knows.
+    pub(super) fn about(mut self, file: &Path) -> Self {
+        match &mut self {
+            Self::File { path, .. }
+            | Self::Newer { path, .. }
+            | Self::Foreign { path }
+            | Self::Damaged { path, .. }
+            | Self::Database { path, .. } => file.clone_into(path),
+            _ => {}
+        }
+        self
     }
 
     /// The disk or its file system failed, which says nothing about the file.

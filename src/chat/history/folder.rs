@@ -1,5 +1,6 @@
-//! The folder of a store: its lock, its files, and damaged files set aside.
+//! The folder of a store: its lock, its files, and copies of damaged files.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -23,7 +24,7 @@ pub(super) const DATABASE: &str = "chat.sqlite3";
 const SET_ASIDE_MAX: u32 = 100;
 
 impl Folder {
-    /// Makes the folder where it is missing (mode 0700) and takes it.
+    /// Makes the folder if it is missing (mode 0700), and locks it.
     pub(super) fn enter(path: &Path) -> Result<Self, StoreError> {
         make_folder(path).map_err(|error| StoreError::file(path, error))?;
         let name = path.join(LOCK);
@@ -158,6 +159,13 @@ impl Drop for Folder {
     }
 }
 
+/// Whether a file of this name in a folder of a store belongs to the store: the database, the files
+/// of SQLite beside it, damaged copies, the lock.
+pub(super) fn is_of_store(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name == LOCK.as_bytes() || name.starts_with(DATABASE.as_bytes())
+}
+
 /// Whether there is no file of that name, not even a dangling symbolic link. An error that leaves
 /// this open is no answer.
 pub(super) fn is_absent(path: &Path) -> Result<bool, StoreError> {
@@ -276,8 +284,8 @@ mod tests {
         fs::write(folder.database(), b"300 lines").unwrap();
         let prepared = folder.prepare().unwrap();
         let error = folder.install(&prepared).unwrap_err();
-        assert!(matches!(&error, StoreError::File { source, .. }
-            if source.kind() == io::ErrorKind::AlreadyExists));
+        assert!(matches!(&error, StoreError::File { reason, .. }
+            if reason.kind() == io::ErrorKind::AlreadyExists));
         let error = rename_over_new(&prepared, &folder.database()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(folder.database()).unwrap(), b"300 lines");

@@ -17,7 +17,7 @@ use super::record::Change;
 use super::schema;
 use super::tables::{Refused, Tables};
 
-/// What the thread works with.
+/// The state of the thread that writes.
 pub(super) struct Keeper<E: Fn(StoreEvent)> {
     folder: Folder,
     options: StoreOptions,
@@ -33,6 +33,8 @@ pub(super) struct Keeper<E: Fn(StoreEvent)> {
     /// rewrite.
     rewrite_at: Option<Instant>,
     rewritten_at: Option<Instant>,
+    /// The file is rewritten, and its log still has to be emptied.
+    is_rewritten: bool,
 }
 
 /// Between two times that the file is rewritten.
@@ -103,6 +105,7 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
             outage,
             rewrite_at: None,
             rewritten_at: None,
+            is_rewritten: false,
         })
     }
 
@@ -206,6 +209,7 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
         if self.batch.changes.iter().any(|change| matches!(change, Change::Deleted { .. })) {
             let earliest = self.rewritten_at.map_or_else(now, |at| at + REWRITE_EVERY);
             self.rewrite_at.get_or_insert(earliest);
+            self.is_rewritten = false;
         }
         let mut rooms = BTreeMap::new();
         for change in self.batch.changes.drain(..) {
@@ -223,7 +227,7 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
     /// Takes deleted words off the disk. An error is no outage: it is tried again.
     fn rewrite(&mut self) {
         let Some(connection) = &self.connection else { return };
-        match schema::erase_remains(connection) {
+        match schema::erase_remains(connection, &mut self.is_rewritten) {
             Ok(()) => (self.rewrite_at, self.rewritten_at) = (None, Some(now())),
             Err(error) => {
                 tracing::warn!(%error, "deleted words are still on the disk; trying again");
@@ -314,7 +318,7 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
 }
 
 impl<E: Fn(StoreEvent)> Drop for Keeper<E> {
-    /// However the thread ends, nobody waits for it any longer, and a panic is an outage.
+    /// Releases all threads that wait for this one, however it ends. A panic is an outage.
     fn drop(&mut self) {
         self.queue.ended();
         if std::thread::panicking() {

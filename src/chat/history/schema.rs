@@ -10,7 +10,7 @@ use super::error::StoreError;
 /// "echo" as a number, in the file's header: whose file it is.
 const APPLICATION: i64 = 0x6563_686F;
 
-/// How long another program that looks into the file may hold us up.
+/// The longest wait for another program that has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The steps from each version to the next; the first makes the tables. Never change one that was
@@ -165,7 +165,7 @@ fn checkpoint(connection: &Connection) -> Result<()> {
         return Ok(());
     }
     let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    let reason = "another program is reading the file, and has been for 2 s".to_owned();
+    let reason = "another program is reading the file".to_owned();
     Err(rusqlite::Error::SqliteFailure(busy, Some(reason)))
 }
 
@@ -178,12 +178,23 @@ const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 /// have left a second copy in the unused part of a page (measured: for two lines of a hundred).
 /// Rewriting the file removes such copies. A file above [`REWRITE_MAX`] is rewritten only by
 /// [`rewrite`], while no chat runs.
-pub(super) fn erase_remains(connection: &Connection) -> Result<()> {
-    let bytes = integer(connection, "page_count")? * integer(connection, "page_size")?;
-    if bytes <= REWRITE_MAX {
-        return rewrite(connection);
+///
+/// Another program that reads keeps the log from being emptied. Then this fails at once, and must
+/// be called again. `is_rewritten` keeps it from rewriting the file again meanwhile, which would
+/// make the log longer each time.
+pub(super) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) -> Result<()> {
+    if !*is_rewritten {
+        let bytes = integer(connection, "page_count")? * integer(connection, "page_size")?;
+        if bytes <= REWRITE_MAX {
+            connection.execute_batch("VACUUM")?;
+        }
+        *is_rewritten = true;
     }
-    checkpoint(connection)
+    // New lines do not wait for a reader.
+    connection.busy_timeout(Duration::ZERO)?;
+    let emptied = checkpoint(connection);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    emptied
 }
 
 /// Writes the whole file again, without what was deleted from it.
@@ -250,6 +261,36 @@ mod tests {
         assert_eq!(integer(&connection, "user_version").unwrap(), 2);
         connection.prepare("SELECT other FROM ban").unwrap();
     }
+
+    /// Issue 11, item 14: a program that reads for long, such as an export into a pager, neither
+    /// holds up the chat nor makes the log longer.
+    #[test]
+    fn regression_a_reader_makes_no_rewrite_repeat() {
+        let (_folder, path) = new();
+        let connection = open(&path).unwrap();
+        let rows = "CREATE TABLE many (text TEXT); WITH RECURSIVE n(i) AS
+                    (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+                    INSERT INTO many SELECT hex(randomblob(50)) FROM n";
+        connection.execute_batch(rows).unwrap();
+        let reader = connect(&path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM room").unwrap();
+        let log = || std::fs::metadata(path.with_extension("sqlite3-wal")).unwrap().len();
+        let (mut is_rewritten, mut lengths) = (false, Vec::new());
+        let begun = std::time::Instant::now();
+        for _ in 0..3 {
+            erase_remains(&connection, &mut is_rewritten).unwrap_err();
+            lengths.push(log());
+        }
+        assert!(begun.elapsed() < 2 * BUSY_TIMEOUT, "{:?}", begun.elapsed());
+        assert!(
+            lengths[0] > 0 && lengths.iter().all(|length| *length == lengths[0]),
+            "{lengths:?}"
+        );
+        reader.execute_batch("COMMIT").unwrap();
+        erase_remains(&connection, &mut is_rewritten).unwrap();
+        assert_eq!(log(), 0);
+    }
+
     /// Issue 11, items 3 and 6: saved sessions and bans of the first version are still there.
     #[test]
     fn regression_a_history_of_the_first_version_keeps_its_tokens_and_bans() {

@@ -34,9 +34,9 @@ pub(super) struct Refused {
     pub(super) error: rusqlite::Error,
 }
 
-/// Lines that are trimmed in one transaction on top of those that were added, per room.
+/// The most lines of a room that one transaction trims, beyond the number of lines that it adds.
 const TRIM_STEP: u64 = 256;
-/// What a line costs besides its name and text.
+/// Bytes that a line counts besides its name and text.
 const LINE_BYTES: u64 = 32;
 
 /// Counts the lines of all rooms again, after another program has changed them.

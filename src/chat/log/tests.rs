@@ -112,8 +112,8 @@ proptest! {
         prop_assert_eq!(seen(&mut log, first, &VecDeque::new()), all);
     }
 
-    /// P1: whatever was looked at in between, everybody gets the lines in one order, once,
-    /// without their own.
+    /// P1: every member gets the lines in one order, once, without their own, however the reads
+    /// are split.
     #[test]
     fn everybody_gets_the_same_but_for_their_own(
         lines in prop::collection::vec((0..5_usize, 0..300_usize, any::<bool>()), 1..200),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::past::{kept, with_gaps};
 use super::{Rest, Step, User};
+use crate::chat::aliases::aliases_of;
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::entrance::Entrance;
 use crate::chat::history::Stored;
@@ -180,6 +181,7 @@ fn commands() -> Value {
         json!({
             "name": entry.name, "usage": entry.usage, "purpose": entry.purpose,
             "operator": entry.rank == Rank::Operator,
+            "aliases": aliases_of(entry.name).collect::<Vec<_>>(),
         })
     });
     json!({ "kind": "commands", "commands": commands.collect::<Vec<_>>() })

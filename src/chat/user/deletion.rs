@@ -5,8 +5,19 @@ use std::sync::Arc;
 use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::command_table::Rank;
-use crate::chat::history::DELETED;
+use crate::chat::crowd::Crowd;
+use crate::chat::history::{DELETED, Kind};
 use crate::chat::name::Name;
+
+/// A line with words.
+struct Deletable {
+    room: Name,
+    number: u64,
+    /// The user wrote it.
+    own: bool,
+    /// It set the topic that the room still has.
+    is_topic: bool,
+}
 
 impl User {
     /// Deletes a line of this user, or any line if they are an operator here.
@@ -20,28 +31,31 @@ impl User {
         let line = crowd.with(|room| {
             let line = room.log.line(number)?;
             let has_words = line.kind.has_words() && !line.text.is_empty();
-            Some((has_words, line.author, line.text == DELETED))
+            let is_topic = line.kind == Kind::Topic && *line.text == *room.topic;
+            Some((has_words, line.author, line.text == DELETED, is_topic))
         });
         match line {
-            Some((has_words, _, is_deleted)) if !has_words || is_deleted => {
+            Some((has_words, _, is_deleted, _)) if !has_words || is_deleted => {
                 self.notice(&nothing_to_delete(number, is_deleted));
                 Step::Done
             }
-            Some((_, author, _)) => {
-                let is_own = self.hall.has_been(self.person.session, author);
-                self.delete_if_allowed(room, number, is_own, is_operator)
+            Some((_, author, _, is_topic)) => {
+                let own = self.hall.has_been(self.person.session, author);
+                let line = Deletable { room, number, own, is_topic };
+                self.delete_if_allowed(line, is_operator)
             }
             None if !self.hall.archive.is_lasting() => {
                 self.notice(&format!("There is no line {number}"));
                 Step::Done
             }
             // Of a line that is on the disk only, no session is known any more.
-            None => self.delete_stored(room, number, is_operator),
+            None => self.delete_stored(&crowd, room, number, is_operator),
         }
     }
 
-    fn delete_stored(&mut self, room: Name, number: u64, is_operator: bool) -> Step {
+    fn delete_stored(&mut self, crowd: &Crowd, room: Name, number: u64, is_operator: bool) -> Step {
         let hall = Arc::clone(&self.hall);
+        let topic = crowd.with(|room| Arc::clone(&room.topic));
         Step::Wait(Box::pin(async move {
             let found = hall.archive.lines(&room, number..=number, 1).await;
             let line = found.ok().and_then(|mut lines| lines.pop());
@@ -49,7 +63,9 @@ impl User {
                 Some(line)
                     if line.kind.has_words() && !line.text.is_empty() && *line.text != *DELETED =>
                 {
-                    user.delete_if_allowed(room, number, false, is_operator)
+                    let is_topic = line.kind == Kind::Topic && line.text == topic;
+                    let line = Deletable { room, number, own: false, is_topic };
+                    user.delete_if_allowed(line, is_operator)
                 }
                 Some(line) => {
                     user.notice(&nothing_to_delete(number, *line.text == *DELETED));
@@ -63,7 +79,8 @@ impl User {
         }))
     }
 
-    fn delete_if_allowed(&mut self, room: Name, number: u64, own: bool, is_operator: bool) -> Step {
+    fn delete_if_allowed(&mut self, line: Deletable, is_operator: bool) -> Step {
+        let Deletable { room, number, own, is_topic } = line;
         if !own && !is_operator {
             let words = format!("Line {number} is not yours: only an operator can delete it");
             self.notice(&words);
@@ -80,7 +97,8 @@ impl User {
                     if !own {
                         user.audit(&format!("deleted line {number} of {room}"));
                     }
-                    Step::Done
+                    // The topic that holds has the same words.
+                    if is_topic { user.topic(Some("-")) } else { Step::Done }
                 }
             }
         })

@@ -1,4 +1,4 @@
-//! What one user does: their words and commands, on the hall and its rooms. No connection here.
+//! The words and commands of one user, applied to the chat and its rooms. No connection here.
 
 mod asked;
 mod deletion;
