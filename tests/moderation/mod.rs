@@ -127,7 +127,7 @@ async fn regression_the_pings_of_a_page_are_no_lines() {
     page.hear_of("You may speak again; 2 lines were not sent").await;
 }
 
-/// Fault 69: whoever talks too fast is slowed down, then warned, then muted; others are not.
+/// Fault 69: a user who talks too fast is slowed down, then warned, then muted; others are not.
 #[tokio::test(start_paused = true)]
 async fn floods_are_slowed_warned_and_muted() {
     let flood = FloodLimits { burst: 3, warn_after: 2, mute_after: 4, ..FloodLimits::default() };

@@ -9,7 +9,7 @@ use super::order::{Entry, Order};
 use super::record::Record;
 use super::world::ROOMS;
 
-/// The server's words to one person alone. What begins otherwise was forged, or is a defect.
+/// The beginnings of the server's notices to one user. Any other is forged, or a defect.
 const NOTICES: [&str; 29] = [
     "A name is ",
     "A room's name is ",
@@ -61,7 +61,7 @@ struct Place {
 }
 
 impl Place {
-    /// Where somebody may stand after this earlier line. Only joins and leaves are left out.
+    /// The possible positions after this earlier line. Only joins and leaves are left out.
     fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
         let mut fitting = Vec::new();
         for at in self.next..=self.joined {

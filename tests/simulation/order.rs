@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Whether it says that somebody came, left or has another name.
+    /// Whether it says that a user came, left or has another name.
     pub(crate) fn is_presence(&self) -> bool {
         matches!(&*self.kind, "joined" | "left" | "renamed")
     }

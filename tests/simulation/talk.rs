@@ -49,7 +49,7 @@ pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Ran
     true
 }
 
-/// What is said, and how it has to be heard.
+/// A text as it is said, and as the others must see it.
 struct Words {
     text: String,
     /// The lines that it has, each with the mark.
@@ -76,7 +76,7 @@ impl Words {
     }
 }
 
-/// What separates lines in [`NOISE`].
+/// The separators of lines in [`NOISE`].
 const BREAKS: [char; 3] = ['\r', '\u{85}', '\u{2028}'];
 
 fn note(present: &Present, lines: &[String]) {

@@ -199,8 +199,8 @@ mod tests {
         origin
     }
 
-    /// Issue 11, item 48: a line has all that is known of the connection, and values that the peer
-    /// chooses can forge nothing.
+    /// Issue 11, item 48: a line has every known fact about the connection, and a value that the
+    /// peer chooses can forge nothing.
     #[test]
     fn regression_a_line_of_the_access_log_tells_all_that_is_known() {
         let plain = Format::Text.line("NOW", "127.0.0.1:80", &summary(origin()));
