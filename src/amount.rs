@@ -27,11 +27,14 @@ const SIZES: [(&[&str], u64); 7] = [
     (&["gb"], 1_000_000_000),
 ];
 
+/// The longest time in seconds, 100 years: clocks take it, and sums of a few such times.
+const LONGEST: u64 = 36_525 * 24 * 3600;
+
 /// Digits behind a decimal point that are read.
 const DECIMALS_MAX: usize = 9;
 
 /// Reads a length of time: `500ms`, `1.5s`, `1h30m`, `1 min 30 s`, `2 days`; each unit once, the
-/// larger before the smaller. A number without a unit is none.
+/// larger before the smaller; at most 100 years. A number without a unit is none.
 pub(crate) fn time(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let (mut nanos, mut smallest) = (0u128, u64::MAX);
@@ -49,7 +52,8 @@ pub(crate) fn time(text: &str) -> Option<Duration> {
         rest = behind.trim_start();
     }
     (smallest < u64::MAX).then_some(())?;
-    let seconds = u64::try_from(nanos / u128::from(SECOND)).ok()?;
+    let seconds = u64::try_from(nanos / u128::from(SECOND)).ok();
+    let seconds = seconds.filter(|&seconds| seconds <= LONGEST)?;
     Some(Duration::new(seconds, (nanos % u128::from(SECOND)) as u32))
 }
 
@@ -173,6 +177,7 @@ mod tests {
             ("1w", 604_800_000),
             (" 0.5h ", 1_800_000),
             ("0s", 0),
+            ("36525d", 3_155_760_000_000),
         ] {
             assert_eq!(time(text), Some(Duration::from_millis(millis)), "{text}");
         }
@@ -195,6 +200,8 @@ mod tests {
             "1m1m",
             "5M",
             "99999999999999999999999999s",
+            "18446744073709551615.999999999s",
+            "36526d",
             "NaNs",
             "infs",
             "0.1234567891s",

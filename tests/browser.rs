@@ -299,7 +299,7 @@ fn what_people_write_stays_text() {
     ben.say("the end");
     ann.see("the end");
     let spoken: Vec<String> = HOSTILE.iter().map(|text| format!("x{text}x")).collect();
-    // Each line is shown as it was said, without the characters that the chat cleans away.
+    // Each line is shown as it was said, without the characters that the chat removes.
     let seen = ann.texts("#log .said .text");
     // A line with a separator of lines in it is refused at a terminal.
     for text in spoken.iter().filter(|text| !text.contains('\u{2028}')) {

@@ -453,4 +453,21 @@ fn regression_a_start_without_memory_is_a_sentence() {
         let said = fails_with_a_sentence(&["prlimit", &limit], program, STARTS[0]);
         assert!(said.contains("ulimit -v"), "{said}");
     }
+    let said = fails_with_a_sentence(&["prlimit", "--data=45000000"], program, STARTS[0]);
+    assert!(said.contains("ulimit -d"), "{said}");
+}
+
+/// Issue 11, item D: a limit of memory that is enough refuses no start.
+#[test]
+fn regression_a_start_with_enough_memory_is_not_refused() {
+    if !has("prlimit") {
+        return;
+    }
+    for (limit, workers) in
+        [("--as=1073741824", "8"), ("--as=450000000", "2"), ("--data=100000000", "2")]
+    {
+        let server = Server::start_behind(&["prlimit", limit], &["--workers", workers]);
+        server.clients(20).iter_mut().for_each(|client| client.ask("in"));
+        assert_eq!(server.stop().code, Some(0), "{limit}");
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::command_table::{find, nearest};
+use super::erase::obey_erasing;
+use super::text::{clean, is_clean};
 
 /// Commands whose first argument is a secret.
 const SECRET: [&str; 3] = ["oper", "password", "resume"];
@@ -14,7 +18,7 @@ const JOIN: &str = "join";
 const TOKEN: &str = "\"token\"";
 
 /// The line for a log: from a password or a token on it is replaced by `…`, also if the command
-/// before it is misspelled.
+/// before it is misspelled, or was corrected with the editing keys of a terminal.
 ///
 /// ```
 /// use echoline::chat::without_secrets;
@@ -24,6 +28,20 @@ const TOKEN: &str = "\"token\"";
 /// ```
 #[must_use]
 pub fn without_secrets(line: &str) -> Cow<'_, str> {
+    let hidden = hide(line);
+    if matches!(hidden, Cow::Owned(_)) || is_clean(line) {
+        return hidden;
+    }
+    // The chat obeys some of these characters and removes others, which can make a command.
+    let read = obey_erasing(Bytes::copy_from_slice(line.as_bytes()).into());
+    match clean(&read).as_deref().map(hide) {
+        Ok(Cow::Owned(shown)) => Cow::Owned(shown),
+        _ => hidden,
+    }
+}
+
+/// Hides the secret of a line as it stands; borrowed if there is none.
+fn hide(line: &str) -> Cow<'_, str> {
     let token = line.find(TOKEN).map(|at| at + TOKEN.len());
     let commands = line.match_indices('/').filter_map(|(at, _)| secret_after(line, at));
     match commands.chain(token).min() {
@@ -75,13 +93,24 @@ mod tests {
             (r#"{"do":"/oper sesame"}"#, r#"{"do":"/oper …"#),
             (r#"{"do": "\/resume sesame"}"#, r#"{"do": "\/resume …"#),
             (r#"{"token": "sesame"}"#, r#"{"token" …"#),
+            ("/opx\x7fer sesame", "/oper …"),
+            ("x\x08/op\x01er sesame", "/oper …"),
+            ("/\u{200b}oper sesame", "/oper …"),
         ] {
             assert_eq!(without_secrets(line), shown);
             assert!(!without_secrets(line).contains("sesame"));
         }
-        for line in
-            ["hello", "/me waves", "/op anna", "/join garden", "and/or sesame", "/", "/oper"]
-        {
+        for line in [
+            "hello",
+            "helo\x7flo \x07",
+            "wait …\x07",
+            "/me waves",
+            "/op anna",
+            "/join garden",
+            "and/or sesame",
+            "/",
+            "/oper",
+        ] {
             assert_eq!(without_secrets(line), line);
         }
     }

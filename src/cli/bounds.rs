@@ -66,10 +66,10 @@ pub(super) struct BoundsFlags {
     backlog: u32,
 }
 
-/// What limits are worked out from besides the flags; it stays while the server runs.
+/// The values besides the flags from which limits follow; they stay while the server runs.
 #[derive(Clone, Debug)]
 pub(super) struct Basis {
-    /// What holds where the flags say nothing.
+    /// The limits without flags.
     pub(super) defaults: Limits,
     /// Addresses that are listened on.
     pub(super) listeners: usize,

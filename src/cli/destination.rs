@@ -66,7 +66,7 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let path = resolved(path)?;
     let mut file = beside(&path)?;
     file.write_all(text.as_bytes())?;
-    // Whoever could read or not read the old file can or cannot read the new one.
+    // The same users can read the new file.
     if let Some(old) = if_there(fs::metadata(&path))? {
         file.as_file().set_permissions(old.permissions())?;
     }
@@ -84,7 +84,7 @@ fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// A device, a pipe, a folder: nothing that a file could be put in the place of.
+/// Whether `path` is a device, a pipe or a folder, which no file can replace.
 fn is_special(path: &Path) -> io::Result<bool> {
     Ok(if_there(fs::metadata(path))?.is_some_and(|found| !found.is_file()))
 }

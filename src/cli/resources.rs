@@ -9,10 +9,25 @@ use anyhow::{Context, anyhow, bail};
 use rlimit::Resource;
 use tokio::runtime::{Builder, Runtime};
 
-/// Address space that a process with threads reserves, in MB: measured as what is enough for 1 to
-/// 8 threads. It uses a fraction of that.
-const PROCESS_MB: u64 = 160;
-const THREAD_MB: u64 = 130;
+/// A limit of memory, and the megabytes that a server needs under it. Measured: with less a start
+/// of 1 to 16 threads fails, or fails sometimes.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    resource: Resource,
+    /// The command that sets the limit.
+    name: &'static str,
+    process_mb: u64,
+    thread_mb: u64,
+}
+
+/// Address space. The C library and the allocator reserve about 96 MiB of it for each thread, and
+/// use a fraction.
+const SPACE: Need =
+    Need { resource: Resource::AS, name: "ulimit -v", process_mb: 200, thread_mb: 101 };
+
+/// Memory that can be written, without what is only reserved.
+const DATA: Need =
+    Need { resource: Resource::DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
 
 /// A runtime for the calling thread.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
@@ -32,26 +47,28 @@ pub(super) fn try_thread() -> io::Result<()> {
 /// Refuses `threads` threads if the limits of memory are too low for them: any allocation could
 /// end the process without a sentence.
 pub(super) fn check_memory(threads: usize) -> anyhow::Result<()> {
-    let limits = [(Resource::AS, "ulimit -v"), (Resource::DATA, "ulimit -d")];
-    for (resource, name) in limits {
-        // A limit that cannot be read is none that could be named.
-        let limit = resource.get_soft().unwrap_or(u64::MAX);
-        if let Some(needed) = memory_needed(limit, threads) {
+    for need in [SPACE, DATA] {
+        // If the limit cannot be read, the start goes on without this check.
+        let limit = need.resource.get_soft().unwrap_or(u64::MAX);
+        if let Some(needed) = need.beyond(limit, threads) {
             bail!(
-                "this process may have {} MB of memory ({name}), and reserves {needed} MB for \
+                "this process may have {} MB of memory ({}), and reserves {needed} MB for \
                  {threads} threads: raise the limit, or ask for fewer threads (--workers)",
-                limit / 1_000_000
+                limit / 1_000_000,
+                need.name
             );
         }
     }
     Ok(())
 }
 
-/// The megabytes that `threads` threads need if they are more than `limit` bytes.
-fn memory_needed(limit: u64, threads: usize) -> Option<u64> {
-    let threads = u64::try_from(threads).unwrap_or(u64::MAX);
-    let needed = THREAD_MB.saturating_mul(threads).saturating_add(PROCESS_MB);
-    (needed.saturating_mul(1_000_000) > limit).then_some(needed)
+impl Need {
+    /// The megabytes that `threads` threads need, if they are more than `limit` bytes.
+    fn beyond(self, limit: u64, threads: usize) -> Option<u64> {
+        let threads = u64::try_from(threads).unwrap_or(u64::MAX);
+        let needed = self.thread_mb.saturating_mul(threads).saturating_add(self.process_mb);
+        (needed.saturating_mul(1_000_000) > limit).then_some(needed)
+    }
 }
 
 /// Adds the fix to an error by which the system says that something has run out.
@@ -106,10 +123,13 @@ mod tests {
     /// Issue 11, item D: each thread needs its share of the address space.
     #[test]
     fn regression_memory_that_is_enough_grows_with_the_threads() {
-        assert_eq!(memory_needed(u64::MAX, 1), None);
-        assert_eq!(memory_needed(420_000_000, 2), None);
-        assert_eq!(memory_needed(419_999_999, 2), Some(420));
-        assert_eq!(memory_needed(420_000_000, 3), Some(550));
-        assert_eq!(memory_needed(u64::MAX - 1, usize::MAX), Some(u64::MAX));
+        assert_eq!(SPACE.beyond(u64::MAX, 1), None);
+        assert_eq!(SPACE.beyond(402_000_000, 2), None);
+        assert_eq!(SPACE.beyond(401_999_999, 2), Some(402));
+        assert_eq!(SPACE.beyond(402_000_000, 3), Some(503));
+        assert_eq!(SPACE.beyond(u64::MAX - 1, usize::MAX), Some(u64::MAX));
+        // A container with 1 GiB of address space has room for 8 threads.
+        assert_eq!(SPACE.beyond(1 << 30, 8), None);
+        assert_eq!((DATA.beyond(46_000_000, 2), DATA.beyond(45_000_000, 2)), (None, Some(46)));
     }
 }

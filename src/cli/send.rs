@@ -161,7 +161,7 @@ async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
     drop(terminal);
     let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
     if interactive && matches!(ending, Ending::Closed { input_left: true }) {
-        // At a prompt that is how one leaves (`QUIT`), and what else is to come nobody knows.
+        // At a prompt a user leaves in this way (`QUIT`), and the program expects no more input.
         output::tell(&format!("{address} closed the connection"));
         return Ok(if tally.unanswered() == 0 {
             ExitCode::SUCCESS

@@ -108,11 +108,11 @@ pub(super) struct Service {
     pub(super) what: &'static str,
     pub(super) eol: Eol,
     pub(super) farewell: Farewell,
-    /// How messages of a WebSocket are what the handler reads and writes.
+    /// The form in which the handler reads and writes the messages of a WebSocket.
     pub(super) framing: Framing,
     /// Whether a certificate that is not valid now is served.
     pub(super) outdated: Outdated,
-    /// What holds where the flags say nothing.
+    /// The limits without flags.
     pub(super) limits: Limits,
     /// Hides the secrets of a received line from the log.
     pub(super) shown: Shown,

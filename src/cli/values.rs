@@ -36,7 +36,10 @@ impl From<EolName> for Eol {
 /// A length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     amount::time_or_seconds(text).ok_or_else(|| {
-        format!("'{text}' is no length of time: write for example 500ms, 60s or 1h30m")
+        format!(
+            "'{text}' is no length of time: write for example 500ms, 60s or 1h30m (at most 100 \
+             years)"
+        )
     })
 }
 

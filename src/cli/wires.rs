@@ -1,4 +1,4 @@
-//! What lies between a socket and its handler, or its client: flags to the steps of a transport.
+//! The flags that become steps of a transport, between a socket and its handler or client.
 
 use std::io;
 use std::net::SocketAddr;

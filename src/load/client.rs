@@ -27,7 +27,7 @@ pub(super) struct Client {
     pub(super) job: Arc<Job>,
     pub(super) index: u32,
     pub(super) turns: Turns,
-    /// What is under way, the oldest first.
+    /// Messages whose reply is awaited, the oldest first.
     pub(super) flights: VecDeque<Flight>,
     availability: Availability,
     /// Why it sends no more; `None` as long as it may.

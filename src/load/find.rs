@@ -241,7 +241,7 @@ fn extend(settings: &mut Settings) -> bool {
     fits
 }
 
-/// How many answers it takes before the percentiles of the goals are more than chance.
+/// Returns the number of answers that make the percentiles of the goals more than chance.
 fn samples_needed(goals: &Objectives) -> f64 {
     let needed = goals.list().iter().map(|objective| match objective.metric {
         Metric::Percentile(percentile) => percentile.samples_min() as f64,

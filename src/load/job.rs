@@ -44,7 +44,7 @@ pub(super) struct Job {
 pub(super) struct Records {
     pub(super) warm_up: Record,
     pub(super) measured: Record,
-    /// When the last right answer came, from the beginning of what is measured.
+    /// When the last right answer came, from the start of the measuring.
     pub(super) last_answer: Duration,
     /// The same for the last message that failed.
     pub(super) last_failure: Duration,

@@ -174,7 +174,7 @@ impl Plan {
         self.messages.map(NonZero::get)
     }
 
-    /// How many messages all clients send together, where only their number ends the run.
+    /// Returns the number of messages of all clients together; `None` if only time ends the run.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         let all =

@@ -21,7 +21,7 @@ use super::view::View;
 use crate::net::alarm::Precision;
 use crate::net::{Phase, Shutdown, spawn_with_runtime};
 
-/// How often whoever watches is told.
+/// The interval between two calls of the watch.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
 /// Ticks of the watch, a second together, between two checks whether the run can still be good.

@@ -58,7 +58,7 @@ pub struct Settings {
     pub when_late: WhenLate,
     /// Threads, each with its share of the clients.
     pub workers: NonZero<usize>,
-    /// How long before each due time a thread does not sleep any more; it costs a core.
+    /// The time before each due time in which a thread does not sleep; it costs a core.
     pub busy_poll: Duration,
     /// Alarms that stop the run as soon as one of them is certain to come true.
     pub stop_if: Option<Objectives>,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::record::Record;
 use super::times::Percentile;
 
-/// A lag of a tenth of what is measured is too much.
+/// A lag of a tenth of the measured time is too much.
 const LAG_DIVISOR: u32 = 10;
 
-/// The share of its cores at which the tester is taken for the bottleneck.
+/// The share of its cores from which on the tester may be the bottleneck.
 const SATURATED: f64 = 0.95;
 
 /// The system counts processor time in ticks of up to 10 ms, and a run begins with work that is not

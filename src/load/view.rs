@@ -26,7 +26,7 @@ pub struct View {
     /// What happened in the last whole stretch of the series, a second in short runs; `None` before
     /// the first is over.
     pub recent: Option<Slot>,
-    /// How long that stretch is.
+    /// The length of that stretch.
     pub recent_length: Duration,
     /// The alarm that is certain to come true and has stopped the run.
     pub foregone: Option<Objective>,

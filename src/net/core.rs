@@ -423,7 +423,7 @@ pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     if output.is_unused() {
-        // Who is fed by others, as in a chat, comes by here twice for each line.
+        // A connection that a feed writes to, as in a chat, gets here twice for each line.
         return Poll::Ready(Ok(()));
     }
     let mut sent = watch.amount();

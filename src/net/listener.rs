@@ -24,6 +24,9 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(10))
     .with_retries(6);
 
+/// The longest `TCP_USER_TIMEOUT`: the system counts milliseconds in an `int`.
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// How a listening socket is made. asyncio's `start_server(backlog=…, reuse_address=…,
 /// reuse_port=…)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,7 +272,8 @@ fn listen(socket: socket2::Socket, options: &ListenerOptions) -> io::Result<TcpL
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_user_timeout(options.unacknowledged_timeout)?;
+    let timeout = options.unacknowledged_timeout;
+    socket.set_tcp_user_timeout(timeout.map(|timeout| timeout.min(USER_TIMEOUT_MAX)))?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -432,6 +436,18 @@ fn what_happened(result: io::Result<Peer>) -> Accepted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 11, item 44: `--stall-timeout 30d` is more than the system takes, and listens.
+    #[tokio::test]
+    async fn regression_a_long_stall_timeout_listens() {
+        let month = Some(Duration::from_secs(30 * 24 * 3600));
+        let options = ListenerOptions { unacknowledged_timeout: month, ..Default::default() };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listeners = Listener::bind(&address, &options).await.unwrap();
+        let Socket::Tcp(socket) = &listeners[0].socket else { panic!("a TCP listener") };
+        let timeout = socket2::SockRef::from(socket).tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(USER_TIMEOUT_MAX));
+    }
 
     /// Fault 1: what is wrong with one client must not slow down the next.
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
@@ -27,7 +28,7 @@ pub(super) struct Places {
     members: Mutex<HashMap<u64, Weak<Place>>>,
     /// Notified whenever the last place is given back.
     emptied: Notify,
-    /// What the server works with, for observers; set when it begins to serve.
+    /// The parts of the server that observers see; set when it begins to serve.
     works: OnceLock<Works>,
     /// Called with the summary of each connection that has ended.
     hook: OnceLock<ClosedHook>,
@@ -134,8 +135,15 @@ impl Places {
     /// Counts a connection for which there was no place.
     pub(super) fn count_refusal(&self, origin: &Origin, closed: Closed) {
         self.count(closed);
-        if let Some(Hook(hook)) = self.hook.get() {
-            hook(ConnectionSummary::of(origin.clone(), closed));
+        self.call_hook(|| ConnectionSummary::of(origin.clone(), closed));
+    }
+
+    /// Calls the hook for connections that have ended, if there is one. If the hook panics, the
+    /// place of the connection must still be given back, and listeners must go on accepting.
+    fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
+        let Some(Hook(hook)) = self.hook.get() else { return };
+        if catch_unwind(AssertUnwindSafe(|| hook(summary()))).is_err() {
+            tracing::error!("the hook of Server::on_closed panicked; its connection is not told");
         }
     }
 
@@ -318,9 +326,7 @@ impl Place {
         let Some(account) = self.account() else { return };
         let summary = account.summary(self.origin());
         summary.log();
-        if let Some(Hook(hook)) = self.places.hook.get() {
-            hook(summary);
-        }
+        self.places.call_hook(|| summary);
     }
 }
 
@@ -399,6 +405,21 @@ mod tests {
     fn regression_an_access_log_that_is_off_costs_no_memory() {
         assert!(size_of::<Place>() <= 112, "{}", size_of::<Place>());
         assert!(size_of::<Rare>() <= 80, "with an access log: {}", size_of::<Rare>());
+    }
+
+    /// Issue 11, item 48: a hook that panics takes no place for good, neither that of a connection
+    /// nor, after a refusal, that of the task that accepts.
+    #[test]
+    fn regression_a_hook_that_panics_takes_no_place() {
+        let places = Arc::new(Places::default());
+        places.set_hook(Hook(Box::new(|_| panic!("as asked"))));
+        let limits = Limits { max_per_ip: Some(1), ..Limits::default() };
+        for _ in 0..2 {
+            drop(take(&places, "10.0.0.1", &limits).unwrap());
+            assert_eq!(places.open(), 0);
+            places.count_refusal(&Origin::default(), Closed::Busy);
+        }
+        assert_eq!(places.report().count(Closed::Busy), 2);
     }
 
     /// Fault 2: the limit is exact, and a place given back is free again.

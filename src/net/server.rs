@@ -153,8 +153,8 @@ impl Server {
     }
 
     /// Tells `hook` of each connection, served or refused, once it has ended. It is called on the
-    /// thread that served the connection, so it must not block. Counting costs each connection
-    /// about 80 bytes.
+    /// thread that served the connection, so it must not block. A panic of it is logged. Counting
+    /// costs each connection about 80 bytes.
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
         self.places.set_hook(Hook(Box::new(hook)));

@@ -94,7 +94,7 @@ pub(super) fn bind(
     backlog: i32,
 ) -> io::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
-    let _lock = FolderLock::take(Path::new(path), BIND_PATIENCE)?;
+    let lock = FolderLock::take(Path::new(path), BIND_PATIENCE)?;
     remove_stale(Path::new(path), &address)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Linux makes the file with the mode of the socket less the umask, so the umask of the process,
@@ -103,9 +103,10 @@ pub(super) fn bind(
     fchmod(&socket, Mode::from_bits_truncate(first))?;
     socket.bind(&address)?;
     let file = SocketFile::ours(path);
-    rights.give(&file)?;
-    socket.listen(backlog)?;
-    Ok((socket, file))
+    let made = rights.give(&file).and_then(|()| socket.listen(backlog));
+    // If that failed, `file` removes the new socket file, and takes the lock itself to do so.
+    drop(lock);
+    made.map(|()| (socket, file))
 }
 
 impl FileRights {
@@ -191,15 +192,16 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Barrier;
     use std::thread;
 
     use super::*;
 
-    const OWNER: FileRights = FileRights { mode: 0o600, group: None };
+    pub(in crate::net) const OWNER: FileRights = FileRights { mode: 0o600, group: None };
 
-    fn folder() -> (tempfile::TempDir, String) {
+    /// A folder, and the path of a socket in it.
+    pub(in crate::net) fn folder() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("echo.sock").to_str().unwrap().to_owned();
         (folder, path)
@@ -297,13 +299,18 @@ mod tests {
         assert_eq!((made.gid(), made.mode() & 0o7777), (group, 0o660));
         drop(bound);
         let other = FileRights { mode: 0o660, group: Some(54_321) };
-        match bind(&path, other, 8) {
-            // Root may give it to every group.
-            Ok(_) => assert_eq!(fs::symlink_metadata(folder.path()).unwrap().uid(), 0),
-            Err(error) => {
-                assert!(error.to_string().contains("group 54321"), "{error}");
-                assert!(!fs::exists(&path).unwrap(), "a file is left behind");
-            }
-        }
+        let error = thread::scope(|scope| scope.spawn(|| bind_without_rights(&path, other)).join());
+        let error = error.unwrap().unwrap_err();
+        assert!(error.to_string().contains("group 54321"), "{error}");
+        assert!(!fs::exists(&path).unwrap(), "a file is left behind");
+    }
+
+    /// Binds as a user who may not choose any group; the user of this thread stays changed.
+    fn bind_without_rights(path: &str, rights: FileRights) -> io::Result<()> {
+        let folder = Path::new(path).parent().unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
+        // On Linux a thread has its own user for files; one that is not root has no CAP_CHOWN.
+        nix::unistd::setfsuid(54_321.into());
+        bind(path, rights, 8).map(drop)
     }
 }

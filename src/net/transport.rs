@@ -96,9 +96,9 @@ pub struct Origin {
     pub number: u64,
     /// The listener that accepted it: its place among those of the server.
     pub listener: usize,
-    /// The other end of the socket; `None` where it has no address (a Unix socket).
+    /// The other end of the socket; `None` if it has no address (a Unix socket).
     pub peer: Option<SocketAddr>,
-    /// Who a trusted proxy says the client is.
+    /// The address of the client, as a trusted proxy names it.
     pub source: Option<SocketAddr>,
     /// A trusted proxy says that it speaks for itself, as in a health check.
     pub is_proxy_itself: bool,

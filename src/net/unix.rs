@@ -129,15 +129,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
+    use super::super::socket_file::tests::{OWNER, folder};
     use super::*;
-
-    const OWNER: FileRights = FileRights { mode: 0o600, group: None };
-
-    fn folder() -> (tempfile::TempDir, String) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("echo.sock").to_str().unwrap().to_owned();
-        (folder, path)
-    }
 
     /// Fault 45: the file of a server that was killed is no reason not to start; its own file
     /// goes with a server, and only its own.

@@ -74,7 +74,7 @@ pub(super) struct Watch {
     partial_since: Option<Instant>,
     /// Boxed to keep idle connections small: most never have any of it.
     rare: Option<Box<Rare>>,
-    /// What the timer was armed for; another kind of waiting may have a nearer deadline.
+    /// The waiting that armed the timer; another kind of waiting may have a nearer deadline.
     armed_for: Option<Waiting>,
     /// The handler is in the middle of a message, for which a drain waits.
     in_message: bool,
@@ -207,7 +207,7 @@ impl Watch {
             Phase::Draining => {
                 let now = Instant::now();
                 let deadline = *self.rare().draining_since.get_or_insert(now) + DRAIN_QUIET;
-                // A line that was begun in time is finished; one begun since is not waited for.
+                // A line whose first byte came in time is finished; a later one is not waited for.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now < deadline || in_hand || self.in_message {
                     return Ok(None);

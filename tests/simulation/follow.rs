@@ -9,8 +9,7 @@ use super::order::{Entry, Order};
 use super::record::Record;
 use super::world::ROOMS;
 
-/// The beginnings of notices to one user. A notice that begins otherwise was forged, or is a
-/// defect.
+/// The beginnings of the server's notices to one user. Any other is forged, or a defect.
 const NOTICES: [&str; 29] = [
     "A name is ",
     "A room's name is ",
@@ -62,8 +61,7 @@ struct Place {
 }
 
 impl Place {
-    /// The possible positions of a reader after this earlier line. Only joins and leaves can be
-    /// left out.
+    /// The possible positions after this earlier line. Only joins and leaves are left out.
     fn earlier_line(&self, order: &Order, shown: &str) -> Vec<Self> {
         let mut fitting = Vec::new();
         for at in self.next..=self.joined {

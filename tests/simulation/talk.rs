@@ -49,7 +49,7 @@ pub(crate) async fn talk(present: &mut Present, actions: usize, random: &mut Ran
     true
 }
 
-/// The words of a line, and the form in which the others have to hear them.
+/// A text as it is said, and as the others must see it.
 struct Words {
     text: String,
     /// The lines that it has, each with the mark.

@@ -223,7 +223,7 @@ mod tests {
         }
     }
 
-    /// A site with a plan of faults, answered for by a thread; where it is.
+    /// Starts a site with a plan of faults on a thread; returns its address.
     fn start() -> SocketAddr {
         start_for(&mut Server::new(Vec::new()))
     }

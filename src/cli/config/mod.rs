@@ -1,7 +1,7 @@
 //! The configuration file (`--config`): command line over environment over file over default.
 //!
-//! A file's values become arguments in front of those that are typed, so that each goes through
-//! the same parser, and a flag that is new is a key at once.
+//! A file's values become arguments in front of the typed ones, so that each goes through the same
+//! parser, and each new flag is a key too.
 
 mod environment;
 mod example;

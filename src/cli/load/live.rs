@@ -12,10 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::output;
 use crate::load::{View, units};
 
-/// How often a line is written where there is no terminal.
+/// The interval between two lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// What watches a run.
+/// The display of a run while it goes on.
 pub(super) struct Live {
     kind: Kind,
     /// It was said that a condition is certain to come true.

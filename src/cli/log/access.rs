@@ -196,8 +196,8 @@ mod tests {
         Origin { number: 7, peer: "192.0.2.1:4711".parse().ok(), ..Origin::default() }
     }
 
-    /// Issue 11, item 48: a line has all that is known of the connection, and values that the peer
-    /// chooses can forge nothing.
+    /// Issue 11, item 48: a line has every known fact about the connection, and a value that the
+    /// peer chooses can forge nothing.
     #[test]
     fn regression_a_line_of_the_access_log_tells_all_that_is_known() {
         let plain = Format::Text.line("NOW", "127.0.0.1:80", &summary(origin()));

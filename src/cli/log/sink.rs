@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context;
 use tracing_appender::non_blocking::ErrorCounter;
 
-/// Who may read the file: its owner and group. It holds addresses of people.
+/// The mode of the file: its owner and group may read it, because it holds addresses of people.
 const FILE_MODE: u32 = 0o640;
 
 /// One of the logs: its flag, its standard stream, and its notice of lost lines.

@@ -37,7 +37,7 @@ pub(super) struct DatagramDialogue {
 #[derive(Debug, Default)]
 struct Lines {
     bytes: Vec<u8>,
-    /// Of which so many have gone.
+    /// The number of them that were sent.
     gone: usize,
     /// Nothing follows: what has no end is a line too.
     ended: bool,

@@ -16,7 +16,7 @@ use super::tally::Tally;
 /// Read from the server at once: all that is ever held of it.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// How long a greeting may take beyond the way to the server and back.
+/// The time that a greeting may take beyond one round trip.
 const GREETING_WAIT: Duration = Duration::from_millis(20);
 
 /// Time for more lines of the server, beyond a round trip, after every line was answered and no
@@ -30,9 +30,9 @@ const LINE_WAIT: Duration = Duration::from_millis(50);
 pub(super) struct Dialogue {
     pub(super) input: Input,
     pub(super) screen: Screen,
-    /// How long the server may be silent where it is its turn.
+    /// The time that the server may be silent when it is its turn.
     pub(super) timeout: Option<Duration>,
-    /// How long connecting took.
+    /// The time that connecting took.
     pub(super) round_trip: Duration,
     pub(super) manner: Manner,
 }

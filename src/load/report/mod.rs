@@ -55,7 +55,7 @@ pub struct Summary {
     pub targets: Vec<String>,
     /// The longest message, its line end included.
     pub bytes: usize,
-    /// What bodies and random times were made from.
+    /// The seed of bodies and random times.
     pub seed: u64,
     /// The percentiles that are shown of each time.
     pub percentiles: Vec<Percentile>,
@@ -69,7 +69,7 @@ pub struct Summary {
 pub struct Report {
     /// The version of the tester.
     pub version: String,
-    /// Wall-clock time when the run began, as text; empty where nobody said.
+    /// Wall-clock time when the run began, as text; empty if it is not known.
     pub started: String,
     /// Wall-clock time when the measuring began, after the warm-up, from the beginning of 1970 in
     /// UTC; `None` if it is not known.

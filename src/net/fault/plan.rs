@@ -40,8 +40,8 @@ pub struct FaultRule {
     pub direction: Direction,
     /// What is counted and chosen.
     pub per: Per,
-    /// Bytes of a message that pass before it happens: of what is changed, and where a message
-    /// ends its connection.
+    /// Bytes of a message that pass before the fault, if it changes the message or ends its
+    /// connection there.
     pub offset: u64,
     /// Above or below TLS and WebSocket.
     pub layer: FaultLayer,

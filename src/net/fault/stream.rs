@@ -60,9 +60,9 @@ struct State {
     incoming: Lane,
     outgoing: Lane,
     began: Instant,
-    /// Wakes the reader for what is due.
+    /// Wakes the reader when delayed bytes are due.
     read_alarm: Alarm,
-    /// Wakes for what is due to be sent.
+    /// Wakes when delayed bytes are due.
     write_alarm: Alarm,
     /// Wakes for a fault that is due although nothing is read or written.
     timed_alarm: Alarm,

@@ -1,4 +1,4 @@
-//! What happened, as JSON and back.
+//! The record of a run as JSON, and back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
