@@ -28,14 +28,14 @@ impl User {
                 Step::Done
             }
             Some((_, author, _)) => {
-                let is_own = self.hall.has_been(self.person.session, author);
+                let is_own = author == self.person.lineage;
                 self.delete_if_allowed(room, number, is_own, is_operator)
             }
             None if !self.hall.archive.is_lasting() => {
                 self.notice(&format!("There is no line {number}"));
                 Step::Done
             }
-            // Of a line that is on the disk only, no session is known any more.
+            // The store does not know the lineage of an author.
             None => self.delete_stored(room, number, is_operator),
         }
     }
