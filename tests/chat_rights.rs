@@ -421,3 +421,44 @@ async fn regression_an_operators_mute_follows_the_token() {
     again.say("hello").await;
     until(&mut again, "You may not speak in this room").await;
 }
+
+/// Issue 11, item 13: an ignored user stays ignored under another name, also after a resume and
+/// after a restart.
+#[tokio::test]
+async fn regression_an_ignored_user_stays_ignored_after_a_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let parlour = stored(folder.path());
+    let [mut ann, mut eve] = parlour.all(["ann", "eve"]).await;
+    ann.say("/ignore eve").await;
+    until(&mut ann, "You do not see what eve says").await;
+    let (of_ann, of_eve) = (token(&mut ann).await, token(&mut eve).await);
+    quit(eve).await;
+    let mut eve = resume(&parlour, &of_eve).await;
+    eve.say("/nick eva").await;
+    until(&mut ann, "*** eve is now eva ***").await;
+    eve.say("unheard one").await;
+    eve.say("/msg ann unheard two").await;
+    until(&mut eve, "[you -> ann] unheard two").await;
+    let of_eva = token(&mut eve).await;
+    quit(eve).await;
+    until(&mut ann, "*** eva left the chat").await;
+    let heard = quit(ann).await;
+    assert!(!heard.contains("unheard"), "{heard}");
+    close(parlour);
+
+    let parlour = stored(folder.path());
+    let mut ann = resume(&parlour, &of_ann).await;
+    until(&mut ann, "*** As before: you ignore eve ***").await;
+    let mut eve = resume(&parlour, &of_eva).await;
+    until(&mut eve, "You speak in lobby now").await;
+    eve.say("unheard three").await;
+    eve.say("/me is heard").await;
+    eve.say("/topic tea").await;
+    loop {
+        let line = ann.line().await;
+        assert!(!line.contains("heard"), "{line}");
+        if line.contains("set the topic: tea") {
+            break;
+        }
+    }
+}

@@ -55,7 +55,6 @@ const PURE: &[&str] = &[
     "src/chat/nats/version.rs",
     "src/chat/page.rs",
     "src/chat/view.rs",
-    "src/chat/succession.rs",
     "src/chat/tokens.rs",
     "src/chat/days.rs",
     "src/chat/own.rs",

@@ -79,7 +79,10 @@ export class Incoming {
   line(message) {
     const { page, state } = this;
     const thread = page.at("room", message.room);
-    if (message.kind === "renamed" && message.own) state.name = message.text;
+    // A resume shows earlier ones of one's own again: only those of the name of now count.
+    if (message.kind === "renamed" && message.own && message.name === state.name) {
+      state.name = message.text;
+    }
     message.mine = message.own || message.name === state.name;
     page.sent.settle(thread.key, message);
     const shown = thread.settleAhead(message);

@@ -27,9 +27,6 @@ pub(super) enum Act {
         /// The part of the session that a token restored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         back: Option<Back>,
-        /// The session that this one continues.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<u64>,
     },
     /// Wants back what a token stands for.
     Redeem { token: String },

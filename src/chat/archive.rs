@@ -233,9 +233,7 @@ impl SavedMore {
         let room =
             |at: &Position| SavedRoom { room: at.room.clone(), password: at.password.clone() };
         let rooms = place.rooms.iter().map(room).collect();
-        let mut state = place.more.clone();
-        state.preferences = state.preferences.without_sessions();
-        Self { rooms, state }
+        Self { rooms, state: place.more.clone() }
     }
 
     fn write(&self) -> String {

@@ -142,7 +142,7 @@ async fn come_back(
 impl Hello {
     async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
         let (place, renewed) = self.place(hall)?;
-        let person = enter(hall, place.name.clone(), address, None, None).await;
+        let person = enter(hall, place.name.clone(), address, None).await;
         let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }

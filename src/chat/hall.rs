@@ -24,8 +24,8 @@ use super::person::Person;
 use super::relay::Relays;
 use super::room::{Room, Seat};
 use super::rules::LiveRules;
+use super::sessions::{Sessions, lineage_of_id};
 use super::settings::Settings;
-use super::succession::{Succession, person_id, session_of_id};
 use super::tokens::Tokens;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
@@ -40,17 +40,12 @@ pub struct Hall {
     /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
-    /// The lineage of session 0, by chance if lineages outlive the process.
-    lineages_from: u64,
-    /// When the chat opened, in milliseconds since 1970: distinguishes its ids of users from those
-    /// of the process before.
-    opened_ms: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) people: HashMap<u64, Arc<Person>>,
+    pub(super) people: Sessions,
     /// Every key of every name that is in use, and whose it is.
     pub(super) names: HashMap<Key, u64>,
     /// The lobby too.
@@ -59,7 +54,6 @@ pub(super) struct State {
     pub(super) tokens: Tokens,
     pub(super) former_users: FormerUsers,
     pub(super) flood_mutes: FloodMutes,
-    pub(super) succession: Succession,
     /// Higher than the number of any line of a room that was forgotten: a room of the same name
     /// does not begin in the middle of it.
     pub(super) numbers_from: u64,
@@ -163,29 +157,12 @@ impl Hall {
         });
         let lobby = Arc::clone(lobby);
         let Kept { bans, tokens, .. } = kept;
-        let state = Mutex::new(State { rooms, bans, tokens, ..State::default() });
+        // Each process numbers its sessions from 1: by this, no two of them have the same lineages.
+        let people = Sessions::new(random());
+        let state = Mutex::new(State { people, rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
         let (relays, sessions) = Default::default();
-        // Sessions are numbered from 1 in each process: saved ones keep other lineages by this.
-        let lineages_from = if archive.is_lasting() { random() } else { 0 };
-        let opened_ms = (settings.clock)();
-        Self {
-            settings,
-            rules,
-            archive,
-            relays,
-            lobby,
-            cluster: None,
-            sessions,
-            lineages_from,
-            opened_ms,
-            state,
-        }
-    }
-
-    /// Returns the lineage of a session that does not continue another one.
-    pub(super) fn lineage(&self, session: u64) -> u64 {
-        self.lineages_from.wrapping_add(session)
+        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -196,12 +173,6 @@ impl Hall {
     pub(super) fn next_session(&self) -> u64 {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
-    }
-
-    /// Whether `session` is the session `author`, or came back from it by tokens.
-    pub(super) fn has_been(&self, session: u64, author: u64) -> bool {
-        let state = self.lock();
-        state.succession.first_of(session) == state.succession.first_of(author)
     }
 
     /// Returns the sentence that refuses a connection from `address`, if it is banned.
@@ -247,28 +218,9 @@ impl Hall {
         self.lock().bans.all_of(now_ms, person.suspect(name)).cloned().collect()
     }
 
-    /// Returns the id by which pages and programs know the user of this session.
-    pub(super) fn person_id(&self, session: u64) -> String {
-        person_id(self.epoch(), self.lock().succession.first_of(session))
-    }
-
-    /// Returns the ids of the users of these sessions.
-    pub(super) fn person_ids(&self, sessions: impl Iterator<Item = u64>) -> Vec<String> {
-        let (epoch, state) = (self.epoch(), self.lock());
-        sessions.map(|session| person_id(epoch, state.succession.first_of(session))).collect()
-    }
-
     /// Returns the user with this id, if they are in the chat.
     pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<Person>> {
-        let first = session_of_id(self.epoch(), id)?;
-        let state = self.lock();
-        let person = state.people.get(&state.succession.newest_of(first))?;
-        (!person.is_retired()).then(|| Arc::clone(person))
-    }
-
-    /// Sessions of one process count from 1; those of a cluster never repeat.
-    fn epoch(&self) -> u64 {
-        if self.cluster.is_some() { 0 } else { self.opened_ms }
+        self.lock().people.of_lineage(lineage_of_id(id)?).cloned()
     }
 
     /// The words of each of these sessions for those who write to them while they are away.

@@ -22,6 +22,7 @@ use super::name::Name;
 use super::people::People;
 use super::person::Person;
 use super::relay::Relay;
+use super::sessions::person_id;
 use super::text::excerpt;
 use super::view::{Frame, View, print_json};
 use crate::net::{Closed, Outlet};
@@ -238,7 +239,7 @@ impl Inbox {
         let Seated { crowd, seat, room, .. } = &self.seats[index];
         let frame = Frame {
             view: &self.view,
-            session: self.person.session,
+            lineage: self.person.lineage,
             room: room.as_str(),
             is_current: index == self.current,
             time: self.hall.settings.time,
@@ -312,15 +313,15 @@ impl Inbox {
 
     fn read(&mut self, letter: Letter, printed: &mut String) {
         match letter {
-            Letter::Private { from, session, kind, text, time_ms } => {
-                if self.view.ignores(session, from.as_str()) {
+            Letter::Private { from, session, lineage, kind, text, time_ms } => {
+                if self.view.ignores(lineage, from.as_str()) {
                     return;
                 }
                 if self.view.is_json() {
                     let name = from.as_str();
                     let mut letter = json!({
                         "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
-                        "person": self.hall.person_id(session),
+                        "person": person_id(lineage),
                     });
                     if kind == Kind::Action {
                         letter["action"] = true.into();
@@ -339,7 +340,7 @@ impl Inbox {
             }
             Letter::Ahead { room, author, kind, name, text, time_ms } => {
                 // Who typed it at a terminal sees it there.
-                let is_own = author == self.person.session && !self.view.is_json();
+                let is_own = author == self.person.lineage && !self.view.is_json();
                 if !is_own && !self.view.ignores(author, name.as_str()) {
                     let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
                     self.show_ahead(&line, printed);

@@ -82,7 +82,7 @@ pub(super) struct LineView<'a> {
     pub(super) number: u64,
     /// Milliseconds since 1970, UTC; larger than those of the line before.
     pub(super) time_ms: u64,
-    /// The session that wrote it; 0 where none of this process did.
+    /// The lineage of who wrote it; 0 if the server did, or if the line was read from the store.
     pub(super) author: u64,
     pub(super) kind: Kind,
     pub(super) name: &'a str,

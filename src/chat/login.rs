@@ -121,20 +121,19 @@ async fn arrive(
         return resume(hall, token.reveal(), address).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = enter(hall, name, address, None, None).await;
+    let person = enter(hall, name, address, None).await;
     person.map(Arrival::new).map_err(|taken| taken.sentence())
 }
 
-/// Makes a name that of a new session, which continues the session `after`, if any. Each attempt
-/// is a session of its own: a failed one leaves nothing behind.
+/// Makes a name that of a new session, which is restored if `back` is given. Each attempt is a
+/// session of its own: a failed one leaves nothing behind.
 pub(super) async fn enter(
     hall: &Hall,
     name: Name,
     address: Option<IpAddr>,
     back: Option<Back>,
-    after: Option<u64>,
 ) -> Result<Arc<Person>, NameTaken> {
-    let act = Act::Enter { name, address, back, after };
+    let act = Act::Enter { name, address, back };
     match hall.propose(hall.next_session(), act).outcome().await {
         Outcome::Entered(entered) => entered,
         _ => Err(NameTaken::NotDelivered),
@@ -147,7 +146,7 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match enter(hall, name, address, None, None).await {
+        match enter(hall, name, address, None).await {
             Ok(person) => return Ok(Arrival::new(person)),
             Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
                 return Err(taken.sentence());
@@ -174,7 +173,7 @@ pub(super) async fn resume(
         _ => return Err(NameTaken::NotDelivered.sentence()),
     };
     let back = super::resume::back(hall, &place.more).await;
-    match enter(hall, place.name.clone(), address, Some(back), place.session).await {
+    match enter(hall, place.name.clone(), address, Some(back)).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             // A token that could not be used is worth something again.

@@ -21,6 +21,7 @@ pub(super) enum Letter {
         time_ms: u64,
         from: Name,
         session: u64,
+        lineage: u64,
         /// `Said` or `Action`.
         kind: Kind,
         text: Arc<str>,
@@ -29,7 +30,7 @@ pub(super) enum Letter {
     Notice(String),
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<Said> },
-    /// Somebody says this in a room; the other machines do not have it yet.
+    /// The author, a lineage, says this in a room; the other machines do not have it yet.
     Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.
     Link { is_lost: bool, words: String },

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::hall::Hall;
 use super::name::Name;
 use super::room::Room;
+use super::sessions::person_id;
 
 /// People that are named; there may be more.
 const NAMED_MAX: usize = 500;
@@ -23,6 +24,7 @@ pub(super) struct People {
 #[derive(Debug)]
 struct Named {
     session: u64,
+    lineage: u64,
     name: Name,
     operator: bool,
 }
@@ -32,6 +34,7 @@ impl People {
         let members = room.members();
         let named = members.iter().take(NAMED_MAX).map(|member| Named {
             session: member.session,
+            lineage: member.lineage,
             name: member.name.clone(),
             operator: member.operator,
         });
@@ -45,10 +48,10 @@ impl People {
     }
 
     pub(super) fn json(&self, hall: &Hall) -> Value {
-        let sessions = || self.named.iter().map(|named| named.session);
-        let known = hall.away(sessions()).into_iter().zip(hall.person_ids(sessions()));
-        let people = self.named.iter().zip(known).map(|(named, (away, id))| {
-            let Named { name, operator, .. } = named;
+        let sessions = self.named.iter().map(|named| named.session);
+        let people = self.named.iter().zip(hall.away(sessions)).map(|(named, away)| {
+            let Named { lineage, name, operator, .. } = named;
+            let id = person_id(*lineage);
             let mut person = json!({ "name": name.as_str(), "person": id });
             if *operator {
                 person["operator"] = true.into();

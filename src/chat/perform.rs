@@ -39,8 +39,8 @@ impl Hall {
     /// Does it.
     pub(super) fn perform(&self, actor: Actor, act: Act) -> Outcome {
         match act {
-            Act::Enter { name, address, back, after } => {
-                Outcome::Entered(self.enter(actor, &name, address, back, after))
+            Act::Enter { name, address, back } => {
+                Outcome::Entered(self.enter(actor, &name, address, back))
             }
             Act::Redeem { token } => Outcome::Redeemed(self.redeem(actor, &token)),
             Act::Keep(Keep { token, place }) => self.keep_place(actor, &token, place),
@@ -91,19 +91,15 @@ impl Hall {
         name: &Name,
         address: Option<IpAddr>,
         back: Option<Back>,
-        after: Option<u64>,
     ) -> Result<Arc<Person>, NameTaken> {
         let mut state = self.lock();
         let saved = back.as_ref().map_or(0, |back| back.lineage);
-        let lineage = if saved > 0 { saved } else { self.lineage(actor.session) };
+        let lineage = if saved > 0 { saved } else { state.people.lineage(actor.session) };
         let suspect = Suspect { name: Some(name), address, lineage: Some(lineage) };
         if let Some(ban) = state.bans.find(actor.now_ms, suspect, None) {
             return Err(NameTaken::Banned(self.ban_words(ban)));
         }
         state.claim(name, actor.session)?;
-        if let Some(old) = after {
-            state.succession.record(old, actor.session);
-        }
         let person = Arc::new(Person::new(actor, address, name.clone(), lineage));
         let (writer, is_back) = (person.writer(), back.is_some());
         person.set_flood_mute(state.flood_mutes.enter(actor.now_ms, writer, is_back));
@@ -111,7 +107,7 @@ impl Hall {
             person.make_operator(back.operator);
             person.set_away(back.away.as_deref());
         }
-        state.people.insert(actor.session, Arc::clone(&person));
+        state.people.insert(Arc::clone(&person));
         Ok(person)
     }
 
@@ -285,7 +281,7 @@ impl Hall {
             self.forget_empty(&mut state, &crowd);
         }
         state.release(&name, person.session);
-        state.people.remove(&person.session);
+        state.people.remove(person.session);
         if !person.is_retired() {
             state.flood_mutes.leave(person.lineage, name.key());
             let (lineage, address, left_ms) = (person.lineage, person.address, actor.now_ms);
@@ -367,6 +363,7 @@ impl Hall {
             time_ms: actor.now_ms,
             from: from.name(),
             session: from.session,
+            lineage: from.lineage,
             kind,
             text: Arc::from(words),
         };
@@ -421,8 +418,6 @@ impl Hall {
             state.release(&person.name(), person.session);
             person.end(GOES_ON);
         }
-        // For whoever goes on from there: what that session said is theirs.
-        place.session = session;
         Some(Keep { token: token.to_string(), place })
     }
 

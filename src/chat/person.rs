@@ -125,7 +125,7 @@ impl Person {
 
     /// Whose seats are theirs.
     pub(super) fn who(&self) -> Who {
-        Who { session: self.session, is_here: self.is_here }
+        Who { session: self.session, lineage: self.lineage, is_here: self.is_here }
     }
 
     /// Delivers a letter; `false` where too many wait already. Whom another machine serves hears

@@ -73,10 +73,10 @@ fn leave_out(log: &Log, row: Range<u64>, left_out: &mut Vec<Range<u64>>) -> u64 
     end
 }
 
-/// The user of a join or leave. Lines of an earlier run have no session.
+/// The user of a join or leave. Lines of an earlier run have no lineage.
 #[derive(PartialEq)]
 enum Author<'a> {
-    Session(u64),
+    Lineage(u64),
     Name(&'a str),
 }
 
@@ -87,7 +87,7 @@ fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
         let Some(mark) = log.mark(number) else { continue };
         let author = match mark.author {
             0 => Author::Name(log.line(number).map_or("", |line| line.name)),
-            session => Author::Session(session),
+            lineage => Author::Lineage(lineage),
         };
         let is_opposite = |other: u64| {
             log.mark(other).is_some_and(|other| {

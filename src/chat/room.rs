@@ -33,7 +33,7 @@ pub(super) struct Room {
     /// Members who were expelled and whose sessions have not noticed yet.
     outside: usize,
     /// Counts those who came, to list them in that order.
-    arrivals: u64,
+    arrivals: u32,
     pub(super) invited: BTreeSet<Key>,
     /// Muted users, and the ends of their mutes (milliseconds since 1970).
     pub(super) muted: Vec<(Muted, u64)>,
@@ -44,12 +44,13 @@ pub(super) struct Room {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) session: u64,
+    pub(super) lineage: u64,
     pub(super) name: Name,
     pub(super) operator: bool,
     /// Whether this machine serves them: who is served by another reads there.
     is_here: bool,
     standing: Standing,
-    arrival: u64,
+    arrival: u32,
     /// The next line to be seen.
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
@@ -70,6 +71,8 @@ enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Who {
     pub(super) session: u64,
+    /// The author of what they say.
+    pub(super) lineage: u64,
     /// Whether this machine serves them.
     pub(super) is_here: bool,
 }
@@ -107,7 +110,7 @@ impl Room {
     /// Adds a member and the line that says so, which the newcomer sees too. `see` selects the
     /// earlier lines that they see. A terminal is not shown those that a replay leaves out.
     pub(super) fn join(&mut self, now_ms: u64, who: Who, name: Name, see: See) -> (Seat, Appended) {
-        let joined = self.append(now_ms, who.session, Kind::Joined, name.as_str(), "");
+        let joined = self.append(now_ms, who.lineage, Kind::Joined, name.as_str(), "");
         let Replay { first, left_out } = match see {
             See::Last(said) => replay(&self.log, joined.number, said),
             See::From(number) => Replay { first: number.min(joined.number), ..Replay::default() },
@@ -121,22 +124,31 @@ impl Room {
 
     /// Gives somebody a seat, from where `next` is the next line to be seen.
     pub(super) fn place(&mut self, who: Who, name: Name, next: u64, operator: bool) -> Seat {
-        let Who { session, is_here } = who;
-        self.arrivals += 1;
+        let Who { session, lineage, is_here } = who;
+        self.arrivals = self.arrivals.saturating_add(1);
         let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
-        let member = Member { session, name, operator, is_here, standing, arrival, next, own };
-        self.members.insert(member)
+        self.members.insert(Member {
+            session,
+            lineage,
+            name,
+            operator,
+            is_here,
+            standing,
+            arrival,
+            next,
+            own,
+        })
     }
 
     /// A member leaves, which the others hear, with the reason if there is one; not so where the
     /// member was expelled before.
     pub(super) fn leave(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
-        let Member { session, name, standing, .. } = self.members.remove(seat);
+        let Member { lineage, name, standing, .. } = self.members.remove(seat);
         if standing != Standing::In {
             self.outside -= 1;
             return None;
         }
-        Some(self.append(now_ms, session, Kind::Left, name.as_str(), reason))
+        Some(self.append(now_ms, lineage, Kind::Left, name.as_str(), reason))
     }
 
     /// Takes a member out of the order here; the seat is given back when its session leaves.
@@ -146,8 +158,8 @@ impl Room {
             return None;
         }
         self.outside += 1;
-        let (session, name) = (member.session, member.name.clone());
-        Some(self.append(now_ms, session, Kind::Left, name.as_str(), reason))
+        let (lineage, name) = (member.lineage, member.name.clone());
+        Some(self.append(now_ms, lineage, Kind::Left, name.as_str(), reason))
     }
 
     /// A member is out without a line of their own, and may be back; `false` where they were out
@@ -174,13 +186,13 @@ impl Room {
 
     /// A member who was set aside is in again, as a newcomer who goes on reading where they stood.
     pub(super) fn readmit(&mut self, now_ms: u64, seat: Seat, name: Name) -> Appended {
-        self.arrivals += 1;
+        self.arrivals = self.arrivals.saturating_add(1);
         let member = &mut self.members[seat];
         let before = std::mem::replace(&mut member.standing, Standing::In);
         self.outside -= usize::from(before != Standing::In);
         (member.name, member.arrival) = (name.clone(), self.arrivals);
-        let session = member.session;
-        self.append(now_ms, session, Kind::Joined, name.as_str(), "")
+        let lineage = member.lineage;
+        self.append(now_ms, lineage, Kind::Joined, name.as_str(), "")
     }
 
     /// A member goes without a word: the server ends.
@@ -202,7 +214,7 @@ impl Room {
             return None;
         }
         let (number, time_ms) =
-            log.append(now_ms, member.session, kind, member.name.as_str(), text);
+            log.append(now_ms, member.lineage, kind, member.name.as_str(), text);
         if member.is_here {
             member.own.push(number, member.next, log.first());
         }
@@ -228,19 +240,19 @@ impl Room {
             return None;
         }
         let old = std::mem::replace(&mut member.name, name.clone());
-        let session = member.session;
-        Some(self.append(now_ms, session, Kind::Renamed, old.as_str(), name.as_str()))
+        let lineage = member.lineage;
+        Some(self.append(now_ms, lineage, Kind::Renamed, old.as_str(), name.as_str()))
     }
 
     /// A member sets the topic, or removes it.
     pub(super) fn set_topic(&mut self, now_ms: u64, seat: Seat, topic: &str) -> Option<Appended> {
-        let Member { session, name, standing, .. } = &self.members[seat];
+        let Member { lineage, name, standing, .. } = &self.members[seat];
         if *standing != Standing::In {
             return None;
         }
-        let (session, name) = (*session, name.clone());
+        let (lineage, name) = (*lineage, name.clone());
         self.topic = Arc::from(topic);
-        Some(self.append(now_ms, session, Kind::Topic, name.as_str(), topic))
+        Some(self.append(now_ms, lineage, Kind::Topic, name.as_str(), topic))
     }
 
     /// The server says something to the room.
@@ -376,7 +388,7 @@ impl Room {
     /// Everybody who is in, in the order in which they came.
     pub(super) fn members(&self) -> Vec<&Member> {
         let mut members: Vec<&Member> = self.present().map(|(_, member)| member).collect();
-        members.sort_unstable_by_key(|member| member.arrival);
+        members.sort_unstable_by_key(|member| (member.arrival, member.session));
         members
     }
 
@@ -416,7 +428,7 @@ mod tests {
     use super::*;
 
     fn who(session: u64) -> Who {
-        Who { session, is_here: true }
+        Who { session, lineage: session, is_here: true }
     }
 
     fn name(text: &str) -> Name {

@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn join(room: &mut Room, session: u64, who: &str) {
-        room.join(0, Who { session, is_here: true }, name(who), See::Last(0));
+        room.join(0, Who { session, lineage: session, is_here: true }, name(who), See::Last(0));
     }
 
     /// Issue 11, item 13: a room without an operator gets one, by a rule.

@@ -57,22 +57,16 @@ pub(super) struct Preferences {
     ignored: Vec<Ignored>,
 }
 
-/// A user whose lines are not shown: by name and, so that a new name does not help, by session.
+/// A user whose lines are not shown: by name and, so that a new name does not help, by lineage.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Ignored {
     name: Name,
-    /// `None` if the chat was started again since: sessions are numbered from the beginning then.
-    #[serde(default)]
-    session: Option<u64>,
+    /// `None` if an earlier version saved it in a history.
+    #[serde(default, alias = "session")]
+    lineage: Option<u64>,
 }
 
 impl Preferences {
-    /// The same for a chat that is started again.
-    pub(super) fn without_sessions(mut self) -> Self {
-        self.ignored.iter_mut().for_each(|ignored| ignored.session = None);
-        self
-    }
-
     /// Whether these are the choices of a newcomer.
     pub(super) fn is_usual(&self) -> bool {
         *self == Self::default()
@@ -83,8 +77,8 @@ impl Preferences {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
     pub(super) view: &'a View,
-    /// The member's session.
-    pub(super) session: u64,
+    /// The member's lineage.
+    pub(super) lineage: u64,
     pub(super) room: &'a str,
     /// Whether it is the room in which the member speaks.
     pub(super) is_current: bool,
@@ -115,11 +109,11 @@ impl View {
     }
 
     /// Ignores somebody; `false` where too many are ignored already.
-    pub(super) fn ignore(&mut self, name: Name, session: u64) -> bool {
+    pub(super) fn ignore(&mut self, name: Name, lineage: u64) -> bool {
         self.heed(&name);
         let fits = self.ignored.len() < IGNORED_MAX;
         if fits {
-            self.ignored.push(Ignored { name, session: Some(session) });
+            self.ignored.push(Ignored { name, lineage: Some(lineage) });
         }
         fits
     }
@@ -136,11 +130,11 @@ impl View {
         self.ignored.iter().map(|ignored| &ignored.name)
     }
 
-    /// Whether lines of this session, or under this name, are not to be seen.
-    pub(super) fn ignores(&self, session: u64, name: &str) -> bool {
+    /// Whether lines of this lineage, or under this name, are not to be seen.
+    pub(super) fn ignores(&self, lineage: u64, name: &str) -> bool {
         self.ignored
             .iter()
-            .any(|ignored| ignored.session == Some(session) || ignored.name.as_str() == name)
+            .any(|ignored| ignored.lineage == Some(lineage) || ignored.name.as_str() == name)
     }
 
     /// The choices that a token restores.
@@ -227,10 +221,8 @@ impl Frame<'_> {
 
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
-            Kind::Said | Kind::Action => {
-                (line.author == self.session && self.view.own() == Own::Hidden)
-                    || self.view.ignores(line.author, line.name)
-            }
+            // The room leaves out a terminal's own lines.
+            Kind::Said | Kind::Action => self.view.ignores(line.author, line.name),
             // A page hides these itself: its list of people follows them.
             Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet && !self.view.is_page(),
             Kind::Topic | Kind::Notice => false,
@@ -239,7 +231,7 @@ impl Frame<'_> {
 
     fn json(&self, line: &LineView<'_>) -> Value {
         let LineView { number, time_ms, name, text, .. } = *line;
-        let own = line.author == self.session;
+        let own = line.author == self.lineage;
         let mut value = json!({
             "kind": line.kind.label(), "room": self.room, "number": number, "time_ms": time_ms,
             "name": name, "text": text, "own": own,

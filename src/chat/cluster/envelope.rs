@@ -109,13 +109,8 @@ mod tests {
             last: 4,
         };
         vec![
-            Act::Enter {
-                name: name.clone(),
-                address: Some("::1".parse().unwrap()),
-                back: None,
-                after: None,
-            },
-            Act::Enter { name: name.clone(), address: None, back, after: Some(5) },
+            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), back: None },
+            Act::Enter { name: name.clone(), address: None, back },
             Act::Write { to: 5, words: "waves".into(), kind: Kind::Action },
             Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
             Act::Rename { name: name.clone() },
@@ -154,7 +149,7 @@ mod tests {
         for (old, act) in [
             (
                 r#"{"enter":{"name":"ann","address":null}}"#,
-                Act::Enter { name, address: None, back: None, after: None },
+                Act::Enter { name, address: None, back: None },
             ),
             (r#"{"write":{"to":5,"words":"hi"}}"#, Act::Write { to: 5, words, kind: Kind::Said }),
         ] {

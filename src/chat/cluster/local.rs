@@ -27,7 +27,7 @@ impl Hall {
         let shown = |&session: &u64| {
             let letter = Letter::Ahead {
                 room: seated.room.clone(),
-                author: author.session,
+                author: author.lineage,
                 kind,
                 name: name.clone(),
                 text: Arc::clone(&text),

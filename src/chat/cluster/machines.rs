@@ -44,7 +44,7 @@ impl Hall {
                 seats.push((seat, person));
             }
             state.release(&person.name(), person.session);
-            state.people.remove(&person.session);
+            state.people.remove(person.session);
         }
         for (crowd, seats) in rooms.values() {
             // Under one lock: whoever asks who is here asks before that line or after it.
@@ -158,7 +158,7 @@ impl Hall {
         person.set_refused(false);
         person.set_away(away.as_deref());
         person.make_operator(operator);
-        state.people.insert(session, Arc::clone(&person));
+        state.people.insert(Arc::clone(&person));
         for (room, is_operator) in rooms {
             let ban = state.bans.find(actor.now_ms, person.suspect(&free), Some(room.key()));
             if let Some(ban) = ban.filter(|_| !operator) {

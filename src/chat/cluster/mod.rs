@@ -30,6 +30,7 @@ use super::hall::{Hall, NotIn};
 use super::name::Name;
 use super::person::Person;
 use super::room_record::LOG_MIN;
+use super::sessions::Sessions;
 use super::settings::Settings;
 use envelope::Envelope;
 use leases::Leases;
@@ -163,6 +164,8 @@ impl Hall {
             Cluster { options, proposals, state: Mutex::new(state), left: Condvar::new() };
         let log = settings.log.at_least(LOG_MIN);
         let mut hall = Self::new(Settings { log, ..settings });
+        // The sessions of a cluster never repeat, and each node has to calculate the same lineages.
+        hall.lock().people = Sessions::new(0);
         hall.cluster = Some(Arc::new(cluster));
         (Arc::new(hall), receiver)
     }

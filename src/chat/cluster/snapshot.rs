@@ -295,7 +295,7 @@ impl PersonRecord {
         person.set_away(self.away.as_deref());
         person.set_last(self.last);
         person.set_refused(self.refused);
-        state.people.insert(self.session, Arc::new(person));
+        state.people.insert(Arc::new(person));
     }
 }
 
@@ -377,5 +377,62 @@ impl super::State {
             false
         });
         settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::act::{Back, Said};
+    use crate::chat::cluster::{ClusterOptions, OnLoss};
+    use crate::chat::hall::Pass;
+    use crate::chat::history::Kind;
+    use crate::chat::room::See;
+    use crate::chat::sessions::person_id;
+    use crate::chat::settings::Settings;
+
+    fn node(node: u32) -> Arc<Hall> {
+        let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
+        let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+        Hall::clustered(Settings::default(), options).0
+    }
+
+    /// Issue 11, items 7 and 14: a node that joins later knows which session continues which: an id
+    /// means the same user there, and the lines of the session before are that user's own.
+    #[test]
+    fn regression_a_snapshot_tells_who_continues_a_session() {
+        let hall = node(1);
+        let lobby = hall.settings.lobby.clone();
+        let does =
+            |session, act| hall.perform(Actor { session, node: 1, is_here: false, now_ms: 5 }, act);
+        let enter = |session, back| {
+            let name = Name::parse("ann").unwrap();
+            let entered = does(session, Act::Enter { name, address: None, back });
+            assert!(matches!(entered, Outcome::Entered(Ok(_))), "{entered:?}");
+            let (see, pass) = (See::Last(0), Pass::Nothing);
+            does(session, Act::Join { room: lobby.clone(), see, pass });
+        };
+        // The number of the later session is lower, as it can be if another node serves it.
+        enter(9, None);
+        let lines = vec![Said { kind: Kind::Said, text: "mine".into() }];
+        does(9, Act::Say { room: lobby.clone(), lines });
+        let id = person_id(hall.person(9).unwrap().lineage);
+        let old = hall.person(9).unwrap();
+        old.retire();
+        hall.lock().release(&old.name(), 9);
+        enter(4, Some(Back { lineage: old.lineage, operator: false, away: None }));
+        let find = |hall: &Hall| hall.person_with_id(&id).map(|person| person.session);
+        assert_eq!(find(&hall), Some(4));
+
+        let late = node(2);
+        late.go_on_from(&hall.record()).unwrap();
+        assert_eq!(find(&late), Some(4));
+        let lineage = late.person(4).unwrap().lineage;
+        let author = late.lobby.with(|room| {
+            let numbers = room.log.first()..room.log.next();
+            let mut lines = numbers.filter_map(|number| room.log.line(number));
+            lines.find(|line| line.text == "mine").map(|line| line.author)
+        });
+        assert_eq!(author, Some(lineage));
     }
 }

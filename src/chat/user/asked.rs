@@ -13,6 +13,7 @@ use crate::chat::entrance::Entrance;
 use crate::chat::history::Stored;
 use crate::chat::inbox::Question;
 use crate::chat::name::Name;
+use crate::chat::sessions::person_id;
 use crate::chat::view::print_json;
 
 /// Lines of the past that one answer has at most.
@@ -70,7 +71,7 @@ impl User {
         let mut answer = json!({ "kind": "person", "here": found.is_some() });
         match found {
             Some(person) => {
-                answer["person"] = self.hall.person_id(person.session).into();
+                answer["person"] = person_id(person.lineage).into();
                 answer["name"] = person.name().as_str().into();
                 if let Some(away) = person.away() {
                     answer["away"] = (&*away).into();

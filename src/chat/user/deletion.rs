@@ -40,7 +40,7 @@ impl User {
                 Step::Done
             }
             Some((_, author, _, is_topic)) => {
-                let own = self.hall.has_been(self.person.session, author);
+                let own = author == self.person.lineage;
                 let line = Deletable { room, number, own, is_topic };
                 self.delete_if_allowed(line, is_operator)
             }
@@ -48,7 +48,7 @@ impl User {
                 self.notice(&format!("There is no line {number}"));
                 Step::Done
             }
-            // Of a line that is on the disk only, no session is known any more.
+            // The store does not know the lineage of an author.
             None => self.delete_stored(&crowd, room, number, is_operator),
         }
     }

@@ -10,6 +10,7 @@ use crate::chat::command::Command;
 use crate::chat::history::Kind;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
+use crate::chat::sessions::person_id;
 use crate::chat::view::print_json;
 
 /// Members that `/lag` lists.
@@ -71,12 +72,12 @@ impl User {
             self.notice(&format!("{name} is away: {away}"));
         }
         let words = words.to_owned();
-        let session = other.session;
-        let act = Act::Write { to: session, words: words.clone(), kind };
+        let lineage = other.lineage;
+        let act = Act::Write { to: other.session, words: words.clone(), kind };
         self.perform(act, move |user, outcome| {
             let reason = match outcome.refusal() {
                 None => {
-                    user.show_written(session, &name, kind, &words);
+                    user.show_written(lineage, &name, kind, &words);
                     return Step::Done;
                 }
                 Some(Refusal::Absent | Refusal::Outside) => {
@@ -95,12 +96,12 @@ impl User {
         })
     }
 
-    fn show_written(&mut self, session: u64, to: &Name, kind: Kind, words: &str) {
+    fn show_written(&mut self, lineage: u64, to: &Name, kind: Kind, words: &str) {
         if self.inbox.view.is_page() {
             let mut sent = json!({
                 "kind": "private", "name": self.name().as_str(), "to": to.as_str(),
                 "time_ms": self.hall.now_ms(), "text": words, "own": true,
-                "person": self.hall.person_id(session),
+                "person": person_id(lineage),
             });
             if kind == Kind::Action {
                 sent["action"] = true.into();
@@ -161,7 +162,7 @@ impl User {
         let name = other.name();
         if other.session == self.person.session {
             self.notice("You cannot ignore yourself");
-        } else if self.inbox.view.ignore(name.clone(), other.session) {
+        } else if self.inbox.view.ignore(name.clone(), other.lineage) {
             self.save_session();
             self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
         } else {
