@@ -69,21 +69,23 @@ pub(super) struct LoadFlags {
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
     /// [default: 5s], or for up to 10 minutes if its percentiles take more messages.
-    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo")]
+    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", help_heading = "Search")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     find_max: bool,
 
     /// What must hold: percentiles, max, mean, errors …
+    // If --messages excuses --find-max, clap excuses what needs --find-max as well.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
-    #[arg(value_parser = goals)]
+    #[arg(conflicts_with_all = ["messages", "total_messages"])]
+    #[arg(value_parser = goals, help_heading = "Search")]
     slo: Option<Objectives>,
 
     /// Runs to the end although a condition of --fail-if is certain to come true before.
-    #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if")]
+    #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if", help_heading = "Reports")]
     keep_going: bool,
 
     /// Shows nothing while it runs.
-    #[arg(long, short, env = "ECHOLINE_QUIET")]
+    #[arg(long, short, env = "ECHOLINE_QUIET", help_heading = "Reports")]
     quiet: bool,
 
     #[command(flatten)]
