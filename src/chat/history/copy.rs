@@ -133,7 +133,7 @@ pub fn restore(folder: &Path, backup: &Path) -> Result<(), StoreError> {
     let prepared = folder.prepare()?;
     let copied = fs::remove_file(&prepared).and_then(|()| copy_new(backup, &prepared));
     copied.map_err(|error| StoreError::file(backup, error))?;
-    let checked = schema::open(&prepared).map(drop);
+    let checked = schema::open(&prepared).map(drop).map_err(|error| error.of_file(backup));
     let installed = checked.and_then(|()| folder.install(&prepared));
     installed.inspect_err(|_| drop(folder.discard()))
 }

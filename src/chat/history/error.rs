@@ -10,12 +10,12 @@ use rusqlite::ErrorCode;
 #[non_exhaustive]
 pub enum StoreError {
     /// The folder, or a file in it, cannot be made, opened or renamed.
-    #[error("the chat's history cannot use {path}: {source}")]
+    #[error("the chat's history cannot use {path}: {reason}")]
     File {
         /// The folder or file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another process has the folder.
     #[error(
@@ -85,7 +85,20 @@ pub enum StoreError {
 
 impl StoreError {
     pub(super) fn file(path: &Path, source: io::Error) -> Self {
-        Self::File { path: path.to_owned(), source }
+        Self::File { path: path.to_owned(), reason: source }
+    }
+
+    /// Names `path` as the file of the error, for a copy that is checked under another name.
+    pub(super) fn of_file(mut self, named: &Path) -> Self {
+        if let Self::File { path, .. }
+        | Self::Newer { path, .. }
+        | Self::Foreign { path }
+        | Self::Damaged { path, .. }
+        | Self::Database { path, .. } = &mut self
+        {
+            named.clone_into(path);
+        }
+        self
     }
 
     /// From an error of SQLite with the file at `path`.

@@ -276,8 +276,8 @@ mod tests {
         fs::write(folder.database(), b"300 lines").unwrap();
         let prepared = folder.prepare().unwrap();
         let error = folder.install(&prepared).unwrap_err();
-        assert!(matches!(&error, StoreError::File { source, .. }
-            if source.kind() == io::ErrorKind::AlreadyExists));
+        assert!(matches!(&error, StoreError::File { reason, .. }
+            if reason.kind() == io::ErrorKind::AlreadyExists));
         let error = rename_over_new(&prepared, &folder.database()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(folder.database()).unwrap(), b"300 lines");
