@@ -228,7 +228,7 @@ async fn regression_a_delay_is_kept_to_a_fraction_of_a_millisecond() {
     let (mut stream, mut peer) = pair("delay=500us");
     let mut best = Duration::MAX;
     for _ in 0..200 {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let mut heard = [0; 2];
         let (_, read) = tokio::join!(
             async {

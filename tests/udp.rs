@@ -356,7 +356,7 @@ fn a_flood_of_datagrams_leaves_connections_their_share() {
     let stream = TcpStream::connect(&addresses[1]).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let start = Instant::now();
+    let start = tokio::time::Instant::now();
     for number in 0..500 {
         (&stream).write_all(format!("{number}\n").as_bytes()).unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), number.to_string());

@@ -235,7 +235,7 @@ fn send_sends_each_line_and_prints_each_answer() {
 fn send_says_what_was_not_answered() {
     let (program, address) = echo(&["--mode", "discard"]);
     let ended = run(&["send", "--timeout", "100ms", &address, "one", "two"], b"");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(4));
     assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{}", ended.stderr);
     program.signal("TERM");
     assert_eq!(program.finish().code(), Some(0));

@@ -183,7 +183,7 @@ mod tests {
             let all = lines.split_whitespace().filter(is_said).count() as u64;
             let shown = shown_of(&lines, said);
             let shown: Vec<&str> = shown.split_whitespace().collect();
-            let count = shown.iter().copied().filter(|line| is_said(&line)).count() as u64;
+            let count = shown.iter().copied().filter(is_said).count() as u64;
             prop_assert_eq!(count, said.min(all));
             let mut row = 0;
             for line in shown {

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(room.elect(999 + VACANT_MS), None);
         let (heir, appended) = room.elect(1000 + VACANT_MS).unwrap();
         assert_eq!(heir, name("ben"), "ann may not speak");
-        assert_eq!(&*room.log.line(appended.number).unwrap().text, words(&heir));
+        assert_eq!(room.log.line(appended.number).unwrap().text, words(&heir));
         let ben = room.seat_of(2).unwrap();
         assert!(room.is_operator(ben) && room.elect(5 * VACANT_MS).is_none());
         room.set_operator(ben, false);

@@ -282,7 +282,7 @@ fn verdict(search: &Search, steps: &[Step], ending: &Ending) -> String {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "report"))]
 mod tests {
     use super::super::report::sample;
     use super::*;

@@ -214,13 +214,13 @@ mod tests {
             let (_folder, path) = folder();
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             let start = Barrier::new(SERVERS);
-            let bound: Vec<_> = thread::scope(|scope| {
+            let bound = thread::scope(|scope| {
                 let one = || {
                     start.wait();
                     bind(&path, OWNER, 8)
                 };
-                let all: Vec<_> = (0..SERVERS).map(|_| scope.spawn(one)).collect();
-                all.into_iter().map(|thread| thread.join().unwrap()).collect()
+                let all = [(); SERVERS].map(|()| scope.spawn(one));
+                all.map(|thread| thread.join().unwrap())
             });
             let (served, refused): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
             assert_eq!((served.len(), refused.len()), (1, SERVERS - 1));

@@ -32,6 +32,7 @@ async fn order_is_kept_from_another_machine() {
     until(&mut ben, "ann is out of den").await;
     ben.say("/ban ann").await;
     until(&mut ben, "*** You banned ann from den for good ***").await;
+    until(&mut ben, "That holds for the name ann, and for this user under any name").await;
     ann.ask("/join den", "*** You are banned from the room den ***").await;
     ben.ask("/unban ann", "*** ann may come to den again ***").await;
     ann.say("/join den").await;

@@ -254,7 +254,7 @@ async fn regression_limits_of_no_time_end_at_once() {
     let server = Running::start(limits, 0, echo).await;
     let mut client: TcpStream = server.connect().await;
     exchange(&mut client, "hello").await;
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let report = server.drain().await;
     assert_eq!((report.count(Closed::Aborted), report.still_open), (1, 0), "{report:?}");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());

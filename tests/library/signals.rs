@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use echoline::Server;
 
@@ -71,7 +71,7 @@ impl Process {
 
     /// Its exit code, and how long it took to end.
     fn end(mut self) -> (Option<i32>, Duration) {
-        let start = Instant::now();
+        let start = tokio::time::Instant::now();
         (self.child.wait().unwrap().code(), start.elapsed())
     }
 }

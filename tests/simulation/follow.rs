@@ -318,7 +318,7 @@ impl<'a> Follower<'a> {
             };
             let (is_new, begun) = (position.from.is_none(), earlier == 0);
             let name = entry.name.clone();
-            (next <= joined).then(|| Place { next, joined, earlier, is_new, begun, name })
+            (next <= joined).then_some(Place { next, joined, earlier, is_new, begun, name })
         });
         places.collect()
     }

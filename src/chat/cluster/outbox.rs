@@ -94,7 +94,10 @@ impl Outbox {
                 continue;
             }
             let Some(act) = act else {
-                reply.map(|reply| reply.send(Outcome::Done));
+                if let Some(reply) = reply {
+                    // The receiver may be gone.
+                    let _ = reply.send(Outcome::Done);
+                }
                 continue;
             };
             self.last += 1;

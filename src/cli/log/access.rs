@@ -193,10 +193,7 @@ mod tests {
     }
 
     fn origin() -> Origin {
-        let mut origin = Origin::default();
-        origin.number = 7;
-        origin.peer = "192.0.2.1:4711".parse().ok();
-        origin
+        Origin { number: 7, peer: "192.0.2.1:4711".parse().ok(), ..Origin::default() }
     }
 
     /// Issue 11, item 48: a line has all that is known of the connection, and values that the peer
