@@ -313,7 +313,8 @@ fn regression_operators_see_addresses_and_make_a_ban_hold() {
     olga.until(
         "That holds for the name troll, and for this user under any name: session and token",
     );
-    let hint = "*** They came from 127.0.0.2, also used by 1 other user here: /ban 127.0.0.2 keeps out the address too";
+    let hint = "*** They came from 127.0.0.2, also used by 1 other user here: \
+                /ban 127.0.0.2 keeps out the address too";
     olga.until(hint);
     assert!(troll.rest().contains("You are banned from this chat until"));
     olga.until("troll left");

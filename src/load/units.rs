@@ -46,7 +46,7 @@ pub(crate) fn count(number: u64) -> String {
     shown
 }
 
-/// Events per second: `12,346/s`, and `0.25/s` where there are few.
+/// Events per second: `12,346/s`; small rates keep decimals: `0.25/s`.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second < 99.95 {
         return format!("{}/s", few_per_second(per_second));

@@ -14,7 +14,7 @@ pub enum StoreError {
     File {
         /// The folder or file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         reason: io::Error,
     },
     /// Another process has the folder.
