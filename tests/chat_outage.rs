@@ -220,9 +220,12 @@ fn regression_a_backup_of_a_running_chat_can_be_restored() {
     let error = over(&data, "restore", &[file]).unwrap_err();
     assert!(error.contains("chat.sqlite3 is there already"), "{error}");
     let restored = folder.path().join("restored");
-    let error =
-        over(&restored, "restore", &[data.join("chat.lock").to_str().unwrap()]).unwrap_err();
-    assert!(error.contains("cannot restore the backup"), "{error}");
+    let (other, missing) = (folder.path().join("other"), folder.path().join("missing"));
+    fs::write(&other, "no database\n".repeat(100)).unwrap();
+    let error = over(&restored, "restore", &[other.to_str().unwrap()]).unwrap_err();
+    assert!(error.contains(&format!("{} is damaged: ", other.display())), "{error}");
+    let error = over(&restored, "restore", &[missing.to_str().unwrap()]).unwrap_err();
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
     _ = over(&restored, "restore", &[file]).unwrap();
     let (program, address) = start(&restored, &[]);
     let mut cat = Guest::enter(&address, "cat");

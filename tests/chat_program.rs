@@ -306,21 +306,21 @@ fn regression_operators_see_addresses_and_make_a_ban_hold() {
     olga.send(b"/whois troll\n");
     assert_eq!(olga.until("troll is"), "troll is in lobby\r\n");
     let line = olga.line();
-    let words = ", without a token, from 127.0.0.2, as 1 other here\r\n";
+    let words = ", without a token, from 127.0.0.2, also used by 1 other user here\r\n";
     assert!(line.starts_with("troll is here since ") && line.ends_with(words), "{line}");
     olga.send(b"/ban troll 1h spam\n");
     olga.until("You banned troll from the chat");
     olga.until(
         "That holds for the name troll, and for this user under any name: session and token",
     );
-    let hint =
-        "*** They came from 127.0.0.2, as 1 other here: /ban 127.0.0.2 keeps out the address too";
+    let hint = "*** They came from 127.0.0.2, also used by 1 other user here: \
+                /ban 127.0.0.2 keeps out the address too";
     olga.until(hint);
     assert!(troll.rest().contains("You are banned from this chat until"));
     olga.until("troll left");
     olga.send(b"/whois troll\n");
     let line = olga.until("troll left at ");
-    assert!(line.ends_with(", from 127.0.0.2, as 1 other here\r\n"), "{line}");
+    assert!(line.ends_with(", from 127.0.0.2, also used by 1 other user here\r\n"), "{line}");
     let mut imp = enter([127, 0, 0, 2], "imp");
     olga.send(b"/ban 127.0.0.2\n");
     olga.until("You banned 127.0.0.2 from the chat");

@@ -153,12 +153,12 @@ async fn operators_keep_order() {
     mallory.say("Mallory").await;
     mallory.hear_of("You are banned from this chat").await;
     oper.say("/bans").await;
-    oper.hear_of("mallory, until tomorrow, by olga spam").await;
+    oper.hear_of("mallory, until tomorrow, by olga: spam").await;
     oper.say("/unban mallory").await;
     oper.hear_of("may come to the chat again").await;
     oper.say("/audit 3").await;
     oper.hear_of("olga kicked rob from lobby: calm down").await;
-    oper.hear_of("olga banned mallory from the chat until tomorrow spam").await;
+    oper.hear_of("olga banned mallory from the chat until tomorrow: spam").await;
     oper.hear_of("lifted the ban").await;
     mallory.ask("mallory", "Enter your name: *** mallory joined the chat ***").await;
     mallory.say("/oper open sesamE").await;

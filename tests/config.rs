@@ -79,6 +79,7 @@ fn regression_variables_hold_where_they_are_meant() {
     let wrong = with(&both[..1], &send);
     let sentence = "error: ECHOLINE_TIMEOUT: 'never' is no length of time";
     assert!(wrong.code() == Some(2) && wrong.stderr.starts_with(sentence), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("Usage: echoline send "), "{}", wrong.stderr);
     assert_eq!(with(&both[..1], &[&send[..], &["--timeout", "5s"]].concat()).code(), Some(0));
     // A switch that is off wins over the file, and flags that exclude each other name the variable.
     let (_folder, path) = config("[echo]\nmode = 'raw'\n[send]\nno-half-close = true\n");

@@ -288,6 +288,26 @@ fn regression_a_stop_is_not_charged_to_the_server() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
 }
 
+/// Issue 11, item 36: a closed loop that is stopped before its time did not do what it was told.
+#[test]
+fn regression_a_closed_loop_that_is_stopped_fails() {
+    for (condition, code) in [(&[][..], 1), (&["--fail-if", "errors>5%"], 0)] {
+        let (came, second) = mpsc::channel();
+        let address = serve(move |mut stream| {
+            let mut message = [0; 64];
+            while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {
+                _ = came.send(());
+            }
+        });
+        let flags = [&["load", &address, "--duration", "1h", "--clients", "1"], condition];
+        let program = Program::start(&mut echoline(&flags.concat()));
+        second.recv_timeout(Duration::from_secs(60)).expect("a message");
+        program.signal("INT");
+        let ended = program.finish();
+        assert_eq!(ended.code(), Some(code), "{ended:?}");
+    }
+}
+
 /// Issue 11, item 36: a server that is gone stays an error when the run is stopped.
 #[test]
 fn regression_a_stop_does_not_hide_a_dead_server() {

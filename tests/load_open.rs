@@ -409,6 +409,8 @@ fn what_does_not_fit_together_says_what_would() {
         (&["--expect", "line", "--prefix", "x"], "leave out --expect"),
         (&["--source", "here"], "127.0.0.2"),
         (&["--find-max"], "--slo"),
+        (&["--slo", "p99<5ms"], "--find-max"),
+        (&["--slo", "p99<5ms", "--messages", "5"], "--messages"),
         (&["--find-max", "--slo", "fast"], "p99<5ms"),
         (&["--find-max", "--slo", "p99.9<5ms", "--rate", "5/s"], "begin at --rate 20/s or more"),
         (&["--send-buffer", "5GiB"], "256KiB"),

@@ -67,6 +67,7 @@ fn a_greeting_is_printed_and_is_no_answer() {
     assert_eq!(ended.text(), "Welcome!\nname: ");
     assert_eq!(ended.code(), Some(5));
     assert!(ended.stderr.contains("1 of 1 lines were not answered by"), "{ended:?}");
+    assert!(ended.stderr.contains("try --no-half-close"), "{ended:?}");
 }
 
 #[test]

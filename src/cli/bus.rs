@@ -18,6 +18,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags that say which machines are one chat.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Clustering (--bus)")]
 pub(super) struct BusFlags {
     /// Be one chat with all machines that name the same NATS servers and --cluster:
     /// nats://HOST:4222, several with commas between; tls:// where it is to be encrypted. The

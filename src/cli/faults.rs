@@ -14,6 +14,7 @@ use crate::net::{Address, Scheme};
 
 /// The flags about planned faults.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Fault injection")]
 pub(super) struct FaultFlags {
     /// Have something go wrong, for example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'; may be
     /// given several times. docs/faults.md lists them all.

@@ -191,13 +191,17 @@ pub(super) fn erase_name(flags: &EraseFlags) -> anyhow::Result<ExitCode> {
     let (name, folder) = (&flags.name, flags.data.folder.display());
     let erased = erase(&flags.data.folder, is_it);
     let erased = erased.with_context(|| format!("cannot erase {name}"))?;
-    print(&format!(
-        "Erased {name}: {} in {}, {}, {} of the audit log and the bans.\n",
-        count(erased.lines, "line"),
-        count(erased.rooms, "room"),
-        count(erased.tokens, "token"),
-        count(erased.entries, "entry").replace("entrys", "entries"),
-    ))?;
+    let text = match erased.lines + erased.tokens + erased.entries {
+        0 => format!("There is nothing of {name} in {folder}.\n"),
+        _ => format!(
+            "Erased {name}: {} in {}, {}, {} of the audit log and the bans.\n",
+            count(erased.lines, "line"),
+            count(erased.rooms, "room"),
+            count(erased.tokens, "token"),
+            count(erased.entries, "entry").replace("entrys", "entries"),
+        ),
+    };
+    print(&text)?;
     for other in &erased.other_names {
         print(&format!("{name} was also called {other}: erase that name too if it was theirs.\n"))?;
     }

@@ -22,7 +22,7 @@ use super::load_output::OutputFlags;
 use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
 use crate::load::{self, Expect, Objectives, Report, Settings, View, units};
-use crate::net::{Address, Hangup, Resumption, Scheme, Shutdown, Signals};
+use crate::net::{Address, Hangup, Phase, Resumption, Scheme, Shutdown, Signals};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -69,21 +69,23 @@ pub(super) struct LoadFlags {
     /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
     /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
     /// [default: 5s], or for up to 10 minutes if its percentiles take more messages.
-    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo")]
+    #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", help_heading = "Search")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     find_max: bool,
 
     /// What must hold: percentiles, max, mean, errors …
+    // If --messages excuses --find-max, clap excuses what needs --find-max as well.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
-    #[arg(value_parser = goals)]
+    #[arg(conflicts_with_all = ["messages", "total_messages"])]
+    #[arg(value_parser = goals, help_heading = "Search")]
     slo: Option<Objectives>,
 
     /// Runs to the end although a condition of --fail-if is certain to come true before.
-    #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if")]
+    #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if", help_heading = "Reports")]
     keep_going: bool,
 
     /// Shows nothing while it runs.
-    #[arg(long, short, env = "ECHOLINE_QUIET")]
+    #[arg(long, short, env = "ECHOLINE_QUIET", help_heading = "Reports")]
     quiet: bool,
 
     #[command(flatten)]
@@ -107,29 +109,36 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     let threads = settings.workers.get().min(settings.plan.clients() as usize);
     resources::check_memory(threads)?;
     let runtime = resources::runtime()?;
-    let report = runtime.block_on(run_until_told(flags, &settings))?;
-    Ok(flags.output.write(report))
+    let stop = Shutdown::new();
+    let report = runtime.block_on(run_until_told(flags, &settings, &stop))?;
+    let code = flags.output.write(report);
+    // A closed loop for a duration plans no more than it sends, so its ledger shows no stop.
+    let is_cut = stop.phase() != Phase::Running && flags.output.fail_if().is_none();
+    Ok(if is_cut && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
 }
 
 /// The first signal ends the sending, the second everything; there is a report each time.
-async fn run_until_told(flags: &LoadFlags, settings: &Settings) -> anyhow::Result<Report> {
+async fn run_until_told(
+    flags: &LoadFlags,
+    settings: &Settings,
+    stop: &Shutdown,
+) -> anyhow::Result<Report> {
     let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
-    let stop = Shutdown::new();
     let live = Live::start(settings.plan.total(), flags.quiet);
     let running = async {
         match &flags.slo {
-            None => load::run(settings, &stop, |view| live.show("", view)).await,
+            None => load::run(settings, stop, |view| live.show("", view)).await,
             Some(goals) => {
                 let label = |rate| format!("{}/s: ", units::per_second(rate));
                 let first = flags.traffic.first_rate();
                 let show = |rate, _, view: &View| live.show(&label(rate), view);
-                load::find_max(settings, goals, first, &stop, show).await
+                load::find_max(settings, goals, first, stop, show).await
             }
         }
     };
     let report = tokio::select! {
         report = running => report,
-        () = stop_when_told(&mut signals, &stop, &live, settings) => unreachable!("it only tells"),
+        () = stop_when_told(&mut signals, stop, &live, settings) => unreachable!("it only tells"),
     };
     live.clear();
     report.context("cannot run the load")

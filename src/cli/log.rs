@@ -62,6 +62,7 @@ impl Format {
 
 /// The flags about the log.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
 pub(super) struct LogFlags {
     /// Write the log to the end of this file instead of stderr. SIGHUP reopens it.
     #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]

@@ -169,7 +169,7 @@ async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
             failure::CLOSED.into()
         });
     }
-    conclude(ending, &tally, address, timeout)
+    conclude(ending, &tally, (address, flags.no_half_close), timeout)
 }
 
 /// Waits for SIGTERM, where there is somebody to hear it.
@@ -190,7 +190,7 @@ enum Wire {
 fn conclude(
     ending: Ending,
     tally: &Tally,
-    address: &Address,
+    (address, no_half_close): (&Address, bool),
     timeout: Option<Duration>,
 ) -> Result<ExitCode, Failure> {
     let count = match tally.unanswered() {
@@ -205,7 +205,11 @@ fn conclude(
         Ending::Closed { input_left: false } | Ending::Silent { unsent: false } if answered => {}
         Ending::Closed { input_left: false } => {
             let (missing, sent) = (tally.unanswered(), tally.sent());
-            let text = format!("{missing} of {sent} lines were not answered by {address}");
+            let hint = match missing == sent && !no_half_close {
+                true => "; if it ends at a half-close, try --no-half-close",
+                false => "",
+            };
+            let text = format!("{missing} of {sent} lines were not answered by {address}{hint}");
             return Err(Failure::closed(anyhow!(text)));
         }
         Ending::Closed { input_left: true } => {

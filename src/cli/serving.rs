@@ -40,6 +40,7 @@ use crate::net::{
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Serving")]
 pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
     /// accepted, then `admin` and the address of --admin; remove it at the end.

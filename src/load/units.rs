@@ -46,10 +46,10 @@ pub(crate) fn count(number: u64) -> String {
     shown
 }
 
-/// Events per second: `12,346/s`, and `0.25/s` where there are few.
+/// Events per second: `12,346/s`; small rates keep decimals: `0.25/s`.
 pub(crate) fn rate(per_second: f64) -> String {
     if per_second < 99.95 {
-        return format!("{}/s", three_digits(per_second));
+        return format!("{}/s", few_per_second(per_second));
     }
     // Saturates, which is what is wanted of a figure for people.
     format!("{}/s", count(per_second.round() as u64))
@@ -57,7 +57,12 @@ pub(crate) fn rate(per_second: f64) -> String {
 
 /// A number of events per second without its unit: whole, but `1.50` below ten.
 pub(crate) fn per_second(rate: f64) -> String {
-    if rate < 9.995 { three_digits(rate) } else { format!("{rate:.0}") }
+    if rate < 9.995 { few_per_second(rate) } else { format!("{rate:.0}") }
+}
+
+/// Three digits. A rate above zero is never shown as zero: one message per hour is `2.8e-4`.
+fn few_per_second(rate: f64) -> String {
+    if rate > 0.0 && rate < 0.005 { format!("{rate:.1e}") } else { three_digits(rate) }
 }
 
 /// A text from outside for a terminal: what would steer the terminal or turn the text round is
@@ -149,6 +154,11 @@ mod tests {
         {
             assert_eq!(per_second(number), text);
         }
+        // One message per hour is not none.
+        assert_eq!(
+            (per_second(1.0 / 3600.0).as_str(), rate(1.0 / 3600.0).as_str()),
+            ("2.8e-4", "2.8e-4/s")
+        );
     }
 
     #[test]

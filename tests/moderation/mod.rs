@@ -35,7 +35,7 @@ async fn regression_a_ban_says_until_when_it_holds() {
     }
     oper.say("/kick olga 10m").await;
     oper.hear_of("A kick has no duration").await;
-    oper.ask("/bans", "192.0.2.0/24, for good, by olga ").await;
+    oper.ask("/bans", "192.0.2.0/24, for good, by olga").await;
     let _troll = parlour.enter("troll").await;
     oper.hear("*** troll joined the chat ***").await;
     oper.ask("/mute troll", "*** You muted troll in lobby for good ***").await;

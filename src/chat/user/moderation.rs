@@ -161,7 +161,8 @@ impl User {
                 return user.refuse(&outcome);
             }
             let until = ending(until_ms, user.hall.settings.moment);
-            user.audit(&format!("{told} {until} {reason}"));
+            let colon = if reason.is_empty() { "" } else { ": " };
+            user.audit(&format!("{told} {until}{colon}{reason}"));
             user.notice(&format!("You {told} {until}"));
             if let Some(name) = name {
                 let (known, is_here) = known.unzip();
@@ -214,7 +215,8 @@ impl User {
         }
         for Ban { subject, by, reason, until_ms, .. } in bans {
             let until = ending(until_ms, self.hall.settings.moment);
-            self.reply(&format!("{subject}, {until}, by {by} {reason}"));
+            let colon = if reason.is_empty() { "" } else { ": " };
+            self.reply(&format!("{subject}, {until}, by {by}{colon}{reason}"));
         }
         Step::Done
     }

@@ -84,9 +84,11 @@ impl User {
         };
         let address = address.to_canonical();
         match others {
-            0 => format!("from {address}{counted}, alone"),
-            1 => format!("from {address}{counted}, as 1 other here"),
-            others => format!("from {address}{counted}, as {others} others here"),
+            0 => format!("from {address}{counted}, used by no other user here"),
+            1 => format!("from {address}{counted}, also used by 1 other user here"),
+            others => {
+                format!("from {address}{counted}, also used by {others} other users here")
+            }
         }
     }
 

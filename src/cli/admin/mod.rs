@@ -32,6 +32,7 @@ use site::Site;
 
 /// The flags of the admin address.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Administration")]
 pub(super) struct AdminFlags {
     /// Serve metrics (/metrics), health (/healthz, /readyz) and a live page (/) over HTTP at this
     /// HOST:PORT of this machine, for example 127.0.0.1:9090. Port 0 is any free one.

@@ -182,6 +182,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn flags_stand_under_the_heading_of_their_group() {
+        let program = Arguments::command();
+        for (key, heading) in [
+            ("ready-file", "Serving"),
+            ("proxy-from", "Serving"),
+            ("udp-rate", "Datagrams (--listen udp://HOST:PORT)"),
+            ("admin", "Administration"),
+            ("user", "Process"),
+            ("fault", "Fault injection"),
+            ("log-level", "Logging"),
+            ("access-log", "Logging"),
+            ("log-messages", "Logging"),
+            ("config", "Configuration"),
+            ("bus", "Clustering (--bus)"),
+            ("find-max", "Search"),
+            ("slo", "Search"),
+            ("quiet", "Reports"),
+        ] {
+            let flags = program.get_subcommands().flat_map(|command| command.get_arguments());
+            let mut found = flags.filter(|flag| flag.get_long() == Some(key)).peekable();
+            assert!(found.peek().is_some(), "{key}");
+            // `check --config` is a command with few flags and without headings.
+            assert!(found.any(|flag| flag.get_help_heading() == Some(heading)), "{key}");
+        }
+    }
+
     /// Issue 11, item 43: no variable of one command is that of all for another flag.
     #[test]
     fn regression_no_two_flags_share_a_variable() {

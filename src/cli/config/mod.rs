@@ -33,6 +33,7 @@ const CONFIG: &str = "config";
 
 /// The flag of every command that a file can configure.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
 pub(super) struct ConfigFlags {
     /// Read settings from this TOML file: one table for each command, keys named as its flags.
     /// What the command line or the environment says wins.
@@ -142,7 +143,9 @@ fn with_layers(
     };
     let variables = environment::settings(command, environment::get, is_typed);
     let variables = variables.map_err(|words| {
-        Refusal::Usage(command.clone().error(ErrorKind::ValueValidation, words))
+        let named = format!("{} {}", program.get_name(), command.get_name());
+        let mut command = command.clone().bin_name(named);
+        Refusal::Usage(command.error(ErrorKind::ValueValidation, words))
     })?;
     let mut said: HashSet<String> = variables.iter().map(|found| found.key.clone()).collect();
     said.extend(keys::flags(command).filter(|(_, flag)| is_typed(flag)).map(|(key, _)| key.into()));

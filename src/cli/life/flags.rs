@@ -10,6 +10,7 @@ use crate::cli::values::{self, Timeout};
 
 /// The flags about the life of the process.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
 pub(in crate::cli) struct LifeFlags {
     /// Once all addresses are bound, be this user and group and never root again: NAME,
     /// NAME:GROUP, or numbers.

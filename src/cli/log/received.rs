@@ -37,7 +37,27 @@ pub(in crate::cli) fn log_messages(server: Server, shown: Shown) -> Server {
 fn printable(line: ReceivedLine<'_>, shown: Shown) -> String {
     // A character has at most four bytes.
     let start = &line.bytes[..line.bytes.len().min(4 * (CHARACTERS_MAX + 1))];
-    escaped(&shown(&String::from_utf8_lossy(start)), CHARACTERS_MAX)
+    if let Ok(text) = str::from_utf8(line.bytes) {
+        let end = text.floor_char_boundary(start.len());
+        return escaped(&shown(&text[..end]), CHARACTERS_MAX);
+    }
+    // A line with a secret in it is hidden as it would be with replacement characters.
+    let lossy = String::from_utf8_lossy(start);
+    let hidden = shown(&lossy);
+    if hidden == lossy { bytes_escaped(start) } else { escaped(&hidden, CHARACTERS_MAX) }
+}
+
+/// Text as `escaped` shows it, and each byte that is not UTF-8 as `\xHH`.
+fn bytes_escaped(bytes: &[u8]) -> String {
+    let mut units = bytes.utf8_chunks().flat_map(|chunk| {
+        let letters = chunk.valid().chars().map(|letter| escaped(&letter.to_string(), 1));
+        letters.chain(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")))
+    });
+    let mut printed: String = units.by_ref().take(CHARACTERS_MAX).collect();
+    if units.next().is_some() {
+        printed.push('…');
+    }
+    printed
 }
 
 /// A count of the lines that were logged in this second.
@@ -76,5 +96,31 @@ mod tests {
         let logged = (0..5000).filter_map(|_| pace.take(7)).count();
         assert_eq!(logged, LINES_PER_SECOND as usize);
         assert_eq!((pace.take(8), pace.take(8)), (Some(4000), Some(0)));
+    }
+
+    fn shown(bytes: &[u8]) -> String {
+        let hide: Shown = |text| match text.strip_prefix("/oper ") {
+            Some(_) => "/oper ***".into(),
+            None => text.into(),
+        };
+        printable(ReceivedLine { number: 1, listener: 0, client: None, bytes }, hide)
+    }
+
+    /// Issue 11, item 48: a logged line can be told from every other line, byte by byte.
+    #[test]
+    fn regression_bytes_of_a_logged_message_are_escaped() {
+        for (bytes, wanted) in [
+            (&b"hello"[..], "hello"),
+            (b"a\x1b[31m", "a\\u{1b}[31m"),
+            ("bl\u{fffd}e".as_bytes(), "bl\u{fffd}e"),
+            (b"bl\xfce \x80", "bl\\xfce \\x80"),
+            (b"/oper secret \xff", "/oper ***"),
+        ] {
+            assert_eq!(shown(bytes), wanted, "{bytes:?}");
+        }
+        let long = shown(&[0xff; 4000]);
+        assert_eq!((long.matches("\\xff").count(), long.ends_with('…')), (CHARACTERS_MAX, true));
+        assert_eq!(shown("ä".repeat(4000).as_bytes()).chars().count(), CHARACTERS_MAX + 1);
+        assert_eq!(shown(&[b"x".repeat(900), vec![0xff]].concat()).len(), CHARACTERS_MAX + 3);
     }
 }

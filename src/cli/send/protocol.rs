@@ -78,6 +78,8 @@ impl Opening {
                 return Some(Protocol::Tls);
             }
             [b'H', b'T', b'T', b'P', b'/', b'1', b'.', ..] if !is_echo => {}
+            // The answer to a request of HTTP 0.9, which has no version and gets no status line.
+            page if !is_echo && is_html(page) => {}
             _ => return None,
         }
         let answer = String::from_utf8_lossy(&self.received);
@@ -90,6 +92,13 @@ impl Opening {
         let is_request = memchr::memmem::find(first, b" HTTP/").is_some();
         (!is_request).then_some(Protocol::Http)
     }
+}
+
+/// Whether a reply is a page, in the ways in which web servers begin one.
+fn is_html(reply: &[u8]) -> bool {
+    ["<!DOCTYPE html", "<html"].iter().any(|start| {
+        reply.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
+    })
 }
 
 fn note(head: &mut Vec<u8>, bytes: &[u8]) {
@@ -126,6 +135,12 @@ mod tests {
             (Carrier::Plain, b"hello\n", go.as_bytes(), Some(Protocol::Tls)),
             (Carrier::Plain, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Protocol::Http)),
             (Carrier::Tls, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Protocol::Http)),
+            // Python's http.server and nginx, when the request names no version.
+            (Carrier::Plain, b"hi\n", b"<!DOCTYPE HTML>\n<html lang", Some(Protocol::Http)),
+            (Carrier::Plain, b"hi\n", b"<html>\r\n<head>", Some(Protocol::Http)),
+            (Carrier::Plain, b"<html>\n", b"<html>\n", None),
+            (Carrier::Plain, b"GET / HTTP/1.0\r\n", b"<html>\r\n<head>", None),
+            (Carrier::Plain, b"hi\n", b"<ht", None),
             // Over TLS these bytes are data.
             (Carrier::Tls, b"hello\n", ALERT, None),
             (Carrier::WebSocket, b"hello\n", ALERT, None),
