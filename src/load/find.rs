@@ -282,7 +282,8 @@ fn verdict(search: &Search, steps: &[Step], ending: &Ending) -> String {
     }
 }
 
-#[cfg(all(test, feature = "report"))]
+#[cfg(test)]
+#[cfg(feature = "report")]
 mod tests {
     use super::super::report::sample;
     use super::*;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use echoline::{Closed, Connection, Limits, Phase, Server};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{LONGER_THAN_QUIET, Running, echo, exchange, hear, rest};
 
@@ -80,7 +80,7 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
-    let mut answered = std::time::Instant::now();
+    let mut answered = Instant::now();
     for number in 0.. {
         stream.set_nonblocking(true).unwrap();
         let is_over = stream.peek(&mut [0]).is_ok_and(|length| length == 0);
@@ -96,7 +96,7 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
             return Some(line).filter(|_| !is_late);
         }
         assert_eq!(answer, line.as_bytes());
-        answered = std::time::Instant::now();
+        answered = Instant::now();
         if number == 20 {
             busy.fetch_add(1, Ordering::Relaxed);
         }
