@@ -240,7 +240,7 @@ fn send_says_what_was_not_answered() {
     program.signal("TERM");
     assert_eq!(program.finish().code(), Some(0));
     let ended = run(&["send", "--timeout", "1h", &address, "anybody?"], b"");
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(3));
     assert!(ended.stderr.contains("is the server running"), "{}", ended.stderr);
     let ended = run(&["send", &address], &[b'x'; 65_508]);
     assert!(ended.stderr.contains("does not fit into a datagram"), "{}", ended.stderr);

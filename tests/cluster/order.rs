@@ -33,6 +33,7 @@ async fn order_is_kept_from_another_machine() {
     ben.say("/ban ann").await;
     until(&mut ben, "*** You banned ann from den for good ***").await;
     until(&mut ben, "That holds for the name ann, and for this user under any name").await;
+    until(&mut ben, "An operator of the chat can see and ban their address too").await;
     ann.ask("/join den", "*** You are banned from the room den ***").await;
     ben.ask("/unban ann", "*** ann may come to den again ***").await;
     ann.say("/join den").await;
