@@ -133,11 +133,11 @@ enum Also {
     /// Print all lines of a room of --data, as text or JSON, also while the chat runs.
     Export(ExportFlags),
 
-    /// Erase a person from the history of --data: their lines read [deleted].
+    /// Erase the words and the name of a person from the history of --data.
     ///
     /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
-    /// the person become [deleted], their tokens are removed, and the file is rewritten. Bans of
-    /// the name stay. Words of other people about the person stay.
+    /// the person read "deleted" in brackets, their tokens are removed, and the file is rewritten.
+    /// Bans of the name stay. Words of other people about the person stay.
     Erase(EraseFlags),
 }
 
