@@ -74,6 +74,10 @@ fn regression_a_private_thread_is_with_one_person() {
     ann.say("welcome");
     let lines = heard(&mut stranger, "[ann -> you] welcome");
     assert!(!lines.iter().any(|line| line.contains("secret")), "{lines:?}");
+    // The page's own copy of the line comes later, and would open a closed thread again.
+    let shown = "[...document.querySelectorAll('#log .private .text')]\
+                 .some((text) => text.textContent === 'welcome')";
+    ann.wait(shown, &json!([]));
     // A thread can be closed; the draft of the other one is still there.
     ann.run("document.querySelectorAll('#letters .end')[1].click()", &json!([]));
     ann.wait("document.querySelectorAll('#letters li').length === 1", &json!([]));
