@@ -82,6 +82,7 @@ pub mod echo;
 pub mod load;
 mod net;
 mod random;
+mod secret;
 
 pub use net::fault;
 #[cfg(feature = "proxy")]
@@ -104,6 +105,7 @@ pub use net::{Asset, Site};
 pub use net::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
 };
+pub use secret::SecretText;
 
 /// The examples of the README, which `cargo test --doc` runs.
 #[cfg(doctest)]

@@ -86,6 +86,7 @@ const PURE: &[&str] = &[
     "src/cli/send/tally.rs",
     "src/load/foregone.rs",
     "src/random.rs",
+    "src/secret.rs",
     "src/load/record.rs",
     "src/chat/aliases.rs",
     "src/chat/arguments.rs",

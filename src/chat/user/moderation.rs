@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Step, User};
+use crate::SecretText;
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
@@ -47,7 +48,7 @@ impl User {
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
         let rules = self.hall.rules();
-        let right = rules.operator_password.as_deref();
+        let right = rules.operator_password.as_ref().map(SecretText::reveal);
         let fits = right.is_some_and(|right| is_same(right, password.reveal()));
         let password = fits.then(|| password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
