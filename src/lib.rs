@@ -95,9 +95,11 @@ pub use net::{
     Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
     DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
     Eol, Farewell, FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions,
-    LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet, Phase, Protocol, Pulse,
-    Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot,
-    SourcePorts, Step, Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
+    LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet, PenalisedSource, Penalties,
+    Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes,
+    Shutdown, Snapshot, Source, SourceAction, SourceLimits, SourcePorts, SourceRate,
+    SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts, Traffic, Transport,
+    WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]
 pub use net::{Asset, Site};
