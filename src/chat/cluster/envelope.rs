@@ -49,6 +49,9 @@ impl Envelope {
         struct Form {
             v: u16,
         }
+        if payload.is_empty() {
+            return Err("it comes from no node with the key of the cluster".to_owned());
+        }
         let envelope = serde_json::from_slice(payload).map_err(|error| {
             let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
             match newer {
