@@ -420,3 +420,40 @@ fn rights_that_are_missing_are_named() {
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
 }
+
+/// Issue 12, item 1: the user of --user owns the folder of the socket, and puts a link to a file of
+/// root's in the place of the socket as soon as it is there. The file stays root's.
+#[test]
+fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (precious, theirs) = (folder.path().join("precious"), folder.path().join("theirs"));
+    fs::write(&precious, "precious").unwrap();
+    fs::create_dir(&theirs).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).unwrap();
+    let socket = theirs.join("s");
+    for _ in 0..8 {
+        let mut command = echoline(&["echo", "--user", "65534:65534", "--log-level", "error"]);
+        command.arg("--listen").arg(format!("unix:{}", socket.display()));
+        let mut service = Program::start(&mut command);
+        let is_there = || fs::symlink_metadata(&socket).is_ok();
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_there() && !service.has_ended() && std::time::Instant::now() < until {}
+        fs::rename(&socket, theirs.join("old")).unwrap();
+        std::os::unix::fs::symlink(&precious, &socket).unwrap();
+        let id = service.child.id();
+        wait_for("the service to be the user, or to end", || {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            service.has_ended() || values(&status, "Uid:").contains(&"65534".to_owned())
+        });
+        service.signal_if_running("KILL");
+        service.finish();
+        let found = fs::metadata(&precious).unwrap();
+        assert_eq!((found.uid(), found.gid()), (0, 0), "root has given a file of its own away");
+        fs::remove_file(&socket).unwrap();
+        fs::remove_file(theirs.join("old")).unwrap();
+    }
+}

@@ -10,6 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::links::Followed;
 use super::output::{print, tell};
 use crate::chat::history::{HistoryReader, StoreError, Stored, erase, restore};
 use crate::chat::{Name, Settings};
@@ -107,10 +108,14 @@ pub(super) fn back_up(flags: &BackupFlags) -> anyhow::Result<ExitCode> {
 fn target(flags: &BackupFlags, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
     let shown = flags.file.display();
     let file = match fs::symlink_metadata(&flags.file) {
-        Ok(_) if flags.force => fs::canonicalize(&flags.file)
-            .ok()
-            .filter(|file| file.is_file())
-            .with_context(|| format!("{shown} is not a regular file: choose another file"))?,
+        Ok(_) if flags.force => {
+            let file = Followed::from(&flags.file);
+            let file = file.with_context(|| format!("cannot write the backup {shown}"))?.path;
+            if !file.is_file() {
+                bail!("{shown} is not a regular file: choose another file");
+            }
+            file
+        }
         _ => flags.file.clone(),
     };
     if reader.owns(&file) {

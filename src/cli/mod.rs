@@ -21,6 +21,7 @@ mod hints;
 mod history;
 mod holder;
 mod life;
+mod links;
 mod load;
 mod load_output;
 mod log;

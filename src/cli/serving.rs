@@ -353,6 +353,10 @@ impl ServingFlags {
                 findings.wrong(binding::needs_connections(service, address));
                 continue;
             }
+            if let Err(error) = self.probe_folder(address) {
+                findings.wrong(format!("cannot listen on {address}: {error}"));
+                continue;
+            }
             check::listening("listens on", address, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);
@@ -366,6 +370,15 @@ impl ServingFlags {
             check::writable("--ready-file", path, findings);
         }
         Ok(())
+    }
+
+    /// Checks the folder of a Unix socket that root would make without the rights of --user.
+    fn probe_folder(&self, address: &Address) -> io::Result<()> {
+        let path = address.unix_path().filter(|path| !path.starts_with('@'));
+        match path.filter(|_| self.life.user.is_none()) {
+            Some(path) => Listener::probe_folder(Path::new(path)),
+            None => Ok(()),
+        }
     }
 
     /// The facts that are known before the addresses are bound.

@@ -12,6 +12,7 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod file_user;
 mod handshake;
 mod inbound;
 mod layer;
@@ -39,6 +40,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod socket_folder;
 mod split;
 mod stream;
 mod summary;
@@ -67,6 +69,7 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+pub use file_user::FileUser;
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};

@@ -2,16 +2,16 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::unix::fs::chown;
-use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{
-    Gid, Group, Uid, User, getresgid, getresuid, initgroups, setgid, setgroups, setuid,
+    Gid, Group, Uid, User, getgrouplist, getresgid, getresuid, setgid, setgroups, setuid,
 };
+
+use crate::net::FileUser;
 
 /// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,49 +44,26 @@ impl fmt::Display for Account {
     }
 }
 
-/// Becomes `account` for good, which becomes the owner of the `files` (their group is `group`, or
-/// else the account's), and takes no rights from any program that it may start. To be called before
-/// there are other threads: the last step holds for the calling one and for those that it starts.
-///
-/// # Errors
-/// One sentence that names the flag. The process must end then: it has rights that it was told to
-/// give up.
-pub(in crate::cli) fn drop_to(
-    account: &Account,
-    files: &[&Path],
-    group: Option<u32>,
-) -> anyhow::Result<()> {
-    let drop = || -> anyhow::Result<()> {
-        let identity = Identity::find(account)?;
-        for file in files {
-            let group = group.unwrap_or(identity.group.as_raw());
-            chown(file, Some(identity.user.as_raw()), Some(group))
-                .with_context(|| format!("cannot give {} to it", file.display()))?;
-        }
-        identity.assume()?;
-        prctl::set_no_new_privs().context("cannot forbid new privileges")
-    };
-    drop().with_context(|| format!("--user {account}"))
-}
-
 /// An account as the system numbers it.
 #[derive(Debug)]
-struct Identity {
+pub(in crate::cli) struct Identity {
+    /// As it was typed, for errors.
+    account: Account,
     user: Uid,
     group: Gid,
-    groups: Groups,
-}
-
-/// The further groups.
-#[derive(Debug)]
-enum Groups {
-    /// Those that the user is a member of.
-    OfUser(CString),
-    /// None.
-    Alone,
+    /// The further groups: those that the user is a member of, or `group` alone.
+    groups: Vec<Gid>,
 }
 
 impl Identity {
+    /// Looks the account up.
+    ///
+    /// # Errors
+    /// One sentence that names the flag: there is no such account, or it is root's.
+    pub(in crate::cli) fn of(account: &Account) -> anyhow::Result<Self> {
+        Self::find(account).with_context(|| format!("--user {account}"))
+    }
+
     fn find(account: &Account) -> anyhow::Result<Self> {
         let number = account.user.parse().ok().map(Uid::from_raw);
         let known = known(match number {
@@ -98,12 +75,39 @@ impl Identity {
         let user = user.with_context(|| format!("there is no user '{}'", account.user))?;
         ensure!(!user.is_root(), "root is who the rights are to be taken from: name another user");
         let (group, groups) = match (&account.group, known) {
-            (Some(group), _) => (find_group(group)?, Groups::Alone),
-            (None, Some(user)) => (user.gid, Groups::OfUser(CString::new(user.name)?)),
+            (Some(group), _) => {
+                let group = find_group(group)?;
+                (group, vec![group])
+            }
+            (None, Some(user)) => {
+                let groups = getgrouplist(&CString::new(user.name)?, user.gid);
+                (user.gid, groups.context("cannot look the groups of the user up")?)
+            }
             (None, None) => bail!("user {user} is in no list of users: write {user}:GROUP"),
         };
         ensure!(group.as_raw() != 0, "group 0 is root's: name another one");
-        Ok(Self { user, group, groups })
+        Ok(Self { account: account.clone(), user, group, groups })
+    }
+
+    /// The user that files are made for.
+    pub(in crate::cli) fn file_user(&self) -> FileUser {
+        let groups = self.groups.iter().map(|group| group.as_raw()).collect();
+        FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
+    }
+
+    /// Has the process become this account for good, and take no rights from any program that it
+    /// may start. To be called before there are other threads: some steps hold for the calling one
+    /// and for those that it starts.
+    ///
+    /// # Errors
+    /// One sentence that names the flag. The process must end then: it has rights that it was told
+    /// to give up.
+    pub(in crate::cli) fn assume_for_good(&self) -> anyhow::Result<()> {
+        let assume = || {
+            self.assume()?;
+            prctl::set_no_new_privs().context("cannot forbid new privileges")
+        };
+        assume().with_context(|| format!("--user {}", self.account))
     }
 
     /// In this order: each step needs the rights that the next one gives up.
@@ -115,11 +119,7 @@ impl Identity {
         if !Uid::effective().is_root() {
             bail!("only root can become another user: start as root, or without --user");
         }
-        match &self.groups {
-            Groups::OfUser(name) => initgroups(name, self.group),
-            Groups::Alone => setgroups(&[self.group]),
-        }
-        .context("cannot set the groups")?;
+        setgroups(&self.groups).context("cannot set the groups")?;
         setgid(self.group).context("cannot set the group")?;
         setuid(self.user).context("cannot set the user")?;
         self.verify()
@@ -193,6 +193,6 @@ mod tests {
         let identity = find("3999999999:3999999998").unwrap();
         assert_eq!(identity.user.as_raw(), 3_999_999_999);
         assert_eq!(identity.group.as_raw(), 3_999_999_998);
-        assert!(matches!(identity.groups, Groups::Alone));
+        assert_eq!(identity.groups, [identity.group]);
     }
 }
