@@ -340,6 +340,14 @@ fn reserved_address() -> String {
     format!("127.77.{high}.{low}:77")
 }
 
+#[track_caller]
+fn assert_no_capabilities(status: &str, sets: &[&str]) {
+    for set in sets {
+        assert_eq!(values(status, set), ["0000000000000000"], "{set}");
+    }
+    assert_eq!(values(status, "NoNewPrivs:"), ["1"]);
+}
+
 /// Fault 11: with --user no thread keeps a right of root's, and none can get one again; Fault 12:
 /// what was bound before goes on being served, after SIGHUP too.
 #[test]
@@ -367,10 +375,7 @@ fn rights_are_given_up_for_good() {
         assert_eq!(values(&status, "Uid:"), ["65534"; 4]);
         assert_eq!(values(&status, "Gid:"), ["65534"; 4]);
         assert_eq!(values(&status, "Groups:"), ["65534"]);
-        for set in ["CapInh:", "CapPrm:", "CapEff:"] {
-            assert_eq!(values(&status, set), ["0000000000000000"], "{set}");
-        }
-        assert_eq!(values(&status, "NoNewPrivs:"), ["1"]);
+        assert_no_capabilities(&status, &["CapInh:", "CapPrm:", "CapEff:", "CapAmb:", "CapBnd:"]);
     }
     let owner = fs::metadata(&path).unwrap();
     assert_eq!((owner.uid(), owner.mode() & 0o777), (65534, 0o600));
@@ -456,4 +461,32 @@ fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
         fs::remove_file(&socket).unwrap();
         fs::remove_file(theirs.join("old")).unwrap();
     }
+}
+
+/// Issue 12, item 14: a process that is the user of --user already keeps no capability, and does not
+/// start with a group that this user is not in.
+#[test]
+fn attack_groups_and_capabilities_of_the_start_are_not_kept() {
+    if !is_root() || !has("setpriv") {
+        return;
+    }
+    let address = reserved_address().replace(":77", ":78");
+    let start = |groups: &str, user: &str| {
+        let mut command = Command::new("setpriv");
+        let caps = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"];
+        command.args(["--reuid=65534", "--regid=65534", groups]).args(caps).arg("--");
+        command.arg(echoline(&[]).get_program()).args(["echo", "--listen", &address]);
+        Program::start(command.args(["--user", user]))
+    };
+    let refused = start("--groups=65534,12345,0", "65534:65534").finish();
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("in groups that the account is not in ("), "{refused:?}");
+    let service = start("--clear-groups", "65534:65534");
+    service.wait_for_stderr("ready");
+    for thread in fs::read_dir(format!("/proc/{}/task", service.child.id())).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert_no_capabilities(&status, &["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"]);
+        assert_eq!(values(&status, "Groups:"), Vec::<String>::new());
+    }
+    ask(TcpStream::connect(&address).unwrap(), "on the port that it was given");
 }

@@ -8,7 +8,11 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{
-    Gid, Group, Uid, User, getgrouplist, getresgid, getresuid, setgid, setgroups, setuid,
+    Gid, Group, Uid, User, getgrouplist, getgroups, getresgid, getresuid, setgid, setgroups, setuid,
+};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
 };
 
 use crate::net::FileUser;
@@ -43,6 +47,12 @@ impl fmt::Display for Account {
         }
     }
 }
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
 
 /// An account as the system numbers it.
 #[derive(Debug)]
@@ -112,31 +122,79 @@ impl Identity {
 
     /// In this order: each step needs the rights that the next one gives up.
     fn assume(&self) -> anyhow::Result<()> {
-        if self.is_assumed()? {
-            // An upgraded process is who its predecessor was.
-            return Ok(());
+        forbid_capabilities();
+        // An upgraded process is who its predecessor was.
+        if !self.has_ids()? {
+            if !Uid::effective().is_root() {
+                bail!("only root can become another user: start as root, or without --user");
+            }
+            setgroups(&self.groups).context("cannot set the groups")?;
+            setgid(self.group).context("cannot set the group")?;
+            setuid(self.user).context("cannot set the user")?;
         }
-        if !Uid::effective().is_root() {
-            bail!("only root can become another user: start as root, or without --user");
-        }
-        setgroups(&self.groups).context("cannot set the groups")?;
-        setgid(self.group).context("cannot set the group")?;
-        setuid(self.user).context("cannot set the user")?;
+        self.leave_other_groups()?;
+        give_up_capabilities()?;
         self.verify()
     }
 
-    fn is_assumed(&self) -> anyhow::Result<bool> {
+    fn has_ids(&self) -> anyhow::Result<bool> {
         let (user, group) = (getresuid()?, getresgid()?);
         Ok([user.real, user.effective, user.saved] == [self.user; 3]
             && [group.real, group.effective, group.saved] == [self.group; 3])
     }
 
+    /// Leaves the groups that the account is not in. Without the right to do so, that is an error.
+    fn leave_other_groups(&self) -> anyhow::Result<()> {
+        let others = self.other_groups()?;
+        if others.is_empty() || setgroups(&self.groups).is_ok() {
+            return Ok(());
+        }
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        bail!(
+            "this process is in groups that the account is not in ({}), and may not leave them: \
+             start it without these groups, or as root",
+            others.join(", ")
+        )
+    }
+
+    fn other_groups(&self) -> anyhow::Result<Vec<Gid>> {
+        let groups = getgroups().context("cannot ask for the groups")?;
+        let is_other = |group: &Gid| *group != self.group && !self.groups.contains(group);
+        Ok(groups.into_iter().filter(is_other).collect())
+    }
+
     /// The system says that it was done; whether it was shows when one tries to go back.
     fn verify(&self) -> anyhow::Result<()> {
         let back = setuid(Uid::from_raw(0)).is_ok() || setgid(Gid::from_raw(0)).is_ok();
-        ensure!(self.is_assumed()? && !back, "the system let this process become root again");
+        ensure!(self.has_ids()? && !back, "the system let this process become root again");
+        ensure!(self.other_groups()?.is_empty(), "the system did not take the groups away");
+        ensure!(!has_capabilities()?, "the system did not take the capabilities away");
         Ok(())
     }
+}
+
+/// Takes every capability out of the bounding set, so that no program can give one back. Needs
+/// CAP_SETPCAP; without it, [`no_new_privs`](prctl::set_no_new_privs) does the same.
+fn forbid_capabilities() {
+    let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    // The first error is that there are no more capabilities, or that there is no right to do this.
+    all.map(remove_capability_from_bounding_set).find(Result::is_err);
+}
+
+/// Clears the ambient, inheritable, permitted and effective capabilities of this thread.
+fn give_up_capabilities() -> anyhow::Result<()> {
+    if has_capabilities()? {
+        // Of a kernel before 4.3 this is an error: it has no ambient set.
+        let _ = clear_ambient_capability_set();
+        set_capabilities(None, NO_CAPABILITIES).context("cannot give up capabilities")?;
+    }
+    Ok(())
+}
+
+/// Whether this thread has a capability. Each ambient one is permitted as well.
+fn has_capabilities() -> anyhow::Result<bool> {
+    let sets = capabilities(None).context("cannot ask for the capabilities")?;
+    Ok(sets != NO_CAPABILITIES)
 }
 
 /// getpwnam(3) has many ways to say that there is nobody, a list that is missing among them.
