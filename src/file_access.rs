@@ -29,7 +29,7 @@ pub(crate) enum Sticky {
     /// Yes: only a name that is already there matters, and the owner's file stays in place.
     Safe,
     /// No: another user could put a file there first, under a name that is used later.
-    #[cfg(test)]
+    #[cfg(feature = "chat")]
     Exposed,
 }
 
@@ -116,17 +116,38 @@ pub(crate) fn exposed_folder(
     sticky: Sticky,
 ) -> io::Result<Option<ExposedFolder>> {
     let trusted = Trusted::with(user);
-    let mut here = open_folder(folder, ".")?;
-    let mut sticky = sticky;
+    let here = open_folder(folder, ".")?;
+    match trusted.cause(Facts::of(&here)?, sticky) {
+        Some(cause) => Ok(Some(ExposedFolder { path: path_of(&here), cause })),
+        None => exposed_above(here, &trusted),
+    }
+}
+
+/// As [`exposed_folder`], for a folder that this process keeps files in. If the process is root's,
+/// the folder may belong to another user, who alone may write it.
+#[cfg(feature = "chat")]
+pub(crate) fn exposed_data_folder(folder: &File) -> io::Result<Option<ExposedFolder>> {
+    let trusted = Trusted::with(Uid::effective().as_raw());
+    let here = open_folder(folder, ".")?;
+    let facts = Facts::of(&here)?;
+    let is_root = Uid::effective().is_root();
+    let mine = if is_root { Trusted::with(facts.user) } else { trusted.clone() };
+    match mine.cause(facts, Sticky::Exposed) {
+        Some(cause) => Ok(Some(ExposedFolder { path: path_of(&here), cause })),
+        None => exposed_above(here, &trusted),
+    }
+}
+
+/// Looks at the folders above `here`. What lies in each of them is known, and belongs to a trusted
+/// user.
+fn exposed_above(mut here: File, trusted: &Trusted) -> io::Result<Option<ExposedFolder>> {
     loop {
-        if let Some(cause) = trusted.cause(Facts::of(&here)?, sticky) {
-            return Ok(Some(ExposedFolder { path: path_of(&here), cause }));
-        }
-        // What lies in it is known by now, and belongs to a trusted user.
-        sticky = Sticky::Safe;
         let above = open_folder(&here, "..")?;
         if identity(&above)? == identity(&here)? {
             return Ok(None);
+        }
+        if let Some(cause) = trusted.cause(Facts::of(&above)?, Sticky::Safe) {
+            return Ok(Some(ExposedFolder { path: path_of(&above), cause }));
         }
         here = above;
     }
@@ -184,8 +205,11 @@ mod tests {
         assert_eq!(cause(folder(1000, 100, 0o775)), Some(Cause::Mode(0o775)));
         assert_eq!(cause(folder(0, 0, 0o777)), Some(Cause::Mode(0o777)));
         assert_eq!(cause(folder(0, 0, 0o1777)), None);
-        let strict = trusted.cause(folder(0, 0, 0o1777), Sticky::Exposed);
-        assert_eq!(strict, Some(Cause::Mode(0o1777)));
+        #[cfg(feature = "chat")]
+        {
+            let strict = trusted.cause(folder(0, 0, 0o1777), Sticky::Exposed);
+            assert_eq!(strict, Some(Cause::Mode(0o1777)));
+        }
     }
 
     #[test]
@@ -195,7 +219,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let below = parent.path().join("a/b");
         std::fs::create_dir_all(&below).unwrap();
-        let find = || exposed_folder(&File::open(&below).unwrap(), user, Sticky::Exposed).unwrap();
+        let find = || exposed_folder(&File::open(&below).unwrap(), user, Sticky::Safe).unwrap();
         assert_eq!(find(), None);
         let open = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(parent.path().join("a"), open).unwrap();

@@ -243,6 +243,7 @@ impl ChatFlags {
                 SyncName::Each => Sync::Each,
                 SyncName::Second => Sync::Second,
             },
+            shared: self.serving.shared_files.folder(),
             ..StoreOptions::default()
         };
         let hall = Hall::with_store(settings, folder, options);
@@ -303,8 +304,7 @@ impl ChatFlags {
 
     fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
-        let hall = self.open(settings)?;
-        hall.close();
+        self.serving.life.as_user(|| self.open(settings).map(|hall| hall.close()))?;
         let linked = self.bus.describe()?;
         let keeps = match &self.data {
             Some(folder) => format!("What is said is kept in {}.", folder.display()),

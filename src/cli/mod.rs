@@ -33,6 +33,7 @@ mod report_files;
 mod resources;
 mod send;
 mod serving;
+mod shared_files;
 mod socket_flags;
 mod supervise;
 mod tls;

@@ -28,6 +28,7 @@ use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::resources;
+use super::shared_files::SharedFilesFlag;
 use super::socket_flags::SocketFlags;
 use super::tls::{Outdated, TlsFlags};
 use super::values;
@@ -75,6 +76,9 @@ pub(super) struct ServingFlags {
 
     #[command(flatten)]
     pub(super) life: LifeFlags,
+
+    #[command(flatten)]
+    pub(super) shared_files: SharedFilesFlag,
 
     #[command(flatten)]
     pub(super) faults: FaultFlags,

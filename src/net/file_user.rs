@@ -27,13 +27,16 @@ impl FileUser {
     /// # Errors
     /// Those of `work`, or that the process, which needs to be root, cannot take these rights or
     /// cannot give them back.
-    pub(super) fn act<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let before = getgroups()?;
+    pub(crate) fn act<T, E: From<io::Error>>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = getgroups().map_err(io::Error::from)?;
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
-        setgroups(&groups)?;
-        let worked = take(self.user, self.group).and_then(|()| work());
+        setgroups(&groups).map_err(io::Error::from)?;
+        let worked = take(self.user, self.group).map_err(E::from).and_then(|()| work());
         take(Uid::effective().as_raw(), Gid::effective().as_raw())?;
-        setgroups(&before)?;
+        setgroups(&before).map_err(io::Error::from)?;
         worked
     }
 }
