@@ -22,6 +22,9 @@ const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
 
+/// Characters of the reason of a ban.
+const REASON_MAX: usize = 200;
+
 impl User {
     /// Carries out a command for operators.
     pub(super) fn moderate(&mut self, command: Command<'_>) -> Step {
@@ -137,6 +140,10 @@ impl User {
     }
 
     fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) -> Step {
+        if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
+            self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
+            return Step::Done;
+        }
         let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
