@@ -27,6 +27,8 @@ mod act;
 mod aliases;
 mod archive;
 mod arguments;
+#[cfg(test)]
+mod attacks;
 mod authority;
 mod bans;
 mod batch;

@@ -64,7 +64,9 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
 pub(super) async fn back(hall: &Hall, saved: &SessionState) -> Back {
     let password = hall.rules().operator_password.clone();
     let operator = match (&saved.operator, password) {
-        (Some(proof), Some(password)) => fits(password.to_string(), Arc::from(&**proof)).await,
+        (Some(proof), Some(password)) => {
+            fits(password.reveal().to_owned(), Arc::from(&**proof)).await
+        }
         _ => false,
     };
     Back { lineage: saved.lineage, operator, away: saved.away.clone() }

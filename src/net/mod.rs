@@ -41,6 +41,7 @@ mod site;
 mod snapshot;
 mod socket_file;
 mod socket_folder;
+mod sources;
 mod split;
 mod stream;
 mod summary;
@@ -92,6 +93,10 @@ pub(crate) use signals::{Hangup, Signals, obey};
 #[cfg(feature = "web")]
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
+pub use sources::{
+    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
+    SourceRefusal, Sources,
+};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use summary::{ConnectionSummary, ReceivedLine};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Step, User};
+use crate::SecretText;
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
@@ -20,6 +21,9 @@ const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 /// Entries that `/audit` shows without a number, and at most.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
+
+/// Characters of the reason of a ban.
+const REASON_MAX: usize = 200;
 
 impl User {
     /// Carries out a command for operators.
@@ -47,7 +51,7 @@ impl User {
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
         let rules = self.hall.rules();
-        let right = rules.operator_password.as_deref();
+        let right = rules.operator_password.as_ref().map(SecretText::reveal);
         let fits = right.is_some_and(|right| is_same(right, password.reveal()));
         let password = fits.then(|| password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
@@ -136,6 +140,10 @@ impl User {
     }
 
     fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) -> Step {
+        if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
+            self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
+            return Step::Done;
+        }
         let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
