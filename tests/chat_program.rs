@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use programs::{Program, echoline, run, wait_for};
+use programs::{Program, echoline, run, wait_for, write_secret};
 
 /// A chat on free ports; the first is for people, the second for programs.
 struct Chat {
@@ -288,7 +288,7 @@ fn seen_by_others(line: &str) -> String {
 fn regression_operators_see_addresses_and_make_a_ban_hold() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
-    fs::write(&password, "open sesame\n").unwrap();
+    write_secret(&password, "open sesame\n");
     let chat = Chat::start(&["--operator-password-file", password.to_str().unwrap()]);
     let enter = |source, name: &str| {
         let mut wire = Wire::connect_from(source, chat.addresses[0]);

@@ -131,7 +131,10 @@ impl ServingFlags {
                 ..self.listener_options(&self.bounds.limits(&basis))
             };
             let bound = self.bind_all(&mut inherited, &service, &options).await?;
-            anyhow::Ok((bound, self.admin.bind(&mut inherited, unix_user).await?))
+            anyhow::Ok((
+                bound,
+                self.admin.bind(&mut inherited, unix_user, self.shared_files()).await?,
+            ))
         })?;
         drop(runtime);
         basis.reach = reach(&bound).context("cannot ask a socket for its address")?;

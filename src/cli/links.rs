@@ -1,6 +1,6 @@
-//! Files that are written under a name that a user gave: symbolic links are followed only if root or
-//! the user of this process made them. In a folder that others may write, such a link could lead to
-//! any file of this user.
+//! Files that are written under a name that a user gave. Symbolic links are followed only if root
+//! or the user of this process made them: in a folder that others may write, another link could
+//! lead to any file of this user.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};

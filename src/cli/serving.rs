@@ -77,9 +77,6 @@ pub(super) struct ServingFlags {
     pub(super) life: LifeFlags,
 
     #[command(flatten)]
-    pub(super) shared_files: SharedFilesFlag,
-
-    #[command(flatten)]
     pub(super) faults: FaultFlags,
 
     #[command(flatten)]
@@ -371,7 +368,7 @@ impl ServingFlags {
         }
         let addresses = listen.iter().chain(&service.also);
         self.tls.check(addresses, service.outdated, findings);
-        self.admin.check(findings)?;
+        self.admin.check(self.shared_files(), findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
         self.log.check(findings);
@@ -388,6 +385,22 @@ impl ServingFlags {
         match path.filter(|_| self.life.user.is_none()) {
             Some(path) => Listener::probe_folder(Path::new(path)),
             None => Ok(()),
+        }
+    }
+
+    /// The treatment of files that other users can read or write.
+    pub(super) fn shared_files(&self) -> &SharedFilesFlag {
+        &self.tls.shared_files
+    }
+
+    /// Checks that other users cannot read the configuration file if it contains `secret`.
+    pub(super) fn check_config(&self, secret: &str) -> anyhow::Result<()> {
+        let Some(path) = &self.config.config else { return Ok(()) };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if text.contains(secret) {
+            self.shared_files().check_secret("--config", path)
+        } else {
+            Ok(())
         }
     }
 

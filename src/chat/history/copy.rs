@@ -29,6 +29,9 @@ impl HistoryReader {
     /// When there is no history, it is of a newer version or of another program, or it cannot be
     /// read.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        if is_absent(folder)? {
+            return Err(StoreError::Absent { folder: folder.to_owned() });
+        }
         let path = real(folder)?.join(DATABASE);
         if is_absent(&path)? {
             return Err(StoreError::Absent { folder: folder.to_owned() });

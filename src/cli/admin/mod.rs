@@ -27,6 +27,7 @@ use clap::Args;
 
 use super::check::{self, Findings};
 use super::life::inherited::{Inherited, Parcel};
+use super::shared_files::SharedFilesFlag;
 use super::socket_flags;
 use super::supervise::keep_running;
 use crate::net::{
@@ -120,14 +121,18 @@ impl AdminFlags {
     }
 
     /// Says whether there could be one, without listening.
-    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+    pub(super) fn check(
+        &self,
+        shared: &SharedFilesFlag,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
                 Ok(()) => check::listening("shows itself at", address, findings)?,
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
-        if let Err(error) = self.secret() {
+        if let Err(error) = self.secret(shared) {
             findings.wrong(format!("{error:#}"));
         }
         Ok(())
@@ -140,6 +145,7 @@ impl AdminFlags {
         &self,
         inherited: &mut Inherited,
         unix_user: Option<FileUser>,
+        shared: &SharedFilesFlag,
     ) -> anyhow::Result<Option<Admin>> {
         if self.admin.is_empty() {
             return Ok(None);
@@ -156,11 +162,12 @@ impl AdminFlags {
             let (asked, given) = inherited.take_for_admin(address).await?;
             sockets.extend(AdminSocket::open(address, &asked, given, &options).await?);
         }
-        Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret()? }))
+        Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret(shared)? }))
     }
 
-    fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        self.admin_secret_file.as_deref().map(Secret::read).transpose()
+    fn secret(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<Secret>> {
+        let path = self.admin_secret_file.as_deref();
+        path.map(|path| Secret::read(path, shared)).transpose()
     }
 
     fn reach(&self) -> Reach {
@@ -243,7 +250,9 @@ mod tests {
 
     fn bind_with(flags: &AdminFlags) -> anyhow::Result<Admin> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(flags.bind(&mut Inherited::default(), None)).map(Option::unwrap)
+        runtime
+            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesFlag::default()))
+            .map(Option::unwrap)
     }
 
     fn bind(address: &str, admin_allow_remote: bool) -> anyhow::Result<Admin> {
