@@ -85,6 +85,7 @@ const PURE: &[&str] = &[
     "src/cli/send/protocol.rs",
     "src/cli/send/tally.rs",
     "src/load/foregone.rs",
+    "src/printable.rs",
     "src/random.rs",
     "src/load/record.rs",
     "src/chat/aliases.rs",

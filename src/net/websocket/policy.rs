@@ -8,6 +8,7 @@
 use core::net::IpAddr;
 
 use crate::net::address::is_loopback;
+use crate::printable::printable;
 
 /// Whose requests are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,13 +46,13 @@ impl OriginPolicy {
         }
         let (name, _) = authority(host);
         if self.is_loopback && !is_local(name) && !self.has_host(name) {
-            return Err(OriginDenied::Host(name.to_owned()));
+            return Err(OriginDenied::Host(printable(name).into_owned()));
         }
         match origin {
             None => Ok(()),
             Some(origin) if is_same(origin, host) => Ok(()),
             Some(origin) if self.allowed.iter().any(|a| a.eq_ignore_ascii_case(origin)) => Ok(()),
-            Some(origin) => Err(OriginDenied::Origin(origin.to_owned())),
+            Some(origin) => Err(OriginDenied::Origin(printable(origin).into_owned())),
         }
     }
 
@@ -120,6 +121,19 @@ mod tests {
             ("10.0.0.1:8080", None, false),
         ] {
             assert_eq!(admits(&[], true, host, origin), admitted, "{host} {origin:?}");
+        }
+    }
+
+    /// Issue 12, item 15: a refusal, which the log shows, quotes headers without their orders.
+    #[test]
+    fn attack_a_header_in_a_refusal_gives_no_orders() {
+        let policy = OriginPolicy { allowed: Vec::new(), is_loopback: true };
+        for (host, origin) in
+            [("a\u{9b}2J", None), ("localhost", Some("http://\u{202e}a\u{9b}")), ("\u{7f}", None)]
+        {
+            let denied = policy.admit(host, origin).unwrap_err().to_string();
+            assert!(!denied.contains(crate::printable::is_harmful), "{denied}");
+            assert!(denied.contains("\\u{"), "{denied}");
         }
     }
 
