@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "src/net/fault/parse.rs",
     "src/net/fault/plan.rs",
     "src/net/fault/queue.rs",
+    "src/net/host_header.rs",
     "src/net/lines.rs",
     "src/net/proxy_header.rs",
     "src/net/websocket/close.rs",
