@@ -81,6 +81,7 @@ pub mod cli;
 pub mod echo;
 pub mod load;
 mod net;
+mod printable;
 mod random;
 mod secret;
 
