@@ -286,14 +286,20 @@ pub(super) enum Leaving<'a> {
 }
 
 impl State {
-    /// Makes `name` the session's, unless it is somebody else's.
-    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+    /// Whether the session can have the name: no other session has it, or one that looks like it.
+    pub(super) fn is_free(&self, name: &Name, session: u64) -> Result<(), NameTaken> {
         let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
         if let Some(person) = other.and_then(|session| self.people.get(session)) {
             let theirs = person.name();
             let same = theirs.same_as(name);
             return Err(if same { NameTaken::Taken(theirs) } else { NameTaken::LooksLike(theirs) });
         }
+        Ok(())
+    }
+
+    /// Makes `name` the session's, unless it is somebody else's.
+    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+        self.is_free(name, session)?;
         for key in name.keys() {
             self.names.insert(key.clone(), session);
         }

@@ -75,6 +75,11 @@ pub(super) struct StreamFlags {
     #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "PATH")]
     bus_login: Option<PathBuf>,
 
+    /// A file with the key of the cluster, the same on all machines: what others send is ignored.
+    /// Make one with `openssl rand -hex 32`.
+    #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "PATH")]
+    cluster_key: Option<PathBuf>,
+
     /// Trust NATS servers whose certificate was signed by one in this file (PEM), instead of those
     /// that the system trusts.
     #[arg(long, env = "ECHOLINE_BUS_CA", value_name = "FILE")]
@@ -135,6 +140,8 @@ impl StreamFlags {
         });
         let login = self.bus_login.as_deref();
         options.login = login.map(|path| first_line("--bus-login", path)).transpose()?;
+        let keys = self.cluster_key.as_deref();
+        options.keys = keys.map(|path| secrets("--cluster-key", path)).transpose()?;
         Ok(options)
     }
 }
@@ -301,6 +308,8 @@ fn bus_figures(bus: &Status) -> Vec<Figure> {
             "Times that the thread of the bus began again after an error.", bus.restarts),
         counter("echoline_bus_snapshots_total",
             "Snapshots that this machine has written.", bus.snapshots),
+        counter("echoline_bus_refused_total",
+            "Messages that came from no node with the key of the cluster.", bus.refused),
         counter("echoline_bus_divergences_total",
             "Times that this machine's order was not the stream's, and it began anew.",
             bus.divergences),
@@ -318,13 +327,17 @@ pub(super) fn command_line_warning(servers: &SecretText) -> Option<&'static str>
     )
 }
 
+/// Reads a file with secrets.
+fn secrets(flag: &str, path: &Path) -> anyhow::Result<SecretText> {
+    let text = std::fs::read_to_string(path);
+    Ok(text.with_context(|| format!("cannot read {flag} {}", path.display()))?.into())
+}
+
 /// Reads the first line of a file with a secret.
 fn first_line(flag: &str, path: &Path) -> anyhow::Result<SecretText> {
-    let flag = format!("{flag} {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}"))?;
-    match text.lines().next().map(str::trim) {
+    match secrets(flag, path)?.reveal().lines().next().map(str::trim) {
         Some(line) if !line.is_empty() => Ok(line.into()),
-        _ => bail!("{flag}: its first line is empty"),
+        _ => bail!("{flag} {}: its first line is empty", path.display()),
     }
 }
 

@@ -137,7 +137,7 @@ impl User {
             Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
-                welcome["token"] = (&*token).into();
+                welcome["token"] = token.reveal().into();
             }
         }
         if self.inbox.view.is_page() {
@@ -422,7 +422,7 @@ impl User {
         if !self.person.is_retired() {
             if self.knows_more && !self.inbox.view.is_json() {
                 let token = self.person.token_or(resume::new_token);
-                self.notice(&format!("/resume {token} brings you back"));
+                self.notice(&format!("/resume {} brings you back", token.reveal()));
             }
             keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         }

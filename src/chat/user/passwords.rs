@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Argon2, Params};
 use tokio::sync::Semaphore;
+
+/// Memory of one check at most.
+const MEMORY_MAX_KIB: u32 = 64 * 1024;
 
 /// Hashes at once: each takes a core for tens of milliseconds, and 19 MiB.
 static AT_WORK: Semaphore = Semaphore::const_new(2);
@@ -23,10 +26,20 @@ pub(super) async fn hash(password: String) -> Option<Arc<str>> {
 pub(in crate::chat) async fn fits(password: String, hash: Arc<str>) -> bool {
     let Ok(_permit) = AT_WORK.acquire().await else { return false };
     let work = move || {
-        PasswordHash::new(&hash)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        PasswordHash::new(&hash).is_ok_and(|hash| {
+            let verify = || Argon2::default().verify_password(password.as_bytes(), &hash);
+            is_affordable(&hash) && verify().is_ok()
+        })
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(false)
+}
+
+/// Whether checking the hash costs about as much as checking one of ours: a forged hash may ask for
+/// gigabytes and hours.
+fn is_affordable(hash: &PasswordHash) -> bool {
+    Params::try_from(hash).is_ok_and(|params| {
+        params.m_cost() <= MEMORY_MAX_KIB && params.t_cost() <= 4 && params.p_cost() <= 4
+    })
 }
 
 #[cfg(test)]
