@@ -44,7 +44,7 @@ pub enum Command<'a> {
     Nick(&'a str),
     /// Shows lines of the past; how many where nothing is said, the room decides.
     History(Option<Passage>),
-    /// Looks for words in the room's history.
+    /// Looks for words in the room's history; if empty, goes on with the last search.
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),

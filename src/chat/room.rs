@@ -221,15 +221,19 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// A member whom this machine serves has seen this line, the last one, in another way.
-    pub(super) fn hide(&mut self, session: u64, number: u64) {
+    /// Members whom this machine serves have seen this line, the last one, in another way. Looks at
+    /// the members once, however many have.
+    pub(super) fn hide(&mut self, sessions: &[u64], number: u64) {
+        if sessions.is_empty() {
+            return;
+        }
+        let sessions: BTreeSet<u64> = sessions.iter().copied().collect();
         let Self { members, log, .. } = self;
-        let mut members = members.iter_mut().map(|(_, member)| member);
-        let found = members.find(|member| {
-            member.session == session && member.is_here && member.standing != Standing::Out
-        });
-        if let Some(member) = found {
-            member.own.push(number, member.next, log.first());
+        for (_, member) in members.iter_mut() {
+            let is_served = member.is_here && member.standing != Standing::Out;
+            if is_served && sessions.contains(&member.session) {
+                member.own.push(number, member.next, log.first());
+            }
         }
     }
 

@@ -7,19 +7,25 @@ use super::{Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
-use crate::chat::bans::{Ban, Scope, Subject, counted, ending};
+use crate::chat::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
 use crate::chat::former_users::FormerUser;
+use crate::chat::history::Guesses;
 use crate::chat::name::Name;
+use crate::chat::operator_password::{self, Checked};
+use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::person::Person;
-
-/// How long a password for operators is thought about: guessing is to be slow.
-const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Entries that `/audit` shows without a number, and at most.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
+
+/// Sources of wrong operator passwords that `/audit` shows.
+const SOURCES_SHOWN: usize = 20;
+
+/// Characters of an act's description that the audit log keeps.
+const AUDIT_CHARACTERS_MAX: usize = 400;
 
 impl User {
     /// Carries out a command for operators.
@@ -46,35 +52,46 @@ impl User {
     }
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
-        let rules = self.hall.rules();
-        let right = rules.operator_password.as_deref();
-        let fits = right.is_some_and(|right| is_same(right, password.reveal()));
-        let password = fits.then(|| password.reveal().to_owned());
+        let (hall, given) = (Arc::clone(&self.hall), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
-            tokio::time::sleep(PASSWORD_PAUSE).await;
-            // With this a token restores the right, as long as the password stays the same.
-            let proof = match password {
-                Some(password) => super::passwords::hash(password).await,
-                None => None,
-            };
-            Box::new(move |user: &mut Self| {
-                if !fits {
-                    user.audit("gave a wrong operator password");
+            tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
+            let checked = operator_password::check(&hall, given).await;
+            Box::new(move |user: &mut Self| match checked {
+                Ok(Checked::Right(proof)) => user.be_operator(proof),
+                Ok(Checked::Wrong) => {
+                    user.note_guess();
                     user.notice("That is not the operators' password");
-                    return Step::Done;
-                }
-                user.perform(Act::BecomeOperator, move |user, outcome| {
-                    if outcome.refusal().is_some() {
-                        return user.refuse(&outcome);
-                    }
-                    user.person.set_operator_proof(proof);
-                    user.save_session();
-                    user.audit("became an operator");
-                    user.notice("You are an operator: /help lists what you can do");
                     Step::Done
-                })
+                }
+                Err(error) => {
+                    user.notice(error.sentence());
+                    Step::Done
+                }
             }) as super::Rest
         }))
+    }
+
+    fn be_operator(&mut self, proof: Option<Arc<str>>) -> Step {
+        self.perform(Act::BecomeOperator, move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            user.person.set_operator_proof(proof);
+            user.save_session();
+            user.audit("became an operator");
+            user.notice("You are an operator: /help lists what you can do");
+            Step::Done
+        })
+    }
+
+    /// Counts a wrong operator password beside the audit log: a guess takes no act's place there.
+    fn note_guess(&self) {
+        let source = match self.person.address {
+            Some(address) => network_of(address).to_string(),
+            None => "no known address".to_owned(),
+        };
+        tracing::warn!(by = %self.name(), source, "audit: a wrong operator password");
+        self.hall.archive.guess(self.hall.now_ms(), self.name().as_str(), &source);
     }
 
     /// Changes what somebody may do in the current room; `done` is told and written down.
@@ -253,14 +270,23 @@ impl User {
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
         let hall = Arc::clone(&self.hall);
         Step::Wait(Box::pin(async move {
-            let entries = hall.archive.audit_log(most).await;
+            let acts = hall.archive.acts(most).await;
+            let guesses = hall.archive.guesses(SOURCES_SHOWN).await;
             Box::new(move |user: &mut Self| {
-                if entries.is_empty() {
+                if acts.is_empty() {
                     user.notice("Nothing was done yet");
                 }
-                for (time_ms, by, what) in entries {
-                    let moment = (user.hall.settings.moment)(time_ms);
-                    user.reply(&format!("{moment} {by} {what}"));
+                let moment = user.hall.settings.moment;
+                for (time_ms, by, what) in acts {
+                    user.reply(&format!("{} {by} {what}", moment(time_ms)));
+                }
+                for Guesses { source, count, first_ms, last_ms, by } in guesses {
+                    let passwords = if count == 1 { "password" } else { "passwords" };
+                    let (first, last) = (moment(first_ms), moment(last_ms));
+                    user.reply(&format!(
+                        "{count} wrong operator {passwords} from {source}, the first at {first}, \
+                         the last at {last} by {by}"
+                    ));
                 }
                 Step::Done
             }) as super::Rest
@@ -269,8 +295,9 @@ impl User {
 
     /// Writes down what this operator did.
     pub(super) fn audit(&self, what: &str) {
+        let what: String = what.chars().take(AUDIT_CHARACTERS_MAX).collect();
         tracing::info!(by = %self.name(), "audit: {}", crate::chat::text::escape(what.as_bytes()));
-        self.hall.announce(self.person.session, Act::Audit { what: what.to_owned() });
+        self.hall.announce(self.person.session, Act::Audit { what });
     }
 
     /// Whether the other is an operator of the whole chat, and this one is not: then nothing can
@@ -322,10 +349,4 @@ impl User {
 struct Done {
     audit: String,
     told: String,
-}
-
-/// Compares in the same time wherever the difference lies.
-fn is_same(right: &str, given: &str) -> bool {
-    let differs = right.bytes().zip(given.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
-    right.len() == given.len() && differs == 0
 }

@@ -13,9 +13,6 @@ use crate::chat::history::{StoreError, Stored};
 const HISTORY_USUAL: u64 = 20;
 const HISTORY_MAX: u64 = 500;
 
-/// Lines that `/search` shows at most.
-const FOUND_MAX: usize = 50;
-
 impl User {
     pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
         let Some(seated) = self.inbox.current() else { return Step::Done };
@@ -39,33 +36,6 @@ impl User {
             let most = HISTORY_MAX as usize;
             let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
             rest(found.map(|lines| with_gaps(lines, until)), "There are no such lines")
-        }))
-    }
-
-    pub(super) fn search(&mut self, words: &str) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        if !self.hall.archive.is_lasting() {
-            let wanted: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-            let (first, end) = seated.crowd.with(|room| (room.log.first(), room.log.visible()));
-            let mut found = Vec::new();
-            for number in (first..end).rev() {
-                found.extend(kept(&seated.crowd, number).filter(|line| has(line, &wanted)));
-                if found.len() == FOUND_MAX {
-                    break;
-                }
-            }
-            found.reverse();
-            self.show_past(&found, "Nothing was found");
-            return Step::Done;
-        }
-        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
-        let words = words.to_owned();
-        Step::Wait(Box::pin(async move {
-            let mut found = hall.archive.search(&room, &words, FOUND_MAX).await;
-            if let Ok(lines) = &mut found {
-                lines.reverse();
-            }
-            rest(found, "Nothing was found")
         }))
     }
 
@@ -99,7 +69,7 @@ impl User {
         self.say(Kind::Said, &words)
     }
 
-    fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+    pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
         if lines.is_empty() {
             self.notice(nothing);
         }
@@ -117,16 +87,7 @@ impl User {
 
 /// A line that is still in memory.
 pub(super) fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
-    crowd.with(|room| {
-        let line = room.log.line(number)?;
-        Some(Stored {
-            number,
-            time_ms: line.time_ms,
-            kind: line.kind,
-            name: Arc::from(line.name),
-            text: Arc::from(line.text),
-        })
-    })
+    crowd.with(|room| room.log.line(number).map(Stored::from))
 }
 
 /// Lines of one range, oldest first, with a notice for each that is missing after the first of them
@@ -150,11 +111,6 @@ pub(super) fn with_gaps(lines: Vec<Stored>, until: u64) -> Vec<Stored> {
     let time_ms = whole.last().map_or(0, |line| line.time_ms);
     whole.extend((next.unwrap_or(until)..until).map(|gap| missing(gap, time_ms)));
     whole
-}
-
-fn has(line: &Stored, words: &[String]) -> bool {
-    let (name, text) = (line.name.to_lowercase(), line.text.to_lowercase());
-    words.iter().all(|word| text.contains(word) || name.contains(word))
 }
 
 fn rest(found: Result<Vec<Stored>, StoreError>, nothing: &'static str) -> super::Rest {

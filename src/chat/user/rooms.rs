@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::passwords::{fits, hash};
 use super::{IN_NO_ROOM, Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
 use crate::chat::arguments::{Secret, Switch};
@@ -10,6 +9,7 @@ use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
 use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
+use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::room::See;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
@@ -37,7 +37,7 @@ impl User {
         }
         let password = password.map(|password| password.reveal().to_owned());
         self.enter(room, Pass::Nothing, |user, room, not_in| match (not_in, password) {
-            (NotIn::Password(hash), Some(password)) => Self::check(room, password, hash),
+            (NotIn::Password(hash), Some(password)) => user.check(room, password, hash),
             (not_in, _) => user.stay_out(&room, &not_in),
         })
     }
@@ -47,16 +47,25 @@ impl User {
         Step::Done
     }
 
-    /// Enters with a password, which takes a while to check.
-    fn check(room: Name, password: String, hash: Arc<str>) -> Step {
+    /// Enters with a password, which takes a while to check, and longer if it is wrong. The next
+    /// line of the connection is read after that, so that it has one attempt at a time.
+    fn check(&self, room: Name, password: String, hash: Arc<str>) -> Step {
+        let hall = Arc::clone(&self.hall);
         Step::Wait(Box::pin(async move {
-            let fits = fits(password, Arc::clone(&hash)).await;
-            let rest = move |user: &mut Self| {
-                if !fits {
-                    return user.stay_out(&room, &NotIn::Password(hash));
+            let fits = hall.passwords.fits(password, Arc::clone(&hash)).await;
+            if fits != Ok(true) {
+                tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
+            }
+            let rest = move |user: &mut Self| match fits {
+                Ok(true) => {
+                    let pass = Pass::Password(hash.to_string());
+                    user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
                 }
-                let pass = Pass::Password(hash.to_string());
-                user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
+                Ok(false) => user.stay_out(&room, &NotIn::Password(hash)),
+                Err(error) => {
+                    user.notice(error.sentence());
+                    Step::Done
+                }
             };
             Box::new(rest) as super::Rest
         }))
@@ -257,16 +266,18 @@ impl User {
             let words = "This room has no password any more";
             return self.alter(Change::Password(None), "no password", words);
         };
-        let password = password.reveal().to_owned();
+        let (hall, password) = (Arc::clone(&self.hall), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
-            let hash = hash(password).await;
+            let hash = hall.passwords.hash(password).await;
+            // A hash costs as much as a guess does.
+            tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             Box::new(move |user: &mut Self| match hash {
-                Some(hash) => {
+                Ok(hash) => {
                     let words = "/join ROOM PASSWORD is how to get in now";
                     user.alter(Change::Password(Some(hash.to_string())), "password", words)
                 }
-                None => {
-                    user.notice("The password could not be set; try again");
+                Err(error) => {
+                    user.notice(error.sentence());
                     Step::Done
                 }
             }) as super::Rest
