@@ -4,9 +4,10 @@
 
 mod parlour;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use echoline::chat::{LogLimits, Settings};
+use echoline::chat::{LogLimits, Role, Settings};
 use parlour::{Guest, Parlour, settings};
 use tokio::time::Instant;
 
@@ -60,4 +61,101 @@ async fn attack_a_wrong_room_password_has_a_pause() {
     }
     eve.say("/join den hunter2").await;
     eve.hear_of("You speak in den now").await;
+}
+
+/// Sends a line of a program and returns the bytes of all that comes up to the answer to a ping.
+async fn cost(bot: &mut Guest, line: &str) -> usize {
+    bot.say(line).await;
+    bot.say(r#"{"ping": 7}"#).await;
+    let mut bytes = 0;
+    loop {
+        let heard = bot.line().await;
+        if heard.contains(r#""kind":"pong""#) {
+            return bytes;
+        }
+        bytes += heard.len();
+    }
+}
+
+/// Issue 12, item 12: a page of the people of a room is small, whatever they are called and say of
+/// their absence; all pages together have everybody.
+#[tokio::test]
+async fn attack_a_question_for_people_has_a_small_answer() {
+    let parlour = Parlour::open();
+    let mut guests = Vec::new();
+    for number in 0..300 {
+        let mut guest = parlour.knock(Role::Person);
+        guest.say(&format!("{}{number}", "ж".repeat(28))).await;
+        guest.say(&format!("/away {}", "ж".repeat(201))).await;
+        until(&mut guest, "*** An away text has at most 200 characters ***").await;
+        guest.say(&format!("/away {}", "ж".repeat(200))).await;
+        until(&mut guest, "Who writes to you hears that you are away").await;
+        guests.push(guest);
+    }
+    let mut bot = parlour.program(r#"{"name": "bot"}"#).await;
+    let (mut people, mut after) = (Vec::new(), String::new());
+    for page in 0.. {
+        bot.say(&format!(r#"{{"ask": "people"{after}}}"#)).await;
+        let answer = loop {
+            let line = bot.line().await;
+            if line.contains(r#""kind":"people""#) {
+                break line;
+            }
+        };
+        assert!(answer.len() < 20 * 1024, "{} bytes", answer.len());
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["count"], 301);
+        assert_eq!(answer["from"].is_null(), page == 0);
+        people.extend(answer["people"].as_array().unwrap().clone());
+        if answer["more"] == false {
+            break;
+        }
+        after = format!(r#", "after": {}"#, answer["after"]);
+    }
+    let names: BTreeSet<&str> = people.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!((people.len(), names.len()), (301, 301));
+    let away = people[0]["away"].as_str().unwrap();
+    assert_eq!(away.chars().count(), 200);
+}
+
+/// Issue 12, item 12: no list and no passage of the past has an answer of more than a few pages.
+#[tokio::test]
+async fn attack_no_command_has_a_large_answer() {
+    let mut parlour = Parlour::open();
+    parlour.limits.max_line = 8192;
+    let long = "\u{e9}".repeat(2000);
+    let mut bots = Vec::new();
+    for number in 0..12 {
+        let mut bot = parlour.program(&format!(r#"{{"name": "bot{number}"}}"#)).await;
+        for room in 0..9 {
+            cost(&mut bot, &format!(r#"{{"do": "/join r{number}-{room}"}}"#)).await;
+            cost(&mut bot, &format!(r#"{{"do": "/topic {long}"}}"#)).await;
+        }
+        bots.push(bot);
+    }
+    let bot = &mut bots[0];
+    cost(bot, r#"{"do": "/oper open sesame"}"#).await;
+    for number in 0..120 {
+        cost(bot, &format!(r#"{{"say": "needle {long}", "room": "lobby"}}"#)).await;
+        cost(bot, &format!(r#"{{"do": "/ban b{number} {}"}}"#, "\u{e9}".repeat(200))).await;
+    }
+    for (line, most) in [
+        (r#"{"ask": "rooms"}"#, 24),
+        (r#"{"do": "/rooms"}"#, 24),
+        (r#"{"do": "/users"}"#, 1),
+        (r#"{"ask": "people"}"#, 24),
+        (r#"{"do": "/bans"}"#, 24),
+        (r#"{"do": "/history 500"}"#, 80),
+        (r#"{"do": "/history 1-500"}"#, 80),
+        (r#"{"ask": "history", "room": "lobby"}"#, 80),
+        (r#"{"do": "/search needle"}"#, 80),
+        (r#"{"do": "/audit 500"}"#, 80),
+        (r#"{"do": "/help"}"#, 6),
+        (r#"{"ask": "commands"}"#, 10),
+        (r#"{"do": "/whois bot0"}"#, 2),
+        (r#"{"do": "/lag"}"#, 1),
+    ] {
+        let bytes = cost(bot, line).await;
+        assert!((20..most * 1024).contains(&bytes), "{line} costs {bytes} bytes");
+    }
 }

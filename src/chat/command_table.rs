@@ -162,8 +162,11 @@ pub(super) static COMMANDS: &[Entry] = &[
         })),
     operator("unban", "/unban NAME|ADDRESS", "let them in again", "/unban 192.0.2.0/24",
         |a| Some(C::Unban(Target::parse(a.word()?)?))),
-    operator("bans", "/bans", "who is kept out, for how long, and why", "/bans",
-        |_| Some(C::Bans)),
+    operator("bans", "/bans [N]", "who is kept out, how long, why; from the Nth on", "/bans",
+        |a| Some(C::Bans(match a.word() {
+            Some(text) => Some(number(text)?),
+            None => None,
+        }))),
     operator("mute", "/mute NAME [DURATION]", "take away somebody's word", "/mute mallory 10m",
         |a| Some(C::Mute { name: a.word()?, length: a.length()? })),
     operator("unmute", "/unmute NAME", "give the word back", "/unmute mallory",

@@ -25,6 +25,7 @@
 
 mod act;
 mod aliases;
+mod answer_limits;
 mod archive;
 mod arguments;
 mod audit_log;

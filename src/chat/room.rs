@@ -50,7 +50,8 @@ pub(super) struct Member {
     /// Whether this machine serves them: who is served by another reads there.
     is_here: bool,
     standing: Standing,
-    arrival: u32,
+    /// Counts up with each arrival in the room.
+    pub(super) arrival: u32,
     /// The next line to be seen.
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
@@ -380,7 +381,7 @@ impl Room {
         here.map(|(_, member)| member.session).collect()
     }
 
-    fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
+    pub(super) fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 

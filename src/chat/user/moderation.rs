@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, PAST_BYTES_MAX};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
 use crate::chat::bans::{Ban, Scope, Subject, counted, ending, network_of};
@@ -40,7 +41,7 @@ impl User {
             Command::Kick { name, words } => self.kick(name, words.unwrap_or_default()),
             Command::Ban { target, length, words } => self.ban(target, length, words),
             Command::Unban(target) => self.unban(target),
-            Command::Bans => self.bans(),
+            Command::Bans(from) => self.bans(from.unwrap_or(1)),
             Command::Mute { name, length } => self.mute(name, Some(length)),
             Command::Unmute(name) => self.mute(name, None),
             Command::Invite(name) => self.invite(name),
@@ -220,7 +221,8 @@ impl User {
         })
     }
 
-    fn bans(&mut self) -> Step {
+    /// Lists the bans from the `from`th on, as many as fit one answer.
+    fn bans(&mut self, from: u64) -> Step {
         let scope = self.scope();
         let room = match &scope {
             Some(Scope::Room(name)) => Some(name.key()),
@@ -230,10 +232,18 @@ impl User {
         if bans.is_empty() {
             self.notice("Nobody is banned");
         }
-        for Ban { subject, by, reason, until_ms, .. } in bans {
-            let until = ending(until_ms, self.hall.settings.moment);
+        let mut budget = Budget::new(LIST_BYTES_MAX);
+        for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
+            let Ban { subject, by, reason, until_ms, .. } = ban;
+            let until = ending(*until_ms, self.hall.settings.moment);
             let colon = if reason.is_empty() { "" } else { ": " };
-            self.reply(&format!("{subject}, {until}, by {by}{colon}{reason}"));
+            let line = format!("{subject}, {until}, by {by}{colon}{reason}");
+            if !budget.take(line.len()) {
+                let more = bans.len() as u64 + 1 - place;
+                self.notice(&format!("{more} more: /bans {place} lists them"));
+                break;
+            }
+            self.reply(&line);
         }
         Step::Done
     }
@@ -277,8 +287,14 @@ impl User {
                     user.notice("Nothing was done yet");
                 }
                 let moment = user.hall.settings.moment;
-                for (time_ms, by, what) in acts {
-                    user.reply(&format!("{} {by} {what}", moment(time_ms)));
+                // The newest that fit one answer, the oldest of them first.
+                let mut budget = Budget::new(PAST_BYTES_MAX);
+                let acts = acts
+                    .iter()
+                    .map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
+                let fitting = acts.rev().take_while(|line| budget.take(line.len()));
+                for line in fitting.collect::<Vec<_>>().iter().rev() {
+                    user.reply(line);
                 }
                 for Guesses { source, count, first_ms, last_ms, by } in guesses {
                     let passwords = if count == 1 { "password" } else { "passwords" };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{IN_NO_ROOM, Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
@@ -191,19 +192,23 @@ impl User {
                     return None;
                 }
                 let lock = if entrance == Entrance::Password { " (password)" } else { "" };
-                let topic = &room.topic;
+                let topic = topic_in_list(&room.topic);
                 let colon = if topic.is_empty() { "" } else { ": " };
                 let line = format!("{} ({}){lock}{colon}{topic}", room.name, room.count());
                 Some((room.count(), line))
             }));
         }
         listed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let more = listed.len().saturating_sub(ROOMS_SHOWN);
+        let (mut shown, mut budget) = (0, Budget::new(LIST_BYTES_MAX));
         for (_, line) in listed.iter().take(ROOMS_SHOWN) {
+            if !budget.take(line.len()) {
+                break;
+            }
             self.reply(line);
+            shown += 1;
         }
-        if more > 0 {
-            self.reply(&format!("and {more} more"));
+        if shown < listed.len() {
+            self.reply(&format!("and {} more", listed.len() - shown));
         }
     }
 

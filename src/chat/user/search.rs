@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::past::newest_that_fit;
 use super::{IN_NO_ROOM, Rest, Step, User};
 use crate::chat::crowd::Crowd;
 use crate::chat::history::{Folded, Found, StoreError, Stored, Words};
@@ -65,11 +66,17 @@ impl User {
             }
         };
         lines.reverse();
+        let fitting = newest_that_fit(&lines);
+        let before = match fitting.first() {
+            Some(first) if fitting.len() < lines.len() => Some(first.number),
+            _ => before,
+        };
+        let lines = fitting;
         match before {
-            None => self.show_past(&lines, "Nothing was found"),
+            None => self.show_past(lines, "Nothing was found"),
             Some(before) => {
                 if !lines.is_empty() {
-                    self.show_past(&lines, "");
+                    self.show_past(lines, "");
                 }
                 let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
                 self.notice(&format!("{found} back to line {before}: /search alone goes on"));
