@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::act::{Outcome, Refusal};
-use super::bans::{Ban, Scope, Subject};
+use super::bans::{Ban, Scope, Subject, TooManyBans};
 use super::crowd::Crowd;
 use super::hall::{Hall, State};
 use super::perform::Actor;
@@ -31,10 +31,18 @@ impl Hall {
         if !self.may_ban(&state, actor, &ban.scope) {
             return Outcome::Refused(Refusal::NotOperator);
         }
-        self.archive.ban(&ban);
         let scope = ban.scope.clone();
         let meant = meant(&state, &ban);
-        state.bans.add(actor.now_ms, ban);
+        if let Scope::Room(room) = &scope
+            && !state.rooms.contains_key(room.key())
+        {
+            return Outcome::Refused(Refusal::Absent);
+        }
+        match state.bans.add(actor.now_ms, ban.clone()) {
+            Ok(removed) => removed.iter().for_each(|removed| self.archive.unban(removed)),
+            Err(TooManyBans(most)) => return Outcome::Refused(Refusal::TooManyBans(most)),
+        }
+        self.archive.ban(&ban);
         let room = match &scope {
             Scope::Chat => None,
             Scope::Room(name) => Some(name.key()),

@@ -28,6 +28,8 @@ mod aliases;
 mod answer_limits;
 mod archive;
 mod arguments;
+#[cfg(test)]
+mod attacks;
 mod audit_log;
 mod authority;
 mod bans;

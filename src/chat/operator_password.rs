@@ -21,7 +21,7 @@ pub(super) enum Checked {
 /// # Errors
 /// [`PasswordError`], if the setting is a hash.
 pub(super) async fn check(hall: &Hall, given: String) -> Result<Checked, PasswordError> {
-    let Some(right) = hall.rules().operator_password.clone() else { return Ok(Checked::Wrong) };
+    let Some(right) = setting(hall) else { return Ok(Checked::Wrong) };
     if is_hash(&right) {
         return match hall.passwords.fits(given, Arc::clone(&right)).await? {
             true => Ok(Checked::Right(Some(right))),
@@ -36,11 +36,15 @@ pub(super) async fn check(hall: &Hall, given: String) -> Result<Checked, Passwor
 
 /// Whether a proof is of the password as it is now.
 pub(super) async fn is_proof(hall: &Hall, proof: &str) -> bool {
-    match hall.rules().operator_password.clone() {
+    match setting(hall) {
         None => false,
         Some(right) if is_hash(&right) => *right == *proof,
         Some(right) => hall.passwords.fits_patiently(right.to_string(), proof.into()).await,
     }
+}
+
+fn setting(hall: &Hall) -> Option<Arc<str>> {
+    hall.rules().operator_password.as_ref().map(|password| Arc::from(password.reveal()))
 }
 
 /// Compares in a time that depends on the length of the given password alone.
@@ -57,7 +61,7 @@ mod tests {
     use super::*;
 
     fn hall(password: &str) -> Hall {
-        let operator_password = Some(Arc::from(password));
+        let operator_password = Some(password.into());
         Hall::new(Settings { operator_password, ..Settings::default() })
     }
 

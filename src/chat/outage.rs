@@ -130,8 +130,12 @@ impl Hall {
 fn kept(settings: &Settings, found: Restored) -> Kept {
     let now_ms = (settings.clock)();
     let mut bans = Bans::default();
+    let mut dropped = 0;
     for ban in found.bans.iter().filter_map(restored) {
-        bans.add(now_ms, ban);
+        dropped += u64::from(bans.add(now_ms, ban).is_err());
+    }
+    if dropped > 0 {
+        tracing::warn!(dropped, "a list of bans holds more than it may: some hold no longer");
     }
     let mut tokens = Tokens::default();
     for token in found.tokens {

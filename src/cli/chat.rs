@@ -23,6 +23,7 @@ use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
+use crate::SecretText;
 use crate::chat::history::{StoreError, StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Framing, Limits};
@@ -354,7 +355,7 @@ fn renewal(hall: Arc<Hall>) -> Renewal {
 }
 
 /// The first line of the file.
-fn password(path: &Path) -> anyhow::Result<Arc<str>> {
+fn password(path: &Path) -> anyhow::Result<SecretText> {
     let flag = format!("--operator-password-file {}", path.display());
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}"))?;
     match text.lines().next().map(str::trim) {
@@ -362,7 +363,7 @@ fn password(path: &Path) -> anyhow::Result<Arc<str>> {
             "{flag}: its first line begins as a hash does and is none; print one with \
              `echoline chat hash-password`"
         ),
-        Some(line) if line.len() >= PASSWORD_MIN => Ok(Arc::from(line)),
+        Some(line) if line.len() >= PASSWORD_MIN => Ok(line.into()),
         _ => bail!("{flag}: its first line is to be a password of 8 letters or more"),
     }
 }

@@ -39,6 +39,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod sources;
 mod split;
 mod stream;
 mod summary;
@@ -89,6 +90,10 @@ pub(crate) use signals::{Hangup, Signals, obey};
 #[cfg(feature = "web")]
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
+pub use sources::{
+    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
+    SourceRefusal, Sources,
+};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use summary::{ConnectionSummary, ReceivedLine};

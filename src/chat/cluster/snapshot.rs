@@ -110,7 +110,11 @@ impl Hall {
         served.extend(cluster.lock().returning.clone());
         let known = Known::of(&record);
         let mut bans = Bans::default();
-        record.bans.into_iter().for_each(|ban| bans.add(0, ban));
+        for ban in record.bans {
+            // The snapshot of an earlier version may hold more bans of a room than fit now. All
+            // nodes drop the same ones.
+            let _ = bans.add(0, ban);
+        }
         let mut tokens = Tokens::default();
         record.tokens.into_iter().for_each(|(t, place)| tokens.keep(0, Arc::from(t), place));
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);

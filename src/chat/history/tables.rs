@@ -48,8 +48,7 @@ pub(super) fn recount(connection: &Connection) -> Result<()> {
     connection.execute(sql, [number(LINE_BYTES)]).map(drop)
 }
 
-/// Bans and tokens that are kept; the one that ends first gives way.
-const BANS_MAX: i64 = 100_000;
+/// Tokens that are kept; the one that ends first gives way. The chat keeps fewer.
 const TOKENS_MAX: i64 = 100_000;
 
 impl Tables {
@@ -271,18 +270,14 @@ fn upsert_room(
     connection.execute(sql, params![name, topic, private, password, sum]).map(drop)
 }
 
+/// Bounded by the chat, whose lists of bans are: here no ban gives way to another.
 fn put_ban(connection: &Connection, ban: &Ban) -> Result<()> {
     let until = ban.until_ms.map(number);
     let sql = "INSERT OR REPLACE INTO ban (subject, shown, by, reason, until_ms, checksum, more)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let Ban { subject, shown, by, reason, more, .. } = ban;
     let values = params![subject, shown, by, reason, until, ban_sum(ban), more];
-    connection.execute(sql, values)?;
-    // Those without an end come last.
-    let sql = "DELETE FROM ban WHERE rowid IN (SELECT rowid FROM ban
-               ORDER BY until_ms IS NULL, until_ms
-               LIMIT max(0, (SELECT count(*) FROM ban) - ?1))";
-    connection.execute(sql, [BANS_MAX]).map(drop)
+    connection.execute(sql, values).map(drop)
 }
 
 fn put_token(connection: &Connection, token: &Token) -> Result<()> {

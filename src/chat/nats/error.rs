@@ -31,8 +31,8 @@ pub enum BusError {
     },
     /// The addresses name more than one user.
     #[error(
-        "the addresses of the NATS servers name different users: there is one for all of them; \
-         name the same one in each address, or in one"
+        "the addresses of the NATS servers and the file of a login name different users: there is \
+         one for all of them; name the same one in each address, or in one"
     )]
     Logins,
     /// A file of certificates or of a key is not there, or is none.
@@ -69,7 +69,7 @@ pub enum BusError {
     /// The server does not let us in.
     #[error(
         "the NATS server at {servers} lets nobody in with what it was given ({reason}): give a \
-         file of credentials, or nats://user:password@host"
+         file of credentials, or one with a user and a password"
     )]
     Refused {
         /// The addresses that were tried.

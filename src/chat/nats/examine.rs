@@ -84,8 +84,8 @@ impl Findings {
 
     async fn of(&mut self, options: &NatsOptions, names: &Names) {
         let mut reached = None;
-        for (address, shown) in options.servers.split(',').zip(names.servers.split(',')) {
-            let options = NatsOptions { servers: address.to_owned(), ..options.clone() };
+        for (address, shown) in options.servers.reveal().split(',').zip(names.servers.split(',')) {
+            let options = NatsOptions { servers: address.into(), ..options.clone() };
             let names = Names { servers: shown.to_owned(), ..names.clone() };
             match timeout(ANSWER_TIMEOUT, connect(&options, &names)).await {
                 Ok(Ok((client, _))) => {

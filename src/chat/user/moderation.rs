@@ -28,6 +28,9 @@ const SOURCES_SHOWN: usize = 20;
 /// Characters of an act's description that the audit log keeps.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
+/// Characters of the reason of a ban.
+const REASON_MAX: usize = 200;
+
 impl User {
     /// Carries out a command for operators.
     pub(super) fn moderate(&mut self, command: Command<'_>) -> Step {
@@ -154,6 +157,10 @@ impl User {
     }
 
     fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) -> Step {
+        if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
+            self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
+            return Step::Done;
+        }
         let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
