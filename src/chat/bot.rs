@@ -55,6 +55,8 @@ enum Input {
         /// Of the past: the lines before this one, and how many at most.
         before: Option<u64>,
         count: Option<u64>,
+        /// Of a list: goes on after this, which the answer before told.
+        after: Option<u32>,
         /// One user: by id, or else by name.
         person: Option<String>,
         name: Option<String>,
@@ -219,9 +221,9 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
         Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
             user.answer_about_person(person.as_deref(), name.as_deref())
         }
-        Ok(Input::Ask { ask, room, before, count, .. }) => {
+        Ok(Input::Ask { ask, room, before, count, after, .. }) => {
             match turn_to(user, room.as_deref(), None) {
-                Ok(()) => user.answer_about(ask, before, count),
+                Ok(()) => user.answer_about(ask, (before, count), after.unwrap_or(0)),
                 Err(words) => wrong(user, words),
             }
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::answer_limits::{AWAY_CHARACTERS_MAX, start_of};
 use super::bans::{Suspect, network_of};
 use super::crowd::Crowd;
 use super::flood_mutes::{ContinuedMute, Writer};
@@ -240,7 +241,9 @@ impl Person {
         self.card().more.as_ref()?.away.clone()
     }
 
+    /// Sets these words, or their beginning: an earlier version may have kept longer ones.
     pub(super) fn set_away(&self, words: Option<&str>) {
+        let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
         self.card().more.get_or_insert_default().away = words.map(Arc::from);
     }
 

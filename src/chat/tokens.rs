@@ -1,6 +1,6 @@
 //! Tokens: a line that brings its owner back with name, rooms and positions. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -126,10 +126,15 @@ impl Tokens {
         had.collect()
     }
 
-    /// Takes a room out of the saved sessions of a user who was sent out of it; returns the
+    /// Takes a room out of the saved sessions of users who were sent out of it; returns the
     /// changed sessions.
-    pub(super) fn lose_room(&mut self, lineage: u64, room: &Name) -> Vec<(Arc<str>, Place)> {
-        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
+    pub(super) fn lose_room(
+        &mut self,
+        lineages: &BTreeSet<u64>,
+        room: &Name,
+    ) -> Vec<(Arc<str>, Place)> {
+        let theirs =
+            self.places.iter_mut().filter(|(_, place)| lineages.contains(&place.more.lineage));
         let had = theirs.filter_map(|(token, place)| {
             let before = place.rooms.len();
             place.rooms.retain(|at| !at.room.same_as(room));
@@ -225,8 +230,9 @@ mod tests {
         };
         tokens.keep(0, Arc::from("one"), saved(1));
         tokens.keep(0, Arc::from("two"), saved(2));
-        let [(_, lost)] = &tokens.lose_room(1, &den)[..] else { panic!("it had the room") };
-        assert!(lost.rooms.is_empty() && tokens.lose_room(1, &den).is_empty());
+        let one = BTreeSet::from([1]);
+        let [(_, lost)] = &tokens.lose_room(&one, &den)[..] else { panic!("it had the room") };
+        assert!(lost.rooms.is_empty() && tokens.lose_room(&one, &den).is_empty());
         let [(_, deposed)] = &tokens.depose(1)[..] else { panic!("it had the right") };
         assert!(deposed.more.operator.is_none() && tokens.depose(1).is_empty());
         assert_eq!(tokens.redeem(0, "two").unwrap().1, saved(2), "another user's");

@@ -17,6 +17,7 @@ mod echo;
 mod faults;
 mod generate;
 mod hangup;
+mod hash_password;
 mod hints;
 mod history;
 mod holder;
