@@ -82,6 +82,7 @@ pub mod echo;
 mod file_access;
 pub mod load;
 mod net;
+mod printable;
 mod random;
 mod secret;
 

@@ -132,7 +132,7 @@ impl Ban {
         self.until_ms.is_none_or(|until| until > now_ms)
     }
 
-    fn means(&self, suspect: Suspect<'_>) -> bool {
+    pub(super) fn means(&self, suspect: Suspect<'_>) -> bool {
         let is_same_user = self.lineage.is_some() && self.lineage == suspect.lineage;
         is_same_user || self.subject.means(suspect)
     }

@@ -76,6 +76,11 @@ pub(super) struct StreamFlags {
     #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "PATH")]
     bus_login: Option<PathBuf>,
 
+    /// A file with the key of the cluster, the same on all machines: what others send is ignored.
+    /// Make one with `openssl rand -hex 32`.
+    #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "PATH")]
+    cluster_key: Option<PathBuf>,
+
     /// Trust NATS servers whose certificate was signed by one in this file (PEM), instead of those
     /// that the system trusts.
     #[arg(long, env = "ECHOLINE_BUS_CA", value_name = "FILE")]
@@ -146,6 +151,9 @@ impl StreamFlags {
         });
         let login = self.bus_login.as_deref();
         options.login = login.map(|path| first_line("--bus-login", path, shared)).transpose()?;
+        let keys = self.cluster_key.as_deref();
+        let keys = keys.map(|path| shared.read_secret("--cluster-key", path)).transpose()?;
+        options.keys = keys.map(SecretText::from);
         Ok(options)
     }
 }
@@ -322,6 +330,8 @@ fn bus_figures(bus: &Status) -> Vec<Figure> {
             "Times that the thread of the bus began again after an error.", bus.restarts),
         counter("echoline_bus_snapshots_total",
             "Snapshots that this machine has written.", bus.snapshots),
+        counter("echoline_bus_refused_total",
+            "Messages that came from no node with the key of the cluster.", bus.refused),
         counter("echoline_bus_divergences_total",
             "Times that this machine's order was not the stream's, and it began anew.",
             bus.divergences),

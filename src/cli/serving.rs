@@ -312,7 +312,7 @@ impl ServingFlags {
                 let wires = &self.wires;
                 let mut transport = wires.transport(address, &listener, framing, certificates)?;
                 if let Some(page) = page {
-                    transport = transport.then(wires.site(&listener, page.assets)?);
+                    transport = transport.then(wires.site(address, &listener, page.assets)?);
                 }
                 Ok(listener.transport(transport).resource(address.resource()))
             };

@@ -14,6 +14,8 @@ pub mod fault;
 mod feed;
 mod file_user;
 mod handshake;
+#[cfg(feature = "websocket")]
+mod host_header;
 mod inbound;
 mod layer;
 mod limits;
@@ -71,6 +73,8 @@ pub use datagram::{
 };
 pub use feed::Outlet;
 pub use file_user::FileUser;
+#[cfg(feature = "cli")]
+pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};

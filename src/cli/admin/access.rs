@@ -147,7 +147,10 @@ mod tests {
         }
         for mode in [0o644, 0o602, 0o604] {
             let said = read(LINE, mode).unwrap_err();
-            assert!(said.contains(&format!("(mode {mode:04o}): keep it from them (chmod 600")), "{said}");
+            assert!(
+                said.contains(&format!("(mode {mode:04o}): keep it from them (chmod 600")),
+                "{said}"
+            );
         }
         for text in ["", "short", "sixteen letters ", "a pass phrase of words", "пароль-пароль"]
         {
