@@ -188,7 +188,7 @@ fn check_says_what_a_chat_would_be() {
 fn wrong_flags_get_one_sentence_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let half_hash = folder.path().join("password");
-    std::fs::write(&half_hash, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\n").unwrap();
+    write_secret(&half_hash, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\n");
     for (flags, words) in [
         (&["--lobby", "a b"][..], "a space"),
         (&["--history", "0"], "--history"),
@@ -298,7 +298,7 @@ fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     assert!(short.code() == Some(1) && short.stderr.contains("too short"), "{}", short.stderr);
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
-    std::fs::write(&password, &hash).unwrap();
+    write_secret(&password, &hash);
     let data = folder.path().join("data");
     let chat = Chat::start(&[
         "--operator-password-file",

@@ -43,6 +43,7 @@ fn attack_a_secret_that_others_can_read_is_not_used() {
         (&["chat", "--check"], "--operator-password-file", &password),
         (&bus, "--bus-login", &login),
         (&bus, "--bus-credentials", &login),
+        (&bus, "--cluster-key", &login),
         (&["chat", "--check"], "--config", &config),
     ] {
         let flags = [flag, path];
