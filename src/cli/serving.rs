@@ -364,6 +364,7 @@ impl ServingFlags {
                 findings.wrong(format!("cannot listen on {address}: {error}"));
                 continue;
             }
+            self.wires.check(address, self.sockets.unix_mode(), findings);
             check::listening("listens on", address, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);

@@ -394,7 +394,7 @@ impl House {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let terms = self.live.terms();
-        let origin = Origin { listener: door.listener, peer, ..Origin::default() };
+        let origin = Origin::accepted(door.listener, peer, &stream);
         let Some(worker) = self.workers.least_loaded() else {
             return self.refuse(stream, &origin, door, Closed::Busy);
         };
