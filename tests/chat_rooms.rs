@@ -113,7 +113,7 @@ async fn words_have_all_their_forms() {
     ann.hear("[you -> bob] unheard").await;
     bob.ask("/users", "Online: ann, bob").await;
     ann.say("/quit see you").await;
-    bob.hear("#11 09:30 *** ann left the chat (see you) ***").await;
+    bob.hear("#11 09:30 *** ann left the chat ***").await;
 }
 
 async fn operator(parlour: &Parlour, name: &str) -> Guest {

@@ -28,6 +28,8 @@ pub(super) enum Letter {
     },
     /// The server says this.
     Notice(String),
+    /// A user, of this lineage, lets the receiver into a room.
+    Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<Said> },
     /// The author, a lineage, says this in a room; the other machines do not have it yet.

@@ -6,6 +6,7 @@ use super::hall::Hall;
 use super::name::Name;
 use super::room::Room;
 use super::sessions::person_id;
+use super::view::View;
 
 /// People that are named; there may be more.
 const NAMED_MAX: usize = 500;
@@ -47,7 +48,8 @@ impl People {
         }
     }
 
-    pub(super) fn json(&self, hall: &Hall) -> Value {
+    /// For a page with this view: what users say who are ignored is left out.
+    pub(super) fn json(&self, hall: &Hall, view: &View) -> Value {
         let sessions = self.named.iter().map(|named| named.session);
         let people = self.named.iter().zip(hall.away(sessions)).map(|(named, away)| {
             let Named { lineage, name, operator, .. } = named;
@@ -56,7 +58,7 @@ impl People {
             if *operator {
                 person["operator"] = true.into();
             }
-            if let Some(away) = away {
+            if let Some(away) = away.filter(|_| !view.ignores(*lineage, name.as_str())) {
                 person["away"] = (&*away).into();
             }
             person

@@ -12,6 +12,7 @@ use super::settings::Settings;
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) max_rooms: usize,
+    pub(super) max_rooms_per_ip: usize,
     pub(super) replay: u64,
     pub(super) login_timeout: Duration,
     pub(super) flood: Option<FloodLimits>,
@@ -22,6 +23,7 @@ impl From<&Settings> for Rules {
     fn from(settings: &Settings) -> Self {
         Self {
             max_rooms: settings.max_rooms,
+            max_rooms_per_ip: settings.max_rooms_per_ip,
             replay: settings.replay,
             login_timeout: settings.login_timeout,
             flood: settings.flood,
@@ -69,6 +71,7 @@ mod tests {
         assert!(hall.rules().operator_password.is_none());
         let new = Settings {
             max_rooms: 7,
+            max_rooms_per_ip: 2,
             replay: 3,
             login_timeout: Duration::from_secs(1),
             flood: None,
@@ -77,7 +80,7 @@ mod tests {
         };
         hall.renew(&new);
         let rules = hall.rules();
-        assert_eq!((rules.max_rooms, rules.replay), (7, 3));
+        assert_eq!((rules.max_rooms, rules.max_rooms_per_ip, rules.replay), (7, 2, 3));
         assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
         assert_eq!(rules.operator_password.as_deref(), Some("open sesame"));
         assert!(!format!("{hall:?}").contains("sesame"), "a password is in no log");
