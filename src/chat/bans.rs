@@ -119,7 +119,7 @@ impl fmt::Display for Subject {
 
 impl Scope {
     /// The key of the room; `None` for the whole chat.
-    fn room(&self) -> Option<&Key> {
+    pub(super) fn room(&self) -> Option<&Key> {
         match self {
             Self::Chat => None,
             Self::Room(name) => Some(name.key()),
@@ -132,7 +132,7 @@ impl Ban {
         self.until_ms.is_none_or(|until| until > now_ms)
     }
 
-    fn means(&self, suspect: Suspect<'_>) -> bool {
+    pub(super) fn means(&self, suspect: Suspect<'_>) -> bool {
         let is_same_user = self.lineage.is_some() && self.lineage == suspect.lineage;
         is_same_user || self.subject.means(suspect)
     }

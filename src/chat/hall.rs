@@ -20,6 +20,7 @@ use super::former_users::{FormerUser, FormerUsers};
 use super::key::Key;
 use super::log::Log;
 use super::name::Name;
+use super::password_checks::PasswordChecks;
 use super::person::Person;
 use super::relay::Relays;
 use super::room::{Room, Seat};
@@ -36,6 +37,7 @@ pub struct Hall {
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
     pub(super) relays: Relays,
+    pub(super) passwords: PasswordChecks,
     pub(super) lobby: Arc<Crowd>,
     /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
@@ -174,8 +176,9 @@ impl Hall {
         let state = State { people, rooms, bans, tokens, numbers_from, ..State::default() };
         let state = Mutex::new(state);
         let rules = LiveRules::new(&settings);
-        let (relays, sessions) = Default::default();
-        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
+        let (relays, passwords, sessions) = Default::default();
+        let cluster = None;
+        Self { settings, rules, archive, relays, passwords, lobby, cluster, sessions, state }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -299,14 +302,20 @@ pub(super) enum Leaving<'a> {
 }
 
 impl State {
-    /// Makes `name` the session's, unless it is somebody else's.
-    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+    /// Whether the session can have the name: no other session has it, or one that looks like it.
+    pub(super) fn is_free(&self, name: &Name, session: u64) -> Result<(), NameTaken> {
         let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
         if let Some(person) = other.and_then(|session| self.people.get(session)) {
             let theirs = person.name();
             let same = theirs.same_as(name);
             return Err(if same { NameTaken::Taken(theirs) } else { NameTaken::LooksLike(theirs) });
         }
+        Ok(())
+    }
+
+    /// Makes `name` the session's, unless it is somebody else's.
+    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+        self.is_free(name, session)?;
         for key in name.keys() {
             self.names.insert(key.clone(), session);
         }

@@ -25,10 +25,12 @@
 
 mod act;
 mod aliases;
+mod answer_limits;
 mod archive;
 mod arguments;
 #[cfg(test)]
 mod attacks;
+mod audit_log;
 mod authority;
 mod bans;
 mod batch;
@@ -67,10 +69,12 @@ mod name;
 mod name_error;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod operator_password;
 mod outage;
 mod own;
 #[cfg(feature = "web")]
 mod page;
+mod password_checks;
 mod people;
 mod perform;
 mod person;
@@ -116,6 +120,7 @@ pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
+pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;

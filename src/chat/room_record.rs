@@ -15,7 +15,7 @@ use super::room_operators::RoomOperators;
 use super::room_origin::Origin;
 
 /// The last lines of a room that are told, and their bytes.
-const LINES_MAX: u64 = 100;
+pub(super) const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
 /// What a log keeps at least where there are other machines: what is told of it, however long the
@@ -44,7 +44,7 @@ pub(super) struct RoomRecord {
     invited: Vec<Key>,
     /// The lineages of the invited users.
     #[serde(default)]
-    guests: VecDeque<u64>,
+    pub(super) guests: VecDeque<u64>,
     pub(super) muted: Vec<(Muted, u64)>,
     #[serde(default)]
     pub(super) operators: RoomOperators,

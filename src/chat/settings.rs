@@ -1,12 +1,12 @@
 //! What one chat allows and how it is set up.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
 use super::flood::FloodLimits;
 use super::log::LogLimits;
 use super::name::Name;
+use crate::SecretText;
 
 /// The settings of a chat. Each default says why it is what it is.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Settings {
     pub token_lifetime: Duration,
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
-    pub operator_password: Option<Arc<str>>,
+    pub operator_password: Option<SecretText>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,
     /// Formats the time of a line. Default: the local time of day.

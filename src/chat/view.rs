@@ -32,7 +32,7 @@ pub(super) enum Medium {
 }
 
 /// What a member wants to see, and how.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// With their numbers, own lines too.
     pub(super) numbers: bool,
@@ -67,6 +67,11 @@ struct Ignored {
 }
 
 impl Preferences {
+    /// Drops ignored users beyond the bound, which a forged saved session may have.
+    pub(super) fn bound(&mut self) {
+        self.ignored.truncate(IGNORED_MAX);
+    }
+
     /// Whether these are the choices of a newcomer.
     pub(super) fn is_usual(&self) -> bool {
         *self == Self::default()

@@ -13,6 +13,8 @@ mod failure;
 pub mod fault;
 mod feed;
 mod handshake;
+#[cfg(feature = "websocket")]
+mod host_header;
 mod inbound;
 mod layer;
 mod limits;
@@ -39,6 +41,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod sources;
 mod split;
 mod stream;
 mod summary;
@@ -67,6 +70,8 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+#[cfg(feature = "cli")]
+pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};
@@ -89,6 +94,10 @@ pub(crate) use signals::{Hangup, Signals, obey};
 #[cfg(feature = "web")]
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
+pub use sources::{
+    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
+    SourceRefusal, Sources,
+};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use summary::{ConnectionSummary, ReceivedLine};

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Step, User};
+use crate::chat::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
 use crate::chat::days::Days;
 use crate::chat::hall::Hall;
 use crate::chat::history::{Kind, MISSING, StoreError, Stored};
-use crate::chat::log::LineView;
 use crate::chat::name::Name;
 use crate::chat::view::View;
 
@@ -17,8 +17,8 @@ use crate::chat::view::View;
 const HISTORY_USUAL: u64 = 20;
 const HISTORY_MAX: u64 = 500;
 
-/// Lines that `/search` shows at most.
-const FOUND_MAX: usize = 50;
+/// Bytes of a line in an answer besides its texts, nearly.
+const LINE_BYTES: usize = 64;
 
 /// Which lines of the past are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl User {
         let Some(seated) = self.inbox.current() else { return Step::Done };
         let crowd = Arc::clone(&seated.crowd);
         let end = crowd.with(|room| room.log.visible());
+        let is_range = matches!(passage, Some(Passage::Between { .. }));
         let part = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
             Passage::Last(count) => Part::Newest { before: end, count: count.min(HISTORY_MAX) },
             Passage::Between { from, to } => {
@@ -46,41 +47,22 @@ impl User {
         };
         if !self.hall.archive.is_lasting() || part.is_in_memory(&crowd) {
             let lines = part.kept(&crowd, &self.inbox.view);
-            self.show_past(&lines, "There are no such lines");
+            self.show_passage(&lines, is_range);
             return Step::Done;
         }
         let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
         Step::Wait(Box::pin(async move {
-            rest(part.stored(&hall, &room).await, "There are no such lines")
-        }))
-    }
-
-    pub(super) fn search(&mut self, words: &str) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        if !self.hall.archive.is_lasting() {
-            let wanted: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-            let mut found = Vec::new();
-            let mut before = seated.crowd.with(|room| room.log.visible());
-            while let Some(number) = seated.crowd.with(|room| room.log.kept_before(before)) {
-                before = number;
-                let line = seen(&seated.crowd, number, &self.inbox.view);
-                found.extend(line.filter(|line| has(line, &wanted)));
-                if found.len() == FOUND_MAX {
-                    break;
+            let found = part.stored(&hall, &room).await;
+            Box::new(move |user: &mut Self| {
+                match found {
+                    Ok(lines) => user.show_passage(&lines, is_range),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read the history");
+                        user.notice("The history cannot be read now");
+                    }
                 }
-            }
-            found.reverse();
-            self.show_past(&found, "Nothing was found");
-            return Step::Done;
-        }
-        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
-        let words = words.to_owned();
-        Step::Wait(Box::pin(async move {
-            let mut found = hall.archive.search(&room, &words, FOUND_MAX).await;
-            if let Ok(lines) = &mut found {
-                lines.reverse();
-            }
-            rest(found, "Nothing was found")
+                Step::Done
+            }) as super::Rest
         }))
     }
 
@@ -114,7 +96,22 @@ impl User {
         self.say(Kind::Said, &words)
     }
 
-    fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+    /// Shows as many lines as fit one answer: the first of a range, or else the last.
+    fn show_passage(&mut self, lines: &[Stored], is_range: bool) {
+        let fitting = if is_range { oldest_that_fit(lines) } else { newest_that_fit(lines) };
+        self.show_past(fitting, "There are no such lines");
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
+        if is_range && fitting.len() < lines.len() {
+            let (next, last) = (lines[fitting.len()].number, last.number);
+            self.notice(&format!("The answer is long: /history {next}-{last} goes on"));
+        } else if fitting.len() < lines.len() {
+            let last = lines[lines.len() - fitting.len() - 1].number;
+            let first = first.number;
+            self.notice(&format!("The answer is long: /history {first}-{last} has the others"));
+        }
+    }
+
+    pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
         let view = &self.inbox.view;
         let is_seen = |line: &&Stored| !view.hides_past(line.kind, 0, &line.name);
         let lines: Vec<&Stored> = lines.iter().filter(is_seen).collect();
@@ -135,7 +132,7 @@ impl User {
 
 /// A line that is still in memory.
 fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
-    crowd.with(|room| room.log.line(number).as_ref().map(stored))
+    crowd.with(|room| room.log.line(number).map(Stored::from))
 }
 
 /// A line that is still in memory and not of a user whom the view hides.
@@ -143,13 +140,8 @@ fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<Stored> {
     crowd.with(|room| {
         let line = room.log.line(number);
         let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
-        line.as_ref().map(stored)
+        line.map(Stored::from)
     })
-}
-
-fn stored(line: &LineView<'_>) -> Stored {
-    let LineView { number, time_ms, kind, name, text, .. } = *line;
-    Stored { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
 }
 
 impl Part {
@@ -226,20 +218,17 @@ fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
     whole
 }
 
-fn has(line: &Stored, words: &[String]) -> bool {
-    let (name, text) = (line.name.to_lowercase(), line.text.to_lowercase());
-    words.iter().all(|word| text.contains(word) || name.contains(word))
+/// The first lines whose bytes fit one answer.
+fn oldest_that_fit(lines: &[Stored]) -> &[Stored] {
+    &lines[..fitting(lines.iter())]
 }
 
-fn rest(found: Result<Vec<Stored>, StoreError>, nothing: &'static str) -> super::Rest {
-    Box::new(move |user: &mut User| {
-        match found {
-            Ok(lines) => user.show_past(&lines, nothing),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                user.notice("The history cannot be read now");
-            }
-        }
-        Step::Done
-    })
+/// The last lines whose bytes fit one answer.
+pub(super) fn newest_that_fit(lines: &[Stored]) -> &[Stored] {
+    &lines[lines.len() - fitting(lines.iter().rev())..]
+}
+
+fn fitting<'a>(lines: impl Iterator<Item = &'a Stored>) -> usize {
+    let mut budget = Budget::new(PAST_BYTES_MAX);
+    lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
 }
