@@ -170,7 +170,7 @@ impl Hello {
                     next
                 }
             };
-            Ok(Position { room, next, operator: false, password: None })
+            Ok(Position { room, next, operator: false, password: None, born: 0 })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
         let more = SessionState::default();

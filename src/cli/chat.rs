@@ -87,6 +87,11 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_rooms: NonZeroUsize,
 
+    /// Rooms at most that one address has made and that are still there.
+    #[arg(long, env = "ECHOLINE_MAX_ROOMS_PER_IP", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_rooms_per_ip: NonZeroUsize,
+
     /// Lines a second that one person may write for long, or `off`.
     #[arg(long, env = "ECHOLINE_FLOOD", value_name = "RATE", default_value = "5/s")]
     #[arg(value_parser = values::flood)]
@@ -236,6 +241,7 @@ impl ChatFlags {
         Ok(Settings {
             lobby: self.lobby.clone(),
             max_rooms: self.max_rooms.get(),
+            max_rooms_per_ip: self.max_rooms_per_ip.get(),
             log: LogLimits { lines: self.history.get(), ..LogLimits::default() },
             replay: self.replay.unwrap_or(if lasts { 20 } else { 0 }),
             login_timeout: self.login_timeout,
@@ -349,8 +355,15 @@ fn renewal(hall: Arc<Hall>) -> Renewal {
         });
         Ok(Some(commit))
     };
-    let keys =
-        &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
+    let keys = &[
+        "burst",
+        "flood",
+        "login-timeout",
+        "max-rooms",
+        "max-rooms-per-ip",
+        "operator-password-file",
+        "replay",
+    ];
     Renewal { keys, prepare: Box::new(prepare) }
 }
 

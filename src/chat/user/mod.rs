@@ -162,8 +162,9 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator, password } = position;
-        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
+        let Position { room, next, operator, password, born } = position;
+        let back = Pass::Return { operator, password, born };
+        let pass = if is_back { back } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),

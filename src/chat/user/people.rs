@@ -69,7 +69,10 @@ impl User {
         }
         let name = other.name();
         if let Some(away) = other.away() {
-            self.notice(&format!("{name} is away: {away}"));
+            match self.inbox.view.ignores(other.lineage, name.as_str()) {
+                true => self.notice(&format!("{name} is away")),
+                false => self.notice(&format!("{name} is away: {away}")),
+            }
         }
         let words = words.to_owned();
         let lineage = other.lineage;
