@@ -12,6 +12,7 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod file_user;
 mod handshake;
 #[cfg(feature = "websocket")]
 mod host_header;
@@ -41,6 +42,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod socket_folder;
 mod sources;
 mod split;
 mod stream;
@@ -70,6 +72,7 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+pub use file_user::FileUser;
 #[cfg(feature = "cli")]
 pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
