@@ -95,9 +95,9 @@ pub use net::{
     Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
     DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
     Eol, Farewell, FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions,
-    LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet, PenalisedSource, Penalties,
-    Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes,
-    Shutdown, Snapshot, Source, SourceAction, SourceLimits, SourcePorts, SourceRate,
+    LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet, PenalisedSource,
+    Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report, Scheme, Server,
+    ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceLimits, SourcePorts, SourceRate,
     SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts, Traffic, Transport,
     WorkerState, Write, Writer,
 };
