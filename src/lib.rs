@@ -79,10 +79,12 @@ pub mod chat;
 #[doc(hidden)]
 pub mod cli;
 pub mod echo;
+mod file_access;
 pub mod load;
 mod net;
 mod printable;
 mod random;
+mod secret;
 
 pub use net::fault;
 #[cfg(feature = "proxy")]
@@ -94,10 +96,12 @@ pub use net::{
 pub use net::{
     Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
     DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
-    Eol, Farewell, FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions,
-    LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet, Phase, Protocol, Pulse,
-    Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown, Snapshot,
-    SourcePorts, Step, Stream, TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
+    Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line, LineTooLong, Lines, Listener,
+    ListenerOptions, LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet,
+    PenalisedSource, Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report,
+    Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceLimits,
+    SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts,
+    Traffic, Transport, WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]
 pub use net::{Asset, Site};
@@ -105,6 +109,7 @@ pub use net::{Asset, Site};
 pub use net::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
 };
+pub use secret::SecretText;
 
 /// The examples of the README, which `cargo test --doc` runs.
 #[cfg(doctest)]

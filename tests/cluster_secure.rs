@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use programs::{Ended, run};
+use programs::{Ended, run, write_secret};
 use server::Server;
 use web_rig::WebChat;
 
@@ -69,7 +69,7 @@ fn certificates_of_ones_own_on_both_sides() {
     talk(&url, &["--bus-ca", &ca, "--bus-cert", &cert, "--bus-key", &key]);
     let both = file("both.pem");
     let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
-    std::fs::write(&both, text("client-key.pem") + &text("client.pem")).unwrap();
+    write_secret(&both, text("client-key.pem") + &text("client.pem"));
     let known = doctor(&url, &["--bus-ca", &ca, "--bus-cert", &both]);
     assert_eq!(known.code(), Some(0), "{}", known.text());
     // Whom the system trusts did not sign it; nor is nobody somebody.
@@ -115,7 +115,7 @@ fn write_credentials(path: &Path, token: &str, user: &KeyPair) {
         "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
          -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
     );
-    std::fs::write(path, text).unwrap();
+    write_secret(path, text);
 }
 
 #[test]
@@ -145,14 +145,13 @@ fn credentials_let_in() {
     let of_system = json!({ "type": "account", "version": 2, "limits": system_limits });
     let system_token = token(&operator, "SYS", &system, &of_system);
     let (account_key, system_key) = (account.public_key(), system.public_key());
-    std::fs::write(
+    write_secret(
         &config,
         format!(
             "operator: {operator_token}\nsystem_account: {system_key}\nresolver: MEMORY\n\
              resolver_preload: {{ {account_key}: {account_token}, {system_key}: {system_token} }}\n"
         ),
-    )
-    .unwrap();
+    );
     write_credentials(credentials.as_ref(), &token(&account, "me", &user, &of_user), &user);
     // Somebody of whom only they themselves say that they belong here.
     write_credentials(other.as_ref(), &token(&stranger, "x", &stranger, &of_user), &stranger);
@@ -196,4 +195,81 @@ fn a_token_in_the_address() {
     let Some(server) = Server::start_with(flags) else { return };
     talk(&server.url().replace("//", "//t0ken@"), &[]);
     refused(&server.url(), &[], "lets nobody in with what it was given");
+}
+
+/// Issue 12, item 2: the password of the bus is in no log, page, metric, error, help or reload.
+#[test]
+fn attack_the_password_of_the_bus_is_nowhere() {
+    let flags = |store: &str| {
+        ["--jetstream", &format!("--store_dir={store}"), "--user=tea", "--pass=sesame"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let Some(server) = Server::start_with(flags) else { return };
+    let url = server.url().replace("//", "//tea:sesame@");
+    let admin = format!("127.0.0.1:{}", server::free_port());
+    let chat = ["chat", "--bus", &url, "--admin", &admin, "--listen", "127.0.0.1:0"];
+    let mut command = programs::echoline(&[&chat[..], &["--log-level", "debug"]].concat());
+    let chat = programs::Program::start(&mut command);
+    chat.wait_for_stderr("one chat with the machines on");
+    programs::wait_for("the admin page", || std::net::TcpStream::connect(&admin).is_ok());
+    let address = admin.parse().unwrap();
+    for path in ["/", "/metrics", "/status.json"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        let (head, page) = web_rig::ask(address, &request);
+        assert!(!page.contains("sesame"), "{path}: {head}\n{page}");
+    }
+    let log = chat.stderr();
+    assert!(log.contains("one chat with the machines on nats://***@127.0.0.1:"), "{log}");
+    assert_eq!(log.matches("the login of the NATS servers is on the command line").count(), 1);
+    assert!(!log.contains("sesame"), "{log}");
+    drop(chat);
+    // Errors, and what is printed by a check and by --help.
+    let closed = format!("nats://tea:sesame@127.0.0.1:{}", server::free_port());
+    for arguments in [
+        &["chat", "--bus", &closed, "--bus-timeout", "1s"][..],
+        &["chat", "--check", "--bus", &url],
+        &["chat", "--check", "--bus", &closed],
+        &["chat", "--bus", "nats://tea:sesame@127.0.0.1:1/x"],
+        &["chat", "doctor", "--bus", &closed],
+        &["chat", "doctor", "--bus", "tea:sesame@127.0.0.1"],
+        &["chat", "--data", "x", "--bus", &url],
+    ] {
+        let ended = run(arguments, b"");
+        assert!(!(ended.text() + &ended.stderr).contains("sesame"), "{arguments:?}: {ended:?}");
+    }
+    for help in [&["chat", "--help"][..], &["chat", "doctor", "--help"]] {
+        let mut command = programs::echoline(help);
+        let help = programs::Program::start(command.env("ECHOLINE_BUS", &url)).finish();
+        assert!(help.text().contains("ECHOLINE_BUS") && !help.text().contains("sesame"));
+    }
+}
+
+/// Issue 12, item 2: a password in a file or in the environment lets in, without a warning.
+#[test]
+fn attack_a_password_need_not_be_an_argument() {
+    let flags = |store: &str| {
+        ["--jetstream", &format!("--store_dir={store}"), "--user=tea", "--pass=s:same"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let Some(server) = Server::start_with(flags) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("login");
+    let file = path.to_str().unwrap();
+    write_secret(&path, "tea:s:same\n");
+    talk(&server.url(), &["--bus-login", file]);
+    let mut command = programs::echoline(&["chat", "doctor"]);
+    command.env("ECHOLINE_BUS", server.url().replace("//", "//tea:s%3Asame@"));
+    let found = programs::Program::start(&mut command).finish();
+    assert_eq!(found.code(), Some(0), "{found:?}");
+    assert!(!found.text().contains("command line"), "{found:?}");
+    write_secret(&path, "\n");
+    refused(&server.url(), &["--bus-login", file], "its first line is empty");
+    std::fs::remove_file(&path).unwrap();
+    refused(&server.url(), &["--bus-login", file], "cannot read --bus-login");
+    write_secret(&path, "ann:other\n");
+    let url = server.url().replace("//", "//tea:s%3Asame@");
+    refused(&url, &["--bus-login", file], "name different users");
+    refused(&server.url(), &["--bus-login", file], "lets nobody in with what it was given");
 }

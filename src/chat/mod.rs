@@ -25,8 +25,12 @@
 
 mod act;
 mod aliases;
+mod answer_limits;
 mod archive;
 mod arguments;
+#[cfg(test)]
+mod attacks;
+mod audit_log;
 mod authority;
 mod bans;
 mod batch;
@@ -43,6 +47,7 @@ mod deletion;
 mod duration;
 mod entrance;
 mod erase;
+mod evictions;
 mod exclusion;
 mod flood;
 mod flood_mutes;
@@ -52,6 +57,7 @@ mod former_users;
 mod hall;
 mod help;
 pub mod history;
+mod idle_policy;
 mod inbox;
 mod key;
 mod line;
@@ -65,10 +71,12 @@ mod name;
 mod name_error;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod operator_password;
 mod outage;
 mod own;
 #[cfg(feature = "web")]
 mod page;
+mod password_checks;
 mod people;
 mod perform;
 mod person;
@@ -78,13 +86,16 @@ mod replay;
 mod resume;
 mod room;
 mod room_operators;
+mod room_origin;
 mod room_record;
+mod room_removal;
 mod rules;
 mod secret_words;
 mod separators;
 mod session;
 mod sessions;
 mod settings;
+mod source;
 mod telnet;
 mod telnet_stream;
 mod text;
@@ -111,6 +122,7 @@ pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
+pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;

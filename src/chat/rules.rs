@@ -7,24 +7,29 @@ use std::time::Duration;
 use super::flood::FloodLimits;
 use super::hall::Hall;
 use super::settings::Settings;
+use crate::SecretText;
 
 /// The part of [`Settings`] that can change; see there.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) max_rooms: usize,
+    pub(super) max_rooms_per_ip: usize,
     pub(super) replay: u64,
     pub(super) login_timeout: Duration,
     pub(super) flood: Option<FloodLimits>,
-    pub(super) operator_password: Option<Arc<str>>,
+    pub(super) idle_when_full: Option<Duration>,
+    pub(super) operator_password: Option<SecretText>,
 }
 
 impl From<&Settings> for Rules {
     fn from(settings: &Settings) -> Self {
         Self {
             max_rooms: settings.max_rooms,
+            max_rooms_per_ip: settings.max_rooms_per_ip,
             replay: settings.replay,
             login_timeout: settings.login_timeout,
             flood: settings.flood,
+            idle_when_full: settings.idle_when_full,
             operator_password: settings.operator_password.clone(),
         }
     }
@@ -69,17 +74,18 @@ mod tests {
         assert!(hall.rules().operator_password.is_none());
         let new = Settings {
             max_rooms: 7,
+            max_rooms_per_ip: 2,
             replay: 3,
             login_timeout: Duration::from_secs(1),
             flood: None,
-            operator_password: Some(Arc::from("open sesame")),
+            operator_password: Some("open sesame".into()),
             ..Settings::default()
         };
         hall.renew(&new);
         let rules = hall.rules();
-        assert_eq!((rules.max_rooms, rules.replay), (7, 3));
+        assert_eq!((rules.max_rooms, rules.max_rooms_per_ip, rules.replay), (7, 2, 3));
         assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
-        assert_eq!(rules.operator_password.as_deref(), Some("open sesame"));
+        assert_eq!(rules.operator_password.as_ref().map(SecretText::reveal), Some("open sesame"));
         assert!(!format!("{hall:?}").contains("sesame"), "a password is in no log");
     }
 }

@@ -12,6 +12,7 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod file_user;
 mod handshake;
 #[cfg(feature = "websocket")]
 mod host_header;
@@ -23,6 +24,7 @@ mod listener;
 mod live_limits;
 mod message;
 mod observer;
+mod occupancy;
 mod outbound;
 mod own_thread;
 mod place;
@@ -41,6 +43,8 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod socket_folder;
+mod sources;
 mod split;
 mod stream;
 mod summary;
@@ -69,6 +73,7 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+pub use file_user::FileUser;
 #[cfg(feature = "cli")]
 pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
@@ -78,6 +83,7 @@ pub use listener::{Listener, ListenerOptions};
 pub use live_limits::LiveLimits;
 pub use message::Message;
 pub use observer::Observer;
+pub use occupancy::Occupancy;
 pub(crate) use own_thread::spawn_with_runtime;
 pub use place::Report;
 #[cfg(feature = "proxy")]
@@ -93,6 +99,10 @@ pub(crate) use signals::{Hangup, Signals, obey};
 #[cfg(feature = "web")]
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
+pub use sources::{
+    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
+    SourceRefusal, Sources,
+};
 pub use split::{Reader, Writer};
 pub use stream::Stream;
 pub use summary::{ConnectionSummary, ReceivedLine};

@@ -3,11 +3,11 @@
 mod asked;
 mod deletion;
 mod moderation;
-mod passwords;
 mod past;
 mod people;
 mod rooms;
 mod saving;
+mod search;
 mod whois;
 
 use std::future::Future;
@@ -35,7 +35,6 @@ use super::tokens::{Place, Position};
 use super::view::{Medium, View, print_json};
 
 pub(super) use asked::Subject;
-pub(super) use passwords::fits;
 pub(super) use people::lags_in_words;
 
 /// What somebody hears who was sent out of all rooms.
@@ -49,6 +48,8 @@ pub(super) struct User {
     pub(super) inbox: Inbox,
     /// What is to be written to the user.
     pub(super) replies: String,
+    /// The last search, if it did not come to the first line.
+    last_search: Option<Box<search::Search>>,
     /// They know that there is more than the lesson's commands.
     knows_more: bool,
     has_left: bool,
@@ -77,7 +78,8 @@ impl User {
     pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
         let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
         let (knows_more, has_left) = (false, false);
-        Self { hall, person, inbox, replies: String::new(), knows_more, has_left }
+        let (replies, last_search) = (String::new(), None);
+        Self { hall, person, inbox, replies, last_search, knows_more, has_left }
     }
 
     /// What they are called now.
@@ -137,7 +139,7 @@ impl User {
             Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
-                welcome["token"] = (&*token).into();
+                welcome["token"] = token.reveal().into();
             }
         }
         if self.inbox.view.is_page() {
@@ -160,8 +162,9 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator, password } = position;
-        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
+        let Position { room, next, operator, password, born } = position;
+        let back = Pass::Return { operator, password, born };
+        let pass = if is_back { back } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
@@ -271,7 +274,10 @@ impl User {
             Ok(())
         });
         match said {
-            Ok(()) => self.inbox.has_said = true,
+            Ok(()) => {
+                self.person.note_speech(now_ms);
+                self.inbox.has_said = true;
+            }
             Err(Some(until)) => {
                 let until = ending(Some(until), self.hall.settings.moment);
                 let reason = format!("You may not speak in this room {until}");
@@ -308,6 +314,7 @@ impl User {
         let line = Said { kind, text: words.to_owned() };
         match cluster.say(session, &room, line, shown) {
             Ok(Room::ForMore) => {
+                self.person.note_speech(self.hall.now_ms());
                 self.inbox.has_said = true;
                 Step::Done
             }
@@ -422,7 +429,7 @@ impl User {
         if !self.person.is_retired() {
             if self.knows_more && !self.inbox.view.is_json() {
                 let token = self.person.token_or(resume::new_token);
-                self.notice(&format!("/resume {token} brings you back"));
+                self.notice(&format!("/resume {} brings you back", token.reveal()));
             }
             keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         }

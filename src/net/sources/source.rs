@@ -1,0 +1,86 @@
+//! The source of a request, as limits tell one from another. Pure.
+
+// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::net::place::network;
+
+/// The origin of requests that have one limit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// An IPv4 address, or the first address of an IPv6 network of 64 bits, which is the smallest
+    /// part of the Internet that one customer gets (RFC 6177). Made with [`Source::from`].
+    Address(IpAddr),
+    /// The id of the user who runs the process at the other end of a Unix socket.
+    User(u32),
+    /// Neither an address nor a user id is known: all such requests have one limit together.
+    Unknown,
+}
+
+impl Source {
+    /// Whether this is a loopback address: any program of this machine, or all clients of a proxy
+    /// on this machine that does not name them.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            // `::1` belongs to the network `::/64`, which no other host can use as its source.
+            Self::Address(IpAddr::V6(v6)) => v6.is_unspecified(),
+            Self::Address(IpAddr::V4(v4)) => v4.is_loopback(),
+            Self::User(_) | Self::Unknown => false,
+        }
+    }
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(network(address))
+    }
+}
+
+impl From<Option<IpAddr>> for Source {
+    fn from(address: Option<IpAddr>) -> Self {
+        address.map_or(Self::Unknown, Self::from)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(IpAddr::V4(v4)) => write!(f, "{v4}"),
+            Self::Address(IpAddr::V6(v6)) => write!(f, "{v6}/64"),
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::from(text.parse::<IpAddr>().unwrap())
+    }
+
+    #[test]
+    fn one_network_is_one_source() {
+        assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::9"));
+        assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+    }
+
+    #[test]
+    fn sources_print_as_operators_type_them() {
+        assert_eq!(source("192.0.2.1").to_string(), "192.0.2.1");
+        assert_eq!(source("2001:db8:0:1::1").to_string(), "2001:db8:0:1::/64");
+        assert_eq!(Source::User(1000).to_string(), "uid 1000");
+    }
+
+    #[test]
+    fn loopback_is_known_in_both_families() {
+        assert!(source("127.0.0.9").is_loopback() && source("::1").is_loopback());
+        assert!(!source("192.0.2.1").is_loopback() && !Source::User(0).is_loopback());
+    }
+}
