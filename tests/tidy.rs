@@ -132,6 +132,7 @@ const PURE: &[&str] = &[
     "src/load/report/histogram.rs",
     "src/load/report/html.rs",
     "src/load/report/json.rs",
+    "src/load/report/json/format.rs",
     "src/load/report/json/record.rs",
     "src/load/report/json/search.rs",
     "src/load/report/json/seed.rs",
