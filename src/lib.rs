@@ -97,7 +97,7 @@ pub use net::{
     Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
     DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
     Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line, LineTooLong, Lines, Listener,
-    ListenerOptions, LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet,
+    ListenerOptions, LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet,
     PenalisedSource, Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report,
     Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceLimits,
     SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts,

@@ -322,6 +322,34 @@ fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     assert!(line.ends_with(" by eve\r\n"), "{line}");
 }
 
+/// Issue 12, item 21: idlers from one address, who have all places, make room for newcomers; the
+/// few users of another address stay.
+#[test]
+fn attack_idlers_of_one_address_do_not_keep_others_out() {
+    let chat =
+        Chat::start(&["--max-connections", "20", "--max-per-ip", "20", "--idle-when-full", "1s"]);
+    let enter = |source, name: &str| {
+        let mut wire = Wire::connect_from(source, chat.addresses[0]);
+        wire.send(format!("{name}\n").as_bytes());
+        wire.until(" ***");
+        wire
+    };
+    let mut honest = [enter([127, 0, 0, 3], "ann"), enter([127, 0, 0, 3], "bob")];
+    let mut idlers: Vec<Wire> =
+        (0..18).map(|number| enter([127, 0, 0, 2], &format!("idler{number}"))).collect();
+    wait_for("a place", || {
+        let mut carl = Wire::connect_from([127, 0, 0, 1], chat.addresses[0]);
+        carl.0.get_mut().write_all(b"carl\n").is_ok() && carl.line().contains("carl joined")
+    });
+    let rest = idlers[0].rest();
+    let words = "*** The server is nearly full, and you have said nothing for less than a minute";
+    assert!(rest.contains(words), "{rest}");
+    for wire in &mut honest {
+        wire.send(b"/lag\n");
+        wire.until("behind");
+    }
+}
+
 /// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to
 /// make a ban hold for a user who comes back under another name.
 #[test]

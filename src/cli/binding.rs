@@ -24,7 +24,8 @@ use super::resources;
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
-    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme,
+    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
+    Occupancy, Scheme,
 };
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -42,6 +43,8 @@ pub(super) struct Bound {
     pub(super) life: Life,
     /// What metrics tell of what is served, besides connections.
     pub(super) figures: Option<Figures>,
+    /// Called when places run short.
+    pub(super) on_crowded: Option<OnCrowded>,
 }
 
 impl Bound {
@@ -51,6 +54,15 @@ impl Bound {
             Sockets::Streams(listeners) => listeners.len(),
             Sockets::Datagrams(_) => 0,
         })
+    }
+}
+
+/// Called with the occupancy of the server when places run short.
+pub(super) struct OnCrowded(pub(super) Box<dyn Fn(Occupancy) + Send + Sync>);
+
+impl std::fmt::Debug for OnCrowded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnCrowded")
     }
 }
 
@@ -159,8 +171,18 @@ impl ServingFlags {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
-        let figures = None;
-        Ok(Bound { service, basis, limits, sockets, certificates, admin, faults, life, figures })
+        Ok(Bound {
+            service,
+            basis,
+            limits,
+            sockets,
+            certificates,
+            admin,
+            faults,
+            life,
+            figures: None,
+            on_crowded: None,
+        })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::Figures;
+use super::binding::OnCrowded;
 use super::bus::BusFlags;
 use super::check::Findings;
 use super::doctor::{self, DoctorFlags};
@@ -87,6 +88,11 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_rooms: NonZeroUsize,
 
+    /// Rooms at most that one address has made and that are still there.
+    #[arg(long, env = "ECHOLINE_MAX_ROOMS_PER_IP", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_rooms_per_ip: NonZeroUsize,
+
     /// Lines a second that one person may write for long, or `off`.
     #[arg(long, env = "ECHOLINE_FLOOD", value_name = "RATE", default_value = "5/s")]
     #[arg(value_parser = values::flood)]
@@ -100,6 +106,12 @@ pub(super) struct ChatFlags {
     #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     login_timeout: Duration,
+
+    /// When nine of ten connections are taken: how long a user has to be silent to be disconnected
+    /// for newcomers, or `off`. Users of the addresses with the most users go first.
+    #[arg(long, env = "ECHOLINE_IDLE_WHEN_FULL", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "5m")]
+    idle_when_full: values::Timeout,
 
     /// A file whose first line is the password that makes a user an operator (`/oper`), or its
     /// hash (`echoline chat hash-password`).
@@ -203,6 +215,10 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     };
     let roles = flags.roles(bound.counts().collect());
     reload.add(renewal(Arc::clone(&hall)));
+    let crowded = Arc::clone(&hall);
+    bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
+        crowded.end_idle_users(occupancy.excess());
+    })));
     let guests = Arc::clone(&hall);
     let handler = move |client: crate::net::Connection| {
         let role = roles.get(client.origin().listener).copied();
@@ -239,10 +255,12 @@ impl ChatFlags {
         Ok(Settings {
             lobby: self.lobby.clone(),
             max_rooms: self.max_rooms.get(),
+            max_rooms_per_ip: self.max_rooms_per_ip.get(),
             log: LogLimits { lines: self.history.get(), ..LogLimits::default() },
             replay: self.replay.unwrap_or(if lasts { 20 } else { 0 }),
             login_timeout: self.login_timeout,
             flood: self.flood.limits(self.burst),
+            idle_when_full: self.idle_when_full.0,
             operator_password: self.operator_password()?,
             ..Settings::default()
         })
@@ -371,7 +389,15 @@ fn renewal(hall: Arc<Hall>) -> Renewal {
         });
         Ok(Some(commit))
     };
-    let keys =
-        &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
+    let keys = &[
+        "burst",
+        "flood",
+        "idle-when-full",
+        "login-timeout",
+        "max-rooms",
+        "max-rooms-per-ip",
+        "operator-password-file",
+        "replay",
+    ];
     Renewal { keys, prepare: Box::new(prepare) }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::admin::{Admin, AdminFlags, Served};
-use super::binding::{self, Bound, Sockets};
+use super::binding::{self, Bound, OnCrowded, Sockets};
 use super::bounds::{self, Basis, BoundsFlags, Reach};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
@@ -211,6 +211,9 @@ impl ServingFlags {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
+        }
+        if let Some(OnCrowded(hook)) = bound.on_crowded {
+            server = server.on_crowded(hook);
         }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;

@@ -24,6 +24,7 @@ mod listener;
 mod live_limits;
 mod message;
 mod observer;
+mod occupancy;
 mod outbound;
 mod own_thread;
 mod place;
@@ -82,6 +83,7 @@ pub use listener::{Listener, ListenerOptions};
 pub use live_limits::LiveLimits;
 pub use message::Message;
 pub use observer::Observer;
+pub use occupancy::Occupancy;
 pub(crate) use own_thread::spawn_with_runtime;
 pub use place::Report;
 #[cfg(feature = "proxy")]

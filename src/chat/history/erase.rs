@@ -118,11 +118,11 @@ impl Eraser<'_> {
     }
 
     fn remove_topic(&self, id: i64, room: &str) -> Result<()> {
-        let sql = "SELECT private, password FROM room WHERE id = ?1";
-        let (private, password) = self.connection.query_row(sql, [id], |row| {
-            Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?))
+        let sql = "SELECT private, password, more FROM room WHERE id = ?1";
+        let (private, password, more) = self.connection.query_row(sql, [id], |row| {
+            Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
         })?;
-        let sum = room_sum(room, None, private, password.as_deref());
+        let sum = room_sum(room, None, private, password.as_deref(), &more);
         let sql = "UPDATE room SET topic = NULL, checksum = ?2 WHERE id = ?1";
         self.connection.execute(sql, params![id, sum]).map(drop)
     }

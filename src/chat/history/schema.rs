@@ -64,6 +64,18 @@ const STEPS: &[&str] = &[
         last_ms INTEGER NOT NULL, by TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds from
+    -- 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
+    ALTER TABLE room ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN notice_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+    -- What else belongs to a room, as JSON.
+    ALTER TABLE room ADD COLUMN more TEXT NOT NULL DEFAULT '';
+    UPDATE room SET notices = (SELECT count(*) FROM line WHERE room = id AND kind > 1),
+        notice_bytes = (SELECT coalesce(sum(octet_length(line.name) + octet_length(text) + 32), 0)
+                        FROM line WHERE room = id AND kind > 1);
+",
 ];
 
 /// The newest version that is known.
