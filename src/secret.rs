@@ -8,13 +8,14 @@ use std::sync::Arc;
 /// Replaces the secret wherever one would be printed.
 const HIDDEN: &str = "***";
 
-/// A password, a token, or an address that may contain one. Prints `***`; cheap to clone.
+/// A password, a token, or an address that may contain one. `{:?}` prints `***`, and `{}` does not
+/// compile, so that no sentence shows the stars instead of a token by mistake. Cheap to clone.
 ///
 /// ```
 /// use echoline::SecretText;
 ///
 /// let password = SecretText::from("open sesame");
-/// assert_eq!(format!("{password} {password:?}"), "*** ***");
+/// assert_eq!(format!("{password:?}"), "***");
 /// assert_eq!(password.reveal(), "open sesame");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -48,9 +49,10 @@ impl fmt::Debug for SecretText {
     }
 }
 
-impl fmt::Display for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
+#[cfg(feature = "chat")]
+impl<'de> serde::Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -73,8 +75,8 @@ mod tests {
     #[test]
     fn attack_a_secret_is_not_printed() {
         let secret = SecretText::from("open sesame".to_owned());
-        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
-        assert_eq!(format!("{secret:>20}{secret:#?}"), "******");
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "*** Some(***)");
+        assert_eq!(format!("{secret:#?}"), "***");
         assert_eq!(secret, "open sesame".parse().unwrap());
         assert_eq!(secret.reveal(), "open sesame");
     }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +25,7 @@ use super::text::clean;
 use super::tokens::{Place, Position, SessionState};
 use super::user::{Rest, Step, Subject, User};
 use super::view::{Medium, print_json};
+use crate::SecretText;
 use crate::net::{Closed, Connection};
 
 /// Rooms that a program may name when it comes.
@@ -36,7 +36,7 @@ const ROOMS_MAX: usize = 100;
 #[serde(deny_unknown_fields)]
 struct Hello {
     name: Option<String>,
-    token: Option<String>,
+    token: Option<SecretText>,
     /// The rooms to join; default the lobby.
     #[serde(default)]
     rooms: Vec<String>,
@@ -92,7 +92,7 @@ where
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
             Ok(Hello { token: Some(token), after, .. }) => {
-                ("token", come_back(hall, &token, &after, address, medium).await)
+                ("token", come_back(hall, token.reveal(), &after, address, medium).await)
             }
             Ok(hello) => ("name", hello.come_in(hall, address).await),
             Err(error) => {
@@ -125,7 +125,7 @@ async fn come_back(
     let mut arrival = resume(hall, token, address).await?;
     if medium == Medium::Page {
         // A page that is broken off before it hears of a new token is to have one that works.
-        arrival.person.token_or(|| Arc::from(token.trim().to_ascii_lowercase()));
+        arrival.person.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {
         let seen = after.get(position.room.key()).copied();
@@ -170,7 +170,7 @@ impl Hello {
                     next
                 }
             };
-            Ok(Position { room, next, operator: false, password: None })
+            Ok(Position { room, next, operator: false, password: None, born: 0 })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
         let more = SessionState::default();
@@ -336,4 +336,38 @@ fn wrong(user: &mut User, text: &str) -> Step {
     let error = if is_page { user.inbox.in_thread(error) } else { error };
     print_json(&error, &mut user.replies);
     Step::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::text::is_clean;
+    use super::*;
+
+    const JSON_LINE: &str = concat!(
+        r#"\{"(say|do|ask|ping|to|room|before)": ?(".{0,30}"|[0-9eE.+-]{1,30}|null)"#,
+        r#"(, ?"(room|to|count)": ?(".{0,9}"|-?[0-9]{1,30}))?\}"#,
+    );
+
+    proptest! {
+        /// Issue 12: whatever a program sends, its line is read or refused, and the texts that
+        /// others are shown of it are clean.
+        #[test]
+        fn attack_no_line_of_a_program_gets_past_the_reader(
+            line in prop_oneof![
+                ".{0,80}",
+                "[\\[{\":,}\\]a-z0-9 ]{0,40}",
+                JSON_LINE,
+            ],
+        ) {
+            class(line.as_bytes());
+            let _ = serde_json::from_str::<Hello>(&line);
+            if let Ok(Input::Say { say, .. } | Input::Do { line: say, .. }) = parse(&line) {
+                for said in lines(&say).map(said) {
+                    prop_assert!(is_clean(&said), "{:?}", said);
+                }
+            }
+        }
+    }
 }

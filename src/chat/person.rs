@@ -12,6 +12,7 @@ use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
 use super::perform::{Actor, GOES_ON};
 use super::room::{Seat, Who};
+use crate::SecretText;
 
 /// One session's person.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ struct More {
     /// The words for those who write to somebody who is away.
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
-    token: Option<Arc<str>>,
+    token: Option<SecretText>,
     /// A mute for writing too fast that the session began with.
     flood_mute: Option<ContinuedMute>,
     /// The hash of the operators' password that they gave; known on the node that serves them.
@@ -261,11 +262,11 @@ impl Person {
     }
 
     /// The person's token, made by `make` where there is none yet.
-    pub(super) fn token_or(&self, make: impl FnOnce() -> Arc<str>) -> Arc<str> {
-        Arc::clone(self.card().more.get_or_insert_default().token.get_or_insert_with(make))
+    pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
+        self.card().more.get_or_insert_default().token.get_or_insert_with(make).clone()
     }
 
-    pub(super) fn token(&self) -> Option<Arc<str>> {
+    pub(super) fn token(&self) -> Option<SecretText> {
         self.card().more.as_ref()?.token.clone()
     }
 

@@ -1,6 +1,5 @@
 //! Coming back: who leaves with a token finds name, rooms and positions again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::act::{Act, Back, Keep};
@@ -8,7 +7,9 @@ use super::hall::{Hall, Seated};
 use super::inbox::Inbox;
 use super::operator_password::is_proof;
 use super::person::Person;
-use super::tokens::{Place, Position, SessionState, token};
+use super::source::Source;
+use super::tokens::{BRIEF_MS, Place, Position, SessionState, TOKEN_LETTERS, digest, token};
+use crate::SecretText;
 
 /// The pause before a wrong token is refused.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -28,20 +29,20 @@ fn positions(seats: &[Seated]) -> Vec<Position> {
 
 /// The session as its token restores it, once this is performed. Makes the token if there is none.
 pub(super) fn keep(hall: &Hall, person: &Person, inbox: &Inbox) -> Keep {
-    let token = person.token_or(new_token);
-    Keep { token: token.to_string(), place: place(hall, person, inbox) }
+    let token = digest(person.token_or(new_token).reveal());
+    Keep { token, place: place(hall, person, inbox) }
 }
 
 /// Announces the session as its token restores it from now on, and returns the token.
-pub(super) fn token_of(hall: &Hall, person: &Person, inbox: &Inbox) -> Arc<str> {
+pub(super) fn token_of(hall: &Hall, person: &Person, inbox: &Inbox) -> SecretText {
     hall.announce(person.session, Act::Keep(keep(hall, person, inbox)));
     person.token_or(new_token)
 }
 
 /// The session as its token restores it; `None` if it has no token.
 pub(super) fn keep_if_token(hall: &Hall, person: &Person, inbox: &Inbox) -> Option<Keep> {
-    let token = person.token()?;
-    Some(Keep { token: token.to_string(), place: place(hall, person, inbox) })
+    let token = digest(person.token()?.reveal());
+    Some(Keep { token, place: place(hall, person, inbox) })
 }
 
 fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
@@ -53,6 +54,8 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
         lineage: person.lineage,
         away: person.away().map(|words| words.to_string()),
         operator: person.operator_proof().map(|proof| proof.to_string()),
+        source: Some(Source::of(person.address)),
+        is_brief: hall.now_ms().saturating_sub(person.since_ms) < BRIEF_MS,
     };
     let (name, rooms) = (person.name(), positions(&inbox.seats));
     // A session that is leaving is named too: it holds the name until it has left.
@@ -69,9 +72,9 @@ pub(super) async fn back(hall: &Hall, saved: &SessionState) -> Back {
     Back { lineage: saved.lineage, operator, away: saved.away.clone() }
 }
 
-/// A token that nobody has.
-pub(super) fn new_token() -> Arc<str> {
-    let mut random = [0; 12];
+/// A token that no other session has.
+pub(super) fn new_token() -> SecretText {
+    let mut random = [0; TOKEN_LETTERS];
     getrandom::fill(&mut random).expect("the system has random bytes");
     token(random)
 }

@@ -32,6 +32,11 @@ impl RoomOperators {
         }
     }
 
+    /// Drops the oldest users beyond the bound, which a forged snapshot may have.
+    pub(super) fn bound(&mut self) {
+        self.former.drain(..self.former.len().saturating_sub(FORMER_MAX));
+    }
+
     /// A user is no operator any more if they return; `false` if they were not to be one.
     pub(super) fn forget(&mut self, lineage: u64) -> bool {
         let before = self.former.len();
@@ -42,6 +47,11 @@ impl RoomOperators {
     /// Whether the user left the room as its operator.
     pub(super) fn remembers(&self, lineage: u64) -> bool {
         self.former.contains(&lineage)
+    }
+
+    /// Since when no operator has been in the room.
+    pub(super) fn vacant_since_ms(&self) -> Option<u64> {
+        self.vacant_since_ms
     }
 
     /// Whether the room has had no operator for so long that a member is to become one.

@@ -15,6 +15,9 @@ pub struct Settings {
     pub lobby: Name,
     /// Rooms at most, empty ones with a history too. Default 1,000.
     pub max_rooms: usize,
+    /// Rooms at most that users from one address (of IPv6: one /64 network) have made and that are
+    /// still there. Default 100: a class behind one address has a room for each of its users.
+    pub max_rooms_per_ip: usize,
     /// Rooms that one person may be in. Default 10.
     pub max_rooms_each: usize,
     /// What each room keeps in memory.
@@ -49,6 +52,7 @@ impl Default for Settings {
         Self {
             lobby: Name::parse_room("lobby").expect("it is a name"),
             max_rooms: 1000,
+            max_rooms_per_ip: 100,
             max_rooms_each: 10,
             log: LogLimits::default(),
             replay: 0,

@@ -35,11 +35,6 @@ impl SocketFlags {
             ..options
         }
     }
-
-    /// The group that the files of Unix sockets keep.
-    pub(super) fn unix_group(&self) -> Option<u32> {
-        self.unix_group
-    }
 }
 
 /// Reads a mode as chmod(1) does: octal digits.

@@ -12,7 +12,10 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod file_user;
 mod handshake;
+#[cfg(feature = "websocket")]
+mod host_header;
 mod inbound;
 mod layer;
 mod limits;
@@ -40,6 +43,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod socket_folder;
 mod sources;
 mod split;
 mod stream;
@@ -69,6 +73,9 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+pub use file_user::FileUser;
+#[cfg(feature = "cli")]
+pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};

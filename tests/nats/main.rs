@@ -6,6 +6,8 @@ mod cluster;
 mod divergence;
 mod doctor;
 mod faults;
+mod key;
+mod permissions;
 mod recorder;
 mod refusals;
 mod server;

@@ -35,6 +35,31 @@ pub enum BusError {
          one for all of them; name the same one in each address, or in one"
     )]
     Logins,
+    /// The key of the cluster is none, or too short.
+    #[error(
+        "the key of the cluster must have 32 letters or more in each line of its file: make one \
+         with 'openssl rand -hex 32'"
+    )]
+    KeyFile,
+    /// The other nodes authenticate what they send, and this one cannot.
+    #[error(
+        "the entries of the stream {stream} are authenticated with a key that this node does not \
+         have: give it the key of the cluster (--cluster-key)"
+    )]
+    NoKey {
+        /// The stream.
+        stream: String,
+    },
+    /// There is nothing in the stream that a node with the key has sent.
+    #[error(
+        "none of the entries of the stream {stream} is from a node that has this key: check the \
+         key; to begin with a key, give the cluster another name, or remove the stream with \
+         'nats stream rm {stream}' and all that is in it"
+    )]
+    NotAuthentic {
+        /// The stream.
+        stream: String,
+    },
     /// A file of certificates or of a key is not there, or is none.
     #[error("{path} cannot be used for TLS: {reason}")]
     Certificates {
@@ -180,6 +205,9 @@ impl BusError {
                 | Self::Servers { .. }
                 | Self::Credentials { .. }
                 | Self::Logins
+                | Self::KeyFile
+                | Self::NoKey { .. }
+                | Self::NotAuthentic { .. }
                 | Self::Certificates { .. }
                 | Self::Tls { .. }
                 | Self::Refused { .. }

@@ -20,6 +20,9 @@ pub struct NatsOptions {
     pub credentials: Option<PathBuf>,
     /// `user:password`, or a token, where the addresses contain neither.
     pub login: Option<SecretText>,
+    /// The lines of a key file. The first key authenticates what this node sends; messages without
+    /// a tag of one of the keys are refused. Without keys everything is accepted.
+    pub keys: Option<SecretText>,
     /// A file of certificates (PEM): servers must be signed by one of them, instead of those that
     /// the system trusts. It is read at each connection.
     pub authorities: Option<PathBuf>,
@@ -56,6 +59,7 @@ impl NatsOptions {
             replicas: 1,
             credentials: None,
             login: None,
+            keys: None,
             authorities: None,
             identity: None,
             max_entries: 200_000,

@@ -139,7 +139,7 @@ impl User {
             Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
-                welcome["token"] = (&*token).into();
+                welcome["token"] = token.reveal().into();
             }
         }
         if self.inbox.view.is_page() {
@@ -162,8 +162,9 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator, password } = position;
-        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
+        let Position { room, next, operator, password, born } = position;
+        let back = Pass::Return { operator, password, born };
+        let pass = if is_back { back } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
@@ -428,7 +429,7 @@ impl User {
         if !self.person.is_retired() {
             if self.knows_more && !self.inbox.view.is_json() {
                 let token = self.person.token_or(resume::new_token);
-                self.notice(&format!("/resume {token} brings you back"));
+                self.notice(&format!("/resume {} brings you back", token.reveal()));
             }
             keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         }

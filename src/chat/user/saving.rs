@@ -55,11 +55,12 @@ impl User {
 
     pub(super) fn show_token(&mut self) -> Step {
         let keep = resume::keep(&self.hall, &self.person, &self.inbox);
-        let token = keep.token.clone();
+        let token = self.person.token_or(resume::new_token);
         self.perform(Act::Keep(keep), move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
+            let token = token.reveal();
             user.notice(&format!("/resume {token} brings you back here, from any connection"));
             Step::Done
         })
@@ -68,6 +69,7 @@ impl User {
     /// Tells the user, who has just made a room, how they come back to it.
     pub(super) fn tell_token(&mut self) {
         let token = resume::token_of(&self.hall, &self.person, &self.inbox);
+        let token = token.reveal();
         self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
     }
 }

@@ -5,9 +5,7 @@
 //! and `Origin` the page's. So a foreign name in either is a page that was made to look as if it
 //! were ours (DNS rebinding), or one that tries to give orders (CSRF).
 
-use std::net::IpAddr;
-
-use crate::net::is_loopback;
+use crate::net::{HostKind, kind_of, split_port};
 
 /// Who the admin address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +37,9 @@ pub(super) enum Refusal {
 /// Lets a request through that wants to know something.
 pub(super) fn admit(hosts: &[&str], reach: Reach) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
-    match name_of(host) {
-        Name::Loopback => Ok(()),
-        Name::Address | Name::Other if reach != Reach::Loopback => Ok(()),
+    match kind_of(split_port(host).0) {
+        HostKind::Loopback => Ok(()),
+        HostKind::Address | HostKind::Name if reach != Reach::Loopback => Ok(()),
         _ => Err(Refusal::ForeignHost),
     }
 }
@@ -56,7 +54,7 @@ pub(super) fn admit_change(
     reach: Reach,
 ) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
-    if name_of(host) == Name::Other && reach != Reach::Socket {
+    if kind_of(split_port(host).0) == HostKind::Name && reach != Reach::Socket {
         return Err(Refusal::NamedHost);
     }
     let own = |origin: &&str| origin.strip_prefix("http://").is_some_and(|from| from == *host);
@@ -65,31 +63,6 @@ pub(super) fn admit_change(
         Ok(())
     } else {
         Err(Refusal::ForeignOrigin)
-    }
-}
-
-/// What kind of name a `Host` header has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Loopback,
-    /// An address, which no name server can turn into another one.
-    Address,
-    Other,
-}
-
-fn name_of(host: &str) -> Name {
-    let without_port = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    if without_port.eq_ignore_ascii_case("localhost") {
-        return Name::Loopback;
-    }
-    let bracketed = without_port.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match bracketed.unwrap_or(without_port).parse::<IpAddr>() {
-        Ok(address) if is_loopback(address) => Name::Loopback,
-        Ok(_) => Name::Address,
-        Err(_) => Name::Other,
     }
 }
 

@@ -23,8 +23,8 @@ use super::refusals::Refusals;
 use super::reply::{Problem, Reply, kind, reply, to_page};
 use super::view::{Shown, Sources, View, word};
 use crate::cli::newest_lines::newest_lines;
-use crate::load::units::printable;
 use crate::net::{DatagramCounts, Phase};
+use crate::printable::printable;
 
 /// Bytes of a plan of faults.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
@@ -131,7 +131,7 @@ impl Site {
             "/readyz" => Ok(self.readiness(access)),
             path => {
                 let more = self.served.faults.as_ref().map_or("", |_| ", and /faults");
-                Err(Problem::NotFound(printable(path), more))
+                Err(Problem::NotFound(printable(path).into_owned(), more))
             }
         }
     }
