@@ -436,7 +436,7 @@ where
             && self.user.inbox.view.is_json()
             && let Some(words) = super::last_words(closed)
         {
-            print_json(&bot::end(words), &mut self.user.replies);
+            print_json(&bot::end(&words), &mut self.user.replies);
         }
         if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
             self.write_replies().await?;

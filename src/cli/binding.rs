@@ -6,6 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
@@ -26,6 +27,7 @@ use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
     Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme,
+    Sources,
 };
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -43,6 +45,8 @@ pub(super) struct Bound {
     pub(super) life: Life,
     /// What metrics tell of what is served, besides connections.
     pub(super) figures: Option<Figures>,
+    /// The rates of each source, and the penalties that there are.
+    pub(super) sources: Arc<Sources>,
 }
 
 impl Bound {
@@ -155,8 +159,20 @@ impl ServingFlags {
             privileges::drop_to(account, &files(&bound), self.sockets.unix_group())?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
+        let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
         let figures = None;
-        Ok(Bound { service, basis, limits, sockets, certificates, admin, faults, life, figures })
+        Ok(Bound {
+            service,
+            basis,
+            limits,
+            sockets,
+            certificates,
+            admin,
+            faults,
+            life,
+            figures,
+            sources,
+        })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.

@@ -33,6 +33,7 @@ mod resources;
 mod send;
 mod serving;
 mod socket_flags;
+mod source_limits;
 mod supervise;
 mod tls;
 mod tls_client;

@@ -1,6 +1,7 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+mod admission;
 pub(crate) mod alarm;
 mod bind_error;
 mod buffers;
@@ -23,6 +24,7 @@ mod message;
 mod observer;
 mod outbound;
 mod own_thread;
+mod peer;
 mod place;
 #[cfg(feature = "cli")]
 mod probe;
