@@ -96,7 +96,7 @@ pub use net::{
     Eol, Farewell, FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions,
     LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet, PenalisedSource, Penalties,
     Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes,
-    Shutdown, Snapshot, Source, SourceAction, SourceLimits, SourcePorts, SourceRate,
+    Shutdown, Snapshot, Source, SourceAction, SourceError, SourceLimits, SourcePorts, SourceRate,
     SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts, Traffic, Transport,
     WorkerState, Write, Writer,
 };

@@ -117,6 +117,8 @@ pub enum Command<'a> {
     Password(Option<Secret<'a>>),
     /// Shows so many of the last entries of the audit log, at least 1.
     Audit(Option<u64>),
+    /// Lists the sources that have a penalty, or ends the penalties of one.
+    Penalties(Option<&'a str>),
 }
 
 impl<'a> Command<'a> {
@@ -163,6 +165,7 @@ impl<'a> Command<'a> {
                 | Self::Private(_)
                 | Self::Password(_)
                 | Self::Audit(_)
+                | Self::Penalties(_)
         )
     }
 
@@ -194,7 +197,7 @@ impl<'a> Command<'a> {
                 | Self::Quote(_)
                 | Self::Delete(_)
                 | Self::Lag
-        ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
+        ) || (self.needs_operator() && !matches!(self, Self::Audit(_) | Self::Penalties(_)))
     }
 }
 

@@ -27,6 +27,7 @@ use super::rules::LiveRules;
 use super::sessions::{Sessions, lineage_of_id};
 use super::settings::Settings;
 use super::tokens::Tokens;
+use crate::net::Sources;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
@@ -163,6 +164,12 @@ impl Hall {
         let rules = LiveRules::new(&settings);
         let (relays, sessions) = Default::default();
         Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
+    }
+
+    /// The rates and penalties of each source.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.settings.sources
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -35,6 +35,7 @@ mod character;
 mod clock;
 mod cluster;
 mod command;
+mod command_cost;
 mod command_error;
 mod command_table;
 mod crowd;

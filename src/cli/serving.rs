@@ -232,6 +232,7 @@ impl ServingFlags {
                     datagrams: datagrams.as_ref().map(DatagramThread::counts),
                     faults: faults.as_ref().map(faults::control),
                     certificates: certificates.clone(),
+                    sources: Arc::clone(&sources),
                     figures,
                 })
                 .context("cannot start the thread of --admin")?;

@@ -93,8 +93,8 @@ pub(crate) use signals::{Hangup, Signals, obey};
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use sources::{
-    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
-    SourceRefusal, Sources,
+    PenalisedSource, Penalties, Source, SourceAction, SourceError, SourceLimits, SourceRate,
+    SourceRateError, SourceRefusal, Sources,
 };
 pub use split::{Reader, Writer};
 pub use stream::Stream;

@@ -4,4 +4,11 @@
 #[path = "../programs/mod.rs"]
 mod programs;
 
+#[path = "../parlour/mod.rs"]
+mod parlour;
+
+mod chat;
+mod class;
+mod floods;
+mod rig;
 mod server;

@@ -13,6 +13,7 @@ use crate::chat::command_table::Rank;
 use crate::chat::former_users::FormerUser;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
+use crate::net::SourceAction;
 
 /// How long a password for operators is thought about: guessing is to be slow.
 const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
@@ -28,6 +29,9 @@ impl User {
             self.notice("Only an operator can do that");
             return Step::Done;
         }
+        if command.is_written_down() && !self.may(SourceAction::Moderation) {
+            return Step::Done;
+        }
         match command {
             Command::Op(name) => self.set_operator(name, true),
             Command::Deop(name) => self.set_operator(name, false),
@@ -41,15 +45,23 @@ impl User {
             Command::Private(switch) => self.set_private(switch),
             Command::Password(password) => self.set_password(password),
             Command::Audit(count) => self.show_audit(count),
+            Command::Penalties(pardoned) => self.penalties(pardoned),
             _ => Step::Done,
         }
     }
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
+        // Before the check, so that guesses over many connections at once cannot pass.
+        if !self.may(SourceAction::WrongOperatorPassword) {
+            return Step::Done;
+        }
         let rules = self.hall.rules();
         let right = rules.operator_password.as_deref();
         let fits = right.is_some_and(|right| is_same(right, password.reveal()));
         let password = fits.then(|| password.reveal().to_owned());
+        if fits {
+            self.give_back(SourceAction::WrongOperatorPassword);
+        }
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(PASSWORD_PAUSE).await;
             // With this a token restores the right, as long as the password stays the same.

@@ -11,6 +11,7 @@ use crate::chat::entrance::Entrance;
 use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
 use crate::chat::room::See;
+use crate::net::SourceAction;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.
@@ -37,7 +38,7 @@ impl User {
         }
         let password = password.map(|password| password.reveal().to_owned());
         self.enter(room, Pass::Nothing, |user, room, not_in| match (not_in, password) {
-            (NotIn::Password(hash), Some(password)) => Self::check(room, password, hash),
+            (NotIn::Password(hash), Some(password)) => user.check(room, password, hash),
             (not_in, _) => user.stay_out(&room, &not_in),
         })
     }
@@ -48,13 +49,18 @@ impl User {
     }
 
     /// Enters with a password, which takes a while to check.
-    fn check(room: Name, password: String, hash: Arc<str>) -> Step {
+    fn check(&mut self, room: Name, password: String, hash: Arc<str>) -> Step {
+        // Before the check, so that guesses at the same time cannot pass.
+        if !self.may(SourceAction::WrongPassword) {
+            return Step::Done;
+        }
         Step::Wait(Box::pin(async move {
             let fits = fits(password, Arc::clone(&hash)).await;
             let rest = move |user: &mut Self| {
                 if !fits {
                     return user.stay_out(&room, &NotIn::Password(hash));
                 }
+                user.give_back(SourceAction::WrongPassword);
                 let pass = Pass::Password(hash.to_string());
                 user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
             };
@@ -71,6 +77,9 @@ impl User {
     ) -> Step {
         if self.inbox.seats.len() >= self.hall.settings.max_rooms_each {
             return refused(self, room, NotIn::TooManyOfYours);
+        }
+        if self.hall.room(&room).is_none() && !self.may(SourceAction::Room) {
+            return Step::Done;
         }
         let see = See::Last(self.hall.rules().replay);
         let act = Act::Join { room: room.clone(), see, pass };

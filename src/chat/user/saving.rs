@@ -54,6 +54,9 @@ impl User {
     }
 
     pub(super) fn show_token(&mut self) -> Step {
+        if !self.may_have_token() {
+            return Step::Done;
+        }
         let keep = resume::keep(&self.hall, &self.person, &self.inbox);
         let token = keep.token.clone();
         self.perform(Act::Keep(keep), move |user, outcome| {
@@ -67,6 +70,9 @@ impl User {
 
     /// Tells the user, who has just made a room, how they come back to it.
     pub(super) fn tell_token(&mut self) {
+        if !self.may_have_token() {
+            return;
+        }
         let token = resume::token_of(&self.hall, &self.person, &self.inbox);
         self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
     }

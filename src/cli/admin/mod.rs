@@ -24,7 +24,9 @@ use clap::Args;
 
 use super::check::{self, Findings};
 use super::supervise::keep_running;
-use crate::net::{Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown, is_loopback};
+use crate::net::{
+    Address, Certificates, DatagramCounts, Observer, Scheme, Shutdown, Sources, is_loopback,
+};
 pub(super) use control::FaultControl;
 pub(super) use figure::{Figure, Figures};
 use gate::Reach;
@@ -66,6 +68,8 @@ pub(super) struct Served {
     pub(super) faults: Option<FaultControl>,
     /// `None` where no TLS is spoken.
     pub(super) certificates: Option<Certificates>,
+    /// The rates of each source, and the penalties that there are.
+    pub(super) sources: Arc<Sources>,
     /// What else there is to tell of what is served.
     pub(super) figures: Option<Figures>,
 }

@@ -15,7 +15,7 @@ use super::control::FaultControl;
 use super::figure;
 use super::gate::{Reach, admit, admit_change};
 use super::history::History;
-use super::metrics::{self, Figures};
+use super::metrics::{self, Figures, SourceFigures};
 use super::process::ProcessState;
 use super::reply::{Problem, Reply, kind, reply};
 use super::view::{Sources, View, word};
@@ -129,6 +129,7 @@ impl Site {
                 let since = certificates.expires().duration_since(UNIX_EPOCH);
                 since.unwrap_or_default().as_secs_f64()
             }),
+            sources: SourceFigures::of(&self.served.sources),
             others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
         })
     }
@@ -197,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::cli::admin::http;
-    use crate::net::{Closed, Farewell, Server};
+    use crate::net::{Closed, Farewell, Server, SourceLimits, Sources};
 
     /// A plan that knows two rules, and counts none.
     fn control() -> FaultControl {
@@ -237,6 +238,7 @@ mod tests {
             addresses: Vec::new(),
             certificates: None,
             figures: None,
+            sources: Arc::new(Sources::new(SourceLimits::off())),
             datagrams: None,
             faults: Some(control()),
         };

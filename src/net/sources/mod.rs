@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use limits::{Penalties, SourceAction, SourceLimits, SourceRate, SourceRateError};
-pub use source::Source;
+pub use source::{Source, SourceError};
 use table::SourceTable;
 
 use super::limits::Closed;
@@ -87,7 +87,13 @@ impl SourceRefusal {
     /// The wait in whole seconds, rounded up: at least one.
     #[must_use]
     pub fn seconds(&self) -> u64 {
-        self.wait.as_millis().div_ceil(1000).max(1) as u64
+        self.wait_ms().div_ceil(1000)
+    }
+
+    /// The wait in milliseconds, rounded up: at least one.
+    #[must_use]
+    pub fn wait_ms(&self) -> u64 {
+        u64::try_from(self.wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
     }
 
     /// The end of a connection that was refused for this.

@@ -73,13 +73,7 @@ impl Penalty {
 
 impl Entry {
     /// Takes `count` tokens of an action at `rate`; returns whether there were so many.
-    fn take(
-        &mut self,
-        action: SourceAction,
-        count: u32,
-        rate: SourceRate,
-        now: Duration,
-    ) -> bool {
+    fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: Duration) -> bool {
         let full_at = Duration::from_nanos(self.full_at[action as usize]).max(now);
         let full_at = full_at + rate.interval().saturating_mul(rate.most(count));
         let is_there = full_at - now <= rate.depth();
