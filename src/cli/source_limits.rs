@@ -9,7 +9,6 @@ use crate::net::{SourceLimits, Sources};
 
 /// The flag that changes the rates of a source.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Rates and penalties per source")]
 pub(super) struct SourceLimitFlags {
     /// Change the limits of one source (an address, IPv6: one /64 network; a user of this machine
     /// at a Unix socket), for example "logins 5/s burst 300, exempt 192.0.2.0/24" or "off"; may be
@@ -22,6 +21,7 @@ pub(super) struct SourceLimitFlags {
     /// without another one. `exempt NETWORK` has no limits. `loopback limited` limits connections
     /// and logins from loopback addresses too. `max-sources N` bounds the table (65536).
     #[arg(long, env = "ECHOLINE_SOURCE_LIMIT", value_name = "TEXT", value_parser = check)]
+    #[arg(help_heading = "Rates and penalties per source")]
     source_limit: Vec<String>,
 }
 

@@ -245,7 +245,9 @@ fn attack_guesses_of_a_room_password_are_refused() {
     let refusals = "echoline_source_refusals_total{action=\"wrong-passwords\"}";
     crate::programs::wait_for("refusals", || chat.metric(refusals) >= 9);
     assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
-    programs.last_mut().unwrap().hear(refused);
+    let mut late = chat.program(FLOOD, r#"{"name": "late"}"#);
+    late.say(r#"{"do": "/join secret sesame"}"#);
+    late.hear(refused);
     let mut guest = chat.enter(OTHER, "guest");
     guest.ask("/join secret sesame", "You speak in secret now");
     guest.has_met_nothing();
@@ -258,7 +260,7 @@ fn attack_a_flood_of_searches_is_refused() {
     let chat = Chat::start(&[]);
     let mut program = chat.program(FLOOD, r#"{"name": "searcher"}"#);
     let passed = flood(1000, |_| is_refused(&mut program, "/search bees", "Nothing was found"));
-    assert!((60..75).contains(&passed), "{passed}");
+    assert!((90..105).contains(&passed), "{passed}");
     for asked in ["people", "rooms", "history", "commands"] {
         program.say(&format!(r#"{{"ask": "{asked}"}}"#));
         let heard = program.hear("Too many searches and lists from your address; try again in");

@@ -117,7 +117,9 @@ impl Client {
             Ok(0) => return None,
             // The refusals of a flood are not waited for by the server.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-            Err(error) => panic!("{error} after {:?}", self.heard),
+            Err(error) => {
+                panic!("{error} after {:?}", self.heard.iter().rev().take(5).collect::<Vec<_>>())
+            }
         }
         let line = String::from_utf8(line).unwrap().trim_end().to_owned();
         self.heard.push(line.clone());

@@ -178,8 +178,8 @@ impl Default for SourceLimits {
                 SourceAction::Token => SourceRate::new(2, SECOND, 300),
                 // A teacher who invites a class.
                 SourceAction::Moderation => SourceRate::new(20, MINUTE, 120),
-                // A page asks four to six questions when it comes.
-                SourceAction::Expensive => SourceRate::new(20, SECOND, 600),
+                // All of a class search, and their pages ask five questions each.
+                SourceAction::Expensive => SourceRate::new(30, SECOND, 900),
             })
         });
         Self {
