@@ -81,7 +81,9 @@ pub mod cli;
 pub mod echo;
 pub mod load;
 mod net;
+mod printable;
 mod random;
+mod secret;
 
 pub use net::fault;
 #[cfg(feature = "proxy")]
@@ -106,6 +108,7 @@ pub use net::{Asset, Site};
 pub use net::{
     Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
 };
+pub use secret::SecretText;
 
 /// The examples of the README, which `cargo test --doc` runs.
 #[cfg(doctest)]

@@ -184,6 +184,9 @@ fn check_says_what_a_chat_would_be() {
 
 #[test]
 fn wrong_flags_get_one_sentence_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let half_hash = folder.path().join("password");
+    std::fs::write(&half_hash, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\n").unwrap();
     for (flags, words) in [
         (&["--lobby", "a b"][..], "a space"),
         (&["--history", "0"], "--history"),
@@ -193,6 +196,7 @@ fn wrong_flags_get_one_sentence_that_names_them() {
         (&["--burst", "0"], "--burst"),
         (&["--max-rooms", "many"], "--max-rooms"),
         (&["--operator-password-file", "/nonexistent"], "--operator-password-file"),
+        (&["--operator-password-file", half_hash.to_str().unwrap()], "hash-password"),
         (&["--data", "/proc/nowhere"], "--data"),
     ] {
         let arguments = [&["chat", "--check"], flags].concat();
@@ -278,6 +282,42 @@ fn what_was_shown_outlives_a_crash() {
 
 fn seen_by_others(line: &str) -> String {
     line.replace("\"own\":true", "\"own\":false")
+}
+
+/// Issue 12, item 7: the file of the operators' password need not hold the password. A guess costs
+/// a second, and is counted in one entry for its address.
+#[test]
+fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
+    let hashed = run(&["chat", "hash-password"], b"open sesame\nnot this\n");
+    let hash = String::from_utf8(hashed.stdout).unwrap();
+    assert!(hash.starts_with("$argon2id$") && hash.ends_with('\n'), "{hash}{}", hashed.stderr);
+    assert!(hash.lines().count() == 1 && !hash.contains("sesame"), "{hash}");
+    let short = run(&["chat", "hash-password"], b"sesame\n");
+    assert!(short.code() == Some(1) && short.stderr.contains("too short"), "{}", short.stderr);
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, &hash).unwrap();
+    let data = folder.path().join("data");
+    let chat = Chat::start(&[
+        "--operator-password-file",
+        password.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    let mut eve = Wire::connect(chat.addresses[0]);
+    eve.send(b"eve\n");
+    eve.until("eve joined");
+    for guess in ["guess", hash.trim_end()] {
+        eve.send(format!("/oper {guess}\n").as_bytes());
+        eve.until("That is not the operators' password");
+    }
+    eve.send(b"/oper open sesame\n");
+    eve.until("You are an operator");
+    eve.send(b"/audit\n");
+    eve.until("eve became an operator");
+    let line = eve.line();
+    assert!(line.contains("2 wrong operator passwords from 127.0.0.1/32, the first at "), "{line}");
+    assert!(line.ends_with(" by eve\r\n"), "{line}");
 }
 
 /// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to

@@ -197,3 +197,80 @@ fn a_token_in_the_address() {
     talk(&server.url().replace("//", "//t0ken@"), &[]);
     refused(&server.url(), &[], "lets nobody in with what it was given");
 }
+
+/// Issue 12, item 2: the password of the bus is in no log, page, metric, error, help or reload.
+#[test]
+fn attack_the_password_of_the_bus_is_nowhere() {
+    let flags = |store: &str| {
+        ["--jetstream", &format!("--store_dir={store}"), "--user=tea", "--pass=sesame"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let Some(server) = Server::start_with(flags) else { return };
+    let url = server.url().replace("//", "//tea:sesame@");
+    let admin = format!("127.0.0.1:{}", server::free_port());
+    let chat = ["chat", "--bus", &url, "--admin", &admin, "--listen", "127.0.0.1:0"];
+    let mut command = programs::echoline(&[&chat[..], &["--log-level", "debug"]].concat());
+    let chat = programs::Program::start(&mut command);
+    chat.wait_for_stderr("one chat with the machines on");
+    programs::wait_for("the admin page", || std::net::TcpStream::connect(&admin).is_ok());
+    let address = admin.parse().unwrap();
+    for path in ["/", "/metrics", "/status.json"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        let (head, page) = web_rig::ask(address, &request);
+        assert!(!page.contains("sesame"), "{path}: {head}\n{page}");
+    }
+    let log = chat.stderr();
+    assert!(log.contains("one chat with the machines on nats://***@127.0.0.1:"), "{log}");
+    assert_eq!(log.matches("the login of the NATS servers is on the command line").count(), 1);
+    assert!(!log.contains("sesame"), "{log}");
+    drop(chat);
+    // Errors, and what is printed by a check and by --help.
+    let closed = format!("nats://tea:sesame@127.0.0.1:{}", server::free_port());
+    for arguments in [
+        &["chat", "--bus", &closed, "--bus-timeout", "1s"][..],
+        &["chat", "--check", "--bus", &url],
+        &["chat", "--check", "--bus", &closed],
+        &["chat", "--bus", "nats://tea:sesame@127.0.0.1:1/x"],
+        &["chat", "doctor", "--bus", &closed],
+        &["chat", "doctor", "--bus", "tea:sesame@127.0.0.1"],
+        &["chat", "--data", "x", "--bus", &url],
+    ] {
+        let ended = run(arguments, b"");
+        assert!(!(ended.text() + &ended.stderr).contains("sesame"), "{arguments:?}: {ended:?}");
+    }
+    for help in [&["chat", "--help"][..], &["chat", "doctor", "--help"]] {
+        let mut command = programs::echoline(help);
+        let help = programs::Program::start(command.env("ECHOLINE_BUS", &url)).finish();
+        assert!(help.text().contains("ECHOLINE_BUS") && !help.text().contains("sesame"));
+    }
+}
+
+/// Issue 12, item 2: a password in a file or in the environment lets in, without a warning.
+#[test]
+fn attack_a_password_need_not_be_an_argument() {
+    let flags = |store: &str| {
+        ["--jetstream", &format!("--store_dir={store}"), "--user=tea", "--pass=s:same"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let Some(server) = Server::start_with(flags) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("login");
+    let file = path.to_str().unwrap();
+    std::fs::write(&path, "tea:s:same\n").unwrap();
+    talk(&server.url(), &["--bus-login", file]);
+    let mut command = programs::echoline(&["chat", "doctor"]);
+    command.env("ECHOLINE_BUS", server.url().replace("//", "//tea:s%3Asame@"));
+    let found = programs::Program::start(&mut command).finish();
+    assert_eq!(found.code(), Some(0), "{found:?}");
+    assert!(!found.text().contains("command line"), "{found:?}");
+    std::fs::write(&path, "\n").unwrap();
+    refused(&server.url(), &["--bus-login", file], "its first line is empty");
+    std::fs::remove_file(&path).unwrap();
+    refused(&server.url(), &["--bus-login", file], "cannot read --bus-login");
+    std::fs::write(&path, "ann:other\n").unwrap();
+    let url = server.url().replace("//", "//tea:s%3Asame@");
+    refused(&url, &["--bus-login", file], "name different users");
+    refused(&server.url(), &["--bus-login", file], "lets nobody in with what it was given");
+}

@@ -151,9 +151,12 @@ fn regression_a_named_socket_keeps_its_address() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (ready, address, admin) = (folder.path().join("ready"), nobody(), nobody());
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    writeln!(secret, "secret-of-the-admin-page").unwrap();
     let command = format!(
         "systemd-socket-activate -l {address} --fdname=web echoline chat --listen 127.0.0.1:0 \
-         --web fd://web --admin {admin} --ready-file {}",
+         --web fd://web --admin {admin} --admin-secret-file {} --ready-file {}",
+        secret.path().display(),
         ready.display()
     );
     let program = activated(&command);
@@ -169,7 +172,10 @@ fn regression_a_named_socket_keeps_its_address() {
     std::io::Read::read_to_string(&mut page, &mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     let mut shown = TcpStream::connect(admin).unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\
+         Authorization: Bearer secret-of-the-admin-page\r\n\r\n"
+    );
     shown.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut shown, &mut answer).unwrap();

@@ -442,6 +442,7 @@ fn wrong_flags_are_told() {
         (["--web", "ws://127.0.0.1:1"], "write HOST:PORT"),
         (["--web", "nonsense"], "--web"),
         (["--allow-origin", "chat.example"], "no origin"),
+        (["--web-host", "http://chat.example"], "no host name"),
     ] {
         let ended = run(&[&["chat", "--listen", "127.0.0.1:0"], &flags[..]].concat(), b"");
         assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
@@ -458,7 +459,7 @@ fn the_documented_commands_are_right() {
     let quoted = docs.split('`').filter(|part| part.starts_with("echoline chat"));
     let typed = docs.lines().filter(|line| line.starts_with("echoline chat"));
     let commands: Vec<&str> = quoted.chain(typed).collect();
-    assert_eq!(commands.len(), 2, "{commands:?}");
+    assert_eq!(commands.len(), 3, "{commands:?}");
     for command in commands {
         let words = command.split('#').next().unwrap().split_whitespace().skip(1);
         let arguments: Vec<&str> = words.chain(["--check"]).collect();

@@ -174,6 +174,8 @@ pub(super) enum Refusal {
     Absent,
     /// Who it is for does not read.
     Unread,
+    /// The list of bans is full: how many it holds.
+    TooManyBans(usize),
     /// It did not reach the other machines: why.
     NotDelivered(&'static str),
 }
@@ -189,6 +191,9 @@ impl Refusal {
             Self::NotOperator => "only an operator can do that".to_owned(),
             Self::Absent => "who it is about is not there any more".to_owned(),
             Self::Unread => "who it is for does not read".to_owned(),
+            Self::TooManyBans(most) => {
+                format!("there are {most} bans already; /bans lists them, /unban lifts one")
+            }
             Self::NotDelivered(why) => (*why).to_owned(),
         }
     }

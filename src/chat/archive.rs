@@ -1,24 +1,19 @@
 //! Between the hall and its store: what is kept, and in which words. Without a store all of it is
 //! in memory only, and gone with the process.
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::audit_log::{AuditLog, Entry};
 use super::bans::{Ban, Scope, Subject};
-use super::history::{self, Change, Kind, Store, StoreError, Stored, Sync};
+use super::history::{self, Change, Found, Guesses, Kind, Store, StoreError, Stored, Sync};
 use super::line::Shape;
+use super::log::LineView;
 use super::name::Name;
 use super::room::{Appended, Room};
 use super::tokens::{Place, Position, SessionState};
-
-/// Entries of the audit log that are kept without a store.
-const AUDIT_MAX: usize = 1000;
-
-/// An entry of the audit log: when (milliseconds since 1970), who, what.
-pub(super) type Entry = (u64, String, String);
 
 /// What outlives a room, or the process.
 #[derive(Debug, Default)]
@@ -28,7 +23,7 @@ pub(super) struct Archive {
     pub(super) holds: bool,
     /// Nothing can be written now.
     is_failing: AtomicBool,
-    audit: Mutex<VecDeque<Entry>>,
+    audit: Mutex<AuditLog>,
 }
 
 impl Archive {
@@ -139,29 +134,49 @@ impl Archive {
         self.write(|| Change::TokenUsed(token.to_owned()));
     }
 
-    /// Writes down what an operator did.
-    pub(super) fn audit(&self, time_ms: u64, by: &str, what: &str) {
-        let entry = (time_ms, by.to_owned(), what.to_owned());
-        if self.is_lasting() {
-            let (time_ms, by, what) = entry;
-            return self.write(|| Change::Audit { time_ms, by, what });
+    /// Writes down an act of an operator, of the chat or only of rooms.
+    pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): Entry) {
+        if !self.is_lasting() {
+            return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
-        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-        audit.truncate(AUDIT_MAX - 1);
-        audit.push_front(entry);
+        self.write(|| match is_of_chat {
+            true => Change::Audit { time_ms, by, what },
+            false => Change::RoomAudit { time_ms, by, what },
+        });
     }
 
-    /// The last entries of the audit log, the oldest of them first.
-    pub(super) async fn audit_log(&self, most: usize) -> Vec<Entry> {
-        let mut entries = match &self.store {
+    /// Counts a wrong operators' password of the user called `by`. In a cluster each node counts
+    /// those of its own users.
+    pub(super) fn guess(&self, time_ms: u64, by: &str, source: &str) {
+        if !self.is_lasting() {
+            return self.audit_log().add_guess(time_ms, by, source);
+        }
+        let (by, source) = (by.to_owned(), source.to_owned());
+        self.write(|| Change::Guess { time_ms, by, source });
+    }
+
+    fn audit_log(&self) -> MutexGuard<'_, AuditLog> {
+        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last acts in the audit log, the oldest of them first.
+    pub(super) async fn acts(&self, most: usize) -> Vec<Entry> {
+        let mut acts = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
-            None => {
-                let audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-                audit.iter().take(most).cloned().collect()
-            }
+            None => self.audit_log().newest(most),
         };
-        entries.reverse();
-        entries
+        acts.reverse();
+        acts
+    }
+
+    /// The sources of the last guesses at the operators' password, the oldest of them first.
+    pub(super) async fn guesses(&self, most: usize) -> Vec<Guesses> {
+        let mut guesses = match &self.store {
+            Some(store) => store.guesses(most).await.unwrap_or_default(),
+            None => self.audit_log().guesses(most),
+        };
+        guesses.reverse();
+        guesses
     }
 
     pub(super) async fn lines(
@@ -176,15 +191,17 @@ impl Archive {
         }
     }
 
+    /// Searches one page of a room, from the line below `before` on.
     pub(super) async fn search(
         &self,
         room: &Name,
         words: &str,
+        before: u64,
         most: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Found, StoreError> {
         match &self.store {
-            Some(store) => store.search(room.as_str(), words, most).await,
-            None => Ok(Vec::new()),
+            Some(store) => store.search_before(room.as_str(), words, before, most).await,
+            None => Ok(Found { lines: Vec::new(), before: None }),
         }
     }
 
@@ -274,6 +291,13 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
     let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
     let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
+}
+
+impl From<LineView<'_>> for Stored {
+    fn from(line: LineView<'_>) -> Self {
+        let LineView { number, time_ms, kind, name, text, .. } = line;
+        Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
+    }
 }
 
 impl Stored {

@@ -111,7 +111,7 @@ impl<'a> Secret<'a> {
 
 impl fmt::Debug for Secret<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
+        f.write_str("***")
     }
 }
 
@@ -278,6 +278,6 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_printed() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret");
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
     }
 }

@@ -68,7 +68,7 @@ impl Hall {
         if !self.expel(&mut state, actor.now_ms, &other, &crowd, &told, &reason) {
             return Outcome::Refused(Refusal::Absent);
         }
-        self.lose_room(&mut state, &other, &crowd);
+        self.lose_room(&mut state, std::slice::from_ref(&other), &crowd);
         if Arc::ptr_eq(&crowd, &self.lobby) {
             // There is nothing to fall back on.
             other.end_because("Goodbye", Some(&told));

@@ -5,7 +5,6 @@
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +24,7 @@ use super::text::clean;
 use super::tokens::{Place, Position, SessionState};
 use super::user::{Rest, Step, Subject, User};
 use super::view::{Medium, print_json};
+use crate::SecretText;
 use crate::net::{Closed, Connection};
 
 /// Rooms that a program may name when it comes.
@@ -35,7 +35,7 @@ const ROOMS_MAX: usize = 100;
 #[serde(deny_unknown_fields)]
 struct Hello {
     name: Option<String>,
-    token: Option<String>,
+    token: Option<SecretText>,
     /// The rooms to join; default the lobby.
     #[serde(default)]
     rooms: Vec<String>,
@@ -54,6 +54,8 @@ enum Input {
         /// Of the past: the lines before this one, and how many at most.
         before: Option<u64>,
         count: Option<u64>,
+        /// Of a list: goes on after this, which the answer before told.
+        after: Option<u32>,
         /// One user: by id, or else by name.
         person: Option<String>,
         name: Option<String>,
@@ -90,7 +92,7 @@ where
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
             Ok(Hello { token: Some(token), after, .. }) => {
-                ("token", come_back(hall, &token, &after, visitor, medium).await)
+                ("token", come_back(hall, token.reveal(), &after, visitor, medium).await)
             }
             Ok(hello) => ("name", hello.come_in(hall, visitor).await),
             Err(error) => {
@@ -139,7 +141,7 @@ async fn come_back(
     let mut arrival = resume(hall, token, visitor).await?;
     if medium == Medium::Page {
         // A page that is broken off before it hears of a new token is to have one that works.
-        arrival.person.token_or(|| Arc::from(token.trim().to_ascii_lowercase()));
+        arrival.person.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {
         let seen = after.get(position.room.key()).copied();
@@ -236,9 +238,9 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
         Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
             user.answer_about_person(person.as_deref(), name.as_deref())
         }
-        Ok(Input::Ask { ask, room, before, count, .. }) => {
+        Ok(Input::Ask { ask, room, before, count, after, .. }) => {
             match turn_to(user, room.as_deref(), None) {
-                Ok(()) => user.answer_about(ask, before, count),
+                Ok(()) => user.answer_about(ask, (before, count), after.unwrap_or(0)),
                 Err(words) => wrong(user, words),
             }
         }

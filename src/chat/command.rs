@@ -44,7 +44,7 @@ pub enum Command<'a> {
     Nick(&'a str),
     /// Shows lines of the past; how many where nothing is said, the room decides.
     History(Option<Passage>),
-    /// Looks for words in the room's history.
+    /// Looks for words in the room's history; if empty, goes on with the last search.
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),
@@ -98,8 +98,8 @@ pub enum Command<'a> {
     },
     /// Lets somebody in again.
     Unban(Target<'a>),
-    /// Who is kept out.
-    Bans,
+    /// Lists the bans, from the one at this place on, counted from 1.
+    Bans(Option<u64>),
     /// Takes away somebody's word.
     Mute {
         /// Whose.
@@ -158,7 +158,7 @@ impl<'a> Command<'a> {
                 | Self::Kick { .. }
                 | Self::Ban { .. }
                 | Self::Unban(_)
-                | Self::Bans
+                | Self::Bans(_)
                 | Self::Mute { .. }
                 | Self::Unmute(_)
                 | Self::Invite(_)
@@ -277,7 +277,8 @@ mod tests {
                 C::Ban { target: Target::Name("a"), length: None, words: Some("too loud") },
             ),
             ("/unban 192.0.2.0/24", C::Unban(network)),
-            ("/bans", C::Bans),
+            ("/bans", C::Bans(None)),
+            ("/bans 51", C::Bans(Some(51))),
             ("/mute a", C::Mute { name: "a", length: None }),
             ("/mute a 2h", C::Mute { name: "a", length: minutes(120) }),
             ("/unmute a", C::Unmute("a")),
@@ -328,7 +329,7 @@ mod tests {
             "/password",
             "/password a b",
             "/audit 0",
-            "/bans 1",
+            "/bans 0",
         ] {
             let parsed = Command::parse(line);
             assert!(matches!(parsed, Err(CommandError::Usage { .. })), "{line}: {parsed:?}");

@@ -6,7 +6,8 @@ use crate::net::SourceAction;
 impl Command<'_> {
     /// Whether it changes a room or the chat and is written to the audit log.
     pub(super) fn is_written_down(&self) -> bool {
-        self.needs_operator() && !matches!(self, Self::Bans | Self::Audit(_) | Self::Penalties(_))
+        self.needs_operator()
+            && !matches!(self, Self::Bans(_) | Self::Audit(_) | Self::Penalties(_))
     }
 
     /// The number of expensive commands that this one counts as: it reads the history, or lists

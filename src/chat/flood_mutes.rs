@@ -105,6 +105,11 @@ impl FloodMutes {
         Some(ContinuedMute { until_ms, count, is_by_address })
     }
 
+    /// Drops the oldest mutes beyond the bound, which a forged snapshot may have.
+    pub(super) fn bound(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(MUTES_MAX));
+    }
+
     fn push(&mut self, mute: FloodMute) {
         self.0.push_back(mute);
         if self.0.len() > MUTES_MAX {

@@ -32,6 +32,11 @@ impl FormerUsers {
         }
     }
 
+    /// Drops the oldest users beyond the bound, which a forged snapshot may have.
+    pub(super) fn bound(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(FORMER_MAX));
+    }
+
     /// The user who left last under this name.
     pub(super) fn find(&self, name: &Name) -> Option<&FormerUser> {
         self.0.iter().rev().find(|user| user.name.same_as(name))

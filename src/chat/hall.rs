@@ -20,12 +20,14 @@ use super::former_users::{FormerUser, FormerUsers};
 use super::key::Key;
 use super::log::Log;
 use super::name::Name;
+use super::password_checks::PasswordChecks;
 use super::person::Person;
 use super::relay::Relays;
 use super::room::{Room, Seat};
 use super::rules::LiveRules;
 use super::sessions::{Sessions, lineage_of_id};
 use super::settings::Settings;
+use super::source_gates::SourceGates;
 use super::tokens::Tokens;
 use crate::net::Sources;
 
@@ -37,6 +39,9 @@ pub struct Hall {
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
     pub(super) relays: Relays,
+    pub(super) passwords: PasswordChecks,
+    /// What one source has checked and searched at the same time.
+    pub(super) gates: SourceGates,
     pub(super) lobby: Arc<Crowd>,
     /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
@@ -162,8 +167,9 @@ impl Hall {
         let people = Sessions::new(random());
         let state = Mutex::new(State { people, rooms, bans, tokens, ..State::default() });
         let rules = LiveRules::new(&settings);
-        let (relays, sessions) = Default::default();
-        Self { settings, rules, archive, relays, lobby, cluster: None, sessions, state }
+        let (relays, passwords, gates, sessions) = Default::default();
+        let cluster = None;
+        Self { settings, rules, archive, relays, passwords, gates, lobby, cluster, sessions, state }
     }
 
     /// The rates and penalties of each source.
@@ -293,14 +299,20 @@ pub(super) enum Leaving<'a> {
 }
 
 impl State {
-    /// Makes `name` the session's, unless it is somebody else's.
-    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+    /// Whether the session can have the name: no other session has it, or one that looks like it.
+    pub(super) fn is_free(&self, name: &Name, session: u64) -> Result<(), NameTaken> {
         let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
         if let Some(person) = other.and_then(|session| self.people.get(session)) {
             let theirs = person.name();
             let same = theirs.same_as(name);
             return Err(if same { NameTaken::Taken(theirs) } else { NameTaken::LooksLike(theirs) });
         }
+        Ok(())
+    }
+
+    /// Makes `name` the session's, unless it is somebody else's.
+    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+        self.is_free(name, session)?;
         for key in name.keys() {
             self.names.insert(key.clone(), session);
         }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::skeleton;
 
+/// Bytes of a key that is read: more than that of any name.
+const KEY_BYTES_MAX: usize = 8192;
+
 /// What two names share that are the same or look the same. Opaque, stable within one process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
@@ -17,7 +20,11 @@ impl serde::Serialize for Key {
 
 impl<'de> serde::Deserialize<'de> for Key {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(text.into()))
+        let text = String::deserialize(deserializer)?;
+        if text.len() > KEY_BYTES_MAX {
+            return Err(serde::de::Error::custom("a key is longer than that of any name"));
+        }
+        Ok(Self(text.into()))
     }
 }
 

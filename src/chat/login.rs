@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::act::{Act, Back, Keep, Outcome};
+use super::bans::Suspect;
 use super::command::Command;
 use super::erase::obey_erasing;
 use super::foreign::Foreign;
@@ -14,11 +15,14 @@ use super::name::Name;
 use super::person::Person;
 use super::telnet_stream::Telnet;
 use super::text::clean;
-use super::tokens::Place;
+use super::tokens::{Place, digest};
 use crate::net::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
 
 /// What a terminal is asked.
 const PROMPT: &[u8] = b"Enter your name: ";
+
+/// What is answered to a token that restores nothing.
+const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
 
 /// Names that a person without one may find taken before we give up: somebody plays games.
 const SUFFIXES_MAX: u32 = 1000;
@@ -193,8 +197,11 @@ pub(super) async fn enter(
     address: Option<IpAddr>,
     back: Option<Back>,
 ) -> Result<Arc<Person>, NameTaken> {
+    if let Some(taken) = hall.refuses_here(&name, address, back.as_ref()) {
+        return Err(taken);
+    }
     let act = Act::Enter { name, address, back };
-    match hall.propose(hall.next_session(), act).outcome().await {
+    match hall.propose_entrance(hall.next_session(), act).await {
         Outcome::Entered(entered) => entered,
         _ => Err(NameTaken::NotDelivered),
     }
@@ -226,29 +233,92 @@ pub(super) async fn resume(
     let sources = &hall.settings.sources;
     // Before the check, so that guesses over many connections at once cannot pass.
     sources.take(visitor.source, SourceAction::WrongPassword)?;
-    let act = Act::Redeem { token: token.to_owned() };
-    let outcome = hall.propose(hall.next_session(), act).outcome().await;
-    if !matches!(outcome, Outcome::Redeemed(None)) {
+    let redeemed = redeem(hall, token, visitor.address).await;
+    if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
         sources.give_back(visitor.source, SourceAction::WrongPassword);
     }
-    let place = match outcome {
+    Ok(redeemed?)
+}
+
+async fn redeem(hall: &Hall, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
+    let digest = digest(token);
+    if hall.knows_no_token(&digest) {
+        // It may be on its way here, if another node has just given it.
+        tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+        if !hall.catch_up().await {
+            return Err(NameTaken::NotDelivered.sentence());
+        }
+        if hall.knows_no_token(&digest) {
+            return Err(WRONG_TOKEN.to_owned());
+        }
+    }
+    if let Some(taken) = hall.refuses_token_here(&digest, address) {
+        return Err(later(&taken, token));
+    }
+    let act = Act::Redeem { token: digest.clone() };
+    let place = match hall.propose_entrance(hall.next_session(), act).await {
         Outcome::Redeemed(Some(keep)) => keep.place,
         Outcome::Redeemed(None) => {
-            // Sixty bits cannot be guessed at this pace.
+            // A token cannot be guessed at this pace.
             tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
-            return Err("That token brings nobody back; type a name".to_owned().into());
+            return Err(WRONG_TOKEN.to_owned());
         }
-        _ => return Err(NameTaken::NotDelivered.sentence().into()),
+        _ => return Err(NameTaken::NotDelivered.sentence()),
     };
     let back = super::resume::back(hall, &place.more).await;
-    match enter(hall, place.name.clone(), visitor.address, Some(back)).await {
+    match enter(hall, place.name.clone(), address, Some(back)).await {
         Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
         Err(taken) => {
             // A token that could not be used is worth something again.
-            let keep = Keep { token: token.to_owned(), place };
+            let keep = Keep { token: digest, place };
             hall.announce(hall.next_session(), Act::Keep(keep));
-            Err(format!("{}. Later, /resume {token} will do it", taken.sentence()).into())
+            Err(later(&taken, token))
         }
+    }
+}
+
+fn later(taken: &NameTaken, token: &str) -> String {
+    format!("{}. Later, /resume {token} will do it", taken.sentence())
+}
+
+/// Each node of a cluster decides by itself what it knows: a refused attempt is no entry of the
+/// stream, so that strangers cannot push out what was said.
+impl Hall {
+    /// Why a newcomer cannot have the name, as far as this node of a cluster knows.
+    fn refuses_here(
+        &self,
+        name: &Name,
+        address: Option<IpAddr>,
+        back: Option<&Back>,
+    ) -> Option<NameTaken> {
+        self.cluster.as_ref()?;
+        let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };
+        let (now_ms, state) = (self.now_ms(), self.lock());
+        if let Some(ban) = state.bans.find(now_ms, suspect, None) {
+            return Some(NameTaken::Banned(self.ban_words(ban)));
+        }
+        state.is_free(name, 0).err()
+    }
+
+    /// The same for the session that a token restores: its own earlier connection does not count.
+    fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<NameTaken> {
+        self.cluster.as_ref()?;
+        let (now_ms, state) = (self.now_ms(), self.lock());
+        let place = state.tokens.find(now_ms, digest)?;
+        let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
+        let suspect = Suspect { name: Some(&place.name), address, lineage };
+        if let Some(ban) = state.bans.find(now_ms, suspect, None) {
+            return Some(NameTaken::Banned(self.ban_words(ban)));
+        }
+        let session = place.session.unwrap_or_default();
+        // The session may have another name by now, under which it comes back.
+        let is_here = state.people.contains_key(&session);
+        if is_here { None } else { state.is_free(&place.name, session).err() }
+    }
+
+    /// Whether a token restores nothing, as far as this node of a cluster knows.
+    fn knows_no_token(&self, digest: &str) -> bool {
+        self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
     }
 }
 

@@ -25,8 +25,12 @@
 
 mod act;
 mod aliases;
+mod answer_limits;
 mod archive;
 mod arguments;
+#[cfg(test)]
+mod attacks;
+mod audit_log;
 mod authority;
 mod bans;
 mod batch;
@@ -66,10 +70,12 @@ mod name;
 mod name_error;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod operator_password;
 mod outage;
 mod own;
 #[cfg(feature = "web")]
 mod page;
+mod password_checks;
 mod people;
 mod perform;
 mod person;
@@ -86,6 +92,7 @@ mod separators;
 mod session;
 mod sessions;
 mod settings;
+mod source_gates;
 mod telnet;
 mod telnet_stream;
 mod text;
@@ -112,6 +119,7 @@ pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
+pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;

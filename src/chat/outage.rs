@@ -13,7 +13,7 @@ use super::log::Log;
 use super::name::Name;
 use super::room::Room;
 use super::settings::Settings;
-use super::tokens::{Place, Position, Tokens};
+use super::tokens::{Place, Position, Tokens, digest_of_kept};
 
 /// The words with which a room goes on after a restart: whoever was in it is not any more.
 pub(super) const RESTARTED: &str = "The server was started again";
@@ -40,8 +40,12 @@ impl Hall {
         for notice in &found.notices {
             tracing::warn!("{notice}");
         }
+        let (archive, tokens) = (Archive::in_store(store, options.sync), found.tokens.clone());
+        for token in tokens {
+            replace_by_digest(&archive, token);
+        }
         let kept = kept(&settings, found);
-        let hall = Arc::new(Self::open(settings, Archive::in_store(store, options.sync), kept));
+        let hall = Arc::new(Self::open(settings, archive, kept));
         // Only now: what is said from here on is told to this hall.
         let _ = place.set(Arc::downgrade(&hall));
         hall.start_rooms();
@@ -130,17 +134,30 @@ impl Hall {
 fn kept(settings: &Settings, found: Restored) -> Kept {
     let now_ms = (settings.clock)();
     let mut bans = Bans::default();
+    let mut dropped = 0;
     for ban in found.bans.iter().filter_map(restored) {
-        bans.add(now_ms, ban);
+        dropped += u64::from(bans.add(now_ms, ban).is_err());
+    }
+    if dropped > 0 {
+        tracing::warn!(dropped, "a list of bans holds more than it may: some hold no longer");
     }
     let mut tokens = Tokens::default();
     for token in found.tokens {
         if let Some(place) = place(&token) {
-            tokens.keep(now_ms, Arc::from(token.token), place);
+            tokens.keep(now_ms, digest_of_kept(token.token).into(), place);
         }
     }
     let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
     Kept { rooms, bans, tokens }
+}
+
+/// A history of an earlier version has tokens themselves: each makes way for its digest.
+fn replace_by_digest(archive: &Archive, token: Token) {
+    let digest = digest_of_kept(token.token.clone());
+    if let Some(place) = place(&token).filter(|_| digest != token.token) {
+        archive.token_used(&token.token);
+        archive.token(&digest, &place);
+    }
 }
 
 fn place(token: &Token) -> Option<Place> {

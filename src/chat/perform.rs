@@ -66,7 +66,8 @@ impl Hall {
             Act::Unban { subject, scope } => self.unban(actor, &subject, &scope),
             Act::Alter { room, change } => self.alter(actor, &room, change),
             Act::Audit { what } => self.with_person(actor, |person| {
-                self.archive.audit(actor.now_ms, person.name().as_str(), &what);
+                let entry = (actor.now_ms, person.name().to_string(), what);
+                self.archive.audit(person.is_operator(), entry);
                 Outcome::Done
             }),
             Act::Exit { reason, keep } => {
@@ -316,10 +317,10 @@ impl Hall {
                 };
                 self.archive.line(room, appended, *kind, &name, text);
                 let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
-                shown.iter().for_each(|&session| room.hide(session, appended.number));
+                room.hide(shown, appended.number);
                 if person.stands_for_another() {
                     // Who typed it is served here.
-                    room.hide(person.session, appended.number);
+                    room.hide(&[person.session], appended.number);
                 }
             }
             Outcome::Done

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::answer_limits::{AWAY_CHARACTERS_MAX, start_of};
 use super::bans::{Suspect, network_of};
 use super::crowd::Crowd;
 use super::flood_mutes::{ContinuedMute, Writer};
@@ -11,6 +12,7 @@ use super::mailbox::{Ending, Letter, Mailbox};
 use super::name::Name;
 use super::perform::{Actor, GOES_ON};
 use super::room::{Seat, Who};
+use crate::SecretText;
 
 /// One session's person.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ struct More {
     /// The words for those who write to somebody who is away.
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
-    token: Option<Arc<str>>,
+    token: Option<SecretText>,
     /// A mute for writing too fast that the session began with.
     flood_mute: Option<ContinuedMute>,
     /// The hash of the operators' password that they gave; known on the node that serves them.
@@ -239,16 +241,18 @@ impl Person {
         self.card().more.as_ref()?.away.clone()
     }
 
+    /// Sets these words, or their beginning: an earlier version may have kept longer ones.
     pub(super) fn set_away(&self, words: Option<&str>) {
+        let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
         self.card().more.get_or_insert_default().away = words.map(Arc::from);
     }
 
     /// The person's token, made by `make` where there is none yet.
-    pub(super) fn token_or(&self, make: impl FnOnce() -> Arc<str>) -> Arc<str> {
-        Arc::clone(self.card().more.get_or_insert_default().token.get_or_insert_with(make))
+    pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
+        self.card().more.get_or_insert_default().token.get_or_insert_with(make).clone()
     }
 
-    pub(super) fn token(&self) -> Option<Arc<str>> {
+    pub(super) fn token(&self) -> Option<SecretText> {
         self.card().more.as_ref()?.token.clone()
     }
 

@@ -1,14 +1,14 @@
 //! Coming back: who leaves with a token finds name, rooms and positions again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::act::{Act, Back, Keep};
 use super::hall::{Hall, Seated};
 use super::inbox::Inbox;
+use super::operator_password::is_proof;
 use super::person::Person;
-use super::tokens::{Place, Position, SessionState, token};
-use super::user::fits;
+use super::tokens::{Place, Position, SessionState, TOKEN_LETTERS, digest, token};
+use crate::SecretText;
 
 /// The pause before a wrong token is refused.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -28,20 +28,20 @@ fn positions(seats: &[Seated]) -> Vec<Position> {
 
 /// The session as its token restores it, once this is performed. Makes the token if there is none.
 pub(super) fn keep(hall: &Hall, person: &Person, inbox: &Inbox) -> Keep {
-    let token = person.token_or(new_token);
-    Keep { token: token.to_string(), place: place(hall, person, inbox) }
+    let token = digest(person.token_or(new_token).reveal());
+    Keep { token, place: place(hall, person, inbox) }
 }
 
 /// Announces the session as its token restores it from now on, and returns the token.
-pub(super) fn token_of(hall: &Hall, person: &Person, inbox: &Inbox) -> Arc<str> {
+pub(super) fn token_of(hall: &Hall, person: &Person, inbox: &Inbox) -> SecretText {
     hall.announce(person.session, Act::Keep(keep(hall, person, inbox)));
     person.token_or(new_token)
 }
 
 /// The session as its token restores it; `None` if it has no token.
 pub(super) fn keep_if_token(hall: &Hall, person: &Person, inbox: &Inbox) -> Option<Keep> {
-    let token = person.token()?;
-    Some(Keep { token: token.to_string(), place: place(hall, person, inbox) })
+    let token = digest(person.token()?.reveal());
+    Some(Keep { token, place: place(hall, person, inbox) })
 }
 
 fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
@@ -62,17 +62,16 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
 /// The rights with which a user comes back: those of an operator of the chat only if the password
 /// that they gave is still the password.
 pub(super) async fn back(hall: &Hall, saved: &SessionState) -> Back {
-    let password = hall.rules().operator_password.clone();
-    let operator = match (&saved.operator, password) {
-        (Some(proof), Some(password)) => fits(password.to_string(), Arc::from(&**proof)).await,
-        _ => false,
+    let operator = match &saved.operator {
+        Some(proof) => is_proof(hall, proof).await,
+        None => false,
     };
     Back { lineage: saved.lineage, operator, away: saved.away.clone() }
 }
 
-/// A token that nobody has.
-pub(super) fn new_token() -> Arc<str> {
-    let mut random = [0; 12];
+/// A token that no other session has.
+pub(super) fn new_token() -> SecretText {
+    let mut random = [0; TOKEN_LETTERS];
     getrandom::fill(&mut random).expect("the system has random bytes");
     token(random)
 }

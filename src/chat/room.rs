@@ -50,7 +50,8 @@ pub(super) struct Member {
     /// Whether this machine serves them: who is served by another reads there.
     is_here: bool,
     standing: Standing,
-    arrival: u32,
+    /// Counts up with each arrival in the room.
+    pub(super) arrival: u32,
     /// The next line to be seen.
     next: u64,
     /// The lines that this member wrote and has not passed, which a terminal does not show again.
@@ -221,15 +222,19 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// A member whom this machine serves has seen this line, the last one, in another way.
-    pub(super) fn hide(&mut self, session: u64, number: u64) {
+    /// Members whom this machine serves have seen this line, the last one, in another way. Looks at
+    /// the members once, however many have.
+    pub(super) fn hide(&mut self, sessions: &[u64], number: u64) {
+        if sessions.is_empty() {
+            return;
+        }
+        let sessions: BTreeSet<u64> = sessions.iter().copied().collect();
         let Self { members, log, .. } = self;
-        let mut members = members.iter_mut().map(|(_, member)| member);
-        let found = members.find(|member| {
-            member.session == session && member.is_here && member.standing != Standing::Out
-        });
-        if let Some(member) = found {
-            member.own.push(number, member.next, log.first());
+        for (_, member) in members.iter_mut() {
+            let is_served = member.is_here && member.standing != Standing::Out;
+            if is_served && sessions.contains(&member.session) {
+                member.own.push(number, member.next, log.first());
+            }
         }
     }
 
@@ -376,7 +381,7 @@ impl Room {
         here.map(|(_, member)| member.session).collect()
     }
 
-    fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
+    pub(super) fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 

@@ -32,6 +32,11 @@ impl RoomOperators {
         }
     }
 
+    /// Drops the oldest users beyond the bound, which a forged snapshot may have.
+    pub(super) fn bound(&mut self) {
+        self.former.drain(..self.former.len().saturating_sub(FORMER_MAX));
+    }
+
     /// A user is no operator any more if they return; `false` if they were not to be one.
     pub(super) fn forget(&mut self, lineage: u64) -> bool {
         let before = self.former.len();

@@ -14,7 +14,7 @@ use super::room::{Room, Seat};
 use super::room_operators::RoomOperators;
 
 /// The last lines of a room that are told, and their bytes.
-const LINES_MAX: u64 = 100;
+pub(super) const LINES_MAX: u64 = 100;
 const LINES_BYTES: usize = 32 * 1024;
 
 /// What a log keeps at least where there are other machines: what is told of it, however long the

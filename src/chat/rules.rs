@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::flood::FloodLimits;
 use super::hall::Hall;
 use super::settings::Settings;
+use crate::SecretText;
 
 /// The part of [`Settings`] that can change; see there.
 #[derive(Clone)]
@@ -15,7 +16,7 @@ pub(super) struct Rules {
     pub(super) replay: u64,
     pub(super) login_timeout: Duration,
     pub(super) flood: Option<FloodLimits>,
-    pub(super) operator_password: Option<Arc<str>>,
+    pub(super) operator_password: Option<SecretText>,
 }
 
 impl From<&Settings> for Rules {
@@ -72,14 +73,14 @@ mod tests {
             replay: 3,
             login_timeout: Duration::from_secs(1),
             flood: None,
-            operator_password: Some(Arc::from("open sesame")),
+            operator_password: Some("open sesame".into()),
             ..Settings::default()
         };
         hall.renew(&new);
         let rules = hall.rules();
         assert_eq!((rules.max_rooms, rules.replay), (7, 3));
         assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
-        assert_eq!(rules.operator_password.as_deref(), Some("open sesame"));
+        assert_eq!(rules.operator_password.as_ref().map(SecretText::reveal), Some("open sesame"));
         assert!(!format!("{hall:?}").contains("sesame"), "a password is in no log");
     }
 }

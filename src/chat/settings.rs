@@ -7,6 +7,7 @@ use super::clock;
 use super::flood::FloodLimits;
 use super::log::LogLimits;
 use super::name::Name;
+use crate::SecretText;
 use crate::net::{SourceLimits, Sources};
 
 /// The settings of a chat. Each default says why it is what it is.
@@ -34,7 +35,7 @@ pub struct Settings {
     pub sources: Arc<Sources>,
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
-    pub operator_password: Option<Arc<str>>,
+    pub operator_password: Option<SecretText>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,
     /// Formats the time of a line. Default: the local time of day.

@@ -1,10 +1,13 @@
 //! Tokens: a line that brings its owner back with name, rooms and positions. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use super::name::Name;
 use super::view::Preferences;
+use crate::SecretText;
 
 /// Tokens at most; beyond it the one that ends first goes.
 const TOKENS_MAX: usize = 10_000;
@@ -12,8 +15,12 @@ const TOKENS_MAX: usize = 10_000;
 /// The letters of a token: 32 of them, none of which is taken for another.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
-/// Letters of one token, in groups of four: 60 bits.
-const TOKEN_LETTERS: usize = 12;
+/// Letters of one token, in groups of four: 100 bits, so that its digest cannot be reversed by
+/// trying all tokens.
+pub(super) const TOKEN_LETTERS: usize = 20;
+
+/// What the digest of a token begins with, which no token does.
+const DIGEST_PREFIX: &str = "sha256:";
 
 /// What a token restores.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,14 +71,33 @@ pub(super) struct Position {
 /// All tokens that hold.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
+    /// By the digest of the token.
     places: HashMap<Arc<str>, Place>,
 }
 
-/// The token of these random bytes: `ab2c-d3ef-gh45`.
-pub(super) fn token(random: [u8; TOKEN_LETTERS]) -> Arc<str> {
+/// The token of these random bytes: `ab2c-d3ef-gh45-ab2c-d3ef`.
+pub(super) fn token(random: [u8; TOKEN_LETTERS]) -> SecretText {
     let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
-    Arc::from(groups.join("-"))
+    SecretText::from(groups.join("-"))
+}
+
+/// The digest of a token as a user typed it: the form in which it travels and is kept. A digest
+/// that is typed is no token: it gets a digest of its own.
+pub(super) fn digest(typed: &str) -> String {
+    let token = typed.trim().to_ascii_lowercase();
+    let digest = Sha256::new().chain_update("echoline resume token ").chain_update(token);
+    format!("{DIGEST_PREFIX}{:x}", digest.finalize())
+}
+
+/// The digest that an entry, a snapshot or a history has; an earlier version wrote the token itself.
+pub(super) fn digest_of_kept(kept: String) -> String {
+    let hex = kept.strip_prefix(DIGEST_PREFIX);
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    match hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(is_digit)) {
+        true => kept,
+        false => digest(&kept),
+    }
 }
 
 impl Tokens {
@@ -100,10 +126,15 @@ impl Tokens {
         had.collect()
     }
 
-    /// Takes a room out of the saved sessions of a user who was sent out of it; returns the
+    /// Takes a room out of the saved sessions of users who were sent out of it; returns the
     /// changed sessions.
-    pub(super) fn lose_room(&mut self, lineage: u64, room: &Name) -> Vec<(Arc<str>, Place)> {
-        let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
+    pub(super) fn lose_room(
+        &mut self,
+        lineages: &BTreeSet<u64>,
+        room: &Name,
+    ) -> Vec<(Arc<str>, Place)> {
+        let theirs =
+            self.places.iter_mut().filter(|(_, place)| lineages.contains(&place.more.lineage));
         let had = theirs.filter_map(|(token, place)| {
             let before = place.rooms.len();
             place.rooms.retain(|at| !at.room.same_as(room));
@@ -117,7 +148,12 @@ impl Tokens {
         self.places.values().any(|place| place.more.lineage == lineage)
     }
 
-    /// All of them, by token.
+    /// What the token of this digest would restore.
+    pub(super) fn find(&self, now_ms: u64, digest: &str) -> Option<&Place> {
+        self.places.get(digest).filter(|place| place.until_ms > now_ms)
+    }
+
+    /// All of them, by the digest of the token.
     pub(super) fn all(&self) -> Vec<(String, Place)> {
         let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
         let mut all: Vec<_> = places.collect();
@@ -125,10 +161,9 @@ impl Tokens {
         all
     }
 
-    /// What a token restores, and the token as it was given; it is used up by that.
-    pub(super) fn redeem(&mut self, now_ms: u64, token: &str) -> Option<(Arc<str>, Place)> {
-        let token = token.trim().to_ascii_lowercase();
-        self.places.remove_entry(&*token).filter(|(_, place)| place.until_ms > now_ms)
+    /// What the token of this digest restores, and the digest; the token is used up by that.
+    pub(super) fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, Place)> {
+        self.places.remove_entry(digest).filter(|(_, place)| place.until_ms > now_ms)
     }
 }
 
@@ -144,13 +179,31 @@ mod tests {
     #[test]
     fn a_token_is_used_once_and_in_time() {
         let mut tokens = Tokens::default();
-        let one = token([0, 31, 32, 255, 4, 5, 6, 7, 8, 9, 10, 11]);
-        assert_eq!(&*one, "a9a9-efgh-jkmn");
+        let random = [0, 31, 32, 255, 4, 5, 6, 7, 8, 9, 10, 11, 0, 0, 0, 0, 1, 1, 1, 1];
+        let one = token(random);
+        assert_eq!(one.reveal(), "a9a9-efgh-jkmn-aaaa-bbbb");
+        let one: Arc<str> = digest(one.reveal()).into();
         tokens.keep(0, Arc::clone(&one), place(10));
-        assert_eq!(tokens.redeem(5, " A9A9-EFGH-JKMN "), Some((Arc::clone(&one), place(10))));
+        let typed = digest(" A9A9-EFGH-JKMN-AAAA-BBBB ");
+        assert_eq!(tokens.redeem(5, &typed), Some((Arc::clone(&one), place(10))));
         assert_eq!(tokens.redeem(5, &one), None, "used up");
         tokens.keep(0, Arc::clone(&one), place(10));
+        assert!(tokens.find(9, &one).is_some() && tokens.find(10, &one).is_none());
         assert_eq!(tokens.redeem(10, &one), None, "too late");
+    }
+
+    /// Issue 12, item 10: whoever reads the stream or a history has no token by that.
+    #[test]
+    fn attack_a_digest_is_no_token() {
+        let random = token([7; TOKEN_LETTERS]);
+        let kept = digest(random.reveal());
+        assert_eq!(kept.len(), DIGEST_PREFIX.len() + 64);
+        assert!(!kept.contains(&random.reveal()[..4]), "{kept}");
+        assert_ne!(digest(&kept), kept, "typed, it is another token");
+        assert_eq!(digest_of_kept(kept.clone()), kept);
+        assert_eq!(digest_of_kept("ab2c-d3ef-gh45".into()), digest("ab2c-d3ef-gh45"));
+        let short = format!("{DIGEST_PREFIX}00");
+        assert_eq!(digest_of_kept(short.clone()), digest(&short));
     }
 
     #[test]
@@ -177,8 +230,9 @@ mod tests {
         };
         tokens.keep(0, Arc::from("one"), saved(1));
         tokens.keep(0, Arc::from("two"), saved(2));
-        let [(_, lost)] = &tokens.lose_room(1, &den)[..] else { panic!("it had the room") };
-        assert!(lost.rooms.is_empty() && tokens.lose_room(1, &den).is_empty());
+        let one = BTreeSet::from([1]);
+        let [(_, lost)] = &tokens.lose_room(&one, &den)[..] else { panic!("it had the room") };
+        assert!(lost.rooms.is_empty() && tokens.lose_room(&one, &den).is_empty());
         let [(_, deposed)] = &tokens.depose(1)[..] else { panic!("it had the right") };
         assert!(deposed.more.operator.is_none() && tokens.depose(1).is_empty());
         assert_eq!(tokens.redeem(0, "two").unwrap().1, saved(2), "another user's");

@@ -67,6 +67,11 @@ struct Ignored {
 }
 
 impl Preferences {
+    /// Drops ignored users beyond the bound, which a forged saved session may have.
+    pub(super) fn bound(&mut self) {
+        self.ignored.truncate(IGNORED_MAX);
+    }
+
     /// Whether these are the choices of a newcomer.
     pub(super) fn is_usual(&self) -> bool {
         *self == Self::default()

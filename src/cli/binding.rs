@@ -11,8 +11,8 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
 
+use super::admin::Admin;
 use super::admin::Figures;
-use super::admin::{Admin, AdminFlags};
 use super::bounds::{Basis, Reach};
 use super::descriptors::Descriptors;
 use super::faults::Changeable;
@@ -113,16 +113,16 @@ impl ServingFlags {
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
         upgrade::hold();
-        let faults = self.faults.start(match self.admin.address() {
-            Some(_) => Changeable::Yes,
-            None => Changeable::No,
+        let faults = self.faults.start(match self.admin.may_change_faults() {
+            true => Changeable::Yes,
+            false => Changeable::No,
         })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment();
         let descriptors = Descriptors::raise();
         resources::check_memory(self.threads())?;
         if service.listen.is_empty() {
-            let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
+            let also = service.also.iter().chain(self.admin.addresses()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
         let mut basis = self.basis(&service, descriptors);
@@ -131,11 +131,7 @@ impl ServingFlags {
         let (bound, admin) = runtime.block_on(async {
             let options = self.listener_options(&self.bounds.limits(&basis));
             let bound = self.bind_all(&mut inherited, &service, &options).await?;
-            let given = match self.admin.address() {
-                Some(address) => inherited.take_for_admin(address).await?,
-                None => Vec::new(),
-            };
-            anyhow::Ok((bound, self.admin.bind(given)?))
+            anyhow::Ok((bound, self.admin.bind(&mut inherited).await?))
         })?;
         drop(runtime);
         basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
@@ -147,7 +143,7 @@ impl ServingFlags {
         // While there are still the rights to read a key that only root may read.
         let certificates =
             self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
-        let parcels = parcels(&bound, &self.admin, admin.as_ref());
+        let parcels = parcels(&bound, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {
             notifier,
@@ -156,7 +152,9 @@ impl ServingFlags {
             status: String::new(),
         };
         if let Some(account) = &self.life.user {
-            privileges::drop_to(account, &files(&bound), self.sockets.unix_group())?;
+            let group = self.sockets.unix_group();
+            let served = files(&bound).into_iter().map(|file| (file, group));
+            privileges::drop_to(account, served.chain(self.admin.files()))?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
         let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
@@ -265,11 +263,7 @@ pub(super) fn usual_address() -> Address {
 }
 
 /// What a successor gets: every socket that listens, and for what it was bound.
-fn parcels(
-    bound: &[(Address, Sockets)],
-    admin_flags: &AdminFlags,
-    admin: Option<&Admin>,
-) -> io::Result<Vec<Parcel>> {
+fn parcels(bound: &[(Address, Sockets)], admin: Option<&Admin>) -> io::Result<Vec<Parcel>> {
     let mut parcels = Vec::new();
     let mut seen = HashMap::new();
     for (address, sockets) in bound {
@@ -278,11 +272,8 @@ fn parcels(
             parcels.push(Parcel { asked: asked.clone(), owner, socket });
         }
     }
-    if let Some((admin, address)) = admin.zip(admin_flags.address()) {
-        for listener in &admin.listeners {
-            let (asked, owner) = (format!("admin {address}"), FileOwner::Somebody);
-            parcels.push(Parcel { asked, owner, socket: listener.try_clone()?.into() });
-        }
+    if let Some(admin) = admin {
+        parcels.extend(admin.hand_on()?);
     }
     Ok(parcels)
 }

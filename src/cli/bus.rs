@@ -1,6 +1,7 @@
 //! `echoline chat --bus`: flags to a chat that is one of several machines.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use clap::{Args, ValueEnum};
 
 use super::admin::Figure;
 use super::values;
+use crate::SecretText;
 use crate::chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
 use crate::chat::{ClusterOptions, ClusterStatus, Hall, OnLoss, Settings};
+use crate::secret::without_login;
 
 /// How long the other machines may take to hear that this one ends.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,9 +25,9 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct BusFlags {
     /// Be one chat with all machines that name the same NATS servers and --cluster:
     /// nats://HOST:4222, several with commas between; tls:// where it is to be encrypted. The
-    /// servers need JetStream (`nats-server -js`).
-    #[arg(long, env = "ECHOLINE_BUS", value_name = "URL")]
-    bus: Option<String>,
+    /// servers need JetStream (`nats-server -js`). A password belongs into the file of --bus-login.
+    #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
+    bus: Option<SecretText>,
 
     #[command(flatten)]
     stream: StreamFlags,
@@ -67,6 +70,15 @@ pub(super) struct StreamFlags {
     /// A file of credentials for the NATS servers, as `nsc` writes it.
     #[arg(long, env = "ECHOLINE_BUS_CREDENTIALS", value_name = "PATH")]
     bus_credentials: Option<PathBuf>,
+
+    /// A file whose first line is USER:PASSWORD, or a token, for the NATS servers.
+    #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "PATH")]
+    bus_login: Option<PathBuf>,
+
+    /// A file with the key of the cluster, the same on all machines: what others send is ignored.
+    /// Make one with `openssl rand -hex 32`.
+    #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "PATH")]
+    cluster_key: Option<PathBuf>,
 
     /// Trust NATS servers whose certificate was signed by one in this file (PEM), instead of those
     /// that the system trusts.
@@ -116,8 +128,8 @@ impl StreamFlags {
         self.cluster.as_deref().unwrap_or("chat")
     }
 
-    pub(super) fn options(&self, servers: &str) -> NatsOptions {
-        let mut options = NatsOptions::new(servers, self.cluster());
+    pub(super) fn options(&self, servers: &SecretText) -> anyhow::Result<NatsOptions> {
+        let mut options = NatsOptions::new(servers.clone(), self.cluster());
         options.replicas = self.bus_replicas;
         options.max_entries = self.bus_entries;
         options.credentials.clone_from(&self.bus_credentials);
@@ -126,7 +138,11 @@ impl StreamFlags {
             key: self.bus_key.clone().unwrap_or_else(|| certificate.clone()),
             certificate,
         });
-        options
+        let login = self.bus_login.as_deref();
+        options.login = login.map(|path| first_line("--bus-login", path)).transpose()?;
+        let keys = self.cluster_key.as_deref();
+        options.keys = keys.map(|path| secrets("--cluster-key", path)).transpose()?;
+        Ok(options)
     }
 }
 
@@ -146,16 +162,20 @@ impl BusFlags {
         Ok(())
     }
 
-    fn options(&self) -> Option<NatsOptions> {
-        let mut options = self.stream.options(self.bus.as_deref()?);
+    fn options(&self) -> anyhow::Result<Option<NatsOptions>> {
+        let Some(servers) = &self.bus else { return Ok(None) };
+        let mut options = self.stream.options(servers)?;
         options.start_timeout = self.bus_timeout;
-        Some(options)
+        Ok(Some(options))
     }
 
     /// The chat, when it has come up to the others.
     pub(super) fn open(&self, settings: Settings) -> anyhow::Result<Option<Linked>> {
-        let Some(options) = self.options() else { return Ok(None) };
-        let servers = options.servers.clone();
+        let Some(options) = self.options()? else { return Ok(None) };
+        if let Some(warning) = command_line_warning(&options.servers) {
+            tracing::warn!("{warning}");
+        }
+        let servers = without_login(options.servers.reveal());
         let cluster = ClusterOptions {
             cluster: self.stream.cluster().to_owned(),
             machine: self.machine_name()?,
@@ -191,19 +211,23 @@ impl BusFlags {
 
     /// What a check says of it, in sentences.
     pub(super) fn describe(&self) -> anyhow::Result<Vec<String>> {
-        let Some(options) = self.options() else { return Ok(Vec::new()) };
+        let Some(options) = self.options()? else { return Ok(Vec::new()) };
         let findings = nats::examine(&options)?;
         if let Some(problem) = findings.iter().find(|f| f.severity == Severity::Problem) {
-            bail!("--bus {}: {}", options.servers, problem.sentence);
+            let servers = without_login(options.servers.reveal());
+            bail!("--bus {servers}: {}", problem.sentence);
         }
         let Finding { sentence, .. } = findings.into_iter().next().unwrap_or(Finding {
             severity: Severity::Fine,
             sentence: "It was looked at.".to_owned(),
         });
-        Ok(vec![
+        let mut sentences = vec![
             format!("It is one chat with all machines of the cluster {}.", self.stream.cluster()),
             format!("{}.", capitalized(sentence.trim_end_matches('.'))),
-        ])
+        ];
+        let warning = command_line_warning(&options.servers);
+        sentences.extend(warning.map(|warning| format!("{}.", capitalized(warning))));
+        Ok(sentences)
     }
 }
 
@@ -284,11 +308,37 @@ fn bus_figures(bus: &Status) -> Vec<Figure> {
             "Times that the thread of the bus began again after an error.", bus.restarts),
         counter("echoline_bus_snapshots_total",
             "Snapshots that this machine has written.", bus.snapshots),
+        counter("echoline_bus_refused_total",
+            "Messages that came from no node with the key of the cluster.", bus.refused),
         counter("echoline_bus_divergences_total",
             "Times that this machine's order was not the stream's, and it began anew.",
             bus.divergences),
     ];
     figures
+}
+
+/// Returns a warning if the process list shows the login of the NATS servers.
+pub(super) fn command_line_warning(servers: &SecretText) -> Option<&'static str> {
+    let servers = servers.reveal();
+    let contains = |argument: OsString| argument.to_string_lossy().contains(servers);
+    (servers.contains('@') && std::env::args_os().any(contains)).then_some(
+        "the login of the NATS servers is on the command line, where every user of this machine \
+         can read it (ps): put it into a file for --bus-login, or set ECHOLINE_BUS",
+    )
+}
+
+/// Reads a file with secrets.
+fn secrets(flag: &str, path: &Path) -> anyhow::Result<SecretText> {
+    let text = std::fs::read_to_string(path);
+    Ok(text.with_context(|| format!("cannot read {flag} {}", path.display()))?.into())
+}
+
+/// Reads the first line of a file with a secret.
+fn first_line(flag: &str, path: &Path) -> anyhow::Result<SecretText> {
+    match secrets(flag, path)?.reveal().lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => Ok(line.into()),
+        _ => bail!("{flag} {}: its first line is empty", path.display()),
+    }
 }
 
 fn capitalized(sentence: &str) -> String {

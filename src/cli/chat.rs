@@ -14,6 +14,7 @@ use super::admin::Figures;
 use super::bus::BusFlags;
 use super::check::Findings;
 use super::doctor::{self, DoctorFlags};
+use super::hash_password::{self, HashPasswordFlags, PASSWORD_MIN};
 use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
 use super::output;
 use super::reload::{Commit, Fresh, Reload, Renewal};
@@ -22,6 +23,7 @@ use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
+use crate::SecretText;
 use crate::chat::history::{StoreError, StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Framing, Limits, SourceLimits};
@@ -99,7 +101,8 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     login_timeout: Duration,
 
-    /// A file whose first line is the password that makes somebody an operator (`/oper`).
+    /// A file whose first line is the password that makes a user an operator (`/oper`), or its
+    /// hash (`echoline chat hash-password`).
     #[arg(long, env = "ECHOLINE_OPERATOR_PASSWORD_FILE", value_name = "PATH")]
     operator_password_file: Option<PathBuf>,
 
@@ -139,6 +142,12 @@ enum Also {
     /// the person read "deleted" in brackets, their tokens are removed, and the file is rewritten.
     /// Bans of the name stay. Words of other people about the person stay.
     Erase(EraseFlags),
+
+    /// Print the Argon2id hash of an operator password, for --operator-password-file.
+    ///
+    /// Asks for the password twice without showing it. If standard input is no terminal, its first
+    /// line is the password. Put the printed line into the file in place of the password.
+    HashPassword(HashPasswordFlags),
 }
 
 /// An address for people, and what they use.
@@ -175,6 +184,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         Some(Also::Restore(flags)) => return history::put_back(flags),
         Some(Also::Export(flags)) => return history::export(flags),
         Some(Also::Erase(flags)) => return history::erase_name(flags),
+        Some(Also::HashPassword(_)) => return hash_password::run(),
         None => {}
     }
     let mut settings = flags.settings()?;
@@ -347,11 +357,15 @@ fn renewal(hall: Arc<Hall>) -> Renewal {
 }
 
 /// The first line of the file.
-fn password(path: &Path) -> anyhow::Result<Arc<str>> {
+fn password(path: &Path) -> anyhow::Result<SecretText> {
     let flag = format!("--operator-password-file {}", path.display());
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}"))?;
     match text.lines().next().map(str::trim) {
-        Some(line) if line.len() >= 8 => Ok(Arc::from(line)),
+        Some(line) if line.starts_with("$argon2") && !chat::is_password_hash(line) => bail!(
+            "{flag}: its first line begins as a hash does and is none; print one with \
+             `echoline chat hash-password`"
+        ),
+        Some(line) if line.len() >= PASSWORD_MIN => Ok(line.into()),
         _ => bail!("{flag}: its first line is to be a password of 8 letters or more"),
     }
 }

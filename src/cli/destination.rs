@@ -33,7 +33,7 @@ impl Destination {
     /// Writes all of `text`. Whoever reads from there and has had enough is no error.
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
         match self {
-            Self::Stdout => output::print(text),
+            Self::Stdout => output::print_file(text),
             Self::File(path) => match write_file(path, text) {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
                 other => other,

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::bus::StreamFlags;
+use super::bus::{StreamFlags, command_line_warning};
 use super::output::print;
+use crate::SecretText;
 use crate::chat::nats::{Severity, examine};
+use crate::secret::without_login;
 
 /// The exit code where something is to be done.
 const PROBLEMS: u8 = 3;
@@ -17,8 +19,9 @@ const PROBLEMS: u8 = 3;
 #[derive(Debug, Args)]
 pub(super) struct DoctorFlags {
     /// The NATS servers: nats://HOST:4222, several with commas between.
-    #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", default_value = "nats://127.0.0.1:4222")]
-    bus: String,
+    #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
+    #[arg(default_value = "nats://127.0.0.1:4222")]
+    bus: SecretText,
 
     #[command(flatten)]
     stream: StreamFlags,
@@ -26,9 +29,13 @@ pub(super) struct DoctorFlags {
 
 /// Looks at everything and changes nothing; exit code 0 where all is right, else 3.
 pub(super) fn run(flags: &DoctorFlags) -> anyhow::Result<ExitCode> {
-    let findings = examine(&flags.stream.options(&flags.bus));
-    let findings = findings.with_context(|| format!("cannot look at --bus {}", flags.bus))?;
+    let findings = examine(&flags.stream.options(&flags.bus)?);
+    let cannot = || format!("cannot look at --bus {}", without_login(flags.bus.reveal()));
+    let findings = findings.with_context(cannot)?;
     let mut text = String::new();
+    if let Some(warning) = command_line_warning(&flags.bus) {
+        let _ = writeln!(text, " note  {warning}");
+    }
     for finding in &findings {
         let mark = match finding.severity {
             Severity::Fine => "right",

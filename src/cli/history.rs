@@ -10,7 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::{print, tell};
+use super::output::{print, stdout_filter, tell};
 use crate::chat::history::{HistoryReader, StoreError, Stored, erase, restore};
 use crate::chat::{Name, Settings};
 
@@ -138,10 +138,11 @@ pub(super) fn export(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
         bail!("there is no room {} in {}; its rooms: {rooms}", flags.room, folder.display());
     };
     let moment = Settings::default().moment;
+    let filter = stdout_filter();
     let mut out = BufWriter::new(io::stdout().lock());
     let written = reader.lines(room, |line| {
         let text = if flags.json { as_json(room, &line) } else { as_text(&line, moment) };
-        writeln!(out, "{text}").map_err(Export::Output)
+        writeln!(out, "{}", filter(&text)).map_err(Export::Output)
     });
     let written = written.and_then(|missing| {
         out.flush().map_err(Export::Output)?;

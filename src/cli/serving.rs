@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,7 +44,7 @@ use crate::net::{
 #[command(next_help_heading = "Serving")]
 pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted, then `admin` and the address of --admin; remove it at the end.
+    /// accepted, then `admin` and each address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
     pub(super) ready_file: Option<PathBuf>,
 
@@ -222,7 +221,7 @@ impl ServingFlags {
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
         let datagrams = DatagramThread::start(datagrams, service.datagrams, faults.clone())?;
-        if let Some(admin) = admin {
+        let answering = admin.map(|admin| {
             admin
                 .start(Served {
                     observer: server.observe(),
@@ -235,8 +234,9 @@ impl ServingFlags {
                     sources: Arc::clone(&sources),
                     figures,
                 })
-                .context("cannot start the thread of --admin")?;
-        }
+                .context("cannot start the thread of --admin")
+        });
+        let answering = answering.transpose()?;
         if let Some(certificates) = &certificates {
             let renewal = self.tls.follow(certificates);
             reload.add(renewal.context("cannot start the thread that looks after --cert")?);
@@ -255,6 +255,9 @@ impl ServingFlags {
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
+        if let (Some(answering), Heir::Successor) = (answering, heir) {
+            answering.leave();
+        }
         self.remove_ready_file(heir)?;
         faults.as_ref().inspect(|faults| faults::log_counts(faults));
         // All that it has queued is written before the last word of the log.
@@ -315,7 +318,7 @@ impl ServingFlags {
                 let wires = &self.wires;
                 let mut transport = wires.transport(address, &listener, framing, certificates)?;
                 if let Some(page) = page {
-                    transport = transport.then(wires.site(&listener, page.assets)?);
+                    transport = transport.then(wires.site(address, &listener, page.assets)?);
                 }
                 Ok(listener.transport(transport).resource(address.resource()))
             };
@@ -328,7 +331,7 @@ impl ServingFlags {
         &self,
         what: &str,
         addresses: &[Address],
-        admin_at: &[SocketAddr],
+        admin_at: &[Address],
         limits: &Limits,
         descriptors: &Descriptors,
     ) -> anyhow::Result<()> {
@@ -336,7 +339,10 @@ impl ServingFlags {
             tracing::info!("listening on {address}");
         }
         for address in admin_at {
-            tracing::info!("admin on http://{address}/");
+            match address.unix_path() {
+                Some(_) => tracing::info!("admin on {address}"),
+                None => tracing::info!("admin on http://{address}/"),
+            }
         }
         tracing::info!(
             max_connections = limits.max_connections,
@@ -439,7 +445,7 @@ pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[Address], admin_at: &[SocketAddr]) -> anyhow::Result<()> {
+fn write_ready(path: &Path, addresses: &[Address], admin_at: &[Address]) -> anyhow::Result<()> {
     let served = addresses.iter().map(|address| format!("{address}\n"));
     let admin = admin_at.iter().map(|address| format!("admin {address}\n"));
     let lines: String = served.chain(admin).collect();

@@ -42,7 +42,8 @@ impl SocketFlags {
     }
 }
 
-fn mode(text: &str) -> Result<u32, String> {
+/// Reads a mode as chmod(1) does: octal digits.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let is_octal = !digits.is_empty() && digits.bytes().all(|digit| (b'0'..b'8').contains(&digit));
     let mode = u32::from_str_radix(digits, 8).ok().filter(|&mode| is_octal && mode <= 0o777);
@@ -51,7 +52,8 @@ fn mode(text: &str) -> Result<u32, String> {
     })
 }
 
-fn group(text: &str) -> Result<u32, String> {
+/// Reads a group, by name or number.
+pub(super) fn group(text: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }

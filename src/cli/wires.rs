@@ -27,6 +27,13 @@ pub(super) struct WireFlags {
     #[arg(long, env = "ECHOLINE_ALLOW_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     allow_origin: Vec<String>,
+
+    /// Names under which browsers may reach this server over HTTP without TLS: `chat.example.com`;
+    /// or `*` for all. Known without it: IP addresses, localhost, the name of this machine, the
+    /// host of the address that is listened on, and the hosts of --allow-origin.
+    #[arg(long, env = "ECHOLINE_WEB_HOST", value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(value_parser = host_name)]
+    web_host: Vec<String>,
 }
 
 /// Where proxies are.
@@ -69,6 +76,27 @@ fn origin(text: &str) -> Result<String, String> {
     ))
 }
 
+fn host_name(text: &str) -> Result<String, String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if text == "*" || (!text.is_empty() && text.chars().all(is_letter)) {
+        return Ok(text.strip_suffix('.').unwrap_or(text).to_owned());
+    }
+    Err(format!(
+        "'{text}' is no host name: write it without scheme, port and path, for example \
+         chat.example.com (xn--… for other letters), or '*' for every name"
+    ))
+}
+
+/// The names of this machine, without and with the domain of multicast DNS.
+fn machine_names() -> Vec<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() || name.contains('.') {
+        vec![name]
+    } else {
+        vec![format!("{name}.local"), name]
+    }
+}
+
 impl WireFlags {
     /// The steps for the clients of `listener`, which was asked for as `address`.
     pub(super) fn transport(
@@ -86,21 +114,32 @@ impl WireFlags {
             transport = transport.then(certificates.step());
         }
         if address.scheme().is_websocket() {
-            let step = AcceptWebSocket::new(address, framing, self.policy(listener)?);
+            let step = AcceptWebSocket::new(address, framing, self.policy(address, listener)?);
             transport = transport.then(Arc::new(step));
         }
         Ok(transport)
     }
 
     /// The step that answers with a page, and lets its WebSocket through.
-    pub(super) fn site(&self, listener: &Listener, assets: &[Asset]) -> io::Result<Arc<dyn Step>> {
-        Ok(Arc::new(Site::new(assets, self.policy(listener)?)))
+    pub(super) fn site(
+        &self,
+        address: &Address,
+        listener: &Listener,
+        assets: &[Asset],
+    ) -> io::Result<Arc<dyn Step>> {
+        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
     }
 
     /// The bound address decides and not the typed one, which may be any name of this machine.
-    fn policy(&self, listener: &Listener) -> io::Result<OriginPolicy> {
+    fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
         let is_loopback = listener.is_loopback()?;
-        Ok(OriginPolicy { allowed: self.allow_origin.clone(), is_loopback })
+        let mut hosts = self.web_host.clone();
+        if !is_loopback {
+            hosts.push(address.host().to_owned());
+            hosts.extend(machine_names());
+        }
+        hosts.retain(|host| !host.is_empty());
+        Ok(OriginPolicy { allowed: self.allow_origin.clone(), hosts, is_loopback })
     }
 
     fn accept_proxy(&self) -> AcceptProxy {
@@ -198,5 +237,10 @@ mod tests {
         }
         assert!(origin("chat.example.com").unwrap_err().contains("https://chat.example.com"));
         assert!(origin("https://a.example/").is_err() && origin("*").is_ok());
+        for text in ["https://a.example", "a.example:80", "a.example/x", "", "a b", "ü.example"] {
+            assert!(host_name(text).unwrap_err().contains("chat.example.com"), "{text}");
+        }
+        assert_eq!(host_name("a.example."), Ok("a.example".to_owned()));
+        assert!(host_name("*").is_ok() && !machine_names().is_empty());
     }
 }

@@ -257,6 +257,14 @@ impl Listener {
         }
     }
 
+    /// Closes it, and leaves the file of a Unix socket to another process that listens there too.
+    #[cfg(feature = "cli")]
+    pub(crate) fn leave(self) {
+        if let Socket::Unix(socket) = self.socket {
+            socket.leave();
+        }
+    }
+
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
         let socket = match self.socket {
             Socket::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),

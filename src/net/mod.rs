@@ -14,6 +14,8 @@ mod failure;
 pub mod fault;
 mod feed;
 mod handshake;
+#[cfg(feature = "websocket")]
+mod host_header;
 mod inbound;
 mod layer;
 mod limits;
@@ -70,6 +72,8 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+#[cfg(feature = "cli")]
+pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};

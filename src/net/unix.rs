@@ -85,6 +85,11 @@ impl UnixSocket {
         self.file.address()
     }
 
+    /// Closes this end, and leaves the file to another process that listens there too.
+    pub(super) fn leave(mut self) {
+        self.file.leave();
+    }
+
     pub(super) fn into_tokio(self) -> io::Result<UnixAcceptor> {
         let socket = tokio::net::UnixListener::from_std(self.socket)?;
         Ok(UnixAcceptor { socket, file: self.file })

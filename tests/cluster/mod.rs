@@ -14,3 +14,4 @@ mod order;
 pub(crate) mod random;
 pub(crate) mod rig;
 pub(crate) mod storm;
+mod strangers;

@@ -213,6 +213,25 @@ fn a_search_finds_the_newest_first_however_far_it_has_to_go() {
     assert_eq!(search("USER2 привет", 10), [3307, 2207, 1107, 7]);
 }
 
+/// Issue 12, item 13: one search looks at 20,000 lines at most, also if it finds nothing.
+#[test]
+fn attack_a_search_looks_at_a_bounded_part_of_a_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { keep_lines: 100_000, queue: 100_000, ..StoreOptions::default() };
+    let rig = Rig::open(folder.path(), options);
+    rig.write("lobby", 1..=45_000);
+    let search = |words: &str, before| {
+        let found = block_on(rig.store.search_before("lobby", words, before, 2)).unwrap();
+        (found.lines.iter().map(|line| line.number).collect::<Vec<_>>(), found.before)
+    };
+    let (none, Some(first)) = search("absent", u64::MAX) else { panic!("there are more") };
+    assert!(none.is_empty() && (24_000..=25_001).contains(&first), "{first}");
+    let (_, Some(second)) = search("absent", first) else { panic!("there are more") };
+    assert_eq!(search("absent", second), (Vec::new(), None));
+    assert_eq!(search("44999", u64::MAX).0, [44_999]);
+    assert_eq!(search("absent", 0), (Vec::new(), None));
+}
+
 #[test]
 fn what_operators_do_is_accounted_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use crate::server::Server;
 fn exactly_once_while_the_leader_is_killed() {
     let Some(mut servers) = Server::start_three() else { return };
     let mut options = servers[0].options();
-    options.servers = servers.iter().map(Server::url).collect::<Vec<_>>().join(",");
+    options.servers = servers.iter().map(Server::url).collect::<Vec<_>>().join(",").into();
     options.replicas = 3;
     options.start_timeout = Duration::from_secs(60);
     let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));

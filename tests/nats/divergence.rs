@@ -189,7 +189,7 @@ fn one_order_while_leaders_are_killed_and_come_back_at_once() {
 fn leaders_are_killed(run: usize) -> bool {
     let Some(mut servers) = Server::start_three() else { return true };
     let mut options = servers[0].options();
-    options.servers = servers.iter().map(Server::url).collect::<Vec<_>>().join(",");
+    options.servers = servers.iter().map(Server::url).collect::<Vec<_>>().join(",").into();
     options.replicas = 3;
     options.start_timeout = Duration::from_secs(60);
     let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));

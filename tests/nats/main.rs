@@ -6,6 +6,7 @@ mod cluster;
 mod divergence;
 mod doctor;
 mod faults;
+mod key;
 mod recorder;
 mod refusals;
 mod server;

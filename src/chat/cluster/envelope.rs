@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::inspect::inspect;
 use crate::chat::act::Act;
 
 /// The form of what is sent. A machine that reads a later one than it knows says so.
@@ -39,20 +40,26 @@ impl Envelope {
         serde_json::to_vec(self).expect("an act is made of texts and numbers").into()
     }
 
+    /// Reads an entry, and checks it as any other input.
+    ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Why it cannot be read, or is refused.
     pub(super) fn decode(payload: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Form {
             v: u16,
         }
-        serde_json::from_slice(payload).map_err(|error| {
+        if payload.is_empty() {
+            return Err("it comes from no node with the key of the cluster".to_owned());
+        }
+        let envelope = serde_json::from_slice(payload).map_err(|error| {
             let newer = serde_json::from_slice::<Form>(payload).is_ok_and(|form| form.v > VERSION);
             match newer {
                 true => "it is of a newer version of echoline: update this machine".to_owned(),
                 false => error.to_string(),
             }
-        })
+        })?;
+        inspect(envelope)
     }
 }
 
@@ -70,7 +77,7 @@ mod tests {
     use crate::chat::history::Kind;
     use crate::chat::name::Name;
     use crate::chat::room::See;
-    use crate::chat::tokens::{Place, Position, SessionState};
+    use crate::chat::tokens::{Place, Position, SessionState, digest};
 
     fn acts() -> Vec<Act> {
         let name = Name::parse("ann").unwrap();
@@ -112,7 +119,7 @@ mod tests {
             Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), back: None },
             Act::Enter { name: name.clone(), address: None, back },
             Act::Write { to: 5, words: "waves".into(), kind: Kind::Action },
-            Act::Exit { reason: None, keep: Some(Keep { token: "a".into(), place }) },
+            Act::Exit { reason: None, keep: Some(Keep { token: digest("a"), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
             Act::Join {
@@ -137,7 +144,8 @@ mod tests {
     #[test]
     fn what_travels_arrives() {
         for act in acts() {
-            let sent = Envelope::new(u32::MAX, u64::MAX - 1, 1, act);
+            let session = if matches!(act, Act::Return { .. }) { 0 } else { u64::MAX - 1 };
+            let sent = Envelope::new(u32::MAX, session, 1, act);
             assert_eq!(Envelope::decode(&sent.encode()).as_ref(), Ok(&sent));
         }
     }

@@ -1,7 +1,8 @@
 //! Changing by what comes back, in its order.
 
 use super::envelope::Envelope;
-use super::{Cluster, Leave, NODE, TAKEN_FOR_GONE, remember};
+use super::inspect_snapshot::ROOMS_MAX;
+use super::{Cluster, JUMP_MAX, Leave, NODE, TAKEN_FOR_GONE};
 use crate::chat::act::{Act, Outcome, Refusal, Said};
 use crate::chat::follower::{Entry, Follower, Link, Snapshot};
 use crate::chat::hall::{Hall, NotIn};
@@ -12,6 +13,11 @@ use crate::chat::person::Person;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Characters of the reason why an entry is refused: the rest is a foreign text.
+const ERROR_CHARACTERS_MAX: usize = 200;
+/// Machines whose acts are counted.
+const NODES_MAX: usize = 10_000;
+
 impl Follower for Hall {
     fn apply(&self, entries: &[Entry]) {
         let Some(cluster) = &self.cluster else { return };
@@ -20,9 +26,14 @@ impl Follower for Hall {
                 Ok(envelope) => self.take(cluster, entry, envelope),
                 Err(error) => {
                     // The same on every machine: nobody changes by it.
-                    let sequence = entry.sequence;
-                    tracing::error!(sequence, error, "cannot read what came over the bus");
-                    cluster.lock().counts.unreadable += 1;
+                    let mut state = cluster.lock();
+                    state.counts.unreadable += 1;
+                    let (sequence, unreadable) = (entry.sequence, state.counts.unreadable);
+                    // A flood of such entries must not become a flood of lines in the log.
+                    if unreadable.is_power_of_two() {
+                        let error: String = error.chars().take(ERROR_CHARACTERS_MAX).collect();
+                        tracing::error!(sequence, unreadable, error, "refused an entry of the bus");
+                    }
                 }
             }
             let mut state = cluster.lock();
@@ -123,16 +134,24 @@ impl Hall {
         let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. });
         let person = self.person(actor.session);
         match &person {
-            Some(person) if number <= person.last() => {
+            Some(person) if number <= person.last() || number - person.last() > JUMP_MAX => {
                 return Outcome::Refused(Refusal::Outside);
             }
+            // The session has begun already.
+            Some(_) if comes => return Outcome::Refused(Refusal::Outside),
             Some(person) => person.set_last(number),
             // Who has left may keep their place a moment later.
             None if matches!(act, Act::Keep(_)) => {}
-            None if !comes || cluster.lock().gone_sessions.contains(&actor.session) => {
+            None if !comes || cluster.lock().has_ended(actor.session) => {
                 return Outcome::Refused(Refusal::Outside);
             }
             None => {}
+        }
+        if let Act::Join { room, .. } = &act
+            && self.room(room).is_none()
+            && self.rooms().len() >= ROOMS_MAX
+        {
+            return Outcome::Joined(Err(NotIn::TooManyRooms));
         }
         let (exits, says) = (matches!(act, Act::Exit { .. }), matches!(act, Act::Say { .. }));
         let outcome = match act {
@@ -149,7 +168,7 @@ impl Hall {
             // What comes of it again, later, is not to be another thing.
             let mut state = cluster.lock();
             state.returning.remove(&actor.session);
-            remember(&mut state.gone_sessions, actor.session);
+            state.end_session(actor.session);
         }
         outcome
     }
@@ -250,11 +269,16 @@ impl Cluster {
 }
 
 impl super::State {
-    /// Whether this is the next act of a machine, which is noted.
+    /// Whether this is the next act of a machine, which is noted. The first one may have any
+    /// number: a machine that comes back goes on counting.
     fn is_next_of(&mut self, node: u32, number: u64) -> bool {
-        let last = self.nodes.entry(node).or_default();
-        let is_next = number > *last;
-        *last = number.max(*last);
+        let is_next = match self.nodes.get(&node) {
+            Some(&last) => number > last && number - last <= JUMP_MAX,
+            None => self.nodes.len() < NODES_MAX,
+        };
+        if is_next {
+            self.nodes.insert(node, number);
+        }
         is_next
     }
 }

@@ -3,11 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use super::inspect::is_machine_name;
+
 /// Ticks after which a machine that is not heard of is taken for gone.
 pub(super) const LEASE_TICKS: u64 = 10;
 
 /// Ticks after which a machine that does not even hear itself knows that it is deaf.
 const DEAF_TICKS: u64 = 5;
+
+/// Machines that are remembered: more than any cluster has.
+const NODES_MAX: usize = 1000;
+/// Bytes of the version that a machine tells.
+const VERSION_BYTES_MAX: usize = 64;
 
 /// What a machine tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +24,9 @@ pub(super) struct Pulse {
     /// The last entry that it has applied.
     pub(super) applied: u64,
     pub(super) version: String,
+    /// Higher than that of the one before; 0 from an earlier version.
+    #[serde(default)]
+    pub(super) count: u64,
 }
 
 /// When each machine was last heard of.
@@ -28,6 +38,19 @@ pub(super) struct Leases {
 impl Leases {
     /// A machine was heard of, maybe this one, whose number is `own`.
     pub(super) fn hear(&mut self, now: u64, own: u32, pulse: Pulse) {
+        // A forged sign of life may have a name that is none, and there may be any number of them.
+        let is_known = self.heard.contains_key(&pulse.node);
+        let is_plain = is_machine_name(&pulse.name) && pulse.version.len() <= VERSION_BYTES_MAX;
+        if !is_plain || (!is_known && pulse.node != own && self.heard.len() >= NODES_MAX) {
+            return;
+        }
+        if let Some((_, Some(last))) = self.heard.get(&pulse.node)
+            && pulse.count > 0
+            && pulse.count <= last.count
+        {
+            // It was recorded, and is sent again.
+            return;
+        }
         if pulse.node == own && self.is_deaf(now, own) {
             self.renew(now);
         }
@@ -78,7 +101,30 @@ mod tests {
 
     fn pulse(node: u32) -> Pulse {
         let (name, version) = (format!("node-{node}"), "1".into());
-        Pulse { node, name, applied: 0, version }
+        Pulse { node, name, applied: 0, version, count: 0 }
+    }
+
+    /// Issue 12, item 10: forged signs of life show no words of strangers, fill no memory, and a
+    /// recorded one does not keep a machine alive that is gone.
+    #[test]
+    fn attack_forged_signs_of_life_are_ignored() {
+        let mut leases = Leases::default();
+        for name in ["", "a b", "\x1b[2J", "ann\n", &"x".repeat(65)] {
+            leases.hear(0, OWN, Pulse { name: name.to_owned(), ..pulse(1) });
+        }
+        leases.hear(0, OWN, Pulse { version: "x".repeat(65), ..pulse(1) });
+        assert_eq!(leases.alive(0).count(), 0);
+        leases.hear(0, OWN, Pulse { count: 5, ..pulse(1) });
+        leases.hear(9, OWN, Pulse { count: 5, ..pulse(1) });
+        leases.hear(9, OWN, Pulse { count: 4, ..pulse(1) });
+        assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "it was heard at 0 only");
+        leases.hear(9, OWN, Pulse { count: 6, ..pulse(1) });
+        assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 1);
+        (2..5000).for_each(|node| leases.hear(9, OWN, pulse(node)));
+        assert_eq!(leases.heard.len(), NODES_MAX);
+        leases.hear(10, OWN, pulse(6000));
+        leases.hear(10, 6000, pulse(6000));
+        assert!(leases.name(6000).is_some(), "its own is always heard");
     }
 
     /// The machine that asks.

@@ -88,8 +88,10 @@ impl Cluster {
     }
 
     pub(super) fn pulse(&self) -> Bytes {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.pulses += 1;
         let pulse = Pulse {
+            count: state.pulses,
             node: state.node,
             name: self.options.machine.clone(),
             applied: state.applied,

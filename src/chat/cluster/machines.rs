@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::inspect::RETURNING_MAX;
 use super::{Cluster, LastAct, Leave, NODE, departure, remember};
 use crate::chat::act::{Act, Returning};
 use crate::chat::bans::Suspect;
@@ -15,9 +16,6 @@ use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use crate::chat::person::Person;
 use crate::chat::room::{Seat, See};
-
-/// People that one act brings back.
-const RETURNING_MAX: usize = 200;
 
 impl Hall {
     /// A machine is gone, and all its people with it: each room is told in one line.
@@ -65,7 +63,9 @@ impl Hall {
         tracing::info!(machine = name, people = people.len(), "a machine is gone: {reason}");
         let is_this = {
             let mut state = cluster.lock();
-            people.iter().for_each(|person| remember(&mut state.gone_with, LastAct::of(person)));
+            people.iter().for_each(|person| {
+                let _ = remember(&mut state.gone_with, LastAct::of(person));
+            });
             state.node == node
         };
         if is_this {
@@ -252,7 +252,7 @@ impl super::State {
         if self.gone_nodes.contains(&node) {
             return false;
         }
-        remember(&mut self.gone_nodes, node);
+        let _ = remember(&mut self.gone_nodes, node);
         self.nodes.remove(&node);
         true
     }

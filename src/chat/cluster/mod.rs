@@ -7,6 +7,10 @@
 mod departure;
 mod envelope;
 mod follow;
+#[cfg(test)]
+mod hostile_tests;
+mod inspect;
+mod inspect_snapshot;
 mod leases;
 mod link;
 mod local;
@@ -18,11 +22,13 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::act::{Act, Outcome, Refusal, Said};
 use super::follower::{Link, Proposal};
@@ -55,6 +61,16 @@ const SHOWN_MAX: usize = 1000;
 /// Machines that are gone and sessions that have ended, which are remembered: what they sent may
 /// still arrive. So many people who went with a machine too: it may ask what became of their acts.
 const GONE_MAX: usize = 1000;
+
+/// Acts before login that are on their way at once.
+const ENTRANCES_MAX: usize = 64;
+
+/// Between two rounds in which this node asks whether it has caught up.
+const ROUNDS_APART: Duration = Duration::from_secs(1);
+
+/// Numbers that an author may skip: each time that a machine is taken for gone, its acts that were
+/// on their way are sent again under another number. A higher number is forged.
+const JUMP_MAX: u64 = 1024;
 
 /// What people hear whose act did not get to the others.
 const LOST: &str = "the link to the other machines is lost";
@@ -90,8 +106,21 @@ pub(super) struct Cluster {
     options: ClusterOptions,
     proposals: mpsc::UnboundedSender<Proposal>,
     state: Mutex<State>,
+    /// One permit for each act before login that is on its way.
+    entrances: Arc<Semaphore>,
+    /// How many rounds of [`Hall::catch_up`] have begun.
+    rounds_begun: AtomicU64,
+    last_round: tokio::sync::Mutex<Round>,
     /// Told when this machine has taken its leave.
     left: Condvar,
+}
+
+/// The last round of [`Hall::catch_up`].
+#[derive(Debug, Default)]
+struct Round {
+    begun: Option<Instant>,
+    /// The number of the last round that showed that this node has caught up.
+    completed: u64,
 }
 
 #[derive(Debug)]
@@ -108,10 +137,15 @@ struct State {
     /// The author of each proposal that is on its way.
     sent: BTreeMap<String, u64>,
     leases: Leases,
+    /// Signs of life that this machine has given.
+    pulses: u64,
     /// The last act of each machine itself.
     nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
     gone_sessions: VecDeque<u64>,
+    /// For sessions that are not in `gone_sessions` any more, by the node that began them: no
+    /// session up to this count begins, so that an old entry that is sent again changes nothing.
+    session_floors: BTreeMap<u32, u32>,
     /// The last acts of people who went with a machine.
     gone_with: VecDeque<LastAct>,
     /// People of this machine who are to come back with it.
@@ -160,8 +194,11 @@ impl Hall {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Proposal>) {
         let (proposals, receiver) = mpsc::unbounded_channel();
         let state = State::new(options.node);
+        let (state, left) = (Mutex::new(state), Condvar::new());
+        let entrances = Arc::new(Semaphore::new(ENTRANCES_MAX));
+        let (rounds_begun, last_round) = Default::default();
         let cluster =
-            Cluster { options, proposals, state: Mutex::new(state), left: Condvar::new() };
+            Cluster { options, proposals, state, entrances, rounds_begun, last_round, left };
         let log = settings.log.at_least(LOG_MIN);
         let mut hall = Self::new(Settings { log, ..settings });
         // The sessions of a cluster never repeat, and each node has to calculate the same lineages.
@@ -183,7 +220,42 @@ impl Hall {
         {
             return Proposed::Done(Outcome::Joined(Err(NotIn::TooManyRooms)));
         }
-        Proposed::Later(cluster.propose(session, Some(act)))
+        Proposed::Later(cluster.propose(session, Some(act), None))
+    }
+
+    /// Does something for a session that has not come in yet. In a cluster, few of these acts are on
+    /// their way at once: whatever strangers do, they cannot fill the stream with them.
+    pub(super) async fn propose_entrance(&self, session: u64, act: Act) -> Outcome {
+        let Some(cluster) = &self.cluster else {
+            return self.propose(session, act).outcome().await;
+        };
+        let permit = Arc::clone(&cluster.entrances).acquire_owned().await.ok();
+        cluster.propose(session, Some(act), permit).await
+    }
+
+    /// Waits until this node has applied all entries that the stream had when this was called;
+    /// `false` if the link is lost meanwhile. However many sessions wait, one entry a second shows it
+    /// for all of them.
+    pub(super) async fn catch_up(&self) -> bool {
+        let Some(cluster) = &self.cluster else { return true };
+        let wanted = cluster.rounds_begun.load(Ordering::Acquire) + 1;
+        let mut last = cluster.last_round.lock().await;
+        if last.completed >= wanted {
+            return true;
+        }
+        if let Some(begun) = last.begun {
+            tokio::time::sleep_until(begun + ROUNDS_APART).await;
+        }
+        last.begun = Some(Instant::now());
+        let round = cluster.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
+        // It comes back in its place of the order, and tells no session anything.
+        let nothing = Act::Tell { to: NODE, words: String::new() };
+        let outcome = cluster.propose(NODE, Some(nothing), None).await;
+        let is_back = outcome.refusal().is_none();
+        if is_back {
+            last.completed = round;
+        }
+        is_back
     }
 
     /// As `propose`, where nobody waits for what comes of it.
@@ -226,10 +298,16 @@ impl Cluster {
         (u64::from(self.options.node) << 32) | (count & u64::from(u32::MAX))
     }
 
-    fn propose(self: &Arc<Self>, session: u64, act: Option<Act>) -> Wait {
-        let (reply, receiver) = oneshot::channel();
+    fn propose(
+        self: &Arc<Self>,
+        session: u64,
+        act: Option<Act>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Wait {
+        let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
         let now = state.now;
+        let reply = Reply::new(sender, permit);
         state.outboxes.entry(session).or_default().push(now, act, Some(reply));
         self.send_next(&mut state, session);
         Wait { receiver, cluster: Arc::clone(self) }
@@ -257,7 +335,7 @@ impl Cluster {
 
     /// Waits until everything that the author has done is known to the others.
     pub(super) fn settled(self: &Arc<Self>, session: u64) -> Wait {
-        self.propose(session, None)
+        self.propose(session, None, None)
     }
 
     /// Whether nothing of this author is on its way or waits.
@@ -272,7 +350,7 @@ impl Cluster {
 
     /// The session does not come back, should its machine do so.
     pub(super) fn dismiss(&self, session: u64) {
-        remember(&mut self.lock().gone_sessions, session);
+        self.lock().end_session(session);
     }
 
     /// The session is over: what is left of it goes with the last of its acts.
@@ -367,15 +445,35 @@ impl State {
             outboxes: BTreeMap::new(),
             sent: BTreeMap::new(),
             leases: Leases::default(),
+            pulses: 0,
             nodes: BTreeMap::new(),
             gone_nodes: VecDeque::new(),
             gone_sessions: VecDeque::new(),
+            session_floors: BTreeMap::new(),
             gone_with: VecDeque::new(),
             returning: BTreeMap::new(),
             is_returning: false,
             leave: Leave::Stays,
             counts: Counts::default(),
         }
+    }
+
+    /// Remembers that a session has ended.
+    fn end_session(&mut self, session: u64) {
+        let Some(forgotten) = remember(&mut self.gone_sessions, session) else { return };
+        let (node, count) = ((forgotten >> 32) as u32, forgotten as u32);
+        let floor = self.session_floors.entry(node).or_default();
+        *floor = count.max(*floor);
+        if self.session_floors.len() > GONE_MAX {
+            self.session_floors.pop_first();
+        }
+    }
+
+    /// Whether a session of this number has ended, so that none begins again.
+    fn has_ended(&self, session: u64) -> bool {
+        let (node, count) = ((session >> 32) as u32, session as u32);
+        let floor = self.session_floors.get(&node);
+        floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
     }
 
     /// Takes out the outboxes of those who are not `here` any more and have nothing left in them;
@@ -391,12 +489,10 @@ impl State {
     }
 }
 
-/// Keeps the last of them.
-fn remember<T>(deque: &mut VecDeque<T>, one: T) {
+/// Keeps the last of them; returns the one that is forgotten.
+fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
     deque.push_back(one);
-    if deque.len() > GONE_MAX {
-        deque.pop_front();
-    }
+    if deque.len() > GONE_MAX { deque.pop_front() } else { None }
 }
 
 /// Whether an author may go on at once.

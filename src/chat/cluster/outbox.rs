@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::OnLoss;
 use super::envelope::Envelope;
@@ -18,10 +18,35 @@ use crate::chat::person::Person;
 const SAY_BYTES: usize = 64 * 1024;
 
 /// Lines in one act.
-const SAY_LINES: usize = 1024;
+pub(super) const SAY_LINES: usize = 1024;
 
-/// Whoever waits for what comes of an act.
-pub(super) type Reply = oneshot::Sender<Outcome>;
+/// The way back to the caller who waits for the outcome of an act.
+#[derive(Debug)]
+pub(super) struct Reply {
+    sender: oneshot::Sender<Outcome>,
+    /// Given back when the act has come back or never will, also if the caller has left.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Reply {
+    pub(super) fn new(
+        sender: oneshot::Sender<Outcome>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self { sender, _permit: permit }
+    }
+
+    /// # Errors
+    /// The outcome, if the caller does not wait any more.
+    pub(super) fn send(self, outcome: Outcome) -> Result<(), Outcome> {
+        self.sender.send(outcome)
+    }
+
+    /// Whether the caller does not wait any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
 
 /// The acts of one author.
 #[derive(Debug, Default)]
@@ -216,7 +241,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let (reply, mut waits) = oneshot::channel();
         outbox.say(0, &room("den"), line("a"), Vec::new());
-        outbox.push(0, None, Some(reply));
+        outbox.push(0, None, Some(Reply::new(reply, None)));
         outbox.push(0, Some(Act::BecomeOperator), None);
         outbox.say(0, &room("den"), line("b"), Vec::new());
         assert_eq!(texts(next(&mut outbox)), ["a"]);

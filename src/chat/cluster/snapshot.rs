@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::envelope::id_of_end;
+use super::inspect_snapshot::inspect;
 use super::outbox::Sent;
 use super::{Cluster, LOST, LastAct, NODE};
 use crate::chat::act::{Act, Outcome, Refusal};
@@ -20,7 +21,7 @@ use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use crate::chat::person::Person;
 use crate::chat::room_record::RoomRecord;
-use crate::chat::tokens::{Place, Tokens};
+use crate::chat::tokens::{Place, Tokens, digest_of_kept};
 
 /// The form of what is written here.
 const VERSION: u16 = 1;
@@ -30,38 +31,52 @@ const ANEW: &str = "The chat begins anew, because its stream is another one; com
 
 /// All that is known. Lists are in an order of their own, so that all machines write the same.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    version: u16,
-    numbers_from: u64,
-    rooms: Vec<RoomRecord>,
-    people: Vec<PersonRecord>,
-    bans: Vec<Ban>,
-    tokens: Vec<(String, Place)>,
+pub(super) struct Record {
+    pub(super) version: u16,
+    pub(super) numbers_from: u64,
+    pub(super) rooms: Vec<RoomRecord>,
+    pub(super) people: Vec<PersonRecord>,
+    pub(super) bans: Vec<Ban>,
+    pub(super) tokens: Vec<(String, Place)>,
     #[serde(default)]
-    former_users: FormerUsers,
+    pub(super) former_users: FormerUsers,
     #[serde(default)]
-    flood_mutes: FloodMutes,
-    nodes: BTreeMap<u32, u64>,
-    gone_nodes: VecDeque<u32>,
-    gone_sessions: VecDeque<u64>,
-    gone_with: VecDeque<LastAct>,
+    pub(super) flood_mutes: FloodMutes,
+    pub(super) nodes: BTreeMap<u32, u64>,
+    pub(super) gone_nodes: VecDeque<u32>,
+    pub(super) gone_sessions: VecDeque<u64>,
+    #[serde(default)]
+    pub(super) session_floors: BTreeMap<u32, u32>,
+    pub(super) gone_with: VecDeque<LastAct>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct PersonRecord {
-    session: u64,
+pub(super) struct PersonRecord {
+    pub(super) session: u64,
     #[serde(default)]
-    lineage: u64,
+    pub(super) lineage: u64,
     #[serde(default)]
-    since_ms: u64,
-    node: u32,
-    name: Name,
-    address: Option<IpAddr>,
-    operator: bool,
-    retired: bool,
-    away: Option<String>,
-    last: u64,
-    refused: bool,
+    pub(super) since_ms: u64,
+    pub(super) node: u32,
+    pub(super) name: Name,
+    pub(super) address: Option<IpAddr>,
+    pub(super) operator: bool,
+    pub(super) retired: bool,
+    pub(super) away: Option<String>,
+    pub(super) last: u64,
+    pub(super) refused: bool,
+}
+
+impl Record {
+    /// Reads a snapshot, and checks it as any other input.
+    fn read(state: &[u8]) -> Result<Self, String> {
+        let mut record: Self = serde_json::from_slice(state).map_err(|error| error.to_string())?;
+        if record.version > VERSION {
+            return Err("it is of a newer version of echoline: update this machine".to_owned());
+        }
+        inspect(&mut record)?;
+        Ok(record)
+    }
 }
 
 impl Hall {
@@ -87,6 +102,7 @@ impl Hall {
             nodes: followed.nodes.iter().map(|(&node, &last)| (node, last)).collect(),
             gone_nodes: followed.gone_nodes.clone(),
             gone_sessions: followed.gone_sessions.clone(),
+            session_floors: followed.session_floors.clone(),
             gone_with: followed.gone_with.clone(),
         };
         let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
@@ -98,11 +114,7 @@ impl Hall {
     /// is not known here.
     pub(super) fn go_on_from(&self, snapshot: &Snapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
-        let record: Record =
-            serde_json::from_slice(&snapshot.state).map_err(|error| error.to_string())?;
-        if record.version > VERSION {
-            return Err("it is of a newer version of echoline: update this machine".to_owned());
-        }
+        let record = Record::read(&snapshot.state)?;
         let mut state = self.lock();
         let here = self.set_aside(&mut state);
         let served = here.iter().map(|person| (person.session, Arc::clone(person)));
@@ -110,9 +122,15 @@ impl Hall {
         served.extend(cluster.lock().returning.clone());
         let known = Known::of(&record);
         let mut bans = Bans::default();
-        record.bans.into_iter().for_each(|ban| bans.add(0, ban));
+        for ban in record.bans {
+            // The snapshot of an earlier version may hold more bans of a room than fit now. All
+            // nodes drop the same ones.
+            let _ = bans.add(0, ban);
+        }
         let mut tokens = Tokens::default();
-        record.tokens.into_iter().for_each(|(t, place)| tokens.keep(0, Arc::from(t), place));
+        for (token, place) in record.tokens {
+            tokens.keep(0, digest_of_kept(token).into(), place);
+        }
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
         (state.former_users, state.flood_mutes) = (record.former_users, record.flood_mutes);
         for person in record.people {
@@ -133,6 +151,7 @@ impl Hall {
         followed.nodes = record.nodes;
         followed.gone_nodes = record.gone_nodes;
         followed.gone_sessions = record.gone_sessions;
+        followed.session_floors = record.session_floors;
         followed.gone_with = record.gone_with;
         followed.returning = served;
         let dismissed = |session: &u64, _: &mut Arc<Person>| known.gone_sessions.contains(session);
@@ -197,6 +216,7 @@ impl Hall {
         followed.nodes.clear();
         followed.gone_nodes.clear();
         followed.gone_sessions.clear();
+        followed.session_floors.clear();
         followed.gone_with.clear();
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);

@@ -80,7 +80,10 @@ impl Eraser<'_> {
         }
         self.tokens()?;
         self.bans()?;
-        self.audit()
+        for table in ["audit", "room_audit"] {
+            self.audit(table)?;
+        }
+        self.guesses()
     }
 
     fn rooms(&self) -> Result<Vec<(i64, String)>> {
@@ -185,8 +188,23 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    fn audit(&mut self) -> Result<()> {
-        let mut entries = self.connection.prepare("SELECT id, by, what FROM audit")?;
+    fn guesses(&mut self) -> Result<()> {
+        let mut guesses = self.connection.prepare("SELECT source, by FROM guess")?;
+        let guesses = guesses
+            .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        for (source, by) in guesses.collect::<Result<Vec<_>>>()? {
+            if (self.is_it)(&by) {
+                let sql = "UPDATE guess SET by = ?2 WHERE source = ?1";
+                self.connection.execute(sql, params![source, DELETED])?;
+                self.erased.entries += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn audit(&mut self, table: &str) -> Result<()> {
+        let sql = format!("SELECT id, by, what FROM {table}");
+        let mut entries = self.connection.prepare(&sql)?;
         let entries = entries.query_map((), |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
         })?;
@@ -194,8 +212,8 @@ impl Eraser<'_> {
             let new_by = if (self.is_it)(&by) { DELETED.to_owned() } else { by.clone() };
             let new_what = self.without_name(&what).unwrap_or_else(|| what.clone());
             if (&new_by, &new_what) != (&by, &what) {
-                let sql = "UPDATE audit SET by = ?2, what = ?3 WHERE id = ?1";
-                self.connection.execute(sql, params![id, new_by, new_what])?;
+                let sql = format!("UPDATE {table} SET by = ?2, what = ?3 WHERE id = ?1");
+                self.connection.execute(&sql, params![id, new_by, new_what])?;
                 self.erased.entries += 1;
             }
         }

@@ -17,6 +17,7 @@
 //! deleted, and [`Restored::notices`] says so. What cannot be seen is a log (`chat.sqlite3-wal`)
 //! that was cut or deleted exactly between two transactions.
 
+mod audit;
 mod checksum;
 mod copy;
 mod database;
@@ -43,19 +44,21 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+pub use audit::Guesses;
 #[cfg(feature = "nats")]
 pub(super) use checksum::Checksum;
 pub use copy::{HistoryReader, restore};
 pub use erase::{Erased, erase};
 pub use error::StoreError;
 pub use options::{StoreEvent, StoreOptions, Sync};
+pub use question::Found;
 pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
 use folder::Folder;
 use keeper::Keeper;
 use question::{Question, Reply, Search};
 use queue::{Queue, Refusal, now};
-use words::Words;
+pub(super) use words::{Folded, Words};
 
 /// How long [`Store::close`] waits, and the thread goes on trying.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -139,6 +142,8 @@ impl Store {
     /// word too, in any case of any script; newest first, at most `most` of them and 10,000.
     /// No words find nothing; only the first 16 count.
     ///
+    /// Looks at the whole room, in pages of [`search_before`](Self::search_before).
+    ///
     /// # Errors
     /// As [`lines`](Self::lines).
     pub async fn search(
@@ -147,21 +152,55 @@ impl Store {
         words: &str,
         most: usize,
     ) -> Result<Vec<Stored>, StoreError> {
+        let (mut lines, mut before) = (Vec::new(), Some(u64::MAX));
+        let most = most.min(read::LINES_MAX);
+        while let Some(number) = before.filter(|_| lines.len() < most) {
+            let found = self.search_before(room, words, number, most - lines.len()).await?;
+            lines.extend(found.lines);
+            before = found.before;
+        }
+        Ok(lines)
+    }
+
+    /// As [`search`](Self::search), for one page: looks at 20,000 lines and 4 MiB at most, whose
+    /// numbers are below `before`. Searches go on while no other question waits, in short steps.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
+    pub async fn search_before(
+        &self,
+        room: &str,
+        words: &str,
+        before: u64,
+        most: usize,
+    ) -> Result<Found, StoreError> {
         let (room, words) = (room.to_owned(), Words::new(words));
         if words.is_empty() || most == 0 {
-            return Ok(Vec::new());
+            return Ok(Found { lines: Vec::new(), before: None });
         }
-        let (before, found) = (u64::MAX, Vec::new());
-        self.ask(|reply| Question::Search(Search { room, words, most, before, found, reply })).await
+        let (looked, found) = ((0, 0), Vec::new());
+        self.ask(|reply| {
+            Question::Search(Search { room, words, most, before, looked, found, reply })
+        })
+        .await
     }
 
     /// The newest entries of the audit log, newest first: when (in milliseconds since 1970, UTC),
-    /// who, and what. The newest 10,000 are kept.
+    /// who, and what. The newest 10,000 of the chat's operators are kept, and as many of rooms'.
     ///
     /// # Errors
     /// As [`lines`](Self::lines).
     pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
         self.ask(|reply| Question::Audit { most, reply }).await
+    }
+
+    /// The sources of the newest guesses at the operators' password, newest first. The newest
+    /// 1,000 are kept.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn guesses(&self, most: usize) -> Result<Vec<Guesses>, StoreError> {
+        self.ask(|reply| Question::Guesses { most, reply }).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Result<T, StoreError> {

@@ -5,12 +5,13 @@ use tracing::warn;
 
 use super::checksum::Checksum;
 use super::record::{Ban, Kind, RestoredRoom, Stored, Token};
-use super::words::Words;
+use super::words::{Folded, Words};
 
 /// Lines of one answer, at most.
 pub(super) const LINES_MAX: usize = 10_000;
-/// Lines that a search looks at in one turn.
-const SEARCH_STEP: usize = 1000;
+/// Lines, and bytes of them, that a search looks at before others have their turn: about 0.1 ms.
+const SEARCH_STEP_LINES: usize = 256;
+const SEARCH_STEP_BYTES: usize = 64 * 1024;
 
 /// The columns that `line` reads.
 const COLUMNS: &str = "line.room, number, time_ms, kind, line.name, text, line.checksum";
@@ -47,40 +48,65 @@ pub(super) fn last(
     Ok(lines)
 }
 
-/// Looks at the next lines of a room, newest first, adds those that match to `found`, and returns
-/// the number before which the search has to go on; `None` where it is at its end.
+/// The part of a search that one step looks at: lines of one room, newest first.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) room: &'a str,
+    pub(super) words: &'a Words,
+    /// The lines below this number are looked at.
+    pub(super) before: u64,
+    /// The most lines that are still to be found.
+    pub(super) most: usize,
+}
+
+/// The state of a search after a step.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// The lines below this number were not looked at; `None` if there are none.
+    pub(super) before: Option<u64>,
+    pub(super) lines: usize,
+    pub(super) bytes: usize,
+}
+
+/// Looks at the next lines of a room and adds the lines that match to `found`.
 pub(super) fn search_step(
     connection: &Connection,
-    room: &str,
-    words: &Words,
-    before: u64,
+    step: &Step<'_>,
     found: &mut Vec<Stored>,
-    most: usize,
-) -> Result<Option<u64>> {
-    // Asked for by itself, because damaged lines are not among those of the step.
-    let sql = "SELECT min(number) FROM (SELECT number FROM line
-               WHERE room = (SELECT id FROM room WHERE name = ?1) AND number < ?2
-               ORDER BY number DESC LIMIT ?3)";
-    let bounds = params![room, number(before), SEARCH_STEP as i64];
-    let oldest = connection.query_row(sql, bounds, |row| row.get::<_, Option<i64>>(0))?;
-    let Some(oldest) = oldest.map(|number| number as u64) else { return Ok(None) };
-    let step = last(connection, room, before, SEARCH_STEP)?;
-    let matching = step.into_iter().rev().filter(|line| words.match_line(&line.name, &line.text));
-    found.extend(matching.take(most.min(LINES_MAX).saturating_sub(found.len())));
-    Ok((found.len() < most.min(LINES_MAX)).then_some(oldest))
+) -> Result<Looked> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
+         AND number < ?2 ORDER BY number DESC LIMIT ?3"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let bounds = params![step.room, number(step.before), SEARCH_STEP_LINES as i64];
+    let mut rows = statement.query(bounds)?;
+    let mut looked = Looked { before: None, lines: 0, bytes: 0 };
+    let (enough, mut folded) = (found.len() + step.most, Folded::default());
+    while let Some(row) = rows.next()? {
+        // A damaged line may be no text.
+        let text_of = |column| row.get_ref(column).map(|it| it.as_str().unwrap_or_default());
+        let (name, text) = (text_of(4)?, text_of(5)?);
+        looked.before = Some(unsigned(row, 1)?);
+        looked.lines += 1;
+        looked.bytes += name.len() + text.len();
+        if step.words.match_line(name, text, &mut folded) {
+            // Only a line that is shown needs its checksum.
+            found.extend(line(row)?);
+        }
+        if found.len() >= enough || looked.bytes >= SEARCH_STEP_BYTES {
+            return Ok(looked);
+        }
+    }
+    if looked.lines < SEARCH_STEP_LINES {
+        looked.before = None;
+    }
+    Ok(looked)
 }
 
 pub(super) fn room_names(connection: &Connection) -> Result<Vec<String>> {
     let mut rooms = connection.prepare("SELECT name FROM room ORDER BY name")?;
     rooms.query_map((), |row| row.get(0))?.collect()
-}
-
-/// The newest entries of the audit log, newest first: when, who, what.
-pub(super) fn audit(connection: &Connection, most: usize) -> Result<Vec<(u64, String, String)>> {
-    let mut entries =
-        connection.prepare("SELECT time_ms, by, what FROM audit ORDER BY id DESC LIMIT ?1")?;
-    let entry = |row: &Row<'_>| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?));
-    entries.query_map([most.min(LINES_MAX) as i64], entry)?.collect()
 }
 
 /// All rooms with their newest lines; and what is wrong with them, a sentence each.

@@ -143,6 +143,24 @@ pub enum Change {
     Token(Token),
     /// A token was used, and is no longer good.
     TokenUsed(String),
+    /// An operator of a room did something: as `Audit`, in places of its own.
+    RoomAudit {
+        /// When, in milliseconds since 1970, UTC.
+        time_ms: u64,
+        /// Who.
+        by: String,
+        /// What.
+        what: String,
+    },
+    /// A user gave a wrong operators' password.
+    Guess {
+        /// When, in milliseconds since 1970, UTC.
+        time_ms: u64,
+        /// The user's name.
+        by: String,
+        /// The address or network that they come from.
+        source: String,
+    },
     /// An operator did something that is to be accounted for.
     Audit {
         /// When, in milliseconds since 1970, UTC.
@@ -172,7 +190,10 @@ impl Change {
                 let rooms: usize = token.rooms.iter().map(|(room, ..)| room.len() + 48).sum();
                 token.token.len() + token.name.len() + token.more.len() + rooms
             }
-            Self::Audit { by, what, .. } => by.len() + what.len(),
+            Self::Audit { by, what, .. } | Self::RoomAudit { by, what, .. } => {
+                by.len() + what.len()
+            }
+            Self::Guess { by, source, .. } => by.len() + source.len(),
         };
         size_of::<Self>() + text
     }

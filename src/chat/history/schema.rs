@@ -49,6 +49,16 @@ const STEPS: &[&str] = &[
     ALTER TABLE token ADD COLUMN more TEXT NOT NULL DEFAULT '';
     ALTER TABLE ban ADD COLUMN more TEXT NOT NULL DEFAULT '';
 ",
+    "
+    -- Acts of rooms' operators, and guesses at the password, do not evict those in `audit`.
+    CREATE TABLE room_audit (
+        id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, by TEXT NOT NULL, what TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE guess (
+        source TEXT PRIMARY KEY NOT NULL, count INTEGER NOT NULL, first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL, by TEXT NOT NULL
+    ) STRICT;
+",
 ];
 
 /// The newest version that is known.
@@ -209,6 +219,7 @@ fn integer(connection: &Connection, pragma: &str) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::audit;
     use super::*;
 
     fn new() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -289,6 +300,28 @@ mod tests {
         reader.execute_batch("COMMIT").unwrap();
         erase_remains(&connection, &mut is_rewritten).unwrap();
         assert_eq!(log(), 0);
+    }
+
+    /// Issue 12, item 7: the audit log of the second version is still there, and new entries and
+    /// guesses find their tables.
+    #[test]
+    fn a_history_of_the_second_version_keeps_its_audit_log() {
+        let (_folder, path) = new();
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &STEPS[..2]).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        connection.execute_batch("INSERT INTO audit VALUES (7, 1, 'ann', 'kicked eve')").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        connection.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+        let connection = open(&path).unwrap();
+        assert_eq!(audit::last_id(&connection).unwrap(), 7);
+        let new = (2, "bob", "kicked mallory");
+        audit::put(&connection, audit::Scope::Room, 8, new).unwrap();
+        audit::put_guess(&connection, 3, "mallory", "192.0.2.7/32").unwrap();
+        let acts = audit::acts(&connection, 9).unwrap();
+        let acts: Vec<_> = acts.iter().map(|(_, by, what)| format!("{by} {what}")).collect();
+        assert_eq!(acts, ["bob kicked mallory", "ann kicked eve"]);
+        assert_eq!(audit::guesses(&connection, 9).unwrap().len(), 1);
     }
 
     /// Issue 11, items 3 and 6: saved sessions and bans of the first version are still there.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
 
+use super::audit;
 use super::options::StoreOptions;
 use super::read::{self, ban_sum, line_sum, number, room_sum};
 use super::record::{Ban, Change, DELETED, Stored, Token};
@@ -47,10 +48,7 @@ pub(super) fn recount(connection: &Connection) -> Result<()> {
     connection.execute(sql, [number(LINE_BYTES)]).map(drop)
 }
 
-/// Entries of the audit log that are kept.
-const AUDIT_MAX: i64 = 10_000;
-/// Bans and tokens that are kept; the one that ends first gives way.
-const BANS_MAX: i64 = 100_000;
+/// Tokens that are kept; the one that ends first gives way. The chat keeps fewer.
 const TOKENS_MAX: i64 = 100_000;
 
 impl Tables {
@@ -95,7 +93,11 @@ impl Tables {
                 Change::Line { room, line } => self.line(connection, &mut insert, room, line),
                 Change::Audit { time_ms, by, what } => {
                     audit_id += 1;
-                    audit(connection, audit_id, *time_ms, by, what)
+                    audit::put(connection, audit::Scope::Chat, audit_id, (*time_ms, by, what))
+                }
+                Change::RoomAudit { time_ms, by, what } => {
+                    audit_id += 1;
+                    audit::put(connection, audit::Scope::Room, audit_id, (*time_ms, by, what))
                 }
                 other => self.rare(connection, other),
             };
@@ -118,8 +120,11 @@ impl Tables {
             Change::Token(token) => put_token(connection, token),
             Change::TokenUsed(token) => drop_token(connection, token),
             Change::Deleted { room, number } => self.delete_words(connection, room, *number),
+            Change::Guess { time_ms, by, source } => {
+                audit::put_guess(connection, *time_ms, by, source)
+            }
             // Written by `apply`.
-            Change::Line { .. } | Change::Audit { .. } => Ok(()),
+            Change::Line { .. } | Change::Audit { .. } | Change::RoomAudit { .. } => Ok(()),
         }
     }
 
@@ -265,18 +270,14 @@ fn upsert_room(
     connection.execute(sql, params![name, topic, private, password, sum]).map(drop)
 }
 
+/// Bounded by the chat, whose lists of bans are: here no ban gives way to another.
 fn put_ban(connection: &Connection, ban: &Ban) -> Result<()> {
     let until = ban.until_ms.map(number);
     let sql = "INSERT OR REPLACE INTO ban (subject, shown, by, reason, until_ms, checksum, more)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let Ban { subject, shown, by, reason, more, .. } = ban;
     let values = params![subject, shown, by, reason, until, ban_sum(ban), more];
-    connection.execute(sql, values)?;
-    // Those without an end come last.
-    let sql = "DELETE FROM ban WHERE rowid IN (SELECT rowid FROM ban
-               ORDER BY until_ms IS NULL, until_ms
-               LIMIT max(0, (SELECT count(*) FROM ban) - ?1))";
-    connection.execute(sql, [BANS_MAX]).map(drop)
+    connection.execute(sql, values).map(drop)
 }
 
 fn put_token(connection: &Connection, token: &Token) -> Result<()> {
@@ -301,12 +302,6 @@ fn put_token(connection: &Connection, token: &Token) -> Result<()> {
 fn drop_token(connection: &Connection, token: &str) -> Result<()> {
     connection.execute("DELETE FROM token_room WHERE token = ?1", [token])?;
     connection.execute("DELETE FROM token WHERE token = ?1", [token]).map(drop)
-}
-
-fn audit(connection: &Connection, id: i64, time_ms: u64, by: &str, what: &str) -> Result<()> {
-    let sql = "INSERT OR IGNORE INTO audit VALUES (?1, ?2, ?3, ?4)";
-    connection.execute(sql, params![id, number(time_ms), by, what])?;
-    connection.execute("DELETE FROM audit WHERE id <= ?1", [id - AUDIT_MAX]).map(drop)
 }
 
 /// A number that has to come back as it is.

@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::error::BusError;
 use super::names::Names;
 use super::options::NatsOptions;
+use super::seal::Seal;
 use super::status::{Board, Status};
 use super::supervisor;
 
@@ -40,6 +41,7 @@ pub fn start(
     proposals: UnboundedReceiver<Proposal>,
 ) -> Result<Bus, BusError> {
     let names = Names::of(&options)?;
+    let seal = Seal::read(options.keys.as_ref())?;
     let stream = names.order.clone();
     let board = Arc::new(Board::new(stream.clone()));
     let (closing, closed) = watch::channel(false);
@@ -49,7 +51,7 @@ pub fn start(
     let work = move || {
         // Nothing is sent: it is closed when the thread ends, however it does.
         let _end: mpsc::Sender<()> = end;
-        let desk = Desk::new(options, names, follower, proposals, shown, closed, ready);
+        let desk = Desk::new(options, names, seal, follower, proposals, shown, closed, ready);
         supervisor::run(&desk);
     };
     let thread = thread::Builder::new().name("echoline-bus".to_owned()).spawn(work);

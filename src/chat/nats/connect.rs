@@ -29,36 +29,57 @@ pub(super) async fn connect(
     names: &Names,
 ) -> Result<(Client, UnboundedReceiver<Event>), BusError> {
     let (events, heard) = unbounded_channel();
-    let addresses = addresses(options, names)?;
-    let prepared = with_login(prepared(options, events).await?, &addresses)?;
+    let addresses = addresses(names)?;
+    let prepared = prepared(options, events).await?;
+    let prepared = match login(options, names)? {
+        None => prepared,
+        Some(Login::User(user, password)) => prepared.user_and_password(user, password),
+        Some(Login::Token(token)) => prepared.token(token),
+    };
     let client = prepared.connect(addresses).await.map_err(|error| failed(&error, names))?;
     Ok((client, heard))
 }
 
-/// As the one whom the addresses name: a user with a password, or a token alone. The client itself
-/// takes no notice of them, and has one login for all servers.
-fn with_login(
-    connect: ConnectOptions,
-    addresses: &[ServerAddr],
-) -> Result<ConnectOptions, BusError> {
-    let named = addresses.iter().filter_map(|at| Some((at.username()?, at.password())));
-    let mut logins: Vec<_> = named.collect();
-    logins.dedup();
-    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    match logins[..] {
-        [] => Ok(connect),
-        [(user, Some(password))] => Ok(connect.user_and_password(plain(user), plain(password))),
-        [(token, None)] => Ok(connect.token(plain(token))),
-        _ => Err(BusError::Logins),
-    }
+/// How a node identifies itself to the servers, if not by a file of credentials.
+#[derive(PartialEq, Eq)]
+enum Login {
+    User(String, String),
+    Token(String),
 }
 
-/// One by one: the client takes a list for one address.
-fn addresses(options: &NatsOptions, names: &Names) -> Result<Vec<ServerAddr>, BusError> {
-    let addresses = options.servers.split(',').zip(names.servers.split(','));
-    let parsed = addresses.map(|(address, shown)| {
-        address.parse().map_err(|_| BusError::Servers { address: shown.to_owned() })
-    });
+/// Returns the login that the addresses or `--bus-login` give: a user with a password, or a token
+/// alone. The client takes no notice of addresses, and has one login for all servers.
+fn login(options: &NatsOptions, names: &Names) -> Result<Option<Login>, BusError> {
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut logins = Vec::new();
+    let servers = options.servers.reveal().split(',').zip(names.servers.split(','));
+    for (address, shown) in servers.filter(|(address, _)| address.contains('@')) {
+        let parsed: Result<ServerAddr, _> = address.parse();
+        let parsed = parsed.map_err(|_| BusError::Servers { address: shown.to_owned() })?;
+        let Some(user) = parsed.username() else { continue };
+        logins.push(match parsed.password() {
+            Some(password) => Login::User(plain(user), plain(password)),
+            None => Login::Token(plain(user)),
+        });
+    }
+    logins.extend(options.login.as_ref().map(|login| match login.reveal().split_once(':') {
+        Some((user, password)) => Login::User(user.to_owned(), password.to_owned()),
+        None => Login::Token(login.reveal().to_owned()),
+    }));
+    logins.dedup();
+    if logins.len() > 1 {
+        return Err(BusError::Logins);
+    }
+    Ok(logins.pop())
+}
+
+/// The addresses one by one, because the client takes a list for one address; and without logins,
+/// so that its own log shows none.
+fn addresses(names: &Names) -> Result<Vec<ServerAddr>, BusError> {
+    let parsed = names
+        .servers
+        .split(',')
+        .map(|shown| shown.parse().map_err(|_| BusError::Servers { address: shown.to_owned() }));
     parsed.collect()
 }
 

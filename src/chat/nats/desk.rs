@@ -7,13 +7,16 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc::UnboundedReceiver, watch};
 use tokio::time::Instant;
 
-use super::super::follower::{Follower, Link, Proposal};
+use bytes::Bytes;
+
+use super::super::follower::{Entry, Follower, Link, Proposal};
 use super::doubt::Relapses;
 use super::error::BusError;
 use super::mailing::Mailing;
 use super::names::Names;
 use super::options::NatsOptions;
 use super::place::Place;
+use super::seal::{Purpose, Seal, is_sealed};
 use super::shelf::{Due, Written};
 use super::status::Board;
 use crate::random::Random;
@@ -25,6 +28,8 @@ const COMPLAINTS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Desk {
     pub(super) options: NatsOptions,
     pub(super) names: Names,
+    /// Authenticates what nodes send, if the cluster has a key.
+    pub(super) seal: Option<Seal>,
     pub(super) follower: Arc<dyn Follower>,
     pub(super) board: Arc<Board>,
     /// True once the driver is to end.
@@ -53,6 +58,7 @@ impl Desk {
     pub(super) fn new(
         options: NatsOptions,
         names: Names,
+        seal: Option<Seal>,
         follower: Arc<dyn Follower>,
         proposals: UnboundedReceiver<Proposal>,
         board: Arc<Board>,
@@ -65,6 +71,7 @@ impl Desk {
         Self {
             options,
             names,
+            seal,
             follower,
             board,
             closing,
@@ -82,6 +89,76 @@ impl Desk {
             reading: Cell::new(false),
             stuck: Cell::new(false),
         }
+    }
+
+    /// What is sent for a proposal: with a tag of this stream, if the cluster has a key.
+    pub(super) fn sealed(&self, payload: &Bytes) -> Result<Bytes, String> {
+        let Some(seal) = &self.seal else { return Ok(payload.clone()) };
+        let created_ns = self.place.borrow().created_ns;
+        let created_ns = created_ns.ok_or("the stream has not been looked at yet")?;
+        Ok(seal.seal(Purpose::Entry { stream: &self.names.order, created_ns }, payload))
+    }
+
+    /// The entries as the chat is given them: without their tags, and those that no node with the
+    /// key has sent without their payloads.
+    pub(super) fn opened(&self, entries: &[Entry]) -> Result<Option<Vec<Entry>>, BusError> {
+        let stream = &self.names.order;
+        let Some(seal) = &self.seal else {
+            return match entries.iter().any(|entry| is_sealed(&entry.payload)) {
+                true => Err(BusError::NoKey { stream: stream.clone() }),
+                false => Ok(None),
+            };
+        };
+        let created_ns = self.place.borrow().created_ns.unwrap_or_default();
+        let purpose = Purpose::Entry { stream, created_ns };
+        let mut authentic = 0;
+        let open = |entry: &Entry| {
+            let opened = seal.open(purpose, &entry.payload);
+            authentic += u64::from(opened.is_ok());
+            Entry { payload: opened.unwrap_or_default(), ..*entry }
+        };
+        let opened: Vec<Entry> = entries.iter().map(open).collect();
+        self.board.change(|status| status.authentic += authentic);
+        self.refused(entries.len() as u64 - authentic);
+        Ok(Some(opened))
+    }
+
+    /// A message outside of the stream with a tag, if the cluster has a key.
+    pub(super) fn sealed_message(&self, subject: &str, message: Bytes) -> Bytes {
+        let seal = self.seal.as_ref();
+        seal.map_or(message.clone(), |seal| seal.seal(Purpose::Message { subject }, &message))
+    }
+
+    /// Such a message without its tag; `None` if it comes from no node with the key.
+    pub(super) fn opened_message(&self, subject: &str, message: &Bytes) -> Option<Bytes> {
+        let Some(seal) = &self.seal else { return Some(message.clone()) };
+        let opened = seal.open(Purpose::Message { subject }, message).ok();
+        self.refused(u64::from(opened.is_none()));
+        opened
+    }
+
+    /// Counts messages that come from no node with the key, and tells the log now and then.
+    fn refused(&self, count: u64) {
+        let mut now = 0;
+        self.board.change(|status| {
+            status.refused += count;
+            now = status.refused;
+        });
+        let before = now - count;
+        // At the first one, and each time that there are twice as many.
+        if count > 0 && before.checked_ilog2() != now.checked_ilog2() {
+            tracing::error!(
+                messages = now,
+                "refused what comes from no node with the key of the cluster: a stranger may \
+                 publish on the bus, or a node has another key"
+            );
+        }
+    }
+
+    /// Whether all that the stream has was refused.
+    pub(super) fn found_nothing_authentic(&self) -> bool {
+        let status = self.board.read();
+        status.refused > 0 && status.authentic == 0 && status.restores == 0
     }
 
     pub(super) fn connected(&self, connected: bool) {

@@ -31,10 +31,35 @@ pub enum BusError {
     },
     /// The addresses name more than one user.
     #[error(
-        "the addresses of the NATS servers name different users: there is one for all of them; \
-         name the same one in each address, or in one"
+        "the addresses of the NATS servers and the file of a login name different users: there is \
+         one for all of them; name the same one in each address, or in one"
     )]
     Logins,
+    /// The key of the cluster is none, or too short.
+    #[error(
+        "the key of the cluster must have 32 letters or more in each line of its file: make one \
+         with 'openssl rand -hex 32'"
+    )]
+    KeyFile,
+    /// The other nodes authenticate what they send, and this one cannot.
+    #[error(
+        "the entries of the stream {stream} are authenticated with a key that this node does not \
+         have: give it the key of the cluster (--cluster-key)"
+    )]
+    NoKey {
+        /// The stream.
+        stream: String,
+    },
+    /// There is nothing in the stream that a node with the key has sent.
+    #[error(
+        "none of the entries of the stream {stream} is from a node that has this key: check the \
+         key; to begin with a key, give the cluster another name, or remove the stream with \
+         'nats stream rm {stream}' and all that is in it"
+    )]
+    NotAuthentic {
+        /// The stream.
+        stream: String,
+    },
     /// A file of certificates or of a key is not there, or is none.
     #[error("{path} cannot be used for TLS: {reason}")]
     Certificates {
@@ -69,7 +94,7 @@ pub enum BusError {
     /// The server does not let us in.
     #[error(
         "the NATS server at {servers} lets nobody in with what it was given ({reason}): give a \
-         file of credentials, or nats://user:password@host"
+         file of credentials, or one with a user and a password"
     )]
     Refused {
         /// The addresses that were tried.
@@ -180,6 +205,9 @@ impl BusError {
                 | Self::Servers { .. }
                 | Self::Credentials { .. }
                 | Self::Logins
+                | Self::KeyFile
+                | Self::NoKey { .. }
+                | Self::NotAuthentic { .. }
                 | Self::Certificates { .. }
                 | Self::Tls { .. }
                 | Self::Refused { .. }

@@ -17,6 +17,7 @@ use super::connect::{connect, reason};
 use super::error::BusError;
 use super::names::Names;
 use super::options::NatsOptions;
+use super::seal::Seal;
 use super::shelf::Label;
 use super::snapshots::Shelf;
 use super::{order, version};
@@ -57,7 +58,8 @@ pub fn examine(options: &NatsOptions) -> Result<Vec<Finding>, BusError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| BusError::Thread { reason: error.to_string() })?;
     let mut findings = Findings::default();
-    runtime.block_on(findings.of(options, &names));
+    let seal = Seal::read(options.keys.as_ref())?;
+    runtime.block_on(findings.of(options, &names, seal.as_ref()));
     runtime.shutdown_background();
     Ok(findings.0)
 }
@@ -82,10 +84,10 @@ impl Findings {
         self.add(Severity::Problem, sentence);
     }
 
-    async fn of(&mut self, options: &NatsOptions, names: &Names) {
+    async fn of(&mut self, options: &NatsOptions, names: &Names, seal: Option<&Seal>) {
         let mut reached = None;
-        for (address, shown) in options.servers.split(',').zip(names.servers.split(',')) {
-            let options = NatsOptions { servers: address.to_owned(), ..options.clone() };
+        for (address, shown) in options.servers.reveal().split(',').zip(names.servers.split(',')) {
+            let options = NatsOptions { servers: address.into(), ..options.clone() };
             let names = Names { servers: shown.to_owned(), ..names.clone() };
             match timeout(ANSWER_TIMEOUT, connect(&options, &names)).await {
                 Ok(Ok((client, _))) => {
@@ -110,7 +112,7 @@ impl Findings {
                 self.settings(options, names, &info);
                 self.state(names, &info);
                 self.replicas(&version, &info);
-                self.snapshots(&jetstream, names, &info).await;
+                self.snapshots(&jetstream, names, &info, seal).await;
                 self.clock(&jetstream, names).await;
             }
             Ok(None) => {
@@ -233,16 +235,22 @@ impl Findings {
         }
     }
 
-    async fn snapshots(&mut self, jetstream: &Context, names: &Names, info: &Info) {
+    async fn snapshots(
+        &mut self,
+        jetstream: &Context,
+        names: &Names,
+        info: &Info,
+        seal: Option<&Seal>,
+    ) {
         let first = info.state.first_sequence;
         let labels = match Shelf::of(jetstream, names).await {
-            Ok(shelf) => shelf.labels().await.unwrap_or_default(),
+            Ok(shelf) => shelf.labels(seal).await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         let created_ns = info.created.unix_timestamp_nanos();
         let ours = |label: &&Label| label.created_ns == created_ns;
         let sequences = || labels.iter().filter(ours).map(|label| label.sequence);
-        let reach = sequences().any(|sequence| sequence + 1 >= first);
+        let reach = sequences().any(|sequence| sequence.saturating_add(1) >= first);
         match (sequences().min(), sequences().max()) {
             (Some(oldest), Some(newest)) if reach || first <= 1 => self.fine(format!(
                 "{} snapshot(s), from entry {oldest} to entry {newest}",

@@ -21,6 +21,7 @@ mod place;
 mod publish;
 mod pulse;
 mod read;
+mod seal;
 mod shelf;
 mod snapshots;
 mod status;

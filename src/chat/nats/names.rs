@@ -2,6 +2,7 @@
 
 use super::error::BusError;
 use super::options::NatsOptions;
+use crate::secret::without_login;
 
 /// Derived from the cluster's name, and checked.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ impl Names {
             return Err(BusError::Name { name: cluster.clone() });
         }
         Ok(Self {
-            servers: servers(&options.servers)?,
+            servers: servers(options.servers.reveal())?,
             order: format!("ECHOLINE_{cluster}"),
             order_subject: format!("echoline.{cluster}.order"),
             snapshots: format!("ECHOLINE_{cluster}_SNAPSHOTS"),
@@ -42,11 +43,15 @@ impl Names {
 fn servers(text: &str) -> Result<String, BusError> {
     let mut shown = Vec::new();
     for address in text.split(',') {
-        let place = address.rsplit_once('@').map_or(address, |(_, place)| place);
         let (scheme, rest) = address.split_once("://").unwrap_or(("nats", address));
         let host = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        if !["nats", "tls"].contains(&scheme) || host.is_empty() || host.contains(['/', ' ']) {
-            return Err(BusError::Servers { address: place.to_owned() });
+        // A comma in a password cuts it apart: the part behind the comma has no scheme.
+        let is_cut = address.contains('@') && !address.contains("://");
+        let is_wrong = host.is_empty() || host.contains(['/', ' ']) || is_cut;
+        if !["nats", "tls"].contains(&scheme) || is_wrong {
+            // With a login anywhere, each part may be a part of the password.
+            let address = if text.contains('@') { without_login(text) } else { address.into() };
+            return Err(BusError::Servers { address });
         }
         shown.push(format!("{scheme}://{host}"));
     }
@@ -80,5 +85,24 @@ mod tests {
             let error = names(servers, "x").unwrap_err();
             assert!(!error.contains("pass") && error.contains("nats://host:4222"), "{error}");
         }
+    }
+
+    /// Issue 12, item 2: a password with characters that should be escaped is not shown either.
+    #[test]
+    fn attack_no_part_of_a_malformed_login_is_shown() {
+        for servers in [
+            "nats://me:pass,word@a",
+            "nats://me:1234,pass@a",
+            "me:pass@a",
+            "http://me:pass@a",
+            "nats://me:pass@a/b",
+            "nats://me:pass@a,http://b",
+            "nats://me:pass@,nats://b",
+        ] {
+            let error = names(servers, "x").unwrap_err();
+            assert!(!error.contains("pass") && !error.contains("1234"), "{error}");
+        }
+        let options = NatsOptions::new("nats://me:pass@a", "x");
+        assert!(!format!("{options:?}").contains("pass"), "{options:?}");
     }
 }

@@ -3,18 +3,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::SecretText;
+
 /// Where the servers are, and how the stream is to be that is the order of one chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatsOptions {
-    /// `nats://host:4222`, several with commas between; `tls://` where it must be encrypted.
-    pub servers: String,
+    /// `nats://host:4222`, several with commas between; `tls://` where it must be encrypted. May
+    /// contain a login, so it prints as `***`.
+    pub servers: SecretText,
     /// The chat's name: machines that give the same one are the same chat.
     pub cluster: String,
     /// On how many servers each entry is kept; where the stream is made by us.
     pub replicas: u8,
     /// A file of credentials, as `nsc` writes it.
     pub credentials: Option<PathBuf>,
+    /// `user:password`, or a token, where the addresses contain neither.
+    pub login: Option<SecretText>,
+    /// The lines of a key file. The first key authenticates what this node sends; messages without
+    /// a tag of one of the keys are refused. Without keys everything is accepted.
+    pub keys: Option<SecretText>,
     /// A file of certificates (PEM): servers must be signed by one of them, instead of those that
     /// the system trusts. It is read at each connection.
     pub authorities: Option<PathBuf>,
@@ -44,12 +52,14 @@ pub struct NatsIdentity {
 
 impl NatsOptions {
     /// Of this chat at these servers, as usual otherwise.
-    pub fn new(servers: impl Into<String>, cluster: impl Into<String>) -> Self {
+    pub fn new(servers: impl Into<SecretText>, cluster: impl Into<String>) -> Self {
         Self {
             servers: servers.into(),
             cluster: cluster.into(),
             replicas: 1,
             credentials: None,
+            login: None,
+            keys: None,
             authorities: None,
             identity: None,
             max_entries: 200_000,

@@ -141,7 +141,7 @@ impl Life<'_> {
 
     async fn send_once(&self, letter: &Letter) -> Result<u64, String> {
         let message = PublishMessage::build()
-            .payload(letter.proposal.payload.clone())
+            .payload(self.desk.sealed(&letter.proposal.payload)?)
             .message_id(letter.message_id());
         let publish = async {
             let subject = self.desk.names.order_subject.clone();

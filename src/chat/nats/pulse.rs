@@ -31,17 +31,24 @@ impl Life<'_> {
                     let pulse = desk.follower.pulse();
                     let digests = self.checkpoints().map(|digests| (told, digests.into()));
                     for (subject, words) in [(subject, pulse)].into_iter().chain(digests) {
+                        let words = desk.sealed_message(subject, words);
                         if let Err(error) = self.client.publish(subject.clone(), words).await {
                             return failed(reason(&error));
                         }
                     }
                 },
                 digests = digests.next() => match digests {
-                    Some(digests) => self.hear_checkpoints(&digests.payload),
+                    Some(digests) => {
+                        let digests = desk.opened_message(told, &digests.payload);
+                        digests.iter().for_each(|digests| self.hear_checkpoints(digests));
+                    }
                     None => return BusError::Ended { what: "the reader of digests" },
                 },
                 pulse = pulses.next() => match pulse {
-                    Some(pulse) => desk.follower.heard(&pulse.payload),
+                    Some(pulse) => {
+                        let pulse = desk.opened_message(subject, &pulse.payload);
+                        pulse.iter().for_each(|pulse| desk.follower.heard(pulse));
+                    }
                     None => return BusError::Ended { what: "the reader of pulses" },
                 },
             }

@@ -80,14 +80,14 @@ impl Life<'_> {
         self.doubt_newest();
         let mut chunks = std::pin::pin!(messages.ready_chunks(BATCH_ENTRIES_MAX));
         self.desk.reading(true);
-        self.come_up_to(last);
+        self.come_up_to(last)?;
         loop {
             tokio::select! {
                 () = self.look.notified() => return Ok(Again::Asked),
                 chunk = chunks.next() => {
                     let Some(chunk) = chunk else { return Ok(Again::Silent) };
                     let again = self.take(chunk)?;
-                    self.come_up_to(last);
+                    self.come_up_to(last)?;
                     if let Some(again) = again {
                         return Ok(again);
                     }
@@ -159,10 +159,14 @@ impl Life<'_> {
     }
 
     /// Where we were when we began is reached: the start is done.
-    fn come_up_to(&self, last: u64) {
+    fn come_up_to(&self, last: u64) -> Result<(), BusError> {
         if self.desk.is_starting() && self.desk.follower.applied() >= last {
+            if self.desk.found_nothing_authentic() {
+                return Err(BusError::NotAuthentic { stream: self.desk.names.order.clone() });
+            }
             self.desk.started(Ok(()));
         }
+        Ok(())
     }
 
     /// From the server that leads the stream, if that can be had: others may differ from it. Which
@@ -268,7 +272,8 @@ impl Life<'_> {
     fn apply(&self, entries: &mut Vec<Entry>) -> Result<(), BusError> {
         let Some(last) = entries.last() else { return Ok(()) };
         let desk = self.desk;
-        desk.follower.apply(entries);
+        let opened = desk.opened(entries)?;
+        desk.follower.apply(opened.as_deref().unwrap_or(entries));
         let (given, applied) = (last.sequence, desk.follower.applied());
         if applied != given {
             return Err(BusError::NotApplied { applied, given });

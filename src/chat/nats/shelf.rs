@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::follower::Entry;
+use super::seal::{Purpose, Seal};
 
 /// What a snapshot is called: the end of its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,25 +19,66 @@ pub(super) struct Label {
     /// In how many messages it is; with fewer it is torn.
     pub(super) parts: usize,
     pub(super) checksum: u32,
+    /// Made with the key of the cluster, if it has one.
+    pub(super) proof: Option<Proof>,
+}
+
+/// The proof that a node with the key wrote a snapshot, in hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// SHA-256 of the state.
+    pub(super) digest: String,
+    /// The tag of the rest of the label.
+    pub(super) tag: String,
 }
 
 impl Label {
     /// The subject below `prefix`.
     pub(super) fn subject(&self, prefix: &str) -> String {
-        let Self { created_ns, sequence, time_ms, writer, parts, checksum } = self;
-        format!("{prefix}.{created_ns}.{sequence}.{time_ms}.{writer:08x}.{parts}.{checksum:08x}")
+        let words = self.words();
+        match &self.proof {
+            None => format!("{prefix}.{words}"),
+            Some(Proof { digest, tag }) => format!("{prefix}.{words}.{digest}.{tag}"),
+        }
+    }
+
+    /// All of it but the proof.
+    fn words(&self) -> String {
+        let Self { created_ns, sequence, time_ms, writer, parts, checksum, .. } = self;
+        format!("{created_ns}.{sequence}.{time_ms}.{writer:08x}.{parts}.{checksum:08x}")
+    }
+
+    /// What the tag of the proof is of.
+    pub(super) fn proven(&self, digest: &str) -> String {
+        format!("{}.{digest}", self.words())
+    }
+
+    /// Whether a node with the key made it, or there is no key; see [`Seal`].
+    pub(super) fn is_authentic(&self, prefix: &str, seal: Option<&Seal>) -> bool {
+        match (seal, &self.proof) {
+            (None, proof) => proof.is_none(),
+            (Some(_), None) => false,
+            (Some(seal), Some(Proof { digest, tag })) => {
+                seal.is_tag_of(Purpose::Label { prefix }, self.proven(digest).as_bytes(), tag)
+            }
+        }
     }
 
     pub(super) fn parse(prefix: &str, subject: &str) -> Option<Self> {
         let mut words = subject.strip_prefix(prefix)?.strip_prefix('.')?.split('.');
-        let label = Self {
+        let mut label = Self {
             created_ns: words.next()?.parse().ok()?,
             sequence: words.next()?.parse().ok()?,
             time_ms: words.next()?.parse().ok()?,
             writer: u32::from_str_radix(words.next()?, 16).ok()?,
             parts: words.next()?.parse().ok()?,
             checksum: u32::from_str_radix(words.next()?, 16).ok()?,
+            proof: None,
         };
+        if let Some(digest) = words.next() {
+            let (digest, tag) = (digest.to_owned(), words.next()?.to_owned());
+            label.proof = Some(Proof { digest, tag });
+        }
         words.next().is_none().then_some(label)
     }
 }
@@ -46,7 +88,9 @@ impl Label {
 /// later it is the newest.
 pub(super) fn fitting(labels: &[Label], applied: u64, first: u64, last: u64) -> Vec<&Label> {
     let fits = |label: &&Label| {
-        label.sequence + 1 >= first && label.sequence <= last && label.sequence > applied
+        label.sequence.saturating_add(1) >= first
+            && label.sequence <= last
+            && label.sequence > applied
     };
     let mut found: Vec<&Label> = labels.iter().filter(fits).collect();
     found.sort_by_key(|label| label.sequence);
@@ -56,14 +100,22 @@ pub(super) fn fitting(labels: &[Label], applied: u64, first: u64, last: u64) -> 
     found
 }
 
-/// Those that nobody can go on from, but for the newest of this stream.
-pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64) -> Vec<&Label> {
+/// Those that nobody can go on from, but for the newest of this stream, which has entries from
+/// `first` to `last`.
+pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64, last: u64) -> Vec<&Label> {
     let ours = |label: &&Label| label.created_ns == created_ns;
-    let newest = labels.iter().filter(ours).map(|label| label.sequence).max();
+    let newest = newest(labels, created_ns, last);
     let is_useless = |label: &&Label| {
-        !ours(label) || (label.sequence + 1 < first && Some(label.sequence) != newest)
+        !ours(label) || (label.sequence.saturating_add(1) < first && label.sequence != newest)
     };
     labels.iter().filter(is_useless).collect()
+}
+
+/// The newest of this stream, or 0. One beyond `last` is of no entry that there is: were it counted,
+/// nobody would take another one.
+pub(super) fn newest(labels: &[Label], created_ns: i128, last: u64) -> u64 {
+    let ours = labels.iter().filter(|label| label.created_ns == created_ns);
+    ours.map(|label| label.sequence).filter(|&sequence| sequence <= last).max().unwrap_or_default()
 }
 
 /// How many snapshots of ours are remembered.
@@ -156,7 +208,8 @@ mod tests {
     use super::*;
 
     fn label(created_ns: i128, sequence: u64) -> Label {
-        Label { created_ns, sequence, time_ms: 9, writer: 0xab, parts: 2, checksum: 0xffff_0001 }
+        let (writer, parts, checksum) = (0xab, 2, 0xffff_0001);
+        Label { created_ns, sequence, time_ms: 9, writer, parts, checksum, proof: None }
     }
 
     #[test]
@@ -167,6 +220,34 @@ mod tests {
         for wrong in ["", "echoline.tea.snapshot", "echoline.tea.snapshot.7.30.9.ab.2"] {
             assert_eq!(Label::parse("echoline.tea.snapshot", wrong), None);
         }
+    }
+
+    /// Issue 12, item 10: a snapshot of an entry 2^64-1 is not taken for the newest one.
+    #[test]
+    fn attack_a_forged_label_stops_no_snapshots() {
+        let labels = [label(7, 10), label(7, 20), label(7, u64::MAX)];
+        assert_eq!(newest(&labels, 7, 30), 20);
+        assert_eq!(fitting(&labels, 5, 21, 30), [&labels[1]]);
+        assert_eq!(useless(&labels, 7, 22, 30), [&labels[0]]);
+    }
+
+    /// Issue 12, item 10: only a node with the key makes a label that the others take.
+    #[test]
+    fn attack_a_label_without_the_key_is_refused() {
+        let seal = |key: &str| Seal::read(Some(&key.repeat(32).into())).unwrap().unwrap();
+        let (prefix, ours) = ("echoline.tea.snapshot", seal("a"));
+        let mut label = label(7, 30);
+        assert!(label.is_authentic(prefix, None) && !label.is_authentic(prefix, Some(&ours)));
+        let digest = "ab".repeat(32);
+        let tag = ours.tag(Purpose::Label { prefix }, label.proven(&digest).as_bytes());
+        label.proof = Some(Proof { digest, tag });
+        assert_eq!(Label::parse(prefix, &label.subject(prefix)), Some(label.clone()));
+        assert!(label.is_authentic(prefix, Some(&ours)) && !label.is_authentic(prefix, None));
+        assert!(!label.is_authentic("echoline.cup.snapshot", Some(&ours)));
+        assert!(!label.is_authentic(prefix, Some(&seal("b"))));
+        let later = Label { sequence: 31, ..label.clone() };
+        assert!(!later.is_authentic(prefix, Some(&ours)));
+        assert_eq!(Label::parse(prefix, &format!("{prefix}.7.30.9.ab.2.1.00")), None);
     }
 
     #[test]
@@ -185,7 +266,7 @@ mod tests {
     fn the_newest_is_kept_whatever_it_is_good_for() {
         let labels = [label(6, 90), label(7, 10), label(7, 20)];
         let sequences = |first| {
-            let found = useless(&labels, 7, first);
+            let found = useless(&labels, 7, first, 100);
             found.iter().map(|label| label.sequence).collect::<Vec<_>>()
         };
         assert_eq!(sequences(11), [90]);

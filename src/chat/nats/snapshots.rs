@@ -7,6 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, push};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, Info, Stream};
 use async_nats::jetstream::{Context, Message};
+use aws_lc_rs::digest::SHA256;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::{sleep, timeout};
@@ -19,12 +20,15 @@ use super::life::Life;
 use super::names::Names;
 use super::options::NatsOptions;
 use super::order;
-use super::shelf::{Label, fitting, useless};
+use super::seal::{Purpose, Seal};
+use super::shelf::{Label, Proof, fitting, newest, useless};
 
 /// A part at most; smaller where the server takes less.
 const PART_BYTES_MAX: usize = 256 << 10;
 /// What a message has besides its payload, at most.
 const HEAD_BYTES_MAX: usize = 4096;
+/// A snapshot at most: forged ones must not fill the memory.
+const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
 /// For each part of a snapshot to come.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many snapshots wait to be written; the oldest is the first that is of no use.
@@ -70,16 +74,17 @@ impl Shelf {
         Ok(Self { stream, jetstream, prefix })
     }
 
-    /// Those that are whole.
-    pub(super) async fn labels(&self) -> Result<Vec<Label>, String> {
+    /// Those that are whole, and of a node with the key of the cluster.
+    pub(super) async fn labels(&self, seal: Option<&Seal>) -> Result<Vec<Label>, String> {
         let subjects = self.stream.info_with_subjects(format!("{}.>", self.prefix)).await;
         let mut subjects = subjects.map_err(|error| reason(&error))?;
         let mut labels = Vec::new();
         while let Some((subject, parts)) =
             subjects.try_next().await.map_err(|error| reason(&error))?
         {
-            labels
-                .extend(Label::parse(&self.prefix, &subject).filter(|label| label.parts == parts));
+            let label = Label::parse(&self.prefix, &subject);
+            let label = label.filter(|label| label.parts == parts);
+            labels.extend(label.filter(|label| label.is_authentic(&self.prefix, seal)));
         }
         Ok(labels)
     }
@@ -101,11 +106,17 @@ impl Shelf {
             let part: Option<Result<Message, _>> =
                 timeout(PART_TIMEOUT, messages.next()).await.map_err(|_| "a part did not come")?;
             let part = part.ok_or("no more parts came")?.map_err(|error| reason(&error))?;
+            if state.len() + part.payload.len() > SNAPSHOT_BYTES_MAX {
+                return Err(format!("it is longer than {SNAPSHOT_BYTES_MAX} bytes"));
+            }
             state.extend_from_slice(&part.payload);
         }
         let state = state.freeze();
         if checksum(&state) != label.checksum {
             return Err("its checksum is wrong".to_owned());
+        }
+        if label.proof.as_ref().is_some_and(|proof| proof.digest != digest(&state)) {
+            return Err("it is not what its writer signed".to_owned());
         }
         Ok(Snapshot { sequence: label.sequence, state })
     }
@@ -132,6 +143,12 @@ impl Shelf {
     }
 }
 
+/// SHA-256, in hexadecimal digits.
+fn digest(state: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&SHA256, state);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn checksum(state: &[u8]) -> u32 {
     Checksum::new().bytes(state).end()
 }
@@ -144,7 +161,7 @@ impl Life<'_> {
         let missing = BusError::NoSnapshot { stream: desk.names.order.clone(), first };
         let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
-        let mut labels = shelf.labels().await.map_err(unusable)?;
+        let mut labels = shelf.labels(desk.seal.as_ref()).await.map_err(unusable)?;
         labels.retain(|label| {
             let is_wrong = desk.written.borrow().is_wrong(label);
             label.created_ns == info.created.unix_timestamp_nanos() && !is_wrong
@@ -242,7 +259,7 @@ impl Life<'_> {
         let unusable = |reason| BusError::Stream { stream: desk.names.snapshots.clone(), reason };
         let shelf = Shelf::open(&self.jetstream, &desk.options, &desk.names).await?;
         let Some(created_ns) = desk.place.borrow().created_ns else { return Ok(()) };
-        let mut labels = shelf.labels().await.map_err(unusable)?;
+        let mut labels = shelf.labels(desk.seal.as_ref()).await.map_err(unusable)?;
         labels.retain(|label| desk.written.borrow().is_wrong(label));
         for label in &labels {
             shelf.remove(label).await.map_err(unusable)?;
@@ -260,8 +277,9 @@ impl Life<'_> {
         }
         let Some(info) = order::look(&self.jetstream, &desk.names).await? else { return Ok(()) };
         let created_ns = info.created.unix_timestamp_nanos();
-        let labels = shelf.labels().await.map_err(unusable)?;
-        for label in useless(&labels, created_ns, info.state.first_sequence) {
+        let (first, last) = (info.state.first_sequence, info.state.last_sequence);
+        let labels = shelf.labels(desk.seal.as_ref()).await.map_err(unusable)?;
+        for label in useless(&labels, created_ns, first, last) {
             shelf.remove(label).await.map_err(unusable)?;
         }
         Ok(())
@@ -273,9 +291,9 @@ impl Life<'_> {
         shelf: &Shelf,
         created_ns: i128,
     ) -> Result<Option<(Snapshot, u64)>, String> {
-        let labels = shelf.labels().await?;
-        let ours = labels.iter().filter(|label| label.created_ns == created_ns);
-        let newest = ours.map(|label| label.sequence).max().unwrap_or_default();
+        let labels = shelf.labels(self.desk.seal.as_ref()).await?;
+        let last = self.desk.board.read().last_sequence.max(self.desk.follower.applied());
+        let newest = newest(&labels, created_ns, last);
         self.desk.due.borrow_mut().found(newest);
         let is_overdue = self.desk.due.borrow().is_overdue();
         if !is_overdue || self.desk.place.borrow().created_ns != Some(created_ns) {
@@ -293,14 +311,20 @@ impl Life<'_> {
     ) -> Result<(), String> {
         let room = self.client.max_payload().saturating_sub(HEAD_BYTES_MAX);
         let part_bytes = room.clamp(1, PART_BYTES_MAX);
-        let label = Label {
+        let mut label = Label {
             created_ns,
             sequence: snapshot.sequence,
             time_ms,
             writer: (self.desk.random.borrow_mut().next() >> 32) as u32,
             parts: snapshot.state.len().div_ceil(part_bytes).max(1),
             checksum: checksum(&snapshot.state),
+            proof: None,
         };
+        label.proof = self.desk.seal.as_ref().map(|seal| {
+            let (digest, prefix) = (digest(&snapshot.state), &shelf.prefix);
+            let tag = seal.tag(Purpose::Label { prefix }, label.proven(&digest).as_bytes());
+            Proof { digest, tag }
+        });
         self.desk.written.borrow_mut().add(&label);
         shelf.write(&label, &snapshot.state, part_bytes).await
     }

@@ -33,6 +33,10 @@ pub struct Status {
     pub publishes: u64,
     /// Times one of them was sent again.
     pub retries: u64,
+    /// Entries that came from a node with the key of the cluster; 0 without a key.
+    pub authentic: u64,
+    /// Messages that came from no node with the key of the cluster, and were refused.
+    pub refused: u64,
     /// Times the order was read anew because something was missing in it.
     pub gaps: u64,
     /// Times the client dropped messages because they were not read fast enough.
@@ -78,6 +82,8 @@ impl Board {
             pending: 0,
             publishes: 0,
             retries: 0,
+            authentic: 0,
+            refused: 0,
             gaps: 0,
             slow_consumers: 0,
             snapshots: 0,

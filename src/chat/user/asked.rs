@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::past::{kept, with_gaps};
+use super::past::{kept, newest_that_fit, with_gaps};
 use super::{Rest, Step, User};
 use crate::chat::aliases::aliases_of;
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::entrance::Entrance;
 use crate::chat::history::Stored;
@@ -22,6 +23,9 @@ const LINES_MAX: u64 = 100;
 
 /// Rooms that one answer has at most.
 const ROOMS_MAX: usize = 100;
+
+/// Bytes of the entry of a room besides its texts, nearly.
+const ENTRY_BYTES: usize = 64;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -40,12 +44,12 @@ pub(in crate::chat) enum Subject {
 }
 
 impl User {
-    /// Answers; `before` and `count` choose the lines of the past.
+    /// Answers; `before` and `count` choose the lines of the past, `after` the page of a list.
     pub(in crate::chat) fn answer_about(
         &mut self,
         subject: Subject,
-        before: Option<u64>,
-        count: Option<u64>,
+        (before, count): (Option<u64>, Option<u64>),
+        after: u32,
     ) -> Step {
         if self.person.mailbox.ending().is_some() {
             return Step::Done;
@@ -57,9 +61,9 @@ impl User {
             return Step::Done;
         }
         match subject {
-            Subject::People => self.ask(Question::People),
+            Subject::People => self.ask(Question::People { after }),
             Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),
-            Subject::Rooms => self.tell(&self.rooms_listed()),
+            Subject::Rooms => self.tell(&self.rooms_listed(after)),
             Subject::Commands => self.tell(&commands()),
             Subject::Person => Step::Done,
         }
@@ -130,7 +134,9 @@ impl User {
 
     fn tell_past(&mut self, room: &Name, lines: &[Stored], is_more: bool) -> Step {
         let view = &self.inbox.view;
-        let seen = lines.iter().filter(|line| !view.ignores(0, &line.name));
+        let fitting = newest_that_fit(lines);
+        let is_more = is_more || fitting.len() < lines.len();
+        let seen = fitting.iter().filter(|line| !view.ignores(0, &line.name));
         let lines: Vec<Value> = seen
             .map(|line| {
                 json!({
@@ -145,11 +151,12 @@ impl User {
         self.tell(&answer)
     }
 
-    fn rooms_listed(&self) -> Value {
+    /// The largest rooms first, without the first `after` of them.
+    fn rooms_listed(&self, after: u32) -> Value {
         let name = self.name();
         let key = name.key();
         let sees_all = self.person.is_operator();
-        let mut listed: Vec<(usize, Value)> = Vec::new();
+        let mut listed = Vec::new();
         for crowd in self.hall.rooms() {
             listed.extend(crowd.with(|room| {
                 let is_in = room.seat_of(self.person.session).is_some();
@@ -158,17 +165,33 @@ impl User {
                     return None;
                 }
                 let count = room.count();
-                let entry = json!({
-                    "room": room.name.as_str(), "count": count, "topic": &*room.topic,
-                    "password": entrance == Entrance::Password, "in": is_in,
-                });
-                Some((count, entry))
+                let has_password = entrance == Entrance::Password;
+                Some((count, is_in, has_password, room.name.clone(), Arc::clone(&room.topic)))
             }));
         }
         // Stable: rooms with as many people stay in the order of their names.
-        listed.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-        let rooms: Vec<Value> = listed.into_iter().map(|(_, room)| room).take(ROOMS_MAX).collect();
-        json!({ "kind": "rooms", "rooms": rooms })
+        listed.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
+        let rest = listed.get(after as usize..).unwrap_or_default();
+        let (mut rooms, mut budget) = (Vec::new(), Budget::new(LIST_BYTES_MAX));
+        for (count, is_in, has_password, name, topic) in rest.iter().take(ROOMS_MAX) {
+            let topic = topic_in_list(topic);
+            if !budget.take(ENTRY_BYTES + name.as_str().len() + topic.len()) {
+                break;
+            }
+            rooms.push(json!({
+                "room": name.as_str(), "count": count, "topic": topic,
+                "password": has_password, "in": is_in,
+            }));
+        }
+        let (more, told) = (rooms.len() < rest.len(), rooms.len());
+        let mut answer = json!({ "kind": "rooms", "rooms": rooms, "more": more });
+        if after > 0 {
+            answer["from"] = after.into();
+        }
+        if more {
+            answer["after"] = (after as usize + told).into();
+        }
+        answer
     }
 
     /// Tells of rooms whose lines are others than those that the user has seen.

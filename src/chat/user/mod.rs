@@ -3,13 +3,13 @@
 mod asked;
 mod deletion;
 mod moderation;
-mod passwords;
 mod past;
 mod penalties;
 mod people;
 mod rates;
 mod rooms;
 mod saving;
+mod search;
 mod whois;
 
 use std::future::Future;
@@ -38,7 +38,6 @@ use super::view::{Medium, View, print_json};
 use crate::net::{Source, SourceAction};
 
 pub(super) use asked::Subject;
-pub(super) use passwords::fits;
 pub(super) use people::lags_in_words;
 
 /// What somebody hears who was sent out of all rooms.
@@ -54,6 +53,8 @@ pub(super) struct User {
     pub(super) inbox: Inbox,
     /// What is to be written to the user.
     pub(super) replies: String,
+    /// The last search, if it did not come to the first line.
+    last_search: Option<Box<search::Search>>,
     /// They know that there is more than the lesson's commands.
     knows_more: bool,
     has_left: bool,
@@ -82,7 +83,8 @@ impl User {
     pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>, source: Source) -> Self {
         let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
         let (knows_more, has_left) = (false, false);
-        Self { hall, person, source, inbox, replies: String::new(), knows_more, has_left }
+        let (replies, last_search) = (String::new(), None);
+        Self { hall, person, source, inbox, replies, last_search, knows_more, has_left }
     }
 
     /// What they are called now.
@@ -144,7 +146,7 @@ impl User {
             Medium::Program | Medium::Page if !self.may_have_token() => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
-                welcome["token"] = (&*token).into();
+                welcome["token"] = token.reveal().into();
             }
         }
         if self.inbox.view.is_page() {
@@ -437,7 +439,7 @@ impl User {
             let tells = self.knows_more && !self.inbox.view.is_json();
             if tells && self.may_have_token_quietly() {
                 let token = self.person.token_or(resume::new_token);
-                self.notice(&format!("/resume {token} brings you back"));
+                self.notice(&format!("/resume {} brings you back", token.reveal()));
             }
             keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
         }

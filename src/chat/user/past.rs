@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::{Step, User};
+use crate::chat::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
 use crate::chat::days::Days;
-use crate::chat::history::{Kind, MISSING};
-use crate::chat::history::{StoreError, Stored};
+use crate::chat::history::{Kind, MISSING, Stored};
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;
 const HISTORY_MAX: u64 = 500;
 
-/// Lines that `/search` shows at most.
-const FOUND_MAX: usize = 50;
+/// Bytes of a line in an answer besides its texts, nearly.
+const LINE_BYTES: usize = 64;
 
 impl User {
     pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
@@ -28,44 +28,27 @@ impl User {
         };
         let until = until.min(from.saturating_add(HISTORY_MAX));
         let (from, is_kept) = (from.max(1), self.hall.archive.is_lasting());
+        let is_range = matches!(passage, Some(Passage::Between { .. }));
         if from >= first || !is_kept {
             let lines = (from.max(first)..until).filter_map(|number| kept(&crowd, number));
             let lines: Vec<Stored> = lines.collect();
-            self.show_past(&lines, "There are no such lines");
+            self.show_passage(&lines, is_range);
             return Step::Done;
         }
         let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
         Step::Wait(Box::pin(async move {
             let most = HISTORY_MAX as usize;
             let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
-            rest(found.map(|lines| with_gaps(lines, until)), "There are no such lines")
-        }))
-    }
-
-    pub(super) fn search(&mut self, words: &str) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        if !self.hall.archive.is_lasting() {
-            let wanted: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-            let (first, end) = seated.crowd.with(|room| (room.log.first(), room.log.visible()));
-            let mut found = Vec::new();
-            for number in (first..end).rev() {
-                found.extend(kept(&seated.crowd, number).filter(|line| has(line, &wanted)));
-                if found.len() == FOUND_MAX {
-                    break;
+            Box::new(move |user: &mut Self| {
+                match found {
+                    Ok(lines) => user.show_passage(&with_gaps(lines, until), is_range),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read the history");
+                        user.notice("The history cannot be read now");
+                    }
                 }
-            }
-            found.reverse();
-            self.show_past(&found, "Nothing was found");
-            return Step::Done;
-        }
-        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
-        let words = words.to_owned();
-        Step::Wait(Box::pin(async move {
-            let mut found = hall.archive.search(&room, &words, FOUND_MAX).await;
-            if let Ok(lines) = &mut found {
-                lines.reverse();
-            }
-            rest(found, "Nothing was found")
+                Step::Done
+            }) as super::Rest
         }))
     }
 
@@ -99,7 +82,22 @@ impl User {
         self.say(Kind::Said, &words)
     }
 
-    fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+    /// Shows as many lines as fit one answer: the first of a range, or else the last.
+    fn show_passage(&mut self, lines: &[Stored], is_range: bool) {
+        let fitting = if is_range { oldest_that_fit(lines) } else { newest_that_fit(lines) };
+        self.show_past(fitting, "There are no such lines");
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
+        if is_range && fitting.len() < lines.len() {
+            let (next, last) = (first.number + fitting.len() as u64, last.number);
+            self.notice(&format!("The answer is long: /history {next}-{last} goes on"));
+        } else if fitting.len() < lines.len() {
+            let last = last.number - fitting.len() as u64;
+            let first = first.number;
+            self.notice(&format!("The answer is long: /history {first}-{last} has the others"));
+        }
+    }
+
+    pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
         if lines.is_empty() {
             self.notice(nothing);
         }
@@ -117,16 +115,7 @@ impl User {
 
 /// A line that is still in memory.
 pub(super) fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
-    crowd.with(|room| {
-        let line = room.log.line(number)?;
-        Some(Stored {
-            number,
-            time_ms: line.time_ms,
-            kind: line.kind,
-            name: Arc::from(line.name),
-            text: Arc::from(line.text),
-        })
-    })
+    crowd.with(|room| room.log.line(number).map(Stored::from))
 }
 
 /// Lines of one range, oldest first, with a notice for each that is missing after the first of them
@@ -152,20 +141,17 @@ pub(super) fn with_gaps(lines: Vec<Stored>, until: u64) -> Vec<Stored> {
     whole
 }
 
-fn has(line: &Stored, words: &[String]) -> bool {
-    let (name, text) = (line.name.to_lowercase(), line.text.to_lowercase());
-    words.iter().all(|word| text.contains(word) || name.contains(word))
+/// The first lines whose bytes fit one answer.
+fn oldest_that_fit(lines: &[Stored]) -> &[Stored] {
+    &lines[..fitting(lines.iter())]
 }
 
-fn rest(found: Result<Vec<Stored>, StoreError>, nothing: &'static str) -> super::Rest {
-    Box::new(move |user: &mut User| {
-        match found {
-            Ok(lines) => user.show_past(&lines, nothing),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the history");
-                user.notice("The history cannot be read now");
-            }
-        }
-        Step::Done
-    })
+/// The last lines whose bytes fit one answer.
+pub(super) fn newest_that_fit(lines: &[Stored]) -> &[Stored] {
+    &lines[lines.len() - fitting(lines.iter().rev())..]
+}
+
+fn fitting<'a>(lines: impl Iterator<Item = &'a Stored>) -> usize {
+    let mut budget = Budget::new(PAST_BYTES_MAX);
+    lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
+use crate::chat::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::chat::command::Command;
 use crate::chat::history::Kind;
 use crate::chat::name::Name;
@@ -20,13 +21,12 @@ const LAGS_SHOWN: usize = 20;
 impl User {
     pub(super) fn users_of(&mut self, room: &str) {
         let Some((name, crowd)) = self.visible_room(room) else { return };
-        let names = crowd.with(|room| {
-            room.members().iter().map(|member| member.name.to_string()).collect::<Vec<_>>()
-        });
+        let names = crowd
+            .with(|room| names_in_words(room.members().iter().map(|member| member.name.as_str())));
         if names.is_empty() {
             self.reply(&format!("Nobody is in {name}"));
         } else {
-            self.reply(&format!("Online in {name}: {}", names.join(", ")));
+            self.reply(&format!("Online in {name}: {names}"));
         }
     }
 
@@ -186,6 +186,10 @@ impl User {
     }
 
     pub(super) fn away(&mut self, words: Option<&str>) -> Step {
+        if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
+            self.notice(&format!("An away text has at most {AWAY_CHARACTERS_MAX} characters"));
+            return Step::Done;
+        }
         let words = words.map(str::to_owned);
         self.perform(Act::Away { words: words.clone() }, move |user, outcome| {
             if outcome.refusal().is_some() {

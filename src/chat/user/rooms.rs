@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::passwords::{fits, hash};
 use super::{IN_NO_ROOM, Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
 use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
+use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::room::See;
 use crate::net::SourceAction;
 
@@ -48,21 +49,33 @@ impl User {
         Step::Done
     }
 
-    /// Enters with a password, which takes a while to check.
+    /// Enters with a password, which takes a while to check, and longer if it is wrong. The next
+    /// line of the connection is read after that, so that it has one attempt at a time.
     fn check(&mut self, room: Name, password: String, hash: Arc<str>) -> Step {
-        // Before the check, so that guesses at the same time cannot pass.
+        // Before the check, so that guesses over many connections at once cannot pass.
         if !self.may(SourceAction::WrongPassword) {
             return Step::Done;
         }
+        let (hall, source) = (Arc::clone(&self.hall), self.source);
         Step::Wait(Box::pin(async move {
-            let fits = fits(password, Arc::clone(&hash)).await;
-            let rest = move |user: &mut Self| {
-                if !fits {
-                    return user.stay_out(&room, &NotIn::Password(hash));
+            let passed = hall.gates.pass(source).await;
+            let fits = hall.passwords.fits(password, Arc::clone(&hash)).await;
+            drop(passed);
+            if fits != Ok(true) {
+                tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
+            }
+            let rest = move |user: &mut Self| match fits {
+                Ok(true) => {
+                    user.give_back(SourceAction::WrongPassword);
+                    let pass = Pass::Password(hash.to_string());
+                    user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
                 }
-                user.give_back(SourceAction::WrongPassword);
-                let pass = Pass::Password(hash.to_string());
-                user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
+                Ok(false) => user.stay_out(&room, &NotIn::Password(hash)),
+                Err(error) => {
+                    user.give_back(SourceAction::WrongPassword);
+                    user.notice(error.sentence());
+                    Step::Done
+                }
             };
             Box::new(rest) as super::Rest
         }))
@@ -191,19 +204,23 @@ impl User {
                     return None;
                 }
                 let lock = if entrance == Entrance::Password { " (password)" } else { "" };
-                let topic = &room.topic;
+                let topic = topic_in_list(&room.topic);
                 let colon = if topic.is_empty() { "" } else { ": " };
                 let line = format!("{} ({}){lock}{colon}{topic}", room.name, room.count());
                 Some((room.count(), line))
             }));
         }
         listed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let more = listed.len().saturating_sub(ROOMS_SHOWN);
+        let (mut shown, mut budget) = (0, Budget::new(LIST_BYTES_MAX));
         for (_, line) in listed.iter().take(ROOMS_SHOWN) {
+            if !budget.take(line.len()) {
+                break;
+            }
             self.reply(line);
+            shown += 1;
         }
-        if more > 0 {
-            self.reply(&format!("and {more} more"));
+        if shown < listed.len() {
+            self.reply(&format!("and {} more", listed.len() - shown));
         }
     }
 
@@ -266,16 +283,18 @@ impl User {
             let words = "This room has no password any more";
             return self.alter(Change::Password(None), "no password", words);
         };
-        let password = password.reveal().to_owned();
+        let (hall, password) = (Arc::clone(&self.hall), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
-            let hash = hash(password).await;
+            let hash = hall.passwords.hash(password).await;
+            // A hash costs as much as a guess does.
+            tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             Box::new(move |user: &mut Self| match hash {
-                Some(hash) => {
+                Ok(hash) => {
                     let words = "/join ROOM PASSWORD is how to get in now";
                     user.alter(Change::Password(Some(hash.to_string())), "password", words)
                 }
-                None => {
-                    user.notice("The password could not be set; try again");
+                Err(error) => {
+                    user.notice(error.sentence());
                     Step::Done
                 }
             }) as super::Rest

@@ -10,7 +10,7 @@ use crate::chat::tokens::SessionState;
 impl User {
     /// Goes on as the session was saved: the user speaks where they spoke.
     pub(super) fn restore(&mut self, saved: SessionState, is_back: bool) {
-        let SessionState { current, preferences, away, operator, .. } = saved;
+        let SessionState { current, preferences, operator, .. } = saved;
         let current = current.and_then(|room| self.inbox.position(&room));
         self.inbox.turn_to(current.unwrap_or(0));
         let choices = self.inbox.view.restore(preferences);
@@ -28,7 +28,7 @@ impl User {
         if !choices.is_empty() {
             self.notice(&format!("As before: {choices}"));
         }
-        if let Some(words) = away {
+        if let Some(words) = self.person.away() {
             self.notice(&format!("Who writes to you hears that you are away: {words}"));
         }
         if self.person.is_operator() {
@@ -58,11 +58,12 @@ impl User {
             return Step::Done;
         }
         let keep = resume::keep(&self.hall, &self.person, &self.inbox);
-        let token = keep.token.clone();
+        let token = self.person.token_or(resume::new_token);
         self.perform(Act::Keep(keep), move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
+            let token = token.reveal();
             user.notice(&format!("/resume {token} brings you back here, from any connection"));
             Step::Done
         })
@@ -74,6 +75,7 @@ impl User {
             return;
         }
         let token = resume::token_of(&self.hall, &self.person, &self.inbox);
+        let token = token.reveal();
         self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Figures<'a> {
     /// Until when the certificate is valid, in seconds since 1970; `None` where there is none.
     pub(super) certificate_expires: Option<f64>,
     pub(super) sources: SourceFigures,
+    /// Requests to the admin address with a wrong secret.
+    pub(super) refused_secrets: u64,
     /// What a command tells of itself.
     pub(super) others: &'a [Figure],
 }
@@ -70,6 +72,9 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         let help = "Until when the certificate is valid, in seconds since 1970.";
         to.family("echoline_certificate_expiry_timestamp_seconds", Kind::Gauge, help).is(expires);
     }
+    let help = "Requests to the admin address with a wrong secret.";
+    to.family("echoline_admin_wrong_secrets_total", Kind::Counter, help)
+        .is(figures.refused_secrets);
     for Figure { name, help, kind, value } in figures.others {
         to.family(name, *kind, help).is(*value);
     }

@@ -5,13 +5,23 @@ use std::collections::BTreeMap;
 use clap::{ArgMatches, Command};
 
 use super::keys;
+use crate::SecretText;
+use crate::secret::without_login;
 
 /// What stands for a flag that nobody gave and that has no fixed default.
 const UNSET: &str = "default";
 
 /// The settings of one command, wherever each of them comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Settings(BTreeMap<String, String>);
+pub(in crate::cli) struct Settings(BTreeMap<String, Setting>);
+
+/// The value of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    value: SecretText,
+    /// As a log shows it: without a login.
+    shown: String,
+}
 
 /// A setting that is not what it was.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,13 +34,15 @@ pub(in crate::cli) struct Change {
 impl Settings {
     /// What `matches` hold for the flags of `command`.
     pub(super) fn of(command: &Command, matches: &ArgMatches) -> Self {
-        let shown = keys::flags(command).filter_map(|(key, flag)| {
+        let settings = keys::flags(command).filter_map(|(key, flag)| {
             let values = matches.try_get_raw(flag.get_id().as_str()).ok()??;
             let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            let shown: Vec<_> = values.iter().map(|value| without_login(value)).collect();
             // Control characters in a file must give the terminal that shows the log no orders.
-            Some((key.to_owned(), values.join(", ").escape_debug().to_string()))
+            let shown = shown.join(", ").escape_debug().to_string();
+            Some((key.to_owned(), Setting { value: values.join(", ").into(), shown }))
         });
-        Self(shown.collect())
+        Self(settings.collect())
     }
 
     /// What is different in `new`, by key.
@@ -38,11 +50,12 @@ impl Settings {
         let mut keys: Vec<&String> = self.0.keys().chain(new.0.keys()).collect();
         keys.sort();
         keys.dedup();
-        let text =
-            |settings: &Self, key| settings.0.get(key).map_or(UNSET, String::as_str).to_owned();
+        let text = |settings: &Self, key| {
+            settings.0.get(key).map_or(UNSET, |setting| &setting.shown).to_owned()
+        };
         keys.into_iter()
+            .filter(|key| self.0.get(*key) != new.0.get(*key))
             .map(|key| Change { key: key.clone(), from: text(self, key), to: text(new, key) })
-            .filter(|change| change.from != change.to)
             .collect()
     }
 
@@ -82,6 +95,21 @@ mod tests {
             ["listen: default → a:1, b:2", "max-connections: 100 → 200", "prefix: a → default"]
         );
         assert_eq!(new.changes(&new), []);
+    }
+
+    /// Issue 12, item 2: a reload tells of another `--bus` without its password.
+    #[test]
+    fn attack_a_reload_shows_no_password() {
+        let program = Arguments::command();
+        let chat = program.find_subcommand("chat").unwrap().clone().no_binary_name(true);
+        let of = |bus: &str| {
+            Settings::of(&chat, &chat.clone().try_get_matches_from(["--bus", bus]).unwrap())
+        };
+        let changes = of("nats://me:sesame@a").changes(&of("nats://me:seed,cake@b"));
+        let [Change { from, to, .. }] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!((&**from, &**to), ("nats://***@a", "nats://***@b"));
+        let changes = of("nats://me:sesame@a").changes(&of("nats://me:other@a"));
+        assert_eq!(changes.len(), 1, "another password is a change");
     }
 
     #[test]

@@ -44,21 +44,21 @@ impl fmt::Display for Account {
     }
 }
 
-/// Becomes `account` for good, which becomes the owner of the `files` (their group is `group`, or
-/// else the account's), and takes no rights from any program that it may start. To be called before
-/// there are other threads: the last step holds for the calling one and for those that it starts.
+/// Becomes `account` for good, which becomes the owner of the `files` (the group beside a file is
+/// its group; `None` means the account's), and takes no rights from any program that it may start.
+/// To be called before there are other threads: the last step holds for the calling one and for
+/// those that it starts.
 ///
 /// # Errors
 /// One sentence that names the flag. The process must end then: it has rights that it was told to
 /// give up.
-pub(in crate::cli) fn drop_to(
+pub(in crate::cli) fn drop_to<'a>(
     account: &Account,
-    files: &[&Path],
-    group: Option<u32>,
+    files: impl Iterator<Item = (&'a Path, Option<u32>)>,
 ) -> anyhow::Result<()> {
     let drop = || -> anyhow::Result<()> {
         let identity = Identity::find(account)?;
-        for file in files {
+        for (file, group) in files {
             let group = group.unwrap_or(identity.group.as_raw());
             chown(file, Some(identity.user.as_raw()), Some(group))
                 .with_context(|| format!("cannot give {} to it", file.display()))?;

@@ -19,6 +19,7 @@ use super::{Mode, Report, Summary};
 use crate::load::times::{Percentile, nanos};
 use crate::load::trust::{Distrust, Processor};
 use crate::load::walk::Walk;
+use crate::printable::printable_json;
 
 /// What the first field of every file says; the number changes with the meaning of a field.
 pub const FORMAT: &str = "echoline-load/1";
@@ -154,7 +155,7 @@ impl Report {
         let mut text = serde_json::to_string_pretty(&Document::from(self))
             .expect("names are texts and numbers are finite or become null");
         text.push('\n');
-        text
+        printable_json(&text).into_owned()
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
