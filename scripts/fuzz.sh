@@ -31,12 +31,13 @@ fi
 for target in "${targets[@]}"; do
     echo "== $target for $seconds s"
     mkdir -p "fuzz/corpus/$target"
-    corpus=("fuzz/corpus/$target")
+    corpora=("fuzz/corpus/$target")
     options=(-max_len=1024)
     if [[ -d fuzz/seeds/$target ]]; then
-        corpus+=("fuzz/seeds/$target")
-        options=(-max_len=4096 -dict=fuzz/json.dict)
+        # Inputs that chance would not find: they are read and never written.
+        corpora+=("fuzz/seeds/$target")
+        options=(-max_len=16384 -dict=fuzz/json.dict)
     fi
-    cargo fuzz run --sanitizer none "$target" "${corpus[@]}" -- \
+    cargo fuzz run --sanitizer none "$target" "${corpora[@]}" -- \
         "${options[@]}" -max_total_time="$seconds" -rss_limit_mb=1024 -print_final_stats=0
 done

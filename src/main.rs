@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // With stderr gone too there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "echoline: {error:#}");
+            let _ = writeln!(std::io::stderr(), "echoline: {}", cli::shown(&error));
             ExitCode::FAILURE
         }
     }

@@ -2,6 +2,8 @@
 //! whatever people write stays text.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
+#[path = "browser/admin.rs"]
+mod admin;
 #[path = "browser/composing.rs"]
 mod composing;
 #[path = "browser/lines.rs"]

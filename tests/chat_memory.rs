@@ -9,11 +9,15 @@ use dhat::HeapStats;
 use echoline::chat::{self, Hall, Role, Settings};
 use echoline::{Closed, Connection, Eol, Limits};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::Mutex;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const MEMBERS: usize = 300;
+
+/// Held by each test: the allocator counts for the whole process.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A connection as a server makes it, and its other end.
 fn pair() -> (Connection<DuplexStream>, DuplexStream) {
@@ -66,6 +70,7 @@ fn read_now(member: &mut DuplexStream) -> usize {
 /// member who is idle costs little more than an idle connection: its place in the room, its name.
 #[tokio::test(flavor = "current_thread")]
 async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
+    let _alone = ALONE.lock().await;
     let _profiler = dhat::Profiler::builder().testing().build();
     let empty = HeapStats::get().curr_bytes;
     let mut waiting = Vec::new();
@@ -96,4 +101,44 @@ async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
         (after.total_blocks - before.total_blocks, after.total_bytes - before.total_bytes);
     assert!(blocks < 30, "{blocks} allocations for {MEMBERS} readers");
     assert!(bytes < 64 * 1024, "{bytes} bytes for {MEMBERS} readers");
+}
+
+/// Issue 12, item 12: 60 pages that ask for the people of a room and do not read the answers cost
+/// little memory each. They cost 2 MB each.
+#[tokio::test(flavor = "current_thread")]
+async fn attack_pages_that_do_not_read_cost_one_answer_each() {
+    const PAGES: usize = 60;
+    let _alone = ALONE.lock().await;
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let hall = Arc::new(Hall::new(Settings { flood: None, ..Settings::default() }));
+    let mut members = Vec::new();
+    for number in 0..MEMBERS {
+        let mut member = join(&hall, number).await;
+        for length in [200, 3900] {
+            let away = "x".repeat(length);
+            member.write_all(format!("/away {away}\n").as_bytes()).await.unwrap();
+            read_now(&mut member);
+            tokio::task::yield_now().await;
+        }
+        members.push(member);
+        read_all(&mut members).await;
+    }
+    let before = HeapStats::get().curr_bytes;
+    let mut pages = Vec::new();
+    for number in 0..PAGES {
+        let (client, mut there) = pair();
+        tokio::spawn(chat::serve(client, Arc::clone(&hall), Role::Bot));
+        there.write_all(format!("{{\"name\": \"page{number}\"}}\n").as_bytes()).await.unwrap();
+        read_all(&mut members).await;
+        pages.push(there);
+    }
+    for page in &mut pages {
+        for subject in ["people", "people", "history", "rooms", "commands", "people"] {
+            let question = format!("{{\"ask\": \"{subject}\"}}\n");
+            page.write_all(question.as_bytes()).await.unwrap();
+        }
+    }
+    read_all(&mut members).await;
+    let each = HeapStats::get().curr_bytes.saturating_sub(before) / PAGES;
+    assert!((1024..100 * 1024).contains(&each), "{each} bytes for each page that does not read");
 }

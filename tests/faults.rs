@@ -14,7 +14,7 @@ use programs::{EchoServer, Program, echoline, run, wait_for};
 
 /// Where the page has its servers.
 const ADDRESS: &str = "127.0.0.1:8080";
-const ADMIN: &str = "127.0.0.1:9090";
+const ADMIN: &str = "/run/echoline/admin.sock";
 
 /// The words of a line of the shell.
 fn words(line: &str) -> Vec<String> {
@@ -30,12 +30,14 @@ fn replay(block: &str) -> String {
         let shown = output(first.strip_prefix("$ ").unwrap());
         return format!("{first}\n{}\n", shown.lines().next().unwrap());
     };
-    let flags = words(&flags.replace(ADMIN, "127.0.0.1:0"));
+    let folder = tempfile::tempdir().unwrap();
+    let admin = folder.path().join("admin.sock").to_str().unwrap().to_owned();
+    let flags = words(&flags.replace(ADMIN, &admin));
     let server = EchoServer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
-    let (address, admin) = server.address.split_once("\nadmin ").unwrap_or((&server.address, ""));
+    let address = server.address.lines().next().unwrap();
     let mut shown = format!("{first}\n");
     for line in block.lines().filter_map(|line| line.strip_prefix("$ ")).skip(1) {
-        let said = output(&line.replace(ADDRESS, address).replace(ADMIN, admin));
+        let said = output(&line.replace(ADDRESS, address).replace(ADMIN, &admin));
         shown.push_str(&format!("$ {line}\n"));
         shown.push_str(&said.replace(address, ADDRESS));
     }

@@ -1,5 +1,7 @@
 //! `echoline send` as a whole program.
 
+#[path = "send/foreign_text.rs"]
+mod foreign_text;
 mod programs;
 
 use std::io::{Read, Write};

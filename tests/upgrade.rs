@@ -5,7 +5,7 @@
 mod programs;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -139,7 +139,7 @@ struct Client<S> {
 
 impl<S> Client<S>
 where
-    S: std::io::Read + Write,
+    S: Read + Write,
 {
     fn new(stream: S) -> Self {
         Self { stream: BufReader::new(stream) }
@@ -295,11 +295,13 @@ fn the_file_of_a_unix_socket_goes_with_the_last_process() {
 /// address too, which only the new one answers at.
 #[test]
 fn every_socket_keeps_its_address() {
-    let mut service =
-        Service::start(&["--listen", "127.0.0.1:0,localhost:0", "--admin", "127.0.0.1:0"]);
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let admin = format!("127.0.0.1:0,unix:{}", socket.display());
+    let mut service = Service::start(&["--listen", "127.0.0.1:0,localhost:0", "--admin", &admin]);
     let ready = || fs::read_to_string(service.path("ready")).unwrap();
     let before = ready();
-    assert!(before.lines().count() >= 4, "{before}");
+    assert!(before.lines().count() >= 5, "{before}");
     // Somebody stays with the old process, and so does it.
     let mut there = service.connect();
     there.ask("before");
@@ -318,10 +320,21 @@ fn every_socket_keeps_its_address() {
     drop(there);
     // Fault 60: no generation has a descriptor more than the one before.
     let descriptors = |id: u32| fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
-    let first = descriptors(service.current());
+    let old = service.current();
+    let first = descriptors(old);
     service.upgrade();
     let second = service.current();
     wait_for("no more descriptors than before", || descriptors(second) <= first);
+    // Issue 12, item 11: the old process leaves the file of the admin socket to the new one.
+    wait_for("the end of the old process", || !is_running(old));
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    signal("TERM", second);
+    wait_for("the end of the new process", || !is_running(second));
+    assert!(!socket.exists(), "the file of the admin socket is left behind");
 }
 
 /// The first line of what a web server answers.

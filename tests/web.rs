@@ -8,7 +8,7 @@ mod web_rig;
 
 use std::io::{Read, Write};
 
-use programs::{Program, echoline, run, wait_for};
+use programs::{Program, echoline, run, wait_for, write_secret};
 use serde_json::{Value, json};
 use web_rig::{Socket, WebChat, ask, connect};
 
@@ -333,7 +333,7 @@ fn a_page_is_slowed_down_as_a_terminal_is() {
 fn whoever_is_sent_out_is_told_not_to_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    std::fs::write(&file, "correct horse\n").unwrap();
+    write_secret(&file, "correct horse\n");
     let chat = WebChat::start(&["--operator-password-file", file.to_str().unwrap()]);
     let mut ben = chat.terminal("ben");
     let mut ann = chat.page("ann");
@@ -442,6 +442,7 @@ fn wrong_flags_are_told() {
         (["--web", "ws://127.0.0.1:1"], "write HOST:PORT"),
         (["--web", "nonsense"], "--web"),
         (["--allow-origin", "chat.example"], "no origin"),
+        (["--web-host", "http://chat.example"], "no host name"),
     ] {
         let ended = run(&[&["chat", "--listen", "127.0.0.1:0"], &flags[..]].concat(), b"");
         assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
@@ -458,7 +459,7 @@ fn the_documented_commands_are_right() {
     let quoted = docs.split('`').filter(|part| part.starts_with("echoline chat"));
     let typed = docs.lines().filter(|line| line.starts_with("echoline chat"));
     let commands: Vec<&str> = quoted.chain(typed).collect();
-    assert_eq!(commands.len(), 2, "{commands:?}");
+    assert_eq!(commands.len(), 3, "{commands:?}");
     for command in commands {
         let words = command.split('#').next().unwrap().split_whitespace().skip(1);
         let arguments: Vec<&str> = words.chain(["--check"]).collect();

@@ -229,10 +229,15 @@ fn a_page_of_another_site_is_refused() {
 
 /// The status that a page under the name `evil.example` gets when it asks for a WebSocket.
 fn asked_by_evil(bound: &str, path: &str) -> String {
+    asked_by("evil.example", bound, path)
+}
+
+/// The status that a page under this name gets when it asks for a WebSocket on its own server.
+fn asked_by(name: &str, bound: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(bound).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let (_, port) = bound.rsplit_once(':').unwrap();
-    let own = format!("evil.example:{port}");
+    let own = format!("{name}:{port}");
     let request = request(&own, &format!("Origin: http://{own}\r\n"));
     let request = request.replacen("GET / ", &format!("GET {path} "), 1);
     stream.write_all(request.as_bytes()).unwrap();
@@ -251,7 +256,8 @@ fn regression_loopback_is_judged_by_the_bound_address() {
         ("127.1:0", "403"),
         ("0x7f.1:0", "403"),
         ("[::ffff:127.0.0.1]:0", "403"),
-        ("0.0.0.0:0", "101"),
+        // Issue 12, item 19: nor at an address that other machines reach.
+        ("0.0.0.0:0", "403"),
     ] {
         let server = EchoServer::start_at(&format!("ws://{listen}"), &[]);
         for address in server.address.lines() {
@@ -269,6 +275,39 @@ fn regression_loopback_is_judged_by_the_bound_address() {
         assert_eq!(asked_by_evil(page, "/ws"), "403", "the socket at {page}");
         assert_eq!(asked_by_evil(page, "/"), "403", "the page at {page}");
     }
+}
+
+/// Issue 12, item 19: at an address that other machines reach, a page whose name was made to lead
+/// here (DNS rebinding) gets neither the chat's page nor its WebSocket; the names of the server do,
+/// and the answer says how to name another one.
+#[test]
+fn attack_a_rebound_name_reaches_no_chat_at_a_public_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let flags =
+        ["chat", "--listen", "127.0.0.1:0", "--web", "0.0.0.0:0", "--web-host", "a.example"];
+    let _chat = Program::start(echoline(&flags).arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let text = std::fs::read_to_string(ready).unwrap();
+    let page = text.lines().nth(1).unwrap().replace("0.0.0.0", "127.0.0.1");
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for (name, socket, file) in [
+        ("evil.example", "403", "403"),
+        ("a.example.evil.example", "403", "403"),
+        ("a.example", "101", "200"),
+        ("127.0.0.1", "101", "200"),
+        ("192.0.2.7", "101", "200"),
+        ("[2001:db8::7]", "101", "200"),
+        ("localhost", "101", "200"),
+        (machine.trim(), "101", "200"),
+    ] {
+        assert_eq!(asked_by(name, &page, "/ws"), socket, "the socket at {name}");
+        assert_eq!(asked_by(name, &page, "/"), file, "the page at {name}");
+    }
+    let answer = ask(&page, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n");
+    let remedy =
+        "'b.example' is no name of this server; --web-host with that name would let it in.";
+    assert!(answer.contains(remedy), "{answer}");
 }
 
 /// Fault 66: what is no WebSocket client hears one sentence in HTTP.

@@ -11,7 +11,7 @@ export class Asks {
 
   /** Asks when the questions before it are answered; what waits already is not asked twice. */
   put(question) {
-    const same = (other) => ["ask", "room", "person", "name"].every((part) => other[part] === question[part]);
+    const same = (other) => ["ask", "room", "person", "name", "after"].every((part) => other[part] === question[part]);
     if (this.waiting.some(same)) return;
     this.waiting.push(question);
     this.next();

@@ -4,6 +4,10 @@ import { key, typed } from "./chat.js";
 import { $ } from "./view.js";
 import { say } from "./words.js";
 
+/** The most people of a room, and other rooms, that are listed. */
+const PEOPLE_MAX = 500;
+const ROOMS_MAX = 100;
+
 export class Incoming {
   /** `page` is everything in `app.js` that a message can change. */
   constructor(page) {
@@ -150,12 +154,16 @@ export class Incoming {
     if (!held) this.page.sent.answered(ping);
   }
 
-  people({ room, people, count, topic }) {
+  /** A page of the people of a room; it begins after `from`, and the next one after `after`. */
+  people({ room, people, count, topic, from, more, after }) {
     const { page } = this;
     page.asks.answered();
     const thread = page.at("room", room);
-    thread.people = new Map(people.map((person) => [person.name, person]));
+    if (!from || !thread.people) thread.people = new Map();
+    for (const person of people) thread.people.set(person.name, person);
     Object.assign(thread, { count, topic });
+    if (more && thread.people.size < PEOPLE_MAX) page.asks.put({ ask: "people", room, after });
+    if (from) return page.panels.draw();
     // All lines up to now were before this: what is not among them did not arrive.
     this.tellMissing(thread, say("unsent"));
     if (thread.key === this.state.current && thread.more && thread.lines.length < 30) page.askOlder();
@@ -203,9 +211,12 @@ export class Incoming {
     if (thread.key === state.current) page.log.prepend(earlier.length);
   }
 
-  rooms({ rooms }) {
+  rooms({ rooms, from, more, after }) {
     this.page.asks.answered();
-    this.state.others = rooms.filter((room) => !room.in);
+    const before = from ? this.state.others : [];
+    const known = new Set(before.map((room) => room.room));
+    this.state.others = [...before, ...rooms.filter((room) => !room.in && !known.has(room.room))];
+    if (more && this.state.others.length < ROOMS_MAX) this.page.asks.put({ ask: "rooms", after });
     this.page.panels.draw();
   }
 
@@ -247,8 +258,14 @@ export class Incoming {
     this.page.inform(words, "reply", this.page.thread({ room, person }));
   }
 
-  error({ text, about, room, person }) {
+  error({ text, about, room, person, wait_ms }) {
     const { page, state } = this;
+    // Too many logins from this address: the same first message again after the wait.
+    if (about === "wait") {
+      if (!state.isIn) return page.openDoor(text);
+      setTimeout(() => page.link.send(page.hello()), wait_ms);
+      return page.inform(text, "alert");
+    }
     if (about !== "token" && about !== "name") {
       page.asks.answered();
       return page.inform(text, "alert", page.thread({ room, person }));

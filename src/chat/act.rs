@@ -70,6 +70,8 @@ pub(super) enum Act {
     Unban { subject: Subject, scope: Scope },
     /// Changes what a room is, or what somebody may do in it.
     Alter { room: Name, change: Change },
+    /// Removes a room and all its lines.
+    Forget { room: Name },
     /// Writes down what an operator did.
     Audit { what: String },
     /// A machine is gone, and all its people with it.
@@ -174,6 +176,8 @@ pub(super) enum Refusal {
     Absent,
     /// Who it is for does not read.
     Unread,
+    /// The list of bans is full: how many it holds.
+    TooManyBans(usize),
     /// It did not reach the other machines: why.
     NotDelivered(&'static str),
 }
@@ -189,6 +193,9 @@ impl Refusal {
             Self::NotOperator => "only an operator can do that".to_owned(),
             Self::Absent => "who it is about is not there any more".to_owned(),
             Self::Unread => "who it is for does not read".to_owned(),
+            Self::TooManyBans(most) => {
+                format!("there are {most} bans already; /bans lists them, /unban lifts one")
+            }
             Self::NotDelivered(why) => (*why).to_owned(),
         }
     }

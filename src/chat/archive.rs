@@ -1,24 +1,19 @@
 //! Between the hall and its store: what is kept, and in which words. Without a store all of it is
 //! in memory only, and gone with the process.
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::audit_log::{AuditLog, Entry};
 use super::bans::{Ban, Scope, Subject};
-use super::history::{self, Change, Kind, Store, StoreError, Stored, Sync};
+use super::history::{self, Change, Found, Guesses, Kind, Store, StoreError, Stored, Sync};
 use super::line::Shape;
+use super::log::LineView;
 use super::name::Name;
 use super::room::{Appended, Room};
 use super::tokens::{Place, Position, SessionState};
-
-/// Entries of the audit log that are kept without a store.
-const AUDIT_MAX: usize = 1000;
-
-/// An entry of the audit log: when (milliseconds since 1970), who, what.
-pub(super) type Entry = (u64, String, String);
 
 /// What outlives a room, or the process.
 #[derive(Debug, Default)]
@@ -28,7 +23,7 @@ pub(super) struct Archive {
     pub(super) holds: bool,
     /// Nothing can be written now.
     is_failing: AtomicBool,
-    audit: Mutex<VecDeque<Entry>>,
+    audit: Mutex<AuditLog>,
 }
 
 impl Archive {
@@ -102,7 +97,13 @@ impl Archive {
             topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
             private: room.private,
             password: room.password.as_deref().map(str::to_owned),
+            more: serde_json::to_string(&room.origin).expect("it is made of numbers and addresses"),
         });
+    }
+
+    /// Deletes a room that was removed, with its lines.
+    pub(super) fn room_gone(&self, room: &Name) {
+        self.write(|| Change::RoomGone(room.to_string()));
     }
 
     pub(super) fn ban(&self, ban: &Ban) {
@@ -139,29 +140,49 @@ impl Archive {
         self.write(|| Change::TokenUsed(token.to_owned()));
     }
 
-    /// Writes down what an operator did.
-    pub(super) fn audit(&self, time_ms: u64, by: &str, what: &str) {
-        let entry = (time_ms, by.to_owned(), what.to_owned());
-        if self.is_lasting() {
-            let (time_ms, by, what) = entry;
-            return self.write(|| Change::Audit { time_ms, by, what });
+    /// Writes down an act of an operator, of the chat or only of rooms.
+    pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): Entry) {
+        if !self.is_lasting() {
+            return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
-        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-        audit.truncate(AUDIT_MAX - 1);
-        audit.push_front(entry);
+        self.write(|| match is_of_chat {
+            true => Change::Audit { time_ms, by, what },
+            false => Change::RoomAudit { time_ms, by, what },
+        });
     }
 
-    /// The last entries of the audit log, the oldest of them first.
-    pub(super) async fn audit_log(&self, most: usize) -> Vec<Entry> {
-        let mut entries = match &self.store {
+    /// Counts a wrong operators' password of the user called `by`. In a cluster each node counts
+    /// those of its own users.
+    pub(super) fn guess(&self, time_ms: u64, by: &str, source: &str) {
+        if !self.is_lasting() {
+            return self.audit_log().add_guess(time_ms, by, source);
+        }
+        let (by, source) = (by.to_owned(), source.to_owned());
+        self.write(|| Change::Guess { time_ms, by, source });
+    }
+
+    fn audit_log(&self) -> MutexGuard<'_, AuditLog> {
+        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last acts in the audit log, the oldest of them first.
+    pub(super) async fn acts(&self, most: usize) -> Vec<Entry> {
+        let mut acts = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
-            None => {
-                let audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-                audit.iter().take(most).cloned().collect()
-            }
+            None => self.audit_log().newest(most),
         };
-        entries.reverse();
-        entries
+        acts.reverse();
+        acts
+    }
+
+    /// The sources of the last guesses at the operators' password, the oldest of them first.
+    pub(super) async fn guesses(&self, most: usize) -> Vec<Guesses> {
+        let mut guesses = match &self.store {
+            Some(store) => store.guesses(most).await.unwrap_or_default(),
+            None => self.audit_log().guesses(most),
+        };
+        guesses.reverse();
+        guesses
     }
 
     pub(super) async fn lines(
@@ -176,15 +197,38 @@ impl Archive {
         }
     }
 
+    /// The newest lines of a room before a number.
+    pub(super) async fn last(
+        &self,
+        room: &Name,
+        before: u64,
+        count: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        match &self.store {
+            Some(store) => store.last(room.as_str(), before, count).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The number up to which only said lines of a room are kept.
+    pub(super) async fn trimmed(&self, room: &Name) -> Result<u64, StoreError> {
+        match &self.store {
+            Some(store) => store.trimmed(room.as_str()).await,
+            None => Ok(0),
+        }
+    }
+
+    /// Searches one page of a room, from the line below `before` on.
     pub(super) async fn search(
         &self,
         room: &Name,
         words: &str,
+        before: u64,
         most: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Found, StoreError> {
         match &self.store {
-            Some(store) => store.search(room.as_str(), words, most).await,
-            None => Ok(Vec::new()),
+            Some(store) => store.search_before(room.as_str(), words, before, most).await,
+            None => Ok(Found { lines: Vec::new(), before: None }),
         }
     }
 
@@ -210,6 +254,9 @@ pub(super) struct SavedRoom {
     pub(super) room: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) password: Option<String>,
+    /// The number of the room's first line.
+    #[serde(default)]
+    pub(super) born: u64,
 }
 
 /// The part of a ban that the store keeps as JSON, beside the other columns.
@@ -230,8 +277,11 @@ impl BanMore {
 
 impl SavedMore {
     fn of(place: &Place) -> Self {
-        let room =
-            |at: &Position| SavedRoom { room: at.room.clone(), password: at.password.clone() };
+        let room = |at: &Position| SavedRoom {
+            room: at.room.clone(),
+            password: at.password.clone(),
+            born: at.born,
+        };
         let rooms = place.rooms.iter().map(room).collect();
         Self { rooms, state: place.more.clone() }
     }
@@ -274,6 +324,13 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
     let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
     let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
+}
+
+impl From<LineView<'_>> for Stored {
+    fn from(line: LineView<'_>) -> Self {
+        let LineView { number, time_ms, kind, name, text, .. } = line;
+        Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
+    }
 }
 
 impl Stored {

@@ -68,7 +68,7 @@ impl Hall {
         if !self.expel(&mut state, actor.now_ms, &other, &crowd, &told, &reason) {
             return Outcome::Refused(Refusal::Absent);
         }
-        self.lose_room(&mut state, &other, &crowd);
+        self.lose_room(&mut state, std::slice::from_ref(&other), &crowd);
         if Arc::ptr_eq(&crowd, &self.lobby) {
             // There is nothing to fall back on.
             other.end_because("Goodbye", Some(&told));
@@ -99,9 +99,9 @@ impl Hall {
             Change::Mute(session, until_ms) => other(session, &state)
                 .and_then(|other| mute(actor, &person, &other, &crowd, until_ms)),
             Change::Invite(session) => other(session, &state).map(|other| {
-                crowd.with(|room| room.invite(other.name().key().clone()));
-                let words = format!("{} invites you: /join {room}", person.name());
-                other.deliver(Letter::Notice(words));
+                crowd.with(|room| room.invite(other.lineage));
+                let (by, lineage, room) = (person.name(), person.lineage, room.clone());
+                other.deliver(Letter::Invitation { by, lineage, room });
             }),
         };
         done.map_or_else(Outcome::Refused, |()| Outcome::Done)

@@ -2,6 +2,7 @@
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::net::IpAddr;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::IpNet;
@@ -9,8 +10,12 @@ use ipnet::IpNet;
 use super::key::Key;
 use super::name::Name;
 
-/// Bans at most; the oldest goes first.
-const BANS_MAX: usize = 10_000;
+/// Bans of the whole chat at most.
+pub(super) const CHAT_BANS_MAX: usize = 10_000;
+
+/// Bans of one room at most. A room's list is its own: its operators cannot displace a ban of the
+/// chat or of another room.
+pub(super) const ROOM_BANS_MAX: usize = 200;
 
 /// Whom a ban means.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,11 +64,16 @@ pub(super) fn ending(until_ms: Option<u64>, moment: fn(u64) -> String) -> String
     }
 }
 
-/// All bans.
+/// All bans: a bounded list for the chat, and one for each room that has bans.
 #[derive(Debug, Default)]
 pub(super) struct Bans {
-    bans: Vec<Ban>,
+    chat: Vec<Ban>,
+    rooms: BTreeMap<Key, Vec<Ban>>,
 }
+
+/// A list of bans is full, and none of its bans has ended: how many it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooManyBans(pub(super) usize);
 
 /// The network that is banned, and counted by `--max-per-ip`: of IPv6 at least a /64, in which one
 /// host can have any address.
@@ -108,10 +118,11 @@ impl fmt::Display for Subject {
 }
 
 impl Scope {
-    fn is(&self, room: Option<&Key>) -> bool {
+    /// The key of the room; `None` for the whole chat.
+    pub(super) fn room(&self) -> Option<&Key> {
         match self {
-            Self::Chat => room.is_none(),
-            Self::Room(name) => room == Some(name.key()),
+            Self::Chat => None,
+            Self::Room(name) => Some(name.key()),
         }
     }
 }
@@ -121,36 +132,56 @@ impl Ban {
         self.until_ms.is_none_or(|until| until > now_ms)
     }
 
-    fn means(&self, suspect: Suspect<'_>) -> bool {
+    pub(super) fn means(&self, suspect: Suspect<'_>) -> bool {
         let is_same_user = self.lineage.is_some() && self.lineage == suspect.lineage;
         is_same_user || self.subject.means(suspect)
+    }
+
+    /// Whether the ban is of this subject.
+    fn is_of(&self, subject: &Subject) -> bool {
+        match (&self.subject, subject) {
+            (Subject::Name(a), Subject::Name(b)) => a.key() == b.key(),
+            // A ban of an earlier version may be of a single IPv6 address.
+            (Subject::Network(a), Subject::Network(b)) => counted(*a) == counted(*b),
+            _ => false,
+        }
     }
 }
 
 impl Bans {
-    /// Adds a ban, in place of one of the same subject and scope.
-    pub(super) fn add(&mut self, now_ms: u64, ban: Ban) {
-        self.bans.retain(|old| old.holds(now_ms));
-        self.remove(&ban.subject, &ban.scope);
-        if self.bans.len() >= BANS_MAX {
-            self.bans.remove(0);
+    /// Adds a ban, in place of one of the same subject and scope. Returns the bans that are removed
+    /// by that: the one before, and those of this list that have ended.
+    ///
+    /// # Errors
+    /// [`TooManyBans`] if the list is full. Then no ban has changed.
+    pub(super) fn add(&mut self, now_ms: u64, ban: Ban) -> Result<Vec<Ban>, TooManyBans> {
+        let (list, most) = match ban.scope.room() {
+            None => (&mut self.chat, CHAT_BANS_MAX),
+            Some(key) => (self.rooms.entry(key.clone()).or_default(), ROOM_BANS_MAX),
+        };
+        let is_removed = |old: &mut Ban| !old.holds(now_ms) || old.is_of(&ban.subject);
+        let removed: Vec<Ban> = list.extract_if(.., is_removed).collect();
+        if list.len() >= most {
+            return Err(TooManyBans(most));
         }
-        self.bans.push(ban);
+        list.push(ban);
+        Ok(removed)
     }
 
     /// Lifts a ban; `None` where there is none.
     pub(super) fn remove(&mut self, subject: &Subject, scope: &Scope) -> Option<Ban> {
-        let same = |ban: &Ban| {
-            ban.scope == *scope
-                && match (&ban.subject, subject) {
-                    (Subject::Name(a), Subject::Name(b)) => a.key() == b.key(),
-                    // A ban of an earlier version may be of a single IPv6 address.
-                    (Subject::Network(a), Subject::Network(b)) => counted(*a) == counted(*b),
-                    _ => false,
-                }
+        let list = match scope.room() {
+            None => &mut self.chat,
+            Some(key) => self.rooms.get_mut(key)?,
         };
-        let index = self.bans.iter().position(same)?;
-        Some(self.bans.remove(index))
+        let index = list.iter().position(|ban| ban.is_of(subject))?;
+        Some(list.remove(index))
+    }
+
+    /// Removes all bans of a room that is removed.
+    #[allow(dead_code)]
+    pub(super) fn remove_room(&mut self, room: &Key) -> Vec<Ban> {
+        self.rooms.remove(room).unwrap_or_default()
     }
 
     /// The ban that keeps such a user out of the chat, or of `room`.
@@ -160,23 +191,26 @@ impl Bans {
         suspect: Suspect<'_>,
         room: Option<&Key>,
     ) -> Option<&Ban> {
-        let mut bans = self.bans.iter();
-        bans.find(|ban| ban.scope.is(room) && ban.holds(now_ms) && ban.means(suspect))
+        self.list(now_ms, room).find(|ban| ban.means(suspect))
     }
 
     /// All bans that mean such a user, wherever they hold.
     pub(super) fn all_of(&self, now_ms: u64, suspect: Suspect<'_>) -> impl Iterator<Item = &Ban> {
-        self.bans.iter().filter(move |ban| ban.holds(now_ms) && ban.means(suspect))
+        self.all().filter(move |ban| ban.holds(now_ms) && ban.means(suspect))
     }
 
-    /// All of them, the oldest first.
+    /// All of them: those of the chat, then those of each room, the oldest of a list first.
     pub(super) fn all(&self) -> impl Iterator<Item = &Ban> {
-        self.bans.iter()
+        self.chat.iter().chain(self.rooms.values().flatten())
     }
 
     /// The bans that hold for the chat (`None`) or a room.
     pub(super) fn list(&self, now_ms: u64, room: Option<&Key>) -> impl Iterator<Item = &Ban> {
-        self.bans.iter().filter(move |ban| ban.scope.is(room) && ban.holds(now_ms))
+        let list = match room {
+            None => Some(&self.chat),
+            Some(key) => self.rooms.get(key),
+        };
+        list.into_iter().flatten().filter(move |ban| ban.holds(now_ms))
     }
 }
 
@@ -205,9 +239,9 @@ mod tests {
     #[test]
     fn a_ban_means_a_name_and_its_look_alikes_an_address_or_a_network() {
         let mut bans = Bans::default();
-        bans.add(0, ban("mallory", Scope::Chat, None));
-        bans.add(0, ban("10.1.2.3/8", Scope::Chat, None));
-        bans.add(0, ban("::1", Scope::Chat, None));
+        bans.add(0, ban("mallory", Scope::Chat, None)).unwrap();
+        bans.add(0, ban("10.1.2.3/8", Scope::Chat, None)).unwrap();
+        bans.add(0, ban("::1", Scope::Chat, None)).unwrap();
         let finds = |who: &str, from: &str| {
             let (name, address) = (name(who), address(from));
             let suspect = Suspect { name: Some(&name), address, lineage: None };
@@ -226,7 +260,7 @@ mod tests {
     fn a_ban_holds_where_and_as_long_as_it_says() {
         let mut bans = Bans::default();
         let room = Scope::Room(name("dev"));
-        bans.add(0, ban("ann", room.clone(), Some(1000)));
+        bans.add(0, ban("ann", room.clone(), Some(1000))).unwrap();
         let (ann, dev) = (name("ann"), name("DEV"));
         let suspect = Suspect { name: Some(&ann), ..Suspect::default() };
         let finds = |bans: &Bans, now| bans.find(now, suspect, Some(dev.key())).is_some();
@@ -242,7 +276,7 @@ mod tests {
     fn regression_a_ban_of_an_ipv6_address_is_of_its_network() {
         let mut bans = Bans::default();
         let single = Subject::Network("2001:db8::5/128".parse().unwrap());
-        bans.add(0, Ban { subject: single, ..ban("ann", Scope::Chat, None) });
+        bans.add(0, Ban { subject: single, ..ban("ann", Scope::Chat, None) }).unwrap();
         let finds = |bans: &Bans, from: &str| {
             let suspect = Suspect { address: address(from), ..Suspect::default() };
             bans.find(0, suspect, None).map(|ban| ban.subject.to_string())
@@ -255,11 +289,45 @@ mod tests {
         assert_eq!(counted("10.1.2.3/8".parse().unwrap()).to_string(), "10.0.0.0/8");
     }
 
+    /// Issue 12, item 3: the operator of a room fills the room's own list, and no other. A full list
+    /// refuses; it forgets only bans that have ended.
+    #[test]
+    fn attack_a_flood_of_room_bans_lifts_no_other_ban() {
+        let mut bans = Bans::default();
+        bans.add(0, ban("mallory", Scope::Chat, None)).unwrap();
+        bans.add(0, ban("mallory", Scope::Room(name("dev")), None)).unwrap();
+        let den = Scope::Room(name("den"));
+        let flood = |bans: &mut Bans, now_ms, number: usize, until_ms| {
+            bans.add(now_ms, ban(&format!("u{number}"), den.clone(), until_ms))
+        };
+        flood(&mut bans, 0, 0, Some(5)).unwrap();
+        for number in 1..CHAT_BANS_MAX + 10 {
+            let full = number >= ROOM_BANS_MAX;
+            let expected = if full { Err(TooManyBans(ROOM_BANS_MAX)) } else { Ok(Vec::new()) };
+            assert_eq!(flood(&mut bans, 0, number, None), expected, "{number}");
+        }
+        let count = |bans: &Bans, room: Option<&Name>| bans.list(0, room.map(Name::key)).count();
+        assert_eq!((count(&bans, None), count(&bans, Some(&name("dev")))), (1, 1));
+        assert_eq!(count(&bans, Some(&name("den"))), ROOM_BANS_MAX);
+        let before = vec![ban("u7", den.clone(), None)];
+        assert_eq!(flood(&mut bans, 0, 7, Some(9)), Ok(before), "in place of the same ban");
+        let ended = flood(&mut bans, 5, 999, None).unwrap();
+        assert_eq!(ended, [ban("u0", den.clone(), Some(5))], "it has ended");
+        assert_eq!(bans.remove_room(name("den").key()).len(), ROOM_BANS_MAX);
+        assert_eq!((count(&bans, None), bans.all().count()), (1, 2));
+        for number in 1..CHAT_BANS_MAX {
+            bans.chat.push(ban(&format!("c{number}"), Scope::Chat, None));
+        }
+        let refused = bans.add(0, ban("one-more", Scope::Chat, None));
+        assert_eq!(refused, Err(TooManyBans(CHAT_BANS_MAX)));
+        assert!(bans.remove(&Subject::Name(name("mallory")), &Scope::Chat).is_some());
+    }
+
     /// Issue 11, item 3: a ban of a name means its user under other names too.
     #[test]
     fn regression_a_ban_of_a_name_means_its_user() {
         let mut bans = Bans::default();
-        bans.add(0, Ban { lineage: Some(7), ..ban("troll", Scope::Chat, None) });
+        bans.add(0, Ban { lineage: Some(7), ..ban("troll", Scope::Chat, None) }).unwrap();
         let eve = name("eve");
         let finds = |lineage| {
             let suspect = Suspect { name: Some(&eve), address: None, lineage };

@@ -5,7 +5,6 @@
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::character;
 use super::command::Command;
 use super::hall::Hall;
 use super::history::Kind;
-use super::login::{Arrival, enter, resume};
+use super::login::{Arrival, LoginError, REFUSALS_MAX, Visitor, enter, resume};
 use super::name::Name;
 use super::position::Seen;
 use super::separators::lines;
@@ -55,6 +54,8 @@ enum Input {
         /// Of the past: the lines before this one, and how many at most.
         before: Option<u64>,
         count: Option<u64>,
+        /// Of a list: goes on after this, which the answer before told.
+        after: Option<u32>,
         /// One user: by id, or else by name.
         person: Option<String>,
         name: Option<String>,
@@ -86,29 +87,46 @@ pub(super) async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let address = client.peer().map(|peer| peer.ip());
+    let visitor = Visitor::of(&client.origin());
+    let mut refusals = 0;
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
             Ok(Hello { token: Some(token), after, .. }) => {
-                ("token", come_back(hall, token.reveal(), &after, address, medium).await)
+                ("token", come_back(hall, token.reveal(), &after, visitor, medium).await)
             }
-            Ok(hello) => ("name", hello.come_in(hall, address).await),
+            Ok(hello) => ("name", hello.come_in(hall, visitor).await),
             Err(error) => {
-                ("hello", Err(format!("The first line is to be {{\"name\": \"…\"}}: {error}")))
+                let sentence = format!("The first line is to be {{\"name\": \"…\"}}: {error}");
+                ("hello", Err(sentence.into()))
             }
         };
         match arrived {
             Ok(arrival) => return Ok(Some(arrival)),
-            Err(sentence) => {
-                // It may hold what came from outside.
-                let text = clean(sentence.as_bytes()).unwrap_or_default();
-                let error = json!({ "kind": "error", "text": text, "about": about });
-                client.write_line(error).await?;
+            Err(error) => {
+                client.write_line(refused(about, &error)).await?;
                 client.flush().await?;
+                refusals += u32::from(error.rate().is_some());
+                if refusals == REFUSALS_MAX {
+                    return client.write_line(end(&error.to_string())).await.map(|()| None);
+                }
             }
         }
     }
     Ok(None)
+}
+
+/// The error object for a first line that was not taken.
+fn refused(about: &str, error: &LoginError) -> Value {
+    let sentence = error.to_string();
+    // It may hold what came from outside.
+    let text = clean(sentence.as_bytes()).unwrap_or_default();
+    match error.rate() {
+        None => json!({ "kind": "error", "text": text, "about": about }),
+        Some(refusal) => json!({
+            "kind": "error", "text": text, "about": "wait",
+            "action": refusal.action.label(), "wait_ms": refusal.wait_ms(),
+        }),
+    }
 }
 
 /// Somebody with a token, who may know better than we what they have seen.
@@ -116,11 +134,11 @@ async fn come_back(
     hall: &Hall,
     token: &str,
     after: &BTreeMap<String, Seen>,
-    address: Option<IpAddr>,
+    visitor: Visitor,
     medium: Medium,
-) -> Result<Arrival, String> {
+) -> Result<Arrival, LoginError> {
     let after = Seen::by_room(after)?;
-    let mut arrival = resume(hall, token, address).await?;
+    let mut arrival = resume(hall, token, visitor).await?;
     if medium == Medium::Page {
         // A page that is broken off before it hears of a new token is to have one that works.
         arrival.person.token_or(|| token.trim().to_ascii_lowercase().into());
@@ -140,9 +158,10 @@ async fn come_back(
 }
 
 impl Hello {
-    async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
+    async fn come_in(&self, hall: &Hall, visitor: Visitor) -> Result<Arrival, LoginError> {
         let (place, renewed) = self.place(hall)?;
-        let person = enter(hall, place.name.clone(), address, None).await;
+        visitor.try_login(hall)?;
+        let person = enter(hall, place.name.clone(), visitor.address, None).await;
         let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }
@@ -168,7 +187,7 @@ impl Hello {
                     next
                 }
             };
-            Ok(Position { room, next, operator: false, password: None })
+            Ok(Position { room, next, operator: false, password: None, born: 0 })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
         let more = SessionState::default();
@@ -219,9 +238,9 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
         Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
             user.answer_about_person(person.as_deref(), name.as_deref())
         }
-        Ok(Input::Ask { ask, room, before, count, .. }) => {
+        Ok(Input::Ask { ask, room, before, count, after, .. }) => {
             match turn_to(user, room.as_deref(), None) {
-                Ok(()) => user.answer_about(ask, before, count),
+                Ok(()) => user.answer_about(ask, (before, count), after.unwrap_or(0)),
                 Err(words) => wrong(user, words),
             }
         }
@@ -334,4 +353,38 @@ fn wrong(user: &mut User, text: &str) -> Step {
     let error = if is_page { user.inbox.in_thread(error) } else { error };
     print_json(&error, &mut user.replies);
     Step::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::text::is_clean;
+    use super::*;
+
+    const JSON_LINE: &str = concat!(
+        r#"\{"(say|do|ask|ping|to|room|before)": ?(".{0,30}"|[0-9eE.+-]{1,30}|null)"#,
+        r#"(, ?"(room|to|count)": ?(".{0,9}"|-?[0-9]{1,30}))?\}"#,
+    );
+
+    proptest! {
+        /// Issue 12: whatever a program sends, its line is read or refused, and the texts that
+        /// others are shown of it are clean.
+        #[test]
+        fn attack_no_line_of_a_program_gets_past_the_reader(
+            line in prop_oneof![
+                ".{0,80}",
+                "[\\[{\":,}\\]a-z0-9 ]{0,40}",
+                JSON_LINE,
+            ],
+        ) {
+            class(line.as_bytes());
+            let _ = serde_json::from_str::<Hello>(&line);
+            if let Ok(Input::Say { say, .. } | Input::Do { line: say, .. }) = parse(&line) {
+                for said in lines(&say).map(said) {
+                    prop_assert!(is_clean(&said), "{:?}", said);
+                }
+            }
+        }
+    }
 }

@@ -44,7 +44,7 @@ pub enum Command<'a> {
     Nick(&'a str),
     /// Shows lines of the past; how many where nothing is said, the room decides.
     History(Option<Passage>),
-    /// Looks for words in the room's history.
+    /// Looks for words in the room's history; if empty, goes on with the last search.
     Search(&'a str),
     /// Shows the line with this number, from 1 up.
     Quote(u64),
@@ -98,8 +98,8 @@ pub enum Command<'a> {
     },
     /// Lets somebody in again.
     Unban(Target<'a>),
-    /// Who is kept out.
-    Bans,
+    /// Lists the bans, from the one at this place on, counted from 1.
+    Bans(Option<u64>),
     /// Takes away somebody's word.
     Mute {
         /// Whose.
@@ -115,8 +115,17 @@ pub enum Command<'a> {
     Private(Switch),
     /// Sets the room's password, or takes it away.
     Password(Option<Secret<'a>>),
+    /// Removes a room and all its lines.
+    Forget {
+        /// Its name.
+        room: &'a str,
+        /// The operator knows what is lost.
+        is_sure: bool,
+    },
     /// Shows so many of the last entries of the audit log, at least 1.
     Audit(Option<u64>),
+    /// Lists the sources that have a penalty, or ends the penalties of one.
+    Penalties(Option<&'a str>),
 }
 
 impl<'a> Command<'a> {
@@ -156,13 +165,15 @@ impl<'a> Command<'a> {
                 | Self::Kick { .. }
                 | Self::Ban { .. }
                 | Self::Unban(_)
-                | Self::Bans
+                | Self::Bans(_)
                 | Self::Mute { .. }
                 | Self::Unmute(_)
                 | Self::Invite(_)
                 | Self::Private(_)
                 | Self::Password(_)
+                | Self::Forget { .. }
                 | Self::Audit(_)
+                | Self::Penalties(_)
         )
     }
 
@@ -194,7 +205,8 @@ impl<'a> Command<'a> {
                 | Self::Quote(_)
                 | Self::Delete(_)
                 | Self::Lag
-        ) || (self.needs_operator() && !matches!(self, Self::Audit(_)))
+        ) || (self.needs_operator()
+            && !matches!(self, Self::Audit(_) | Self::Forget { .. } | Self::Penalties(_)))
     }
 }
 
@@ -274,7 +286,8 @@ mod tests {
                 C::Ban { target: Target::Name("a"), length: None, words: Some("too loud") },
             ),
             ("/unban 192.0.2.0/24", C::Unban(network)),
-            ("/bans", C::Bans),
+            ("/bans", C::Bans(None)),
+            ("/bans 51", C::Bans(Some(51))),
             ("/mute a", C::Mute { name: "a", length: None }),
             ("/mute a 2h", C::Mute { name: "a", length: minutes(120) }),
             ("/unmute a", C::Unmute("a")),
@@ -282,6 +295,8 @@ mod tests {
             ("/private on", C::Private(Switch::On)),
             ("/password off", C::Password(None)),
             ("/password hunter2", C::Password(Some(Secret::new("hunter2")))),
+            ("/forget a", C::Forget { room: "a", is_sure: false }),
+            ("/forget #a YES", C::Forget { room: "#a", is_sure: true }),
             ("/audit", C::Audit(None)),
             ("/audit 50", C::Audit(Some(50))),
         ] {
@@ -325,7 +340,9 @@ mod tests {
             "/password",
             "/password a b",
             "/audit 0",
-            "/bans 1",
+            "/forget",
+            "/forget a no",
+            "/bans 0",
         ] {
             let parsed = Command::parse(line);
             assert!(matches!(parsed, Err(CommandError::Usage { .. })), "{line}: {parsed:?}");

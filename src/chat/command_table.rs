@@ -103,8 +103,9 @@ pub(super) static COMMANDS: &[Entry] = &[
             Some(text) => Some(Passage::parse(text)?),
             None => None,
         }))),
-    member("search", "/search WORDS", "lines of this room that have these words", "/search bees",
-        |a| Some(C::Search(a.words()?))),
+    member("search", "/search [WORDS]", "lines that have these words; alone: earlier ones",
+        "/search bees",
+        |a| Some(C::Search(a.words().unwrap_or_default()))),
     member("quote", "/quote N", "say line number N again", "/quote 133",
         |a| Some(C::Quote(number(a.word()?)?))),
     member("delete", "/delete N", "delete line number N: it reads [deleted]", "/delete 133",
@@ -161,8 +162,11 @@ pub(super) static COMMANDS: &[Entry] = &[
         })),
     operator("unban", "/unban NAME|ADDRESS", "let them in again", "/unban 192.0.2.0/24",
         |a| Some(C::Unban(Target::parse(a.word()?)?))),
-    operator("bans", "/bans", "who is kept out, for how long, and why", "/bans",
-        |_| Some(C::Bans)),
+    operator("bans", "/bans [N]", "who is kept out, how long, why; from the Nth on", "/bans",
+        |a| Some(C::Bans(match a.word() {
+            Some(text) => Some(number(text)?),
+            None => None,
+        }))),
     operator("mute", "/mute NAME [DURATION]", "take away somebody's word", "/mute mallory 10m",
         |a| Some(C::Mute { name: a.word()?, length: a.length()? })),
     operator("unmute", "/unmute NAME", "give the word back", "/unmute mallory",
@@ -178,9 +182,26 @@ pub(super) static COMMANDS: &[Entry] = &[
             let off = word.eq_ignore_ascii_case("off");
             Some(C::Password((!off).then(|| Secret::new(word))))
         }),
+    operator("forget", "/forget ROOM [yes]", "remove a room and all lines; alone: what is lost",
+        "/forget garden",
+        |a| {
+            let room = a.word()?;
+            let is_sure = match a.word() {
+                None => false,
+                Some(word) => word.eq_ignore_ascii_case("yes").then_some(true)?,
+            };
+            Some(C::Forget { room, is_sure })
+        }),
     operator("audit", "/audit [N]", "what operators did, the last N entries", "/audit 50",
         |a| Some(C::Audit(match a.word() {
             Some(text) => Some(number(text)?),
+            None => None,
+        }))),
+    operator("penalties", "/penalties [end SOURCE]", "who goes over a rate; end: forgive one",
+        "/penalties end 192.0.2.1",
+        |a| Some(C::Penalties(match a.word() {
+            Some("end") => Some(a.words()?),
+            Some(_) => return None,
             None => None,
         }))),
 ];

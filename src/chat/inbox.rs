@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
 use super::act::Said;
+use super::answer_limits::names_in_words;
 use super::batch::Batch;
 use super::bot;
 use super::days::Days;
@@ -65,8 +66,8 @@ pub(super) struct Inbox {
 pub(super) enum Question {
     /// Who is in the room.
     Users,
-    /// The same with all that a page shows of them.
-    People,
+    /// The same with all that a page shows of them, for those who came after this arrival.
+    People { after: u32 },
     /// Who has not read everything.
     Lag,
 }
@@ -148,7 +149,9 @@ impl Inbox {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Closed>> {
         self.announce();
-        self.read_letters(outlet, cx)?;
+        if self.read_letters(outlet, cx)?.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         let mut more = Poll::Pending;
         for index in 0..self.seats.len() {
             if outlet.is_full() {
@@ -281,21 +284,26 @@ impl Inbox {
         }
     }
 
+    /// Prints letters; Ready if there may be more, which wait until the peer has read these.
     fn read_letters<S: AsyncWrite + Unpin>(
         &mut self,
         outlet: &mut Outlet<'_, S>,
         cx: &Context<'_>,
-    ) -> Result<(), Closed> {
+    ) -> Result<Poll<()>, Closed> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
             self.person.mailbox.register(cx);
         }
         if !self.person.mailbox.has_news() {
-            return Ok(());
+            return Ok(Poll::Pending);
         }
         let mut printed = String::new();
         while let Some(letter) = self.person.mailbox.take() {
             self.read(letter, &mut printed);
+            if printed.len() >= PRINTED_BYTES {
+                outlet.write(printed.as_bytes());
+                return Ok(Poll::Ready(()));
+            }
         }
         let ending = self.person.mailbox.ending();
         if let Some(ending) = &ending {
@@ -308,7 +316,7 @@ impl Inbox {
             }
         }
         outlet.write(printed.as_bytes());
-        ending.map_or(Ok(()), |_| Err(Closed::Finished))
+        ending.map_or(Ok(Poll::Pending), |_| Err(Closed::Finished))
     }
 
     fn read(&mut self, letter: Letter, printed: &mut String) {
@@ -335,6 +343,11 @@ impl Inbox {
                 self.reply_to = NonZeroU64::new(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
+            Letter::Invitation { by, lineage, room } => {
+                if !self.view.ignores(lineage, by.as_str()) {
+                    self.view.print(&format!("*** {by} invites you: /join {room} ***"), printed);
+                }
+            }
             Letter::NotDelivered { room, reason, lines } => {
                 self.give_up(&room, &reason, &lines, printed);
             }
@@ -432,11 +445,11 @@ impl Inbox {
         };
         let (mut people, mut sentence) = (None, None);
         let answered = crowd.at_end(*seat, self.patience > 0, |room| match question {
-            Question::People => people = Some(People::of(room)),
+            Question::People { after } => people = Some(People::of(room, after)),
             Question::Users => {
-                let names: Vec<&str> =
-                    room.members().iter().map(|member| member.name.as_str()).collect();
-                sentence = Some(format!("Online: {}", names.join(", ")));
+                let members = room.members();
+                let names = names_in_words(members.iter().map(|member| member.name.as_str()));
+                sentence = Some(format!("Online: {names}"));
             }
             Question::Lag => sentence = Some(super::user::lags_in_words(&room.lags())),
         });
@@ -450,7 +463,7 @@ impl Inbox {
         }
         if let Some(people) = people {
             // Not under the room's lock: the hall's comes before it.
-            print_json(&people.json(&self.hall), &mut printed);
+            print_json(&people.json(&self.hall, &self.view), &mut printed);
         }
         self.question = None;
         outlet.write(printed.as_bytes());

@@ -12,6 +12,9 @@ use super::name::Name;
 /// Letters that may wait; beyond it the sender is told that they cannot be delivered.
 const LETTERS_MAX: usize = 100;
 
+/// Bytes of the texts of letters that may wait.
+const LETTER_BYTES_MAX: usize = 64 * 1024;
+
 /// What somebody is told by another person or the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Letter {
@@ -28,6 +31,8 @@ pub(super) enum Letter {
     },
     /// The server says this.
     Notice(String),
+    /// A user, of this lineage, lets the receiver into a room.
+    Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<Said> },
     /// The author, a lineage, says this in a room; the other machines do not have it yet.
@@ -64,18 +69,47 @@ struct State {
 #[derive(Debug, Default)]
 struct Post {
     letters: VecDeque<Letter>,
+    /// The bytes of their texts.
+    bytes: usize,
     ending: Option<Ending>,
+}
+
+impl Letter {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Private { text, .. } | Self::Ahead { text, .. } => text.len(),
+            Self::Notice(words) | Self::Link { words, .. } | Self::Expelled { words, .. } => {
+                words.len()
+            }
+            Self::Invitation { by, room, .. } => by.as_str().len() + room.as_str().len(),
+            Self::NotDelivered { lines, .. } => lines.iter().map(|line| line.text.len()).sum(),
+        }
+    }
+}
+
+impl Post {
+    fn push(&mut self, letter: Letter) {
+        self.bytes += letter.bytes();
+        self.letters.push_back(letter);
+    }
+
+    fn pop(&mut self) -> Option<Letter> {
+        let letter = self.letters.pop_front()?;
+        self.bytes -= letter.bytes();
+        Some(letter)
+    }
 }
 
 impl Mailbox {
     /// Delivers a letter; `false` where there are too many already.
     pub(super) fn deliver(&self, letter: Letter) -> bool {
         let mut state = self.lock();
-        let letters = &mut state.post().letters;
-        if letters.len() >= LETTERS_MAX {
+        let post = state.post();
+        let is_full = post.bytes + letter.bytes() > LETTER_BYTES_MAX && !post.letters.is_empty();
+        if post.letters.len() >= LETTERS_MAX || is_full {
             return false;
         }
-        letters.push_back(letter);
+        post.push(letter);
         self.announce(state);
         true
     }
@@ -84,7 +118,7 @@ impl Mailbox {
     /// person is out of, and for each of their acts that came to nothing.
     pub(super) fn insist(&self, letter: Letter) {
         let mut state = self.lock();
-        state.post().letters.push_back(letter);
+        state.post().push(letter);
         self.announce(state);
     }
 
@@ -107,7 +141,7 @@ impl Mailbox {
             return None;
         }
         let mut state = self.lock();
-        let letter = state.post().letters.pop_front();
+        let letter = state.post().pop();
         if letter.is_none() && state.post().ending.is_none() {
             state.post = None;
             self.has_news.store(false, Ordering::Release);
@@ -167,6 +201,21 @@ mod tests {
         }
         assert_eq!(mailbox.take(), None);
         assert!(mailbox.deliver(notice(1)), "there is room again");
+    }
+
+    /// Issue 12, item 12: others cannot fill the memory of a server with lines for a user who does
+    /// not read.
+    #[test]
+    fn attack_letters_of_a_user_who_does_not_read_are_bounded_in_bytes() {
+        let mailbox = Mailbox::default();
+        let long = || Letter::Notice("x".repeat(4096));
+        let delivered = (0..LETTERS_MAX).take_while(|_| mailbox.deliver(long())).count();
+        assert_eq!(delivered, LETTER_BYTES_MAX / 4096);
+        assert_eq!(mailbox.take(), Some(long()));
+        assert!(mailbox.deliver(long()) && !mailbox.deliver(long()));
+        while mailbox.take().is_some() {}
+        let larger = Letter::Notice("x".repeat(LETTER_BYTES_MAX + 1));
+        assert!(mailbox.deliver(larger), "one letter always has a place");
     }
 
     #[test]

@@ -25,8 +25,12 @@
 
 mod act;
 mod aliases;
+mod answer_limits;
 mod archive;
 mod arguments;
+#[cfg(test)]
+mod attacks;
+mod audit_log;
 mod authority;
 mod bans;
 mod batch;
@@ -35,6 +39,7 @@ mod character;
 mod clock;
 mod cluster;
 mod command;
+mod command_cost;
 mod command_error;
 mod command_table;
 mod crowd;
@@ -43,6 +48,7 @@ mod deletion;
 mod duration;
 mod entrance;
 mod erase;
+mod evictions;
 mod exclusion;
 mod flood;
 mod flood_mutes;
@@ -52,6 +58,7 @@ mod former_users;
 mod hall;
 mod help;
 pub mod history;
+mod idle_policy;
 mod inbox;
 mod key;
 mod line;
@@ -65,10 +72,12 @@ mod name;
 mod name_error;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod operator_password;
 mod outage;
 mod own;
 #[cfg(feature = "web")]
 mod page;
+mod password_checks;
 mod people;
 mod perform;
 mod person;
@@ -78,13 +87,17 @@ mod replay;
 mod resume;
 mod room;
 mod room_operators;
+mod room_origin;
 mod room_record;
+mod room_removal;
 mod rules;
 mod secret_words;
 mod separators;
 mod session;
 mod sessions;
 mod settings;
+mod source;
+mod source_gates;
 mod telnet;
 mod telnet_stream;
 mod text;
@@ -111,6 +124,7 @@ pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
+pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;
@@ -121,6 +135,7 @@ pub use transcript::{NotNumbered, Transcript};
 pub use verify::{Contradiction, Report, verify};
 pub use wrap::wrap;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::net::{Closed, Farewell};
@@ -128,16 +143,18 @@ use crate::net::{Closed, Farewell};
 /// What somebody hears when the chat, and not they or an operator, ends their connection.
 #[must_use]
 pub fn farewell() -> Farewell {
-    Farewell::Custom(Arc::new(|closed| last_words(closed).map(str::to_owned)))
+    Farewell::Custom(Arc::new(|closed| last_words(closed).map(Cow::into_owned)))
 }
 
-fn last_words(closed: Closed) -> Option<&'static str> {
-    match closed {
-        Closed::Busy => Some("Server is busy. Try again later."),
-        Closed::BusyAddress => Some("Too many connections from your address. Try again later."),
-        Closed::IdleTimeout | Closed::LineTimeout => Some("Connection timeout. Goodbye!"),
-        Closed::Drained => Some("*** The server is shutting down. Goodbye! ***"),
-        Closed::Panicked => Some("Server error. Goodbye!"),
-        _ => None,
+fn last_words(closed: Closed) -> Option<Cow<'static, str>> {
+    if closed.is_refusal() {
+        return Some(closed.refusal());
     }
+    let words = match closed {
+        Closed::IdleTimeout | Closed::LineTimeout => "Connection timeout. Goodbye!",
+        Closed::Drained => "*** The server is shutting down. Goodbye! ***",
+        Closed::Panicked => "Server error. Goodbye!",
+        _ => return None,
+    };
+    Some(Cow::Borrowed(words))
 }

@@ -1,16 +1,21 @@
-//! Who is in a room, as a page shows them.
+//! The people of a room, as a page shows them: a bounded number of them in each answer.
 
 use serde_json::{Value, json};
 
+use super::answer_limits::{Budget, LIST_BYTES_MAX};
 use super::hall::Hall;
 use super::name::Name;
-use super::room::Room;
+use super::room::{Member, Room};
 use super::sessions::person_id;
+use super::view::View;
 
-/// People that are named; there may be more.
-const NAMED_MAX: usize = 500;
+/// People in one answer, at most.
+const NAMED_MAX: usize = 100;
 
-/// Who is in a room at one place of its order.
+/// Bytes of an entry besides its texts, nearly.
+const ENTRY_BYTES: usize = 64;
+
+/// A part of the people who are in a room at one place of its order.
 #[derive(Debug)]
 pub(super) struct People {
     room: Name,
@@ -18,11 +23,17 @@ pub(super) struct People {
     /// The last line before this holds.
     number: u64,
     count: usize,
+    /// The part begins after this arrival; 0 for the first part.
+    after: u32,
+    /// In the order in which they came.
     named: Vec<Named>,
+    /// There are more after them.
+    more: bool,
 }
 
 #[derive(Debug)]
 struct Named {
+    arrival: u32,
     session: u64,
     lineage: u64,
     name: Name,
@@ -30,9 +41,19 @@ struct Named {
 }
 
 impl People {
-    pub(super) fn of(room: &Room) -> Self {
-        let members = room.members();
-        let named = members.iter().take(NAMED_MAX).map(|member| Named {
+    /// Those who came after the arrival `after`.
+    pub(super) fn of(room: &Room, after: u32) -> Self {
+        let members = room.present().map(|(_, member)| member);
+        let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();
+        let place = |member: &&Member| (member.arrival, member.session);
+        let more = members.len() > NAMED_MAX;
+        if more {
+            members.select_nth_unstable_by_key(NAMED_MAX, place);
+            members.truncate(NAMED_MAX);
+        }
+        members.sort_unstable_by_key(place);
+        let named = members.iter().map(|member| Named {
+            arrival: member.arrival,
             session: member.session,
             lineage: member.lineage,
             name: member.name.clone(),
@@ -43,27 +64,44 @@ impl People {
             topic: room.topic.to_string(),
             number: room.log.visible().saturating_sub(1),
             count: room.count(),
+            after,
             named: named.collect(),
+            more,
         }
     }
 
-    pub(super) fn json(&self, hall: &Hall) -> Value {
-        let sessions = self.named.iter().map(|named| named.session);
-        let people = self.named.iter().zip(hall.away(sessions)).map(|(named, away)| {
-            let Named { lineage, name, operator, .. } = named;
-            let id = person_id(*lineage);
-            let mut person = json!({ "name": name.as_str(), "person": id });
+    /// For a page with this view: what users say who are ignored is left out.
+    pub(super) fn json(&self, hall: &Hall, view: &View) -> Value {
+        let aways = hall.away(self.named.iter().map(|named| named.session));
+        let mut budget = Budget::new(LIST_BYTES_MAX);
+        let (mut people, mut last) = (Vec::new(), self.after);
+        for (named, away) in self.named.iter().zip(aways) {
+            let Named { lineage, name, operator, arrival, .. } = named;
+            let texts = name.as_str().len() + away.as_ref().map_or(0, |away| away.len());
+            if !budget.take(ENTRY_BYTES + texts) {
+                break;
+            }
+            last = *arrival;
+            let mut person = json!({ "name": name.as_str(), "person": person_id(*lineage) });
             if *operator {
                 person["operator"] = true.into();
             }
-            if let Some(away) = away {
+            if let Some(away) = away.filter(|_| !view.ignores(*lineage, name.as_str())) {
                 person["away"] = (&*away).into();
             }
-            person
-        });
-        json!({
+            people.push(person);
+        }
+        let more = self.more || people.len() < self.named.len();
+        let mut answer = json!({
             "kind": "people", "room": self.room.as_str(), "topic": self.topic,
-            "number": self.number, "count": self.count, "people": people.collect::<Vec<_>>(),
-        })
+            "number": self.number, "count": self.count, "people": people, "more": more,
+        });
+        if self.after > 0 {
+            answer["from"] = self.after.into();
+        }
+        if more {
+            answer["after"] = last.into();
+        }
+        answer
     }
 }

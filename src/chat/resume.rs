@@ -1,14 +1,14 @@
 //! Coming back: who leaves with a token finds name, rooms and positions again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::act::{Act, Back, Keep};
 use super::hall::{Hall, Seated};
 use super::inbox::Inbox;
+use super::operator_password::is_proof;
 use super::person::Person;
-use super::tokens::{Place, Position, SessionState, TOKEN_LETTERS, digest, token};
-use super::user::fits;
+use super::source::Source;
+use super::tokens::{BRIEF_MS, Place, Position, SessionState, TOKEN_LETTERS, digest, token};
 use crate::SecretText;
 
 /// The pause before a wrong token is refused.
@@ -54,6 +54,8 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
         lineage: person.lineage,
         away: person.away().map(|words| words.to_string()),
         operator: person.operator_proof().map(|proof| proof.to_string()),
+        source: Some(Source::of(person.address)),
+        is_brief: hall.now_ms().saturating_sub(person.since_ms) < BRIEF_MS,
     };
     let (name, rooms) = (person.name(), positions(&inbox.seats));
     // A session that is leaving is named too: it holds the name until it has left.
@@ -63,12 +65,9 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
 /// The rights with which a user comes back: those of an operator of the chat only if the password
 /// that they gave is still the password.
 pub(super) async fn back(hall: &Hall, saved: &SessionState) -> Back {
-    let password = hall.rules().operator_password.clone();
-    let operator = match (&saved.operator, password) {
-        (Some(proof), Some(password)) => {
-            fits(password.reveal().to_owned(), Arc::from(&**proof)).await
-        }
-        _ => false,
+    let operator = match &saved.operator {
+        Some(proof) => is_proof(hall, proof).await,
+        None => false,
     };
     Back { lineage: saved.lineage, operator, away: saved.away.clone() }
 }

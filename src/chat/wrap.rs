@@ -30,10 +30,14 @@ const COLUMNS_MIN: usize = 20;
 /// ```
 pub fn wrap(line: &str, columns: u16) -> impl Iterator<Item = (&'static str, &str)> {
     let columns = usize::from(columns).max(COLUMNS_MIN);
+    let is_simple = line.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     let mut rest = Some(line);
     let mut indent = "";
     std::iter::from_fn(move || {
-        let (part, later) = split(rest?, indent.len(), columns);
+        let (part, later) = match is_simple {
+            true => split_simple(rest?, indent.len(), columns),
+            false => split(rest?, indent.len(), columns),
+        };
         let before = std::mem::replace(&mut indent, INDENT);
         rest = later;
         Some((before, part))
@@ -43,15 +47,37 @@ pub fn wrap(line: &str, columns: u16) -> impl Iterator<Item = (&'static str, &st
 /// Returns the first part, which begins at column `start` and ends before column `room`, and the
 /// rest if there is one.
 fn split(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
+    let clusters = text.grapheme_indices(true);
+    split_at_edge(text, start, room, clusters.map(|(at, cluster)| (at, cluster, cluster.width())))
+}
+
+/// The same for printable ASCII and tabs, where each byte is a character of one column.
+fn split_simple(text: &str, start: usize, room: usize) -> (&str, Option<&str>) {
+    let bytes = 0..text.len();
+    split_at_edge(text, start, room, bytes.map(|at| (at, &text[at..=at], 1)))
+}
+
+/// Looks at each character of a part once, and at those after its last space again in the next
+/// part: the time is linear in the length of the line.
+fn split_at_edge<'t>(
+    text: &'t str,
+    start: usize,
+    room: usize,
+    characters: impl Iterator<Item = (usize, &'t str, usize)>,
+) -> (&'t str, Option<&'t str>) {
     let mut taken = start;
     let mut last_space = None;
-    for (at, cluster) in text.grapheme_indices(true) {
-        taken += if cluster == "\t" { TAB_COLUMNS - taken % TAB_COLUMNS } else { cluster.width() };
+    // A part must not end at the spaces in front of its first word.
+    let mut has_words = false;
+    for (at, character, width) in characters {
+        taken += if character == "\t" { TAB_COLUMNS - taken % TAB_COLUMNS } else { width };
         // A space may hang over the edge: it is not shown there.
-        if is_space(cluster) {
-            last_space = Some(at).filter(|&at| !text[..at].trim_ascii().is_empty()).or(last_space);
+        if is_space(character) {
+            last_space = if has_words { Some(at) } else { last_space };
         } else if taken > room && at > 0 {
             return cut(text, last_space.unwrap_or(at));
+        } else {
+            has_words = true;
         }
     }
     // Only spaces can hang over here.
@@ -145,6 +171,19 @@ mod tests {
         }
     }
 
+    /// Issue 12, item 13: the time that a line takes is linear in its length, also if it is made of
+    /// spaces, tabs or characters without a width. The square of 100 kB is minutes.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it tells linear time from quadratic time")]
+    fn attack_a_line_of_spaces_is_wrapped_in_linear_time() {
+        let start = std::time::Instant::now();
+        for filler in [" ", "\t", "\u{3000} ", "x ", "\u{200b}"] {
+            let line = format!("x{}y", filler.repeat(100_000 / filler.len()));
+            assert!(wrap(&line, 20).count() >= 1);
+        }
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+
     #[test]
     fn no_window_is_too_narrow() {
         for columns in [0, 1, 2, 19] {
@@ -165,6 +204,15 @@ mod tests {
                 let shown = expand(part).width();
                 prop_assert!(shown <= usize::from(columns).max(COLUMNS_MIN), "{:?}", part);
                 prop_assert!(number == 0 || (part.starts_with("  ") && part.len() > 2));
+            }
+        }
+
+        #[test]
+        fn ascii_is_wrapped_as_other_text_is(line in "[ -~\t]{0,200}", columns in 20_u16..60) {
+            let columns = usize::from(columns);
+            for (start, room) in [(0, columns), (INDENT.len(), columns)] {
+                let simple = split_simple(&line, start, room);
+                prop_assert_eq!(simple, split(&line, start, room));
             }
         }
 

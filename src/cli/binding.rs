@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
 
+use super::admin::Admin;
 use super::admin::Figures;
-use super::admin::{Admin, AdminFlags};
 use super::bounds::{Basis, Reach};
 use super::descriptors::Descriptors;
 use super::faults::Changeable;
@@ -19,13 +19,14 @@ use super::holder::holder;
 use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
-use super::life::privileges;
+use super::life::privileges::Identity;
 use super::life::upgrade::{self, Upgrade};
 use super::resources;
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
-    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme,
+    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
+    Occupancy, Scheme, Sources,
 };
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -43,6 +44,10 @@ pub(super) struct Bound {
     pub(super) life: Life,
     /// What metrics tell of what is served, besides connections.
     pub(super) figures: Option<Figures>,
+    /// Called when places run short.
+    pub(super) on_crowded: Option<OnCrowded>,
+    /// The rates of each source, and the penalties that there are.
+    pub(super) sources: Arc<Sources>,
 }
 
 impl Bound {
@@ -52,6 +57,15 @@ impl Bound {
             Sockets::Streams(listeners) => listeners.len(),
             Sockets::Datagrams(_) => 0,
         })
+    }
+}
+
+/// Called with the occupancy of the server when places run short.
+pub(super) struct OnCrowded(pub(super) Box<dyn Fn(Occupancy) + Send + Sync>);
+
+impl std::fmt::Debug for OnCrowded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnCrowded")
     }
 }
 
@@ -109,41 +123,42 @@ impl ServingFlags {
     /// there are other threads.
     pub(super) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
         upgrade::hold();
-        let faults = self.faults.start(match self.admin.address() {
-            Some(_) => Changeable::Yes,
-            None => Changeable::No,
+        let faults = self.faults.start(match self.admin.may_change_faults() {
+            true => Changeable::Yes,
+            false => Changeable::No,
         })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment();
         let descriptors = Descriptors::raise();
         resources::check_memory(self.threads())?;
         if service.listen.is_empty() {
-            let also = service.also.iter().chain(self.admin.address()).collect::<Vec<_>>();
+            let also = service.also.iter().chain(self.admin.addresses()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
         let mut basis = self.basis(&service, descriptors);
+        let identity = self.life.user.as_ref().map(Identity::of).transpose()?;
         // Not the one that serves: what it has registered with the system ends with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
-            let options = self.listener_options(&self.bounds.limits(&basis));
-            let bound = self.bind_all(&mut inherited, &service, &options).await?;
-            let given = match self.admin.address() {
-                Some(address) => inherited.take_for_admin(address).await?,
-                None => Vec::new(),
+            let unix_user = identity.as_ref().map(Identity::file_user);
+            let options = ListenerOptions {
+                unix_user: unix_user.clone(),
+                ..self.listener_options(&self.bounds.limits(&basis))
             };
-            anyhow::Ok((bound, self.admin.bind(given)?))
+            let bound = self.bind_all(&mut inherited, &service, &options).await?;
+            anyhow::Ok((
+                bound,
+                self.admin.bind(&mut inherited, unix_user, self.shared_files()).await?,
+            ))
         })?;
         drop(runtime);
         basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
         let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
-        if predecessor.is_none() {
-            self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
-        }
         // While there are still the rights to read a key that only root may read.
         let certificates =
             self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
-        let parcels = parcels(&bound, &self.admin, admin.as_ref());
+        let parcels = parcels(&bound, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Life {
             notifier,
@@ -151,12 +166,28 @@ impl ServingFlags {
             predecessor,
             status: String::new(),
         };
-        if let Some(account) = &self.life.user {
-            privileges::drop_to(account, &files(&bound), self.sockets.unix_group())?;
+        if let Some(identity) = &identity {
+            identity.assume_for_good()?;
+        }
+        // Not as root: the folder of the file may be one that another user can replace.
+        if life.predecessor.is_none() {
+            self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
-        let figures = None;
-        Ok(Bound { service, basis, limits, sockets, certificates, admin, faults, life, figures })
+        let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
+        Ok(Bound {
+            service,
+            basis,
+            limits,
+            sockets,
+            certificates,
+            admin,
+            faults,
+            life,
+            figures: None,
+            on_crowded: None,
+            sources,
+        })
     }
 
     /// For each address its sockets: those that the process was born with, or new ones.
@@ -249,11 +280,7 @@ pub(super) fn usual_address() -> Address {
 }
 
 /// What a successor gets: every socket that listens, and for what it was bound.
-fn parcels(
-    bound: &[(Address, Sockets)],
-    admin_flags: &AdminFlags,
-    admin: Option<&Admin>,
-) -> io::Result<Vec<Parcel>> {
+fn parcels(bound: &[(Address, Sockets)], admin: Option<&Admin>) -> io::Result<Vec<Parcel>> {
     let mut parcels = Vec::new();
     let mut seen = HashMap::new();
     for (address, sockets) in bound {
@@ -262,19 +289,10 @@ fn parcels(
             parcels.push(Parcel { asked: asked.clone(), owner, socket });
         }
     }
-    if let Some((admin, address)) = admin.zip(admin_flags.address()) {
-        for listener in &admin.listeners {
-            let (asked, owner) = (format!("admin {address}"), FileOwner::Somebody);
-            parcels.push(Parcel { asked, owner, socket: listener.try_clone()?.into() });
-        }
+    if let Some(admin) = admin {
+        parcels.extend(admin.hand_on()?);
     }
     Ok(parcels)
-}
-
-/// The files of Unix sockets that are ours.
-fn files(bound: &[(Address, Sockets)]) -> Vec<&Path> {
-    let paths = bound.iter().filter_map(|(address, _)| address.unix_path());
-    paths.filter(|path| !path.starts_with('@')).map(Path::new).collect()
 }
 
 /// The sentence of `error`, and who has the port where somebody has it.

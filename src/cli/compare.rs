@@ -13,6 +13,7 @@ use super::output;
 use super::report_files::{self, Loaded};
 use super::values::{self, Share};
 use crate::load::{Difference, Finding, Metric, Report, RunComparison};
+use crate::printable::printable;
 
 /// The flags of `echoline compare`.
 #[derive(Debug, Args)]
@@ -107,8 +108,8 @@ fn write_comparison(
         writeln!(text, "{side}: {} {runs}: {}", names.len(), names.join(", "))?;
     }
     for (name, one, other) in &comparison.settings {
-        let values = format!("{one} before, {other} after").escape_debug().to_string();
-        writeln!(text, "not the same setting: {} is {values}", name.escape_debug())?;
+        let setting = format!("{name} is {one} before, {other} after");
+        writeln!(text, "not the same setting: {}", printable(&setting))?;
     }
     for run in before.iter().chain(after) {
         for distrust in &run.report.distrust {

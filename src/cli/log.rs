@@ -5,6 +5,7 @@
 
 pub(super) mod access;
 mod filter;
+mod harmless;
 pub(super) mod received;
 mod sink;
 
@@ -23,11 +24,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use self::harmless::{HarmlessFields, HarmlessJson};
 use self::sink::{Kind, Sink, Successor, Target};
 use super::check::{self, Findings};
 use super::newest_lines::KeepNewest;
 use super::reload::{Commit, Fresh, Renewal};
 use super::resources;
+use crate::printable::printable;
 
 /// Lines that wait to be written before more are dropped.
 const QUEUE_LINES: usize = 8192;
@@ -137,7 +140,7 @@ fn write(kind: Kind, path: Option<&Path>) -> anyhow::Result<Writing> {
 }
 
 /// Whether text on stderr may be coloured (<https://no-color.org>).
-fn has_colours() -> bool {
+pub(super) fn has_colours() -> bool {
     let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !is_refused
 }
@@ -153,10 +156,14 @@ impl Log {
         let Writing { writer, successor, guard } = write(flags.log_format.kind(), path)?;
         let (filter, wrong) = flags.filter();
         let (filter, level) = reload::Layer::new(filter);
-        let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
+        let lines = tracing_subscriber::fmt::layer().with_target(false);
         let lines = match flags.log_format {
-            Format::Human => lines.with_ansi(colours).boxed(),
-            Format::Json => lines.json().flatten_event(true).boxed(),
+            Format::Human => {
+                lines.with_ansi(colours).fmt_fields(HarmlessFields).with_writer(writer).boxed()
+            }
+            Format::Json => {
+                lines.json().flatten_event(true).with_writer(HarmlessJson::to(writer)).boxed()
+            }
         };
         let newest = (newest == Newest::Kept).then_some(KeepNewest);
         // An error means that a log has been started before; that one goes on.
@@ -217,8 +224,7 @@ fn escaped(text: &str, characters_max: usize) -> String {
     if shown.len() < text.len() {
         shown.push('…');
     }
-    // Quotes delimit nothing here.
-    shown.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
+    printable(&shown).into_owned()
 }
 
 #[cfg(test)]

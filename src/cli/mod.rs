@@ -17,10 +17,12 @@ mod echo;
 mod faults;
 mod generate;
 mod hangup;
+mod hash_password;
 mod hints;
 mod history;
 mod holder;
 mod life;
+mod links;
 mod load;
 mod load_output;
 mod log;
@@ -32,7 +34,9 @@ mod report_files;
 mod resources;
 mod send;
 mod serving;
+mod shared_files;
 mod socket_flags;
+mod source_limits;
 mod supervise;
 mod tls;
 mod tls_client;
@@ -42,12 +46,14 @@ mod web;
 mod wires;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::reload::Reload;
+use crate::printable::{is_harmful, printable_lines};
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
@@ -115,13 +121,42 @@ pub fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     ended.map_err(resources::explain)
 }
 
+/// The sentence of an error for a terminal: what it quotes of files and peers gives no orders.
+#[must_use]
+pub fn shown(error: &anyhow::Error) -> String {
+    printable_lines(&format!("{error:#}")).into_owned()
+}
+
+/// Ends the program with the error of its usage, or the help that was asked for.
+fn exit(error: &clap::Error) -> ! {
+    // The help shows the values of variables.
+    let is_foreign =
+        |(_, value): (OsString, OsString)| value.to_string_lossy().contains(is_harmful);
+    if !error.use_stderr() && !std::env::vars_os().any(is_foreign) {
+        error.exit();
+    }
+    // An error quotes the command line, the configuration or a variable. The colours of the parser
+    // cannot be told from escape sequences in these, so there is one of ours.
+    let text = printable_lines(&error.render().to_string()).into_owned();
+    let text = match text.strip_prefix("error:") {
+        Some(rest) if log::has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
+        _ => text,
+    };
+    // With the stream gone there is nobody left to tell.
+    let _ = match error.use_stderr() {
+        true => std::io::stderr().write_all(text.as_bytes()),
+        false => std::io::stdout().write_all(text.as_bytes()),
+    };
+    std::process::exit(error.exit_code())
+}
+
 /// Ends the program for a wrong use that only the command itself can see, in the words and with
 /// the usage line of every other wrong use.
 fn wrong_use(command: &str, kind: ErrorKind, text: &str) -> ! {
     let mut program = Arguments::command();
     program.build();
-    match program.find_subcommand_mut(command) {
-        Some(command) => command.error(kind, text).exit(),
-        None => program.error(kind, text).exit(),
-    }
+    exit(&match program.find_subcommand_mut(command) {
+        Some(command) => command.error(kind, text),
+        None => program.error(kind, text),
+    })
 }

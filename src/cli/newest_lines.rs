@@ -9,7 +9,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::load::units::printable;
+use crate::printable::printable;
 
 /// Lines that are kept.
 const LINES_MAX: usize = 100;
@@ -79,7 +79,7 @@ impl Text {
 
     fn into_line(self) -> String {
         let whole = format!("{}{}", self.message, self.fields);
-        let mut shown = printable(whole.trim_start());
+        let mut shown = printable(whole.trim_start()).into_owned();
         if let Some((end, _)) = shown.char_indices().nth(LETTERS_MAX) {
             shown.truncate(end);
             shown.push('…');

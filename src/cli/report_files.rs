@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use crate::load::Report;
+use crate::printable::printable;
 
 /// Bytes of one file, at most: a report has a few hundred kilobytes.
 const SIZE_MAX: u64 = 64 << 20;
@@ -44,7 +45,11 @@ pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Loaded>> {
 }
 
 fn load_one(path: &Path) -> anyhow::Result<Loaded> {
-    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let name = if path == Path::new("-") {
+        "stdin".to_owned()
+    } else {
+        printable(&path.display().to_string()).into_owned()
+    };
     let bytes = read(path).with_context(|| format!("cannot read {name}"))?;
     ensure!(
         bytes.len() as u64 <= SIZE_MAX,
@@ -53,7 +58,8 @@ fn load_one(path: &Path) -> anyhow::Result<Loaded> {
     );
     let text = String::from_utf8(bytes)
         .with_context(|| format!("{name} is no report of echoline load"))?;
-    let report = Report::from_json(&text).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+    let report = Report::from_json(&text)
+        .map_err(|error| anyhow::anyhow!("{name}: {}", printable(&error.to_string())))?;
     Ok(Loaded { name, report, text })
 }
 

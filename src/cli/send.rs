@@ -134,9 +134,9 @@ async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
         let (prompt, printer) = Prompt::start(&format!("{address}> "))?;
         (Input::prompt(prompt, line_ends), Screen::prompt(printer))
     } else if flags.texts.is_empty() {
-        (Input::stdin(line_ends), Screen::plain(tokio::io::stdout()))
+        (Input::stdin(line_ends), Screen::stdout())
     } else {
-        (Input::texts(flags.texts, line_ends), Screen::plain(tokio::io::stdout()))
+        (Input::texts(flags.texts, line_ends), Screen::stdout())
     };
     let carrier = match address.scheme() {
         scheme if scheme.is_websocket() => Carrier::WebSocket,

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::admin::{Admin, AdminFlags, Served};
-use super::binding::{self, Bound, Sockets};
+use super::binding::{self, Bound, OnCrowded, Sockets};
 use super::bounds::{self, Basis, BoundsFlags, Reach};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
@@ -28,14 +28,16 @@ use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::resources;
+use super::shared_files::SharedFilesFlag;
 use super::socket_flags::SocketFlags;
+use super::source_limits;
 use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server, Shutdown,
+    ListenerOptions, Phase, Report, Scheme, Server, Shutdown, SourceLimits,
 };
 
 /// The flags of every command that serves.
@@ -43,7 +45,7 @@ use crate::net::{
 #[command(next_help_heading = "Serving")]
 pub(super) struct ServingFlags {
     /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted, then `admin` and the address of --admin; remove it at the end.
+    /// accepted, then `admin` and each address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
     pub(super) ready_file: Option<PathBuf>,
 
@@ -115,6 +117,8 @@ pub(super) struct Service {
     pub(super) outdated: Outdated,
     /// The limits without flags.
     pub(super) limits: Limits,
+    /// The rates of each source without flags.
+    pub(super) source_limits: SourceLimits,
     /// Hides the secrets of a received line from the log.
     pub(super) shown: Shown,
     /// What is done with datagrams; `None` where only connections are served.
@@ -194,7 +198,7 @@ impl ServingFlags {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
-        let (mut life, figures) = (bound.life, bound.figures);
+        let (mut life, figures, sources) = (bound.life, bound.figures, bound.sources);
         let sockets = self.dress(&service, sockets, certificates.as_ref())?;
         let mut addresses = Vec::new();
         for sockets in &sockets {
@@ -206,18 +210,22 @@ impl ServingFlags {
             .server(listeners)
             .limits(limits.clone())
             .eol(service.eol)
-            .farewell(service.farewell);
+            .farewell(service.farewell)
+            .sources(Arc::clone(&sources));
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
+        }
+        if let Some(OnCrowded(hook)) = bound.on_crowded {
+            server = server.on_crowded(hook);
         }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         life.status = format!("serving {} on {}", service.what, shown.join(" "));
         let datagrams = DatagramThread::start(datagrams, service.datagrams, faults.clone())?;
-        if let Some(admin) = admin {
+        let answering = admin.map(|admin| {
             admin
                 .start(Served {
                     observer: server.observe(),
@@ -227,15 +235,18 @@ impl ServingFlags {
                     datagrams: datagrams.as_ref().map(DatagramThread::counts),
                     faults: faults.as_ref().map(faults::control),
                     certificates: certificates.clone(),
+                    sources: Arc::clone(&sources),
                     figures,
                 })
-                .context("cannot start the thread of --admin")?;
-        }
+                .context("cannot start the thread of --admin")
+        });
+        let answering = answering.transpose()?;
         if let Some(certificates) = &certificates {
             let renewal = self.tls.follow(certificates);
             reload.add(renewal.context("cannot start the thread that looks after --cert")?);
         }
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
+        reload.add(source_limits::renewal(service.source_limits.clone(), Arc::clone(&sources)));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.
         let announce = || {
@@ -248,6 +259,9 @@ impl ServingFlags {
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
+        if let (Some(answering), Heir::Successor) = (answering, heir) {
+            answering.leave();
+        }
         self.remove_ready_file(heir)?;
         faults.as_ref().inspect(|faults| faults::log_counts(faults));
         // All that it has queued is written before the last word of the log.
@@ -308,7 +322,7 @@ impl ServingFlags {
                 let wires = &self.wires;
                 let mut transport = wires.transport(address, &listener, framing, certificates)?;
                 if let Some(page) = page {
-                    transport = transport.then(wires.site(&listener, page.assets)?);
+                    transport = transport.then(wires.site(address, &listener, page.assets)?);
                 }
                 Ok(listener.transport(transport).resource(address.resource()))
             };
@@ -321,7 +335,7 @@ impl ServingFlags {
         &self,
         what: &str,
         addresses: &[Address],
-        admin_at: &[SocketAddr],
+        admin_at: &[Address],
         limits: &Limits,
         descriptors: &Descriptors,
     ) -> anyhow::Result<()> {
@@ -329,7 +343,10 @@ impl ServingFlags {
             tracing::info!("listening on {address}");
         }
         for address in admin_at {
-            tracing::info!("admin on http://{address}/");
+            match address.unix_path() {
+                Some(_) => tracing::info!("admin on {address}"),
+                None => tracing::info!("admin on http://{address}/"),
+            }
         }
         tracing::info!(
             max_connections = limits.max_connections,
@@ -353,11 +370,16 @@ impl ServingFlags {
                 findings.wrong(binding::needs_connections(service, address));
                 continue;
             }
+            if let Err(error) = self.probe_folder(address) {
+                findings.wrong(format!("cannot listen on {address}: {error}"));
+                continue;
+            }
+            self.wires.check(address, self.sockets.unix_mode(), findings);
             check::listening("listens on", address, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);
         self.tls.check(addresses, service.outdated, findings);
-        self.admin.check(findings)?;
+        self.admin.check(self.shared_files(), findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
         self.log.check(findings);
@@ -366,6 +388,31 @@ impl ServingFlags {
             check::writable("--ready-file", path, findings);
         }
         Ok(())
+    }
+
+    /// Checks the folder of a Unix socket that root would make without the rights of --user.
+    fn probe_folder(&self, address: &Address) -> io::Result<()> {
+        let path = address.unix_path().filter(|path| !path.starts_with('@'));
+        match path.filter(|_| self.life.user.is_none()) {
+            Some(path) => Listener::probe_folder(Path::new(path)),
+            None => Ok(()),
+        }
+    }
+
+    /// The treatment of files that other users can read or write.
+    pub(super) fn shared_files(&self) -> &SharedFilesFlag {
+        &self.tls.shared_files
+    }
+
+    /// Checks that other users cannot read the configuration file if it contains `secret`.
+    pub(super) fn check_config(&self, secret: &str) -> anyhow::Result<()> {
+        let Some(path) = &self.config.config else { return Ok(()) };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if text.contains(secret) {
+            self.shared_files().check_secret("--config", path)
+        } else {
+            Ok(())
+        }
     }
 
     /// The facts that are known before the addresses are bound.
@@ -432,7 +479,7 @@ pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whoever waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[Address], admin_at: &[SocketAddr]) -> anyhow::Result<()> {
+fn write_ready(path: &Path, addresses: &[Address], admin_at: &[Address]) -> anyhow::Result<()> {
     let served = addresses.iter().map(|address| format!("{address}\n"));
     let admin = admin_at.iter().map(|address| format!("admin {address}\n"));
     let lines: String = served.chain(admin).collect();

@@ -1,5 +1,8 @@
 //! The flags about how listening sockets are made.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
 use clap::Args;
 use nix::unistd::Group;
 
@@ -26,6 +29,11 @@ pub(super) struct SocketFlags {
 }
 
 impl SocketFlags {
+    /// The permissions of the files of Unix sockets.
+    pub(super) fn unix_mode(&self) -> u32 {
+        self.unix_mode
+    }
+
     /// Sets the values of these flags in `options`.
     pub(super) fn apply(&self, options: ListenerOptions) -> ListenerOptions {
         ListenerOptions {
@@ -35,14 +43,10 @@ impl SocketFlags {
             ..options
         }
     }
-
-    /// The group that the files of Unix sockets keep.
-    pub(super) fn unix_group(&self) -> Option<u32> {
-        self.unix_group
-    }
 }
 
-fn mode(text: &str) -> Result<u32, String> {
+/// Reads a mode as chmod(1) does: octal digits.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let is_octal = !digits.is_empty() && digits.bytes().all(|digit| (b'0'..b'8').contains(&digit));
     let mode = u32::from_str_radix(digits, 8).ok().filter(|&mode| is_octal && mode <= 0o777);
@@ -51,13 +55,21 @@ fn mode(text: &str) -> Result<u32, String> {
     })
 }
 
-fn group(text: &str) -> Result<u32, String> {
+/// Reads a group, by name or number.
+pub(super) fn group(text: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }
     let found = Group::from_name(text).ok().flatten();
     let found = found.ok_or_else(|| format!("there is no group '{text}' on this machine"))?;
     Ok(found.gid.as_raw())
+}
+
+/// Whether every user of this machine may connect to a Unix socket that is bound: the mode of its
+/// file lets them, or its name is in the abstract namespace, which has no permissions.
+pub(super) fn admits_everybody(path: &str) -> bool {
+    let found = fs::symlink_metadata(path);
+    path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)
 }
 
 #[cfg(test)]

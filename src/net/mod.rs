@@ -1,6 +1,7 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+mod admission;
 pub(crate) mod alarm;
 mod bind_error;
 mod buffers;
@@ -12,7 +13,10 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod file_user;
 mod handshake;
+#[cfg(feature = "websocket")]
+mod host_header;
 mod inbound;
 mod layer;
 mod limits;
@@ -21,8 +25,10 @@ mod listener;
 mod live_limits;
 mod message;
 mod observer;
+mod occupancy;
 mod outbound;
 mod own_thread;
+mod peer;
 mod place;
 #[cfg(feature = "cli")]
 mod probe;
@@ -39,6 +45,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod socket_folder;
 mod sources;
 mod split;
 mod stream;
@@ -68,6 +75,9 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+pub use file_user::FileUser;
+#[cfg(feature = "cli")]
+pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};
@@ -75,6 +85,7 @@ pub use listener::{Listener, ListenerOptions};
 pub use live_limits::LiveLimits;
 pub use message::Message;
 pub use observer::Observer;
+pub use occupancy::Occupancy;
 pub(crate) use own_thread::spawn_with_runtime;
 pub use place::Report;
 #[cfg(feature = "proxy")]
@@ -91,8 +102,8 @@ pub(crate) use signals::{Hangup, Signals, obey};
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use sources::{
-    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
-    SourceRefusal, Sources,
+    PenalisedSource, Penalties, Source, SourceAction, SourceError, SourceLimits, SourceRate,
+    SourceRateError, SourceRefusal, Sources,
 };
 pub use split::{Reader, Writer};
 pub use stream::Stream;

@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::{ask, ask_with, get, metrics, start};
+use super::access::ask_full;
+use super::{metrics, start};
 use crate::ask::Answer;
 use crate::support::NEVER;
 
 fn put(at: SocketAddr, plan: &str) -> Answer {
-    ask_with(at, "PUT", "/faults", &[&format!("Host: {at}")], plan)
+    ask_full(at, "PUT", "/faults", plan)
 }
 
 /// A client that stays.
@@ -40,7 +41,7 @@ fn a_plan_holds_for_open_connections_and_is_counted() {
     let at = server.admin();
     let mut client = Client::connect(server.address());
     assert_eq!(client.ask("before\n"), "Echo: before\n");
-    assert_eq!(get(at, "/faults").body, "# seed 7\n# no faults are planned\n");
+    assert_eq!(ask_full(at, "GET", "/faults", "").body, "# seed 7\n# no faults are planned\n");
     let answer = put(at, "# the second\ndrop at=2\ntruncate=8 at=3 # and the third\n");
     assert_eq!(
         (answer.status, answer.header("content-type")),
@@ -50,14 +51,14 @@ fn a_plan_holds_for_open_connections_and_is_counted() {
     assert_eq!(client.ask(""), "Echo: th\n");
     assert_eq!(client.ask(""), "Echo: four\n");
     let shown = "# seed 7\n# happened 1 time\ndrop at=2\n# happened 1 time\ntruncate=8 at=3\n";
-    assert_eq!(get(at, "/faults").body, shown);
+    assert_eq!(ask_full(at, "GET", "/faults", "").body, shown);
     // What is shown can be sent back.
     assert_eq!(put(at, shown).status, 200);
     assert_eq!(client.ask("one\ntwo\nthree\n"), "Echo: one\n");
     assert_eq!(client.ask(""), "Echo: th\n");
     let count = |kind| metrics(at).of(&format!("echoline_faults_total{{kind=\"{kind}\"}}"));
     assert_eq!((count("drop"), count("truncate"), count("delay")), (2.0, 2.0, 0.0));
-    assert_eq!(ask(at, "DELETE", "/faults").status, 200);
+    assert_eq!(ask_full(at, "DELETE", "/faults", "").status, 200);
     assert_eq!(client.ask("one\ntwo\n"), "Echo: one\n");
     assert_eq!(client.ask(""), "Echo: two\n");
     assert_eq!(count("drop"), 2.0);
@@ -72,7 +73,7 @@ fn a_plan_that_cannot_be_read_changes_nothing() {
     assert!(
         answer.body.contains("line 2: 'dorp': no fault is called 'dorp'; did you mean 'drop'?")
     );
-    assert!(get(at, "/faults").body.ends_with("# happened 0 times\ndrop at=1\n"));
+    assert!(ask_full(at, "GET", "/faults", "").body.ends_with("# happened 0 times\ndrop at=1\n"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The admin address from outside: what it tells, whom it tells, and when.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod access;
 mod ask;
 mod docs;
 mod exposition;
@@ -21,8 +22,11 @@ use support::{Server, program, until};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
+/// Starts with the secret [`access::SECRET`].
 fn start(flags: &[&str]) -> Server {
-    Server::start(&[&ADMIN, flags].concat())
+    let secret = access::secret_file();
+    let secret = ["--admin-secret-file", secret.path().to_str().unwrap()];
+    Server::start(&[&ADMIN, &secret, flags].concat())
 }
 
 /// What `/metrics` says, in the format it must have.
@@ -159,7 +163,8 @@ fn a_server_that_drains_is_alive_and_not_ready() {
     assert_eq!(get(at, "/readyz").body, "draining\n");
     assert_eq!((get(at, "/healthz").status, metrics(at).of("echoline_ready")), (200, 0.0));
     assert!(get(at, "/").body.contains(">draining</span>"));
-    assert!(get(at, "/snapshot.json").body.contains("draining; a second signal ends it now"));
+    let shown = access::ask_full(at, "GET", "/snapshot.json", "").body;
+    assert!(shown.contains("draining; a second signal ends it now"), "{shown}");
     client.send("\n");
     assert_eq!(client.line(), "Echo: half\n");
     assert_eq!(server.wait().code, Some(0));
@@ -183,7 +188,7 @@ fn a_limit_that_was_changed_is_told() {
 #[test]
 fn the_address_is_for_this_machine_unless_it_is_said_otherwise() {
     for (address, sentence) in [
-        ("0.0.0.0:0", "could be reached from other machines, and asks nobody for a password"),
+        ("0.0.0.0:0", "could be reached from other machines, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
         ("127.0.0.1", "'127.0.0.1'"),
         ("nosuch.invalid:1", "cannot find the host"),

@@ -95,6 +95,7 @@ impl Server {
         let lines = fs::read_to_string(ready).unwrap();
         for line in lines.lines() {
             match line.strip_prefix("admin ") {
+                Some(admin) if admin.starts_with("unix:") => {}
                 Some(admin) => server.admin = Some(admin.parse().unwrap()),
                 None => server.addresses.push(line.parse().unwrap()),
             }

@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::act::{Act, Outcome, Refusal, Said};
 use super::follower::{Link, Proposal};
-use super::hall::{Hall, NotIn};
+use super::hall::Hall;
 use super::name::Name;
 use super::person::Person;
 use super::room_record::LOG_MIN;
@@ -195,10 +195,9 @@ impl Hall {
             return Proposed::Done(self.perform(actor, act));
         };
         if let Act::Join { room, .. } = &act
-            && self.room(room).is_none()
-            && self.rooms().len() >= self.rules().max_rooms
+            && let Err(not_in) = self.has_place(session, room)
         {
-            return Proposed::Done(Outcome::Joined(Err(NotIn::TooManyRooms)));
+            return Proposed::Done(Outcome::Joined(Err(not_in)));
         }
         Proposed::Later(cluster.propose(session, Some(act), None))
     }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Result, params};
 
 use super::error::StoreError;
 use super::folder::{Folder, is_absent};
+use super::options::SharedFolder;
 use super::read::{self, ban_sum, line_sum, number, room_sum};
 use super::record::{DELETED, Kind, Stored};
 use super::schema;
@@ -44,10 +45,11 @@ pub struct Erased {
 /// nothing was changed, unless only rewriting the file failed.
 pub fn erase(
     folder: &Path,
+    shared: SharedFolder,
     is_it: impl Fn(&str) -> bool,
 ) -> std::result::Result<Erased, StoreError> {
     let path = folder;
-    let folder = Folder::enter(path)?;
+    let folder = Folder::enter(path, shared)?;
     let database = folder.database();
     if is_absent(&database)? {
         return Err(StoreError::Absent { folder: path.to_owned() });
@@ -80,7 +82,10 @@ impl Eraser<'_> {
         }
         self.tokens()?;
         self.bans()?;
-        self.audit()
+        for table in ["audit", "room_audit"] {
+            self.audit(table)?;
+        }
+        self.guesses()
     }
 
     fn rooms(&self) -> Result<Vec<(i64, String)>> {
@@ -113,11 +118,11 @@ impl Eraser<'_> {
     }
 
     fn remove_topic(&self, id: i64, room: &str) -> Result<()> {
-        let sql = "SELECT private, password FROM room WHERE id = ?1";
-        let (private, password) = self.connection.query_row(sql, [id], |row| {
-            Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?))
+        let sql = "SELECT private, password, more FROM room WHERE id = ?1";
+        let (private, password, more) = self.connection.query_row(sql, [id], |row| {
+            Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
         })?;
-        let sum = room_sum(room, None, private, password.as_deref());
+        let sum = room_sum(room, None, private, password.as_deref(), &more);
         let sql = "UPDATE room SET topic = NULL, checksum = ?2 WHERE id = ?1";
         self.connection.execute(sql, params![id, sum]).map(drop)
     }
@@ -185,8 +190,23 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    fn audit(&mut self) -> Result<()> {
-        let mut entries = self.connection.prepare("SELECT id, by, what FROM audit")?;
+    fn guesses(&mut self) -> Result<()> {
+        let mut guesses = self.connection.prepare("SELECT source, by FROM guess")?;
+        let guesses = guesses
+            .query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        for (source, by) in guesses.collect::<Result<Vec<_>>>()? {
+            if (self.is_it)(&by) {
+                let sql = "UPDATE guess SET by = ?2 WHERE source = ?1";
+                self.connection.execute(sql, params![source, DELETED])?;
+                self.erased.entries += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn audit(&mut self, table: &str) -> Result<()> {
+        let sql = format!("SELECT id, by, what FROM {table}");
+        let mut entries = self.connection.prepare(&sql)?;
         let entries = entries.query_map((), |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
         })?;
@@ -194,8 +214,8 @@ impl Eraser<'_> {
             let new_by = if (self.is_it)(&by) { DELETED.to_owned() } else { by.clone() };
             let new_what = self.without_name(&what).unwrap_or_else(|| what.clone());
             if (&new_by, &new_what) != (&by, &what) {
-                let sql = "UPDATE audit SET by = ?2, what = ?3 WHERE id = ?1";
-                self.connection.execute(sql, params![id, new_by, new_what])?;
+                let sql = format!("UPDATE {table} SET by = ?2, what = ?3 WHERE id = ?1");
+                self.connection.execute(&sql, params![id, new_by, new_what])?;
                 self.erased.entries += 1;
             }
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::audit;
 use super::error::{Fault, StoreError};
 use super::folder::Folder;
 use super::options::{StoreEvent, StoreOptions};
@@ -33,12 +34,16 @@ pub(super) struct Keeper<E: Fn(StoreEvent)> {
     /// rewrite.
     rewrite_at: Option<Instant>,
     rewritten_at: Option<Instant>,
+    /// Between two times that the file is rewritten.
+    rewrite_pause: Duration,
     /// The file is rewritten, and its log still has to be emptied.
     is_rewritten: bool,
 }
 
-/// Between two times that the file is rewritten.
+/// Between two times that the file is rewritten, at least; and so many times as long as it took, so
+/// that users who delete a line now and then do not keep the disk busy.
 const REWRITE_EVERY: Duration = Duration::from_secs(5);
+const REWRITE_SHARE: u32 = 20;
 
 /// What is in hand until it is durable: a transaction that can be begun again.
 #[derive(Debug, Default)]
@@ -87,8 +92,7 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
         let failed = |error: rusqlite::Error| StoreError::database(&folder.database(), &error);
         let mut tables = Tables::default();
         tables.find_over(&connection, &options).map_err(failed)?;
-        let sql = "SELECT coalesce(max(id), 0) FROM audit";
-        let audit_id = connection.query_row(sql, (), |row| row.get(0)).map_err(failed)?;
+        let audit_id = audit::last_id(&connection).map_err(failed)?;
         let batch = Batch { audit_id, ..Batch::default() };
         let pace = Pace::new(options.sync);
         let connection = Some(connection);
@@ -105,6 +109,7 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
             outage,
             rewrite_at: None,
             rewritten_at: None,
+            rewrite_pause: REWRITE_EVERY,
             is_rewritten: false,
         })
     }
@@ -206,8 +211,9 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
             return;
         }
         self.batch.audit_id += audits(&self.batch.changes);
-        if self.batch.changes.iter().any(|change| matches!(change, Change::Deleted { .. })) {
-            let earliest = self.rewritten_at.map_or_else(now, |at| at + REWRITE_EVERY);
+        let deletes = |change: &Change| matches!(change, Change::Deleted { .. });
+        if self.tables.take_words_gone() || self.batch.changes.iter().any(deletes) {
+            let earliest = self.rewritten_at.map_or_else(now, |at| at + self.rewrite_pause);
             self.rewrite_at.get_or_insert(earliest);
             self.is_rewritten = false;
         }
@@ -227,8 +233,12 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
     /// Takes deleted words off the disk. An error is no outage: it is tried again.
     fn rewrite(&mut self) {
         let Some(connection) = &self.connection else { return };
+        let start = now();
         match schema::erase_remains(connection, &mut self.is_rewritten) {
-            Ok(()) => (self.rewrite_at, self.rewritten_at) = (None, Some(now())),
+            Ok(()) => {
+                (self.rewrite_at, self.rewritten_at) = (None, Some(now()));
+                self.rewrite_pause = REWRITE_EVERY.max(start.elapsed() * REWRITE_SHARE);
+            }
             Err(error) => {
                 tracing::warn!(%error, "deleted words are still on the disk; trying again");
                 self.rewrite_at = Some(now() + REWRITE_EVERY);
@@ -329,5 +339,7 @@ impl<E: Fn(StoreEvent)> Drop for Keeper<E> {
 }
 
 fn audits(changes: &[Change]) -> i64 {
-    changes.iter().filter(|change| matches!(change, Change::Audit { .. })).count() as i64
+    let is_act =
+        |change: &&Change| matches!(change, Change::Audit { .. } | Change::RoomAudit { .. });
+    changes.iter().filter(is_act).count() as i64
 }

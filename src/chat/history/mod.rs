@@ -17,6 +17,7 @@
 //! deleted, and [`Restored::notices`] says so. What cannot be seen is a log (`chat.sqlite3-wal`)
 //! that was cut or deleted exactly between two transactions.
 
+mod audit;
 mod checksum;
 mod copy;
 mod database;
@@ -32,6 +33,7 @@ mod read;
 mod record;
 mod schema;
 mod tables;
+mod trim;
 mod words;
 mod write_ahead_log;
 
@@ -43,19 +45,21 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+pub use audit::Guesses;
 #[cfg(feature = "nats")]
 pub(super) use checksum::Checksum;
 pub use copy::{HistoryReader, restore};
 pub use erase::{Erased, erase};
 pub use error::StoreError;
-pub use options::{StoreEvent, StoreOptions, Sync};
+pub use options::{SharedFolder, StoreEvent, StoreOptions, Sync};
+pub use question::Found;
 pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
 use folder::Folder;
 use keeper::Keeper;
 use question::{Question, Reply, Search};
 use queue::{Queue, Refusal, now};
-use words::Words;
+pub(super) use words::{Folded, Words};
 
 /// How long [`Store::close`] waits, and the thread goes on trying.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -70,7 +74,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the store in a folder, which is made where it is missing (mode 0700; the files have
-    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most.
+    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most, and as many
+    /// that users said.
     ///
     /// A damaged file is set aside and a new one begun; see [`Restored::notices`]. This reads the
     /// whole file once to find damage, for ten seconds at most, and blocks meanwhile.
@@ -79,14 +84,14 @@ impl Store {
     ///
     /// # Errors
     /// When another process has the folder, the file is of a newer version or of another program,
-    /// or the folder or its disk cannot be used.
+    /// other users can replace files in the folder, or the folder or its disk cannot be used.
     pub fn open(
         folder: &Path,
         options: StoreOptions,
         recent: usize,
         on_event: impl Fn(StoreEvent) + Send + 'static,
     ) -> Result<(Self, Restored), StoreError> {
-        let folder = Folder::enter(folder)?;
+        let folder = Folder::enter(folder, options.shared)?;
         let path = folder.database();
         let (connection, restored) = database::open(&folder, recent)?;
         let queue = Arc::new(Queue::new(options.queue, options.sync));
@@ -135,9 +140,21 @@ impl Store {
         self.ask(|reply| Question::Last { room, before, count, reply }).await
     }
 
+    /// The number up to which only the lines of a room are kept that users said, because others were
+    /// trimmed. 0 if none were.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn trimmed(&self, room: &str) -> Result<u64, StoreError> {
+        let room = room.to_owned();
+        self.ask(|reply| Question::Trimmed { room, reply }).await
+    }
+
     /// Lines of a room in which each of the words occurs, in the name or the text, as a part of a
     /// word too, in any case of any script; newest first, at most `most` of them and 10,000.
     /// No words find nothing; only the first 16 count.
+    ///
+    /// Looks at the whole room, in pages of [`search_before`](Self::search_before).
     ///
     /// # Errors
     /// As [`lines`](Self::lines).
@@ -147,21 +164,55 @@ impl Store {
         words: &str,
         most: usize,
     ) -> Result<Vec<Stored>, StoreError> {
+        let (mut lines, mut before) = (Vec::new(), Some(u64::MAX));
+        let most = most.min(read::LINES_MAX);
+        while let Some(number) = before.filter(|_| lines.len() < most) {
+            let found = self.search_before(room, words, number, most - lines.len()).await?;
+            lines.extend(found.lines);
+            before = found.before;
+        }
+        Ok(lines)
+    }
+
+    /// As [`search`](Self::search), for one page: looks at 20,000 lines and 4 MiB at most, whose
+    /// numbers are below `before`. Searches go on while no other question waits, in short steps.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines); [`StoreError::Busy`] if 100 searches wait.
+    pub async fn search_before(
+        &self,
+        room: &str,
+        words: &str,
+        before: u64,
+        most: usize,
+    ) -> Result<Found, StoreError> {
         let (room, words) = (room.to_owned(), Words::new(words));
         if words.is_empty() || most == 0 {
-            return Ok(Vec::new());
+            return Ok(Found { lines: Vec::new(), before: None });
         }
-        let (before, found) = (u64::MAX, Vec::new());
-        self.ask(|reply| Question::Search(Search { room, words, most, before, found, reply })).await
+        let (looked, found) = ((0, 0), Vec::new());
+        self.ask(|reply| {
+            Question::Search(Search { room, words, most, before, looked, found, reply })
+        })
+        .await
     }
 
     /// The newest entries of the audit log, newest first: when (in milliseconds since 1970, UTC),
-    /// who, and what. The newest 10,000 are kept.
+    /// who, and what. The newest 10,000 of the chat's operators are kept, and as many of rooms'.
     ///
     /// # Errors
     /// As [`lines`](Self::lines).
     pub async fn audit(&self, most: usize) -> Result<Vec<(u64, String, String)>, StoreError> {
         self.ask(|reply| Question::Audit { most, reply }).await
+    }
+
+    /// The sources of the newest guesses at the operators' password, newest first. The newest
+    /// 1,000 are kept.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn guesses(&self, most: usize) -> Result<Vec<Guesses>, StoreError> {
+        self.ask(|reply| Question::Guesses { most, reply }).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Result<T, StoreError> {

@@ -13,6 +13,8 @@ use super::record::Change;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Questions that wait at most.
 const QUESTIONS_MAX: usize = 1000;
+/// Searches that wait at most, beside the other questions.
+const SEARCHES_MAX: usize = 100;
 
 /// A bounded queue. What the thread has in hand counts until it is durable.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ struct State {
     /// Changes that found no place and were not yet told of.
     lost: u64,
     questions: VecDeque<Question>,
+    /// Searches have their turns, a step each, while no other question waits.
+    searches: VecDeque<Question>,
     /// Until when the thread may go on trying.
     closing: Option<Instant>,
     /// The thread is gone: how many changes it left behind.
@@ -86,10 +90,15 @@ impl Queue {
         if state.ended.is_some() {
             return Err(Refusal::Closed);
         }
-        if state.questions.len() >= QUESTIONS_MAX {
+        let is_search = matches!(question, Question::Search(_));
+        let (waiting, most) = match is_search {
+            true => (&mut state.searches, SEARCHES_MAX),
+            false => (&mut state.questions, QUESTIONS_MAX),
+        };
+        if waiting.len() >= most {
             return Err(Refusal::Busy);
         }
-        state.questions.push_back(question);
+        waiting.push_back(question);
         self.wake(state, true);
         Ok(())
     }
@@ -109,9 +118,9 @@ impl Queue {
                 Next::WhenAsked => false,
             };
             let end = late || (closing && next == Next::WhenAsked && state.questions.is_empty());
-            if write || end || !state.questions.is_empty() {
-                let (question, lost) =
-                    (state.questions.pop_front(), std::mem::take(&mut state.lost));
+            let question = state.questions.pop_front().or_else(|| state.searches.pop_front());
+            if write || end || question.is_some() {
+                let lost = std::mem::take(&mut state.lost);
                 return Turn { question, write, lost, end };
             }
             let until = match next {
@@ -135,9 +144,9 @@ impl Queue {
         self.lock().in_hand = (0, 0);
     }
 
-    /// Puts back a question that takes more than one turn.
-    pub(super) fn put_back(&self, question: Question) {
-        self.lock().questions.push_back(question);
+    /// Puts back a search, which takes more than one turn.
+    pub(super) fn put_back(&self, search: Question) {
+        self.lock().searches.push_back(search);
     }
 
     /// Asks the thread to finish, and to give up at `until`.
@@ -166,6 +175,7 @@ impl Queue {
         let mut state = self.lock();
         state.ended = Some(state.count() as u64 + state.lost);
         state.questions.clear();
+        state.searches.clear();
         state.changes.clear();
         self.end.notify_all();
     }
@@ -221,4 +231,39 @@ fn whole<T>(poisoned: PoisonError<T>) -> T {
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, outside of tokio's clock")]
 pub(super) fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::question::Search;
+    use super::super::words::Words;
+    use super::*;
+
+    fn search() -> Question {
+        let (looked, found, reply) = ((0, 0), Vec::new(), oneshot::channel().0);
+        let (room, words) = ("lobby".to_owned(), Words::new("x"));
+        Question::Search(Search { room, words, most: 1, before: 9, looked, found, reply })
+    }
+
+    /// Issue 12, item 13: searches, however many wait, come after all other questions; and they do
+    /// not take the places of those.
+    #[test]
+    fn attack_searches_hold_up_no_other_question() {
+        let queue = Queue::new(8, Sync::Second);
+        for _ in 0..SEARCHES_MAX {
+            queue.ask(search()).unwrap();
+        }
+        assert_eq!(queue.ask(search()), Err(Refusal::Busy));
+        let (reply, _answer) = oneshot::channel();
+        queue.ask(Question::Audit { most: 1, reply }).unwrap();
+        let next = || queue.wait(|_| Next::WhenAsked).question;
+        assert!(matches!(next(), Some(Question::Audit { .. })));
+        let Some(step @ Question::Search(_)) = next() else { panic!("a search is next") };
+        queue.put_back(step);
+        let (reply, _answer) = oneshot::channel();
+        queue.ask(Question::Audit { most: 1, reply }).unwrap();
+        assert!(matches!(next(), Some(Question::Audit { .. })));
+    }
 }

@@ -1,16 +1,17 @@
 //! What is asked of the tables.
 
-use rusqlite::{Connection, Params, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 use tracing::warn;
 
 use super::checksum::Checksum;
 use super::record::{Ban, Kind, RestoredRoom, Stored, Token};
-use super::words::Words;
+use super::words::{Folded, Words};
 
 /// Lines of one answer, at most.
 pub(super) const LINES_MAX: usize = 10_000;
-/// Lines that a search looks at in one turn.
-const SEARCH_STEP: usize = 1000;
+/// Lines, and bytes of them, that a search looks at before others have their turn: about 0.1 ms.
+const SEARCH_STEP_LINES: usize = 256;
+const SEARCH_STEP_BYTES: usize = 64 * 1024;
 
 /// The columns that `line` reads.
 const COLUMNS: &str = "line.room, number, time_ms, kind, line.name, text, line.checksum";
@@ -47,40 +48,89 @@ pub(super) fn last(
     Ok(lines)
 }
 
-/// Looks at the next lines of a room, newest first, adds those that match to `found`, and returns
-/// the number before which the search has to go on; `None` where it is at its end.
-pub(super) fn search_step(
+/// The newest `count` lines that users said in a room before a number, oldest first.
+fn last_said(
     connection: &Connection,
     room: &str,
-    words: &Words,
     before: u64,
+    count: usize,
+) -> Result<Vec<Stored>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
+         AND number < ?2 AND kind < 2 ORDER BY number DESC LIMIT ?3"
+    );
+    let bounds = params![room, number(before), count.min(LINES_MAX) as i64];
+    let mut lines = collect(connection, &sql, bounds)?;
+    lines.reverse();
+    Ok(lines)
+}
+
+/// The number up to which only lines that users said are kept in a room.
+pub(super) fn trimmed(connection: &Connection, room: &str) -> Result<u64> {
+    let sql = "SELECT trimmed FROM room WHERE name = ?1";
+    let trimmed = connection.query_row(sql, [room], |row| unsigned(row, 0)).optional()?;
+    Ok(trimmed.unwrap_or_default())
+}
+
+/// The part of a search that one step looks at: lines of one room, newest first.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) room: &'a str,
+    pub(super) words: &'a Words,
+    /// The lines below this number are looked at.
+    pub(super) before: u64,
+    /// The most lines that are still to be found.
+    pub(super) most: usize,
+}
+
+/// The state of a search after a step.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// The lines below this number were not looked at; `None` if there are none.
+    pub(super) before: Option<u64>,
+    pub(super) lines: usize,
+    pub(super) bytes: usize,
+}
+
+/// Looks at the next lines of a room and adds the lines that match to `found`.
+pub(super) fn search_step(
+    connection: &Connection,
+    step: &Step<'_>,
     found: &mut Vec<Stored>,
-    most: usize,
-) -> Result<Option<u64>> {
-    // Asked for by itself, because damaged lines are not among those of the step.
-    let sql = "SELECT min(number) FROM (SELECT number FROM line
-               WHERE room = (SELECT id FROM room WHERE name = ?1) AND number < ?2
-               ORDER BY number DESC LIMIT ?3)";
-    let bounds = params![room, number(before), SEARCH_STEP as i64];
-    let oldest = connection.query_row(sql, bounds, |row| row.get::<_, Option<i64>>(0))?;
-    let Some(oldest) = oldest.map(|number| number as u64) else { return Ok(None) };
-    let step = last(connection, room, before, SEARCH_STEP)?;
-    let matching = step.into_iter().rev().filter(|line| words.match_line(&line.name, &line.text));
-    found.extend(matching.take(most.min(LINES_MAX).saturating_sub(found.len())));
-    Ok((found.len() < most.min(LINES_MAX)).then_some(oldest))
+) -> Result<Looked> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
+         AND number < ?2 ORDER BY number DESC LIMIT ?3"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let bounds = params![step.room, number(step.before), SEARCH_STEP_LINES as i64];
+    let mut rows = statement.query(bounds)?;
+    let mut looked = Looked { before: None, lines: 0, bytes: 0 };
+    let (enough, mut folded) = (found.len() + step.most, Folded::default());
+    while let Some(row) = rows.next()? {
+        // A damaged line may be no text.
+        let text_of = |column| row.get_ref(column).map(|it| it.as_str().unwrap_or_default());
+        let (name, text) = (text_of(4)?, text_of(5)?);
+        looked.before = Some(unsigned(row, 1)?);
+        looked.lines += 1;
+        looked.bytes += name.len() + text.len();
+        if step.words.match_line(name, text, &mut folded) {
+            // Only a line that is shown needs its checksum.
+            found.extend(line(row)?);
+        }
+        if found.len() >= enough || looked.bytes >= SEARCH_STEP_BYTES {
+            return Ok(looked);
+        }
+    }
+    if looked.lines < SEARCH_STEP_LINES {
+        looked.before = None;
+    }
+    Ok(looked)
 }
 
 pub(super) fn room_names(connection: &Connection) -> Result<Vec<String>> {
     let mut rooms = connection.prepare("SELECT name FROM room ORDER BY name")?;
     rooms.query_map((), |row| row.get(0))?.collect()
-}
-
-/// The newest entries of the audit log, newest first: when, who, what.
-pub(super) fn audit(connection: &Connection, most: usize) -> Result<Vec<(u64, String, String)>> {
-    let mut entries =
-        connection.prepare("SELECT time_ms, by, what FROM audit ORDER BY id DESC LIMIT ?1")?;
-    let entry = |row: &Row<'_>| Ok((unsigned(row, 0)?, row.get(1)?, row.get(2)?));
-    entries.query_map([most.min(LINES_MAX) as i64], entry)?.collect()
 }
 
 /// All rooms with their newest lines; and what is wrong with them, a sentence each.
@@ -89,22 +139,28 @@ pub(super) fn rooms(
     recent: usize,
     notices: &mut Vec<String>,
 ) -> Result<Vec<RestoredRoom>> {
-    let mut rooms = connection
-        .prepare("SELECT name, topic, private, password, checksum, id FROM room ORDER BY name")?;
+    let sql = "SELECT name, topic, private, password, checksum, id, trimmed, more FROM room
+               ORDER BY name";
+    let mut rooms = connection.prepare(sql)?;
     let mut rows = rooms.query(())?;
     let mut restored = Vec::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
         let (topic, private, password): (Option<String>, bool, Option<String>) =
             (row.get(1)?, row.get(2)?, row.get(3)?);
-        if row.get::<_, i64>(4)? != room_sum(&name, topic.as_deref(), private, password.as_deref())
-        {
+        let more: String = row.get(7)?;
+        let sum = room_sum(&name, topic.as_deref(), private, password.as_deref(), &more);
+        if row.get::<_, i64>(4)? != sum {
             notices.push(format!(
                 "the entry of room {name:?} is damaged: check its topic, password and privacy"
             ));
         }
         let newest = newest(connection, row.get(5)?)?;
-        let lines = last(connection, &name, u64::MAX, recent)?;
+        let newer = last(connection, &name, u64::MAX, recent)?;
+        let said = newer.iter().filter(|line| line.kind.is_said()).count();
+        let from = newer.first().map_or(0, |line| line.number);
+        let mut lines = last_said(connection, &name, from, recent.saturating_sub(said))?;
+        lines.extend(newer);
         let (last_number, last_time_ms) = newest.unwrap_or_default();
         let next_number = last_number + 1;
         restored.push(RestoredRoom {
@@ -112,8 +168,10 @@ pub(super) fn rooms(
             topic,
             private,
             password,
+            more,
             next_number,
             last_time_ms,
+            trimmed: unsigned(row, 6)?,
             lines,
         });
     }
@@ -232,9 +290,12 @@ pub(super) fn room_sum(
     topic: Option<&str>,
     private: bool,
     password: Option<&str>,
+    more: &str,
 ) -> i64 {
     let sum = Checksum::new().text(name).optional(topic).number(private.into());
-    sum.optional(password).end().into()
+    let sum = sum.optional(password);
+    // A room of an earlier version has nothing more, and a checksum without it.
+    if more.is_empty() { sum.end().into() } else { sum.text(more).end().into() }
 }
 
 pub(super) fn ban_sum(ban: &Ban) -> i64 {

@@ -13,6 +13,11 @@ const APPLICATION: i64 = 0x6563_686F;
 /// The longest wait for another program that has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What holds for every file that is opened: a connection is used by one thread at a time, and a
+/// symbolic link on the way to the file is an error.
+pub(super) const OPEN_FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
 /// The steps from each version to the next; the first makes the tables. Never change one that was
 /// released: add another.
 const STEPS: &[&str] = &[
@@ -48,6 +53,28 @@ const STEPS: &[&str] = &[
     -- What else belongs to a saved session or a ban, as JSON.
     ALTER TABLE token ADD COLUMN more TEXT NOT NULL DEFAULT '';
     ALTER TABLE ban ADD COLUMN more TEXT NOT NULL DEFAULT '';
+",
+    "
+    -- Acts of rooms' operators, and guesses at the password, do not evict those in `audit`.
+    CREATE TABLE room_audit (
+        id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, by TEXT NOT NULL, what TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE guess (
+        source TEXT PRIMARY KEY NOT NULL, count INTEGER NOT NULL, first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL, by TEXT NOT NULL
+    ) STRICT;
+",
+    "
+    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds from
+    -- 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
+    ALTER TABLE room ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN notice_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+    -- What else belongs to a room, as JSON.
+    ALTER TABLE room ADD COLUMN more TEXT NOT NULL DEFAULT '';
+    UPDATE room SET notices = (SELECT count(*) FROM line WHERE room = id AND kind > 1),
+        notice_bytes = (SELECT coalesce(sum(octet_length(line.name) + octet_length(text) + 32), 0)
+                        FROM line WHERE room = id AND kind > 1);
 ",
 ];
 
@@ -104,7 +131,7 @@ pub(super) fn check_version(
 
 /// A commit is synced before it returns (`synchronous = FULL`).
 fn connect(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OPEN_FLAGS;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Nothing that a damaged or a forged file says may run or reach out.
@@ -209,6 +236,7 @@ fn integer(connection: &Connection, pragma: &str) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::audit;
     use super::*;
 
     fn new() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -289,6 +317,28 @@ mod tests {
         reader.execute_batch("COMMIT").unwrap();
         erase_remains(&connection, &mut is_rewritten).unwrap();
         assert_eq!(log(), 0);
+    }
+
+    /// Issue 12, item 7: the audit log of the second version is still there, and new entries and
+    /// guesses find their tables.
+    #[test]
+    fn a_history_of_the_second_version_keeps_its_audit_log() {
+        let (_folder, path) = new();
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &STEPS[..2]).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        connection.execute_batch("INSERT INTO audit VALUES (7, 1, 'ann', 'kicked eve')").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        connection.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+        let connection = open(&path).unwrap();
+        assert_eq!(audit::last_id(&connection).unwrap(), 7);
+        let new = (2, "bob", "kicked mallory");
+        audit::put(&connection, audit::Scope::Room, 8, new).unwrap();
+        audit::put_guess(&connection, 3, "mallory", "192.0.2.7/32").unwrap();
+        let acts = audit::acts(&connection, 9).unwrap();
+        let acts: Vec<_> = acts.iter().map(|(_, by, what)| format!("{by} {what}")).collect();
+        assert_eq!(acts, ["bob kicked mallory", "ann kicked eve"]);
+        assert_eq!(audit::guesses(&connection, 9).unwrap().len(), 1);
     }
 
     /// Issue 11, items 3 and 6: saved sessions and bans of the first version are still there.

@@ -1,31 +1,56 @@
-//! What somebody searches for.
+//! The words of a search.
 //!
-//! Not FTS5, whose index costs as much disk and time again for every line written, and which finds
-//! whole words only; and not LIKE, which knows upper and lower case of ASCII alone. A room is
-//! bounded, so its lines are looked at one by one, newest first, in steps between which others
-//! get their turn. Nothing that is typed has a special meaning, so there is nothing to escape.
+//! Not FTS5: its index costs as much disk again, and time for every line written. Its tokens are
+//! whole words, or with `trigram` at least three letters, and it keeps words that were deleted from
+//! the lines. Not LIKE: it knows upper and lower case of ASCII alone. So the lines of a room are
+//! looked at one by one, newest first, a bounded number of them for each search. Nothing that is
+//! typed has a special meaning, so nothing has to be escaped.
+
+use memchr::memmem::Finder;
 
 /// The words of a search, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Words(Vec<String>);
+#[derive(Clone, Debug)]
+pub(in crate::chat) struct Words(Vec<Finder<'static>>);
 
 /// So that a search of a thousand words costs no more than one of a few.
 const WORDS_MAX: usize = 16;
 
+/// Memory for the lower-case form of a line, which the next line uses again.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Folded {
+    name: String,
+    text: String,
+}
+
 impl Words {
     /// Splits at white space; what comes after the first 16 words does not count.
-    pub(super) fn new(typed: &str) -> Self {
-        Self(typed.split_whitespace().take(WORDS_MAX).map(str::to_lowercase).collect())
+    pub(in crate::chat) fn new(typed: &str) -> Self {
+        let words = typed.split_whitespace().take(WORDS_MAX).map(str::to_lowercase);
+        Self(words.map(|word| Finder::new(&word).into_owned()).collect())
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(in crate::chat) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether each word occurs in the name or in the text, in any case.
-    pub(super) fn match_line(&self, name: &str, text: &str) -> bool {
-        let (name, text) = (name.to_lowercase(), text.to_lowercase());
-        self.0.iter().all(|word| text.contains(word) || name.contains(word))
+    pub(in crate::chat) fn match_line(&self, name: &str, text: &str, folded: &mut Folded) -> bool {
+        fold(name, &mut folded.name);
+        fold(text, &mut folded.text);
+        let Folded { name, text } = &*folded;
+        let occurs = |word: &Finder<'_>, text: &str| word.find(text.as_bytes()).is_some();
+        self.0.iter().all(|word| occurs(word, text) || occurs(word, name))
+    }
+}
+
+/// Puts the lower-case form of `text` into `folded`. Most lines are ASCII, which is fast.
+fn fold(text: &str, folded: &mut String) {
+    folded.clear();
+    if text.is_ascii() {
+        folded.push_str(text);
+        folded.make_ascii_lowercase();
+    } else {
+        folded.push_str(&text.to_lowercase());
     }
 }
 
@@ -36,7 +61,10 @@ mod tests {
 
     #[test]
     fn every_word_has_to_occur_in_any_case_of_any_script() {
-        let line = |words: &str| Words::new(words).match_line("Ирина", "Привет, World: 100%_ok");
+        let line = |words: &str| {
+            let (name, text) = ("Ирина", "Привет, World: 100%_ok");
+            Words::new(words).match_line(name, text, &mut Folded::default())
+        };
         for found in ["привет", "WORLD приВЕТ", "orl", "ирина ok", "100%_"] {
             assert!(line(found), "{found}");
         }
@@ -48,7 +76,7 @@ mod tests {
     #[test]
     fn the_number_of_words_is_bounded() {
         let typed = "a ".repeat(1000);
-        assert_eq!(Words::new(&typed), Words::new(&"a ".repeat(WORDS_MAX)));
+        assert_eq!(Words::new(&typed).0.len(), WORDS_MAX);
         assert!(Words::new(" \t ").is_empty());
     }
 
@@ -60,7 +88,8 @@ mod tests {
             after in ".{0,20}",
         ) {
             let text = format!("{before} {part}{after}");
-            prop_assert!(Words::new(&part.to_uppercase()).match_line("", &text));
+            let words = Words::new(&part.to_uppercase());
+            prop_assert!(words.match_line("", &text, &mut Folded::default()));
         }
     }
 }

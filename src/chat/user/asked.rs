@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::past::{kept, with_gaps};
+use super::past::{Part, newest_that_fit};
 use super::{Rest, Step, User};
 use crate::chat::aliases::aliases_of;
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::entrance::Entrance;
 use crate::chat::history::Stored;
@@ -15,12 +16,16 @@ use crate::chat::inbox::Question;
 use crate::chat::name::Name;
 use crate::chat::sessions::person_id;
 use crate::chat::view::print_json;
+use crate::net::SourceAction;
 
 /// Lines of the past that one answer has at most.
 const LINES_MAX: u64 = 100;
 
 /// Rooms that one answer has at most.
 const ROOMS_MAX: usize = 100;
+
+/// Bytes of the entry of a room besides its texts, nearly.
+const ENTRY_BYTES: usize = 64;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -39,22 +44,26 @@ pub(in crate::chat) enum Subject {
 }
 
 impl User {
-    /// Answers; `before` and `count` choose the lines of the past.
+    /// Answers; `before` and `count` choose the lines of the past, `after` the page of a list.
     pub(in crate::chat) fn answer_about(
         &mut self,
         subject: Subject,
-        before: Option<u64>,
-        count: Option<u64>,
+        (before, count): (Option<u64>, Option<u64>),
+        after: u32,
     ) -> Step {
         if self.person.mailbox.ending().is_some() {
             return Step::Done;
         }
         // What is found is to include what was said before it.
         self.inbox.announce();
+        let is_expensive = subject != Subject::Person;
+        if is_expensive && !self.may(SourceAction::Expensive) {
+            return Step::Done;
+        }
         match subject {
-            Subject::People => self.ask(Question::People),
+            Subject::People => self.ask(Question::People { after }),
             Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),
-            Subject::Rooms => self.tell(&self.rooms_listed()),
+            Subject::Rooms => self.tell(&self.rooms_listed(after)),
             Subject::Commands => self.tell(&commands()),
             Subject::Person => Step::Done,
         }
@@ -96,21 +105,20 @@ impl User {
             return Step::Done;
         };
         let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
-        let (first, end) = crowd.with(|room| (room.log.first(), room.log.visible()));
-        let until = before.min(end);
-        let from = until.saturating_sub(count.unwrap_or(LINES_MAX).min(LINES_MAX)).max(1);
-        if from >= first || !self.hall.archive.is_lasting() {
-            let lines = (from.max(first)..until).filter_map(|number| kept(&crowd, number));
-            return self.tell_past(&room, &lines.collect::<Vec<_>>(), from > first);
+        let before = before.min(crowd.with(|room| room.log.visible()));
+        let part = Part::Newest { before, count: count.unwrap_or(LINES_MAX).min(LINES_MAX) };
+        if !self.hall.archive.is_lasting() || part.is_in_memory(&crowd) {
+            let lines = part.kept(&crowd, &self.inbox.view);
+            let oldest = lines.first().map_or(before, |line| line.number);
+            let is_more = crowd.with(|room| room.log.kept_before(oldest).is_some());
+            return self.tell_past(&room, &lines, is_more);
         }
         let hall = Arc::clone(&self.hall);
         Step::Wait(Box::pin(async move {
-            let most = LINES_MAX as usize;
-            let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
+            let found = part.stored(&hall, &room).await;
             Box::new(move |user: &mut Self| match found {
                 Ok(lines) => {
-                    let lines = with_gaps(lines, until);
-                    let is_more = from > 1 && !lines.is_empty();
+                    let is_more = lines.first().is_some_and(|line| line.number > 1);
                     user.tell_past(&room, &lines, is_more)
                 }
                 Err(error) => {
@@ -125,7 +133,9 @@ impl User {
 
     fn tell_past(&mut self, room: &Name, lines: &[Stored], is_more: bool) -> Step {
         let view = &self.inbox.view;
-        let seen = lines.iter().filter(|line| !view.ignores(0, &line.name));
+        let fitting = newest_that_fit(lines);
+        let is_more = is_more || fitting.len() < lines.len();
+        let seen = fitting.iter().filter(|line| !view.hides_past(line.kind, 0, &line.name));
         let lines: Vec<Value> = seen
             .map(|line| {
                 json!({
@@ -140,30 +150,46 @@ impl User {
         self.tell(&answer)
     }
 
-    fn rooms_listed(&self) -> Value {
-        let name = self.name();
-        let key = name.key();
+    /// The largest rooms first, without the first `after` of them.
+    fn rooms_listed(&self, after: u32) -> Value {
+        let lineage = self.person.lineage;
         let sees_all = self.person.is_operator();
-        let mut listed: Vec<(usize, Value)> = Vec::new();
+        let mut listed = Vec::new();
         for crowd in self.hall.rooms() {
             listed.extend(crowd.with(|room| {
                 let is_in = room.seat_of(self.person.session).is_some();
-                let entrance = room.entrance(key);
+                let entrance = room.entrance(lineage);
                 if entrance == Entrance::Invited && !is_in && !sees_all {
                     return None;
                 }
                 let count = room.count();
-                let entry = json!({
-                    "room": room.name.as_str(), "count": count, "topic": &*room.topic,
-                    "password": entrance == Entrance::Password, "in": is_in,
-                });
-                Some((count, entry))
+                let has_password = entrance == Entrance::Password;
+                Some((count, is_in, has_password, room.name.clone(), Arc::clone(&room.topic)))
             }));
         }
         // Stable: rooms with as many people stay in the order of their names.
-        listed.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-        let rooms: Vec<Value> = listed.into_iter().map(|(_, room)| room).take(ROOMS_MAX).collect();
-        json!({ "kind": "rooms", "rooms": rooms })
+        listed.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
+        let rest = listed.get(after as usize..).unwrap_or_default();
+        let (mut rooms, mut budget) = (Vec::new(), Budget::new(LIST_BYTES_MAX));
+        for (count, is_in, has_password, name, topic) in rest.iter().take(ROOMS_MAX) {
+            let topic = topic_in_list(topic);
+            if !budget.take(ENTRY_BYTES + name.as_str().len() + topic.len()) {
+                break;
+            }
+            rooms.push(json!({
+                "room": name.as_str(), "count": count, "topic": topic,
+                "password": has_password, "in": is_in,
+            }));
+        }
+        let (more, told) = (rooms.len() < rest.len(), rooms.len());
+        let mut answer = json!({ "kind": "rooms", "rooms": rooms, "more": more });
+        if after > 0 {
+            answer["from"] = after.into();
+        }
+        if more {
+            answer["after"] = (after as usize + told).into();
+        }
+        answer
     }
 
     /// Tells of rooms whose lines are others than those that the user has seen.

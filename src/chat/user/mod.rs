@@ -3,11 +3,13 @@
 mod asked;
 mod deletion;
 mod moderation;
-mod passwords;
 mod past;
+mod penalties;
 mod people;
+mod rates;
 mod rooms;
 mod saving;
+mod search;
 mod whois;
 
 use std::future::Future;
@@ -33,9 +35,9 @@ use super::room::See;
 use super::text::escape;
 use super::tokens::{Place, Position};
 use super::view::{Medium, View, print_json};
+use crate::net::{Source, SourceAction};
 
 pub(super) use asked::Subject;
-pub(super) use passwords::fits;
 pub(super) use people::lags_in_words;
 
 /// What somebody hears who was sent out of all rooms.
@@ -46,9 +48,13 @@ const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
 pub(super) struct User {
     pub(super) hall: Arc<Hall>,
     pub(super) person: Arc<Person>,
+    /// The source whose rates apply to what the user does.
+    source: Source,
     pub(super) inbox: Inbox,
     /// What is to be written to the user.
     pub(super) replies: String,
+    /// The last search, if it did not come to the first line.
+    last_search: Option<Box<search::Search>>,
     /// They know that there is more than the lesson's commands.
     knows_more: bool,
     has_left: bool,
@@ -74,10 +80,11 @@ pub(super) type Rest = Box<dyn FnOnce(&mut User) -> Step + Send>;
 
 impl User {
     /// Somebody who has just given their name and is in no room yet.
-    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
+    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>, source: Source) -> Self {
         let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
         let (knows_more, has_left) = (false, false);
-        Self { hall, person, inbox, replies: String::new(), knows_more, has_left }
+        let (replies, last_search) = (String::new(), None);
+        Self { hall, person, source, inbox, replies, last_search, knows_more, has_left }
     }
 
     /// What they are called now.
@@ -131,10 +138,12 @@ impl User {
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
     fn welcome(&mut self, max_line: usize) {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
-        match self.inbox.view.medium {
+        let medium = self.inbox.view.medium;
+        match medium {
             Medium::Terminal => return,
             // A program that made a room needs a token to be its operator again.
             Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
+            Medium::Program | Medium::Page if !self.may_have_token() => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
                 welcome["token"] = token.reveal().into();
@@ -160,8 +169,12 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator, password } = position;
-        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
+        if self.hall.room(&position.room).is_none() && !self.may(SourceAction::Room) {
+            return;
+        }
+        let Position { room, next, operator, password, born } = position;
+        let back = Pass::Return { operator, password, born };
+        let pass = if is_back { back } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
@@ -271,7 +284,10 @@ impl User {
             Ok(())
         });
         match said {
-            Ok(()) => self.inbox.has_said = true,
+            Ok(()) => {
+                self.person.note_speech(now_ms);
+                self.inbox.has_said = true;
+            }
             Err(Some(until)) => {
                 let until = ending(Some(until), self.hall.settings.moment);
                 let reason = format!("You may not speak in this room {until}");
@@ -308,6 +324,7 @@ impl User {
         let line = Said { kind, text: words.to_owned() };
         match cluster.say(session, &room, line, shown) {
             Ok(Room::ForMore) => {
+                self.person.note_speech(self.hall.now_ms());
                 self.inbox.has_said = true;
                 Step::Done
             }
@@ -336,6 +353,10 @@ impl User {
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
         if command.needs_operator() {
             return self.moderate(command);
+        }
+        let cost = command.cost();
+        if cost > 0 && !self.may_many(SourceAction::Expensive, cost) {
+            return Step::Done;
         }
         match command {
             Command::Me(words) => return self.say(Kind::Action, words),
@@ -420,7 +441,8 @@ impl User {
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
         let mut keep = None;
         if !self.person.is_retired() {
-            if self.knows_more && !self.inbox.view.is_json() {
+            let tells = self.knows_more && !self.inbox.view.is_json();
+            if tells && self.may_have_token_quietly() {
                 let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {} brings you back", token.reveal()));
             }

@@ -4,23 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Step, User};
-use crate::SecretText;
 use crate::chat::act::{Act, Change, Outcome, Refusal};
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, PAST_BYTES_MAX};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
-use crate::chat::bans::{Ban, Scope, Subject, counted, ending};
+use crate::chat::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
 use crate::chat::former_users::FormerUser;
+use crate::chat::history::Guesses;
 use crate::chat::name::Name;
+use crate::chat::operator_password::{self, Checked};
+use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::person::Person;
-
-/// How long a password for operators is thought about: guessing is to be slow.
-const PASSWORD_PAUSE: Duration = Duration::from_secs(1);
+use crate::net::SourceAction;
 
 /// Entries that `/audit` shows without a number, and at most.
 const AUDIT_USUAL: u64 = 20;
 const AUDIT_MAX: u64 = 500;
+
+/// Sources of wrong operator passwords that `/audit` shows.
+const SOURCES_SHOWN: usize = 20;
+
+/// Characters of an act's description that the audit log keeps.
+const AUDIT_CHARACTERS_MAX: usize = 400;
+
+/// Characters of the reason of a ban.
+const REASON_MAX: usize = 200;
 
 impl User {
     /// Carries out a command for operators.
@@ -29,53 +39,77 @@ impl User {
             self.notice("Only an operator can do that");
             return Step::Done;
         }
+        if command.is_written_down() && !self.may(SourceAction::Moderation) {
+            return Step::Done;
+        }
         match command {
             Command::Op(name) => self.set_operator(name, true),
             Command::Deop(name) => self.set_operator(name, false),
             Command::Kick { name, words } => self.kick(name, words.unwrap_or_default()),
             Command::Ban { target, length, words } => self.ban(target, length, words),
             Command::Unban(target) => self.unban(target),
-            Command::Bans => self.bans(),
+            Command::Bans(from) => self.bans(from.unwrap_or(1)),
             Command::Mute { name, length } => self.mute(name, Some(length)),
             Command::Unmute(name) => self.mute(name, None),
             Command::Invite(name) => self.invite(name),
             Command::Private(switch) => self.set_private(switch),
             Command::Password(password) => self.set_password(password),
+            Command::Forget { room, is_sure } => self.forget(room, is_sure),
             Command::Audit(count) => self.show_audit(count),
+            Command::Penalties(pardoned) => self.penalties(pardoned),
             _ => Step::Done,
         }
     }
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
-        let rules = self.hall.rules();
-        let right = rules.operator_password.as_ref().map(SecretText::reveal);
-        let fits = right.is_some_and(|right| is_same(right, password.reveal()));
-        let password = fits.then(|| password.reveal().to_owned());
+        // Before the check, so that guesses over many connections at once cannot pass.
+        if !self.may(SourceAction::WrongOperatorPassword) {
+            return Step::Done;
+        }
+        let (hall, given) = (Arc::clone(&self.hall), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
-            tokio::time::sleep(PASSWORD_PAUSE).await;
-            // With this a token restores the right, as long as the password stays the same.
-            let proof = match password {
-                Some(password) => super::passwords::hash(password).await,
-                None => None,
-            };
-            Box::new(move |user: &mut Self| {
-                if !fits {
-                    user.audit("gave a wrong operator password");
-                    user.notice("That is not the operators' password");
-                    return Step::Done;
+            tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
+            let checked = operator_password::check(&hall, given).await;
+            Box::new(move |user: &mut Self| match checked {
+                Ok(Checked::Right(proof)) => {
+                    user.give_back(SourceAction::WrongOperatorPassword);
+                    user.be_operator(proof)
                 }
-                user.perform(Act::BecomeOperator, move |user, outcome| {
-                    if outcome.refusal().is_some() {
-                        return user.refuse(&outcome);
-                    }
-                    user.person.set_operator_proof(proof);
-                    user.save_session();
-                    user.audit("became an operator");
-                    user.notice("You are an operator: /help lists what you can do");
+                Ok(Checked::Wrong) => {
+                    user.note_guess();
+                    user.notice("That is not the operators' password");
                     Step::Done
-                })
+                }
+                Err(error) => {
+                    user.give_back(SourceAction::WrongOperatorPassword);
+                    user.notice(error.sentence());
+                    Step::Done
+                }
             }) as super::Rest
         }))
+    }
+
+    fn be_operator(&mut self, proof: Option<Arc<str>>) -> Step {
+        self.perform(Act::BecomeOperator, move |user, outcome| {
+            if outcome.refusal().is_some() {
+                return user.refuse(&outcome);
+            }
+            user.person.set_operator_proof(proof);
+            user.save_session();
+            user.audit("became an operator");
+            user.notice("You are an operator: /help lists what you can do");
+            Step::Done
+        })
+    }
+
+    /// Counts a wrong operator password beside the audit log: a guess takes no act's place there.
+    fn note_guess(&self) {
+        let source = match self.person.address {
+            Some(address) => network_of(address).to_string(),
+            None => "no known address".to_owned(),
+        };
+        tracing::warn!(by = %self.name(), source, "audit: a wrong operator password");
+        self.hall.archive.guess(self.hall.now_ms(), self.name().as_str(), &source);
     }
 
     /// Changes what somebody may do in the current room; `done` is told and written down.
@@ -137,6 +171,10 @@ impl User {
     }
 
     fn ban(&mut self, target: Target<'_>, length: Option<Duration>, words: Option<&str>) -> Step {
+        if words.is_some_and(|words| words.chars().count() > REASON_MAX) {
+            self.notice(&format!("The reason of a ban has at most {REASON_MAX} characters"));
+            return Step::Done;
+        }
         let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
@@ -204,7 +242,8 @@ impl User {
         })
     }
 
-    fn bans(&mut self) -> Step {
+    /// Lists the bans from the `from`th on, as many as fit one answer.
+    fn bans(&mut self, from: u64) -> Step {
         let scope = self.scope();
         let room = match &scope {
             Some(Scope::Room(name)) => Some(name.key()),
@@ -214,10 +253,18 @@ impl User {
         if bans.is_empty() {
             self.notice("Nobody is banned");
         }
-        for Ban { subject, by, reason, until_ms, .. } in bans {
-            let until = ending(until_ms, self.hall.settings.moment);
+        let mut budget = Budget::new(LIST_BYTES_MAX);
+        for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
+            let Ban { subject, by, reason, until_ms, .. } = ban;
+            let until = ending(*until_ms, self.hall.settings.moment);
             let colon = if reason.is_empty() { "" } else { ": " };
-            self.reply(&format!("{subject}, {until}, by {by}{colon}{reason}"));
+            let line = format!("{subject}, {until}, by {by}{colon}{reason}");
+            if !budget.take(line.len()) {
+                let more = bans.len() as u64 + 1 - place;
+                self.notice(&format!("{more} more: /bans {place} lists them"));
+                break;
+            }
+            self.reply(&line);
         }
         Step::Done
     }
@@ -247,31 +294,101 @@ impl User {
     }
 
     fn show_audit(&mut self, count: Option<u64>) -> Step {
-        if !self.person.is_operator() {
-            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+        if !self.is_above_all() {
             return Step::Done;
         }
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
         let hall = Arc::clone(&self.hall);
         Step::Wait(Box::pin(async move {
-            let entries = hall.archive.audit_log(most).await;
+            let acts = hall.archive.acts(most).await;
+            let guesses = hall.archive.guesses(SOURCES_SHOWN).await;
             Box::new(move |user: &mut Self| {
-                if entries.is_empty() {
+                if acts.is_empty() {
                     user.notice("Nothing was done yet");
                 }
-                for (time_ms, by, what) in entries {
-                    let moment = (user.hall.settings.moment)(time_ms);
-                    user.reply(&format!("{moment} {by} {what}"));
+                let moment = user.hall.settings.moment;
+                // The newest that fit one answer, the oldest of them first.
+                let mut budget = Budget::new(PAST_BYTES_MAX);
+                let acts = acts
+                    .iter()
+                    .map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
+                let fitting = acts.rev().take_while(|line| budget.take(line.len()));
+                for line in fitting.collect::<Vec<_>>().iter().rev() {
+                    user.reply(line);
+                }
+                for Guesses { source, count, first_ms, last_ms, by } in guesses {
+                    let passwords = if count == 1 { "password" } else { "passwords" };
+                    let (first, last) = (moment(first_ms), moment(last_ms));
+                    user.reply(&format!(
+                        "{count} wrong operator {passwords} from {source}, the first at {first}, \
+                         the last at {last} by {by}"
+                    ));
                 }
                 Step::Done
             }) as super::Rest
         }))
     }
 
+    /// Whether the user is an operator of the whole chat; else they are told that only such a one may
+    /// do this.
+    fn is_above_all(&mut self) -> bool {
+        let is_operator = self.person.is_operator();
+        if !is_operator {
+            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+        }
+        is_operator
+    }
+
+    /// Removes a room, or says what would be lost with it.
+    fn forget(&mut self, text: &str, is_sure: bool) -> Step {
+        if !self.is_above_all() {
+            return Step::Done;
+        }
+        let name = match Name::parse_room(text) {
+            Ok(name) => name,
+            Err(error) => {
+                self.notice(&error.to_string());
+                return Step::Done;
+            }
+        };
+        let Some(crowd) = self.hall.room(&name) else {
+            self.notice(&format!("There is no room {name}"));
+            return Step::Done;
+        };
+        if Arc::ptr_eq(&crowd, &self.hall.lobby) {
+            self.notice(&format!("{name} is the room that everybody comes into: it stays"));
+            return Step::Done;
+        }
+        let bans = self.hall.bans(Some(name.key())).len();
+        let (room, lost) = crowd.with(|room| {
+            let (people, last) = (room.count(), room.log.next() - 1);
+            let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
+            (room.name.clone(), lost)
+        });
+        if !is_sure {
+            self.notice(&format!(
+                "{room} has {lost}: \"/forget {room} yes\" removes all of it for good"
+            ));
+            return Step::Done;
+        }
+        self.perform(Act::Forget { room: room.clone() }, move |user, outcome| {
+            match outcome.refusal() {
+                None => {
+                    user.audit(&format!("removed the room {room} ({lost})"));
+                    user.notice(&format!("The room {room} is removed"));
+                }
+                Some(Refusal::Absent) => user.notice(&format!("There is no room {room}")),
+                Some(_) => drop(user.refuse(&outcome)),
+            }
+            Step::Done
+        })
+    }
+
     /// Writes down what this operator did.
     pub(super) fn audit(&self, what: &str) {
+        let what: String = what.chars().take(AUDIT_CHARACTERS_MAX).collect();
         tracing::info!(by = %self.name(), "audit: {}", crate::chat::text::escape(what.as_bytes()));
-        self.hall.announce(self.person.session, Act::Audit { what: what.to_owned() });
+        self.hall.announce(self.person.session, Act::Audit { what });
     }
 
     /// Whether the other is an operator of the whole chat, and this one is not: then nothing can
@@ -323,10 +440,4 @@ impl User {
 struct Done {
     audit: String,
     told: String,
-}
-
-/// Compares in the same time wherever the difference lies.
-fn is_same(right: &str, given: &str) -> bool {
-    let differs = right.bytes().zip(given.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
-    right.len() == given.len() && differs == 0
 }

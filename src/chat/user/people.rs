@@ -6,12 +6,14 @@ use serde_json::json;
 
 use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
+use crate::chat::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::chat::command::Command;
 use crate::chat::history::Kind;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
 use crate::chat::sessions::person_id;
 use crate::chat::view::print_json;
+use crate::net::SourceAction;
 
 /// Members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
@@ -19,13 +21,12 @@ const LAGS_SHOWN: usize = 20;
 impl User {
     pub(super) fn users_of(&mut self, room: &str) {
         let Some((name, crowd)) = self.visible_room(room) else { return };
-        let names = crowd.with(|room| {
-            room.members().iter().map(|member| member.name.to_string()).collect::<Vec<_>>()
-        });
+        let names = crowd
+            .with(|room| names_in_words(room.members().iter().map(|member| member.name.as_str())));
         if names.is_empty() {
             self.reply(&format!("Nobody is in {name}"));
         } else {
-            self.reply(&format!("Online in {name}: {}", names.join(", ")));
+            self.reply(&format!("Online in {name}: {names}"));
         }
     }
 
@@ -67,9 +68,13 @@ impl User {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
         }
+        self.person.note_speech(self.hall.now_ms());
         let name = other.name();
         if let Some(away) = other.away() {
-            self.notice(&format!("{name} is away: {away}"));
+            match self.inbox.view.ignores(other.lineage, name.as_str()) {
+                true => self.notice(&format!("{name} is away")),
+                false => self.notice(&format!("{name} is away: {away}")),
+            }
         }
         let words = words.to_owned();
         let lineage = other.lineage;
@@ -138,6 +143,9 @@ impl User {
             self.notice(&format!("You are {name} already"));
             return Step::Done;
         }
+        if !self.may(SourceAction::Login) {
+            return Step::Done;
+        }
         self.perform(Act::Rename { name }, |user, outcome| match outcome {
             Outcome::Renamed(renamed) => {
                 match renamed {
@@ -182,6 +190,10 @@ impl User {
     }
 
     pub(super) fn away(&mut self, words: Option<&str>) -> Step {
+        if words.is_some_and(|words| words.chars().count() > AWAY_CHARACTERS_MAX) {
+            self.notice(&format!("An away text has at most {AWAY_CHARACTERS_MAX} characters"));
+            return Step::Done;
+        }
         let words = words.map(str::to_owned);
         self.perform(Act::Away { words: words.clone() }, move |user, outcome| {
             if outcome.refusal().is_some() {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::passwords::{fits, hash};
 use super::{IN_NO_ROOM, Step, User};
 use crate::chat::act::{Act, Change, Outcome, Refusal};
+use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
 use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
+use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::room::See;
+use crate::net::SourceAction;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.
@@ -37,7 +39,7 @@ impl User {
         }
         let password = password.map(|password| password.reveal().to_owned());
         self.enter(room, Pass::Nothing, |user, room, not_in| match (not_in, password) {
-            (NotIn::Password(hash), Some(password)) => Self::check(room, password, hash),
+            (NotIn::Password(hash), Some(password)) => user.check(room, password, hash),
             (not_in, _) => user.stay_out(&room, &not_in),
         })
     }
@@ -47,16 +49,33 @@ impl User {
         Step::Done
     }
 
-    /// Enters with a password, which takes a while to check.
-    fn check(room: Name, password: String, hash: Arc<str>) -> Step {
+    /// Enters with a password, which takes a while to check, and longer if it is wrong. The next
+    /// line of the connection is read after that, so that it has one attempt at a time.
+    fn check(&mut self, room: Name, password: String, hash: Arc<str>) -> Step {
+        // Before the check, so that guesses over many connections at once cannot pass.
+        if !self.may(SourceAction::WrongPassword) {
+            return Step::Done;
+        }
+        let (hall, source) = (Arc::clone(&self.hall), self.source);
         Step::Wait(Box::pin(async move {
-            let fits = fits(password, Arc::clone(&hash)).await;
-            let rest = move |user: &mut Self| {
-                if !fits {
-                    return user.stay_out(&room, &NotIn::Password(hash));
+            let passed = hall.gates.pass(source).await;
+            let fits = hall.passwords.fits(password, Arc::clone(&hash)).await;
+            drop(passed);
+            if fits != Ok(true) {
+                tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
+            }
+            let rest = move |user: &mut Self| match fits {
+                Ok(true) => {
+                    user.give_back(SourceAction::WrongPassword);
+                    let pass = Pass::Password(hash.to_string());
+                    user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
                 }
-                let pass = Pass::Password(hash.to_string());
-                user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
+                Ok(false) => user.stay_out(&room, &NotIn::Password(hash)),
+                Err(error) => {
+                    user.give_back(SourceAction::WrongPassword);
+                    user.notice(error.sentence());
+                    Step::Done
+                }
             };
             Box::new(rest) as super::Rest
         }))
@@ -71,6 +90,9 @@ impl User {
     ) -> Step {
         if self.inbox.seats.len() >= self.hall.settings.max_rooms_each {
             return refused(self, room, NotIn::TooManyOfYours);
+        }
+        if self.hall.room(&room).is_none() && !self.may(SourceAction::Room) {
+            return Step::Done;
         }
         let see = See::Last(self.hall.rules().replay);
         let act = Act::Join { room: room.clone(), see, pass };
@@ -171,30 +193,34 @@ impl User {
     }
 
     pub(super) fn rooms(&mut self) {
-        let key = self.name().key().clone();
+        let lineage = self.person.lineage;
         let sees_all = self.person.is_operator();
         let mut listed: Vec<(usize, String)> = Vec::new();
         for crowd in self.hall.rooms() {
             listed.extend(crowd.with(|room| {
                 let is_in = room.seat_of(self.person.session).is_some();
-                let entrance = room.entrance(&key);
+                let entrance = room.entrance(lineage);
                 if entrance == Entrance::Invited && !is_in && !sees_all {
                     return None;
                 }
                 let lock = if entrance == Entrance::Password { " (password)" } else { "" };
-                let topic = &room.topic;
+                let topic = topic_in_list(&room.topic);
                 let colon = if topic.is_empty() { "" } else { ": " };
                 let line = format!("{} ({}){lock}{colon}{topic}", room.name, room.count());
                 Some((room.count(), line))
             }));
         }
         listed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let more = listed.len().saturating_sub(ROOMS_SHOWN);
+        let (mut shown, mut budget) = (0, Budget::new(LIST_BYTES_MAX));
         for (_, line) in listed.iter().take(ROOMS_SHOWN) {
+            if !budget.take(line.len()) {
+                break;
+            }
             self.reply(line);
+            shown += 1;
         }
-        if more > 0 {
-            self.reply(&format!("and {more} more"));
+        if shown < listed.len() {
+            self.reply(&format!("and {} more", listed.len() - shown));
         }
     }
 
@@ -230,11 +256,12 @@ impl User {
                 return None;
             }
         };
-        let (key, session) = (self.name().key().clone(), self.person.session);
+        let (lineage, session) = (self.person.lineage, self.person.session);
         let sees_all = self.person.is_operator();
         let room = self.hall.room(&name).filter(|crowd| {
             crowd.with(|room| {
-                room.entrance(&key) == Entrance::Open || room.seat_of(session).is_some() || sees_all
+                let is_open = room.entrance(lineage) == Entrance::Open;
+                is_open || room.seat_of(session).is_some() || sees_all
             })
         });
         if room.is_none() {
@@ -257,16 +284,18 @@ impl User {
             let words = "This room has no password any more";
             return self.alter(Change::Password(None), "no password", words);
         };
-        let password = password.reveal().to_owned();
+        let (hall, password) = (Arc::clone(&self.hall), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
-            let hash = hash(password).await;
+            let hash = hall.passwords.hash(password).await;
+            // A hash costs as much as a guess does.
+            tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             Box::new(move |user: &mut Self| match hash {
-                Some(hash) => {
+                Ok(hash) => {
                     let words = "/join ROOM PASSWORD is how to get in now";
                     user.alter(Change::Password(Some(hash.to_string())), "password", words)
                 }
-                None => {
-                    user.notice("The password could not be set; try again");
+                Err(error) => {
+                    user.notice(error.sentence());
                     Step::Done
                 }
             }) as super::Rest
@@ -304,6 +333,9 @@ impl NotIn {
             Self::Invited => format!("Only who is invited can join {room}"),
             Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
             Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::TooManyOfSource(count) => format!(
+                "Your address has made {count} rooms, which are still there; join one of /rooms"
+            ),
             Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
             Self::Gone => format!("You could not join {room}"),
             Self::NotDelivered(why) => format!("You are not in {room}, {why}"),

@@ -10,7 +10,7 @@ use crate::chat::tokens::SessionState;
 impl User {
     /// Goes on as the session was saved: the user speaks where they spoke.
     pub(super) fn restore(&mut self, saved: SessionState, is_back: bool) {
-        let SessionState { current, preferences, away, operator, .. } = saved;
+        let SessionState { current, preferences, operator, .. } = saved;
         let current = current.and_then(|room| self.inbox.position(&room));
         self.inbox.turn_to(current.unwrap_or(0));
         let choices = self.inbox.view.restore(preferences);
@@ -28,7 +28,7 @@ impl User {
         if !choices.is_empty() {
             self.notice(&format!("As before: {choices}"));
         }
-        if let Some(words) = away {
+        if let Some(words) = self.person.away() {
             self.notice(&format!("Who writes to you hears that you are away: {words}"));
         }
         if self.person.is_operator() {
@@ -54,6 +54,9 @@ impl User {
     }
 
     pub(super) fn show_token(&mut self) -> Step {
+        if !self.may_have_token() {
+            return Step::Done;
+        }
         let keep = resume::keep(&self.hall, &self.person, &self.inbox);
         let token = self.person.token_or(resume::new_token);
         self.perform(Act::Keep(keep), move |user, outcome| {
@@ -68,6 +71,9 @@ impl User {
 
     /// Tells the user, who has just made a room, how they come back to it.
     pub(super) fn tell_token(&mut self) {
+        if !self.may_have_token() {
+            return;
+        }
         let token = resume::token_of(&self.hall, &self.person, &self.inbox);
         let token = token.reveal();
         self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));

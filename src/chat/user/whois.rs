@@ -1,13 +1,19 @@
 //! The answer to `/whois`: a public part for each user, and the rest for operators of the chat.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Step, User};
 use crate::chat::bans::{Ban, Scope, network_of};
+use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
 use crate::chat::former_users::FormerUser;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
+use crate::chat::room::Seat;
+
+/// Bans of one user that `/whois` shows.
+const BANS_SHOWN: usize = 20;
 
 impl User {
     pub(super) fn whois(&mut self, text: &str) -> Step {
@@ -35,12 +41,13 @@ impl User {
     /// The rooms of a user that this one may know of; marked if the user is their operator or
     /// muted in them.
     fn rooms_of(&self, other: &Person) -> Vec<String> {
-        let (name, sees_all) = (self.name(), self.person.is_operator());
+        let (lineage, sees_all) = (self.person.lineage, self.person.is_operator());
         let now_ms = self.hall.now_ms();
-        let room = |crowd: std::sync::Arc<crate::chat::crowd::Crowd>| {
+        let room = |(crowd, _): (Arc<Crowd>, Seat)| {
             crowd.with(|room| {
+                // The seat may have been given back meanwhile.
                 let seat = room.seat_of(other.session)?;
-                let is_open = room.entrance(name.key()) != Entrance::Invited;
+                let is_open = room.entrance(lineage) != Entrance::Invited;
                 let is_known = is_open || room.seat_of(self.person.session).is_some();
                 let operator = if room.is_operator(seat) { " (operator)" } else { "" };
                 let muted = room.muted_until(now_ms, other.name().key(), other.lineage);
@@ -48,7 +55,9 @@ impl User {
                 (is_known || sees_all).then(|| format!("{}{operator}{muted}", room.name))
             })
         };
-        self.hall.rooms().into_iter().filter_map(room).collect()
+        let mut rooms: Vec<String> = other.seats().into_iter().filter_map(room).collect();
+        rooms.sort_unstable();
+        rooms
     }
 
     fn whois_for_operator(&mut self, other: &Person, name: &Name) {
@@ -60,8 +69,8 @@ impl User {
         };
         let from = self.origin(other.address, other.lineage);
         self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
-        for ban in self.hall.bans_of(other, name) {
-            self.reply(&format!("{name} is banned from {}", self.ban_in_words(&ban)));
+        for ban in self.hall.bans_of(other, name).iter().take(BANS_SHOWN) {
+            self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
         }
     }
 

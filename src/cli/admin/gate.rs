@@ -5,9 +5,7 @@
 //! and `Origin` the page's. So a foreign name in either is a page that was made to look as if it
 //! were ours (DNS rebinding), or one that tries to give orders (CSRF).
 
-use std::net::IpAddr;
-
-use crate::net::is_loopback;
+use crate::net::{HostKind, kind_of, split_port};
 
 /// Who the admin address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +14,8 @@ pub(super) enum Reach {
     Loopback,
     /// Other machines as well.
     Remote,
+    /// Programs that may open a Unix socket. No browser connects to one, so a name proves nothing.
+    Socket,
 }
 
 /// Why a request is not answered.
@@ -37,46 +37,32 @@ pub(super) enum Refusal {
 /// Lets a request through that wants to know something.
 pub(super) fn admit(hosts: &[&str], reach: Reach) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
-    match name_of(host) {
-        Name::Loopback => Ok(()),
-        Name::Address | Name::Other if reach == Reach::Remote => Ok(()),
+    match kind_of(split_port(host).0) {
+        HostKind::Loopback => Ok(()),
+        HostKind::Address | HostKind::Name if reach != Reach::Loopback => Ok(()),
         _ => Err(Refusal::ForeignHost),
     }
 }
 
-/// Lets a request through that wants to change something, and was admitted. Programs send no
-/// `Origin`; browsers send it with every change.
-pub(super) fn admit_change(hosts: &[&str], origins: &[&str]) -> Result<(), Refusal> {
+/// Lets a request through that wants to change something, and was admitted. Programs send neither
+/// `Origin` nor `Sec-Fetch-Site`; browsers send `Origin` with every change, and their stored
+/// password with it, whichever page made the request.
+pub(super) fn admit_change(
+    hosts: &[&str],
+    origins: &[&str],
+    fetch_sites: &[&str],
+    reach: Reach,
+) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
-    if name_of(host) == Name::Other {
+    if kind_of(split_port(host).0) == HostKind::Name && reach != Reach::Socket {
         return Err(Refusal::NamedHost);
     }
     let own = |origin: &&str| origin.strip_prefix("http://").is_some_and(|from| from == *host);
-    if origins.iter().all(own) { Ok(()) } else { Err(Refusal::ForeignOrigin) }
-}
-
-/// What kind of name a `Host` header has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Loopback,
-    /// An address, which no name server can turn into another one.
-    Address,
-    Other,
-}
-
-fn name_of(host: &str) -> Name {
-    let without_port = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    if without_port.eq_ignore_ascii_case("localhost") {
-        return Name::Loopback;
-    }
-    let bracketed = without_port.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match bracketed.unwrap_or(without_port).parse::<IpAddr>() {
-        Ok(address) if is_loopback(address) => Name::Loopback,
-        Ok(_) => Name::Address,
-        Err(_) => Name::Other,
+    let near = |site: &&str| ["same-origin", "none"].contains(site);
+    if origins.iter().all(own) && fetch_sites.iter().all(near) {
+        Ok(())
+    } else {
+        Err(Refusal::ForeignOrigin)
     }
 }
 
@@ -110,7 +96,7 @@ mod tests {
 
     #[test]
     fn other_origins_and_names_change_nothing() {
-        let change = |host, origins: &[&str]| admit_change(&[host], origins);
+        let change = |host, origins: &[&str]| admit_change(&[host], origins, &[], Reach::Remote);
         assert_eq!(change("127.0.0.1:9090", &[]), Ok(()));
         assert_eq!(change("127.0.0.1:9090", &["http://127.0.0.1:9090"]), Ok(()));
         assert_eq!(change("192.0.2.1:9090", &[]), Ok(()));
@@ -123,7 +109,19 @@ mod tests {
                 "{origin}"
             );
         }
+        for (site, wanted) in [
+            ("same-origin", Ok(())),
+            ("none", Ok(())),
+            ("same-site", Err(Refusal::ForeignOrigin)),
+            ("cross-site", Err(Refusal::ForeignOrigin)),
+        ] {
+            let admitted = admit_change(&["127.0.0.1:9090"], &[], &[site], Reach::Loopback);
+            assert_eq!(admitted, wanted, "{site}");
+        }
         let own = "http://evil.example:9090";
         assert_eq!(change("evil.example:9090", &[own]), Err(Refusal::NamedHost));
+        assert_eq!(admit_change(&["admin"], &[], &[], Reach::Socket), Ok(()));
+        let foreign = admit_change(&["admin"], &[own], &[], Reach::Socket);
+        assert_eq!(foreign, Err(Refusal::ForeignOrigin));
     }
 }

@@ -3,19 +3,21 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use super::access::Access;
 use super::site::Site;
-use crate::net::{Phase, Shutdown};
+use crate::net::{Phase, Shutdown, Stream};
 
 /// Connections at once. One more breaks off the oldest: a request is answered in a millisecond, so
 /// whoever is the oldest of sixteen is in no hurry, and sixteen of that kind shut nobody out.
@@ -34,22 +36,63 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the server is looked at for the live page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Answers at `listeners`, in a runtime of its own; returns where that cannot go on, or where
+/// A socket that listens.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) socket: OwnedFd,
+    pub(super) is_unix: bool,
+    /// The rights of those who connect, without a secret.
+    pub(super) access: Access,
+}
+
+/// A client, by its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// The rights of its requests without a secret.
+    pub(super) access: Access,
+    /// `None` over a Unix socket.
+    pub(super) address: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    fn open(door: &Door) -> io::Result<Self> {
+        let socket = door.socket.try_clone()?;
+        if door.is_unix {
+            let socket = std::os::unix::net::UnixListener::from(socket);
+            socket.set_nonblocking(true)?;
+            return Ok(Self::Unix(UnixListener::from_std(socket)?));
+        }
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket)?))
+    }
+
+    /// Cancel safe.
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => {
+                socket.accept().await.map(|(stream, address)| (stream.into(), Some(address)))
+            }
+            Self::Unix(socket) => socket.accept().await.map(|(stream, _)| (stream.into(), None)),
+        }
+    }
+}
+
+/// Answers at `doors`, in a runtime of its own; returns where that cannot go on, or where
 /// another process answers at the same sockets.
-pub(super) fn serve(
-    listeners: &[StdListener],
-    site: &Arc<Site>,
-    shutdown: &Shutdown,
-) -> io::Result<()> {
+pub(super) fn serve(doors: &[Door], site: &Arc<Site>, shutdown: &Shutdown) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut parts = JoinSet::new();
-        for listener in listeners {
-            let listener = listener.try_clone()?;
-            // Not so where it was a service manager that bound it.
-            listener.set_nonblocking(true)?;
-            let listener = TcpListener::from_std(listener)?;
-            parts.spawn(accept_from(listener, Arc::clone(site), shutdown.clone()));
+        for door in doors {
+            let listening = Listening::open(door)?;
+            parts.spawn(accept_from(listening, door.access, Arc::clone(site), shutdown.clone()));
         }
         let looking = look(site);
         let accepting = async {
@@ -84,7 +127,7 @@ async fn look(site: &Site) {
     }
 }
 
-async fn accept_from(listener: TcpListener, site: Arc<Site>, shutdown: Shutdown) {
+async fn accept_from(listener: Listening, access: Access, site: Arc<Site>, shutdown: Shutdown) {
     let mut guests = Guests::default();
     let retired = retired(&shutdown);
     tokio::pin!(retired);
@@ -92,7 +135,9 @@ async fn accept_from(listener: TcpListener, site: Arc<Site>, shutdown: Shutdown)
         tokio::select! {
             () = &mut retired => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => guests.welcome(answer(stream, Arc::clone(&site))),
+                Ok((stream, address)) => {
+                    guests.welcome(answer(stream, Client { access, address }, Arc::clone(&site)));
+                }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
             Some(ended) = guests.tasks.join_next() => note(ended),
@@ -109,10 +154,10 @@ fn note(ended: Result<(), JoinError>) {
     }
 }
 
-async fn answer(stream: TcpStream, site: Arc<Site>) {
+async fn answer(stream: Stream, client: Client, site: Arc<Site>) {
     let service = service_fn(|request| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(request).await) }
+        async move { Ok::<_, Infallible>(site.answer(request, client).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -34,6 +34,17 @@ const ALWAYS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
+/// The form of a secret that browsers ask their users for. A browser sends it to this origin alone,
+/// so a page under another name has none.
+const CHALLENGE: &str = "Basic realm=\"echoline admin\", charset=\"UTF-8\"";
+
+/// An answer that sends a browser to the page.
+pub(super) fn to_page() -> Reply {
+    let mut reply = reply(StatusCode::SEE_OTHER, kind::TEXT, "signed in; the page is at /\n");
+    reply.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
+    reply
+}
+
 /// An answer with its headers.
 pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
@@ -51,6 +62,21 @@ pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Byte
 pub(super) enum Problem {
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The request has another secret than the one there is.
+    #[error("this is not the secret of --admin-secret-file")]
+    WrongSecret,
+    /// A request without a secret wants more than figures.
+    #[error(
+        "this needs the secret of --admin-secret-file: ask with 'Authorization: Bearer SECRET', or \
+         open /login in a browser and give the secret as the password"
+    )]
+    NeedsSecret,
+    /// No request over this socket can have more than figures.
+    #[error(
+        "this address shows figures only: the log, the addresses and /faults need \
+         --admin-secret-file FILE or --admin unix:PATH"
+    )]
+    OnlyFigures,
     #[error("there is no {0} here; there is /, /metrics, /healthz, /readyz and /snapshot.json{1}")]
     NotFound(String, &'static str),
     /// With the methods that there are.
@@ -72,14 +98,19 @@ impl Problem {
             Self::Refused(Refusal::NoHost) | Self::Body(_) | Self::Plan(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::Refused(_) | Self::OnlyFigures => StatusCode::FORBIDDEN,
+            Self::WrongSecret | Self::NeedsSecret => StatusCode::UNAUTHORIZED,
             Self::NotFound(..) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut reply = reply(status, kind::TEXT, format!("{self}\n"));
+        let headers = reply.headers_mut();
         if let Self::Method(allowed) = self {
-            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         reply
     }

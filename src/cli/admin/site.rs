@@ -11,17 +11,20 @@ use hyper::{Method, Request, StatusCode};
 use tokio::time::Instant;
 
 use super::Served;
+use super::access::{Access, Secret, authorize};
 use super::control::FaultControl;
 use super::figure;
 use super::gate::{Reach, admit, admit_change};
 use super::history::History;
-use super::metrics::{self, Figures};
+use super::http::Client;
+use super::metrics::{self, Figures, SourceFigures};
 use super::process::ProcessState;
-use super::reply::{Problem, Reply, kind, reply};
-use super::view::{Sources, View, word};
+use super::refusals::Refusals;
+use super::reply::{Problem, Reply, kind, reply, to_page};
+use super::view::{Shown, Sources, View, word};
 use crate::cli::newest_lines::newest_lines;
-use crate::load::units::printable;
 use crate::net::{DatagramCounts, Phase};
+use crate::printable::printable;
 
 /// Bytes of a plan of faults.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
@@ -33,6 +36,9 @@ const SCRIPT: &str = include_str!("../../../templates/admin.js");
 #[derive(Debug)]
 pub(super) struct Site {
     reach: Reach,
+    secret: Option<Secret>,
+    /// Requests with a wrong secret.
+    refusals: Refusals,
     served: Served,
     start: Instant,
     /// In seconds since 1970.
@@ -47,9 +53,16 @@ struct Page {
 }
 
 impl Site {
-    pub(super) fn new(served: Served, reach: Reach) -> Self {
-        let started = jiff::Timestamp::now().as_duration().as_secs_f64();
-        Self { reach, served, start: Instant::now(), started, history: Mutex::default() }
+    pub(super) fn new(served: Served, reach: Reach, secret: Option<Secret>) -> Self {
+        Self {
+            reach,
+            secret,
+            refusals: Refusals::default(),
+            served,
+            start: Instant::now(),
+            started: jiff::Timestamp::now().as_duration().as_secs_f64(),
+            history: Mutex::default(),
+        }
     }
 
     /// Looks at the server once more for the live page.
@@ -59,52 +72,83 @@ impl Site {
     }
 
     /// The answer to one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Reply {
-        self.try_answer(request).await.unwrap_or_else(Problem::into_reply)
+    pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Reply {
+        self.try_answer(request, client).await.unwrap_or_else(Problem::into_reply)
     }
 
-    async fn try_answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn try_answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Result<Reply, Problem> {
         let hosts = values(request.headers(), header::HOST);
-        admit(&hosts, self.reach)?;
-        if let (Some(faults), "/faults") = (&self.served.faults, request.uri().path()) {
-            return answer_faults(faults, request).await;
+        let reach = if client.address.is_some() { self.reach } else { Reach::Socket };
+        admit(&hosts, reach)?;
+        let access = self.access(request.headers(), client)?;
+        match (&self.served.faults, request.uri().path()) {
+            (_, "/faults" | "/login") if access == Access::Figures => Err(self.needs_more()),
+            (Some(faults), "/faults") => answer_faults(faults, request, reach).await,
+            (_, "/login") if is_question(request.method()) => Ok(to_page()),
+            (_, path) => {
+                let reply = self.tell(path, access)?;
+                let is_question = is_question(request.method());
+                if is_question { Ok(reply) } else { Err(Problem::Method("GET, HEAD")) }
+            }
         }
-        let reply = self.tell(request.uri().path())?;
-        if is_question(request.method()) { Ok(reply) } else { Err(Problem::Method("GET, HEAD")) }
+    }
+
+    /// The rights of a request.
+    fn access(&self, headers: &HeaderMap, client: Client) -> Result<Access, Problem> {
+        if client.access == Access::Full {
+            return Ok(Access::Full);
+        }
+        let headers = values(headers, header::AUTHORIZATION);
+        authorize(&headers, self.secret.as_ref()).map_err(|_| {
+            self.refusals.count(client.address);
+            Problem::WrongSecret
+        })
+    }
+
+    fn needs_more(&self) -> Problem {
+        if self.secret.is_some() { Problem::NeedsSecret } else { Problem::OnlyFigures }
     }
 
     /// What there is at `path` to be read.
-    fn tell(&self, path: &str) -> Result<Reply, Problem> {
+    fn tell(&self, path: &str, access: Access) -> Result<Reply, Problem> {
         let ok = StatusCode::OK;
         match path {
-            "/" => Page { view: self.view() }
+            "/" => Page { view: self.view(access) }
                 .render()
                 .map(|page| reply(ok, kind::HTML, page))
                 .map_err(|error| Problem::Page(error.to_string())),
             "/page.css" => Ok(reply(ok, kind::STYLE, STYLE)),
             "/page.js" => Ok(reply(ok, kind::SCRIPT, SCRIPT)),
-            "/snapshot.json" => serde_json::to_vec(&self.view())
+            "/snapshot.json" => serde_json::to_vec(&self.view(access))
                 .map(|view| reply(ok, kind::JSON, view))
                 .map_err(|error| Problem::Page(error.to_string())),
             "/metrics" => Ok(reply(ok, kind::METRICS, self.metrics())),
-            "/healthz" => Ok(self.failure().unwrap_or_else(|| reply(ok, kind::TEXT, "ok\n"))),
-            "/readyz" => Ok(self.readiness()),
+            "/healthz" => Ok(self.failure(access).unwrap_or_else(|| reply(ok, kind::TEXT, "ok\n"))),
+            "/readyz" => Ok(self.readiness(access)),
             path => {
                 let more = self.served.faults.as_ref().map_or("", |_| ", and /faults");
-                Err(Problem::NotFound(printable(path), more))
+                Err(Problem::NotFound(printable(path).into_owned(), more))
             }
         }
     }
 
-    /// The answer of a server of which a part has panicked; `None` while all of them work.
-    fn failure(&self) -> Option<Reply> {
+    /// The answer of a server of which a part has panicked; `None` while all of them work. The
+    /// message of a panic may quote what a client sent.
+    fn failure(&self, access: Access) -> Option<Reply> {
         let failure = self.served.observer.snapshot().failure?;
-        let text = format!("failed: {failure}\n");
+        let text = match (access, failure.split_once(" (")) {
+            (Access::Figures, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
+            _ => format!("failed: {}\n", printable(&failure)),
+        };
         Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))
     }
 
-    fn readiness(&self) -> Reply {
-        if let Some(failure) = self.failure() {
+    fn readiness(&self, access: Access) -> Reply {
+        if let Some(failure) = self.failure(access) {
             return failure;
         }
         let phase = self.served.observer.snapshot().phase;
@@ -129,23 +173,31 @@ impl Site {
                 let since = certificates.expires().duration_since(UNIX_EPOCH);
                 since.unwrap_or_default().as_secs_f64()
             }),
+            sources: SourceFigures::of(&self.served.sources),
+            refused_secrets: self.refusals.total(),
             others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
         })
     }
 
-    fn view(&self) -> View {
+    fn view(&self, access: Access) -> View {
         let line = |line: crate::cli::newest_lines::LogLine| {
             [line.time, line.level.to_string(), line.text]
         };
+        let is_full = access == Access::Full;
         View::new(Sources {
             snapshot: &self.served.observer.snapshot(),
             history: &self.history(),
             process: &ProcessState::now(),
             up: self.start.elapsed(),
             mode: self.served.mode,
-            addresses: &self.served.addresses,
-            faults: self.served.faults.as_ref().map(|faults| (faults.rules)()),
-            log: newest_lines().into_iter().map(line).collect(),
+            shown: match (access, &self.secret) {
+                (Access::Full, _) => Shown::All,
+                (Access::Figures, Some(_)) => Shown::FiguresUntilLogin,
+                (Access::Figures, None) => Shown::Figures,
+            },
+            addresses: if is_full { &self.served.addresses } else { &[] },
+            faults: self.served.faults.as_ref().filter(|_| is_full).map(|faults| (faults.rules)()),
+            log: if is_full { newest_lines().into_iter().map(line).collect() } else { Vec::new() },
         })
     }
 
@@ -159,10 +211,13 @@ impl Site {
 async fn answer_faults(
     faults: &FaultControl,
     request: Request<Incoming>,
+    reach: Reach,
 ) -> Result<Reply, Problem> {
     if !is_question(request.method()) {
         let hosts = values(request.headers(), header::HOST);
-        admit_change(&hosts, &values(request.headers(), header::ORIGIN))?;
+        let origins = values(request.headers(), header::ORIGIN);
+        let fetch_site = HeaderName::from_static("sec-fetch-site");
+        admit_change(&hosts, &origins, &values(request.headers(), fetch_site), reach)?;
         let plan = match *request.method() {
             Method::PUT | Method::POST => plan(request.into_body()).await?,
             Method::DELETE => String::new(),
@@ -197,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::cli::admin::http;
-    use crate::net::{Closed, Farewell, Server};
+    use crate::net::{Closed, Farewell, Server, SourceLimits, Sources};
 
     /// A plan that knows two rules, and counts none.
     fn control() -> FaultControl {
@@ -225,10 +280,10 @@ mod tests {
 
     /// Starts a site with a plan of faults on a thread; returns its address.
     fn start() -> SocketAddr {
-        start_for(&mut Server::new(Vec::new()))
+        start_for(&mut Server::new(Vec::new()), Access::Full)
     }
 
-    fn start_for(server: &mut Server) -> SocketAddr {
+    fn start_for(server: &mut Server, access: Access) -> SocketAddr {
         let shutdown = server.shutdown();
         let served = Served {
             observer: server.observe(),
@@ -237,13 +292,15 @@ mod tests {
             addresses: Vec::new(),
             certificates: None,
             figures: None,
+            sources: Arc::new(Sources::new(SourceLimits::off())),
             datagrams: None,
             faults: Some(control()),
         };
-        let site = Arc::new(Site::new(served, Reach::Loopback));
+        let site = Arc::new(Site::new(served, Reach::Loopback, None));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        std::thread::spawn(move || http::serve(&[listener], &site, &shutdown));
+        let door = http::Door { socket: listener.into(), is_unix: false, access };
+        std::thread::spawn(move || http::serve(&[door], &site, &shutdown));
         at
     }
 
@@ -256,20 +313,24 @@ mod tests {
             _ => None,
         };
         let mut server = Server::bind("127.0.0.1:0").await.unwrap();
-        let at = start_for(&mut server);
-        let health = move |path: &'static str| {
+        let at = start_for(&mut server, Access::Full);
+        let public = start_for(&mut server, Access::Figures);
+        let health = move |at, path: &'static str| {
             tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
         };
-        assert_eq!(health("/healthz").await.unwrap(), (200, "ok\n".to_owned()));
+        assert_eq!(health(at, "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
         // The accepting task asks for the words of a refusal, and panics.
         let server = server.farewell(Farewell::Custom(Arc::new(words)));
         let handler = |_| async { Ok(()) };
         server.serve_until(handler, std::future::pending()).await.unwrap_err();
         for path in ["/healthz", "/readyz"] {
-            let (status, text) = health(path).await.unwrap();
+            let (status, text) = health(at, path).await.unwrap();
             assert_eq!(status, 503, "{path}: {text}");
             let why = "failed: the task that accepts connections panicked (\"as asked\")";
             assert!(text.starts_with(why), "{path}: {text}");
+            // The message may quote what a client sent.
+            let text = "failed: the task that accepts connections panicked; the log tells why\n";
+            assert_eq!(health(public, path).await.unwrap(), (503, text.to_owned()));
         }
     }
 

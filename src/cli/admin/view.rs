@@ -19,6 +19,7 @@ pub(super) struct View {
     /// One word.
     pub(super) phase: &'static str,
     pub(super) headline: String,
+    pub(super) shown: Shown,
     pub(super) tiles: Vec<Tile>,
     pub(super) charts: Vec<Chart>,
     pub(super) ends: Vec<[String; 3]>,
@@ -28,6 +29,17 @@ pub(super) struct View {
     pub(super) faults: Option<Vec<[String; 2]>>,
     /// Time, level and text, the newest first.
     pub(super) log: Vec<[String; 3]>,
+}
+
+/// The part of the view that a request has the rights to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Shown {
+    All,
+    /// Neither names nor addresses, and not the log.
+    Figures,
+    /// The same, and all with the secret.
+    FiguresUntilLogin,
 }
 
 /// One figure in large letters.
@@ -46,6 +58,7 @@ pub(super) struct Sources<'a> {
     pub(super) process: &'a ProcessState,
     pub(super) up: Duration,
     pub(super) mode: &'a str,
+    pub(super) shown: Shown,
     pub(super) addresses: &'a [String],
     pub(super) faults: Option<Vec<(String, u64)>>,
     pub(super) log: Vec<[String; 3]>,
@@ -69,6 +82,7 @@ impl View {
         Self {
             phase: word(snapshot.phase),
             headline: headline(&sources),
+            shown: sources.shown,
             tiles: tiles(&sources, &history.newest()),
             charts: charts(history),
             ends: ends(snapshot),
@@ -81,9 +95,12 @@ impl View {
 }
 
 fn headline(sources: &Sources<'_>) -> String {
-    let places = sources.addresses.join(", ");
-    let (mode, up) = (sources.mode, long(Duration::from_secs(sources.up.as_secs())));
-    format!("{mode} on {places} · up {up} · echoline {}", env!("CARGO_PKG_VERSION"))
+    let mut mode = sources.mode.to_owned();
+    if !sources.addresses.is_empty() {
+        mode.push_str(&format!(" on {}", sources.addresses.join(", ")));
+    }
+    let up = long(Duration::from_secs(sources.up.as_secs()));
+    format!("{mode} · up {up} · echoline {}", env!("CARGO_PKG_VERSION"))
 }
 
 fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {

@@ -54,7 +54,7 @@ impl Refusal {
     /// For the start of the program: ends it in the parser's words where they are the right ones.
     pub(super) fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Usage(error) => error.exit(),
+            Self::Usage(error) => super::exit(&error),
             Self::File(error) => error,
         }
     }

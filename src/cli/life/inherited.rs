@@ -30,6 +30,8 @@ pub(in crate::cli) struct Inherited {
     sockets: Vec<Given>,
     /// How often each address has been asked for.
     asked: HashMap<Address, usize>,
+    /// The same, for the admin address.
+    asked_for_admin: HashMap<Address, usize>,
     /// The line to the predecessor, where there is one.
     predecessor: Option<UnixStream>,
 }
@@ -96,13 +98,15 @@ impl Inherited {
         self.take_as(asked, address).await
     }
 
-    /// As [`take`](Self::take), for the admin address.
+    /// As [`take`](Self::take), for the admin address; also returns the name under which a
+    /// successor asks for the sockets.
     pub(in crate::cli) async fn take_for_admin(
         &mut self,
         address: &Address,
-    ) -> anyhow::Result<Vec<OwnedFd>> {
-        let parcels = self.take_as(format!("admin {address}"), address).await?;
-        Ok(parcels.into_iter().map(|parcel| parcel.socket).collect())
+    ) -> anyhow::Result<(String, Vec<Parcel>)> {
+        let asked = format!("admin {}", key(address, &mut self.asked_for_admin));
+        let parcels = self.take_as(asked.clone(), address).await?;
+        Ok((asked, parcels))
     }
 
     async fn take_as(&mut self, asked: String, address: &Address) -> anyhow::Result<Vec<Parcel>> {
@@ -363,7 +367,7 @@ mod tests {
         assert_eq!(TcpListener::from(found.socket).local_addr().unwrap().port(), port);
         assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 1, "asked for once more");
         assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 0);
-        let admin = inherited.take_for_admin(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (_, admin) = inherited.take_for_admin(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         assert_eq!(admin.len(), 1);
         assert!(inherited.finish().unwrap().is_some(), "one that is asked for no more is closed");
     }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
 
+use crate::printable::printable;
+
 /// The socket of the service manager, where there is one.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Notifier {
@@ -62,7 +64,7 @@ impl Notifier {
     }
 
     fn named(name: &OsStr) -> anyhow::Result<Self> {
-        let shown = name.to_string_lossy().escape_debug().to_string();
+        let shown = printable(&name.to_string_lossy()).into_owned();
         let address = match name.as_bytes() {
             [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
             [b'/', ..] => SocketAddr::from_pathname(name),
@@ -108,14 +110,22 @@ fn line(news: News<'_>, now: Duration) -> String {
         News::ExtendTimeout(length) => format!("EXTEND_TIMEOUT_USEC={}", length.as_micros()),
         News::Watchdog => "WATCHDOG=1".to_owned(),
         News::MainProcess(id) => format!("MAINPID={id}"),
-        // A line end would begin the next assignment.
-        News::Status(text) => format!("STATUS={}", text.replace(['\n', '\r'], " ")),
+        // A line end would begin the next assignment, and people read the status in a terminal.
+        News::Status(text) => format!("STATUS={}", printable(&text.replace(['\n', '\r'], " "))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 12, item 15: an address in the status ends no assignment and gives no orders.
+    #[test]
+    fn attack_a_status_holds_no_second_assignment() {
+        let status = News::Status("serving on unix:/a\nMAINPID=1\r\x1b[2J\u{9b}");
+        let said = text(&[status], Duration::ZERO);
+        assert_eq!(said, "STATUS=serving on unix:/a MAINPID=1 \\u{1b}[2J\\u{9b}\n");
+    }
 
     #[test]
     fn assignments_are_what_the_manual_says() {

@@ -12,6 +12,7 @@ use super::{Writing, write};
 use crate::cli::check::{self, Findings};
 use crate::cli::reload::Reload;
 use crate::net::{ConnectionSummary, Server};
+use crate::printable::{printable, printable_json};
 
 /// The path that means standard output.
 const STDOUT: &str = "-";
@@ -103,7 +104,10 @@ impl Format {
     fn line(self, now: &str, listener: &str, summary: &ConnectionSummary) -> String {
         match self {
             Self::Text => text(now, listener, summary),
-            Self::Json => format!("{}\n", json(now, listener, summary)),
+            Self::Json => {
+                let line = json(now, listener, summary).to_string();
+                format!("{}\n", printable_json(&line))
+            }
         }
     }
 }
@@ -121,7 +125,7 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
         // A peer chooses some of these values, and must forge neither a line nor a value.
         let _ = match !value.is_empty() && value.chars().all(is_plain) {
             true => write!(line, " {key}={value}"),
-            false => write!(line, " {key}=\"{}\"", value.escape_debug()),
+            false => write!(line, " {key}=\"{}\"", printable(&value.escape_debug().to_string())),
         };
     };
     add("connection", &origin.number.to_string());

@@ -1,11 +1,12 @@
 //! Where replies are shown: stdout, unchanged; or above a prompt, safe for a terminal.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::prompt::Printer;
+use crate::printable::is_harmful;
 
 /// A text that changes nothing on the screen: a line up, a line down. (An empty one would become an
 /// empty line above the prompt.)
@@ -22,19 +23,27 @@ pub(super) struct Screen {
     output: Box<dyn AsyncWrite + Unpin>,
     /// `None` where there is no prompt, or not any more.
     printer: Option<Printer>,
-    /// Somebody reads this on a terminal, which obeys what is written to it.
-    interactive: bool,
+    /// The form for a terminal, which obeys control characters; `None` if the output is none.
+    terminal: Option<TerminalText>,
 }
 
 impl Screen {
     /// Everything as it comes.
+    #[cfg(test)]
     pub(super) fn plain(output: impl AsyncWrite + Unpin + 'static) -> Self {
-        Self { output: Box::new(output), printer: None, interactive: false }
+        Self { output: Box::new(output), printer: None, terminal: None }
+    }
+
+    /// On stdout: everything as it comes, unless it is a terminal.
+    pub(super) fn stdout() -> Self {
+        let terminal = io::stdout().is_terminal().then(TerminalText::default);
+        Self { output: Box::new(tokio::io::stdout()), printer: None, terminal }
     }
 
     /// Above the prompt, and on stdout once that has gone.
     pub(super) fn prompt(printer: Option<Printer>) -> Self {
-        Self { output: Box::new(tokio::io::stdout()), printer, interactive: true }
+        let terminal = Some(TerminalText::default());
+        Self { output: Box::new(tokio::io::stdout()), printer, terminal }
     }
 
     /// Whether pieces of a line are better shown together: above a prompt each piece takes a line.
@@ -43,11 +52,24 @@ impl Screen {
     }
 
     pub(super) async fn show(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.interactive {
+        let Some(terminal) = &mut self.terminal else {
             self.output.write_all(bytes).await?;
             return self.output.flush().await;
+        };
+        let text = terminal.push(bytes);
+        self.show_text(text).await
+    }
+
+    /// Shows the end of a reply that was cut off in the middle of a character.
+    async fn show_rest(&mut self) -> io::Result<()> {
+        let text = self.terminal.as_mut().map(TerminalText::finish).unwrap_or_default();
+        self.show_text(text).await
+    }
+
+    async fn show_text(&mut self, text: String) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
         }
-        let text = printable(bytes);
         if self.print(text.clone()).await {
             return Ok(());
         }
@@ -57,6 +79,8 @@ impl Screen {
 
     /// Waits until everything is on the screen, before the program ends.
     pub(super) async fn settle(&mut self) {
+        // An output that is gone has been reported by the call that found it.
+        let _ = self.show_rest().await;
         // The prompt does not say when it has shown a text, but there is room for one text between
         // it and us, so it takes the second after this only once the first is shown. Between two
         // lines that are typed texts pass it by: hence a second time, a moment later.
@@ -83,9 +107,33 @@ impl Screen {
     }
 }
 
-/// `bytes` as text that a terminal shows and does not obey.
-fn printable(bytes: &[u8]) -> String {
-    let keeps = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
+/// Bytes as text that a terminal shows and does not obey, piece by piece.
+#[derive(Debug, Default)]
+struct TerminalText {
+    /// The end of the last piece, if it could be the beginning of a character or of CRLF.
+    rest: Vec<u8>,
+}
+
+impl TerminalText {
+    /// The text of the next piece, without an end that is not complete.
+    fn push(&mut self, bytes: &[u8]) -> String {
+        let mut piece = std::mem::take(&mut self.rest);
+        piece.extend_from_slice(bytes);
+        let last = piece.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+        let is_begun = str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
+        let kept = if is_begun { last.len() } else { usize::from(piece.ends_with(b"\r")) };
+        self.rest = piece.split_off(piece.len() - kept);
+        harmless(&piece)
+    }
+
+    /// What is left at the end.
+    fn finish(&mut self) -> String {
+        harmless(&std::mem::take(&mut self.rest))
+    }
+}
+
+fn harmless(bytes: &[u8]) -> String {
+    let keeps = |letter: char| !is_harmful(letter) || matches!(letter, '\n' | '\t');
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
     text.chars().map(|letter| if keeps(letter) { letter } else { '\u{fffd}' }).collect()
 }
@@ -96,8 +144,29 @@ mod tests {
 
     #[test]
     fn a_terminal_is_given_no_orders() {
-        let shown = printable("a\r\n\tü\x1b[2J\x07\u{9b}b\rc".as_bytes());
+        let shown = harmless("a\r\n\tü\x1b[2J\x07\u{9b}b\rc".as_bytes());
         assert_eq!(shown, "a\n\tü\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c");
-        assert_eq!(printable(b"\xff"), "\u{fffd}");
+        assert_eq!(harmless(b"\xff"), "\u{fffd}");
+    }
+
+    /// Issue 12, item 15: wherever a reply is cut into pieces, a terminal gets the same text: no
+    /// order, no broken letter.
+    #[test]
+    fn attack_a_reply_in_pieces_gives_a_terminal_no_orders() {
+        let reply = "zwölf\r\n\x1b]0;x\x07\u{9b}2J\u{202e}\x7f 👩 \r".as_bytes();
+        let whole = harmless(reply);
+        assert_eq!(whole, "zwölf\n\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}\u{fffd} 👩 \u{fffd}");
+        for first in 0..=reply.len() {
+            for second in first..=reply.len() {
+                let mut text = TerminalText::default();
+                let pieces = [&reply[..first], &reply[first..second], &reply[second..]];
+                let shown: String = pieces.map(|piece| text.push(piece)).concat();
+                assert_eq!(shown + &text.finish(), whole, "{first} {second}");
+            }
+        }
+        // An 8-bit control is no UTF-8, and what follows it is whole all the same.
+        let mut text = TerminalText::default();
+        assert_eq!(text.push(b"\x9b\xc3") + &text.push(b"\xbc"), "\u{fffd}ü");
+        assert_eq!(harmless(b"\x9b2J\xc2"), "\u{fffd}2J\u{fffd}");
     }
 }

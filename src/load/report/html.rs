@@ -16,6 +16,7 @@ use crate::load::series::Slot;
 use crate::load::times::{Percentile, Times};
 use crate::load::units;
 use crate::load::walk::{Step, Walk};
+use crate::printable::{printable, printable_lines};
 
 /// Steps of the percentile curve from one power of ten to the next.
 const CURVE_STEPS: f64 = 40.0;
@@ -84,7 +85,7 @@ impl Report {
         let percentiles = &self.settings.percentiles;
         let page = Page {
             report: self,
-            title: units::printable(&self.settings.targets.join(", ")),
+            title: printable(&self.settings.targets.join(", ")).into_owned(),
             headline: headline(&self.settings),
             is_open: self.settings.mode == Mode::Open,
             tiles: self.tiles(),
@@ -107,12 +108,17 @@ impl Report {
                 .collect(),
             skipped: skipped.map(|(end, messages)| (units::count(messages), words(end))).collect(),
             reasons: reasons
-                .map(|(reason, count)| (units::printable(reason), units::count(count)))
+                .map(|(reason, count)| (printable(reason).into_owned(), units::count(count)))
                 .collect(),
-            wrong_example: self.record.wrong_example().map(units::printable),
+            wrong_example: self
+                .record
+                .wrong_example()
+                .map(|example| printable(example).into_owned()),
             steps: self.walk.iter().flat_map(|walk| walk.steps.iter().map(step_row)).collect(),
         };
-        page.render().expect("every value of the page can be written into a text")
+        let page = page.render().expect("every value of the page can be written into a text");
+        // Askama escapes markup; this is about characters that reorder the text around them.
+        printable_lines(&page).into_owned()
     }
 
     fn tiles(&self) -> Vec<Tile> {
@@ -353,6 +359,7 @@ fn axis_rate(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::sample;
+    use crate::printable::is_harmful;
 
     #[test]
     fn a_page_needs_nothing_else_and_escapes_what_it_is_given() {
@@ -393,5 +400,27 @@ mod tests {
         report.elapsed = std::time::Duration::ZERO;
         let page = report.to_html();
         assert!(page.contains("<td class=\"number\">0</td>") && !page.contains("NaN"));
+    }
+
+    /// Issue 12, item 15: a report of a stranger puts neither markup nor characters that reorder
+    /// text into the page, and nothing that a spreadsheet would run into the table.
+    #[test]
+    fn attack_a_report_puts_nothing_into_the_page_or_the_table() {
+        let mut report = sample::open();
+        let foreign = "=cmd|'/c x'!A1<b>\u{202e}\u{9b}";
+        report.settings.targets = vec![foreign.to_owned()];
+        report.settings.listed.push((foreign.to_owned(), foreign.to_owned()));
+        report.started = foreign.to_owned();
+        report.version = foreign.to_owned();
+        for text in [report.to_html(), report.to_string(), report.to_json(), report.to_hdr_log()] {
+            let plain = text.replace(['\n', '\t'], "");
+            assert!(!plain.contains(is_harmful), "{text}");
+        }
+        assert!(!report.to_html().contains("<b>\\"), "markup");
+        let csv = report.to_csv();
+        let cells = csv.lines().skip(1).flat_map(|line| line.split(','));
+        let is_plain =
+            |cell: &str| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
+        assert!(cells.into_iter().all(is_plain), "{csv}");
     }
 }

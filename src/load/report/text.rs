@@ -11,6 +11,7 @@ use crate::load::record::Record;
 use crate::load::times::{Percentile, Times};
 use crate::load::units;
 use crate::load::walk::{Purpose, Step, Walk};
+use crate::printable::printable;
 
 /// Columns of the settings before they go on in the next line.
 const COLUMNS: usize = 96;
@@ -52,7 +53,7 @@ fn write_settings(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "Load on {}: {}", targets(settings), headline(settings))?;
     let mut line = String::from(" ");
     for (name, value) in &settings.listed {
-        let setting = units::printable(&format!(" {name} {value},"));
+        let setting = printable(&format!(" {name} {value},")).into_owned();
         if line.chars().count() + setting.chars().count() > COLUMNS {
             writeln!(f, "{line}")?;
             line = String::from(" ");
@@ -63,13 +64,13 @@ fn write_settings(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", line.trim_end_matches(','))?;
     }
     if !report.started.is_empty() {
-        writeln!(f, "  began {}", units::printable(&report.started))?;
+        writeln!(f, "  began {}", printable(&report.started))?;
     }
     Ok(())
 }
 
 fn targets(settings: &Summary) -> String {
-    units::printable(&settings.targets.join(", "))
+    printable(&settings.targets.join(", ")).into_owned()
 }
 
 /// Open or closed, how fast, how many: `open loop, 5,000/s for 10s, 100 clients`.
@@ -268,15 +269,15 @@ fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nFailures:")?;
     }
     for (reason, count) in &reasons {
-        writeln!(f, "  {count} × {}", units::printable(reason))?;
+        writeln!(f, "  {count} × {}", printable(reason))?;
     }
-    record.wrong_example().map_or(Ok(()), |example| {
-        writeln!(f, "The first wrong reply: {}", units::printable(example))
-    })
+    record
+        .wrong_example()
+        .map_or(Ok(()), |example| writeln!(f, "The first wrong reply: {}", printable(example)))
 }
 
 fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let objective = units::printable(&walk.objective);
+    let objective = printable(&walk.objective);
     let highest = walk.highest.map_or_else(|| "none".to_owned(), units::rate);
     writeln!(f, "\nHighest rate that holds {objective}: {highest}")?;
     writeln!(
@@ -297,7 +298,7 @@ fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             purpose_words(*purpose),
         )?;
     }
-    write_wrapped(&units::printable(&walk.verdict), f)?;
+    write_wrapped(&printable(&walk.verdict), f)?;
     writeln!(f, "What follows is the last run at that rate.")
 }
 

@@ -21,7 +21,7 @@ use self::answer::{Answer, answer, full, sentence, switch};
 use super::limits::Closed;
 use super::stream::Stream;
 use super::transport::{Opening, Origin, Protocol, Refusal, Step};
-use super::websocket::{Framing, OriginPolicy, WebSocket, accept_key};
+use super::websocket::{Channel, Framing, OriginPolicy, WebSocket, accept_key};
 
 /// How long a client may take for one request's headers, and be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -118,7 +118,7 @@ impl Site {
         if path == "/ws" {
             return self.open(request, host, scheme);
         }
-        if let Err(denied) = self.policy.admit(host, None) {
+        if let Err(denied) = self.policy.admit_host(Channel::of(scheme.is_some()), host) {
             return sentence(StatusCode::FORBIDDEN, &denied.to_string());
         }
         match self.files.iter().find(|file| file.asset.path == path) {
@@ -135,7 +135,8 @@ impl Site {
                 "A WebSocket is opened here by a page, which says where it is from (Origin).";
             return sentence(StatusCode::FORBIDDEN, words);
         };
-        if let Err(denied) = self.policy.admit(host, Some(page)) {
+        let channel = Channel::of(scheme.is_some());
+        if let Err(denied) = self.policy.admit_over(channel, host, Some(page)) {
             return sentence(StatusCode::FORBIDDEN, &denied.to_string());
         }
         if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
@@ -171,10 +172,7 @@ impl Step for Site {
     }
 
     fn refusal(&self, closed: Closed) -> Refusal {
-        Refusal::Words(full(match closed {
-            Closed::BusyAddress => "Too many connections from your address. Try again later.",
-            _ => "Server is busy. Try again later.",
-        }))
+        Refusal::Words(full(&closed.refusal()))
     }
 }
 

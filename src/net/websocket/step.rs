@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::policy::OriginPolicy;
+use super::policy::{Channel, OriginPolicy};
 use super::stream::{Framing, WebSocket};
 use super::upgrade::{self, Denial, HEAD_MAX};
 use crate::net::address::Address;
@@ -35,8 +35,9 @@ impl AcceptWebSocket {
 
     async fn shake_hands(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
         let mut head = Vec::new();
+        let channel = Channel::of(origin.tls.is_some());
         let upgrade = loop {
-            match upgrade::read_request(&head, self.path.as_deref(), &self.policy) {
+            match upgrade::read_request(&head, self.path.as_deref(), &self.policy, channel) {
                 Ok(None) => read_more(&mut stream, &mut head).await?,
                 Ok(Some(upgrade)) => break upgrade,
                 Err(denial) => {
@@ -64,11 +65,7 @@ impl Step for AcceptWebSocket {
     }
 
     fn refusal(&self, closed: Closed) -> Refusal {
-        let sentence = match closed {
-            Closed::BusyAddress => "Too many connections from your address. Try again later.",
-            _ => "Server is busy. Try again later.",
-        };
-        Refusal::Words(Denial::busy(sentence).answer())
+        Refusal::Words(Denial::busy(&closed.refusal()).answer())
     }
 }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use super::policy::OriginPolicy;
+use super::policy::{Channel, OriginPolicy};
 
 /// Bytes of a request or answer at most. Browsers send cookies along.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
@@ -44,6 +44,7 @@ pub(super) fn read_request(
     bytes: &[u8],
     path: Option<&str>,
     policy: &OriginPolicy,
+    channel: Channel,
 ) -> Result<Option<Upgrade>, Denial> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -66,11 +67,16 @@ pub(super) fn read_request(
         return Err(Denial::new("404 Not Found", &sentence));
     }
     let fields = Fields(request.headers);
-    let accept = check(request.version == Some(1), &fields, policy)?;
+    let accept = check(request.version == Some(1), &fields, policy, channel)?;
     Ok(Some(Upgrade { length, accept }))
 }
 
-fn check(is_1_1: bool, fields: &Fields<'_>, policy: &OriginPolicy) -> Result<String, Denial> {
+fn check(
+    is_1_1: bool,
+    fields: &Fields<'_>,
+    policy: &OriginPolicy,
+    channel: Channel,
+) -> Result<String, Denial> {
     if !is_1_1 || !fields.lists("Upgrade", "websocket") || !fields.lists("Connection", "upgrade") {
         let sentence = "This is a WebSocket server: open ws:// with a WebSocket client.";
         return Err(Denial::new("426 Upgrade Required", sentence).with(WANTED));
@@ -86,7 +92,7 @@ fn check(is_1_1: bool, fields: &Fields<'_>, policy: &OriginPolicy) -> Result<Str
     let Some(host) = fields.one("Host")? else {
         return Err(Denial::bad("The request names no Host."));
     };
-    let admitted = policy.admit(host, fields.one("Origin")?);
+    let admitted = policy.admit_over(channel, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
     Ok(accept_key(key.as_bytes()))
 }
@@ -209,7 +215,7 @@ mod tests {
     const NONCE: [u8; 16] = *b"the sample nonce";
 
     fn read(text: &str) -> Result<Option<Upgrade>, Denial> {
-        read_request(text.as_bytes(), None, &OriginPolicy::default())
+        read_request(text.as_bytes(), None, &OriginPolicy::default(), Channel::Plain)
     }
 
     #[test]
@@ -251,7 +257,8 @@ mod tests {
         }
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(HEAD_MAX));
         assert!(read(&endless).unwrap_err().answer().contains(" 431 "));
-        let other = read_request(right.as_bytes(), Some("/chat"), &OriginPolicy::default());
+        let other =
+            read_request(right.as_bytes(), Some("/chat"), &OriginPolicy::default(), Channel::Plain);
         assert!(other.unwrap_err().sentence.contains("at /chat"));
     }
 
@@ -269,7 +276,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read_request(&bytes, Some("/"), &OriginPolicy::default());
+            let _ = read_request(&bytes, Some("/"), &OriginPolicy::default(), Channel::Plain);
             let _ = read_answer(&bytes, NONCE);
         }
     }

@@ -1,0 +1,188 @@
+//! Text that a peer, a file or the environment chose, on the terminal of a user.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Command;
+
+use super::send;
+use crate::programs::{EchoServer, Program, echoline, serve};
+
+/// A title, a cleared screen, an 8-bit control, an override of the direction, and DEL.
+const ORDERS: &str = "\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{7f}";
+
+/// The characters of a program's output that a terminal would obey.
+fn orders(shown: &str) -> Vec<char> {
+    let plain = |letter: &char| !letter.is_control() || matches!(letter, '\n' | '\t');
+    shown.chars().filter(|letter| !plain(letter) || *letter == '\u{202e}').collect()
+}
+
+/// Answers each client with `reply`.
+fn answering(reply: &'static [u8]) -> String {
+    serve(move |mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(reply);
+    })
+}
+
+const REPLY: &[u8] = "a \u{1b}[2J\u{9b}31m\u{202e}\u{7f} b\n\x1b]0;title\x07 c\n".as_bytes();
+
+/// Issue 12, item 15: `send` with arguments or piped input gives a terminal the replies without
+/// orders, and a pipe the bytes as they came.
+#[test]
+fn attack_a_reply_gives_the_terminal_of_send_no_orders() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: this needs script(1)");
+        return;
+    }
+    let server = answering(REPLY);
+    let ended = send(&server, &["hi", "ho"], b"");
+    assert_eq!(ended.stdout, REPLY, "a pipe gets every byte");
+    let program = env!("CARGO_BIN_EXE_echoline");
+    for shell in
+        [format!("{program} send {server} hi ho"), format!("echo hi | {program} send {server}")]
+    {
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+        let ended = Program::start(&mut command).finish();
+        // The terminal itself adds the carriage returns.
+        let shown = ended.text().replace("\r\n", "\n");
+        assert!(shown.contains("a \u{fffd}[2J\u{fffd}31m\u{fffd}\u{fffd} b\n"), "{shown:?}");
+        assert_eq!(orders(&shown), [], "{shown:?}");
+    }
+}
+
+/// Issue 12, item 15: whatever a command quotes of a file, its name, the environment or an answer,
+/// it gives a terminal no orders, and an error is one sentence.
+#[test]
+fn attack_no_command_prints_orders_of_files_and_peers() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let escaped = serde_json::to_string(ORDERS).unwrap();
+    let format = write("format.json", &format!("{{\"format\": {escaped}}}"));
+    let named = write(&format!("{ORDERS}.json"), "{}");
+    let report = report(&folder.path().join("run.json"));
+    let with = |name: &str, from: &str, to: &str| {
+        assert!(report.contains(from), "{from} in {report}");
+        write(name, &report.replacen(from, to, 1))
+    };
+    let unknown = with(
+        "loop.json",
+        "\"open\"",
+        &format!("\"{}\"", ORDERS.replace('\u{1b}', "\\u001b").replace('\u{7}', "\\u0007")),
+    );
+    let started = with(
+        "started.json",
+        "\"started\": \"",
+        &format!("\"started\": {}", escaped.strip_suffix('"').unwrap()),
+    );
+    let target = with("target.json", "\"targets\": [", &format!("\"targets\": [{escaped},"));
+    let key = write(
+        "key.toml",
+        &format!(
+            "[echo]\n\"{}\" = 1\n",
+            ORDERS
+                .replace('\u{1b}', "\\u001b")
+                .replace('\u{7}', "\\u0007")
+                .replace('\u{7f}', "\\u007f")
+        ),
+    );
+    let value = write("value.toml", "[echo]\nlisten = \"\\u001b[2J\\u009b\\u007f:x\"\n");
+    let syntax = write("syntax.toml", &format!("[echo]\n{ORDERS} = 1\n"));
+    let transcript = write("talk", &format!("#1 ann: {ORDERS}\n#3 {ORDERS}: x\n#2 {ORDERS}\n"));
+    let nowhere = format!("unix:/nowhere/{ORDERS}");
+    let http = answering("HTTP/1.1 200 \u{1b}[2J\u{9b}\r\n\r\n".as_bytes());
+    let ws = format!("ws://{http}/");
+    let hostile = answering(REPLY);
+    let commands: &[&[&str]] = &[
+        &["compare", &format, &format],
+        &["compare", &named, &named],
+        &["compare", &unknown, &unknown],
+        &["compare", &started, &target],
+        &["merge", &format],
+        &["merge", &named],
+        &["merge", &started],
+        &["merge", &target],
+        &["merge", &unknown],
+        &["merge", &target, "--json", "-"],
+        &["check", "--config", &key],
+        &["check", "--config", &value],
+        &["check", "--config", &syntax],
+        &["check", "--config", &named],
+        &["echo", "--config", &key],
+        &["echo", "--config", &value],
+        &["echo", "--listen", ORDERS],
+        &["echo", "--listen", &nowhere],
+        &["echo", "--fault", ORDERS],
+        &[ORDERS],
+        &["chat", "verify", &transcript],
+        &["chat", "verify", &format!("/nowhere/{ORDERS}")],
+        &["chat", "backup", "--data", &nowhere, &named],
+        &["send", &nowhere, "x"],
+        &["send", &format!("tls://{hostile}"), "x"],
+        &["send", &ws, "x"],
+        &["load", &hostile, "--messages", "1", "--clients", "1"],
+        &["cert", "--out", &format!("/nowhere/{ORDERS}"), ORDERS],
+    ];
+    for arguments in commands {
+        let ended = Program::start(&mut echoline(arguments)).finish();
+        let shown = ended.text() + &ended.stderr;
+        assert_eq!(orders(&shown), [], "{arguments:?}: {shown:?}");
+        assert!(!shown.is_empty() && !shown.contains("panicked"), "{arguments:?}: {shown}");
+    }
+    for name in ["ECHOLINE_LISTEN", "ECHOLINE_MAX_LINE", "RUST_LOG"] {
+        let mut command = echoline(&["echo", "--check"]);
+        let ended = Program::start(command.env(name, ORDERS)).finish();
+        assert_eq!(orders(&(ended.text() + &ended.stderr)), [], "{name}: {}", ended.stderr);
+    }
+}
+
+/// Issue 12, item 15: on a terminal, where the parser of the command line uses colours, a wrong
+/// value and a variable in the help give no orders either.
+#[test]
+fn attack_wrong_usage_gives_a_terminal_no_orders() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: this needs script(1)");
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_echoline");
+    for arguments in
+        ["echo --listen \"$ORDERS\"", "echo --max-line \"$ORDERS\"", "\"$ORDERS\"", "echo --help"]
+    {
+        let shell = format!("{program} {arguments}");
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+        command.env("ORDERS", "\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}31m\u{7f}");
+        command.env("ECHOLINE_LISTEN", "\u{1b}]0;x\u{7}\u{1b}[2J").env("TERM", "xterm");
+        let ended = Program::start(&mut command).finish();
+        let shown = ended.text().replace("\r\n", "\n");
+        // The one colour of ours.
+        let shown = shown.replace("\u{1b}[1;31merror:\u{1b}[0m", "error:");
+        assert!(shown.contains("--help") || shown.contains("help"), "{shown:?}");
+        assert_eq!(orders(&shown), [], "{arguments}: {shown:?}");
+    }
+}
+
+/// The report of a short run.
+fn report(path: &std::path::Path) -> String {
+    let server = EchoServer::start(&[]);
+    let path = path.to_str().unwrap();
+    let arguments = [
+        "load",
+        &server.address,
+        "--rate",
+        "200/s",
+        "--messages",
+        "20",
+        "--clients",
+        "1",
+        "--json",
+        path,
+    ];
+    let ended = Program::start(&mut echoline(&arguments)).finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    fs::read_to_string(path).unwrap()
+}
