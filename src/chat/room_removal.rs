@@ -1,8 +1,8 @@
 //! Rooms made and removed, the same on every node.
 //!
-//! A room is removed when the last member leaves it. Where rooms outlive their members (with a store,
-//! and in a cluster) it is kept if it is worth keeping, so that rooms in which nothing was said cannot
-//! use up the places for others.
+//! A room is removed when the last member leaves it. Where rooms outlive their members (with a
+//! store, and in a cluster) it is kept if it is worth keeping, so that rooms in which nothing was
+//! said cannot use up the places for others.
 
 use std::sync::Arc;
 

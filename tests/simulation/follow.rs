@@ -77,8 +77,8 @@ impl Place {
         fitting
     }
 
-    /// The possible positions after so many earlier lines that were announced and are missing: joins
-    /// and leaves go before what users said.
+    /// The possible positions after so many earlier lines that were announced and are missing:
+    /// joins and leaves go before what users said.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);

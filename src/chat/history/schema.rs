@@ -60,8 +60,8 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     "
-    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds from
-    -- 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
+    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds
+    -- from 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
     ALTER TABLE room ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE room ADD COLUMN notice_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE room ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
