@@ -17,6 +17,7 @@ pub(super) struct Rules {
     pub(super) replay: u64,
     pub(super) login_timeout: Duration,
     pub(super) flood: Option<FloodLimits>,
+    pub(super) idle_when_full: Option<Duration>,
     pub(super) operator_password: Option<SecretText>,
 }
 
@@ -28,6 +29,7 @@ impl From<&Settings> for Rules {
             replay: settings.replay,
             login_timeout: settings.login_timeout,
             flood: settings.flood,
+            idle_when_full: settings.idle_when_full,
             operator_password: settings.operator_password.clone(),
         }
     }

@@ -33,6 +33,10 @@ pub struct Settings {
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
     pub operator_password: Option<SecretText>,
+    /// How long a user has to be silent before
+    /// [`Hall::end_idle_users`](super::Hall::end_idle_users) may end their session. Default 5
+    /// minutes; `None`: never.
+    pub idle_when_full: Option<Duration>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,
     /// Formats the time of a line. Default: the local time of day.
@@ -56,6 +60,7 @@ impl Default for Settings {
             flood: Some(FloodLimits::default()),
             token_lifetime: Duration::from_secs(7 * 24 * 3600),
             operator_password: None,
+            idle_when_full: Some(Duration::from_secs(300)),
             clock: clock::now_ms,
             time: clock::time_of_day,
             date: clock::date,

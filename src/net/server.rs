@@ -21,6 +21,7 @@ use super::limits::{Closed, Limits};
 use super::listener::{Accepted, Acceptor, Listener, Queued};
 use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
+use super::occupancy::Occupancy;
 use super::place::{Count, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
@@ -158,6 +159,15 @@ impl Server {
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
         self.places.set_hook(Hook(Box::new(hook)));
+        self
+    }
+
+    /// Calls `hook` when a client comes and more than nine tenths of
+    /// [`Limits::max_connections`] are taken, at most twice a second, so that it can end
+    /// connections that matter least. It is called by the task that accepts, so it must not block.
+    #[must_use]
+    pub fn on_crowded(self, hook: impl Fn(Occupancy) + Send + Sync + 'static) -> Self {
+        self.places.crowding.set_hook(Hook(Box::new(hook)));
         self
     }
 
@@ -394,7 +404,7 @@ impl House {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let terms = self.live.terms();
-        let origin = Origin { listener: door.listener, peer, ..Origin::default() };
+        let origin = Origin::accepted(door.listener, peer, &stream);
         let Some(worker) = self.workers.least_loaded() else {
             return self.refuse(stream, &origin, door, Closed::Busy);
         };

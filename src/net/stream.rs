@@ -80,6 +80,16 @@ impl Stream {
         self.tcp()?.local_addr().ok()
     }
 
+    /// The id of the user who runs the process at the other end of a Unix socket (`SO_PEERCRED`,
+    /// unix(7)), if there are no layers over it.
+    #[must_use]
+    pub fn peer_uid(&self) -> Option<u32> {
+        match &self.0 {
+            Kind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            Kind::Tcp(_) | Kind::Layered(_) => None,
+        }
+    }
+
     /// Has the socket at the bottom break the connection off when it is closed: a peer that takes
     /// nothing would make the system hold what is unsent for minutes. A Unix socket holds nothing
     /// and just closes.

@@ -98,6 +98,8 @@ pub struct Origin {
     pub listener: usize,
     /// The other end of the socket; `None` if it has no address (a Unix socket).
     pub peer: Option<SocketAddr>,
+    /// The id of the user who runs the process at the other end of a Unix socket.
+    pub uid: Option<u32>,
     /// The address of the client, as a trusted proxy names it.
     pub source: Option<SocketAddr>,
     /// A trusted proxy says that it speaks for itself, as in a health check.
@@ -173,6 +175,12 @@ impl Transport {
 }
 
 impl Origin {
+    /// The origin of a connection that a listener has just accepted.
+    pub(super) fn accepted(listener: usize, peer: Option<SocketAddr>, stream: &Stream) -> Self {
+        let uid = peer.is_none().then(|| stream.peer_uid()).flatten();
+        Self { listener, peer, uid, ..Self::default() }
+    }
+
     /// The client: whom a trusted proxy names, else the other end of the socket.
     #[must_use]
     pub fn client(&self) -> Option<SocketAddr> {

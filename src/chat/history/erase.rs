@@ -8,6 +8,7 @@ use rusqlite::{Connection, Result, params};
 
 use super::error::StoreError;
 use super::folder::{Folder, is_absent};
+use super::options::SharedFolder;
 use super::read::{self, ban_sum, line_sum, number, room_sum};
 use super::record::{DELETED, Kind, Stored};
 use super::schema;
@@ -44,10 +45,11 @@ pub struct Erased {
 /// nothing was changed, unless only rewriting the file failed.
 pub fn erase(
     folder: &Path,
+    shared: SharedFolder,
     is_it: impl Fn(&str) -> bool,
 ) -> std::result::Result<Erased, StoreError> {
     let path = folder;
-    let folder = Folder::enter(path)?;
+    let folder = Folder::enter(path, shared)?;
     let database = folder.database();
     if is_absent(&database)? {
         return Err(StoreError::Absent { folder: path.to_owned() });

@@ -51,7 +51,7 @@ pub(super) use checksum::Checksum;
 pub use copy::{HistoryReader, restore};
 pub use erase::{Erased, erase};
 pub use error::StoreError;
-pub use options::{StoreEvent, StoreOptions, Sync};
+pub use options::{SharedFolder, StoreEvent, StoreOptions, Sync};
 pub use question::Found;
 pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
@@ -84,14 +84,14 @@ impl Store {
     ///
     /// # Errors
     /// When another process has the folder, the file is of a newer version or of another program,
-    /// or the folder or its disk cannot be used.
+    /// other users can replace files in the folder, or the folder or its disk cannot be used.
     pub fn open(
         folder: &Path,
         options: StoreOptions,
         recent: usize,
         on_event: impl Fn(StoreEvent) + Send + 'static,
     ) -> Result<(Self, Restored), StoreError> {
-        let folder = Folder::enter(folder)?;
+        let folder = Folder::enter(folder, options.shared)?;
         let path = folder.database();
         let (connection, restored) = database::open(&folder, recent)?;
         let queue = Arc::new(Queue::new(options.queue, options.sync));

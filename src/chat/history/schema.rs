@@ -13,6 +13,11 @@ const APPLICATION: i64 = 0x6563_686F;
 /// The longest wait for another program that has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What holds for every file that is opened: a connection is used by one thread at a time, and a
+/// symbolic link on the way to the file is an error.
+pub(super) const OPEN_FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
 /// The steps from each version to the next; the first makes the tables. Never change one that was
 /// released: add another.
 const STEPS: &[&str] = &[
@@ -126,7 +131,7 @@ pub(super) fn check_version(
 
 /// A commit is synced before it returns (`synchronous = FULL`).
 fn connect(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OPEN_FLAGS;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Nothing that a damaged or a forged file says may run or reach out.

@@ -274,7 +274,10 @@ impl User {
             Ok(())
         });
         match said {
-            Ok(()) => self.inbox.has_said = true,
+            Ok(()) => {
+                self.person.note_speech(now_ms);
+                self.inbox.has_said = true;
+            }
             Err(Some(until)) => {
                 let until = ending(Some(until), self.hall.settings.moment);
                 let reason = format!("You may not speak in this room {until}");
@@ -311,6 +314,7 @@ impl User {
         let line = Said { kind, text: words.to_owned() };
         match cluster.say(session, &room, line, shown) {
             Ok(Room::ForMore) => {
+                self.person.note_speech(self.hall.now_ms());
                 self.inbox.has_said = true;
                 Step::Done
             }

@@ -67,6 +67,7 @@ impl User {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
         }
+        self.person.note_speech(self.hall.now_ms());
         let name = other.name();
         if let Some(away) = other.away() {
             match self.inbox.view.ignores(other.lineage, name.as_str()) {
