@@ -285,8 +285,8 @@ fn attack_a_token_of_a_removed_room_opens_no_other() {
     }
 }
 
-/// Issue 12, item 5: an operator of the chat removes a room with all that was said in it; nobody
-/// else can, and the lobby stays.
+/// Issue 12, item 5: an operator of the chat removes a room and its lines. Other users cannot, and
+/// the lobby cannot be removed.
 #[test]
 fn an_operator_removes_a_room() {
     let folder = tempfile::tempdir().unwrap();

@@ -83,10 +83,11 @@ impl Hall {
 
     /// Removes the rooms whose members went with their machine and have not come back.
     pub(super) fn remove_abandoned(&self, state: &mut State, now_ms: u64) {
-        let abandoned = state.rooms.values();
-        let abandoned = abandoned.filter(|crowd| crowd.with(|room| room.is_abandoned(now_ms)));
-        for crowd in abandoned.cloned().collect::<Vec<_>>() {
-            self.remove_room(state, &crowd);
+        let is_abandoned = |crowd: &Arc<Crowd>| crowd.with(|room| room.is_abandoned(now_ms));
+        let mut abandoned: Vec<_> = state.rooms.values().cloned().collect();
+        abandoned.retain(is_abandoned);
+        for crowd in &abandoned {
+            self.remove_room(state, crowd);
         }
     }
 

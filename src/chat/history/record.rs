@@ -183,8 +183,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether each user can cause as many of these as they like: they leave a part of the queue to
-    /// bans, deletions, used tokens and what operators did.
+    /// Whether each user can cause as many of these as they like. Such changes leave a part of the
+    /// queue to bans, deletions, used tokens and the audit log.
     pub(super) const fn is_anybodys(&self) -> bool {
         matches!(self, Self::Line { .. } | Self::Room { .. } | Self::RoomGone(_) | Self::Token(_))
     }
