@@ -77,8 +77,8 @@ impl Place {
         fitting
     }
 
-    /// The possible positions after so many earlier lines that were announced and are missing: joins
-    /// and leaves go before what users said.
+    /// The possible positions after so many announced lines are missing. At most `count` of the lines
+    /// between are said lines.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);
@@ -404,6 +404,10 @@ impl<'a> Follower<'a> {
 
     /// Whether these are the server's words; follows where they say that this terminal is.
     fn notice(&mut self, words: &str) -> bool {
+        // The addressee of a private line left while the line was on its way.
+        if words.ends_with(" has left: that was not delivered") {
+            return true;
+        }
         let room_after = |start: &str| {
             let rest = words.strip_prefix(start)?;
             let room = rest.split([' ', ',', ':']).next()?;
