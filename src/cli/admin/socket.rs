@@ -21,7 +21,7 @@ pub(super) struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Takes over the sockets `given`, or binds where none was.
+    /// Takes over the sockets `given`, or binds new ones if there are none.
     pub(super) async fn open(
         address: &Address,
         asked: &str,
@@ -89,7 +89,7 @@ impl AdminSocket {
     }
 }
 
-/// Whether the file keeps out some users. An abstract name keeps out nobody.
+/// Whether the file keeps out some users. An abstract name keeps out no user.
 fn is_private(path: &str) -> bool {
     let found = fs::symlink_metadata(path);
     !path.starts_with('@') && found.is_ok_and(|found| found.mode() & 0o002 == 0)
