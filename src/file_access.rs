@@ -148,7 +148,7 @@ impl Facts {
     /// Whether root alone can change the file.
     #[cfg(feature = "cli")]
     fn is_roots_to_write(self) -> bool {
-        let is_roots = self.user == ROOT || (self.user == UNMAPPED && is_namespace());
+        let is_roots = self.user == ROOT || is_unmapped(self.user);
         is_roots && self.mode & WRITE_BY_OTHERS == 0
     }
 }
@@ -248,6 +248,12 @@ fn path_of(file: &File) -> PathBuf {
 fn is_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+/// Whether this number stands for all users who have none in the user namespace of this process.
+#[cfg(feature = "cli")]
+pub(crate) fn is_unmapped(user: u32) -> bool {
+    user == UNMAPPED && is_namespace()
 }
 
 /// The group that has the name of `user`, if it has no other member: many systems give each user
