@@ -76,7 +76,7 @@ fn local_user(text: &str) -> Result<u32, String> {
     })?;
     if file_access::is_unmapped(user) {
         return Err(format!(
-            "user {user} stands for all users of the machine whom this user namespace does not have \
+            "user {user} stands for all users who have no number in this user namespace \
              (PrivateUsers= of a unit, rootless containers): use 'unix', and a socket whose mode \
              keeps other users out"
         ));
@@ -178,9 +178,9 @@ impl WireFlags {
             return Ok(());
         }
         Err(format!(
-            "--proxy-from unix: every user of this machine may connect to {address}, and could pose \
-             as any client there: name the proxy's user (--proxy-from unix:USER), or use a path with \
-             the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
+            "--proxy-from unix: every user of this machine may connect to {address}, and could \
+             pose as any client there: name the proxy's user (--proxy-from unix:USER), or use a \
+             path with the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
         ))
     }
 
