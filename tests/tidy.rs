@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "src/chat/nats/place.rs",
     "src/chat/nats/shelf.rs",
     "src/chat/nats/version.rs",
+    "src/chat/command_cost.rs",
     "src/chat/page.rs",
     "src/chat/view.rs",
     "src/chat/tokens.rs",

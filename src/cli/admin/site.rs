@@ -17,7 +17,7 @@ use super::figure;
 use super::gate::{Reach, admit, admit_change};
 use super::history::History;
 use super::http::Client;
-use super::metrics::{self, Figures};
+use super::metrics::{self, Figures, SourceFigures};
 use super::process::ProcessState;
 use super::refusals::Refusals;
 use super::reply::{Problem, Reply, kind, reply, to_page};
@@ -173,6 +173,7 @@ impl Site {
                 let since = certificates.expires().duration_since(UNIX_EPOCH);
                 since.unwrap_or_default().as_secs_f64()
             }),
+            sources: SourceFigures::of(&self.served.sources),
             refused_secrets: self.refusals.total(),
             others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
         })
@@ -251,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::cli::admin::http;
-    use crate::net::{Closed, Farewell, Server};
+    use crate::net::{Closed, Farewell, Server, SourceLimits, Sources};
 
     /// A plan that knows two rules, and counts none.
     fn control() -> FaultControl {
@@ -291,6 +292,7 @@ mod tests {
             addresses: Vec::new(),
             certificates: None,
             figures: None,
+            sources: Arc::new(Sources::new(SourceLimits::off())),
             datagrams: None,
             faults: Some(control()),
         };
