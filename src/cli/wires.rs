@@ -20,10 +20,10 @@ use crate::net::{
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
 pub(super) struct WireFlags {
-    /// Networks of the proxies in front: who connects from there must begin with a PROXY header,
-    /// version 1 or 2, that says who the client is. `unix:USER` stands for programs of that user
-    /// that come through a Unix socket, `unix` for all that may connect to one; its mode must keep
-    /// other users out. From everybody else such a header is ordinary data.
+    /// Networks of the proxies in front: a connection from there must begin with a PROXY header,
+    /// version 1 or 2, that names the client. `unix:USER` trusts programs of that user that come
+    /// through a Unix socket, `unix` all programs that may connect to one; its mode must keep other
+    /// users out. From all others such a header is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
     proxy_from: Vec<Proxies>,
 
