@@ -30,6 +30,13 @@ fi
 for target in "${targets[@]}"; do
     echo "== $target for $seconds s"
     mkdir -p "fuzz/corpus/$target"
-    cargo fuzz run --sanitizer none "$target" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -max_len=1024 -rss_limit_mb=1024 -print_final_stats=0
+    corpora=("fuzz/corpus/$target")
+    length=1024
+    if [[ -d fuzz/seeds/$target ]]; then
+        # Inputs that chance would not find: they are read and never written.
+        corpora+=("fuzz/seeds/$target")
+        length=16384
+    fi
+    cargo fuzz run --sanitizer none "$target" "${corpora[@]}" -- \
+        -max_total_time="$seconds" -max_len="$length" -rss_limit_mb=1024 -print_final_stats=0
 done

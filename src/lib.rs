@@ -79,6 +79,7 @@ pub mod chat;
 #[doc(hidden)]
 pub mod cli;
 pub mod echo;
+mod file_access;
 pub mod load;
 mod net;
 mod printable;
@@ -95,12 +96,12 @@ pub use net::{
 pub use net::{
     Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
     DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
-    Eol, Farewell, FileOwner, Layer, Limits, Line, LineTooLong, Lines, Listener, ListenerOptions,
-    LiveLimits, Loopback, Message, Observer, Opening, Origin, Outlet, PenalisedSource, Penalties,
-    Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes,
-    Shutdown, Snapshot, Source, SourceAction, SourceError, SourceLimits, SourcePorts, SourceRate,
-    SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts, Traffic, Transport,
-    WorkerState, Write, Writer,
+    Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line, LineTooLong, Lines, Listener,
+    ListenerOptions, LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet,
+    PenalisedSource, Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report,
+    Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceError,
+    SourceLimits, SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream,
+    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]
 pub use net::{Asset, Site};

@@ -5,6 +5,7 @@
 mod parlour;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use echoline::chat::{LogLimits, Role, Settings};
@@ -158,4 +159,39 @@ async fn attack_no_command_has_a_large_answer() {
         let bytes = cost(bot, line).await;
         assert!((20..most * 1024).contains(&bytes), "{line} costs {bytes} bytes");
     }
+}
+
+/// Issue 12, item 21: on a server that is nearly full silent users leave, with a sentence;
+/// operators and users who spoke lately stay.
+#[tokio::test]
+async fn attack_idlers_leave_a_full_chat_and_speakers_stay() {
+    static SECONDS: AtomicU64 = AtomicU64::new(1);
+    let clock = || SECONDS.load(Ordering::Relaxed) * 1000;
+    let parlour = Parlour::new(Settings { clock, ..settings() });
+    let [mut ann, mut bob, mut eve, mut oper] = parlour.all(["ann", "bob", "eve", "olga"]).await;
+    oper.say("/oper open sesame").await;
+    until(&mut oper, "You are an operator").await;
+    assert_eq!(parlour.hall.end_idle_users(4), 0, "they have just come");
+    SECONDS.store(600, Ordering::Relaxed);
+    ann.say("hello").await;
+    until(&mut eve, "ann: hello").await;
+    bob.say("/msg ann hi").await;
+    until(&mut bob, "[you -> ann] hi").await;
+    SECONDS.store(899, Ordering::Relaxed);
+    assert_eq!(parlour.hall.end_idle_users(0), 0, "there is room");
+    assert_eq!(parlour.hall.end_idle_users(4), 1);
+    assert_eq!(parlour.hall.end_idle_users(1), 0, "the first one is about to leave");
+    let words =
+        "*** The server is nearly full, and you have said nothing for 14 minutes: goodbye ***";
+    let rest = String::from_utf8(eve.rest().await).unwrap();
+    assert!(rest.contains(words), "{rest}");
+    until(&mut ann, "eve left the chat").await;
+    SECONDS.store(2000, Ordering::Relaxed);
+    parlour.hall.renew(&Settings { idle_when_full: None, clock, ..settings() });
+    assert_eq!(parlour.hall.end_idle_users(4), 0, "it is off");
+    parlour.hall.renew(&Settings { clock, ..settings() });
+    assert_eq!(parlour.hall.end_idle_users(4), 1, "two of a source always stay");
+    until(&mut oper, "left the chat").await;
+    oper.say("/users").await;
+    until(&mut oper, "Online: ").await;
 }

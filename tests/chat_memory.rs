@@ -114,7 +114,7 @@ async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     let mut members = Vec::new();
     for number in 0..MEMBERS {
         let mut member = join(&hall, number).await;
-        for length in [3900, 200] {
+        for length in [200, 3900] {
             let away = "x".repeat(length);
             member.write_all(format!("/away {away}\n").as_bytes()).await.unwrap();
             read_now(&mut member);

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use disk::Disk;
-use programs::{Program, echoline, run, wait_for};
+use programs::{Program, echoline, run, wait_for, write_secret};
 
 /// Somebody at a terminal.
 struct Guest(BufReader<TcpStream>);
@@ -110,7 +110,7 @@ fn a_full_disk_stops_nobody() {
 fn a_restart_brings_back_lines_topics_bans_and_rights() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
-    fs::write(&password, "open sesame\n").unwrap();
+    write_secret(&password, "open sesame\n");
     let flags = ["--operator-password-file", password.to_str().unwrap()];
     let data = folder.path().join("data");
 

@@ -5,7 +5,7 @@ mod parlour;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use echoline::chat::{Role, Settings};
+use echoline::chat::{LogLimits, Role, Settings};
 use parlour::{Guest, Parlour, settings};
 
 /// Issue 11, item 14: the author deletes a line; the others and programs are told, and later
@@ -160,4 +160,58 @@ async fn enter_past_replay(parlour: &Parlour, name: &str) -> (Guest, Vec<String>
         heard.push(guest.line().await);
     }
     (guest, heard)
+}
+
+/// Issue 12, item 4: whoever comes and goes, however often, hides nothing that was said: newcomers
+/// see it, `/history` and `/search` find it, and a program learns how many lines are missing between.
+#[tokio::test]
+async fn attack_visits_hide_nothing_that_was_said() {
+    const VISITS: u64 = 150;
+    let log = LogLimits { lines: 100, ..LogLimits::default() };
+    let parlour = Parlour::new(Settings { replay: 5, log, ..settings() });
+    let mut ann = parlour.enter("ann").await;
+    ann.say("first").await;
+    ann.say("/me waves").await;
+    ann.ask("/times off", "*** times off ***").await;
+    for _ in 0..VISITS {
+        let mut eve = parlour.knock(Role::Person);
+        eve.say("eve").await;
+        eve.say("/quit").await;
+        eve.rest().await;
+    }
+    let (bob, heard) = enter_past_replay(&parlour, "bob").await;
+    let said = ["ann: first", "* ann waves"];
+    assert!(said.iter().all(|line| heard.iter().any(|heard| heard.contains(line))), "{heard:?}");
+    drop(bob);
+    let (mut cat, _) = enter_past_replay(&parlour, "cat").await;
+    cat.ask("/history 1-3", "#2 09:30 ann: first").await;
+    cat.hear("#3 09:30 * ann waves").await;
+    cat.ask("/search first", "#2 09:30 ann: first").await;
+    // Numbers stay without gaps but those that a program hears of.
+    let mut bot =
+        parlour.program(r#"{"name": "bot", "rooms": ["lobby"], "after": {"lobby": 1}}"#).await;
+    let (mut next, mut missed, mut texts) = (2, 0, Vec::new());
+    loop {
+        let line = bot.line().await;
+        let number = |field: &str| {
+            let (_, rest) = line.split_once(&format!("\"{field}\":")).unwrap();
+            rest.split([',', '}']).next().unwrap().parse::<u64>().unwrap()
+        };
+        if line.contains(r#""kind":"missed""#) {
+            next += number("count");
+            missed += number("count");
+            continue;
+        }
+        assert_eq!(number("number"), next, "{line}");
+        next += 1;
+        texts.extend(line.contains(r#""name":"ann""#).then(|| line.clone()));
+        if line.contains(r#""name":"bot""#) {
+            break;
+        }
+    }
+    assert!(missed > VISITS && texts.len() == 2, "{missed}: {texts:?}");
+    // All lines before were joins and leaves, and a page that scrolls back gets what was said.
+    bot.say(r#"{"ask": "history", "before": 50, "count": 100}"#).await;
+    let history = bot.hear_of(r#""kind":"history""#).await;
+    assert!(history.contains("first") && history.contains(r#""more":false"#), "{history}");
 }

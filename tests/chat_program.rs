@@ -4,11 +4,13 @@
 mod lesson;
 mod programs;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use programs::{Program, echoline, run, wait_for};
+use programs::{Program, echoline, run, wait_for, write_secret};
 
 /// A chat on free ports; the first is for people, the second for programs.
 struct Chat {
@@ -25,7 +27,7 @@ impl Chat {
         command.arg("--ready-file").arg(&ready).args(flags);
         let program = Program::start(&mut command);
         wait_for("the ready file", || ready.exists());
-        let text = std::fs::read_to_string(ready).unwrap();
+        let text = fs::read_to_string(ready).unwrap();
         let addresses = text.lines().map(|line| line.parse().unwrap()).collect();
         Self { program, addresses, _folder: folder }
     }
@@ -186,7 +188,7 @@ fn check_says_what_a_chat_would_be() {
 fn wrong_flags_get_one_sentence_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let half_hash = folder.path().join("password");
-    std::fs::write(&half_hash, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\n").unwrap();
+    write_secret(&half_hash, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\n");
     for (flags, words) in [
         (&["--lobby", "a b"][..], "a space"),
         (&["--history", "0"], "--history"),
@@ -233,7 +235,7 @@ fn a_line_without_an_end_takes_no_memory() {
 }
 
 fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
@@ -296,7 +298,7 @@ fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     assert!(short.code() == Some(1) && short.stderr.contains("too short"), "{}", short.stderr);
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
-    std::fs::write(&password, &hash).unwrap();
+    write_secret(&password, &hash);
     let data = folder.path().join("data");
     let chat = Chat::start(&[
         "--operator-password-file",
@@ -320,13 +322,41 @@ fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     assert!(line.ends_with(" by eve\r\n"), "{line}");
 }
 
+/// Issue 12, item 21: idlers from one address, who have all places, make room for newcomers; the
+/// few users of another address stay.
+#[test]
+fn attack_idlers_of_one_address_do_not_keep_others_out() {
+    let chat =
+        Chat::start(&["--max-connections", "20", "--max-per-ip", "20", "--idle-when-full", "1s"]);
+    let enter = |source, name: &str| {
+        let mut wire = Wire::connect_from(source, chat.addresses[0]);
+        wire.send(format!("{name}\n").as_bytes());
+        wire.until(" ***");
+        wire
+    };
+    let mut honest = [enter([127, 0, 0, 3], "ann"), enter([127, 0, 0, 3], "bob")];
+    let mut idlers: Vec<Wire> =
+        (0..18).map(|number| enter([127, 0, 0, 2], &format!("idler{number}"))).collect();
+    wait_for("a place", || {
+        let mut carl = Wire::connect_from([127, 0, 0, 1], chat.addresses[0]);
+        carl.0.get_mut().write_all(b"carl\n").is_ok() && carl.line().contains("carl joined")
+    });
+    let rest = idlers[0].rest();
+    let words = "*** The server is nearly full, and you have said nothing for less than a minute";
+    assert!(rest.contains(words), "{rest}");
+    for wire in &mut honest {
+        wire.send(b"/lag\n");
+        wire.until("behind");
+    }
+}
+
 /// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to
 /// make a ban hold for a user who comes back under another name.
 #[test]
 fn regression_operators_see_addresses_and_make_a_ban_hold() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
-    std::fs::write(&password, "open sesame\n").unwrap();
+    write_secret(&password, "open sesame\n");
     let chat = Chat::start(&["--operator-password-file", password.to_str().unwrap()]);
     let enter = |source, name: &str| {
         let mut wire = Wire::connect_from(source, chat.addresses[0]);
@@ -412,4 +442,38 @@ fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
     let mut third = enter(school, "third");
     speak(&mut third, "the mute has been taken over");
     speak(&mut pupil, "I was here before");
+}
+
+/// Issue 12, item 16: a folder for --data that others may write is refused, at the start and by
+/// `check`, and so is a symbolic link in the place of a file of the history.
+#[test]
+fn attack_data_in_a_folder_of_others_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let text = data.to_str().unwrap();
+    let precious = folder.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    fs::create_dir(&data).unwrap();
+    let chat = |flags: &[&str]| run(&[&["chat", "--data", text, "--check"], flags].concat(), b"");
+    let open = |mode| fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+    open(0o777);
+    let refused = chat(&[]);
+    assert_eq!((refused.code(), refused.stderr.lines().count()), (Some(1), 1), "{refused:?}");
+    assert!(refused.stderr.contains("other users can replace the files in"), "{refused:?}");
+    let checked = run(&["check", "chat", "--data", text], b"");
+    assert!(checked.stderr.contains("accept this one with --allow-shared-files"), "{checked:?}");
+    let flags: &[&str] = &["erase", "--data", text, "ann"];
+    let erased = run(&[&["chat"], flags].concat(), b"");
+    assert!(erased.stderr.contains("other users can replace"), "{erased:?}");
+    assert_eq!(chat(&["--allow-shared-files"]).code(), Some(0));
+    open(0o700);
+    assert_eq!(chat(&[]).code(), Some(0));
+    for file in ["chat.lock", "chat.sqlite3"] {
+        fs::rename(data.join(file), folder.path().join(file)).unwrap();
+        std::os::unix::fs::symlink(&precious, data.join(file)).unwrap();
+        let refused = chat(&[]);
+        assert_eq!(refused.code(), Some(1), "{file}: {refused:?}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        fs::rename(folder.path().join(file), data.join(file)).unwrap();
+    }
 }

@@ -113,7 +113,7 @@ async fn words_have_all_their_forms() {
     ann.hear("[you -> bob] unheard").await;
     bob.ask("/users", "Online: ann, bob").await;
     ann.say("/quit see you").await;
-    bob.hear("#11 09:30 *** ann left the chat (see you) ***").await;
+    bob.hear("#11 09:30 *** ann left the chat ***").await;
 }
 
 async fn operator(parlour: &Parlour, name: &str) -> Guest {
@@ -372,4 +372,60 @@ async fn who_is_behind_hears_who_is_here_at_the_end() {
     }
     ann.hear("*** bob left the chat ***").await;
     ann.hear("Online: ann").await;
+}
+
+/// Issue 12, item 8: an invitation is of a user. A stranger who takes the name is not invited, the
+/// user is under every name, and only a user who is here can be invited.
+#[tokio::test]
+async fn attack_who_takes_the_name_of_an_invited_user_stays_out() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob, mut cat] = parlour.all(["ann", "bob", "cat"]).await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here").await;
+    ann.hear("*** ann joined the chat ***").await;
+    ann.say("/private on").await;
+    ann.hear_of("Only who is invited").await;
+    for guest in ["bob", "cat"] {
+        ann.ask(&format!("/invite {guest}"), &format!("*** {guest} may join den ***")).await;
+    }
+    ann.ask("/invite dan", "*** Nobody here is called dan; /users lists who is ***").await;
+    bob.hear("*** ann invites you: /join den ***").await;
+    cat.hear("*** ann invites you: /join den ***").await;
+    drop(bob);
+    cat.hear_of("bob left the chat").await;
+    let mut thief = parlour.enter("bob").await;
+    cat.hear("*** bob joined the chat ***").await;
+    thief.ask("/join den", "*** Only who is invited can join den ***").await;
+    thief.ask("/users den", "*** There is no room den that you could look into ***").await;
+    cat.ask("/nick carl", "*** cat is now carl ***").await;
+    cat.ask("/join den", "*** You speak in den now: 2 people ***").await;
+}
+
+/// Issue 12, item 20: no invitation, away text, topic or name of an ignored user reaches those who
+/// ignore them, and a name in other letters is ignored as well.
+#[tokio::test]
+async fn attack_an_ignored_user_reaches_nobody_by_an_invitation() {
+    let parlour = Parlour::open();
+    let [mut ann, mut bob] = parlour.all(["ann", "bob"]).await;
+    bob.ask("/ignore ann", "*** You do not see what ann says; /unignore ann ends that ***").await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here").await;
+    ann.hear("*** ann joined the chat ***").await;
+    ann.ask("/invite bob", "*** bob may join den ***").await;
+    ann.ask("/join lobby", "*** You speak in lobby now ***").await;
+    ann.ask("/topic unheard", "*** ann set the topic: unheard ***").await;
+    ann.ask("/away unheard", "*** Who writes to you hears that you are away: unheard ***").await;
+    bob.ask("/msg ann hello", "*** ann is away ***").await;
+    bob.hear("[you -> ann] hello").await;
+    ann.hear_of("[bob -> you] hello").await;
+    bob.say("/history 9").await;
+    bob.hear("#1 09:30 *** ann joined the chat ***").await;
+    bob.hear("#2 09:30 *** bob joined the chat ***").await;
+    ann.say("/quit unheard").await;
+    bob.hear("*** ann left the chat ***").await;
+    let mut again = parlour.enter("ANN").await;
+    bob.hear("*** ANN joined the chat ***").await;
+    again.say("unheard").await;
+    again.ask("/msg bob unheard", "[you -> bob] unheard").await;
+    bob.ask("/ignore", "Ignored: ann").await;
 }

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use programs::{Ended, run};
+use programs::{Ended, run, write_secret};
 use server::Server;
 use web_rig::WebChat;
 
@@ -69,7 +69,7 @@ fn certificates_of_ones_own_on_both_sides() {
     talk(&url, &["--bus-ca", &ca, "--bus-cert", &cert, "--bus-key", &key]);
     let both = file("both.pem");
     let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
-    std::fs::write(&both, text("client-key.pem") + &text("client.pem")).unwrap();
+    write_secret(&both, text("client-key.pem") + &text("client.pem"));
     let known = doctor(&url, &["--bus-ca", &ca, "--bus-cert", &both]);
     assert_eq!(known.code(), Some(0), "{}", known.text());
     // Whom the system trusts did not sign it; nor is nobody somebody.
@@ -115,7 +115,7 @@ fn write_credentials(path: &Path, token: &str, user: &KeyPair) {
         "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
          -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
     );
-    std::fs::write(path, text).unwrap();
+    write_secret(path, text);
 }
 
 #[test]
@@ -145,14 +145,13 @@ fn credentials_let_in() {
     let of_system = json!({ "type": "account", "version": 2, "limits": system_limits });
     let system_token = token(&operator, "SYS", &system, &of_system);
     let (account_key, system_key) = (account.public_key(), system.public_key());
-    std::fs::write(
+    write_secret(
         &config,
         format!(
             "operator: {operator_token}\nsystem_account: {system_key}\nresolver: MEMORY\n\
              resolver_preload: {{ {account_key}: {account_token}, {system_key}: {system_token} }}\n"
         ),
-    )
-    .unwrap();
+    );
     write_credentials(credentials.as_ref(), &token(&account, "me", &user, &of_user), &user);
     // Somebody of whom only they themselves say that they belong here.
     write_credentials(other.as_ref(), &token(&stranger, "x", &stranger, &of_user), &stranger);
@@ -258,18 +257,18 @@ fn attack_a_password_need_not_be_an_argument() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("login");
     let file = path.to_str().unwrap();
-    std::fs::write(&path, "tea:s:same\n").unwrap();
+    write_secret(&path, "tea:s:same\n");
     talk(&server.url(), &["--bus-login", file]);
     let mut command = programs::echoline(&["chat", "doctor"]);
     command.env("ECHOLINE_BUS", server.url().replace("//", "//tea:s%3Asame@"));
     let found = programs::Program::start(&mut command).finish();
     assert_eq!(found.code(), Some(0), "{found:?}");
     assert!(!found.text().contains("command line"), "{found:?}");
-    std::fs::write(&path, "\n").unwrap();
+    write_secret(&path, "\n");
     refused(&server.url(), &["--bus-login", file], "its first line is empty");
     std::fs::remove_file(&path).unwrap();
     refused(&server.url(), &["--bus-login", file], "cannot read --bus-login");
-    std::fs::write(&path, "ann:other\n").unwrap();
+    write_secret(&path, "ann:other\n");
     let url = server.url().replace("//", "//tea:s%3Asame@");
     refused(&url, &["--bus-login", file], "name different users");
     refused(&server.url(), &["--bus-login", file], "lets nobody in with what it was given");

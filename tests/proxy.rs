@@ -241,3 +241,51 @@ fn haproxy_in_front_is_understood() {
 fn the_page_is_true() {
     programs::page::paste("proxy.md");
 }
+
+/// Issue 12, item 17: at a Unix socket that every local user may connect to, none of them can pose
+/// as a proxy: the start is refused, unless the user of the proxy is named, whom the system vouches
+/// for.
+#[test]
+fn attack_a_local_user_cannot_pose_as_a_client() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}", folder.path().join("s").display());
+    let name = format!("unix:@echoline-proxy-{}", std::process::id());
+    for (address, mode) in [(&name, "0600"), (&path, "0666"), (&path, "0602")] {
+        let flags = ["--listen", address, "--unix-mode", mode, "--proxy-from", "unix"];
+        for command in [&["echo"][..], &["check", "echo"]] {
+            let ended = run(&[command, &flags].concat(), b"");
+            assert_eq!(ended.code(), Some(1), "{ended:?}");
+            let sentence = format!("every user of this machine may connect to {address}");
+            assert!(ended.stderr.contains(&sentence), "{ended:?}");
+        }
+    }
+    let own = format!("unix:{}", nix::unistd::Uid::effective());
+    let whoami = |address: &str, flags: &[&str]| {
+        let server = EchoServer::start_at(address, &[&["--mode", "command"], flags].concat());
+        let path = server.address.strip_prefix("unix:").unwrap();
+        let at = match path.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name).unwrap(),
+            None => SocketAddr::from_pathname(path).unwrap(),
+        };
+        let mut stream = UnixStream::connect_addr(&at).unwrap();
+        stream.write_all(&[V1.as_bytes(), b"WHOAMI\r\nQUIT\r\n"].concat()).unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        heard
+    };
+    for (address, mode) in [(&name, "0600"), (&path, "0666")] {
+        let mode = ["--unix-mode", mode];
+        let stranger = [&mode[..], &["--proxy-from", "unix:54321"]].concat();
+        let heard = whoami(address, &stranger);
+        assert!(heard.contains("Echo: PROXY TCP4") && !heard.contains("source:"), "{heard}");
+        let proxy = [&mode[..], &["--proxy-from", &own]].concat();
+        let heard = whoami(address, &proxy);
+        assert!(heard.contains("source: 192.0.2.1:4711"), "{heard}");
+    }
+    let heard = whoami(&path, &["--unix-mode", "0660", "--proxy-from", "unix"]);
+    assert!(heard.contains("source: 192.0.2.1:4711"), "{heard}");
+    let wrong = run(&["echo", "--proxy-from", "unix:no-such-user"], b"");
+    assert!(wrong.stderr.contains("there is no user 'no-such-user'"), "{wrong:?}");
+}

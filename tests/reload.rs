@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use disk::Disk;
-use programs::{Program, echoline};
+use programs::{Program, echoline, write_secret};
 use support::{Client, Server, has, until};
 
 /// A folder with a configuration in it.
@@ -333,7 +333,7 @@ fn the_service_manager_hears_of_a_reload() {
 fn a_chat_keeps_what_it_cannot_read_anew() {
     let folder = Folder::new("[chat]\nmax-rooms = 5\n");
     let password = folder.path("password");
-    fs::write(&password, "open sesame\n").unwrap();
+    write_secret(&password, "open sesame\n");
     let flag = format!("--operator-password-file={}", password.display());
     let (ready, config) = (folder.path("ready"), folder.config());
     let flags = ["chat", "--listen=127.0.0.1:0", "--config", &config, &flag, "--ready-file"];
@@ -348,7 +348,7 @@ fn a_chat_keeps_what_it_cannot_read_anew() {
     client.send("ann\n");
     assert!(client.line().contains("ann joined the chat"));
     drop(client);
-    fs::write(&password, "another one\n").unwrap();
+    write_secret(&password, "another one\n");
     chat.signal("HUP");
     chat.wait_for_stderr("max-rooms: 5 → 6");
     chat.signal("TERM");

@@ -346,6 +346,14 @@ fn reserved_address() -> String {
     format!("127.77.{high}.{low}:77")
 }
 
+#[track_caller]
+fn assert_no_capabilities(status: &str, sets: &[&str]) {
+    for set in sets {
+        assert_eq!(values(status, set), ["0000000000000000"], "{set}");
+    }
+    assert_eq!(values(status, "NoNewPrivs:"), ["1"]);
+}
+
 /// Fault 11: with --user no thread keeps a right of root's, and none can get one again; Fault 12:
 /// what was bound before goes on being served, after SIGHUP too.
 #[test]
@@ -373,10 +381,7 @@ fn rights_are_given_up_for_good() {
         assert_eq!(values(&status, "Uid:"), ["65534"; 4]);
         assert_eq!(values(&status, "Gid:"), ["65534"; 4]);
         assert_eq!(values(&status, "Groups:"), ["65534"]);
-        for set in ["CapInh:", "CapPrm:", "CapEff:"] {
-            assert_eq!(values(&status, set), ["0000000000000000"], "{set}");
-        }
-        assert_eq!(values(&status, "NoNewPrivs:"), ["1"]);
+        assert_no_capabilities(&status, &["CapInh:", "CapPrm:", "CapEff:", "CapAmb:", "CapBnd:"]);
     }
     let owner = fs::metadata(&path).unwrap();
     assert_eq!((owner.uid(), owner.mode() & 0o777), (65534, 0o600));
@@ -425,4 +430,69 @@ fn rights_that_are_missing_are_named() {
         assert!(ended.stderr.contains(sentence), "{flags:?}: {}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
+}
+
+/// Issue 12, item 1: the user of --user owns the folder of the socket, and puts a link to a file of
+/// root's in the place of the socket as soon as it is there. The file stays root's.
+#[test]
+fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (precious, theirs) = (folder.path().join("precious"), folder.path().join("theirs"));
+    fs::write(&precious, "precious").unwrap();
+    fs::create_dir(&theirs).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).unwrap();
+    let socket = theirs.join("s");
+    for _ in 0..8 {
+        let mut command = echoline(&["echo", "--user", "65534:65534", "--log-level", "error"]);
+        command.arg("--listen").arg(format!("unix:{}", socket.display()));
+        let mut service = Program::start(&mut command);
+        let is_there = || fs::symlink_metadata(&socket).is_ok();
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_there() && !service.has_ended() && std::time::Instant::now() < until {}
+        fs::rename(&socket, theirs.join("old")).unwrap();
+        std::os::unix::fs::symlink(&precious, &socket).unwrap();
+        let id = service.child.id();
+        wait_for("the service to be the user, or to end", || {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            service.has_ended() || values(&status, "Uid:").contains(&"65534".to_owned())
+        });
+        service.signal_if_running("KILL");
+        service.finish();
+        let found = fs::metadata(&precious).unwrap();
+        assert_eq!((found.uid(), found.gid()), (0, 0), "root has given a file of its own away");
+        fs::remove_file(&socket).unwrap();
+        fs::remove_file(theirs.join("old")).unwrap();
+    }
+}
+
+/// Issue 12, item 14: a process that is the user of --user already keeps no capability, and does not
+/// start with a group that this user is not in.
+#[test]
+fn attack_groups_and_capabilities_of_the_start_are_not_kept() {
+    if !is_root() || !has("setpriv") {
+        return;
+    }
+    let address = reserved_address().replace(":77", ":78");
+    let start = |groups: &str, user: &str| {
+        let mut command = Command::new("setpriv");
+        let caps = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"];
+        command.args(["--reuid=65534", "--regid=65534", groups]).args(caps).arg("--");
+        command.arg(echoline(&[]).get_program()).args(["echo", "--listen", &address]);
+        Program::start(command.args(["--user", user]))
+    };
+    let refused = start("--groups=65534,12345,0", "65534:65534").finish();
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("in groups that the account is not in ("), "{refused:?}");
+    let service = start("--clear-groups", "65534:65534");
+    service.wait_for_stderr("ready");
+    for thread in fs::read_dir(format!("/proc/{}/task", service.child.id())).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert_no_capabilities(&status, &["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"]);
+        assert_eq!(values(&status, "Groups:"), Vec::<String>::new());
+    }
+    ask(TcpStream::connect(&address).unwrap(), "on the port that it was given");
 }

@@ -8,7 +8,7 @@ mod web_rig;
 
 use std::io::{Read, Write};
 
-use programs::{Program, echoline, run, wait_for};
+use programs::{Program, echoline, run, wait_for, write_secret};
 use serde_json::{Value, json};
 use web_rig::{Socket, WebChat, ask, connect};
 
@@ -333,7 +333,7 @@ fn a_page_is_slowed_down_as_a_terminal_is() {
 fn whoever_is_sent_out_is_told_not_to_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    std::fs::write(&file, "correct horse\n").unwrap();
+    write_secret(&file, "correct horse\n");
     let chat = WebChat::start(&["--operator-password-file", file.to_str().unwrap()]);
     let mut ben = chat.terminal("ben");
     let mut ann = chat.page("ann");

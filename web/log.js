@@ -130,6 +130,7 @@ export class Log {
   }
 
   isHidden(line) {
+    if (line.ignored) return true;
     return this.state.view.quiet && (PRESENCE.has(line.kind) || line.kind === "renamed");
   }
 

@@ -70,6 +70,8 @@ pub(super) enum Act {
     Unban { subject: Subject, scope: Scope },
     /// Changes what a room is, or what somebody may do in it.
     Alter { room: Name, change: Change },
+    /// Removes a room and all its lines.
+    Forget { room: Name },
     /// Writes down what an operator did.
     Audit { what: String },
     /// A machine is gone, and all its people with it.

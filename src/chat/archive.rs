@@ -97,7 +97,13 @@ impl Archive {
             topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
             private: room.private,
             password: room.password.as_deref().map(str::to_owned),
+            more: serde_json::to_string(&room.origin).expect("it is made of numbers and addresses"),
         });
+    }
+
+    /// Deletes a room that was removed, with its lines.
+    pub(super) fn room_gone(&self, room: &Name) {
+        self.write(|| Change::RoomGone(room.to_string()));
     }
 
     pub(super) fn ban(&self, ban: &Ban) {
@@ -191,6 +197,27 @@ impl Archive {
         }
     }
 
+    /// The newest lines of a room before a number.
+    pub(super) async fn last(
+        &self,
+        room: &Name,
+        before: u64,
+        count: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        match &self.store {
+            Some(store) => store.last(room.as_str(), before, count).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The number up to which only said lines of a room are kept.
+    pub(super) async fn trimmed(&self, room: &Name) -> Result<u64, StoreError> {
+        match &self.store {
+            Some(store) => store.trimmed(room.as_str()).await,
+            None => Ok(0),
+        }
+    }
+
     /// Searches one page of a room, from the line below `before` on.
     pub(super) async fn search(
         &self,
@@ -227,6 +254,9 @@ pub(super) struct SavedRoom {
     pub(super) room: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) password: Option<String>,
+    /// The number of the room's first line.
+    #[serde(default)]
+    pub(super) born: u64,
 }
 
 /// The part of a ban that the store keeps as JSON, beside the other columns.
@@ -247,8 +277,11 @@ impl BanMore {
 
 impl SavedMore {
     fn of(place: &Place) -> Self {
-        let room =
-            |at: &Position| SavedRoom { room: at.room.clone(), password: at.password.clone() };
+        let room = |at: &Position| SavedRoom {
+            room: at.room.clone(),
+            password: at.password.clone(),
+            born: at.born,
+        };
         let rooms = place.rooms.iter().map(room).collect();
         Self { rooms, state: place.more.clone() }
     }

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::act::{Act, Outcome, Refusal};
+use super::act::{Act, Change as Alteration, Outcome, Refusal, Said};
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
 use super::cluster::{ClusterOptions, OnLoss};
 use super::follower::Follower;
-use super::hall::{Hall, NameTaken, Pass};
-use super::history::StoreOptions;
+use super::hall::{Hall, NameTaken, NotIn, Pass};
+use super::history::{Change, Kind, Store, StoreOptions, Stored};
 use super::name::Name;
 use super::perform::Actor;
 use super::room::See;
@@ -55,7 +55,7 @@ impl Hall {
         self.comes_from(session, who, "").unwrap();
     }
 
-    fn joins(&self, session: u64, to: &str) -> Result<(), super::hall::NotIn> {
+    fn joins(&self, session: u64, to: &str) -> Result<(), NotIn> {
         let join = Act::Join { room: room(to), see: See::Last(0), pass: Pass::Nothing };
         match self.does(session, join) {
             Outcome::Joined(joined) => joined.map(drop),
@@ -81,6 +81,7 @@ fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
         assert!(matches!(hall.bans_name(1, "mallory", Scope::Chat), Outcome::Done));
         hall.comes(2, "eve");
         hall.joins(2, "den").unwrap();
+        say(hall, 2, "den");
         for number in 0..ROOM_BANS_MAX {
             let banned = hall.bans_name(2, &format!("u{number}"), Scope::Room(room("den")));
             assert!(matches!(banned, Outcome::Done), "{number}: {banned:?}");
@@ -110,4 +111,205 @@ fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
     late.restore(&here.snapshot()).unwrap();
     holds(&late, 3);
     assert_eq!(late.snapshot().state, here.snapshot().state);
+}
+
+/// Issue 12, item 4: in a cluster, a node that begins from a snapshot has the said lines too, however
+/// many users have come and gone since, and writes the same snapshot as the others.
+#[test]
+fn attack_visits_hide_no_said_line_from_a_late_node() {
+    let (here, late) = (node(1), node(2));
+    here.comes(1, "ann");
+    here.joins(1, "lobby").unwrap();
+    let say = |hall: &Hall, text: &str| {
+        let lines = vec![Said { kind: Kind::Said, text: text.to_owned() }];
+        hall.does(1, Act::Say { room: room("lobby"), lines });
+    };
+    let visit = |hall: &Hall, session| {
+        hall.comes(session, "eve");
+        hall.joins(session, "lobby").unwrap();
+        hall.does(session, Act::Exit { reason: Some(String::new()), keep: None });
+    };
+    say(&here, "first");
+    (10..300).for_each(|session| visit(&here, session));
+    late.restore(&here.snapshot()).unwrap();
+    let texts = |hall: &Hall| {
+        hall.lobby.with(|room| {
+            let numbers = room.log.oldest()..room.log.next();
+            let lines = numbers.filter_map(|number| room.log.line(number));
+            let said = lines.filter(|line| line.kind == Kind::Said);
+            said.map(|line| (line.number, line.text.to_owned())).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(
+        (texts(&late), texts(&here)),
+        (vec![(2, "first".into())], vec![(2, "first".into())])
+    );
+    for hall in [&here, &late] {
+        say(hall, "second");
+        (300..500).for_each(|session| visit(hall, session));
+    }
+    assert_eq!(late.snapshot().state, here.snapshot().state);
+}
+
+/// Says one line.
+fn say(hall: &Hall, session: u64, to: &str) {
+    let lines = vec![Said { kind: Kind::Said, text: "hello".to_owned() }];
+    let said = hall.does(session, Act::Say { room: room(to), lines });
+    assert!(matches!(said, Outcome::Done), "{said:?}");
+}
+
+fn leave(hall: &Hall, session: u64) {
+    hall.does(session, Act::Exit { reason: Some(String::new()), keep: None });
+}
+
+/// Issue 12, item 5: a stranger who joins more rooms than there may be takes no place from anybody,
+/// with a store, after a restart, and in a cluster. Rooms in which something was said stay, but one
+/// address has so many of them at most.
+#[test]
+fn attack_empty_rooms_use_up_no_place() {
+    const MALLORY: &str = "192.0.2.66";
+    let most = Settings::default().max_rooms;
+    let each = Settings::default().max_rooms_per_ip;
+    let play = |hall: &Hall| {
+        for session in 1..=most as u64 + 5 {
+            hall.comes_from(session, "mallory", MALLORY).unwrap();
+            hall.joins(session, &format!("r{session}")).unwrap();
+            leave(hall, session);
+        }
+        assert_eq!(hall.rooms().len(), 1, "the lobby");
+        for number in 0..each {
+            let (session, den) = (5000 + number as u64, format!("den{number}"));
+            hall.comes_from(session, "mallory", MALLORY).unwrap();
+            hall.joins(session, &den).unwrap();
+            say(hall, session, &den);
+            leave(hall, session);
+        }
+        assert_eq!(hall.rooms().len(), 1 + each);
+    };
+    let is_full = |hall: &Hall| {
+        hall.comes_from(7000, "mallory", MALLORY).unwrap();
+        let refused = hall.joins(7000, "one-more");
+        assert!(
+            matches!(refused, Err(NotIn::TooManyOfSource(made)) if made == each),
+            "{refused:?}"
+        );
+        hall.joins(7000, "den7").unwrap();
+        leave(hall, 7000);
+        hall.comes_from(7001, "ann", "192.0.2.1").unwrap();
+        hall.joins(7001, "garden").unwrap();
+        leave(hall, 7001);
+        assert_eq!(hall.rooms().len(), 1 + each, "the garden is gone again, and no other room");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let first = stored(folder.path());
+    play(&first);
+    is_full(&first);
+    assert_eq!(first.close(), 0);
+    let second = stored(folder.path());
+    assert_eq!(second.rooms().len(), 1 + each, "the rooms are kept");
+    is_full(&second);
+    second.close();
+
+    let here = node(1);
+    play(&here);
+    let late = node(2);
+    late.restore(&here.snapshot()).unwrap();
+    late.comes_from(7000, "mallory", MALLORY).unwrap();
+    let place = |hall: &Hall, session: u64| {
+        let state = hall.lock();
+        hall.has_place_for_room(&state, 5, &state.people[&session])
+    };
+    assert_eq!(place(&late, 7000), Err(NotIn::TooManyOfSource(each)), "each node knows it");
+    late.comes_from(7001, "ann", "192.0.2.1").unwrap();
+    assert_eq!(place(&late, 7001), Ok(()));
+}
+
+/// Issue 12, item 5: a store that is full of empty rooms from an earlier version has places again.
+/// Rooms that were set up by their operators stay, and so do those with said lines.
+#[test]
+fn attack_a_store_full_of_empty_rooms_has_places_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path(), StoreOptions::default(), 1, |_| ()).unwrap();
+    let write = |name: &str, topic: Option<&str>, private, kind| {
+        let (name, topic) = (name.to_owned(), topic.map(str::to_owned));
+        let room = Arc::from(&*name);
+        store.write(Change::Room { name, topic, private, password: None, more: String::new() });
+        let (text, name) = ("x".into(), "eve".into());
+        let line = Stored { number: 1, time_ms: 1, kind, name, text };
+        store.write(Change::Line { room, line });
+    };
+    for number in 0..1100 {
+        write(&format!("r{number}"), None, false, Kind::Joined);
+    }
+    write("said", None, false, Kind::Said);
+    write("private", None, true, Kind::Joined);
+    write("topic", Some("bees"), false, Kind::Joined);
+    assert_eq!(store.close(), 0);
+    for _ in 0..2 {
+        let hall = stored(folder.path());
+        let rooms: Vec<String> =
+            hall.rooms().iter().map(|crowd| crowd.with(|room| room.name.to_string())).collect();
+        assert_eq!(rooms, ["lobby", "private", "said", "topic"]);
+        hall.comes(1, "ann");
+        hall.joins(1, "garden").unwrap();
+        hall.close();
+    }
+}
+
+/// Issue 12, item 5: the token of a room that was removed gives no right in the room that has its
+/// name now.
+#[test]
+fn attack_a_token_of_a_removed_room_opens_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for hall in [Arc::new(Hall::new(Settings::default())), stored(folder.path()), node(1)] {
+        hall.comes(1, "mallory");
+        hall.joins(1, "den").unwrap();
+        let position = hall.room(&room("den")).unwrap().with(|room| room.position_in());
+        let pass = Pass::Return { operator: true, password: None, born: position.born };
+        leave(&hall, 1);
+        assert!(hall.room(&room("den")).is_none());
+        hall.comes(2, "ann");
+        hall.joins(2, "den").unwrap();
+        hall.does(2, Act::Alter { room: room("den"), change: Alteration::Private(true) });
+        hall.comes(3, "mallory");
+        let back = |pass: &Pass| {
+            let (see, pass) = (See::From(position.next), pass.clone());
+            hall.does(3, Act::Join { room: room("den"), see, pass })
+        };
+        let refused = back(&pass);
+        assert!(matches!(refused, Outcome::Joined(Err(NotIn::Invited))), "{refused:?}");
+        // The token of this room does.
+        let born = hall.room(&room("den")).unwrap().with(|room| room.origin.born);
+        let joined = back(&Pass::Return { operator: true, password: None, born });
+        assert!(matches!(joined, Outcome::Joined(Ok(_))), "{joined:?}");
+    }
+}
+
+/// Issue 12, item 5: an operator of the chat removes a room with all that was said in it; nobody else
+/// can, and the lobby stays.
+#[test]
+fn an_operator_removes_a_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let hall = stored(folder.path());
+    hall.comes(1, "olga");
+    hall.comes(2, "eve");
+    hall.joins(2, "den").unwrap();
+    say(&hall, 2, "den");
+    let forget = |session, what: &str| hall.does(session, Act::Forget { room: room(what) });
+    let not_operator = Some(&Refusal::NotOperator);
+    assert_eq!(forget(2, "den").refusal(), not_operator, "not even its founder");
+    hall.does(1, Act::BecomeOperator);
+    assert_eq!(forget(1, "lobby").refusal(), not_operator);
+    assert_eq!(forget(1, "nowhere").refusal(), Some(&Refusal::Absent));
+    assert!(matches!(forget(1, "DEN"), Outcome::Done));
+    assert!(hall.room(&room("den")).is_none());
+    assert!(hall.person(2).unwrap().mailbox.has_news(), "its member hears of it");
+    hall.joins(1, "den").unwrap();
+    let first = hall.room(&room("den")).unwrap().with(|room| room.log.first());
+    assert!(first > 3, "no number is given again");
+    assert_eq!(hall.close(), 0);
+    let (store, restored) = Store::open(folder.path(), StoreOptions::default(), 9, |_| ()).unwrap();
+    let den = restored.rooms.iter().find(|room| room.name == "den");
+    assert!(den.is_none_or(|den| den.lines.iter().all(|line| line.kind != Kind::Said)));
+    store.close();
 }

@@ -99,9 +99,9 @@ impl Hall {
             Change::Mute(session, until_ms) => other(session, &state)
                 .and_then(|other| mute(actor, &person, &other, &crowd, until_ms)),
             Change::Invite(session) => other(session, &state).map(|other| {
-                crowd.with(|room| room.invite(other.name().key().clone()));
-                let words = format!("{} invites you: /join {room}", person.name());
-                other.deliver(Letter::Notice(words));
+                crowd.with(|room| room.invite(other.lineage));
+                let (by, lineage, room) = (person.name(), person.lineage, room.clone());
+                other.deliver(Letter::Invitation { by, lineage, room });
             }),
         };
         done.map_or_else(Outcome::Refused, |()| Outcome::Done)

@@ -119,7 +119,7 @@ impl fmt::Display for Subject {
 
 impl Scope {
     /// The key of the room; `None` for the whole chat.
-    fn room(&self) -> Option<&Key> {
+    pub(super) fn room(&self) -> Option<&Key> {
         match self {
             Self::Chat => None,
             Self::Room(name) => Some(name.key()),

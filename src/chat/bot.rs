@@ -187,7 +187,7 @@ impl Hello {
                     next
                 }
             };
-            Ok(Position { room, next, operator: false, password: None })
+            Ok(Position { room, next, operator: false, password: None, born: 0 })
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
         let more = SessionState::default();
@@ -353,4 +353,38 @@ fn wrong(user: &mut User, text: &str) -> Step {
     let error = if is_page { user.inbox.in_thread(error) } else { error };
     print_json(&error, &mut user.replies);
     Step::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::text::is_clean;
+    use super::*;
+
+    const JSON_LINE: &str = concat!(
+        r#"\{"(say|do|ask|ping|to|room|before)": ?(".{0,30}"|[0-9eE.+-]{1,30}|null)"#,
+        r#"(, ?"(room|to|count)": ?(".{0,9}"|-?[0-9]{1,30}))?\}"#,
+    );
+
+    proptest! {
+        /// Issue 12: whatever a program sends, its line is read or refused, and the texts that
+        /// others are shown of it are clean.
+        #[test]
+        fn attack_no_line_of_a_program_gets_past_the_reader(
+            line in prop_oneof![
+                ".{0,80}",
+                "[\\[{\":,}\\]a-z0-9 ]{0,40}",
+                JSON_LINE,
+            ],
+        ) {
+            class(line.as_bytes());
+            let _ = serde_json::from_str::<Hello>(&line);
+            if let Ok(Input::Say { say, .. } | Input::Do { line: say, .. }) = parse(&line) {
+                for said in lines(&say).map(said) {
+                    prop_assert!(is_clean(&said), "{:?}", said);
+                }
+            }
+        }
+    }
 }

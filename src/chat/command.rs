@@ -115,6 +115,13 @@ pub enum Command<'a> {
     Private(Switch),
     /// Sets the room's password, or takes it away.
     Password(Option<Secret<'a>>),
+    /// Removes a room and all its lines.
+    Forget {
+        /// Its name.
+        room: &'a str,
+        /// The operator knows what is lost.
+        is_sure: bool,
+    },
     /// Shows so many of the last entries of the audit log, at least 1.
     Audit(Option<u64>),
     /// Lists the sources that have a penalty, or ends the penalties of one.
@@ -164,6 +171,7 @@ impl<'a> Command<'a> {
                 | Self::Invite(_)
                 | Self::Private(_)
                 | Self::Password(_)
+                | Self::Forget { .. }
                 | Self::Audit(_)
                 | Self::Penalties(_)
         )
@@ -197,7 +205,8 @@ impl<'a> Command<'a> {
                 | Self::Quote(_)
                 | Self::Delete(_)
                 | Self::Lag
-        ) || (self.needs_operator() && !matches!(self, Self::Audit(_) | Self::Penalties(_)))
+        ) || (self.needs_operator()
+            && !matches!(self, Self::Audit(_) | Self::Forget { .. } | Self::Penalties(_)))
     }
 }
 
@@ -286,6 +295,8 @@ mod tests {
             ("/private on", C::Private(Switch::On)),
             ("/password off", C::Password(None)),
             ("/password hunter2", C::Password(Some(Secret::new("hunter2")))),
+            ("/forget a", C::Forget { room: "a", is_sure: false }),
+            ("/forget #a YES", C::Forget { room: "#a", is_sure: true }),
             ("/audit", C::Audit(None)),
             ("/audit 50", C::Audit(Some(50))),
         ] {
@@ -329,6 +340,8 @@ mod tests {
             "/password",
             "/password a b",
             "/audit 0",
+            "/forget",
+            "/forget a no",
             "/bans 0",
         ] {
             let parsed = Command::parse(line);

@@ -182,6 +182,16 @@ pub(super) static COMMANDS: &[Entry] = &[
             let off = word.eq_ignore_ascii_case("off");
             Some(C::Password((!off).then(|| Secret::new(word))))
         }),
+    operator("forget", "/forget ROOM [yes]", "remove a room and all lines; alone: what is lost",
+        "/forget garden",
+        |a| {
+            let room = a.word()?;
+            let is_sure = match a.word() {
+                None => false,
+                Some(word) => word.eq_ignore_ascii_case("yes").then_some(true)?,
+            };
+            Some(C::Forget { room, is_sure })
+        }),
     operator("audit", "/audit [N]", "what operators did, the last N entries", "/audit 50",
         |a| Some(C::Audit(match a.word() {
             Some(text) => Some(number(text)?),

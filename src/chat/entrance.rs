@@ -1,12 +1,10 @@
 //! The conditions for coming into a room. Pure.
 
 use super::hall::{NotIn, Pass};
-use super::key::Key;
-use super::name::Name;
 use super::room::Room;
 use super::tokens::Position;
 
-/// Invitations of one room at most.
+/// Invitations of one room at most; the oldest is forgotten first.
 const INVITED_MAX: usize = 1000;
 
 /// The condition for coming into a room.
@@ -21,10 +19,9 @@ pub(super) enum Entrance {
 
 /// A user who wants to come in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Newcomer<'a> {
+pub(super) struct Newcomer {
     pub(super) session: u64,
     pub(super) lineage: u64,
-    pub(super) name: &'a Name,
     /// An operator of the whole chat, who may come in everywhere.
     pub(super) is_operator: bool,
 }
@@ -46,7 +43,8 @@ impl Room {
     /// The position of a newcomer, for a saved session to be filled in.
     pub(super) fn position_in(&self) -> Position {
         let password = self.password.as_deref().map(|hash| stamp(hash).to_owned());
-        Position { room: self.name.clone(), next: self.log.next(), operator: false, password }
+        let (room, next, born) = (self.name.clone(), self.log.next(), self.origin.born);
+        Position { room, next, operator: false, password, born }
     }
 
     /// Whether the room has a password, and not the one that it had when a session was saved.
@@ -54,27 +52,37 @@ impl Room {
         self.password.as_deref().is_some_and(|hash| Some(stamp(hash)) != saved)
     }
 
-    /// Returns the condition for a user with this name to come in.
-    pub(super) fn entrance(&self, key: &Key) -> Entrance {
+    /// Returns the condition for the user of this lineage to come in.
+    pub(super) fn entrance(&self, lineage: u64) -> Entrance {
         match () {
-            () if self.invited.contains(key) => Entrance::Open,
+            () if self.invited.contains(&lineage) => Entrance::Open,
             () if self.private => Entrance::Invited,
             () if self.password.is_some() => Entrance::Password,
             () => Entrance::Open,
         }
     }
 
-    /// Lets a user with this name in from now on. Bounded: the first invitation in the order of
-    /// keys is dropped.
-    pub(super) fn invite(&mut self, key: Key) {
+    /// Lets the user of this lineage in from now on, under any name. A user who takes the name later
+    /// is not invited.
+    pub(super) fn invite(&mut self, lineage: u64) {
+        self.invited.retain(|&invited| invited != lineage);
         if self.invited.len() >= INVITED_MAX {
-            self.invited.pop_first();
+            self.invited.pop_front();
         }
-        self.invited.insert(key);
+        self.invited.push_back(lineage);
+    }
+
+    /// The pass, if it is of this room: one of a room that had its name and was removed counts for
+    /// nothing.
+    pub(super) fn valid<'a>(&self, pass: &'a Pass) -> &'a Pass {
+        match pass {
+            Pass::Return { born, .. } if *born != self.origin.born => &Pass::Nothing,
+            pass => pass,
+        }
     }
 
     /// Whether a user may come in who has shown this pass.
-    pub(super) fn admit(&self, newcomer: Newcomer<'_>, pass: &Pass) -> Result<(), NotIn> {
+    pub(super) fn admit(&self, newcomer: Newcomer, pass: &Pass) -> Result<(), NotIn> {
         if self.seat_of(newcomer.session).is_some() {
             return Err(NotIn::Already);
         }
@@ -82,7 +90,7 @@ impl Room {
         if is_operator || self.operators.remembers(newcomer.lineage) {
             return Ok(());
         }
-        match (self.entrance(newcomer.name.key()), pass, &self.password) {
+        match (self.entrance(newcomer.lineage), pass, &self.password) {
             (Entrance::Open, ..) | (_, Pass::Token { .. }, _) => Ok(()),
             (_, Pass::Return { password, .. }, _)
                 if !self.has_new_password(password.as_deref()) =>
@@ -93,5 +101,39 @@ impl Room {
             (_, Pass::Password(known), Some(hash)) if **known == **hash => Ok(()),
             (_, _, Some(hash)) => Err(NotIn::Password(hash.clone())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::{Log, LogLimits};
+    use super::super::name::Name;
+    use super::*;
+
+    fn private_room() -> Room {
+        let log = Log::new(LogLimits::default(), 1, 0);
+        let mut room = Room::new(Name::parse_room("den").unwrap(), log);
+        room.private = true;
+        room
+    }
+
+    /// Issue 12, item 8: an invitation is of a user, in each session that a token restores, and not
+    /// of the name that the user had.
+    #[test]
+    fn attack_an_invitation_lets_nobody_in_but_the_invited_user() {
+        let mut room = private_room();
+        room.invite(7);
+        let admits = |room: &Room, session, lineage| {
+            let newcomer = Newcomer { session, lineage, is_operator: false };
+            room.admit(newcomer, &Pass::Nothing).is_ok()
+        };
+        assert!(admits(&room, 7, 7) && admits(&room, 9, 7) && !admits(&room, 8, 8));
+        assert_eq!((room.entrance(7), room.entrance(8)), (Entrance::Open, Entrance::Invited));
+        for lineage in 100..100 + INVITED_MAX as u64 {
+            room.invite(lineage);
+            room.invite(lineage);
+        }
+        assert_eq!(room.invited.len(), INVITED_MAX);
+        assert!(!admits(&room, 7, 7) && admits(&room, 100, 100), "the oldest is forgotten");
     }
 }

@@ -13,8 +13,10 @@ use ipnet::IpNet;
 
 use super::flood::FORGIVEN_AFTER;
 use super::key::Key;
+use super::source::most_frequent;
 
-/// Mutes that are remembered; the oldest is forgotten first.
+/// Mutes that are remembered. Beyond it, the oldest of the network is forgotten that has most of them:
+/// a flood of muted sessions ends no mute of another network.
 const MUTES_MAX: usize = 1000;
 
 /// A mute, and the user whose it is.
@@ -113,7 +115,9 @@ impl FloodMutes {
     fn push(&mut self, mute: FloodMute) {
         self.0.push_back(mute);
         if self.0.len() > MUTES_MAX {
-            self.0.pop_front();
+            let largest = most_frequent(self.0.iter().map(|mute| mute.network));
+            let oldest = self.0.iter().position(|mute| Some(mute.network) == largest);
+            self.0.remove(oldest.unwrap_or_default());
         }
     }
 }
@@ -188,6 +192,18 @@ mod tests {
         assert!(come(&mut mutes, 71, false).is_some(), "one pays");
         assert!((72..130).all(|pupil| come(&mut mutes, pupil, false).is_none()), "no other does");
         assert!(mutes.enter(2, writer("troll", 131, HOME), false).is_some(), "the troll does too");
+    }
+
+    /// Issue 12, item 4: a flood of sessions that write too fast ends no mute but its own.
+    #[test]
+    fn attack_a_flood_of_mutes_ends_no_mute_of_another_network() {
+        let mut mutes = FloodMutes::default();
+        mutes.begin(0, writer("troll", 1, HOME), 30_000, 1);
+        for lineage in 2..2 * MUTES_MAX as u64 {
+            mutes.begin(0, writer(&format!("u{lineage}"), lineage, "198.51.100.1/32"), 30_000, 1);
+        }
+        assert!(mutes.enter(1, writer("troll", 9999, HOME), false).is_some());
+        assert_eq!(mutes.0.len(), MUTES_MAX);
     }
 
     #[test]

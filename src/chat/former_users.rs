@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use super::name::Name;
+use super::source::{Source, most_frequent};
 
 /// Users who are remembered after they left.
 const FORMER_MAX: usize = 200;
@@ -19,7 +20,8 @@ pub(super) struct FormerUser {
     pub(super) left_ms: u64,
 }
 
-/// The last of them; the oldest is forgotten first.
+/// The last of them. Beyond the bound, the oldest of the source is forgotten that has most of them: a
+/// flood of visits hides nobody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct FormerUsers(VecDeque<FormerUser>);
 
@@ -28,7 +30,10 @@ impl FormerUsers {
         self.0.retain(|old| old.lineage != user.lineage || !old.name.same_as(&user.name));
         self.0.push_back(user);
         if self.0.len() > FORMER_MAX {
-            self.0.pop_front();
+            let source = |user: &FormerUser| Source::of(user.address);
+            let largest = most_frequent(self.0.iter().map(source));
+            let oldest = self.0.iter().position(|user| Some(source(user)) == largest);
+            self.0.remove(oldest.unwrap_or_default());
         }
     }
 
@@ -46,6 +51,23 @@ impl FormerUsers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 12, item 4: a flood of visits does not hide a user from operators.
+    #[test]
+    fn attack_a_flood_of_visits_hides_no_former_user() {
+        let mut users = FormerUsers::default();
+        let user = |name: &str, address: &str| FormerUser {
+            name: Name::parse(name).unwrap(),
+            lineage: 1,
+            address: Some(address.parse().unwrap()),
+            left_ms: 0,
+        };
+        users.note(user("troll", "192.0.2.7"));
+        (0..1000).for_each(|number| users.note(user(&format!("u{number}"), "2001:db8::1")));
+        let is_known = |name| users.find(&Name::parse(name).unwrap()).is_some();
+        assert!(is_known("troll") && is_known("u999") && !is_known("u0"));
+        assert_eq!(users.0.len(), FORMER_MAX);
+    }
 
     #[test]
     fn the_last_users_are_remembered() {

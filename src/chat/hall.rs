@@ -56,11 +56,14 @@ pub(super) struct State {
     pub(super) names: HashMap<Key, u64>,
     /// The lobby too.
     pub(super) rooms: BTreeMap<Key, Arc<Crowd>>,
+    /// Rooms that were removed while members of this machine, which was taken for gone, may come
+    /// back to them.
+    pub(super) awaiting: BTreeMap<Key, Arc<Crowd>>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
     pub(super) former_users: FormerUsers,
     pub(super) flood_mutes: FloodMutes,
-    /// Higher than the number of any line of a room that was forgotten: a room of the same name
+    /// Higher than the number of any line of a room that was removed: a room of the same name
     /// does not begin in the middle of it.
     pub(super) numbers_from: u64,
 }
@@ -71,6 +74,8 @@ pub(super) struct Kept {
     pub(super) rooms: Vec<Room>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
+    /// Tokens of the store that are too many, and are to leave it.
+    pub(super) dropped_tokens: Vec<Arc<str>>,
 }
 
 /// Somebody's place in a room.
@@ -117,6 +122,8 @@ pub(super) enum NotIn {
     /// It needs the words whose hash this is.
     Password(Arc<str>),
     TooManyRooms,
+    /// Users from the same address have made so many rooms.
+    TooManyOfSource(usize),
     TooManyOfYours,
     /// They are not in the chat any more.
     Gone,
@@ -140,6 +147,9 @@ pub(super) enum Pass {
     Return {
         operator: bool,
         password: Option<String>,
+        /// The number of the room's first line, see [`Origin`](super::room_origin::Origin).
+        #[serde(default)]
+        born: u64,
     },
 }
 
@@ -162,10 +172,13 @@ impl Hall {
             Arc::new(Crowd::new(room))
         });
         let lobby = Arc::clone(lobby);
-        let Kept { bans, tokens, .. } = kept;
+        let Kept { bans, tokens, dropped_tokens, .. } = kept;
+        dropped_tokens.iter().for_each(|token| archive.token_used(token));
         // Each process numbers its sessions from 1: by this, no two of them have the same lineages.
         let people = Sessions::new(random());
-        let state = Mutex::new(State { people, rooms, bans, tokens, ..State::default() });
+        let numbers_from = tokens.last_born().map_or(0, |born| born.saturating_add(1));
+        let state = State { people, rooms, bans, tokens, numbers_from, ..State::default() };
+        let state = Mutex::new(state);
         let rules = LiveRules::new(&settings);
         let (relays, passwords, gates, sessions) = Default::default();
         let cluster = None;

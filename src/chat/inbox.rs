@@ -343,6 +343,11 @@ impl Inbox {
                 self.reply_to = NonZeroU64::new(session);
             }
             Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
+            Letter::Invitation { by, lineage, room } => {
+                if !self.view.ignores(lineage, by.as_str()) {
+                    self.view.print(&format!("*** {by} invites you: /join {room} ***"), printed);
+                }
+            }
             Letter::NotDelivered { room, reason, lines } => {
                 self.give_up(&room, &reason, &lines, printed);
             }
@@ -458,7 +463,7 @@ impl Inbox {
         }
         if let Some(people) = people {
             // Not under the room's lock: the hall's comes before it.
-            print_json(&people.json(&self.hall), &mut printed);
+            print_json(&people.json(&self.hall, &self.view), &mut printed);
         }
         self.question = None;
         outlet.write(printed.as_bytes());

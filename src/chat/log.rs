@@ -3,6 +3,9 @@
 //! A line is encoded where it is appended, as a terminal shows it, into a chunk of bytes; a member
 //! is a cursor, a number. All that a member has not seen is a few slices of those chunks, however
 //! many lines that are: nothing is copied for it, and nothing is kept for it.
+//!
+//! Lines that users said are bounded apart from all others. When others fill the log, said lines
+//! that leave it go on in [`OlderLines`], so that no flood of joins displaces them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -13,6 +16,9 @@ use super::batch::Batch;
 use super::history::{DELETED, Kind};
 use super::line::{EOL, Shape};
 pub use super::log_limits::LogLimits;
+use older::{OlderLine, OlderLines};
+
+mod older;
 
 /// Bytes of one chunk at least and at most (a longer line has a chunk of its own). They grow with
 /// the room: a thousand rooms of a few lines are to cost little.
@@ -26,12 +32,16 @@ const DELETED_MAX: usize = 1000;
 ///
 /// Invariants: `entries` has the lines `first..next()` in order; their bytes lie without gaps in
 /// `chunks`, then `tail`, and no line lies in two of them; times increase strictly; `visible` is
-/// between `first` and `next()`.
+/// between `first` and `next()`. The lines of `older` have numbers below `first`. It and `entries`
+/// together have no more said lines, and no more bytes of them, than `limits` allow.
 #[derive(Debug)]
 pub(super) struct Log {
     limits: LogLimits,
+    older: OlderLines,
     first: u64,
     entries: VecDeque<Entry>,
+    /// The said lines of `entries`.
+    said: Said,
     chunks: VecDeque<Chunk>,
     /// What was appended since it was last looked at.
     tail: BytesMut,
@@ -44,6 +54,13 @@ pub(super) struct Log {
     /// The highest numbers of deleted lines, also of lines that are not kept any more: a node that
     /// missed a deletion learns of it from these.
     pub(super) deleted: BTreeSet<u64>,
+}
+
+/// A number of lines that users said, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    lines: usize,
+    bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +113,10 @@ impl Log {
     pub(super) fn new(limits: LogLimits, first: u64, last_time_ms: u64) -> Self {
         Self {
             limits,
+            older: OlderLines::default(),
             first,
             entries: VecDeque::new(),
+            said: Said::default(),
             chunks: VecDeque::new(),
             tail: BytesMut::new(),
             tail_start: 0,
@@ -128,6 +147,10 @@ impl Log {
         let time_ms = now_ms.max(self.last_time_ms + 1);
         self.last_time_ms = time_ms;
         self.entries.push_back(Entry { start, time_ms, author, shape });
+        if kind.is_said() {
+            self.said.lines += 1;
+            self.said.bytes += length;
+        }
         self.forget_old();
         if !self.holds {
             self.show(self.next());
@@ -143,7 +166,7 @@ impl Log {
             self.deleted.pop_first();
         }
         if !(self.first..self.next()).contains(&number) {
-            return;
+            return self.older.delete(number);
         }
         self.freeze();
         let index = (number - self.first) as usize;
@@ -162,6 +185,9 @@ impl Log {
         let bytes = [&bytes[..before], line.as_bytes(), &bytes[after..]].concat();
         self.chunks[place].bytes = bytes.into();
         self.entries[index].shape = shape;
+        if shape.kind.is_said() {
+            self.said.bytes = self.said.bytes + line.len() - (end - start) as usize;
+        }
         // All that follows moves by as many bytes as the line has become longer, or shorter.
         let by = (line.len() as u64).wrapping_sub(end - start);
         let starts = self.entries.iter_mut().skip(index + 1).map(|entry| &mut entry.start);
@@ -183,6 +209,7 @@ impl Log {
         self.entries.clear();
         self.chunks.clear();
         self.deleted.clear();
+        (self.older, self.said) = Default::default();
         (self.first, self.visible) = (number, number);
     }
 
@@ -196,9 +223,54 @@ impl Log {
         self.visible = until.clamp(self.visible, self.next());
     }
 
-    /// The first number that is kept.
+    /// The first number from which on all lines are kept.
     pub(super) fn first(&self) -> u64 {
         self.first
+    }
+
+    /// The first number that is kept.
+    pub(super) fn oldest(&self) -> u64 {
+        self.older.first().unwrap_or(self.first)
+    }
+
+    /// The first number that is kept and not smaller than `number`; lines after the last one count.
+    pub(super) fn kept_from(&self, number: u64) -> u64 {
+        if number >= self.first {
+            return number;
+        }
+        self.older.at_or_after(number).unwrap_or(self.first)
+    }
+
+    /// The last number that is kept and smaller than `number`.
+    pub(super) fn kept_before(&self, number: u64) -> Option<u64> {
+        match number.min(self.next()) {
+            number if number > self.first => Some(number - 1),
+            number => self.older.before(number),
+        }
+    }
+
+    /// Counts the kept lines with these numbers.
+    pub(super) fn count(&self, numbers: Range<u64>) -> u64 {
+        let newer = numbers.end.saturating_sub(numbers.start.max(self.first));
+        newer + self.older.count(numbers)
+    }
+
+    /// Whether there is a line that a user said.
+    pub(super) fn has_said(&self) -> bool {
+        self.said.lines > 0 || !self.older.is_empty()
+    }
+
+    /// Adds a line that a user said before all lines from [`first`](Self::first) on, and after those
+    /// that were added in this way.
+    pub(super) fn restore_said(&mut self, line: &LineView<'_>) {
+        let LineView { number, time_ms, author, kind, name, text, .. } = *line;
+        if number >= self.first || !kind.is_said() || self.older.last() >= Some(number) {
+            return;
+        }
+        let (shape, parts) = Shape::encode(kind, name, text);
+        let bytes = Bytes::from(parts.concat() + EOL);
+        self.older.push(OlderLine { number, time_ms, author, shape, bytes });
+        self.shrink_older();
     }
 
     /// The number that the next line will have.
@@ -212,7 +284,7 @@ impl Log {
     }
 
     /// Fills `batch` with what may be seen from number `from` on, which is kept, but for the lines
-    /// in `own` (ranges in order).
+    /// in `own` (ranges in order). The batch ends at a gap before [`first`](Self::first).
     pub(super) fn gather<'a>(
         &mut self,
         from: u64,
@@ -220,8 +292,22 @@ impl Log {
         batch: &mut Batch,
     ) {
         self.freeze();
+        let mut own = own.filter(|mine| mine.end > from).peekable();
         let mut at = from;
-        for mine in own.filter(|mine| mine.end > from) {
+        while at < self.first {
+            while own.next_if(|mine| mine.end <= at).is_some() {}
+            if let Some(mine) = own.next_if(|mine| mine.start <= at) {
+                at = mine.end;
+                continue;
+            }
+            let line = self.older.get(at);
+            if !line.is_some_and(|line| batch.push(at, line.bytes.clone())) {
+                batch.until = at;
+                return;
+            }
+            at += 1;
+        }
+        for mine in own {
             if !self.gather_all(at..mine.start.min(self.visible), batch) {
                 return;
             }
@@ -259,6 +345,10 @@ impl Log {
 
     /// Returns the properties of a line that is kept, visible or not.
     pub(super) fn mark(&self, number: u64) -> Option<Mark> {
+        if let Some(older) = self.older.get(number) {
+            let OlderLine { time_ms, author, shape, .. } = *older;
+            return Some(Mark { kind: shape.kind, author, time_ms });
+        }
         let Entry { time_ms, author, shape, .. } =
             *self.entries.get(number.checked_sub(self.first)? as usize)?;
         Some(Mark { kind: shape.kind, author, time_ms })
@@ -267,7 +357,7 @@ impl Log {
     /// The line of this number, where it is kept and may be seen.
     pub(super) fn line(&self, number: u64) -> Option<LineView<'_>> {
         if !(self.first..self.visible).contains(&number) {
-            return None;
+            return self.older.get(number).map(OlderLine::view);
         }
         let entry = &self.entries[(number - self.first) as usize];
         let shown = self.bytes(entry.start, self.start_of(number + 1));
@@ -333,14 +423,47 @@ impl Log {
         while self.entries.len() > self.limits.lines.max(1)
             || (self.kept_bytes() > self.limits.bytes && self.entries.len() > 1)
         {
-            self.entries.pop_front();
-            self.first += 1;
+            self.forget_first();
         }
+        self.shrink_older();
         self.visible = self.visible.max(self.first);
         let start = self.entries.front().map_or(self.tail_start, |entry| entry.start);
         while self.chunks.front().is_some_and(|chunk| chunk.end() <= start) {
             self.chunks.pop_front();
         }
+    }
+
+    /// Takes the first line out of the entries. If a user said it, it is kept while it fits.
+    fn forget_first(&mut self) {
+        let end = self.start_of(self.first + 1);
+        let Some(Entry { start, time_ms, author, shape }) = self.entries.pop_front() else {
+            return;
+        };
+        let number = self.first;
+        self.first += 1;
+        if !shape.kind.is_said() {
+            return;
+        }
+        let length = (end - start) as usize;
+        self.said.lines -= 1;
+        self.said.bytes -= length;
+        let (lines, bytes) = self.room_for_older();
+        // A line that waits for the store was shown to nobody.
+        if lines > 0 && length <= bytes && number < self.visible {
+            let bytes = Bytes::copy_from_slice(self.bytes(start, end));
+            self.older.push(OlderLine { number, time_ms, author, shape, bytes });
+        }
+    }
+
+    /// The lines and bytes that the older lines may have beside those in the entries.
+    fn room_for_older(&self) -> (usize, usize) {
+        let LogLimits { lines, bytes } = self.limits;
+        (lines.saturating_sub(self.said.lines), bytes.saturating_sub(self.said.bytes))
+    }
+
+    fn shrink_older(&mut self) {
+        let (lines, bytes) = self.room_for_older();
+        self.older.shrink_to(lines, bytes);
     }
 }
 

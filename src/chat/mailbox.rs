@@ -31,6 +31,8 @@ pub(super) enum Letter {
     },
     /// The server says this.
     Notice(String),
+    /// A user, of this lineage, lets the receiver into a room.
+    Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<Said> },
     /// The author, a lineage, says this in a room; the other machines do not have it yet.
@@ -79,6 +81,7 @@ impl Letter {
             Self::Notice(words) | Self::Link { words, .. } | Self::Expelled { words, .. } => {
                 words.len()
             }
+            Self::Invitation { by, room, .. } => by.as_str().len() + room.as_str().len(),
             Self::NotDelivered { lines, .. } => lines.iter().map(|line| line.text.len()).sum(),
         }
     }

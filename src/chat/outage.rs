@@ -8,8 +8,10 @@ use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
 use super::hall::{Hall, Kept};
 use super::history::{Kind, MISSING};
-use super::history::{Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Token};
-use super::log::Log;
+use super::history::{
+    Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Stored, Token,
+};
+use super::log::{LineView, Log};
 use super::name::Name;
 use super::room::Room;
 use super::settings::Settings;
@@ -52,8 +54,9 @@ impl Hall {
         Ok(hall)
     }
 
-    /// Every room that has a past is told that the present begins here.
+    /// Removes rooms in which there is nothing. Every other one is told that the present begins here.
     fn start_rooms(&self) {
+        self.remove_worthless();
         for crowd in self.rooms() {
             crowd.change(|room| {
                 room.log.holds = self.archive.holds;
@@ -141,14 +144,15 @@ fn kept(settings: &Settings, found: Restored) -> Kept {
     if dropped > 0 {
         tracing::warn!(dropped, "a list of bans holds more than it may: some hold no longer");
     }
-    let mut tokens = Tokens::default();
+    let (mut tokens, mut dropped_tokens) = (Tokens::default(), Vec::new());
     for token in found.tokens {
         if let Some(place) = place(&token) {
-            tokens.keep(now_ms, digest_of_kept(token.token).into(), place);
+            let digest = digest_of_kept(token.token).into();
+            dropped_tokens.extend(tokens.keep(now_ms, digest, place));
         }
     }
     let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
-    Kept { rooms, bans, tokens }
+    Kept { rooms, bans, tokens, dropped_tokens }
 }
 
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
@@ -164,9 +168,10 @@ fn place(token: &Token) -> Option<Place> {
     let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
     let position = |(room, next, operator): &(String, u64, bool)| {
         let room = Name::parse_room(room).ok()?;
-        let password = order.iter().find(|saved| saved.room.same_as(&room));
-        let password = password.and_then(|saved| saved.password.clone());
-        Some(Position { room, next: *next, operator: *operator, password })
+        let saved = order.iter().find(|saved| saved.room.same_as(&room));
+        let password = saved.and_then(|saved| saved.password.clone());
+        let born = saved.map_or(0, |saved| saved.born);
+        Some(Position { room, next: *next, operator: *operator, password, born })
     };
     let mut rooms: Vec<Position> = token.rooms.iter().filter_map(position).collect();
     rooms.sort_by_key(|at| order.iter().position(|saved| saved.room.same_as(&at.room)));
@@ -179,14 +184,20 @@ fn place(token: &Token) -> Option<Place> {
     })
 }
 
-/// A room as it was. Its last lines are in memory, as many as the log keeps; a line of which the
-/// store holds nothing any more is shown as missing, so that the numbers stay.
+/// A room as it was. Its last lines are in memory, as many as the log keeps. Lines before `trimmed`
+/// that no user said are gone as they should be; any other line of which the store holds nothing is
+/// shown as missing, so that the numbers stay.
 fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
     let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
-    let lines = kept.lines.iter().skip_while(|line| line.number < earliest).collect::<Vec<_>>();
+    let whole_from = earliest.max(kept.trimmed.saturating_add(1));
+    let (older, lines): (Vec<_>, Vec<_>) =
+        kept.lines.iter().partition(|line| line.number < whole_from);
     let first = lines.first().map_or(kept.next_number, |line| line.number);
     let mut log = Log::new(settings.log, first, 0);
+    for line in older {
+        log.restore_said(&view(line));
+    }
     for line in lines {
         while log.next() < line.number {
             log.append(0, 0, Kind::Notice, "", MISSING);
@@ -198,7 +209,14 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     room.topic = Arc::from(kept.topic.unwrap_or_default());
     room.private = kept.private;
     room.password = kept.password.map(Arc::from);
+    room.origin = serde_json::from_str(&kept.more).unwrap_or_default();
     Some(room)
+}
+
+fn view(line: &Stored) -> LineView<'_> {
+    let Stored { number, time_ms, kind, name, text } = line;
+    let (number, time_ms, kind) = (*number, *time_ms, *kind);
+    LineView { number, time_ms, author: 0, kind, name, text, shown: "" }
 }
 
 impl Archive {

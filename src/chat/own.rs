@@ -50,11 +50,6 @@ impl OwnLines {
         Self(Some(Box::new(Written { ranges: ranges.into(), forgotten: 0 })))
     }
 
-    /// Returns the number of these lines.
-    pub(super) fn count(&self) -> u64 {
-        self.ranges().map(|range| range.end - range.start).sum()
-    }
-
     /// Gives back what a long replay took, when the member has to see `next` next.
     pub(super) fn shrink(&mut self, next: u64) {
         let is_passed = |written: &Written| {

@@ -7,6 +7,7 @@ use super::hall::Hall;
 use super::name::Name;
 use super::room::{Member, Room};
 use super::sessions::person_id;
+use super::view::View;
 
 /// People in one answer, at most.
 const NAMED_MAX: usize = 100;
@@ -69,7 +70,8 @@ impl People {
         }
     }
 
-    pub(super) fn json(&self, hall: &Hall) -> Value {
+    /// For a page with this view: what users say who are ignored is left out.
+    pub(super) fn json(&self, hall: &Hall, view: &View) -> Value {
         let aways = hall.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);
         let (mut people, mut last) = (Vec::new(), self.after);
@@ -84,7 +86,7 @@ impl People {
             if *operator {
                 person["operator"] = true.into();
             }
-            if let Some(away) = away {
+            if let Some(away) = away.filter(|_| !view.ignores(*lineage, name.as_str())) {
                 person["away"] = (&*away).into();
             }
             people.push(person);

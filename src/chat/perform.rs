@@ -13,11 +13,10 @@ use super::entrance::Newcomer;
 use super::former_users::FormerUser;
 use super::hall::{Hall, Leaving, NameTaken, NotIn, Pass, Seated, State};
 use super::history::Kind;
-use super::log::Log;
 use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
-use super::room::{Room, See};
+use super::room::See;
 use super::tokens::{Place, Position};
 
 /// What a session hears whose token was used.
@@ -65,6 +64,7 @@ impl Hall {
             Act::Ban(ban) => self.ban(actor, ban),
             Act::Unban { subject, scope } => self.unban(actor, &subject, &scope),
             Act::Alter { room, change } => self.alter(actor, &room, change),
+            Act::Forget { room } => self.forget(actor, &room),
             Act::Audit { what } => self.with_person(actor, |person| {
                 let entry = (actor.now_ms, person.name().to_string(), what);
                 self.archive.audit(person.is_operator(), entry);
@@ -151,14 +151,20 @@ impl Hall {
         }
         let (crowd, is_new) = match state.rooms.get(room.key()) {
             Some(crowd) => (Arc::clone(crowd), false),
-            None if !self.has_room_for(&state, room) => return Err(NotIn::TooManyRooms),
-            None => (self.make_room(&mut state, room), true),
+            None => {
+                if self.cluster.is_none() {
+                    self.has_place_for_room(&state, actor.now_ms, &person)?;
+                }
+                self.remove_abandoned(&mut state, actor.now_ms);
+                (self.make_room(&mut state, room, Some(&person)), true)
+            }
         };
         // Still under the hall's lock: a room that is being entered is not forgotten.
         let seated = crowd.change(|room| {
             let (session, lineage) = (person.session, person.lineage);
             let is_operator = person.is_operator();
-            room.admit(Newcomer { session, lineage, name: &name, is_operator }, pass)?;
+            let pass = room.valid(pass);
+            room.admit(Newcomer { session, lineage, is_operator }, pass)?;
             let (seat, joined) = room.join(actor.now_ms, person.who(), name.clone(), see);
             let token = pass.is_operators();
             let returns = room.operators.forget(lineage);
@@ -170,22 +176,6 @@ impl Hall {
         let (seat, room, joined) = seated?;
         person.take_seat(Arc::clone(&crowd), seat);
         Ok(Seated { crowd, room, seat, joined, is_here: person.is_here, past: None })
-    }
-
-    /// How many rooms there may be is a matter of each machine, which asks before it proposes.
-    fn has_room_for(&self, state: &State, room: &Name) -> bool {
-        let is_there = state.rooms.contains_key(room.key());
-        is_there || self.cluster.is_some() || state.rooms.len() < self.rules().max_rooms
-    }
-
-    pub(super) fn make_room(&self, state: &mut State, name: &Name) -> Arc<Crowd> {
-        let first = state.numbers_from.max(1);
-        let mut room = Room::new(name.clone(), Log::new(self.settings.log, first, 0));
-        room.log.holds = self.holds();
-        self.archive.room(&room);
-        let crowd = Arc::new(Crowd::new(room));
-        state.rooms.insert(name.key().clone(), Arc::clone(&crowd));
-        crowd
     }
 
     fn part(&self, actor: Actor, room: &Name) -> Outcome {
@@ -226,7 +216,7 @@ impl Hall {
             self.give_back(person, crowd);
         }
         person.lose_seat_to_come(crowd);
-        self.forget_empty(state, crowd);
+        self.remove_if_empty(state, crowd);
         Some(room)
     }
 
@@ -237,21 +227,6 @@ impl Hall {
         }
     }
 
-    /// A room without people is forgotten, where nothing outlives it.
-    fn forget_empty(&self, state: &mut State, crowd: &Arc<Crowd>) {
-        if self.keeps_rooms() || Arc::ptr_eq(crowd, &self.lobby) {
-            return;
-        }
-        let empty = crowd
-            .with(|room| (room.count() == 0).then(|| (room.name.key().clone(), room.log.next())));
-        if let Some((key, next)) = empty
-            && state.rooms.get(&key).is_some_and(|known| Arc::ptr_eq(known, crowd))
-        {
-            state.rooms.remove(&key);
-            state.numbers_from = state.numbers_from.max(next);
-        }
-    }
-
     /// Somebody is gone: from all rooms, and their name is free.
     fn exit(&self, actor: Actor, leaving: Leaving<'_>, keep: Option<Keep>) -> Outcome {
         let mut state = self.lock();
@@ -259,8 +234,7 @@ impl Hall {
             return Outcome::Refused(Refusal::Outside);
         };
         if let Some(Keep { token, place }) = keep.filter(|_| !person.is_retired()) {
-            self.archive.token(&token, &place);
-            state.tokens.keep(actor.now_ms, Arc::from(token), place);
+            self.keep_token(&mut state, actor.now_ms, &token, place);
         }
         let name = person.name();
         for (crowd, seat) in person.take_seats() {
@@ -279,7 +253,7 @@ impl Hall {
                     self.look_after(room, actor.now_ms);
                 }
             });
-            self.forget_empty(&mut state, &crowd);
+            self.remove_if_empty(&mut state, &crowd);
         }
         state.release(&name, person.session);
         state.people.remove(person.session);
@@ -392,10 +366,16 @@ impl Hall {
         let mut state = self.lock();
         let is_retired = state.people.get(&actor.session).is_some_and(|person| person.is_retired());
         if !is_retired {
-            self.archive.token(token, &place);
-            state.tokens.keep(actor.now_ms, Arc::from(token), place);
+            self.keep_token(&mut state, actor.now_ms, token, place);
         }
         Outcome::Done
+    }
+
+    fn keep_token(&self, state: &mut State, now_ms: u64, token: &str, place: Place) {
+        self.archive.token(token, &place);
+        for dropped in state.tokens.keep(now_ms, Arc::from(token), place) {
+            self.archive.token_used(&dropped);
+        }
     }
 
     /// What a token brings back; it is used up. Its session, where it is still there, is ended.

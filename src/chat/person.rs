@@ -33,6 +33,9 @@ pub(super) struct Person {
     /// Where they come from; `None` over a stream without addresses.
     pub(super) address: Option<IpAddr>,
     pub(super) mailbox: Mailbox,
+    /// When they said something last, or else when they came (milliseconds since 1970); known on
+    /// the node that serves them.
+    spoke_ms: AtomicU64,
     operator: AtomicBool,
     /// Goes on in another session.
     retired: AtomicBool,
@@ -75,6 +78,7 @@ impl Person {
             node: AtomicU32::new(actor.node),
             address,
             mailbox: Mailbox::default(),
+            spoke_ms: AtomicU64::new(actor.now_ms),
             operator: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             last: AtomicU64::new(0),
@@ -123,6 +127,16 @@ impl Person {
         if mute.is_some() {
             self.card().more.get_or_insert_default().flood_mute = mute;
         }
+    }
+
+    /// When they said something last, or else when they came.
+    pub(super) fn spoke_ms(&self) -> u64 {
+        self.spoke_ms.load(Ordering::Relaxed)
+    }
+
+    /// They say something now, to all or to one.
+    pub(super) fn note_speech(&self, now_ms: u64) {
+        self.spoke_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Whose seats are theirs.

@@ -39,8 +39,9 @@ pub(super) fn replay(log: &Log, before: u64, said: u64) -> Replay {
     // From the end to the start.
     let mut left_out = Vec::new();
     let mut gap_end = before;
-    while left > 0 && at > log.first() {
-        at -= 1;
+    while left > 0 {
+        let Some(kept) = log.kept_before(at) else { break };
+        at = kept;
         let Some(mark) = log.mark(at) else { break };
         if is_presence(mark.kind) {
             continue;

@@ -7,7 +7,8 @@ use super::hall::{Hall, Seated};
 use super::inbox::Inbox;
 use super::operator_password::is_proof;
 use super::person::Person;
-use super::tokens::{Place, Position, SessionState, TOKEN_LETTERS, digest, token};
+use super::source::Source;
+use super::tokens::{BRIEF_MS, Place, Position, SessionState, TOKEN_LETTERS, digest, token};
 use crate::SecretText;
 
 /// The pause before a wrong token is refused.
@@ -53,6 +54,8 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
         lineage: person.lineage,
         away: person.away().map(|words| words.to_string()),
         operator: person.operator_proof().map(|proof| proof.to_string()),
+        source: Some(Source::of(person.address)),
+        is_brief: hall.now_ms().saturating_sub(person.since_ms) < BRIEF_MS,
     };
     let (name, rooms) = (person.name(), positions(&inbox.seats));
     // A session that is leaving is named too: it holds the name until it has left.

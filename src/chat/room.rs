@@ -1,19 +1,19 @@
 //! One room: its log, its members and what they may do. Pure; time is an argument.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::batch::Batch;
 use super::history::Kind;
-use super::key::Key;
 use super::log::{LineView, Log};
 use super::muted::Muted;
 use super::name::Name;
 use super::own::OwnLines;
 use super::replay::{Replay, replay};
 use super::room_operators::RoomOperators;
+use super::room_origin::Origin;
 pub(super) use super::{own::Own, replay::See};
 
 /// A place in a room; given back when its member leaves.
@@ -34,10 +34,12 @@ pub(super) struct Room {
     outside: usize,
     /// Counts those who came, to list them in that order.
     arrivals: u32,
-    pub(super) invited: BTreeSet<Key>,
+    /// The lineages of users who may come in, the oldest invitation first.
+    pub(super) invited: VecDeque<u64>,
     /// Muted users, and the ends of their mutes (milliseconds since 1970).
     pub(super) muted: Vec<(Muted, u64)>,
     pub(super) operators: RoomOperators,
+    pub(super) origin: Origin,
 }
 
 /// Somebody who is in a room.
@@ -97,9 +99,10 @@ impl Room {
             members: Slab::new(),
             outside: 0,
             arrivals: 0,
-            invited: BTreeSet::new(),
+            invited: VecDeque::new(),
             muted: Vec::new(),
             operators: RoomOperators::default(),
+            origin: Origin::default(),
         }
     }
 
@@ -217,7 +220,7 @@ impl Room {
         let (number, time_ms) =
             log.append(now_ms, member.lineage, kind, member.name.as_str(), text);
         if member.is_here {
-            member.own.push(number, member.next, log.first());
+            member.own.push(number, member.next, log.oldest());
         }
         Some(Appended { number, time_ms })
     }
@@ -233,7 +236,7 @@ impl Room {
         for (_, member) in members.iter_mut() {
             let is_served = member.is_here && member.standing != Standing::Out;
             if is_served && sessions.contains(&member.session) {
-                member.own.push(number, member.next, log.first());
+                member.own.push(number, member.next, log.oldest());
             }
         }
     }
@@ -273,7 +276,7 @@ impl Room {
             return 0;
         }
         member.own.shrink(member.next);
-        let missed = member.skip_to(self.log.first(), Own::Hidden);
+        let missed = member.skip_to(self.log.kept_from(member.next), Own::Hidden);
         self.log.gather(member.next, member.own.ranges(), batch);
         member.next = batch.until;
         missed
@@ -297,9 +300,15 @@ impl Room {
             return None;
         }
         member.own.shrink(member.next);
-        *missed += member.skip_to(self.log.first(), own);
-        if own == Own::Hidden {
-            member.next = member.own.pass(member.next);
+        loop {
+            *missed += member.skip_to(self.log.kept_from(member.next), own);
+            let kept = member.next;
+            if own == Own::Hidden {
+                member.next = member.own.pass(kept);
+            }
+            if member.next == kept {
+                break;
+            }
         }
         let line = self.log.line(member.next)?;
         member.next = line.number + 1;
@@ -320,12 +329,15 @@ impl Room {
     /// Counts the lines before `until` that a member is going to see. A member who also sees the
     /// lines that a replay leaves out begins at most `most` lines before.
     pub(super) fn earlier(&mut self, seat: Seat, until: u64, own: Own, most: u64) -> u64 {
-        let member = &mut self.members[seat];
+        let Self { members, log, .. } = self;
+        let member = &mut members[seat];
         if own == Own::Shown {
             member.next = member.next.max(until.saturating_sub(most));
+            return log.count(member.next..until);
         }
-        let hidden = if own == Own::Hidden { member.own.count() } else { 0 };
-        until.saturating_sub(member.next + hidden)
+        let (from, ranges) = (member.next, member.own.ranges());
+        let hidden = ranges.map(|own| log.count(own.start.max(from)..own.end.min(until)));
+        log.count(from..until) - hidden.sum::<u64>()
     }
 
     /// The next line that a member has to see, and whether they are an operator of the room.
@@ -385,6 +397,11 @@ impl Room {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 
+    /// Whether a member is set aside and may come back.
+    pub(super) fn awaits_members(&self) -> bool {
+        self.members.iter().any(|(_, member)| member.standing == Standing::Expected)
+    }
+
     /// How many are in.
     pub(super) fn count(&self) -> usize {
         self.members.len() - self.outside
@@ -428,69 +445,4 @@ impl Member {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::log::LogLimits;
-    use super::*;
-
-    fn who(session: u64) -> Who {
-        Who { session, lineage: session, is_here: true }
-    }
-
-    fn name(text: &str) -> Name {
-        Name::parse(text).unwrap()
-    }
-
-    fn room(lines: usize) -> Room {
-        let limits = LogLimits { lines, ..LogLimits::default() };
-        Room::new(Name::parse_room("den").unwrap(), Log::new(limits, 1, 0))
-    }
-
-    fn names(room: &Room) -> Vec<&str> {
-        room.members().iter().map(|member| member.name.as_str()).collect()
-    }
-
-    /// P5: who is out is out at once, whatever their session still does.
-    #[test]
-    fn who_is_expelled_gets_and_says_nothing_more() {
-        let mut room = room(100);
-        let (ann, _) = room.join(0, who(1), name("ann"), See::Last(0));
-        let (bob, _) = room.join(0, who(2), name("bob"), See::Last(0));
-        room.set_operator(bob, true);
-        assert!(room.expel(0, bob, "kicked").is_some());
-        assert_eq!(room.expel(0, bob, "twice"), None);
-        room.say(0, ann, Kind::Said, "about bob");
-        let mut batch = Batch::default();
-        assert_eq!((room.take(bob, &mut batch), batch.is_empty()), (0, true));
-        let mut missed = 0;
-        assert_eq!(room.take_line(bob, Own::Shown, &mut missed), None);
-        assert_eq!(room.say(0, bob, Kind::Said, "still here"), None);
-        assert_eq!(room.rename(0, bob, name("rob")), None);
-        assert_eq!(room.set_topic(0, bob, "x"), None);
-        assert!(!room.standing(bob).1, "no operator any more");
-        assert!(
-            room.is_caught_up(bob) && room.lags().iter().all(|(other, _)| other.as_str() != "bob")
-        );
-        assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
-        assert_eq!(room.leave(0, bob, ""), None, "the others have heard of it");
-        assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
-    }
-
-    /// P3: the count of missed lines has one's own where they are shown, and only there.
-    #[test]
-    fn missed_lines_are_counted_as_they_would_be_shown() {
-        for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {
-            let mut room = room(4);
-            let (ann, _) = room.join(0, who(1), name("ann"), See::Last(0));
-            let (bob, _) = room.join(0, who(2), name("bob"), See::Last(0));
-            let mut batch = Batch::default();
-            room.take(ann, &mut batch);
-            for _ in 0..22 {
-                room.say(0, ann, Kind::Said, "mine");
-                room.say(0, bob, Kind::Said, "theirs");
-            }
-            let mut missed = 0;
-            assert!(room.take_line(ann, own, &mut missed).is_some());
-            assert_eq!(missed, expected);
-        }
-    }
-}
+mod tests;

@@ -49,6 +49,11 @@ impl RoomOperators {
         self.former.contains(&lineage)
     }
 
+    /// Since when no operator has been in the room.
+    pub(super) fn vacant_since_ms(&self) -> Option<u64> {
+        self.vacant_since_ms
+    }
+
     /// Whether the room has had no operator for so long that a member is to become one.
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         self.vacant_since_ms.is_some_and(|since| now_ms >= since.saturating_add(VACANT_MS))

@@ -1,17 +1,18 @@
 //! A room as one machine of a cluster tells it to another. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::history::Kind;
 use super::key::Key;
-use super::log::{Log, LogLimits};
+use super::log::{LineView, Log, LogLimits};
 use super::muted::Muted;
 use super::name::Name;
 use super::person::Person;
 use super::room::{Room, Seat};
 use super::room_operators::RoomOperators;
+use super::room_origin::Origin;
 
 /// The last lines of a room that are told, and their bytes.
 pub(super) const LINES_MAX: u64 = 100;
@@ -33,12 +34,22 @@ pub(super) struct RoomRecord {
     pub(super) last_time_ms: u64,
     /// The lines before `next`.
     pub(super) lines: Vec<LineRecord>,
+    /// Lines that users said before those, by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) said: Vec<(u64, LineRecord)>,
     /// Sessions in the order in which they came, and whether they keep order.
     pub(super) members: Vec<(u64, bool)>,
-    pub(super) invited: Vec<Key>,
+    /// The names that an earlier version invited. They let nobody in: an invitation is of a user.
+    #[serde(default)]
+    invited: Vec<Key>,
+    /// The lineages of the invited users.
+    #[serde(default)]
+    pub(super) guests: VecDeque<u64>,
     pub(super) muted: Vec<(Muted, u64)>,
     #[serde(default)]
     pub(super) operators: RoomOperators,
+    #[serde(default)]
+    pub(super) origin: Origin,
     /// Lines whose words were deleted, the last of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) deleted: BTreeSet<u64>,
@@ -57,6 +68,8 @@ pub(super) struct LineRecord {
 impl Room {
     /// What another machine has to know of it.
     pub(super) fn record(&self) -> RoomRecord {
+        let lines = last_lines(&self.log);
+        let from = self.log.next() - lines.len() as u64;
         RoomRecord {
             name: self.name.clone(),
             topic: self.topic.to_string(),
@@ -64,11 +77,14 @@ impl Room {
             password: self.password.as_deref().map(str::to_owned),
             next: self.log.next(),
             last_time_ms: self.log.last_time_ms(),
-            lines: last_lines(&self.log),
+            lines,
+            said: said_before(&self.log, from),
             members: self.members().iter().map(|m| (m.session, m.operator)).collect(),
-            invited: self.invited.iter().cloned().collect(),
+            invited: Vec::new(),
+            guests: self.invited.clone(),
             muted: self.muted.clone(),
             operators: self.operators.clone(),
+            origin: self.origin,
             deleted: self.log.deleted.clone(),
         }
     }
@@ -79,12 +95,17 @@ impl Room {
         self.topic = record.topic.into();
         self.private = record.private;
         self.password = record.password.map(Into::into);
-        self.invited = record.invited.into_iter().collect();
+        self.invited = record.guests;
         self.muted = record.muted;
         self.operators = record.operators;
+        let is_other = self.origin.born != record.origin.born;
+        self.origin = record.origin;
         let from = record.next.saturating_sub(record.lines.len() as u64);
-        if self.log.next() < from {
+        if is_other || self.log.next() < from {
             self.log.jump(from);
+            for (number, line) in &record.said {
+                self.log.restore_said(&line.view(*number));
+            }
         }
         for (number, line) in (from..).zip(&record.lines) {
             if number == self.log.next() {
@@ -121,15 +142,41 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
         bytes += line.text.len();
         bytes <= LINES_BYTES
     });
-    let mut lines: Vec<LineRecord> = lines
-        .map(|line| LineRecord {
+    let mut lines: Vec<LineRecord> = lines.map(LineRecord::of).collect();
+    lines.reverse();
+    lines
+}
+
+/// The said lines before `from` that are among the last said lines of the room. They are the same on
+/// every machine, because each log keeps so many.
+fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
+    let mut bytes = 0;
+    let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));
+    let lines = numbers.map_while(|number| log.line(number)).filter(|line| line.kind.is_said());
+    let last = lines.take(LINES_MAX as usize).take_while(|line| {
+        bytes += line.text.len();
+        bytes <= LINES_BYTES
+    });
+    let older = last.filter(|line| line.number < from);
+    let mut said: Vec<_> = older.map(|line| (line.number, LineRecord::of(line))).collect();
+    said.reverse();
+    said
+}
+
+impl LineRecord {
+    fn of(line: LineView<'_>) -> Self {
+        Self {
             time_ms: line.time_ms,
             author: line.author,
             kind: line.kind,
             name: line.name.to_owned(),
             text: line.text.to_owned(),
-        })
-        .collect();
-    lines.reverse();
-    lines
+        }
+    }
+
+    fn view(&self, number: u64) -> LineView<'_> {
+        let Self { time_ms, author, kind, name, text } = self;
+        let (time_ms, author, kind) = (*time_ms, *author, *kind);
+        LineView { number, time_ms, author, kind, name, text, shown: "" }
+    }
 }

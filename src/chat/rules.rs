@@ -13,9 +13,11 @@ use crate::SecretText;
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) max_rooms: usize,
+    pub(super) max_rooms_per_ip: usize,
     pub(super) replay: u64,
     pub(super) login_timeout: Duration,
     pub(super) flood: Option<FloodLimits>,
+    pub(super) idle_when_full: Option<Duration>,
     pub(super) operator_password: Option<SecretText>,
 }
 
@@ -23,9 +25,11 @@ impl From<&Settings> for Rules {
     fn from(settings: &Settings) -> Self {
         Self {
             max_rooms: settings.max_rooms,
+            max_rooms_per_ip: settings.max_rooms_per_ip,
             replay: settings.replay,
             login_timeout: settings.login_timeout,
             flood: settings.flood,
+            idle_when_full: settings.idle_when_full,
             operator_password: settings.operator_password.clone(),
         }
     }
@@ -70,6 +74,7 @@ mod tests {
         assert!(hall.rules().operator_password.is_none());
         let new = Settings {
             max_rooms: 7,
+            max_rooms_per_ip: 2,
             replay: 3,
             login_timeout: Duration::from_secs(1),
             flood: None,
@@ -78,7 +83,7 @@ mod tests {
         };
         hall.renew(&new);
         let rules = hall.rules();
-        assert_eq!((rules.max_rooms, rules.replay), (7, 3));
+        assert_eq!((rules.max_rooms, rules.max_rooms_per_ip, rules.replay), (7, 2, 3));
         assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
         assert_eq!(rules.operator_password.as_ref().map(SecretText::reveal), Some("open sesame"));
         assert!(!format!("{hall:?}").contains("sesame"), "a password is in no log");

@@ -17,6 +17,9 @@ pub struct Settings {
     pub lobby: Name,
     /// Rooms at most, empty ones with a history too. Default 1,000.
     pub max_rooms: usize,
+    /// Rooms at most that users from one address (of IPv6: one /64 network) have made and that are
+    /// still there. Default 100: a class behind one address has a room for each of its users.
+    pub max_rooms_per_ip: usize,
     /// Rooms that one person may be in. Default 10.
     pub max_rooms_each: usize,
     /// What each room keeps in memory.
@@ -36,6 +39,10 @@ pub struct Settings {
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
     pub operator_password: Option<SecretText>,
+    /// How long a user has to be silent before
+    /// [`Hall::end_idle_users`](super::Hall::end_idle_users) may end their session. Default 5
+    /// minutes; `None`: never.
+    pub idle_when_full: Option<Duration>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
     pub clock: fn() -> u64,
     /// Formats the time of a line. Default: the local time of day.
@@ -51,6 +58,7 @@ impl Default for Settings {
         Self {
             lobby: Name::parse_room("lobby").expect("it is a name"),
             max_rooms: 1000,
+            max_rooms_per_ip: 100,
             max_rooms_each: 10,
             log: LogLimits::default(),
             replay: 0,
@@ -59,6 +67,7 @@ impl Default for Settings {
             token_lifetime: Duration::from_secs(7 * 24 * 3600),
             sources: Arc::new(Sources::new(SourceLimits::off())),
             operator_password: None,
+            idle_when_full: Some(Duration::from_secs(300)),
             clock: clock::now_ms,
             time: clock::time_of_day,
             date: clock::date,

@@ -1,16 +1,25 @@
 //! Tokens: a line that brings its owner back with name, rooms and positions. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::key::Key;
 use super::name::Name;
+use super::source::Source;
 use super::view::Preferences;
 use crate::SecretText;
 
-/// Tokens at most; beyond it the one that ends first goes.
+/// Tokens at most. Beyond it the source that has most of them loses one.
 const TOKENS_MAX: usize = 10_000;
+
+/// Tokens of one source at most, so that a flood displaces the tokens of its own source alone:
+/// sixteen for each of sixty people behind one address.
+pub(super) const SOURCE_TOKENS_MAX: usize = 1000;
+
+/// A session that is saved sooner after it began (milliseconds) gives way to others of its source.
+pub(super) const BRIEF_MS: u64 = 60 * 1000;
 
 /// The letters of a token: 32 of them, none of which is taken for another.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
@@ -54,6 +63,12 @@ pub(super) struct SessionState {
     /// again if it is still the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) operator: Option<String>,
+    /// Where the user came from; `None` if an earlier version saved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<Source>,
+    /// The session had lasted for less than a minute, as each session of a flood has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_brief: bool,
 }
 
 /// Where somebody stood in a room.
@@ -66,6 +81,9 @@ pub(super) struct Position {
     /// The stamp of the password that the room had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) password: Option<String>,
+    /// The number of the room's first line, see [`Origin`](super::room_origin::Origin).
+    #[serde(default)]
+    pub(super) born: u64,
 }
 
 /// All tokens that hold.
@@ -73,6 +91,26 @@ pub(super) struct Position {
 pub(super) struct Tokens {
     /// By the digest of the token.
     places: HashMap<Arc<str>, Place>,
+    /// The tokens of each source; those of earlier versions have none.
+    by_source: BTreeMap<Option<Source>, BTreeSet<Rank>>,
+    /// All tokens by the times at which they end.
+    by_end: BTreeSet<(u64, Arc<str>)>,
+}
+
+/// The place of a token among those of its source: brief sessions give way first, then those that end
+/// first. A token makes each rank unique, and the choice the same on all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_lasting: bool,
+    until_ms: u64,
+    token: Arc<str>,
+}
+
+impl Rank {
+    fn of(token: &Arc<str>, place: &Place) -> Self {
+        let (is_lasting, until_ms) = (!place.more.is_brief, place.until_ms);
+        Self { is_lasting, until_ms, token: Arc::clone(token) }
+    }
 }
 
 /// The token of these random bytes: `ab2c-d3ef-gh45-ab2c-d3ef`.
@@ -101,19 +139,53 @@ pub(super) fn digest_of_kept(kept: String) -> String {
 }
 
 impl Tokens {
-    /// Keeps what a token restores, in place of what it did before.
-    pub(super) fn keep(&mut self, now_ms: u64, token: Arc<str>, place: Place) {
-        if self.places.len() >= TOKENS_MAX && !self.places.contains_key(&token) {
-            self.places.retain(|_, place| place.until_ms > now_ms);
-            // Several machines are to choose the same one.
-            let first = self.places.iter().min_by_key(|&(token, place)| (place.until_ms, token));
-            if let Some(first) = first.map(|(token, _)| Arc::clone(token))
-                && self.places.len() >= TOKENS_MAX
-            {
-                self.places.remove(&first);
+    /// Keeps what a token restores, in place of what it did before. Returns the tokens that restore
+    /// nothing any more because there are too many.
+    pub(super) fn keep(&mut self, now_ms: u64, token: Arc<str>, place: Place) -> Vec<Arc<str>> {
+        self.remove(&token);
+        let mut dropped = Vec::new();
+        let source = place.more.source;
+        let theirs = self.by_source.get(&source).map_or(0, BTreeSet::len);
+        if source.is_some() && theirs >= SOURCE_TOKENS_MAX {
+            dropped.extend(self.drop_one_of(source));
+        }
+        if self.places.len() >= TOKENS_MAX {
+            dropped.extend(self.drop_ended(now_ms));
+        }
+        if self.places.len() >= TOKENS_MAX {
+            let sources = self.by_source.iter().rev();
+            let largest = sources.max_by_key(|(_, tokens)| tokens.len()).map(|(source, _)| *source);
+            dropped.extend(largest.and_then(|largest| self.drop_one_of(largest)));
+        }
+        self.by_source.entry(source).or_default().insert(Rank::of(&token, &place));
+        self.by_end.insert((place.until_ms, Arc::clone(&token)));
+        self.places.insert(token, place);
+        dropped
+    }
+
+    fn drop_one_of(&mut self, source: Option<Source>) -> Option<Arc<str>> {
+        let token = Arc::clone(&self.by_source.get(&source)?.first()?.token);
+        self.remove(&token);
+        Some(token)
+    }
+
+    fn drop_ended(&mut self, now_ms: u64) -> Vec<Arc<str>> {
+        let ended = self.by_end.iter().take_while(|(until_ms, _)| *until_ms <= now_ms);
+        let ended: Vec<Arc<str>> = ended.map(|(_, token)| Arc::clone(token)).collect();
+        ended.iter().for_each(|token| drop(self.remove(token)));
+        ended
+    }
+
+    fn remove(&mut self, token: &str) -> Option<(Arc<str>, Place)> {
+        let (token, place) = self.places.remove_entry(token)?;
+        self.by_end.remove(&(place.until_ms, Arc::clone(&token)));
+        if let Some(tokens) = self.by_source.get_mut(&place.more.source) {
+            tokens.remove(&Rank::of(&token, &place));
+            if tokens.is_empty() {
+                self.by_source.remove(&place.more.source);
             }
         }
-        self.places.insert(token, place);
+        Some((token, place))
     }
 
     /// Takes the right of an operator of the chat from the saved sessions of a user; returns the
@@ -143,6 +215,18 @@ impl Tokens {
         had.collect()
     }
 
+    /// The highest first number of a room in a saved session. No room that is made later may begin
+    /// there.
+    pub(super) fn last_born(&self) -> Option<u64> {
+        self.places.values().flat_map(|place| &place.rooms).map(|at| at.born).max()
+    }
+
+    /// The rooms to which a token leads.
+    pub(super) fn rooms(&self, now_ms: u64) -> BTreeSet<Key> {
+        let places = self.places.values().filter(|place| place.until_ms > now_ms);
+        places.flat_map(|place| &place.rooms).map(|at| at.room.key().clone()).collect()
+    }
+
     /// Whether there is a saved session of this user.
     pub(super) fn has(&self, lineage: u64) -> bool {
         self.places.values().any(|place| place.more.lineage == lineage)
@@ -163,7 +247,7 @@ impl Tokens {
 
     /// What the token of this digest restores, and the digest; the token is used up by that.
     pub(super) fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, Place)> {
-        self.places.remove_entry(digest).filter(|(_, place)| place.until_ms > now_ms)
+        self.remove(digest).filter(|(_, place)| place.until_ms > now_ms)
     }
 }
 
@@ -192,6 +276,15 @@ mod tests {
         assert_eq!(tokens.redeem(10, &one), None, "too late");
     }
 
+    fn from(source: Source, until_ms: u64) -> Place {
+        let more = SessionState { source: Some(source), ..SessionState::default() };
+        Place { more, ..place(until_ms) }
+    }
+
+    fn network(number: u32) -> Source {
+        Source::of(Some(core::net::Ipv4Addr::from_bits(number).into()))
+    }
+
     /// Issue 12, item 10: whoever reads the stream or a history has no token by that.
     #[test]
     fn attack_a_digest_is_no_token() {
@@ -215,6 +308,42 @@ mod tests {
         assert_eq!(tokens.places.len(), TOKENS_MAX);
         assert_eq!(tokens.redeem(0, "0"), None);
         assert!(tokens.redeem(0, "20").is_some());
+        assert_eq!(tokens.keep(0, Arc::from("one"), place(1)), Vec::<Arc<str>>::new());
+        let dropped = tokens.keep(1, Arc::from("two"), place(2000));
+        assert_eq!(dropped, [Arc::from("one")], "what has ended goes first");
+    }
+
+    /// Issue 12, item 9: a flood of tokens displaces those of its own source alone, from one address
+    /// and from many; the sessions of sixty other people behind that address keep theirs.
+    #[test]
+    fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
+        let mut tokens = Tokens::default();
+        let keep = |tokens: &mut Tokens, token: String, place: Place| {
+            tokens.keep(0, Arc::from(token), place).len()
+        };
+        keep(&mut tokens, "of-ann".into(), from(network(1), 5));
+        keep(&mut tokens, "local".into(), from(Source::Local, 5));
+        for pupil in 0..60 {
+            keep(&mut tokens, format!("pupil-{pupil}"), from(network(2), 6));
+        }
+        let brief = |number: u32, source| {
+            let mut place = from(network(source), 1000 + u64::from(number));
+            place.more.is_brief = true;
+            place
+        };
+        let one_address: usize = (0..3000)
+            .map(|number| keep(&mut tokens, format!("one-{number}"), brief(number, 2)))
+            .sum();
+        assert_eq!(one_address, 60 + 3000 - SOURCE_TOKENS_MAX, "each that goes is told");
+        for number in 0..30_000 {
+            keep(&mut tokens, format!("many-{number}"), brief(number, 10 + number % 20));
+        }
+        assert_eq!(tokens.places.len(), TOKENS_MAX);
+        assert!(tokens.redeem(0, "of-ann").is_some() && tokens.redeem(0, "local").is_some());
+        let kept = (0..60).filter(|pupil| tokens.redeem(0, &format!("pupil-{pupil}")).is_some());
+        assert_eq!(kept.count(), 60);
+        let indexed: usize = tokens.by_source.values().map(BTreeSet::len).sum();
+        assert_eq!(indexed, tokens.places.len());
     }
 
     /// Issue 11, items 3 and 13: what a user lost does not come back with a token.
@@ -223,7 +352,8 @@ mod tests {
         let mut tokens = Tokens::default();
         let den = Name::parse_room("den").unwrap();
         let saved = |lineage| {
-            let at = Position { room: den.clone(), next: 1, operator: true, password: None };
+            let at =
+                Position { room: den.clone(), next: 1, operator: true, password: None, born: 0 };
             let operator = Some("a hash".to_owned());
             let more = SessionState { lineage, operator, ..SessionState::default() };
             Place { rooms: vec![at], more, ..place(10) }

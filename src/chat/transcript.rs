@@ -88,10 +88,27 @@ impl Transcript {
     }
 }
 
+/// Rooms that a client is followed in at once, at most; no chat lets one be in so many. A file with
+/// more of them would take the square of its length.
+const ROOMS_MAX: usize = 1000;
+
+/// A room that the client is in.
+struct KnownRoom {
+    name: String,
+    /// `None` if the name is none; such rooms are one.
+    key: Option<Key>,
+}
+
+impl KnownRoom {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), key: key(name) }
+    }
+}
+
 /// Follows in which room a client speaks: those lines have no room before them.
 #[derive(Default)]
 struct Reader {
-    rooms: Vec<String>,
+    rooms: Vec<KnownRoom>,
     current: usize,
     /// The lobby is only what is to be expected: nothing has shown yet where the client is.
     is_guess: bool,
@@ -100,7 +117,8 @@ struct Reader {
 
 impl Reader {
     fn arrive(&mut self, lobby: &Name) {
-        (self.rooms, self.current, self.is_guess) = (vec![lobby.to_string()], 0, true);
+        let lobby = KnownRoom::new(&lobby.to_string());
+        (self.rooms, self.current, self.is_guess) = (vec![lobby], 0, true);
     }
 
     /// The client is in a room one more than was known.
@@ -108,7 +126,16 @@ impl Reader {
         if std::mem::take(&mut self.is_guess) {
             self.rooms.clear();
         }
-        self.rooms.push(room.to_owned());
+        self.push(KnownRoom::new(room));
+    }
+
+    /// Adds a room, and forgets the one that the client came into first if there are too many.
+    fn push(&mut self, room: KnownRoom) {
+        if self.rooms.len() == ROOMS_MAX {
+            self.rooms.remove(0);
+            self.current = self.current.saturating_sub(1);
+        }
+        self.rooms.push(room);
     }
 
     fn take(&mut self, line: usize, text: &str, lobby: &Name) {
@@ -174,7 +201,8 @@ impl Reader {
 
     /// A program does not say which rooms it named when it came: they show in its lines.
     fn note_room(&mut self, room: &str) {
-        if !self.rooms.iter().any(|known| key(known) == key(room)) {
+        let wanted = key(room);
+        if !self.rooms.iter().any(|known| known.key == wanted) {
             self.learn(room);
         }
         self.is_guess = false;
@@ -183,11 +211,11 @@ impl Reader {
     fn words(&mut self, text: &str) -> Option<What> {
         if let Some(names) = text.strip_prefix("Online: ") {
             let names = names.split(", ").map(str::to_owned).collect();
-            return Some(What::Users { room: key(self.rooms.get(self.current)?)?, names });
+            return Some(What::Users { room: self.rooms.get(self.current)?.key.clone()?, names });
         }
         let (room, rest) = match text.strip_prefix('[').and_then(|text| text.split_once("] ")) {
             Some((room, rest)) => (room.to_owned(), rest),
-            None => (self.rooms.get(self.current)?.clone(), text),
+            None => (self.rooms.get(self.current)?.name.clone(), text),
         };
         if let Some(inner) = rest.strip_prefix("*** ").and_then(|t| t.strip_suffix(" ***")) {
             return self.notice(inner, &room);
@@ -232,22 +260,25 @@ impl Reader {
     }
 
     fn turn_to(&mut self, room: &str) -> Option<What> {
-        let found = self.rooms.iter().position(|known| key(known) == key(room));
-        self.current = found.unwrap_or(self.rooms.len());
-        if found.is_none() {
-            self.rooms.push(room.to_owned());
-            return Some(What::Anew(key(room)?));
+        let wanted = KnownRoom::new(room);
+        if let Some(found) = self.rooms.iter().position(|known| known.key == wanted.key) {
+            self.current = found;
+            return None;
         }
-        None
+        let room = wanted.key.clone();
+        self.push(wanted);
+        self.current = self.rooms.len() - 1;
+        Some(What::Anew(room?))
     }
 
     fn remove(&mut self, room: &str) -> Option<What> {
-        let index = self.rooms.iter().position(|known| key(known) == key(room))?;
+        let wanted = key(room);
+        let index = self.rooms.iter().position(|known| known.key == wanted)?;
         self.rooms.remove(index);
         if self.current >= index {
             self.current = self.current.saturating_sub(1);
         }
-        Some(What::Anew(key(room)?))
+        Some(What::Anew(wanted?))
     }
 }
 
@@ -298,7 +329,10 @@ pub(super) fn parse_shown(shown: &str) -> Option<(Kind, String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::line::Shape;
+    use super::super::verify::verify;
     use super::*;
 
     #[test]
@@ -384,5 +418,63 @@ mod tests {
             })
             .collect();
         assert_eq!(rooms, [("lobby", 1), ("den", 7), ("lobby", 2), ("lobby", 3)]);
+    }
+
+    /// Issue 12: counts of a file that cannot be added up, and a file with ever more rooms, are
+    /// compared all the same, in a time that grows with its length.
+    #[test]
+    fn attack_counts_and_rooms_of_a_file_do_no_harm() {
+        let lobby = Name::parse_room("lobby").unwrap();
+        let most = u64::MAX;
+        let text = format!(
+            "#{most} a: x\n*** {most} lines missed ***\n*** {most} lines missed ***\n#1 a: y\n\
+             {{\"kind\":\"missed\",\"room\":\"lobby\",\"count\":{most}}}\n#{most} a: z\nOnline: a\n"
+        );
+        let transcript = Transcript::read("t", &lobby, text.as_bytes()).unwrap();
+        assert!(verify(&[transcript]).found > 0);
+        let said = |n: usize| {
+            format!("[room{n}] #1 a: x\n*** You speak in room{n} now: 2 people ***\n#2 a: y\n")
+        };
+        let text: String = (0..3 * ROOMS_MAX).map(said).collect();
+        let mut reader = Reader::default();
+        reader.arrive(&lobby);
+        for (line, text) in (1..).zip(text.lines()) {
+            reader.take(line, text, &lobby);
+        }
+        assert_eq!(reader.rooms.len(), ROOMS_MAX);
+        let transcript = Transcript { source: "t".to_owned(), events: reader.events };
+        assert_eq!(verify(&[transcript]).rooms, 3 * ROOMS_MAX);
+    }
+
+    const JSON_LINE: &str = concat!(
+        r#"\{"kind":"(said|missed|welcome|left|renamed)","room":"[ab]?","number":[0-9]{1,20},"#,
+        r#""count":[0-9]{1,20},"time_ms":[0-9]{1,20},"name":"[ab]","text":"x"\}"#,
+    );
+
+    proptest! {
+        /// Issue 12: whatever files hold, they are compared, always with the same result.
+        #[test]
+        fn attack_no_transcript_makes_the_comparison_fail(
+            texts in prop::collection::vec(prop::collection::vec(prop_oneof![
+                "#[0-9]{1,20} (\\*\\*\\* )?[ab]{0,2}(:| joined the chat| left the chat)? .{0,9}",
+                "#[0-9]{1,20} \\*\\*\\* [ab] is now [abc] \\*\\*\\*",
+                "\\*\\*\\* [0-9]{1,20} lines missed \\*\\*\\*",
+                "\\*\\*\\* (You speak in|You left|Back in|You were kicked from) .{0,30} \\*\\*\\*",
+                "\\[[ab]\\] #[0-9]{1,3} a: .{0,5}",
+                "Online: [a-c, ]{0,9}",
+                JSON_LINE,
+                ".{0,40}",
+            ], 0..20), 1..3),
+        ) {
+            let lobby = Name::parse_room("lobby").unwrap();
+            let read = |lines: &Vec<String>| {
+                Transcript::read("t", &lobby, (lines.join("\n") + "\n").as_bytes()).ok()
+            };
+            let compare = || verify(&texts.iter().filter_map(read).collect::<Vec<_>>());
+            let report = compare();
+            prop_assert!(report.contradictions.len() <= report.found.min(100));
+            prop_assert!(report.lines <= report.seen);
+            prop_assert_eq!(compare().contradictions, report.contradictions);
+        }
     }
 }

@@ -105,7 +105,8 @@ impl Verifier<'_> {
                 What::Connected => positions.clear(),
                 What::Anew(room) => drop(positions.remove(room)),
                 What::Missed { room, count } => {
-                    positions.entry(room.clone()).or_default().missed += count;
+                    let position = positions.entry(room.clone()).or_default();
+                    position.missed = position.missed.saturating_add(*count);
                 }
                 What::Users { room, names } => {
                     let position = positions.get(room);
@@ -186,7 +187,7 @@ impl Verifier<'_> {
             if number != next {
                 people.forget();
             }
-            next = number + 1;
+            next = number.saturating_add(1);
             if let Some(time) = seen.time_ms {
                 if time <= time_ms {
                     let what = format!("#{number} of {} is not later than before", room.name);

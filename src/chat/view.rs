@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::deletion::deleted_by;
 use super::history::Kind;
-use super::line::EOL;
+use super::line::{EOL, Shape};
 use super::log::LineView;
 use super::name::Name;
 use super::room::Own;
@@ -32,7 +32,7 @@ pub(super) enum Medium {
 }
 
 /// What a member wants to see, and how.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// With their numbers, own lines too.
     pub(super) numbers: bool,
@@ -135,11 +135,23 @@ impl View {
         self.ignored.iter().map(|ignored| &ignored.name)
     }
 
-    /// Whether lines of this lineage, or under this name, are not to be seen.
+    /// Whether lines of this lineage, or under this name or one that looks like it, are not to be
+    /// seen.
     pub(super) fn ignores(&self, lineage: u64, name: &str) -> bool {
-        self.ignored
-            .iter()
-            .any(|ignored| ignored.lineage == Some(lineage) || ignored.name.as_str() == name)
+        let mut parsed = None;
+        self.ignored.iter().any(|ignored| {
+            ignored.lineage == Some(lineage)
+                || ignored.name.as_str() == name
+                || parsed
+                    .get_or_insert_with(|| Name::parse(name).ok())
+                    .as_ref()
+                    .is_some_and(|name| name.looks_like(&ignored.name))
+        })
+    }
+
+    /// Whether the words of a line of the past are of a user who is ignored.
+    pub(super) fn hides_past(&self, kind: Kind, lineage: u64, name: &str) -> bool {
+        kind.has_own_words() && self.ignores(lineage, name)
     }
 
     /// The choices that a token restores.
@@ -196,6 +208,25 @@ impl View {
 impl Frame<'_> {
     /// Writes `line`, unless it is not to be seen.
     pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
+        let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
+        if is_ignored && line.kind == Kind::Left {
+            // That the user left is known, without the last words.
+            let parts = Shape::encode(line.kind, line.name, "").1;
+            return self.print_line(&LineView { text: "", shown: &parts.concat(), ..*line }, out);
+        }
+        // A page follows names and topics by these lines.
+        let is_followed = self.view.is_page() && !line.kind.is_said();
+        if is_ignored && is_followed {
+            let mut line = self.json(line);
+            line["ignored"] = true.into();
+            return print_json(&line, out);
+        }
+        if !is_ignored {
+            self.print_line(line, out);
+        }
+    }
+
+    fn print_line(&self, line: &LineView<'_>, out: &mut String) {
         if self.hides(line) {
             return;
         }
@@ -226,11 +257,10 @@ impl Frame<'_> {
 
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
-            // The room leaves out a terminal's own lines.
-            Kind::Said | Kind::Action => self.view.ignores(line.author, line.name),
             // A page hides these itself: its list of people follows them.
             Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet && !self.view.is_page(),
-            Kind::Topic | Kind::Notice => false,
+            // The room leaves out a terminal's own lines.
+            Kind::Said | Kind::Action | Kind::Topic | Kind::Notice => false,
         }
     }
 
@@ -247,5 +277,13 @@ impl Frame<'_> {
             value["deleted"] = deleted.into();
         }
         value
+    }
+}
+
+impl Kind {
+    /// Whether a line of this kind has words that its author chose, which are not shown to users who
+    /// ignore the author: a new name is such a word.
+    fn has_own_words(self) -> bool {
+        self.has_words() || self == Self::Renamed
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -20,14 +19,14 @@ use super::holder::holder;
 use super::life::Life;
 use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
-use super::life::privileges;
+use super::life::privileges::Identity;
 use super::life::upgrade::{self, Upgrade};
 use super::resources;
 use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
-    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions, Scheme,
-    Sources,
+    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
+    Occupancy, Scheme, Sources,
 };
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -45,6 +44,8 @@ pub(super) struct Bound {
     pub(super) life: Life,
     /// What metrics tell of what is served, besides connections.
     pub(super) figures: Option<Figures>,
+    /// Called when places run short.
+    pub(super) on_crowded: Option<OnCrowded>,
     /// The rates of each source, and the penalties that there are.
     pub(super) sources: Arc<Sources>,
 }
@@ -56,6 +57,15 @@ impl Bound {
             Sockets::Streams(listeners) => listeners.len(),
             Sockets::Datagrams(_) => 0,
         })
+    }
+}
+
+/// Called with the occupancy of the server when places run short.
+pub(super) struct OnCrowded(pub(super) Box<dyn Fn(Occupancy) + Send + Sync>);
+
+impl std::fmt::Debug for OnCrowded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnCrowded")
     }
 }
 
@@ -126,20 +136,25 @@ impl ServingFlags {
             service.listen = default_addresses(&inherited, &also)?;
         }
         let mut basis = self.basis(&service, descriptors);
+        let identity = self.life.user.as_ref().map(Identity::of).transpose()?;
         // Not the one that serves: what it has registered with the system ends with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
-            let options = self.listener_options(&self.bounds.limits(&basis));
+            let unix_user = identity.as_ref().map(Identity::file_user);
+            let options = ListenerOptions {
+                unix_user: unix_user.clone(),
+                ..self.listener_options(&self.bounds.limits(&basis))
+            };
             let bound = self.bind_all(&mut inherited, &service, &options).await?;
-            anyhow::Ok((bound, self.admin.bind(&mut inherited).await?))
+            anyhow::Ok((
+                bound,
+                self.admin.bind(&mut inherited, unix_user, self.shared_files()).await?,
+            ))
         })?;
         drop(runtime);
         basis.reach = reach(&bound).context("cannot ask a socket for its address")?;
         let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
-        if predecessor.is_none() {
-            self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
-        }
         // While there are still the rights to read a key that only root may read.
         let certificates =
             self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
@@ -151,14 +166,15 @@ impl ServingFlags {
             predecessor,
             status: String::new(),
         };
-        if let Some(account) = &self.life.user {
-            let group = self.sockets.unix_group();
-            let served = files(&bound).into_iter().map(|file| (file, group));
-            privileges::drop_to(account, served.chain(self.admin.files()))?;
+        if let Some(identity) = &identity {
+            identity.assume_for_good()?;
+        }
+        // Not as root: the folder of the file may be one that another user can replace.
+        if life.predecessor.is_none() {
+            self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
         let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
-        let figures = None;
         Ok(Bound {
             service,
             basis,
@@ -168,7 +184,8 @@ impl ServingFlags {
             admin,
             faults,
             life,
-            figures,
+            figures: None,
+            on_crowded: None,
             sources,
         })
     }
@@ -276,12 +293,6 @@ fn parcels(bound: &[(Address, Sockets)], admin: Option<&Admin>) -> io::Result<Ve
         parcels.extend(admin.hand_on()?);
     }
     Ok(parcels)
-}
-
-/// The files of Unix sockets that are ours.
-fn files(bound: &[(Address, Sockets)]) -> Vec<&Path> {
-    let paths = bound.iter().filter_map(|(address, _)| address.unix_path());
-    paths.filter(|path| !path.starts_with('@')).map(Path::new).collect()
 }
 
 /// The sentence of `error`, and who has the port where somebody has it.

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use super::admin::Figure;
+use super::shared_files::SharedFilesFlag;
 use super::values;
 use crate::SecretText;
 use crate::chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
@@ -128,7 +129,17 @@ impl StreamFlags {
         self.cluster.as_deref().unwrap_or("chat")
     }
 
-    pub(super) fn options(&self, servers: &SecretText) -> anyhow::Result<NatsOptions> {
+    pub(super) fn options(
+        &self,
+        servers: &SecretText,
+        shared: &SharedFilesFlag,
+    ) -> anyhow::Result<NatsOptions> {
+        if let Some(path) = &self.bus_credentials {
+            shared.check_secret("--bus-credentials", path)?;
+        }
+        if let Some(cert) = &self.bus_cert {
+            shared.check_key(("--bus-key", self.bus_key.as_deref()), ("--bus-cert", cert))?;
+        }
         let mut options = NatsOptions::new(servers.clone(), self.cluster());
         options.replicas = self.bus_replicas;
         options.max_entries = self.bus_entries;
@@ -139,9 +150,10 @@ impl StreamFlags {
             certificate,
         });
         let login = self.bus_login.as_deref();
-        options.login = login.map(|path| first_line("--bus-login", path)).transpose()?;
+        options.login = login.map(|path| first_line("--bus-login", path, shared)).transpose()?;
         let keys = self.cluster_key.as_deref();
-        options.keys = keys.map(|path| secrets("--cluster-key", path)).transpose()?;
+        let keys = keys.map(|path| shared.read_secret("--cluster-key", path)).transpose()?;
+        options.keys = keys.map(SecretText::from);
         Ok(options)
     }
 }
@@ -162,16 +174,26 @@ impl BusFlags {
         Ok(())
     }
 
-    fn options(&self) -> anyhow::Result<Option<NatsOptions>> {
+    /// The part of the address that is secret, if it has one.
+    pub(super) fn login(&self) -> Option<&str> {
+        let servers = self.bus.as_ref()?.reveal();
+        servers.contains('@').then_some(servers)
+    }
+
+    fn options(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<NatsOptions>> {
         let Some(servers) = &self.bus else { return Ok(None) };
-        let mut options = self.stream.options(servers)?;
+        let mut options = self.stream.options(servers, shared)?;
         options.start_timeout = self.bus_timeout;
         Ok(Some(options))
     }
 
     /// The chat, when it has come up to the others.
-    pub(super) fn open(&self, settings: Settings) -> anyhow::Result<Option<Linked>> {
-        let Some(options) = self.options()? else { return Ok(None) };
+    pub(super) fn open(
+        &self,
+        settings: Settings,
+        shared: &SharedFilesFlag,
+    ) -> anyhow::Result<Option<Linked>> {
+        let Some(options) = self.options(shared)? else { return Ok(None) };
         if let Some(warning) = command_line_warning(&options.servers) {
             tracing::warn!("{warning}");
         }
@@ -210,8 +232,8 @@ impl BusFlags {
     }
 
     /// What a check says of it, in sentences.
-    pub(super) fn describe(&self) -> anyhow::Result<Vec<String>> {
-        let Some(options) = self.options()? else { return Ok(Vec::new()) };
+    pub(super) fn describe(&self, shared: &SharedFilesFlag) -> anyhow::Result<Vec<String>> {
+        let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
         let findings = nats::examine(&options)?;
         if let Some(problem) = findings.iter().find(|f| f.severity == Severity::Problem) {
             let servers = without_login(options.servers.reveal());
@@ -327,15 +349,10 @@ pub(super) fn command_line_warning(servers: &SecretText) -> Option<&'static str>
     )
 }
 
-/// Reads a file with secrets.
-fn secrets(flag: &str, path: &Path) -> anyhow::Result<SecretText> {
-    let text = std::fs::read_to_string(path);
-    Ok(text.with_context(|| format!("cannot read {flag} {}", path.display()))?.into())
-}
-
 /// Reads the first line of a file with a secret.
-fn first_line(flag: &str, path: &Path) -> anyhow::Result<SecretText> {
-    match secrets(flag, path)?.reveal().lines().next().map(str::trim) {
+fn first_line(flag: &str, path: &Path, shared: &SharedFilesFlag) -> anyhow::Result<SecretText> {
+    let text = shared.read_secret(flag, path)?;
+    match text.lines().next().map(str::trim) {
         Some(line) if !line.is_empty() => Ok(line.into()),
         _ => bail!("{flag} {}: its first line is empty", path.display()),
     }

@@ -1,7 +1,7 @@
 //! `echoline chat`: flags to a chat, a chat to an exit code.
 
 use std::num::{NonZeroU16, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::Figures;
+use super::binding::OnCrowded;
 use super::bus::BusFlags;
 use super::check::Findings;
 use super::doctor::{self, DoctorFlags};
@@ -87,6 +88,11 @@ pub(super) struct ChatFlags {
     #[arg(value_parser = values::count::<NonZeroUsize>)]
     max_rooms: NonZeroUsize,
 
+    /// Rooms at most that one address has made and that are still there.
+    #[arg(long, env = "ECHOLINE_MAX_ROOMS_PER_IP", value_name = "N", default_value = "100")]
+    #[arg(value_parser = values::count::<NonZeroUsize>)]
+    max_rooms_per_ip: NonZeroUsize,
+
     /// Lines a second that one person may write for long, or `off`.
     #[arg(long, env = "ECHOLINE_FLOOD", value_name = "RATE", default_value = "5/s")]
     #[arg(value_parser = values::flood)]
@@ -100,6 +106,12 @@ pub(super) struct ChatFlags {
     #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     login_timeout: Duration,
+
+    /// When nine of ten connections are taken: how long a user has to be silent to be disconnected
+    /// for newcomers, or `off`. Users of the addresses with the most users go first.
+    #[arg(long, env = "ECHOLINE_IDLE_WHEN_FULL", value_name = "DURATION")]
+    #[arg(value_parser = values::timeout, default_value = "5m")]
+    idle_when_full: values::Timeout,
 
     /// A file whose first line is the password that makes a user an operator (`/oper`), or its
     /// hash (`echoline chat hash-password`).
@@ -194,7 +206,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     let mut bound = flags.serving.bind(flags.service())?;
     let _log = flags.serving.start_log(&mut reload)?;
     settings.sources = Arc::clone(&bound.sources);
-    let linked = flags.bus.open(settings.clone())?;
+    let linked = flags.bus.open(settings.clone(), flags.serving.shared_files())?;
     let hall = match &linked {
         Some(linked) => {
             bound.figures = Some(Figures::new(linked.figures()));
@@ -204,6 +216,10 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     };
     let roles = flags.roles(bound.counts().collect());
     reload.add(renewal(Arc::clone(&hall)));
+    let crowded = Arc::clone(&hall);
+    bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
+        crowded.end_idle_users(occupancy.excess());
+    })));
     let guests = Arc::clone(&hall);
     let handler = move |client: crate::net::Connection| {
         let role = roles.get(client.origin().listener).copied();
@@ -227,6 +243,9 @@ impl ChatFlags {
 
     fn settings(&self) -> anyhow::Result<Settings> {
         self.bus.refuse_half()?;
+        if let Some(login) = self.bus.login() {
+            self.serving.check_config(login)?;
+        }
         if self.bus.is_asked_for() && self.data.is_some() {
             bail!(
                 "--data and --bus exclude each other: with --bus the stream of the NATS servers \
@@ -237,13 +256,34 @@ impl ChatFlags {
         Ok(Settings {
             lobby: self.lobby.clone(),
             max_rooms: self.max_rooms.get(),
+            max_rooms_per_ip: self.max_rooms_per_ip.get(),
             log: LogLimits { lines: self.history.get(), ..LogLimits::default() },
             replay: self.replay.unwrap_or(if lasts { 20 } else { 0 }),
             login_timeout: self.login_timeout,
             flood: self.flood.limits(self.burst),
-            operator_password: self.operator_password_file.as_deref().map(password).transpose()?,
+            idle_when_full: self.idle_when_full.0,
+            operator_password: self.operator_password()?,
             ..Settings::default()
         })
+    }
+
+    /// The first line of the file.
+    fn operator_password(&self) -> anyhow::Result<Option<SecretText>> {
+        let Some(path) = &self.operator_password_file else { return Ok(None) };
+        let flag = "--operator-password-file";
+        let text = self.serving.shared_files().read_secret(flag, path)?;
+        match text.lines().next().map(str::trim) {
+            Some(line) if line.starts_with("$argon2") && !chat::is_password_hash(line) => bail!(
+                "{flag} {}: its first line begins as a hash does and is none; print one with \
+                 `echoline chat hash-password`",
+                path.display()
+            ),
+            Some(line) if line.len() >= PASSWORD_MIN => Ok(Some(line.into())),
+            _ => bail!(
+                "{flag} {}: its first line is to be a password of 8 letters or more",
+                path.display()
+            ),
+        }
     }
 
     fn open(&self, settings: Settings) -> anyhow::Result<Arc<Hall>> {
@@ -254,6 +294,7 @@ impl ChatFlags {
                 SyncName::Each => Sync::Each,
                 SyncName::Second => Sync::Second,
             },
+            shared: self.serving.shared_files().folder(),
             ..StoreOptions::default()
         };
         let hall = Hall::with_store(settings, folder, options);
@@ -315,9 +356,8 @@ impl ChatFlags {
 
     fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
-        let hall = self.open(settings)?;
-        hall.close();
-        let linked = self.bus.describe()?;
+        self.serving.life.as_user(|| self.open(settings).map(|hall| hall.close()))?;
+        let linked = self.bus.describe(self.serving.shared_files())?;
         let keeps = match &self.data {
             Some(folder) => format!("What is said is kept in {}.", folder.display()),
             None if self.bus.is_asked_for() => "What is said is kept by the bus.".to_owned(),
@@ -351,21 +391,15 @@ fn renewal(hall: Arc<Hall>) -> Renewal {
         });
         Ok(Some(commit))
     };
-    let keys =
-        &["burst", "flood", "login-timeout", "max-rooms", "operator-password-file", "replay"];
+    let keys = &[
+        "burst",
+        "flood",
+        "idle-when-full",
+        "login-timeout",
+        "max-rooms",
+        "max-rooms-per-ip",
+        "operator-password-file",
+        "replay",
+    ];
     Renewal { keys, prepare: Box::new(prepare) }
-}
-
-/// The first line of the file.
-fn password(path: &Path) -> anyhow::Result<SecretText> {
-    let flag = format!("--operator-password-file {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}"))?;
-    match text.lines().next().map(str::trim) {
-        Some(line) if line.starts_with("$argon2") && !chat::is_password_hash(line) => bail!(
-            "{flag}: its first line begins as a hash does and is none; print one with \
-             `echoline chat hash-password`"
-        ),
-        Some(line) if line.len() >= PASSWORD_MIN => Ok(line.into()),
-        _ => bail!("{flag}: its first line is to be a password of 8 letters or more"),
-    }
 }

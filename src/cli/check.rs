@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind::AddrInUse;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +10,7 @@ use anyhow::bail;
 use clap::{Args, error::ErrorKind};
 
 use super::config::{self, Refusal};
+use super::links::Followed;
 use super::output;
 use super::reload::Fresh;
 use crate::net::{Address, Listener, Scheme};
@@ -182,7 +182,9 @@ pub(super) fn writable(flag: &str, path: &Path, findings: &mut Findings) {
     let subject = format!("{flag} {}", path.display());
     let mut options = File::options();
     // A pipe that nobody reads is an error at once.
-    match options.append(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    options.append(true);
+    let file = Followed::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
+    match file {
         Ok(_) => findings.right(format!("{subject} can be written")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

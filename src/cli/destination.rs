@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::links::{Followed, if_there};
 use super::output;
 
 /// What new files allow before the umask takes from it; temporary files would be private.
@@ -34,7 +35,7 @@ impl Destination {
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
         match self {
             Self::Stdout => output::print_file(text),
-            Self::File(path) => match write_file(path, text) {
+            Self::File(path) => match write_file(path, text.as_bytes()) {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
                 other => other,
             },
@@ -44,8 +45,11 @@ impl Destination {
     /// Whether it is likely that this can be written to later; or why it is not.
     pub(super) fn probe(&self) -> io::Result<()> {
         match self {
-            Self::File(path) if !is_special(path)? => beside(&resolved(path)?).map(drop),
-            _ => Ok(()),
+            Self::File(path) => {
+                let path = Followed::from(path)?.path;
+                if is_special(&path)? { Ok(()) } else { beside(&path).map(drop) }
+            }
+            Self::Stdout => Ok(()),
         }
     }
 }
@@ -59,39 +63,27 @@ impl std::fmt::Display for Destination {
     }
 }
 
-fn write_file(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a whole file or none.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Else a symbolic link would be replaced.
+    let followed = Followed::from(path)?;
+    let path = &followed.path;
     if is_special(path)? {
-        return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+        return followed.open(OpenOptions::new().write(true), 0)?.write_all(bytes);
     }
-    let path = resolved(path)?;
-    let mut file = beside(&path)?;
-    file.write_all(text.as_bytes())?;
+    let mut file = beside(path)?;
+    file.write_all(bytes)?;
     // The same users can read the new file.
-    if let Some(old) = if_there(fs::metadata(&path))? {
+    if let Some(old) = if_there(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file) {
         file.as_file().set_permissions(old.permissions())?;
     }
     // Closed first: whoever sees the file finds nothing of ours still open on it.
     file.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
-/// The answer of the file system about a file that may be missing. Any other error is no absence: a
-/// file that cannot be looked at must not be replaced.
-fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Whether `path` is a device, a pipe or a folder, which no file can replace.
 fn is_special(path: &Path) -> io::Result<bool> {
     Ok(if_there(fs::metadata(path))?.is_some_and(|found| !found.is_file()))
-}
-
-/// The file behind a symbolic link: else the link would be replaced.
-fn resolved(path: &Path) -> io::Result<PathBuf> {
-    Ok(if_there(fs::canonicalize(path))?.unwrap_or_else(|| path.to_owned()))
 }
 
 /// A file in the same folder, so that it can be renamed; it goes where it is dropped.
@@ -154,6 +146,25 @@ mod tests {
         assert_eq!(names(folder.path()), Vec::<String>::new());
         let full = Destination::from(PathBuf::from("/dev/full"));
         assert_eq!(full.write("text").unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+
+    /// Issue 12, item 1: root writes no file that a link of another user leads to.
+    #[test]
+    fn attack_a_link_in_place_of_a_report_overwrites_nothing() {
+        if !nix::unistd::Uid::effective().is_root() {
+            eprintln!("SKIPPED, not passed: this test needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (precious, link) = (folder.path().join("precious"), folder.path().join("link"));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(54_321), Some(54_321)).unwrap();
+        let destination = Destination::from(link);
+        assert!(destination.probe().is_err());
+        let error = destination.write("report").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     }
 
     #[test]

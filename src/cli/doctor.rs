@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::bus::{StreamFlags, command_line_warning};
 use super::output::print;
+use super::shared_files::SharedFilesFlag;
 use crate::SecretText;
 use crate::chat::nats::{Severity, examine};
 use crate::secret::without_login;
@@ -25,11 +26,14 @@ pub(super) struct DoctorFlags {
 
     #[command(flatten)]
     stream: StreamFlags,
+
+    #[command(flatten)]
+    shared_files: SharedFilesFlag,
 }
 
 /// Looks at everything and changes nothing; exit code 0 where all is right, else 3.
 pub(super) fn run(flags: &DoctorFlags) -> anyhow::Result<ExitCode> {
-    let findings = examine(&flags.stream.options(&flags.bus)?);
+    let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
     let cannot = || format!("cannot look at --bus {}", without_login(flags.bus.reveal()));
     let findings = findings.with_context(cannot)?;
     let mut text = String::new();

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::Arguments;
+use super::destination::write_file;
 
 /// The flags of `echoline generate`.
 #[derive(Debug, Args)]
@@ -82,7 +83,7 @@ fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
     if command.get_arguments().any(|argument| argument.get_id() == "retire_timeout") {
         text.extend_from_slice(SIGNALS.as_bytes());
     }
-    std::fs::write(folder.join(page.get_filename()), text)?;
+    write_file(&folder.join(page.get_filename()), &text)?;
     let below = command.get_subcommands().filter(|command| !command.is_hide_set());
     below.into_iter().try_for_each(|command| write_pages(command, folder))
 }

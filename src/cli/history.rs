@@ -10,7 +10,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::links::Followed;
 use super::output::{print, stdout_filter, tell};
+use super::shared_files::SharedFilesFlag;
 use crate::chat::history::{HistoryReader, StoreError, Stored, erase, restore};
 use crate::chat::{Name, Settings};
 
@@ -47,6 +49,9 @@ pub(super) struct RestoreFlags {
     /// The backup.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    #[command(flatten)]
+    shared_files: SharedFilesFlag,
 }
 
 /// The flags of `echoline chat export`.
@@ -73,6 +78,9 @@ pub(super) struct EraseFlags {
     /// The name. Names that look the same are erased too, as no two people can have them.
     #[arg(value_name = "NAME", value_parser = |text: &str| Name::parse(text))]
     name: Name,
+
+    #[command(flatten)]
+    shared_files: SharedFilesFlag,
 }
 
 /// Writes a backup beside FILE and renames it when it is complete and checked.
@@ -107,10 +115,14 @@ pub(super) fn back_up(flags: &BackupFlags) -> anyhow::Result<ExitCode> {
 fn target(flags: &BackupFlags, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
     let shown = flags.file.display();
     let file = match fs::symlink_metadata(&flags.file) {
-        Ok(_) if flags.force => fs::canonicalize(&flags.file)
-            .ok()
-            .filter(|file| file.is_file())
-            .with_context(|| format!("{shown} is not a regular file: choose another file"))?,
+        Ok(_) if flags.force => {
+            let file = Followed::from(&flags.file);
+            let file = file.with_context(|| format!("cannot write the backup {shown}"))?.path;
+            if !file.is_file() {
+                bail!("{shown} is not a regular file: choose another file");
+            }
+            file
+        }
         _ => flags.file.clone(),
     };
     if reader.owns(&file) {
@@ -121,7 +133,8 @@ fn target(flags: &BackupFlags, reader: &HistoryReader) -> anyhow::Result<PathBuf
 
 /// Puts a backup into a folder without a history.
 pub(super) fn put_back(flags: &RestoreFlags) -> anyhow::Result<ExitCode> {
-    restore(&flags.folder, &flags.file).context("cannot restore the backup")?;
+    let shared = flags.shared_files.folder();
+    restore(&flags.folder, shared, &flags.file).context("cannot restore the backup")?;
     let (folder, file) = (flags.folder.display(), flags.file.display());
     print(&format!("Restored {file} into {folder}: start the chat with --data {folder}\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -190,7 +203,7 @@ fn as_json(room: &str, line: &Stored) -> String {
 pub(super) fn erase_name(flags: &EraseFlags) -> anyhow::Result<ExitCode> {
     let is_it = |name: &str| Name::parse(name).is_ok_and(|name| name.same_as(&flags.name));
     let (name, folder) = (&flags.name, flags.data.folder.display());
-    let erased = erase(&flags.data.folder, is_it);
+    let erased = erase(&flags.data.folder, flags.shared_files.folder(), is_it);
     let erased = erased.with_context(|| format!("cannot erase {name}"))?;
     let text = match erased.lines + erased.tokens + erased.entries {
         0 => format!("There is nothing of {name} in {folder}.\n"),

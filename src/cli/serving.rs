@@ -13,7 +13,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::admin::{Admin, AdminFlags, Served};
-use super::binding::{self, Bound, Sockets};
+use super::binding::{self, Bound, OnCrowded, Sockets};
 use super::bounds::{self, Basis, BoundsFlags, Reach};
 use super::check::{self, Findings};
 use super::config::ConfigFlags;
@@ -28,6 +28,7 @@ use super::log::received::{Shown, log_messages};
 use super::log::{Log, LogFlags, Newest};
 use super::reload::Reload;
 use super::resources;
+use super::shared_files::SharedFilesFlag;
 use super::socket_flags::SocketFlags;
 use super::source_limits;
 use super::tls::{Outdated, TlsFlags};
@@ -216,6 +217,9 @@ impl ServingFlags {
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
         }
+        if let Some(OnCrowded(hook)) = bound.on_crowded {
+            server = server.on_crowded(hook);
+        }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;
         let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -366,11 +370,16 @@ impl ServingFlags {
                 findings.wrong(binding::needs_connections(service, address));
                 continue;
             }
+            if let Err(error) = self.probe_folder(address) {
+                findings.wrong(format!("cannot listen on {address}: {error}"));
+                continue;
+            }
+            self.wires.check(address, self.sockets.unix_mode(), findings);
             check::listening("listens on", address, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);
         self.tls.check(addresses, service.outdated, findings);
-        self.admin.check(findings)?;
+        self.admin.check(self.shared_files(), findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
         self.faults.check(listen, findings);
         self.log.check(findings);
@@ -379,6 +388,31 @@ impl ServingFlags {
             check::writable("--ready-file", path, findings);
         }
         Ok(())
+    }
+
+    /// Checks the folder of a Unix socket that root would make without the rights of --user.
+    fn probe_folder(&self, address: &Address) -> io::Result<()> {
+        let path = address.unix_path().filter(|path| !path.starts_with('@'));
+        match path.filter(|_| self.life.user.is_none()) {
+            Some(path) => Listener::probe_folder(Path::new(path)),
+            None => Ok(()),
+        }
+    }
+
+    /// The treatment of files that other users can read or write.
+    pub(super) fn shared_files(&self) -> &SharedFilesFlag {
+        &self.tls.shared_files
+    }
+
+    /// Checks that other users cannot read the configuration file if it contains `secret`.
+    pub(super) fn check_config(&self, secret: &str) -> anyhow::Result<()> {
+        let Some(path) = &self.config.config else { return Ok(()) };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if text.contains(secret) {
+            self.shared_files().check_secret("--config", path)
+        } else {
+            Ok(())
+        }
     }
 
     /// The facts that are known before the addresses are bound.

@@ -1,5 +1,8 @@
 //! The flags about how listening sockets are made.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
 use clap::Args;
 use nix::unistd::Group;
 
@@ -26,6 +29,11 @@ pub(super) struct SocketFlags {
 }
 
 impl SocketFlags {
+    /// The permissions of the files of Unix sockets.
+    pub(super) fn unix_mode(&self) -> u32 {
+        self.unix_mode
+    }
+
     /// Sets the values of these flags in `options`.
     pub(super) fn apply(&self, options: ListenerOptions) -> ListenerOptions {
         ListenerOptions {
@@ -34,11 +42,6 @@ impl SocketFlags {
             unix_group: self.unix_group,
             ..options
         }
-    }
-
-    /// The group that the files of Unix sockets keep.
-    pub(super) fn unix_group(&self) -> Option<u32> {
-        self.unix_group
     }
 }
 
@@ -60,6 +63,13 @@ pub(super) fn group(text: &str) -> Result<u32, String> {
     let found = Group::from_name(text).ok().flatten();
     let found = found.ok_or_else(|| format!("there is no group '{text}' on this machine"))?;
     Ok(found.gid.as_raw())
+}
+
+/// Whether every user of this machine may connect to a Unix socket that is bound: the mode of its
+/// file lets them, or its name is in the abstract namespace, which has no permissions.
+pub(super) fn admits_everybody(path: &str) -> bool {
+    let found = fs::symlink_metadata(path);
+    path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)
 }
 
 #[cfg(test)]

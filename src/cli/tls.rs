@@ -13,6 +13,7 @@ use watch::Watch;
 use super::check::Findings;
 use super::config;
 use super::reload::{Commit, Fresh, Renewal};
+use super::shared_files::SharedFilesFlag;
 use crate::net::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
 
 /// What takes effect without a restart.
@@ -44,6 +45,10 @@ pub(super) struct TlsFlags {
     /// What becomes of clients that show no certificate. [default: require]
     #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
     client_auth: Option<ClientAuthName>,
+
+    /// Here because the key is read anew with these flags.
+    #[command(flatten)]
+    pub(super) shared_files: SharedFilesFlag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,6 +95,7 @@ impl TlsFlags {
     pub(super) fn offer(&self, outdated: Outdated) -> anyhow::Result<Offer> {
         let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
         let key = self.key.as_ref().unwrap_or(cert);
+        self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
         let identity = match outdated {
             Outdated::Refuse => Identity::load(cert, key, now())?,
             Outdated::Serve => Identity::load_outdated(cert, key, now())?.0,

@@ -8,6 +8,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::config;
+use super::shared_files::SharedFilesFlag;
 use crate::net::{Address, Authorities, Identity, Resumption, Step, TlsClient, Trust};
 
 /// The flags of a client's side of TLS.
@@ -34,6 +35,9 @@ pub(super) struct TlsClientFlags {
     /// The name that the server's certificate must be for. [default: the host of the address]
     #[arg(long, env = "ECHOLINE_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
+
+    #[command(flatten)]
+    shared_files: SharedFilesFlag,
 }
 
 /// How TLS is begun; nothing where no address asks for it.
@@ -66,7 +70,11 @@ impl TlsClientFlags {
             (None, _) => Trust::Authorities(Authorities::of_the_system()?),
         };
         let identity = match &self.cert {
-            Some(cert) => Some(Identity::load(cert, self.key.as_ref().unwrap_or(cert), now())?),
+            Some(cert) => {
+                let key = self.key.as_ref().unwrap_or(cert);
+                self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
+                Some(Identity::load(cert, key, now())?)
+            }
             None => None,
         };
         let client = TlsClient::new(&trust, identity.as_ref(), resumption)?;

@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use ipnet::IpNet;
+use nix::unistd::User;
 
+use super::check::Findings;
+use super::socket_flags::admits_everybody;
+use crate::file_access;
 use crate::net::{
     AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, Listener, OpenWebSocket,
     OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
@@ -17,8 +21,9 @@ use crate::net::{
 #[derive(Debug, Args)]
 pub(super) struct WireFlags {
     /// Networks of the proxies in front: who connects from there must begin with a PROXY header,
-    /// version 1 or 2, that says who the client is. `unix` stands for who comes through a Unix
-    /// socket. From everybody else such a header is ordinary data.
+    /// version 1 or 2, that says who the client is. `unix:USER` stands for programs of that user
+    /// that come through a Unix socket, `unix` for all that may connect to one; its mode must keep
+    /// other users out. From everybody else such a header is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
     proxy_from: Vec<Proxies>,
 
@@ -40,7 +45,10 @@ pub(super) struct WireFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proxies {
     Network(IpNet),
+    /// All who may connect to a Unix socket.
     Unix,
+    /// This user, at a Unix socket.
+    User(u32),
 }
 
 impl FromStr for Proxies {
@@ -50,8 +58,30 @@ impl FromStr for Proxies {
         if text == "unix" {
             return Ok(Self::Unix);
         }
+        if let Some(user) = text.strip_prefix("unix:") {
+            return local_user(user).map(Self::User);
+        }
         network(text).map(Self::Network)
     }
+}
+
+/// A user of this machine, by name or number.
+fn local_user(text: &str) -> Result<u32, String> {
+    let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
+    let user = text.parse().ok().or_else(known);
+    let user = user.ok_or_else(|| {
+        format!(
+            "there is no user '{text}' on this machine: write unix:USER, for example unix:haproxy"
+        )
+    })?;
+    if file_access::is_unmapped(user) {
+        return Err(format!(
+            "user {user} stands for all users of the machine whom this user namespace does not have \
+             (PrivateUsers= of a unit, rootless containers): use 'unix', and a socket whose mode \
+             keeps other users out"
+        ));
+    }
+    Ok(user)
 }
 
 /// A network, or one address.
@@ -108,6 +138,9 @@ impl WireFlags {
     ) -> io::Result<Transport> {
         let mut transport = Transport::plain();
         if !self.proxy_from.is_empty() {
+            let bound = listener.address()?;
+            let is_open = bound.unix_path().is_some_and(admits_everybody);
+            self.refuse_open_socket(&bound, is_open).map_err(io::Error::other)?;
             transport = transport.then(Arc::new(self.accept_proxy()));
         }
         if let Some(certificates) = certificates.filter(|_| address.scheme().is_tls()) {
@@ -130,6 +163,27 @@ impl WireFlags {
         Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
     }
 
+    /// Says whether the proxies of a socket that is going to be made can be trusted.
+    pub(super) fn check(&self, address: &Address, unix_mode: u32, findings: &mut Findings) {
+        let is_open = |path: &str| path.starts_with('@') || unix_mode & 0o002 != 0;
+        let is_open = address.unix_path().is_some_and(is_open);
+        if let Err(sentence) = self.refuse_open_socket(address, is_open) {
+            findings.wrong(sentence);
+        }
+    }
+
+    /// Refuses to take every user of this machine for a proxy.
+    fn refuse_open_socket(&self, address: &Address, is_open: bool) -> Result<(), String> {
+        if !is_open || !self.proxy_from.contains(&Proxies::Unix) {
+            return Ok(());
+        }
+        Err(format!(
+            "--proxy-from unix: every user of this machine may connect to {address}, and could pose \
+             as any client there: name the proxy's user (--proxy-from unix:USER), or use a path with \
+             the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
+        ))
+    }
+
     /// The bound address decides and not the typed one, which may be any name of this machine.
     fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
         let is_loopback = listener.is_loopback()?;
@@ -145,9 +199,13 @@ impl WireFlags {
     fn accept_proxy(&self) -> AcceptProxy {
         let networks = self.proxy_from.iter().filter_map(|proxies| match proxies {
             Proxies::Network(network) => Some(*network),
-            Proxies::Unix => None,
+            Proxies::Unix | Proxies::User(_) => None,
         });
-        let step = AcceptProxy::from_networks(networks.collect());
+        let users = self.proxy_from.iter().filter_map(|proxies| match proxies {
+            Proxies::User(user) => Some(*user),
+            Proxies::Unix | Proxies::Network(_) => None,
+        });
+        let step = AcceptProxy::from_networks(networks.collect()).and_users(users.collect());
         if self.proxy_from.contains(&Proxies::Unix) { step.and_unix() } else { step }
     }
 }

@@ -8,7 +8,7 @@ use super::strays::{Stray, Strays};
 use super::times::nanos;
 
 /// Slots that are kept. When one more is needed, each two neighbours become one.
-const SLOTS_MAX: usize = 300;
+pub(super) const SLOTS_MAX: usize = 300;
 
 /// One stretch of a run.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::address::{Address, Scheme, is_loopback};
 use super::bind_error::{how_to_serve, is_family_missing, remedy_for_no_stream, say, unsupported};
+use super::file_user::FileUser;
 use super::socket_file::FileRights;
 use super::stream::Stream;
 use super::transport::Transport;
@@ -49,6 +50,19 @@ pub struct ListenerOptions {
     /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
     /// Only root may name a group that its user is not in. Default `None`.
     pub unix_group: Option<u32>,
+    /// The owner of the file of a Unix socket, if the process is root's and becomes this user once
+    /// it has bound its addresses. The file is made with the rights of this user; in a folder that
+    /// only root may write, root makes it and changes its owner. To be set before there are other
+    /// threads. Default `None`: the user of the process. Root's process then refuses a folder in
+    /// which another user can replace files.
+    pub unix_user: Option<FileUser>,
+}
+
+impl ListenerOptions {
+    fn file_rights(&self) -> FileRights {
+        let Self { unix_mode: mode, unix_group: group, .. } = *self;
+        FileRights { mode, group, user: self.unix_user.clone() }
+    }
 }
 
 impl Default for ListenerOptions {
@@ -60,6 +74,7 @@ impl Default for ListenerOptions {
             unacknowledged_timeout: Some(Duration::from_secs(30)),
             unix_mode: 0o600,
             unix_group: None,
+            unix_user: None,
         }
     }
 }
@@ -96,8 +111,7 @@ impl Listener {
             return Err(unsupported(address, remedy));
         }
         if let Some(path) = address.unix_path() {
-            let rights = FileRights { mode: options.unix_mode, group: options.unix_group };
-            let socket = UnixSocket::bind(path, rights, options.backlog);
+            let socket = UnixSocket::bind(path, &options.file_rights(), options.backlog);
             let socket = Socket::Unix(socket.map_err(|error| say(address, &error))?);
             return Ok(vec![Self::new(socket, Scheme::Unix)]);
         }
@@ -235,7 +249,13 @@ impl Listener {
         }
         let address = socket.local_addr()?;
         if address.is_unix() {
-            let socket = UnixSocket::inherit(socket, &address, owner, options.backlog)?;
+            let socket = UnixSocket::inherit(
+                socket,
+                &address,
+                owner,
+                &options.file_rights(),
+                options.backlog,
+            )?;
             return Ok(Self::new(Socket::Unix(socket), Scheme::Unix));
         }
         let scheme = if scheme == Scheme::Fd { Scheme::Tcp } else { scheme };

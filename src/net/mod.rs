@@ -13,6 +13,7 @@ mod ending;
 mod failure;
 pub mod fault;
 mod feed;
+mod file_user;
 mod handshake;
 #[cfg(feature = "websocket")]
 mod host_header;
@@ -24,6 +25,7 @@ mod listener;
 mod live_limits;
 mod message;
 mod observer;
+mod occupancy;
 mod outbound;
 mod own_thread;
 mod peer;
@@ -43,6 +45,7 @@ mod signals;
 mod site;
 mod snapshot;
 mod socket_file;
+mod socket_folder;
 mod sources;
 mod split;
 mod stream;
@@ -72,6 +75,7 @@ pub use datagram::{
     DatagramServer, Datagrams, Loopback, SourcePorts,
 };
 pub use feed::Outlet;
+pub use file_user::FileUser;
 #[cfg(feature = "cli")]
 pub(crate) use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
@@ -81,6 +85,7 @@ pub use listener::{Listener, ListenerOptions};
 pub use live_limits::LiveLimits;
 pub use message::Message;
 pub use observer::Observer;
+pub use occupancy::Occupancy;
 pub(crate) use own_thread::spawn_with_runtime;
 pub use place::Report;
 #[cfg(feature = "proxy")]

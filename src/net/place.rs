@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::limits::{Closed, Limits};
 use super::observer::Works;
+use super::occupancy::{Crowding, Occupancy};
 use super::peer::Peer;
 use super::shutdown::{Phase, Shutdown};
 use super::sources::SourceRefusal;
@@ -34,6 +35,7 @@ pub(super) struct Places {
     works: OnceLock<Works>,
     /// Called with the summary of each connection that has ended.
     hook: OnceLock<ClosedHook>,
+    pub(super) crowding: Crowding,
 }
 
 /// One place; given back when the last clone of its `Arc` is dropped.
@@ -95,7 +97,10 @@ impl Places {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         // Only the accepting tasks add, and they look before: `max` is never passed by more than
         // the number of listeners, and then not for longer than until the next line.
-        if self.taken.fetch_add(1, Ordering::AcqRel) >= limits.max_connections {
+        let max = limits.max_connections;
+        let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
+        self.crowding.note(Occupancy { open: open.min(max), max });
+        if open > max {
             self.give_back();
             return Err(Closed::Busy);
         }

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use socket2::{Domain, Socket, Type};
 
 use super::address::{Address, Scheme};
 use super::bind_error::say;
+use super::file_user::FileUser;
 use super::listener::Listener;
+use super::socket_folder::SocketFolder;
 
 impl Listener {
     /// Tries whether `address` could be bound, and never listens there: nobody can connect, and a
@@ -33,5 +36,17 @@ impl Listener {
             bound.map_err(|error| say(address, &error))?;
         }
         Ok(resolved)
+    }
+
+    /// Checks whether a server of root's would listen on the Unix socket at `path`.
+    ///
+    /// # Errors
+    /// When another user can replace files in its folder.
+    pub(crate) fn probe_folder(path: &Path) -> io::Result<()> {
+        if FileUser::present() != 0 {
+            return Ok(());
+        }
+        // A folder that is missing is told by the next check.
+        SocketFolder::open(path).map_or(Ok(()), |folder| folder.refuse_exposed())
     }
 }

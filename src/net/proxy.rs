@@ -23,23 +23,33 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct AcceptProxy {
     networks: Vec<IpNet>,
     unix: bool,
+    users: Vec<u32>,
 }
 
 impl AcceptProxy {
     /// Proxies are those in `networks`.
     #[must_use]
     pub fn from_networks(networks: Vec<IpNet>) -> Self {
-        Self { networks, unix: false }
+        Self { networks, unix: false, users: Vec::new() }
     }
 
-    /// So are all who come through a Unix socket: its file's mode has let them in.
+    /// So are all who come through a Unix socket. Its file must keep other users out: where every
+    /// user may connect (mode 0666, a name in the abstract namespace), each could pose as any client.
     #[must_use]
     pub fn and_unix(self) -> Self {
         Self { unix: true, ..self }
     }
 
-    fn trusts(&self, peer: Option<SocketAddr>) -> bool {
-        let Some(peer) = peer else { return self.unix };
+    /// So are programs of these users, by number, who come through a Unix socket.
+    #[must_use]
+    pub fn and_users(self, users: Vec<u32>) -> Self {
+        Self { users, ..self }
+    }
+
+    fn trusts(&self, origin: &Origin) -> bool {
+        let Some(peer) = origin.peer else {
+            return self.unix || origin.uid.is_some_and(|uid| self.users.contains(&uid));
+        };
         let ip = peer.ip().to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
     }
@@ -48,7 +58,7 @@ impl AcceptProxy {
 impl Step for AcceptProxy {
     fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
         Box::pin(async move {
-            if self.trusts(origin.peer) {
+            if self.trusts(origin) {
                 let read = timeout(HEADER_TIMEOUT, read_header(&mut stream)).await;
                 match read.unwrap_or(Err(Trouble::Late)) {
                     Ok(Told::Client(source)) => origin.source = source,
@@ -73,7 +83,7 @@ impl Step for AcceptProxy {
     }
 
     fn speaks_for_others(&self, origin: &Origin) -> bool {
-        self.trusts(origin.peer)
+        self.trusts(origin)
     }
 }
 
@@ -221,8 +231,21 @@ mod tests {
     #[test]
     fn only_certain_networks_are_trusted() {
         let step = AcceptProxy::from_networks(vec!["192.0.2.0/24".parse().unwrap()]);
-        let trusts = |peer: &str| step.trusts(Some(peer.parse().unwrap()));
+        let trusts = |peer: &str| {
+            step.trusts(&Origin { peer: Some(peer.parse().unwrap()), ..Origin::default() })
+        };
         assert!(trusts("192.0.2.7:1") && trusts("[::ffff:192.0.2.7]:1"));
         assert!(!trusts("198.51.100.1:1") && !trusts("[::1]:1"));
+    }
+
+    /// Issue 12, item 17: at a Unix socket only certain users are trusted, and no user whose number
+    /// is not known.
+    #[test]
+    fn attack_another_local_user_is_no_proxy() {
+        let step = AcceptProxy::from_networks(vec!["0.0.0.0/0".parse().unwrap()]);
+        let step = step.and_users(vec![1000]);
+        let trusts = |uid| step.trusts(&Origin { uid, ..Origin::default() });
+        assert!(trusts(Some(1000)));
+        assert!(!trusts(Some(1001)) && !trusts(Some(0)) && !trusts(None));
     }
 }

@@ -37,7 +37,7 @@ pub enum FileOwner {
 impl UnixSocket {
     /// Binds. A socket file whose server is gone is replaced; a socket that is served, and any
     /// other file, is left alone.
-    pub(super) fn bind(path: &str, rights: FileRights, backlog: u32) -> io::Result<Self> {
+    pub(super) fn bind(path: &str, rights: &FileRights, backlog: u32) -> io::Result<Self> {
         if let Some(name) = path.strip_prefix('@') {
             // In the abstract namespace there is no file to be stale, and no mode.
             let address = SocketAddr::from_abstract_name(name)?;
@@ -60,6 +60,7 @@ impl UnixSocket {
         socket: Socket,
         address: &SockAddr,
         owner: FileOwner,
+        rights: &FileRights,
         backlog: u32,
     ) -> io::Result<Self> {
         let path = match (address.as_pathname(), address.as_abstract_namespace()) {
@@ -70,7 +71,7 @@ impl UnixSocket {
         let text = "its name is no text, or it has none";
         let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let file = match owner {
-            FileOwner::Us => SocketFile::ours(&path),
+            FileOwner::Us => SocketFile::take_over(&path, rights)?,
             FileOwner::Somebody => SocketFile::foreign(&path),
         };
         Self::listen(socket, file, backlog)
@@ -144,14 +145,14 @@ mod tests {
         let (_folder, path) = folder();
         drop(UnixListener::bind(&path).unwrap());
         assert!(Path::new(&path).exists(), "std leaves the file behind");
-        let first = UnixSocket::bind(&path, OWNER, 1).unwrap();
+        let first = UnixSocket::bind(&path, &OWNER, 1).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(first);
         assert!(!Path::new(&path).exists());
 
-        let first = UnixSocket::bind(&path, OWNER, 1).unwrap();
+        let first = UnixSocket::bind(&path, &OWNER, 1).unwrap();
         fs::remove_file(&path).unwrap();
-        let second = UnixSocket::bind(&path, OWNER, 1).unwrap();
+        let second = UnixSocket::bind(&path, &OWNER, 1).unwrap();
         drop(first);
         assert!(Path::new(&path).exists(), "the first removed the file of the second");
         drop(second);
@@ -161,22 +162,25 @@ mod tests {
     #[test]
     fn a_live_socket_and_other_files_are_left_alone() {
         let (_folder, path) = folder();
-        let live = UnixSocket::bind(&path, OWNER, 1).unwrap();
-        assert_eq!(UnixSocket::bind(&path, OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let live = UnixSocket::bind(&path, &OWNER, 1).unwrap();
+        assert_eq!(UnixSocket::bind(&path, &OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(live);
         fs::write(&path, "precious").unwrap();
-        assert_eq!(UnixSocket::bind(&path, OWNER, 1).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(
+            UnixSocket::bind(&path, &OWNER, 1).unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[test]
     fn an_abstract_name_leaves_no_file() {
         let name = format!("@echoline-test-{}", std::process::id());
-        let first = UnixSocket::bind(&name, OWNER, 1).unwrap();
+        let first = UnixSocket::bind(&name, &OWNER, 1).unwrap();
         assert_eq!(first.address().to_string(), format!("unix:{name}"));
-        assert_eq!(UnixSocket::bind(&name, OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!(UnixSocket::bind(&name, &OWNER, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(first);
-        UnixSocket::bind(&name, OWNER, 1).unwrap();
+        UnixSocket::bind(&name, &OWNER, 1).unwrap();
         assert!(!Path::new(&name).exists());
     }
 }

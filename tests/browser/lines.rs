@@ -5,6 +5,7 @@ use serde_json::json;
 use super::web_rig::WebChat;
 use super::web_rig::browser::{Browser, Driver};
 use super::wire::Wire;
+use crate::programs::write_secret;
 
 /// Sends a text of one or more lines, as if it had been pasted.
 fn send(browser: &Browser<'_>, text: &str) {
@@ -98,7 +99,7 @@ fn regression_who_is_sent_out_reads_why() {
     let Some(driver) = Driver::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    std::fs::write(&file, "correct horse\n").unwrap();
+    write_secret(&file, "correct horse\n");
     let chat = WebChat::start(&["--operator-password-file", file.to_str().unwrap()]);
     let wire = Wire::to(chat.web);
     let ann = driver.browser(1280, "en-US");

@@ -41,18 +41,27 @@ fn at(visit: &Visit, what: &str) -> String {
     format!("{name} ({sight:?}, stayed: {has_stayed}): {what}\n{}", visit.heard)
 }
 
-/// The rooms as the keeper saw them, without a gap.
+/// The rooms as the keeper saw them, without a gap but those that it heard of: a room may be removed
+/// and made again while the keeper's machine is taken for gone.
 fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     let mut rooms: BTreeMap<&str, Vec<Line>> =
         ROOMS.iter().map(|&room| (room, Vec::new())).collect();
+    let mut missed = HashMap::new();
     for line in keeper.heard.lines() {
         let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let word = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        if let (Some(room), Some(count)) = (value["room"].as_str(), value["count"].as_u64())
+            && value["kind"] == "missed"
+        {
+            *missed.entry(room.to_owned()).or_insert(0) += count;
+            continue;
+        }
         let (Some(room), Some(number)) = (value["room"].as_str(), value["number"].as_u64()) else {
             continue;
         };
         let lines = rooms.get_mut(room).ok_or("a room that nobody made")?;
-        if lines.last().is_some_and(|last| last.number + 1 != number) {
+        let missed = missed.remove(room).unwrap_or(0);
+        if lines.last().is_some_and(|last| last.number + 1 + missed != number) {
             return Err(format!("the keeper misses lines before #{number} of {room}"));
         }
         let (kind, name, text) = (word("kind"), word("name"), word("text"));

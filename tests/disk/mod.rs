@@ -13,7 +13,9 @@ impl Disk {
     pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
+        mount
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"])
+            .arg(folder.path());
         let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
         if !mounted {
             let words = b"SKIPPED, not passed: this test needs the right to mount a tmpfs\n";

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use echoline::chat::history::{
-    HistoryReader, Restored, Store, StoreError, StoreOptions, Sync, restore,
+    HistoryReader, Restored, SharedFolder, Store, StoreError, StoreOptions, Sync, restore,
 };
 
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
@@ -135,7 +135,7 @@ fn regression_a_killed_history_is_read_and_copied() {
         after.retain(|_, bytes| !bytes.is_empty());
         assert!(after == before, "the files are others");
         let whole = folder_in_memory();
-        restore(whole.path(), &copy).unwrap();
+        restore(whole.path(), SharedFolder::Refuse, &copy).unwrap();
         let restored = Rig::open(whole.path(), EACH).restored;
         assert_eq!((missing(&restored, "restored"), restored.notices), (0, Vec::new()));
     }

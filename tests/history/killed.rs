@@ -42,6 +42,20 @@ fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTree
     writer.kill(committed);
 }
 
+/// The numbers that a room keeps of all below `next`: the last lines that users said, and of those
+/// after the last said line that was trimmed, the last others.
+fn kept(room: &str, next: u64) -> Vec<u64> {
+    let is_said = |number: &u64| line(room, *number).kind.is_said();
+    let most = KEEP_LINES as usize;
+    let mut said = (1..next).rev().filter(is_said);
+    let mut numbers: Vec<u64> = said.by_ref().take(most).collect();
+    let trimmed = said.next().unwrap_or(0);
+    let others = (trimmed + 1..next).rev().filter(|number| !is_said(number));
+    numbers.extend(others.take(most));
+    numbers.sort_unstable();
+    numbers
+}
+
 /// How many notices there were.
 pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64) -> usize {
     let rig = Rig::open(folder, StoreOptions { keep_lines: KEEP_LINES, ..EACH });
@@ -52,9 +66,9 @@ pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64
     }
     for room in &rig.restored.rooms {
         assert!(ROOMS.contains(&room.name.as_str()));
-        let count = room.lines.len() as u64;
-        assert_eq!(count, KEEP_LINES.min(room.next_number - 1), "round {round}, {}", room.name);
-        for (stored, number) in room.lines.iter().zip(room.next_number - count..) {
+        let numbers = kept(&room.name, room.next_number);
+        assert_eq!(room.lines.len(), numbers.len(), "round {round}, {}", room.name);
+        for (stored, number) in room.lines.iter().zip(numbers) {
             assert_eq!(*stored, line(&room.name, number), "round {round}");
         }
     }

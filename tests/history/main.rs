@@ -21,14 +21,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use echoline::chat::history::{
-    Change, Kind, Restored, Store, StoreEvent, StoreOptions, Stored, Sync,
+    Change, Kind, Restored, SharedFolder, Store, StoreEvent, StoreOptions, Stored, Sync,
 };
 
 /// How long anything may take before a test calls it never. Only a failing test waits this long.
 const NEVER: Duration = Duration::from_secs(30);
 
-const EACH: StoreOptions =
-    StoreOptions { keep_lines: 10_000, keep_bytes: 64 << 20, sync: Sync::Each, queue: 16_384 };
+const EACH: StoreOptions = StoreOptions {
+    keep_lines: 10_000,
+    keep_bytes: 64 << 20,
+    sync: Sync::Each,
+    queue: 16_384,
+    shared: SharedFolder::Refuse,
+};
 
 /// A store with what it says.
 struct Rig {

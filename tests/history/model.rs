@@ -52,8 +52,10 @@ impl Model {
             topic: None,
             private: false,
             password: None,
+            more: String::new(),
             next_number: 1,
             last_time_ms: 0,
+            trimmed: 0,
             lines: Vec::new(),
         })
     }
@@ -65,11 +67,15 @@ impl Model {
         }
         (room.next_number, room.last_time_ms) = (line.number + 1, line.time_ms);
         room.lines.push(line);
-        let bytes = |lines: &[Stored]| -> usize {
-            lines.iter().map(|line| line.name.len() + line.text.len() + 32).sum()
-        };
-        while room.lines.len() > 6 || (bytes(&room.lines) > 600 && room.lines.len() > 1) {
-            room.lines.remove(0);
+        // What users said and all other lines are bounded apart.
+        while is_beyond(room, true) {
+            let oldest = room.lines.iter().position(|line| line.kind.is_said()).unwrap();
+            let last = room.lines.drain(..=oldest).next_back().unwrap().number;
+            room.trimmed = room.trimmed.max(last);
+        }
+        while is_beyond(room, false) {
+            let oldest = room.lines.iter().position(|line| !line.kind.is_said()).unwrap();
+            room.trimmed = room.lines.remove(oldest).number;
         }
     }
 
@@ -86,16 +92,15 @@ impl Model {
             }
             Step::Room(room, private) => {
                 let (name, topic) = (name(room), Some(format!("topic {private}")));
+                let more = if *private { String::from("{}") } else { String::new() };
                 let room = self.room(&name);
                 (room.private, room.topic) = (*private, topic.clone());
-                Change::Room { name, topic, private: *private, password: None }
+                room.more.clone_from(&more);
+                Change::Room { name, topic, private: *private, password: None, more }
             }
             Step::Gone(room) => {
                 let room = name(room);
                 self.rooms.remove(&room);
-                for token in self.tokens.values_mut() {
-                    token.rooms.retain(|(name, ..)| *name != room);
-                }
                 Change::RoomGone(room)
             }
             Step::Ban(who, until) => {
@@ -130,6 +135,13 @@ impl Model {
             Step::Reopen | Step::Ask(_) => return None,
         })
     }
+}
+
+/// Whether a room holds more lines of this sort than it may.
+fn is_beyond(room: &RestoredRoom, said: bool) -> bool {
+    let lines = room.lines.iter().filter(|line| line.kind.is_said() == said);
+    let bytes: usize = lines.clone().map(|line| line.name.len() + line.text.len() + 32).sum();
+    lines.clone().count() > 6 || (bytes > 600 && lines.count() > 1)
 }
 
 proptest! {

@@ -7,6 +7,7 @@ mod divergence;
 mod doctor;
 mod faults;
 mod key;
+mod permissions;
 mod recorder;
 mod refusals;
 mod server;

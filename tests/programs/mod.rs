@@ -5,6 +5,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -29,6 +31,12 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         thread::sleep(POLL_EVERY);
     }
     panic!("waited {PATIENCE:?} in vain for {what}");
+}
+
+/// Writes a file that its owner alone can read, as a file with a secret must be.
+pub(crate) fn write_secret(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The program with these arguments, and with no setting of whoever runs the tests.

@@ -76,6 +76,24 @@ impl Place {
         }
         fitting
     }
+
+    /// The possible positions after so many earlier lines that were announced and are missing: joins
+    /// and leaves go before what users said.
+    fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
+        let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
+        let (mut fitting, mut said) = (Vec::new(), 0);
+        for at in self.next..self.joined {
+            said += u64::from(!order.entries[at].is_presence());
+            if said > count {
+                break;
+            }
+            let next = at + 1;
+            if (next - self.next) as u64 >= count {
+                fitting.push(Self { next, earlier, begun: true, ..self.clone() });
+            }
+        }
+        fitting
+    }
 }
 
 #[derive(Debug, Default)]
@@ -241,6 +259,16 @@ impl<'a> Follower<'a> {
         let order = &self.orders[room];
         let mut fitting = Vec::new();
         for mut place in self.places(room) {
+            let mut count = count;
+            if place.is_new && place.next < place.joined {
+                fitting.extend(place.without_earlier(order, count));
+                if place.earlier >= count {
+                    continue;
+                }
+                // All earlier lines are missing, and others after them.
+                count -= place.earlier;
+                place = Place { next: place.joined, earlier: 0, begun: true, ..place };
+            }
             let mut at = place.next;
             for _ in 0..count {
                 match self.others(order, &place, at) {

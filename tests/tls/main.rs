@@ -10,5 +10,6 @@ mod pairs;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod reload;
+mod secrets;
 mod served;
 mod shown;

@@ -10,6 +10,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use crate::programs::write_secret;
+
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An authority with a folder; everything in it ends with the test.
@@ -63,7 +65,7 @@ impl Authority {
             key: self.path(&format!("{name}-key.pem")),
         };
         fs::write(&pair.cert, cert).unwrap();
-        fs::write(&pair.key, key).unwrap();
+        write_secret(&pair.key, key);
         pair
     }
 

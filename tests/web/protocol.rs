@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::text;
 use super::web_rig::{Socket, WebChat};
+use crate::programs::write_secret;
 
 /// Line ends inside JSON strings, and bare ones in a message, forge no line of another user.
 #[test]
@@ -238,7 +239,7 @@ fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
 fn regression_a_banned_page_that_comes_back_hears_why() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    std::fs::write(&file, "correct horse\n").unwrap();
+    write_secret(&file, "correct horse\n");
     let chat = WebChat::start(&["--operator-password-file", file.to_str().unwrap()]);
     let mut ben = chat.terminal("ben");
     let mut ann = chat.socket();

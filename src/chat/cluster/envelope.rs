@@ -82,8 +82,13 @@ mod tests {
     fn acts() -> Vec<Act> {
         let name = Name::parse("ann").unwrap();
         let room = Name::parse_room("den").unwrap();
-        let position =
-            Position { room: room.clone(), next: 7, operator: true, password: Some("x".into()) };
+        let position = Position {
+            room: room.clone(),
+            next: 7,
+            operator: true,
+            password: Some("x".into()),
+            born: 3,
+        };
         let more = SessionState {
             current: Some(room.clone()),
             lineage: u64::MAX,
@@ -125,8 +130,9 @@ mod tests {
             Act::Join {
                 room: room.clone(),
                 see: See::Last(2),
-                pass: Pass::Return { operator: true, password: None },
+                pass: Pass::Return { operator: true, password: None, born: 3 },
             },
+            Act::Forget { room: room.clone() },
             Act::Say {
                 room: room.clone(),
                 lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],

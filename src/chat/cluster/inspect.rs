@@ -107,6 +107,7 @@ fn inspect_act(act: &mut Act) -> Result<(), String> {
         Act::Return { people } => inspect_returning(people),
         Act::FloodMuted { .. }
         | Act::Part { .. }
+        | Act::Forget { .. }
         | Act::Delete { .. }
         | Act::BecomeOperator
         | Act::Unban { .. }
@@ -139,6 +140,9 @@ pub(super) fn inspect_place(place: &mut Place) -> Result<(), String> {
     for position in &place.rooms {
         room_name(&position.room)?;
         position.password.iter().try_for_each(is_hash)?;
+        if position.born > NUMBER_MAX {
+            return Err(format!("a saved session has the line {}", position.born));
+        }
     }
     place.until_ms = place.until_ms.min(TIME_MAX_MS);
     place.more.preferences.bound();

@@ -14,7 +14,7 @@ use crate::chat::text::is_clean;
 
 /// Rooms of a chat: more than a node accepts from its users.
 pub(super) const ROOMS_MAX: usize = 100_000;
-/// Bans, tokens, nodes, and users of one list.
+/// Tokens, nodes, and users of one list.
 const LIST_MAX: usize = 10_000;
 /// Invitations and mutes of one room.
 const ROOM_LIST_MAX: usize = 1000;
@@ -47,7 +47,8 @@ pub(super) fn inspect(record: &mut Record) -> Result<(), String> {
             return Err(format!("it has the session {} twice", person.session));
         }
     }
-    keep_last(bans, LIST_MAX);
+    // Each list of bans has its own bound, which refuses those beyond it.
+    bans.retain(|ban| ban.scope.room().is_none_or(|room| keys.contains(room)));
     bans.iter_mut().for_each(tidy_ban);
     keep_last(tokens, LIST_MAX);
     tokens.iter_mut().try_for_each(|(_, place)| inspect_place(place))?;
@@ -76,7 +77,17 @@ fn inspect_room(room: &mut RoomRecord) -> Result<(), String> {
     }
     room.lines.iter_mut().try_for_each(inspect_line)?;
     keep_unique(&mut room.members, |(session, _)| *session);
-    room.invited.truncate(ROOM_LIST_MAX);
+    if room.said.len() as u64 > LINES_MAX {
+        return Err(format!("the room {} has {} older lines", room.name, room.said.len()));
+    }
+    for (said, line) in &mut room.said {
+        if *said >= room.next || !line.kind.is_said() {
+            return Err(format!("the room {} has an older line #{said} of nobody", room.name));
+        }
+        inspect_line(line)?;
+    }
+    number("of a line", room.origin.born)?;
+    room.guests.drain(..room.guests.len().saturating_sub(ROOM_LIST_MAX));
     keep_last(&mut room.muted, ROOM_LIST_MAX);
     room.operators.bound();
     let next = room.next;

@@ -166,7 +166,7 @@ impl Hall {
                 continue;
             }
             let found = state.rooms.get(room.key()).cloned();
-            let crowd = found.unwrap_or_else(|| self.make_room(state, &room));
+            let crowd = found.unwrap_or_else(|| self.make_room(state, &room, None));
             self.seat(actor.now_ms, &person, &crowd, &free, is_operator);
         }
     }

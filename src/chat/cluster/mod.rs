@@ -215,10 +215,9 @@ impl Hall {
             return Proposed::Done(self.perform(actor, act));
         };
         if let Act::Join { room, .. } = &act
-            && self.room(room).is_none()
-            && self.rooms().len() >= self.rules().max_rooms
+            && let Err(not_in) = self.has_place(session, room)
         {
-            return Proposed::Done(Outcome::Joined(Err(NotIn::TooManyRooms)));
+            return Proposed::Done(Outcome::Joined(Err(not_in)));
         }
         Proposed::Later(cluster.propose(session, Some(act), None))
     }
@@ -256,6 +255,17 @@ impl Hall {
             last.completed = round;
         }
         is_back
+    }
+
+    /// Whether the room is there, or the user may make it.
+    fn has_place(&self, session: u64, room: &Name) -> Result<(), NotIn> {
+        let state = self.lock();
+        match state.people.get(&session) {
+            Some(person) if !state.rooms.contains_key(room.key()) => {
+                self.has_place_for_room(&state, self.now_ms(), person)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// As `propose`, where nobody waits for what comes of it.

@@ -17,6 +17,7 @@ use crate::chat::flood_mutes::FloodMutes;
 use crate::chat::follower::Snapshot;
 use crate::chat::former_users::FormerUsers;
 use crate::chat::hall::{Hall, State};
+use crate::chat::key::Key;
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use crate::chat::person::Person;
@@ -121,6 +122,8 @@ impl Hall {
         let mut served: BTreeMap<u64, Arc<Person>> = served.collect();
         served.extend(cluster.lock().returning.clone());
         let known = Known::of(&record);
+        let rooms: BTreeSet<Key> =
+            record.rooms.iter().map(|room| room.name.key().clone()).collect();
         let mut bans = Bans::default();
         for ban in record.bans {
             // The snapshot of an earlier version may hold more bans of a room than fit now. All
@@ -129,7 +132,8 @@ impl Hall {
         }
         let mut tokens = Tokens::default();
         for (token, place) in record.tokens {
-            tokens.keep(0, digest_of_kept(token).into(), place);
+            // None is dropped, unless an earlier version had more of one source.
+            let _ = tokens.keep(0, digest_of_kept(token).into(), place);
         }
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
         (state.former_users, state.flood_mutes) = (record.former_users, record.flood_mutes);
@@ -139,9 +143,11 @@ impl Hall {
         }
         for room in record.rooms {
             let found = state.rooms.get(room.name.key()).cloned();
-            let crowd = found.unwrap_or_else(|| self.make_room(&mut state, &room.name));
+            let crowd = found.unwrap_or_else(|| self.make_room(&mut state, &room.name, None));
             fill(&state, &crowd, room);
         }
+        // The others have removed these rooms.
+        state.rooms.retain(|key, crowd| rooms.contains(key) || Arc::ptr_eq(crowd, &self.lobby));
         for person in served.values() {
             match_seats(&state, person);
         }
@@ -207,7 +213,7 @@ impl Hall {
         state.rooms.retain(|_, crowd| Arc::ptr_eq(crowd, &lobby));
         lobby.change(|room| room.begin_anew(self.settings.log));
         (state.bans, state.tokens, state.numbers_from) = Default::default();
-        (state.former_users, state.flood_mutes) = Default::default();
+        (state.former_users, state.flood_mutes, state.awaiting) = Default::default();
         drop(state);
         let mut followed = cluster.lock();
         followed.applied = 0;

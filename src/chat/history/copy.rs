@@ -8,7 +8,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::StoreError;
-use super::folder::{DATABASE, Folder, copy_new, is_absent, is_of_store};
+use super::folder::{DATABASE, Folder, copy_new, is_absent, is_of_store, real};
+use super::options::SharedFolder;
 use super::read;
 use super::record::Stored;
 use super::schema;
@@ -28,11 +29,14 @@ impl HistoryReader {
     /// When there is no history, it is of a newer version or of another program, or it cannot be
     /// read.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(DATABASE);
+        if is_absent(folder)? {
+            return Err(StoreError::Absent { folder: folder.to_owned() });
+        }
+        let path = real(folder)?.join(DATABASE);
         if is_absent(&path)? {
             return Err(StoreError::Absent { folder: folder.to_owned() });
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | schema::OPEN_FLAGS;
         let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
             connection.busy_timeout(schema::BUSY_TIMEOUT)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -51,8 +55,12 @@ impl HistoryReader {
     /// When the history cannot be read, the copy cannot be written, or is damaged.
     pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
         let written = |error: &rusqlite::Error| StoreError::database(to, error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut copy = Connection::open_with_flags(to, flags).map_err(|error| written(&error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | schema::OPEN_FLAGS;
+        // SQLite follows no link on the way to the file, and the folder may be given as one.
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = real(folder.unwrap_or(Path::new(".")))?;
+        let file = folder.join(to.file_name().unwrap_or_default());
+        let mut copy = Connection::open_with_flags(file, flags).map_err(|error| written(&error))?;
         let backup = Backup::new(&self.connection, &mut copy).map_err(|error| written(&error))?;
         // All pages in one step: between two steps of a running chat SQLite would start again.
         let step = backup.step(-1).map_err(|error| match error.sqlite_error_code() {
@@ -132,15 +140,17 @@ impl HistoryReader {
 ///
 /// # Errors
 /// When the folder is in use, has a history already or cannot be used, or the backup is none.
-pub fn restore(folder: &Path, backup: &Path) -> Result<(), StoreError> {
-    let folder = Folder::enter(folder)?;
+pub fn restore(folder: &Path, shared: SharedFolder, backup: &Path) -> Result<(), StoreError> {
+    let folder = Folder::enter(folder, shared)?;
     for path in [folder.database(), folder.log()] {
         if !is_absent(&path)? {
             return Err(StoreError::Present { path });
         }
     }
     let prepared = folder.prepare()?;
-    let copied = fs::remove_file(&prepared).and_then(|()| copy_new(backup, &prepared));
+    let copied = fs::remove_file(&prepared)
+        .and_then(|()| fs::File::open(backup))
+        .and_then(|backup| copy_new(backup, &prepared));
     copied.map_err(|error| StoreError::file(backup, error))?;
     let checked = schema::open(&prepared).map(drop).map_err(|error| error.about(backup));
     let installed = checked.and_then(|()| folder.install(&prepared));

@@ -1,6 +1,5 @@
 //! Opens the database of a folder: looks for damage, and sets aside what cannot be used.
 
-use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, Result as SqlResult};
 
 use super::error::{Fault, StoreError};
-use super::folder::{Folder, is_absent};
+use super::folder::{self, Folder, is_absent};
 use super::queue::now;
 use super::read;
 use super::record::{MISSING, Restored};
@@ -82,7 +81,8 @@ fn look_at_files(folder: &Folder) -> Result<Files, StoreError> {
             false => Files::Damaged("it is gone, and its log is there".to_owned()),
         });
     }
-    match fs::metadata(&path).map_err(|error| StoreError::file(&path, error))?.len() {
+    let file = folder::open(&path).and_then(|file| file.metadata());
+    match file.map_err(|error| StoreError::file(&path, error))?.len() {
         length @ 0..PAGE_MIN => Ok(Files::Damaged(format!("it was cut to {length} bytes"))),
         _ => Ok(Files::There),
     }
@@ -107,7 +107,7 @@ fn begin_anew(folder: &Folder, reason: &str, notices: &mut Vec<String>) -> Resul
 /// SQLite is going to drop what is not right in the log: said here, and kept.
 fn look_at_log(folder: &Folder, notices: &mut Vec<String>) -> Result<(), StoreError> {
     let path = folder.log();
-    let tail = match File::open(&path) {
+    let tail = match folder::open(&path) {
         Ok(log) => write_ahead_log::inspect(BufReader::with_capacity(1 << 16, log)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => Err(error),

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Result, params};
 
 use super::error::StoreError;
 use super::folder::{Folder, is_absent};
+use super::options::SharedFolder;
 use super::read::{self, ban_sum, line_sum, number, room_sum};
 use super::record::{DELETED, Kind, Stored};
 use super::schema;
@@ -44,10 +45,11 @@ pub struct Erased {
 /// nothing was changed, unless only rewriting the file failed.
 pub fn erase(
     folder: &Path,
+    shared: SharedFolder,
     is_it: impl Fn(&str) -> bool,
 ) -> std::result::Result<Erased, StoreError> {
     let path = folder;
-    let folder = Folder::enter(path)?;
+    let folder = Folder::enter(path, shared)?;
     let database = folder.database();
     if is_absent(&database)? {
         return Err(StoreError::Absent { folder: path.to_owned() });
@@ -116,11 +118,11 @@ impl Eraser<'_> {
     }
 
     fn remove_topic(&self, id: i64, room: &str) -> Result<()> {
-        let sql = "SELECT private, password FROM room WHERE id = ?1";
-        let (private, password) = self.connection.query_row(sql, [id], |row| {
-            Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?))
+        let sql = "SELECT private, password, more FROM room WHERE id = ?1";
+        let (private, password, more) = self.connection.query_row(sql, [id], |row| {
+            Ok((row.get::<_, bool>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
         })?;
-        let sum = room_sum(room, None, private, password.as_deref());
+        let sum = room_sum(room, None, private, password.as_deref(), &more);
         let sql = "UPDATE room SET topic = NULL, checksum = ?2 WHERE id = ?1";
         self.connection.execute(sql, params![id, sum]).map(drop)
     }

@@ -17,6 +17,17 @@ pub enum StoreError {
         /// The error of the system. It is part of the message, so it is not the `source()` too.
         reason: io::Error,
     },
+    /// Other users can replace files in the folder.
+    #[error(
+        "the chat's history does not use {folder}: {reason}; take the right to write from other \
+         users (chmod go-w), use another folder, or accept this one with --allow-shared-files"
+    )]
+    Exposed {
+        /// The folder.
+        folder: PathBuf,
+        /// Which folder is exposed to whom.
+        reason: String,
+    },
     /// Another process has the folder.
     #[error(
         "the chat's history in {folder} is in use by {}: stop it, or use another folder",

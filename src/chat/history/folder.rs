@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
+use super::options::SharedFolder;
+use crate::file_access::exposed_data_folder;
 
 /// A folder that nobody else uses while this lives: an flock(2), which the system takes back
 /// however the process ends.
@@ -19,23 +21,30 @@ pub(super) struct Folder {
 /// The file whose lock says that a process uses the folder.
 const LOCK: &str = "chat.lock";
 
+/// More than the number of a process and the end of its line take.
+const LOCK_BYTES_MAX: u64 = 32;
+
 pub(super) const DATABASE: &str = "chat.sqlite3";
 /// How many damaged files may lie there before somebody has to clear them away.
 const SET_ASIDE_MAX: u32 = 100;
 
 impl Folder {
     /// Makes the folder if it is missing (mode 0700), and locks it.
-    pub(super) fn enter(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn enter(path: &Path, shared: SharedFolder) -> Result<Self, StoreError> {
         make_folder(path).map_err(|error| StoreError::file(path, error))?;
+        // From now on no link in the path leads elsewhere.
+        let path = &real(path)?;
+        if shared == SharedFolder::Refuse {
+            refuse_exposed(path)?;
+        }
         let name = path.join(LOCK);
-        let mut lock =
-            private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
-                .open(&name)
-                .map_err(|error| StoreError::file(&name, error))?;
+        let mut lock = open_lock(&name).map_err(|error| StoreError::file(&name, error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let process = fs::read_to_string(&name).ok().and_then(|id| id.trim().parse().ok());
+                let mut text = String::new();
+                let read = lock.read_to_string(&mut text);
+                let process = read.ok().and_then(|_| text.trim().parse().ok());
                 return Err(StoreError::InUse { folder: path.to_owned(), process });
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::file(&name, error)),
@@ -98,7 +107,7 @@ impl Folder {
     /// Reads the database and its log to their ends, so that an error of the disk is found.
     pub(super) fn read_through(&self) -> Result<(), StoreError> {
         for path in [self.database(), self.log()] {
-            let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+            let read = open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
             match read {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::file(&path, error));
@@ -132,7 +141,8 @@ impl Folder {
         let name = self.free_name()?;
         for ending in ["", "-wal"] {
             let from = with_ending(&self.database(), ending);
-            copy_new(&from, &with_ending(&self.path.join(&name), ending))
+            open(&from)
+                .and_then(|from| copy_new(from, &with_ending(&self.path.join(&name), ending)))
                 .map_err(|error| StoreError::file(&from, error))?;
         }
         Ok(name)
@@ -209,8 +219,7 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 /// Copies a file under a name that is not taken, durably.
-pub(super) fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = File::open(from)?;
+pub(super) fn copy_new(mut source: File, to: &Path) -> io::Result<()> {
     let mut copy = private(OpenOptions::new().write(true).create_new(true)).open(to)?;
     io::copy(&mut source, &mut copy)?;
     copy.sync_all()
@@ -228,6 +237,50 @@ fn make_folder(path: &Path) -> io::Result<()> {
         }
         made => made,
     }
+}
+
+/// The folder itself, whatever links lead to it.
+pub(super) fn real(folder: &Path) -> Result<PathBuf, StoreError> {
+    fs::canonicalize(folder).map_err(|error| StoreError::file(folder, error))
+}
+
+/// Refuses a folder in which another user could put files in the place of the chat's.
+fn refuse_exposed(path: &Path) -> Result<(), StoreError> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
+    let exposed = opened.and_then(|folder| exposed_data_folder(&folder));
+    match exposed.map_err(|error| StoreError::file(path, error))? {
+        Some(exposed) => {
+            Err(StoreError::Exposed { folder: path.to_owned(), reason: exposed.to_string() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Opens a file of the store to read it: never what a symbolic link leads to, and never a pipe.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_regular_file()) }
+}
+
+/// Opens or makes the lock, which is going to be emptied: never another file.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    private(options.read(true).write(true).create(true).truncate(false));
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(no_regular_file());
+    }
+    if found.len() > LOCK_BYTES_MAX {
+        let text = "it is no lock of a chat, but another file: move it away";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(file)
+}
+
+fn no_regular_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")
 }
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -250,18 +303,22 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn enter(path: &Path) -> Result<Folder, StoreError> {
+        Folder::enter(path, SharedFolder::Refuse)
+    }
 
     #[test]
     fn a_folder_is_made_for_its_owner_alone_and_taken_once() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let folder = Folder::enter(&path).unwrap();
+        let folder = enter(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        let error = Folder::enter(&path).unwrap_err().to_string();
+        let error = enter(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
         drop(folder);
-        Folder::enter(&path).unwrap();
+        enter(&path).unwrap();
     }
 
     /// Issue 11, item H: a process that another thread has just forked holds a copy of the lock's
@@ -269,10 +326,10 @@ mod tests {
     #[test]
     fn regression_a_copied_descriptor_does_not_keep_the_lock() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::enter(parent.path()).unwrap();
+        let folder = enter(parent.path()).unwrap();
         let copy = folder.lock.try_clone().unwrap();
         drop(folder);
-        Folder::enter(parent.path()).unwrap();
+        enter(parent.path()).unwrap();
         drop(copy);
     }
 
@@ -280,7 +337,7 @@ mod tests {
     #[test]
     fn regression_installing_never_replaces_a_file() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::enter(parent.path()).unwrap();
+        let folder = enter(parent.path()).unwrap();
         fs::write(folder.database(), b"300 lines").unwrap();
         let prepared = folder.prepare().unwrap();
         let error = folder.install(&prepared).unwrap_err();
@@ -308,7 +365,7 @@ mod tests {
     #[test]
     fn damaged_files_get_names_of_their_own() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::enter(parent.path()).unwrap();
+        let folder = enter(parent.path()).unwrap();
         for number in 1..=3 {
             fs::write(folder.database(), b"no database").unwrap();
             fs::write(folder.log(), b"no log").unwrap();
@@ -317,5 +374,73 @@ mod tests {
             assert_eq!(fs::read(parent.path().join(name + "-wal")).unwrap(), b"no log");
             assert!(!folder.database().exists() && !folder.log().exists());
         }
+    }
+
+    /// Issue 12, item 16: a link in the place of the lock is not followed, and its target is not
+    /// emptied; neither is another file of that name.
+    #[test]
+    fn attack_a_symlink_in_place_of_the_lock_empties_no_file() {
+        let parent = tempfile::tempdir().unwrap();
+        let (data, precious) = (parent.path().join("data"), parent.path().join("precious"));
+        fs::create_dir(&data).unwrap();
+        fs::write(&precious, "precious words, more than a lock has").unwrap();
+        let lock = data.join(LOCK);
+        symlink(&precious, &lock).unwrap();
+        for shared in [SharedFolder::Refuse, SharedFolder::Allow] {
+            assert!(matches!(Folder::enter(&data, shared), Err(StoreError::File { .. })));
+        }
+        fs::remove_file(&lock).unwrap();
+        fs::hard_link(&precious, &lock).unwrap();
+        let error = Folder::enter(&data, SharedFolder::Allow).unwrap_err().to_string();
+        assert!(error.contains("no lock of a chat"), "{error}");
+        fs::remove_file(&lock).unwrap();
+        nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = Folder::enter(&data, SharedFolder::Allow).unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{error}");
+        let text = fs::read_to_string(&precious).unwrap();
+        assert_eq!(text, "precious words, more than a lock has");
+    }
+
+    /// Issue 12, item 16: a folder that others may write is refused, and so is one below such a
+    /// folder; a folder of another user is refused unless root works in it for that user.
+    #[test]
+    fn attack_a_folder_that_others_may_write_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("above/data");
+        drop(enter(&data).unwrap());
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let above = parent.path().join("above");
+        for (path, mode) in [(&data, 0o777), (&data, 0o1777), (&data, 0o720), (&above, 0o777)] {
+            open(path, mode);
+            let error = enter(&data).unwrap_err();
+            assert!(matches!(error, StoreError::Exposed { .. }), "{mode:o}: {error}");
+            drop(Folder::enter(&data, SharedFolder::Allow).unwrap());
+            open(path, 0o700);
+        }
+        drop(enter(&data).unwrap());
+        if !nix::unistd::Uid::effective().is_root() {
+            eprintln!("SKIPPED, not passed: the rest of this test needs root");
+            return;
+        }
+        std::os::unix::fs::chown(&data, Some(54_321), Some(54_321)).unwrap();
+        drop(enter(&data).unwrap());
+        std::os::unix::fs::chown(&above, Some(54_321), None).unwrap();
+        let error = enter(&data).unwrap_err().to_string();
+        assert!(error.contains("belongs to user 54321, who can replace"), "{error}");
+    }
+
+    /// Issue 12, item 16: no file of the store is read through a link.
+    #[test]
+    fn attack_a_symlink_in_place_of_the_log_is_not_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = enter(&parent.path().join("data")).unwrap();
+        let secret = parent.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        fs::write(folder.database(), b"no database").unwrap();
+        symlink(&secret, folder.log()).unwrap();
+        assert!(folder.read_through().is_err());
+        assert!(folder.copy_aside().is_err());
     }
 }

@@ -211,7 +211,8 @@ impl<E: Fn(StoreEvent)> Keeper<E> {
             return;
         }
         self.batch.audit_id += audits(&self.batch.changes);
-        if self.batch.changes.iter().any(|change| matches!(change, Change::Deleted { .. })) {
+        let deletes = |change: &Change| matches!(change, Change::Deleted { .. });
+        if self.tables.take_words_gone() || self.batch.changes.iter().any(deletes) {
             let earliest = self.rewritten_at.map_or_else(now, |at| at + self.rewrite_pause);
             self.rewrite_at.get_or_insert(earliest);
             self.is_rewritten = false;

@@ -33,6 +33,7 @@ mod read;
 mod record;
 mod schema;
 mod tables;
+mod trim;
 mod words;
 mod write_ahead_log;
 
@@ -50,7 +51,7 @@ pub(super) use checksum::Checksum;
 pub use copy::{HistoryReader, restore};
 pub use erase::{Erased, erase};
 pub use error::StoreError;
-pub use options::{StoreEvent, StoreOptions, Sync};
+pub use options::{SharedFolder, StoreEvent, StoreOptions, Sync};
 pub use question::Found;
 pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
@@ -73,7 +74,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the store in a folder, which is made where it is missing (mode 0700; the files have
-    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most.
+    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most, and as many
+    /// that users said.
     ///
     /// A damaged file is set aside and a new one begun; see [`Restored::notices`]. This reads the
     /// whole file once to find damage, for ten seconds at most, and blocks meanwhile.
@@ -82,14 +84,14 @@ impl Store {
     ///
     /// # Errors
     /// When another process has the folder, the file is of a newer version or of another program,
-    /// or the folder or its disk cannot be used.
+    /// other users can replace files in the folder, or the folder or its disk cannot be used.
     pub fn open(
         folder: &Path,
         options: StoreOptions,
         recent: usize,
         on_event: impl Fn(StoreEvent) + Send + 'static,
     ) -> Result<(Self, Restored), StoreError> {
-        let folder = Folder::enter(folder)?;
+        let folder = Folder::enter(folder, options.shared)?;
         let path = folder.database();
         let (connection, restored) = database::open(&folder, recent)?;
         let queue = Arc::new(Queue::new(options.queue, options.sync));
@@ -136,6 +138,16 @@ impl Store {
     ) -> Result<Vec<Stored>, StoreError> {
         let room = room.to_owned();
         self.ask(|reply| Question::Last { room, before, count, reply }).await
+    }
+
+    /// The number up to which only the lines of a room are kept that users said, because others were
+    /// trimmed. 0 if none were.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub async fn trimmed(&self, room: &str) -> Result<u64, StoreError> {
+        let room = room.to_owned();
+        self.ask(|reply| Question::Trimmed { room, reply }).await
     }
 
     /// Lines of a room in which each of the words occurs, in the name or the text, as a part of a

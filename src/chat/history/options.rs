@@ -17,11 +17,31 @@ pub struct StoreOptions {
     /// them. Lines have seven eighths of this, so that a ban still finds room where lines do
     /// not. Default 16,384: three seconds at the 5,000 lines a second of a thousand fast writers.
     pub queue: usize,
+    /// Whether a folder is used in which other users can replace files. Default
+    /// [`SharedFolder::Refuse`].
+    pub shared: SharedFolder,
+}
+
+/// The treatment of a folder in which users other than root and this one can replace files: it
+/// belongs to one of them, its mode lets them write, or that is so for a folder above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SharedFolder {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is used.
+    Allow,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { keep_lines: 10_000, keep_bytes: 64 * 1024 * 1024, sync: Sync::Second, queue: 16_384 }
+        Self {
+            keep_lines: 10_000,
+            keep_bytes: 64 * 1024 * 1024,
+            sync: Sync::Second,
+            queue: 16_384,
+            shared: SharedFolder::Refuse,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Question {
     Lines { room: String, from: u64, to: u64, most: usize, reply: Reply<Vec<Stored>> },
     Last { room: String, before: u64, count: usize, reply: Reply<Vec<Stored>> },
+    Trimmed { room: String, reply: Reply<u64> },
     Search(Search),
     Audit { most: usize, reply: Reply<Vec<(u64, String, String)>> },
     Guesses { most: usize, reply: Reply<Vec<Guesses>> },
@@ -64,6 +65,10 @@ impl Question {
                 let lines = read::last(connection, &room, before, count);
                 tell(reply, lines.map_err(|error| failed(&error)))
             }
+            Self::Trimmed { room, reply } => {
+                let trimmed = read::trimmed(connection, &room);
+                tell(reply, trimmed.map_err(|error| failed(&error)))
+            }
             Self::Audit { most, reply } => {
                 let entries = audit::acts(connection, most);
                 tell(reply, entries.map_err(|error| failed(&error)))
@@ -81,6 +86,7 @@ impl Question {
         let _: Option<()> = match self {
             Self::Lines { reply, .. } | Self::Last { reply, .. } => tell(reply, Err(error)),
             Self::Search(search) => tell(search.reply, Err(error)),
+            Self::Trimmed { reply, .. } => tell(reply, Err(error)),
             Self::Audit { reply, .. } => tell(reply, Err(error)),
             Self::Guesses { reply, .. } => tell(reply, Err(error)),
         };

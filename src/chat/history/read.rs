@@ -1,6 +1,6 @@
 //! What is asked of the tables.
 
-use rusqlite::{Connection, Params, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 use tracing::warn;
 
 use super::checksum::Checksum;
@@ -46,6 +46,30 @@ pub(super) fn last(
     let mut lines = collect(connection, &sql, bounds)?;
     lines.reverse();
     Ok(lines)
+}
+
+/// The newest `count` lines that users said in a room before a number, oldest first.
+fn last_said(
+    connection: &Connection,
+    room: &str,
+    before: u64,
+    count: usize,
+) -> Result<Vec<Stored>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)
+         AND number < ?2 AND kind < 2 ORDER BY number DESC LIMIT ?3"
+    );
+    let bounds = params![room, number(before), count.min(LINES_MAX) as i64];
+    let mut lines = collect(connection, &sql, bounds)?;
+    lines.reverse();
+    Ok(lines)
+}
+
+/// The number up to which only lines that users said are kept in a room.
+pub(super) fn trimmed(connection: &Connection, room: &str) -> Result<u64> {
+    let sql = "SELECT trimmed FROM room WHERE name = ?1";
+    let trimmed = connection.query_row(sql, [room], |row| unsigned(row, 0)).optional()?;
+    Ok(trimmed.unwrap_or_default())
 }
 
 /// The part of a search that one step looks at: lines of one room, newest first.
@@ -115,22 +139,28 @@ pub(super) fn rooms(
     recent: usize,
     notices: &mut Vec<String>,
 ) -> Result<Vec<RestoredRoom>> {
-    let mut rooms = connection
-        .prepare("SELECT name, topic, private, password, checksum, id FROM room ORDER BY name")?;
+    let sql = "SELECT name, topic, private, password, checksum, id, trimmed, more FROM room
+               ORDER BY name";
+    let mut rooms = connection.prepare(sql)?;
     let mut rows = rooms.query(())?;
     let mut restored = Vec::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
         let (topic, private, password): (Option<String>, bool, Option<String>) =
             (row.get(1)?, row.get(2)?, row.get(3)?);
-        if row.get::<_, i64>(4)? != room_sum(&name, topic.as_deref(), private, password.as_deref())
-        {
+        let more: String = row.get(7)?;
+        let sum = room_sum(&name, topic.as_deref(), private, password.as_deref(), &more);
+        if row.get::<_, i64>(4)? != sum {
             notices.push(format!(
                 "the entry of room {name:?} is damaged: check its topic, password and privacy"
             ));
         }
         let newest = newest(connection, row.get(5)?)?;
-        let lines = last(connection, &name, u64::MAX, recent)?;
+        let newer = last(connection, &name, u64::MAX, recent)?;
+        let said = newer.iter().filter(|line| line.kind.is_said()).count();
+        let from = newer.first().map_or(0, |line| line.number);
+        let mut lines = last_said(connection, &name, from, recent.saturating_sub(said))?;
+        lines.extend(newer);
         let (last_number, last_time_ms) = newest.unwrap_or_default();
         let next_number = last_number + 1;
         restored.push(RestoredRoom {
@@ -138,8 +168,10 @@ pub(super) fn rooms(
             topic,
             private,
             password,
+            more,
             next_number,
             last_time_ms,
+            trimmed: unsigned(row, 6)?,
             lines,
         });
     }
@@ -258,9 +290,12 @@ pub(super) fn room_sum(
     topic: Option<&str>,
     private: bool,
     password: Option<&str>,
+    more: &str,
 ) -> i64 {
     let sum = Checksum::new().text(name).optional(topic).number(private.into());
-    sum.optional(password).end().into()
+    let sum = sum.optional(password);
+    // A room of an earlier version has nothing more, and a checksum without it.
+    if more.is_empty() { sum.end().into() } else { sum.text(more).end().into() }
 }
 
 pub(super) fn ban_sum(ban: &Ban) -> i64 {

@@ -45,6 +45,13 @@ impl Kind {
         self as u8
     }
 
+    /// Whether a user said it. Such lines are bounded apart from joins, leaves and all others, so that
+    /// no flood of those displaces what was said.
+    #[must_use]
+    pub const fn is_said(self) -> bool {
+        matches!(self, Self::Said | Self::Action)
+    }
+
     /// Whether lines of this kind have words of their author, which can be deleted.
     #[must_use]
     pub const fn has_words(self) -> bool {
@@ -132,8 +139,11 @@ pub enum Change {
         private: bool,
         /// The hash of its password: opaque here.
         password: Option<String>,
+        /// Further properties of the room: opaque here, empty if there are none.
+        more: String,
     },
-    /// A room is no more: its lines go, and with them the positions that tokens have in it.
+    /// A room is no more: its lines go. Tokens keep their positions in it, so that their owners can
+    /// make it again; what tells it from another room of its name is in `more`.
     RoomGone(String),
     /// Somebody was banned, or the ban changed.
     Ban(Ban),
@@ -178,8 +188,9 @@ impl Change {
         let text = match self {
             Self::Deleted { room, .. } => room.len(),
             Self::Line { line, .. } => line.name.len() + line.text.len(),
-            Self::Room { name, topic, password, .. } => {
-                name.len() + length(topic.as_deref()) + length(password.as_deref())
+            Self::Room { name, topic, password, more, .. } => {
+                let text = length(topic.as_deref()) + length(password.as_deref());
+                name.len() + text + more.len()
             }
             Self::RoomGone(text) | Self::Unban(text) | Self::TokenUsed(text) => text.len(),
             Self::Ban(ban) => {
@@ -227,11 +238,16 @@ pub struct RestoredRoom {
     pub private: bool,
     /// The hash of its password.
     pub password: Option<String>,
+    /// Further properties of the room: opaque here, empty if there are none.
+    pub more: String,
     /// The number that its next line gets: one more than its last line has, 1 in an empty room.
     pub next_number: u64,
     /// The time of its last line; 0 in an empty room.
     pub last_time_ms: u64,
-    /// The newest lines, as many as were asked for, the oldest of them first.
+    /// Up to this number only lines that users said are kept.
+    pub trimmed: u64,
+    /// The newest lines, as many as were asked for, and as many that users said; the oldest of them
+    /// first.
     pub lines: Vec<Stored>,
 }
 

@@ -13,6 +13,11 @@ const APPLICATION: i64 = 0x6563_686F;
 /// The longest wait for another program that has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What holds for every file that is opened: a connection is used by one thread at a time, and a
+/// symbolic link on the way to the file is an error.
+pub(super) const OPEN_FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
 /// The steps from each version to the next; the first makes the tables. Never change one that was
 /// released: add another.
 const STEPS: &[&str] = &[
@@ -58,6 +63,18 @@ const STEPS: &[&str] = &[
         source TEXT PRIMARY KEY NOT NULL, count INTEGER NOT NULL, first_ms INTEGER NOT NULL,
         last_ms INTEGER NOT NULL, by TEXT NOT NULL
     ) STRICT;
+",
+    "
+    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds from
+    -- 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
+    ALTER TABLE room ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN notice_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+    -- What else belongs to a room, as JSON.
+    ALTER TABLE room ADD COLUMN more TEXT NOT NULL DEFAULT '';
+    UPDATE room SET notices = (SELECT count(*) FROM line WHERE room = id AND kind > 1),
+        notice_bytes = (SELECT coalesce(sum(octet_length(line.name) + octet_length(text) + 32), 0)
+                        FROM line WHERE room = id AND kind > 1);
 ",
 ];
 
@@ -114,7 +131,7 @@ pub(super) fn check_version(
 
 /// A commit is synced before it returns (`synchronous = FULL`).
 fn connect(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OPEN_FLAGS;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Nothing that a damaged or a forged file says may run or reach out.

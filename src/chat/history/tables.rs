@@ -1,4 +1,4 @@
-//! Writes changes into the tables, and trims what is beyond the bounds.
+//! Writes changes into the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::audit;
 use super::options::StoreOptions;
 use super::read::{self, ban_sum, line_sum, number, room_sum};
 use super::record::{Ban, Change, DELETED, Stored, Token};
+use super::trim::{is_over, trim};
 
 /// What is known of the tables, so that nothing has to be counted; forgotten where a transaction
 /// fails.
@@ -19,13 +20,34 @@ pub(super) struct Tables {
     over: BTreeSet<Arc<str>>,
     /// Rooms whose counts are not yet in the table.
     changed: BTreeSet<Arc<str>>,
+    /// A room was deleted in which users had said something.
+    words_gone: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    id: i64,
-    lines: u64,
-    bytes: u64,
+/// What a room holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Room {
+    pub(super) id: i64,
+    /// Lines that users said.
+    pub(super) said: Held,
+    /// Joins, leaves and all other lines.
+    pub(super) notices: Held,
+    /// No line of `notices` up to this number is kept.
+    pub(super) trimmed: u64,
+}
+
+/// Lines of one sort, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+}
+
+impl Room {
+    /// The lines of this kind.
+    pub(super) const fn held(&mut self, is_said: bool) -> &mut Held {
+        if is_said { &mut self.said } else { &mut self.notices }
+    }
 }
 
 /// A change that could not be written: its place among the others.
@@ -38,13 +60,16 @@ pub(super) struct Refused {
 /// The most lines of a room that one transaction trims, beyond the number of lines that it adds.
 const TRIM_STEP: u64 = 256;
 /// Bytes that a line counts besides its name and text.
-const LINE_BYTES: u64 = 32;
+pub(super) const LINE_BYTES: u64 = 32;
 
 /// Counts the lines of all rooms again, after another program has changed them.
 pub(super) fn recount(connection: &Connection) -> Result<()> {
-    let sql = "UPDATE room SET lines = (SELECT count(*) FROM line WHERE room = id), bytes =
-               (SELECT coalesce(sum(octet_length(name) + octet_length(text) + ?1), 0)
-                FROM line WHERE room = id)";
+    let sql = "UPDATE room SET lines = (SELECT count(*) FROM line WHERE room = id),
+               bytes = (SELECT coalesce(sum(octet_length(name) + octet_length(text) + ?1), 0)
+                        FROM line WHERE room = id),
+               notices = (SELECT count(*) FROM line WHERE room = id AND kind > 1),
+               notice_bytes = (SELECT coalesce(sum(octet_length(name) + octet_length(text) + ?1), 0)
+                               FROM line WHERE room = id AND kind > 1)";
     connection.execute(sql, [number(LINE_BYTES)]).map(drop)
 }
 
@@ -58,8 +83,9 @@ impl Tables {
         connection: &Connection,
         options: &StoreOptions,
     ) -> Result<()> {
-        let mut rooms = connection
-            .prepare("SELECT name FROM room WHERE lines > 1 AND (lines > ?1 OR bytes > ?2)")?;
+        let sql = "SELECT name FROM room WHERE lines > 1 AND (max(lines - notices, notices) > ?1
+                   OR max(bytes - notice_bytes, notice_bytes) > ?2)";
+        let mut rooms = connection.prepare(sql)?;
         let bounds = params![number(options.keep_lines), number(options.keep_bytes)];
         for name in rooms.query_map(bounds, |row| row.get::<_, String>(0))? {
             self.over.insert(name?.into());
@@ -71,6 +97,11 @@ impl Tables {
     pub(super) fn forget(&mut self) {
         self.rooms.clear();
         self.over.append(&mut self.changed);
+    }
+
+    /// Whether a room was deleted, since this was asked last, in which users had said something.
+    pub(super) fn take_words_gone(&mut self) -> bool {
+        std::mem::take(&mut self.words_gone)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -108,9 +139,9 @@ impl Tables {
 
     fn rare(&mut self, connection: &Connection, change: &Change) -> Result<()> {
         match change {
-            Change::Room { name, topic, private, password } => {
+            Change::Room { name, topic, private, password, more } => {
                 let (topic, password) = (topic.as_deref(), password.as_deref());
-                upsert_room(connection, name, topic, *private, password)
+                upsert_room(connection, name, topic, *private, password, more)
             }
             Change::RoomGone(name) => self.room_gone(connection, name),
             Change::Ban(ban) => put_ban(connection, ban),
@@ -141,8 +172,9 @@ impl Tables {
         let (number, time_ms) = (exactly(line.number)?, exactly(line.time_ms)?);
         let added =
             insert.execute(params![room.id, number, time_ms, kind, line.name, line.text, sum])?;
-        room.lines += added as u64;
-        room.bytes += added as u64 * (line.name.len() as u64 + line.text.len() as u64 + LINE_BYTES);
+        let held = room.held(line.kind.is_said());
+        held.lines += added as u64;
+        held.bytes += added as u64 * (line.name.len() as u64 + line.text.len() as u64 + LINE_BYTES);
         if !self.changed.contains(name) {
             self.changed.insert(Arc::clone(name));
         }
@@ -161,8 +193,8 @@ impl Tables {
         let sql = "UPDATE line SET text = ?3, checksum = ?4 WHERE room = ?1 AND number = ?2";
         let sum = line_sum(id, &line);
         connection.execute(sql, params![id, number(at), line.text, sum])?;
-        let room = self.room(connection, name)?;
-        room.bytes = room.bytes.saturating_sub(before) + DELETED.len() as u64;
+        let held = self.room(connection, name)?.held(line.kind.is_said());
+        held.bytes = held.bytes.saturating_sub(before) + DELETED.len() as u64;
         self.changed.insert(Arc::clone(name));
         Ok(())
     }
@@ -173,8 +205,8 @@ impl Tables {
             let room = match find_room(connection, name)? {
                 Some(room) => room,
                 None => {
-                    upsert_room(connection, name, None, false, None)?;
-                    Room { id: connection.last_insert_rowid(), lines: 0, bytes: 0 }
+                    upsert_room(connection, name, None, false, None, "")?;
+                    Room { id: connection.last_insert_rowid(), ..Room::default() }
                 }
             };
             self.rooms.insert(Arc::clone(name), room);
@@ -183,13 +215,14 @@ impl Tables {
     }
 
     fn room_gone(&mut self, connection: &Connection, name: &str) -> Result<()> {
+        let said = find_room(connection, name)?.map_or(0, |room| room.said.lines);
+        self.words_gone |= said > 0;
         self.rooms.remove(name);
         self.changed.remove(name);
         self.over.remove(name);
         let lines = "DELETE FROM line WHERE room = (SELECT id FROM room WHERE name = ?1)";
         connection.execute(lines, [name])?;
-        connection.execute("DELETE FROM room WHERE name = ?1", [name])?;
-        connection.execute("DELETE FROM token_room WHERE room = ?1", [name]).map(drop)
+        connection.execute("DELETE FROM room WHERE name = ?1", [name]).map(drop)
     }
 
     /// Trims a step of every room that holds more than it may, and writes the counts down: the last
@@ -204,55 +237,39 @@ impl Tables {
         for name in std::mem::take(&mut self.over) {
             let room = self.room(connection, &name)?;
             trim(connection, room, TRIM_STEP + added, options)?;
-            if excess(room, options) {
+            if is_over(room, options) {
                 self.over.insert(Arc::clone(&name));
             }
             self.changed.insert(name);
         }
-        let mut update =
-            connection.prepare("UPDATE room SET lines = ?2, bytes = ?3 WHERE id = ?1")?;
+        let sql = "UPDATE room SET lines = ?2, bytes = ?3, notices = ?4, notice_bytes = ?5,
+                   trimmed = ?6 WHERE id = ?1";
+        let mut update = connection.prepare(sql)?;
         for name in std::mem::take(&mut self.changed) {
-            if let Some(room) = self.rooms.get(&name) {
-                update.execute(params![room.id, number(room.lines), number(room.bytes)])?;
+            if let Some(Room { id, said, notices, trimmed }) = self.rooms.get(&name).copied() {
+                let (lines, bytes) = (said.lines + notices.lines, said.bytes + notices.bytes);
+                let [lines, bytes] = [lines, bytes].map(number);
+                let [notices, notice_bytes] = [notices.lines, notices.bytes].map(number);
+                let trimmed = number(trimmed);
+                update.execute(params![id, lines, bytes, notices, notice_bytes, trimmed])?;
             }
         }
         Ok(())
     }
 }
 
-const fn excess(room: &Room, options: &StoreOptions) -> bool {
-    room.lines > 1 && (room.lines > options.keep_lines || room.bytes > options.keep_bytes)
-}
-
-/// Takes away the oldest lines of a room while it holds more than it may, `most` at most.
-fn trim(connection: &Connection, room: &mut Room, most: u64, options: &StoreOptions) -> Result<()> {
-    if !excess(room, options) {
-        return Ok(());
-    }
-    let mut oldest = connection.prepare(
-        "SELECT number, octet_length(name) + octet_length(text) FROM line WHERE room = ?1
-         ORDER BY number LIMIT ?2",
-    )?;
-    let mut rows = oldest.query(params![room.id, number(most)])?;
-    let mut last = None;
-    while excess(room, options) {
-        let Some(row) = rows.next()? else { break };
-        last = Some(row.get::<_, i64>(0)?);
-        let bytes = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
-        room.lines -= 1;
-        room.bytes = room.bytes.saturating_sub(bytes + LINE_BYTES);
-    }
-    drop(rows);
-    let trimmed = "DELETE FROM line WHERE room = ?1 AND number <= ?2";
-    last.map_or(Ok(()), |last| connection.execute(trimmed, [room.id, last]).map(drop))
-}
-
 fn find_room(connection: &Connection, name: &str) -> Result<Option<Room>> {
     let room = |row: &rusqlite::Row<'_>| {
         let count = |column| row.get(column).map(|count: i64| count.max(0) as u64);
-        Ok(Room { id: row.get(0)?, lines: count(1)?, bytes: count(2)? })
+        let (lines, bytes) = (count(1)?, count(2)?);
+        let notices = Held { lines: count(3)?, bytes: count(4)? };
+        let said = Held {
+            lines: lines.saturating_sub(notices.lines),
+            bytes: bytes.saturating_sub(notices.bytes),
+        };
+        Ok(Room { id: row.get(0)?, said, notices, trimmed: count(5)? })
     };
-    let sql = "SELECT id, lines, bytes FROM room WHERE name = ?1";
+    let sql = "SELECT id, lines, bytes, notices, notice_bytes, trimmed FROM room WHERE name = ?1";
     connection.query_row(sql, [name], room).optional()
 }
 
@@ -262,12 +279,13 @@ fn upsert_room(
     topic: Option<&str>,
     private: bool,
     password: Option<&str>,
+    more: &str,
 ) -> Result<()> {
-    let sum = room_sum(name, topic, private, password);
-    let sql = "INSERT INTO room (name, topic, private, password, checksum)
-               VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET topic = ?2,
-               private = ?3, password = ?4, checksum = ?5";
-    connection.execute(sql, params![name, topic, private, password, sum]).map(drop)
+    let sum = room_sum(name, topic, private, password, more);
+    let sql = "INSERT INTO room (name, topic, private, password, checksum, more)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE SET topic = ?2,
+               private = ?3, password = ?4, checksum = ?5, more = ?6";
+    connection.execute(sql, params![name, topic, private, password, sum, more]).map(drop)
 }
 
 /// Bounded by the chat, whose lists of bans are: here no ban gives way to another.

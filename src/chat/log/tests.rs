@@ -141,3 +141,95 @@ proptest! {
         prop_assert_eq!(seen(&mut log, from, &own), expected);
     }
 }
+
+/// Issue 12, item 4: joins, leaves, renamings, topics and notices displace no line that a user said.
+/// Said lines keep their numbers, and are deleted as before.
+#[test]
+fn attack_a_flood_of_joins_displaces_no_said_line() {
+    let mut log = log(LogLimits { lines: 50, bytes: 10_000 });
+    for number in 1..=20 {
+        assert_eq!(say(&mut log, number, &format!("said {number}")), number);
+    }
+    for kind in [Kind::Joined, Kind::Left, Kind::Renamed, Kind::Topic, Kind::Notice] {
+        for _ in 0..200 {
+            log.append(30, 2, kind, "eve", &"x".repeat(100));
+        }
+    }
+    assert!(log.has_said() && log.first() > 900);
+    for number in 1..=20 {
+        let line = log.line(number).unwrap();
+        assert_eq!(line.shown, format!("ann: said {number}"));
+        assert_eq!((line.time_ms, line.author, line.kind), (number, 1, Kind::Said));
+        assert_eq!(log.mark(number).unwrap().time_ms, number);
+    }
+    assert_eq!((log.oldest(), log.line(21), log.kept_from(21)), (1, None, log.first()));
+    assert_eq!((log.kept_before(log.first()), log.count(0..log.next())), (Some(20), 70));
+    log.delete(7);
+    assert_eq!(log.line(7).unwrap().shown, "ann: [deleted]");
+    // What users say now takes the place of what they said first.
+    for number in 0..49 {
+        say(&mut log, 100 + number, "new");
+    }
+    assert_eq!((log.line(19), log.line(20).unwrap().text), (None, "said 20"));
+    say(&mut log, 200, "new");
+    assert_eq!((log.oldest(), log.count(0..log.next())), (log.first(), 50));
+    log.jump(5000);
+    assert!(!log.has_said() && log.oldest() == 5000);
+}
+
+proptest! {
+    /// Issue 12, item 4: whatever is said and noticed, the log has the last lines, and of said lines
+    /// the last ones; a reader gets what is kept, and learns how many lines are missing between.
+    #[test]
+    fn attack_no_row_of_notices_hides_what_was_said(
+        said in prop::collection::vec(any::<bool>(), 1..300),
+        from in 1..300_u64,
+        restored in any::<bool>(),
+    ) {
+        const LINES: usize = 12;
+        let limits = LogLimits { lines: LINES, ..LogLimits::default() };
+        let mut log = log(limits);
+        for &is_said in &said {
+            let kind = if is_said { Kind::Said } else { Kind::Joined };
+            log.append(0, 1, kind, "ann", "x");
+        }
+        let numbers = 1..=said.len() as u64;
+        let is_said = |number: u64| said[number as usize - 1];
+        let last_said: Vec<u64> =
+            numbers.clone().rev().filter(|&number| is_said(number)).take(LINES).collect();
+        let whole_from = (said.len() as u64 + 1).saturating_sub(LINES as u64);
+        let kept: Vec<u64> = numbers
+            .filter(|number| *number >= whole_from || last_said.contains(number))
+            .collect();
+        if restored {
+            // As a store and a snapshot give it back.
+            let mut other = Log::new(limits, log.first(), 0);
+            for &number in kept.iter().filter(|number| **number < log.first()) {
+                other.restore_said(&log.line(number).unwrap());
+            }
+            for number in log.first()..log.next() {
+                let LineView { time_ms, author, kind, name, text, .. } = log.line(number).unwrap();
+                other.append(time_ms, author, kind, name, text);
+            }
+            log = other;
+        }
+        let lines: Vec<u64> = (0..=said.len() as u64)
+            .filter(|number| log.line(*number).is_some())
+            .collect();
+        prop_assert_eq!(&lines, &kept);
+        prop_assert_eq!(log.count(0..log.next()), kept.len() as u64);
+        let (mut at, mut missed, mut seen) = (from.min(log.next()), 0, 0);
+        let start = at;
+        while at < log.next() {
+            let next = log.kept_from(at);
+            missed += next - at;
+            let mut batch = Batch::default();
+            log.gather(next, std::iter::empty(), &mut batch);
+            prop_assert!(batch.until > next);
+            seen += log.count(next..batch.until);
+            prop_assert_eq!(seen + missed, batch.until - start, "a batch ends at a gap");
+            at = batch.until;
+        }
+        prop_assert_eq!(seen, kept.iter().filter(|number| **number >= start).count() as u64);
+    }
+}

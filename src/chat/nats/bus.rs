@@ -42,6 +42,9 @@ pub fn start(
 ) -> Result<Bus, BusError> {
     let names = Names::of(&options)?;
     let seal = Seal::read(options.keys.as_ref())?;
+    if let Some(warning) = names.warning(&options) {
+        tracing::warn!("{warning}");
+    }
     let stream = names.order.clone();
     let board = Arc::new(Board::new(stream.clone()));
     let (closing, closed) = watch::channel(false);

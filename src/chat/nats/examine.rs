@@ -85,6 +85,9 @@ impl Findings {
     }
 
     async fn of(&mut self, options: &NatsOptions, names: &Names, seal: Option<&Seal>) {
+        if let Some(warning) = names.warning(options) {
+            self.note(warning);
+        }
         let mut reached = None;
         for (address, shown) in options.servers.reveal().split(',').zip(names.servers.split(',')) {
             let options = NatsOptions { servers: address.into(), ..options.clone() };

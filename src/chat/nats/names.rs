@@ -1,5 +1,8 @@
 //! What a chat's things are called at the server, and at which servers they are. Pure.
 
+// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+use core::net::IpAddr;
+
 use super::error::BusError;
 use super::options::NatsOptions;
 use crate::secret::without_login;
@@ -37,6 +40,34 @@ impl Names {
             digest_subject: format!("echoline.{cluster}.digest"),
         })
     }
+}
+
+impl Names {
+    /// The servers on other hosts to which entries and logins may travel without TLS, in a sentence.
+    pub(super) fn warning(&self, options: &NatsOptions) -> Option<String> {
+        // With certificates, the connection is refused if there is no TLS.
+        if options.authorities.is_some() || options.identity.is_some() {
+            return None;
+        }
+        let is_plain = |server: &&str| server.starts_with("nats://") && !is_loopback(server);
+        let plain: Vec<&str> = self.servers.split(',').filter(is_plain).collect();
+        (!plain.is_empty()).then(|| {
+            format!(
+                "the connection to {} need not be encrypted: the network can read what is said and \
+                 the login of this node; write tls:// instead of nats://",
+                plain.join(", ")
+            )
+        })
+    }
+}
+
+/// Whether a server is on this host.
+fn is_loopback(server: &str) -> bool {
+    let place = server.split_once("://").map_or(server, |(_, place)| place);
+    let bracketed = place.strip_prefix('[').and_then(|place| place.split_once(']'));
+    let host = bracketed
+        .map_or_else(|| place.rsplit_once(':').map_or(place, |(host, _)| host), |(host, _)| host);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// The addresses as they may be shown: without names and passwords.
@@ -85,6 +116,32 @@ mod tests {
             let error = names(servers, "x").unwrap_err();
             assert!(!error.contains("pass") && error.contains("nats://host:4222"), "{error}");
         }
+    }
+
+    /// Issue 12, item 10: a plain connection to another host gets a warning.
+    #[test]
+    fn attack_a_plain_connection_to_another_host_is_told() {
+        let warning = |servers: &str| {
+            let options = NatsOptions::new(servers, "x");
+            Names::of(&options).unwrap().warning(&options)
+        };
+        for safe in [
+            "nats://127.0.0.1:4222,localhost:4222",
+            "nats://[::1]:4222",
+            "nats://127.9.9.9",
+            "tls://bus.example:4222",
+            "nats://localhost",
+        ] {
+            assert_eq!(warning(safe), None, "{safe}");
+        }
+        for plain in ["nats://192.0.2.7:4222", "bus.example", "nats://[2001:db8::1]:4222"] {
+            let words = warning(&format!("tls://a,nats://me:pass@127.0.0.1,{plain}")).unwrap();
+            assert!(words.contains(plain) && words.contains("tls://"), "{words}");
+            assert!(!words.contains("pass") && !words.contains("127.0.0.1"), "{words}");
+        }
+        let mut options = NatsOptions::new("nats://bus.example", "x");
+        options.authorities = Some("ca.pem".into());
+        assert_eq!(Names::of(&options).unwrap().warning(&options), None);
     }
 
     /// Issue 12, item 2: a password with characters that should be escaped is not shown either.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::past::{kept, newest_that_fit, with_gaps};
+use super::past::{Part, newest_that_fit};
 use super::{Rest, Step, User};
 use crate::chat::aliases::aliases_of;
 use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
@@ -105,21 +105,20 @@ impl User {
             return Step::Done;
         };
         let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
-        let (first, end) = crowd.with(|room| (room.log.first(), room.log.visible()));
-        let until = before.min(end);
-        let from = until.saturating_sub(count.unwrap_or(LINES_MAX).min(LINES_MAX)).max(1);
-        if from >= first || !self.hall.archive.is_lasting() {
-            let lines = (from.max(first)..until).filter_map(|number| kept(&crowd, number));
-            return self.tell_past(&room, &lines.collect::<Vec<_>>(), from > first);
+        let before = before.min(crowd.with(|room| room.log.visible()));
+        let part = Part::Newest { before, count: count.unwrap_or(LINES_MAX).min(LINES_MAX) };
+        if !self.hall.archive.is_lasting() || part.is_in_memory(&crowd) {
+            let lines = part.kept(&crowd, &self.inbox.view);
+            let oldest = lines.first().map_or(before, |line| line.number);
+            let is_more = crowd.with(|room| room.log.kept_before(oldest).is_some());
+            return self.tell_past(&room, &lines, is_more);
         }
         let hall = Arc::clone(&self.hall);
         Step::Wait(Box::pin(async move {
-            let most = LINES_MAX as usize;
-            let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
+            let found = part.stored(&hall, &room).await;
             Box::new(move |user: &mut Self| match found {
                 Ok(lines) => {
-                    let lines = with_gaps(lines, until);
-                    let is_more = from > 1 && !lines.is_empty();
+                    let is_more = lines.first().is_some_and(|line| line.number > 1);
                     user.tell_past(&room, &lines, is_more)
                 }
                 Err(error) => {
@@ -136,7 +135,7 @@ impl User {
         let view = &self.inbox.view;
         let fitting = newest_that_fit(lines);
         let is_more = is_more || fitting.len() < lines.len();
-        let seen = fitting.iter().filter(|line| !view.ignores(0, &line.name));
+        let seen = fitting.iter().filter(|line| !view.hides_past(line.kind, 0, &line.name));
         let lines: Vec<Value> = seen
             .map(|line| {
                 json!({
@@ -153,14 +152,13 @@ impl User {
 
     /// The largest rooms first, without the first `after` of them.
     fn rooms_listed(&self, after: u32) -> Value {
-        let name = self.name();
-        let key = name.key();
+        let lineage = self.person.lineage;
         let sees_all = self.person.is_operator();
         let mut listed = Vec::new();
         for crowd in self.hall.rooms() {
             listed.extend(crowd.with(|room| {
                 let is_in = room.seat_of(self.person.session).is_some();
-                let entrance = room.entrance(key);
+                let entrance = room.entrance(lineage);
                 if entrance == Entrance::Invited && !is_in && !sees_all {
                     return None;
                 }

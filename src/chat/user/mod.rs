@@ -169,11 +169,12 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        let Position { room, next, operator, password } = position;
-        if self.hall.room(&room).is_none() && !self.may(SourceAction::Room) {
+        if self.hall.room(&position.room).is_none() && !self.may(SourceAction::Room) {
             return;
         }
-        let pass = if is_back { Pass::Return { operator, password } } else { Pass::Nothing };
+        let Position { room, next, operator, password, born } = position;
+        let back = Pass::Return { operator, password, born };
+        let pass = if is_back { back } else { Pass::Nothing };
         let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
         let joined = match is_full {
             true => Err(NotIn::TooManyOfYours),
@@ -283,7 +284,10 @@ impl User {
             Ok(())
         });
         match said {
-            Ok(()) => self.inbox.has_said = true,
+            Ok(()) => {
+                self.person.note_speech(now_ms);
+                self.inbox.has_said = true;
+            }
             Err(Some(until)) => {
                 let until = ending(Some(until), self.hall.settings.moment);
                 let reason = format!("You may not speak in this room {until}");
@@ -320,6 +324,7 @@ impl User {
         let line = Said { kind, text: words.to_owned() };
         match cluster.say(session, &room, line, shown) {
             Ok(Room::ForMore) => {
+                self.person.note_speech(self.hall.now_ms());
                 self.inbox.has_said = true;
                 Step::Done
             }

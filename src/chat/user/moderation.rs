@@ -54,6 +54,7 @@ impl User {
             Command::Invite(name) => self.invite(name),
             Command::Private(switch) => self.set_private(switch),
             Command::Password(password) => self.set_password(password),
+            Command::Forget { room, is_sure } => self.forget(room, is_sure),
             Command::Audit(count) => self.show_audit(count),
             Command::Penalties(pardoned) => self.penalties(pardoned),
             _ => Step::Done,
@@ -293,8 +294,7 @@ impl User {
     }
 
     fn show_audit(&mut self, count: Option<u64>) -> Step {
-        if !self.person.is_operator() {
-            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+        if !self.is_above_all() {
             return Step::Done;
         }
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
@@ -327,6 +327,61 @@ impl User {
                 Step::Done
             }) as super::Rest
         }))
+    }
+
+    /// Whether the user is an operator of the whole chat; else they are told that only such a one may
+    /// do this.
+    fn is_above_all(&mut self) -> bool {
+        let is_operator = self.person.is_operator();
+        if !is_operator {
+            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+        }
+        is_operator
+    }
+
+    /// Removes a room, or says what would be lost with it.
+    fn forget(&mut self, text: &str, is_sure: bool) -> Step {
+        if !self.is_above_all() {
+            return Step::Done;
+        }
+        let name = match Name::parse_room(text) {
+            Ok(name) => name,
+            Err(error) => {
+                self.notice(&error.to_string());
+                return Step::Done;
+            }
+        };
+        let Some(crowd) = self.hall.room(&name) else {
+            self.notice(&format!("There is no room {name}"));
+            return Step::Done;
+        };
+        if Arc::ptr_eq(&crowd, &self.hall.lobby) {
+            self.notice(&format!("{name} is the room that everybody comes into: it stays"));
+            return Step::Done;
+        }
+        let bans = self.hall.bans(Some(name.key())).len();
+        let (room, lost) = crowd.with(|room| {
+            let (people, last) = (room.count(), room.log.next() - 1);
+            let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
+            (room.name.clone(), lost)
+        });
+        if !is_sure {
+            self.notice(&format!(
+                "{room} has {lost}: \"/forget {room} yes\" removes all of it for good"
+            ));
+            return Step::Done;
+        }
+        self.perform(Act::Forget { room: room.clone() }, move |user, outcome| {
+            match outcome.refusal() {
+                None => {
+                    user.audit(&format!("removed the room {room} ({lost})"));
+                    user.notice(&format!("The room {room} is removed"));
+                }
+                Some(Refusal::Absent) => user.notice(&format!("There is no room {room}")),
+                Some(_) => drop(user.refuse(&outcome)),
+            }
+            Step::Done
+        })
     }
 
     /// Writes down what this operator did.

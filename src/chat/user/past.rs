@@ -1,5 +1,6 @@
 //! What was said before: by number, by words, and said again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Step, User};
@@ -7,7 +8,10 @@ use crate::chat::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
 use crate::chat::days::Days;
-use crate::chat::history::{Kind, MISSING, Stored};
+use crate::chat::hall::Hall;
+use crate::chat::history::{Kind, MISSING, StoreError, Stored};
+use crate::chat::name::Name;
+use crate::chat::view::View;
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;
@@ -16,32 +20,42 @@ const HISTORY_MAX: u64 = 500;
 /// Bytes of a line in an answer besides its texts, nearly.
 const LINE_BYTES: usize = 64;
 
+/// Which lines of the past are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The newest `count` lines that are kept before a number.
+    Newest {
+        before: u64,
+        count: u64,
+    },
+    Numbers(Range<u64>),
+}
+
 impl User {
     pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
         let Some(seated) = self.inbox.current() else { return Step::Done };
         let crowd = Arc::clone(&seated.crowd);
-        let (first, end) = crowd.with(|room| (room.log.first(), room.log.visible()));
-        let (from, until) = match passage {
-            None => (end.saturating_sub(HISTORY_USUAL), end),
-            Some(Passage::Last(count)) => (end.saturating_sub(count.min(HISTORY_MAX)), end),
-            Some(Passage::Between { from, to }) => (from, to.saturating_add(1).min(end)),
-        };
-        let until = until.min(from.saturating_add(HISTORY_MAX));
-        let (from, is_kept) = (from.max(1), self.hall.archive.is_lasting());
+        let end = crowd.with(|room| room.log.visible());
         let is_range = matches!(passage, Some(Passage::Between { .. }));
-        if from >= first || !is_kept {
-            let lines = (from.max(first)..until).filter_map(|number| kept(&crowd, number));
-            let lines: Vec<Stored> = lines.collect();
+        let part = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
+            Passage::Last(count) => Part::Newest { before: end, count: count.min(HISTORY_MAX) },
+            Passage::Between { from, to } => {
+                let from = from.max(1);
+                let until = to.saturating_add(1).min(from.saturating_add(HISTORY_MAX));
+                Part::Numbers(from..until.min(end))
+            }
+        };
+        if !self.hall.archive.is_lasting() || part.is_in_memory(&crowd) {
+            let lines = part.kept(&crowd, &self.inbox.view);
             self.show_passage(&lines, is_range);
             return Step::Done;
         }
         let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
         Step::Wait(Box::pin(async move {
-            let most = HISTORY_MAX as usize;
-            let found = hall.archive.lines(&room, from..=until.saturating_sub(1), most).await;
+            let found = part.stored(&hall, &room).await;
             Box::new(move |user: &mut Self| {
                 match found {
-                    Ok(lines) => user.show_passage(&with_gaps(lines, until), is_range),
+                    Ok(lines) => user.show_passage(&lines, is_range),
                     Err(error) => {
                         tracing::warn!(%error, "cannot read the history");
                         user.notice("The history cannot be read now");
@@ -88,16 +102,19 @@ impl User {
         self.show_past(fitting, "There are no such lines");
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
         if is_range && fitting.len() < lines.len() {
-            let (next, last) = (first.number + fitting.len() as u64, last.number);
+            let (next, last) = (lines[fitting.len()].number, last.number);
             self.notice(&format!("The answer is long: /history {next}-{last} goes on"));
         } else if fitting.len() < lines.len() {
-            let last = last.number - fitting.len() as u64;
+            let last = lines[lines.len() - fitting.len() - 1].number;
             let first = first.number;
             self.notice(&format!("The answer is long: /history {first}-{last} has the others"));
         }
     }
 
     pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+        let view = &self.inbox.view;
+        let is_seen = |line: &&Stored| !view.hides_past(line.kind, 0, &line.name);
+        let lines: Vec<&Stored> = lines.iter().filter(is_seen).collect();
         if lines.is_empty() {
             self.notice(nothing);
         }
@@ -114,13 +131,68 @@ impl User {
 }
 
 /// A line that is still in memory.
-pub(super) fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
+fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
     crowd.with(|room| room.log.line(number).map(Stored::from))
 }
 
+/// A line that is still in memory and not of a user whom the view hides.
+fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<Stored> {
+    crowd.with(|room| {
+        let line = room.log.line(number);
+        let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
+        line.map(Stored::from)
+    })
+}
+
+impl Part {
+    /// Whether the log has all of these lines, and nothing of them is in the store alone.
+    pub(super) fn is_in_memory(&self, crowd: &Crowd) -> bool {
+        let first = crowd.with(|room| room.log.first());
+        match *self {
+            Self::Newest { before, count } => before.saturating_sub(count).max(1) >= first,
+            Self::Numbers(ref numbers) => numbers.start >= first,
+        }
+    }
+
+    /// Those of the lines that the log has, oldest first, without those that the view hides.
+    pub(super) fn kept(&self, crowd: &Crowd, view: &View) -> Vec<Stored> {
+        let mut lines: Vec<Stored> = match *self {
+            Self::Newest { before, count } => {
+                let earlier = |number| crowd.with(|room| room.log.kept_before(number));
+                let numbers = std::iter::successors(earlier(before), |number| earlier(*number));
+                let lines = numbers.filter_map(|number| seen(crowd, number, view));
+                lines.take(count as usize).collect()
+            }
+            Self::Numbers(ref numbers) => {
+                numbers.clone().rev().filter_map(|number| seen(crowd, number, view)).collect()
+            }
+        };
+        lines.reverse();
+        lines
+    }
+
+    /// Those of the lines that the store has, oldest first, and notices of missing ones.
+    pub(super) async fn stored(self, hall: &Hall, room: &Name) -> Result<Vec<Stored>, StoreError> {
+        let archive = &hall.archive;
+        let (found, until, most) = match self {
+            Self::Newest { before, count } => {
+                (archive.last(room, before, count as usize).await, before, count as usize)
+            }
+            Self::Numbers(numbers) => {
+                let most = HISTORY_MAX as usize;
+                let range = numbers.start..=numbers.end.saturating_sub(1);
+                (archive.lines(room, range, most).await, numbers.end, most)
+            }
+        };
+        let mut lines = with_gaps(found?, until, archive.trimmed(room).await?);
+        lines.drain(..lines.len().saturating_sub(most));
+        Ok(lines)
+    }
+}
+
 /// Lines of one range, oldest first, with a notice for each that is missing after the first of them
-/// and before `until`. (Before the first, lines may have been trimmed.)
-pub(super) fn with_gaps(lines: Vec<Stored>, until: u64) -> Vec<Stored> {
+/// and before `until`. Before the first, and up to `trimmed`, lines may have been trimmed.
+fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
     let mut whole = Vec::with_capacity(lines.len());
     let missing = |number, time_ms| Stored {
         number,
@@ -129,15 +201,20 @@ pub(super) fn with_gaps(lines: Vec<Stored>, until: u64) -> Vec<Stored> {
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
+    // More than these are not shown.
+    let gap = |from: u64, to: u64| {
+        from.max(trimmed.saturating_add(1)).max(to.saturating_sub(HISTORY_MAX))..to
+    };
     let mut next = None;
     for line in lines {
         let (number, time_ms) = (line.number, line.time_ms);
-        whole.extend((next.unwrap_or(number)..number).map(|gap| missing(gap, time_ms)));
+        let gaps = gap(next.unwrap_or(number), number);
+        whole.extend(gaps.map(|number| missing(number, time_ms)));
         next = Some(number + 1);
         whole.push(line);
     }
     let time_ms = whole.last().map_or(0, |line| line.time_ms);
-    whole.extend((next.unwrap_or(until)..until).map(|gap| missing(gap, time_ms)));
+    whole.extend(gap(next.unwrap_or(until), until).map(|number| missing(number, time_ms)));
     whole
 }
 

@@ -68,9 +68,13 @@ impl User {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
         }
+        self.person.note_speech(self.hall.now_ms());
         let name = other.name();
         if let Some(away) = other.away() {
-            self.notice(&format!("{name} is away: {away}"));
+            match self.inbox.view.ignores(other.lineage, name.as_str()) {
+                true => self.notice(&format!("{name} is away")),
+                false => self.notice(&format!("{name} is away: {away}")),
+            }
         }
         let words = words.to_owned();
         let lineage = other.lineage;

@@ -193,13 +193,13 @@ impl User {
     }
 
     pub(super) fn rooms(&mut self) {
-        let key = self.name().key().clone();
+        let lineage = self.person.lineage;
         let sees_all = self.person.is_operator();
         let mut listed: Vec<(usize, String)> = Vec::new();
         for crowd in self.hall.rooms() {
             listed.extend(crowd.with(|room| {
                 let is_in = room.seat_of(self.person.session).is_some();
-                let entrance = room.entrance(&key);
+                let entrance = room.entrance(lineage);
                 if entrance == Entrance::Invited && !is_in && !sees_all {
                     return None;
                 }
@@ -256,11 +256,12 @@ impl User {
                 return None;
             }
         };
-        let (key, session) = (self.name().key().clone(), self.person.session);
+        let (lineage, session) = (self.person.lineage, self.person.session);
         let sees_all = self.person.is_operator();
         let room = self.hall.room(&name).filter(|crowd| {
             crowd.with(|room| {
-                room.entrance(&key) == Entrance::Open || room.seat_of(session).is_some() || sees_all
+                let is_open = room.entrance(lineage) == Entrance::Open;
+                is_open || room.seat_of(session).is_some() || sees_all
             })
         });
         if room.is_none() {
@@ -332,6 +333,9 @@ impl NotIn {
             Self::Invited => format!("Only who is invited can join {room}"),
             Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
             Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::TooManyOfSource(count) => format!(
+                "Your address has made {count} rooms, which are still there; join one of /rooms"
+            ),
             Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
             Self::Gone => format!("You could not join {room}"),
             Self::NotDelivered(why) => format!("You are not in {room}, {why}"),

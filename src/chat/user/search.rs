@@ -7,6 +7,7 @@ use super::{IN_NO_ROOM, Rest, Step, User};
 use crate::chat::crowd::Crowd;
 use crate::chat::history::{Folded, Found, StoreError, Stored, Words};
 use crate::chat::name::Name;
+use crate::chat::view::View;
 
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;
@@ -42,12 +43,13 @@ impl User {
             (words, _) => Search { room, words: words.into(), before: u64::MAX },
         };
         let (hall, source) = (Arc::clone(&self.hall), self.source);
+        let view = self.inbox.view.clone();
         Step::Wait(Box::pin(async move {
             let passed = hall.gates.pass(source).await;
             let Search { room, words, before } = &search;
             let found = match hall.archive.is_lasting() {
                 true => hall.archive.search(room, words, *before, FOUND_MAX).await,
-                false => Ok(search_memory(&crowd, words, *before).await),
+                false => Ok(search_memory(&crowd, words, *before, &view).await),
             };
             drop(passed);
             Box::new(move |user: &mut Self| user.show_found(search, found)) as Rest
@@ -89,30 +91,31 @@ impl User {
     }
 }
 
-/// Searches the lines in memory, in steps between which other users of the thread have their turn.
-async fn search_memory(crowd: &Crowd, words: &str, before: u64) -> Found {
+/// Searches the lines in memory that the view does not hide, in steps between which other users of the
+/// thread have their turn.
+async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> Found {
     let (words, mut folded) = (Words::new(words), Folded::default());
-    let end = crowd.with(|room| room.log.visible()).min(before);
-    let last = end.saturating_sub(LINES_MAX);
-    let (mut at, mut lines) = (end, Vec::new());
+    let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
+    at = crowd.with(|room| room.log.visible()).min(at);
     loop {
-        let first = crowd.with(|room| {
-            let first = room.log.first();
-            let until = at.saturating_sub(STEP_LINES).max(first).max(last);
-            while at > until && lines.len() < FOUND_MAX {
-                at -= 1;
-                let line = room.log.line(at);
-                lines.extend(
-                    line.filter(|line| words.match_line(line.name, line.text, &mut folded))
-                        .map(Stored::from),
-                );
+        let is_end = crowd.with(|room| {
+            for _ in 0..STEP_LINES {
+                let Some(number) = room.log.kept_before(at) else { break };
+                if lines.len() >= FOUND_MAX {
+                    break;
+                }
+                (at, looked) = (number, looked + 1);
+                let line = room.log.line(number);
+                let line = line.filter(|line| words.match_line(line.name, line.text, &mut folded));
+                let seen = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
+                lines.extend(seen.map(Stored::from));
             }
-            first
+            room.log.kept_before(at).is_none()
         });
-        if at <= first {
+        if is_end {
             return Found { lines, before: None };
         }
-        if at <= last || lines.len() >= FOUND_MAX {
+        if looked >= LINES_MAX || lines.len() >= FOUND_MAX {
             return Found { lines, before: Some(at) };
         }
         tokio::task::yield_now().await;

@@ -41,13 +41,13 @@ impl User {
     /// The rooms of a user that this one may know of; marked if the user is their operator or
     /// muted in them.
     fn rooms_of(&self, other: &Person) -> Vec<String> {
-        let (name, sees_all) = (self.name(), self.person.is_operator());
+        let (lineage, sees_all) = (self.person.lineage, self.person.is_operator());
         let now_ms = self.hall.now_ms();
         let room = |(crowd, _): (Arc<Crowd>, Seat)| {
             crowd.with(|room| {
                 // The seat may have been given back meanwhile.
                 let seat = room.seat_of(other.session)?;
-                let is_open = room.entrance(name.key()) != Entrance::Invited;
+                let is_open = room.entrance(lineage) != Entrance::Invited;
                 let is_known = is_open || room.seat_of(self.person.session).is_some();
                 let operator = if room.is_operator(seat) { " (operator)" } else { "" };
                 let muted = room.muted_until(now_ms, other.name().key(), other.lineage);

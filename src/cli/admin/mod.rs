@@ -19,7 +19,7 @@ mod view;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -27,11 +27,12 @@ use clap::Args;
 
 use super::check::{self, Findings};
 use super::life::inherited::{Inherited, Parcel};
+use super::shared_files::SharedFilesFlag;
 use super::socket_flags;
 use super::supervise::keep_running;
 use crate::net::{
-    Address, Certificates, DatagramCounts, ListenerOptions, Observer, Scheme, Shutdown, Sources,
-    is_loopback,
+    Address, Certificates, DatagramCounts, FileUser, ListenerOptions, Observer, Scheme, Shutdown,
+    Sources, is_loopback,
 };
 use access::Secret;
 pub(super) use control::FaultControl;
@@ -121,36 +122,40 @@ impl AdminFlags {
         self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
     }
 
-    /// The files of admin sockets, and the group that they keep.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, Option<u32>)> {
-        let paths = self.admin.iter().filter_map(Address::unix_path);
-        let paths = paths.filter(|path| !path.starts_with('@'));
-        paths.map(|path| (Path::new(path), self.admin_group))
-    }
-
     /// Says whether there could be one, without listening.
-    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+    pub(super) fn check(
+        &self,
+        shared: &SharedFilesFlag,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
                 Ok(()) => check::listening("shows itself at", address, findings)?,
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
-        if let Err(error) = self.secret() {
+        if let Err(error) = self.secret(shared) {
             findings.wrong(format!("{error:#}"));
         }
         Ok(())
     }
 
     /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
-    /// process was born with. Reads the secret, which perhaps only root may.
-    pub(super) async fn bind(&self, inherited: &mut Inherited) -> anyhow::Result<Option<Admin>> {
+    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the user
+    /// that the files of sockets are made for.
+    pub(super) async fn bind(
+        &self,
+        inherited: &mut Inherited,
+        unix_user: Option<FileUser>,
+        shared: &SharedFilesFlag,
+    ) -> anyhow::Result<Option<Admin>> {
         if self.admin.is_empty() {
             return Ok(None);
         }
         let options = ListenerOptions {
             unix_mode: self.admin_mode,
             unix_group: self.admin_group,
+            unix_user,
             ..ListenerOptions::default()
         };
         let mut sockets = Vec::new();
@@ -159,11 +164,12 @@ impl AdminFlags {
             let (asked, given) = inherited.take_for_admin(address).await?;
             sockets.extend(AdminSocket::open(address, &asked, given, &options).await?);
         }
-        Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret()? }))
+        Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret(shared)? }))
     }
 
-    fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        self.admin_secret_file.as_deref().map(Secret::read).transpose()
+    fn secret(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<Secret>> {
+        let path = self.admin_secret_file.as_deref();
+        path.map(|path| Secret::read(path, shared)).transpose()
     }
 
     fn reach(&self) -> Reach {
@@ -246,7 +252,9 @@ mod tests {
 
     fn bind_with(flags: &AdminFlags) -> anyhow::Result<Admin> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(flags.bind(&mut Inherited::default())).map(Option::unwrap)
+        runtime
+            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesFlag::default()))
+            .map(Option::unwrap)
     }
 
     fn bind(address: &str, admin_allow_remote: bool) -> anyhow::Result<Admin> {

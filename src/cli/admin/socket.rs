@@ -1,14 +1,13 @@
 //! A socket of the admin address, and the rights of those who connect to it.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::anyhow;
 
 use super::access::Access;
 use super::http::Door;
 use crate::cli::life::inherited::Parcel;
+use crate::cli::socket_flags::admits_everybody;
 use crate::net::{Address, Listener, ListenerOptions};
 
 /// A bound socket. The file of a Unix socket is removed with this value.
@@ -43,7 +42,7 @@ impl AdminSocket {
     fn new(listener: Listener, asked: &str) -> anyhow::Result<Self> {
         let address = listener.address()?;
         let access = match address.unix_path() {
-            Some(path) if is_private(path) => Access::Full,
+            Some(path) if !admits_everybody(path) => Access::Full,
             _ => Access::Figures,
         };
         Ok(Self { listener, asked: asked.to_owned(), access })
@@ -87,10 +86,4 @@ impl AdminSocket {
     pub(super) fn leave(self) {
         self.listener.leave();
     }
-}
-
-/// Whether the file keeps out some users. An abstract name keeps out nobody.
-fn is_private(path: &str) -> bool {
-    let found = fs::symlink_metadata(path);
-    !path.starts_with('@') && found.is_ok_and(|found| found.mode() & 0o002 == 0)
 }

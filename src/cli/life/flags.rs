@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use nix::unistd::Uid;
 
-use super::privileges::Account;
+use super::privileges::{Account, Identity};
 use super::upgrade::Times;
 use crate::cli::values::{self, Timeout};
 
@@ -29,6 +30,19 @@ pub(in crate::cli) struct LifeFlags {
 }
 
 impl LifeFlags {
+    /// Does `work` on files with the rights that the server has after its start.
+    pub(in crate::cli) fn as_user<T>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        match &self.user {
+            Some(account) if Uid::effective().is_root() => {
+                Identity::of(account)?.file_user().act(work)
+            }
+            _ => work(),
+        }
+    }
+
     pub(in crate::cli) fn times(&self) -> Times {
         Times { ready: self.upgrade_timeout, retire: self.retire_timeout.0 }
     }

@@ -2,16 +2,20 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::unix::fs::chown;
-use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{
-    Gid, Group, Uid, User, getresgid, getresuid, initgroups, setgid, setgroups, setuid,
+    Gid, Group, Uid, User, getgrouplist, getgroups, getresgid, getresuid, setgid, setgroups, setuid,
 };
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+
+use crate::net::FileUser;
 
 /// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,49 +48,32 @@ impl fmt::Display for Account {
     }
 }
 
-/// Becomes `account` for good, which becomes the owner of the `files` (the group beside a file is
-/// its group; `None` means the account's), and takes no rights from any program that it may start.
-/// To be called before there are other threads: the last step holds for the calling one and for
-/// those that it starts.
-///
-/// # Errors
-/// One sentence that names the flag. The process must end then: it has rights that it was told to
-/// give up.
-pub(in crate::cli) fn drop_to<'a>(
-    account: &Account,
-    files: impl Iterator<Item = (&'a Path, Option<u32>)>,
-) -> anyhow::Result<()> {
-    let drop = || -> anyhow::Result<()> {
-        let identity = Identity::find(account)?;
-        for (file, group) in files {
-            let group = group.unwrap_or(identity.group.as_raw());
-            chown(file, Some(identity.user.as_raw()), Some(group))
-                .with_context(|| format!("cannot give {} to it", file.display()))?;
-        }
-        identity.assume()?;
-        prctl::set_no_new_privs().context("cannot forbid new privileges")
-    };
-    drop().with_context(|| format!("--user {account}"))
-}
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
 
 /// An account as the system numbers it.
 #[derive(Debug)]
-struct Identity {
+pub(in crate::cli) struct Identity {
+    /// As it was typed, for errors.
+    account: Account,
     user: Uid,
     group: Gid,
-    groups: Groups,
-}
-
-/// The further groups.
-#[derive(Debug)]
-enum Groups {
-    /// Those that the user is a member of.
-    OfUser(CString),
-    /// None.
-    Alone,
+    /// The further groups: those that the user is a member of, or `group` alone.
+    groups: Vec<Gid>,
 }
 
 impl Identity {
+    /// Looks the account up.
+    ///
+    /// # Errors
+    /// One sentence that names the flag: there is no such account, or it is root's.
+    pub(in crate::cli) fn of(account: &Account) -> anyhow::Result<Self> {
+        Self::find(account).with_context(|| format!("--user {account}"))
+    }
+
     fn find(account: &Account) -> anyhow::Result<Self> {
         let number = account.user.parse().ok().map(Uid::from_raw);
         let known = known(match number {
@@ -98,45 +85,116 @@ impl Identity {
         let user = user.with_context(|| format!("there is no user '{}'", account.user))?;
         ensure!(!user.is_root(), "root is who the rights are to be taken from: name another user");
         let (group, groups) = match (&account.group, known) {
-            (Some(group), _) => (find_group(group)?, Groups::Alone),
-            (None, Some(user)) => (user.gid, Groups::OfUser(CString::new(user.name)?)),
+            (Some(group), _) => {
+                let group = find_group(group)?;
+                (group, vec![group])
+            }
+            (None, Some(user)) => {
+                let groups = getgrouplist(&CString::new(user.name)?, user.gid);
+                (user.gid, groups.context("cannot look the groups of the user up")?)
+            }
             (None, None) => bail!("user {user} is in no list of users: write {user}:GROUP"),
         };
         ensure!(group.as_raw() != 0, "group 0 is root's: name another one");
-        Ok(Self { user, group, groups })
+        Ok(Self { account: account.clone(), user, group, groups })
+    }
+
+    /// The user that files are made for.
+    pub(in crate::cli) fn file_user(&self) -> FileUser {
+        let groups = self.groups.iter().map(|group| group.as_raw()).collect();
+        FileUser { user: self.user.as_raw(), group: self.group.as_raw(), groups }
+    }
+
+    /// Has the process become this account for good, and take no rights from any program that it
+    /// may start. To be called before there are other threads: some steps hold for the calling one
+    /// and for those that it starts.
+    ///
+    /// # Errors
+    /// One sentence that names the flag. The process must end then: it has rights that it was told
+    /// to give up.
+    pub(in crate::cli) fn assume_for_good(&self) -> anyhow::Result<()> {
+        let assume = || {
+            self.assume()?;
+            prctl::set_no_new_privs().context("cannot forbid new privileges")
+        };
+        assume().with_context(|| format!("--user {}", self.account))
     }
 
     /// In this order: each step needs the rights that the next one gives up.
     fn assume(&self) -> anyhow::Result<()> {
-        if self.is_assumed()? {
-            // An upgraded process is who its predecessor was.
-            return Ok(());
+        forbid_capabilities();
+        // An upgraded process is who its predecessor was.
+        if !self.has_ids()? {
+            if !Uid::effective().is_root() {
+                bail!("only root can become another user: start as root, or without --user");
+            }
+            setgroups(&self.groups).context("cannot set the groups")?;
+            setgid(self.group).context("cannot set the group")?;
+            setuid(self.user).context("cannot set the user")?;
         }
-        if !Uid::effective().is_root() {
-            bail!("only root can become another user: start as root, or without --user");
-        }
-        match &self.groups {
-            Groups::OfUser(name) => initgroups(name, self.group),
-            Groups::Alone => setgroups(&[self.group]),
-        }
-        .context("cannot set the groups")?;
-        setgid(self.group).context("cannot set the group")?;
-        setuid(self.user).context("cannot set the user")?;
+        self.leave_other_groups()?;
+        give_up_capabilities()?;
         self.verify()
     }
 
-    fn is_assumed(&self) -> anyhow::Result<bool> {
+    fn has_ids(&self) -> anyhow::Result<bool> {
         let (user, group) = (getresuid()?, getresgid()?);
         Ok([user.real, user.effective, user.saved] == [self.user; 3]
             && [group.real, group.effective, group.saved] == [self.group; 3])
     }
 
+    /// Leaves the groups that the account is not in. Without the right to do so, that is an error.
+    fn leave_other_groups(&self) -> anyhow::Result<()> {
+        let others = self.other_groups()?;
+        if others.is_empty() || setgroups(&self.groups).is_ok() {
+            return Ok(());
+        }
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        bail!(
+            "this process is in groups that the account is not in ({}), and may not leave them: \
+             start it without these groups, or as root",
+            others.join(", ")
+        )
+    }
+
+    fn other_groups(&self) -> anyhow::Result<Vec<Gid>> {
+        let groups = getgroups().context("cannot ask for the groups")?;
+        let is_other = |group: &Gid| *group != self.group && !self.groups.contains(group);
+        Ok(groups.into_iter().filter(is_other).collect())
+    }
+
     /// The system says that it was done; whether it was shows when one tries to go back.
     fn verify(&self) -> anyhow::Result<()> {
         let back = setuid(Uid::from_raw(0)).is_ok() || setgid(Gid::from_raw(0)).is_ok();
-        ensure!(self.is_assumed()? && !back, "the system let this process become root again");
+        ensure!(self.has_ids()? && !back, "the system let this process become root again");
+        ensure!(self.other_groups()?.is_empty(), "the system did not take the groups away");
+        ensure!(!has_capabilities()?, "the system did not take the capabilities away");
         Ok(())
     }
+}
+
+/// Takes every capability out of the bounding set, so that no program can give one back. Needs
+/// CAP_SETPCAP; without it, [`no_new_privs`](prctl::set_no_new_privs) does the same.
+fn forbid_capabilities() {
+    let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    // The first error is that there are no more capabilities, or that there is no right to do this.
+    all.map(remove_capability_from_bounding_set).find(Result::is_err);
+}
+
+/// Clears the ambient, inheritable, permitted and effective capabilities of this thread.
+fn give_up_capabilities() -> anyhow::Result<()> {
+    if has_capabilities()? {
+        // Of a kernel before 4.3 this is an error: it has no ambient set.
+        let _ = clear_ambient_capability_set();
+        set_capabilities(None, NO_CAPABILITIES).context("cannot give up capabilities")?;
+    }
+    Ok(())
+}
+
+/// Whether this thread has a capability. Each ambient one is permitted as well.
+fn has_capabilities() -> anyhow::Result<bool> {
+    let sets = capabilities(None).context("cannot ask for the capabilities")?;
+    Ok(sets != NO_CAPABILITIES)
 }
 
 /// getpwnam(3) has many ways to say that there is nobody, a list that is missing among them.
@@ -193,6 +251,6 @@ mod tests {
         let identity = find("3999999999:3999999998").unwrap();
         assert_eq!(identity.user.as_raw(), 3_999_999_999);
         assert_eq!(identity.group.as_raw(), 3_999_999_998);
-        assert!(matches!(identity.groups, Groups::Alone));
+        assert_eq!(identity.groups, [identity.group]);
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context;
 use tracing_appender::non_blocking::ErrorCounter;
 
+use crate::cli::links::Followed;
+
 /// The mode of the file: its owner and group may read it, because it holds addresses of people.
 const FILE_MODE: u32 = 0o640;
 
@@ -37,8 +39,8 @@ impl Target {
         let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
         // A FIFO without a reader is an error now instead of a log that waits for ever.
-        options.append(true).create(true).mode(FILE_MODE).custom_flags(libc::O_NONBLOCK);
-        let file = options.open(path);
+        options.append(true).create(true).mode(FILE_MODE);
+        let file = Followed::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
         let file =
             file.with_context(|| format!("cannot write {} {}", kind.flag, path.display()))?;
         Ok(Self::File(file))

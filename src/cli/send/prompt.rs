@@ -1,10 +1,12 @@
 //! The prompt: line editing and history, on a thread of its own.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::thread;
 
 use anyhow::Context;
+use nix::unistd::Uid;
 use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -98,5 +100,7 @@ fn history_file() -> Option<PathBuf> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))?
         .join("echoline");
     fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("history"))
+    // In a folder of another user (HOME of sudo), a link in place of the file could lead anywhere.
+    let is_own = fs::metadata(&folder).ok()?.uid() == Uid::effective().as_raw();
+    is_own.then(|| folder.join("history"))
 }

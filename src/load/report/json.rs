@@ -4,6 +4,7 @@
 //! Times are whole nanoseconds (`…_ns`). Figures that follow from others (percentiles, sums) are
 //! written for whoever reads the file, and not believed when it is read back.
 
+mod format;
 mod record;
 mod search;
 mod seed;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::format::FormatName;
 use self::record::RecordDocument;
 use self::search::WalkDocument;
 use super::wall_clock::{rfc_3339, since_epoch};
@@ -63,7 +65,7 @@ impl ReadError {
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
-    format: serde_json::Value,
+    format: FormatName,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,8 +166,8 @@ impl Report {
     /// Where it is something else, of another version, or says what cannot be.
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
         let head: Head = serde_json::from_str(text)?;
-        if head.format != FORMAT {
-            return Err(ReadError::Format(head.format.to_string()));
+        if head.format != FormatName::of(FORMAT) {
+            return Err(ReadError::Format(head.format.into_text()));
         }
         serde_json::from_str::<Document>(text)?.report()
     }
@@ -445,7 +447,9 @@ mod tests {
             }
             if let Ok(mut report) = Report::from_json(std::str::from_utf8(&bytes).unwrap()) {
                 report.record.merge(&sample::open().record);
-                let _ = report.to_string();
+                let shown = [report.to_string(), report.to_html(), report.to_csv()];
+                prop_assert!(shown.iter().all(|text| text.len() < 1 << 20));
+                let _ = report.to_hdr_log();
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::load::ledger::{End, Ledger, Outcome};
 use crate::load::outage::Outage;
 use crate::load::record::Record;
 use crate::load::report::histogram;
-use crate::load::series::{Series, Slot};
+use crate::load::series::{SLOTS_MAX, Series, Slot};
 use crate::load::strays::Strays;
 use crate::load::times::Times;
 
@@ -327,6 +327,10 @@ impl SeriesDocument {
     fn series(self, at: &str) -> Result<Series, ReadError> {
         let field = format!("{at}.series");
         let length = time(self.length_s.saturating_mul(1_000_000_000), &field)?;
+        // Before they are unpacked: a histogram takes hundreds of times the memory of its text.
+        if self.slots.len() > SLOTS_MAX {
+            return Err(ReadError::field(field, "no run of ours is cut like that"));
+        }
         let slots: Result<_, _> = self.slots.into_iter().map(|slot| slot.slot(&field)).collect();
         Series::from_slots(length, slots?)
             .ok_or_else(|| ReadError::field(field, "no run of ours is cut like that"))
@@ -401,5 +405,17 @@ mod tests {
         document["measured"]["ledger"].as_object_mut().unwrap().remove("stopped");
         let old = Report::from_json(&document.to_string()).unwrap();
         assert_eq!((old.record.ledger.stopped(), old.record.error_share()), (70, 0.0));
+    }
+
+    /// Issue 12: a file cannot make the reader unpack a histogram for each of its lines: they are
+    /// counted before the first is unpacked.
+    #[test]
+    fn attack_a_file_of_many_small_histograms_is_refused_before_they_are_unpacked() {
+        let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
+        // One that cannot be unpacked: if it were tried, the error would be another one.
+        let slot = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
+        document["measured"]["series"]["slots"] = vec![slot; SLOTS_MAX + 1].into();
+        let error = Report::from_json(&document.to_string()).unwrap_err().to_string();
+        assert!(error.contains("measured.series is wrong: no run of ours is cut"), "{error}");
     }
 }

@@ -1,0 +1,46 @@
+//! Whatever a program sends to a chat, each line of the answer is one JSON object without control
+//! characters, and the session ends when the program does.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use echoline::chat::{self, Hall, Role, Settings};
+use echoline::{Connection, Eol, Limits};
+use libfuzzer_sys::fuzz_target;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::runtime::{Builder, Runtime};
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
+
+/// The answer to all that the program sends.
+async fn converse(input: &[u8], role: Role) -> Vec<u8> {
+    let hall = Arc::new(Hall::new(Settings { flood: None, ..Settings::default() }));
+    let limits = Limits { max_line: 4096, ..Limits::default() };
+    let (near, far) = duplex(1 << 20);
+    let far = Connection::accepted(far, limits, Eol::CrLf, chat::farewell());
+    let (mut reader, mut writer) = tokio::io::split(near);
+    let session = tokio::spawn(chat::serve(far, hall, role));
+    let mut answer = Vec::new();
+    let write = async {
+        let _ = writer.write_all(input).await;
+        let _ = writer.shutdown().await;
+    };
+    let (_, read) = tokio::join!(write, reader.read_to_end(&mut answer));
+    read.unwrap();
+    session.await.expect("no session panics").ok();
+    answer
+}
+
+fuzz_target!(|input: (bool, bool, &[u8])| {
+    let (is_page, has_name, bytes) = input;
+    let hello: &[u8] = if has_name { b"{\"name\": \"ci\", \"rooms\": [\"lobby\", \"b\"]}\n" } else { b"" };
+    let role = if is_page { Role::Web } else { Role::Bot };
+    let answer = RUNTIME.block_on(converse(&[hello, bytes, b"\n"].concat(), role));
+    let answer = String::from_utf8(answer).expect("the chat sends text");
+    for line in answer.split("\r\n").filter(|line| !line.is_empty()) {
+        let value: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(value["kind"].is_string(), "{line}");
+        assert!(chat::is_clean(line), "{line:?}");
+    }
+});

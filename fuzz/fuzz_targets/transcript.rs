@@ -1,0 +1,20 @@
+//! Whatever transcripts hold, they are compared, and the same one twice has no contradiction that
+//! one alone does not have. A byte 0xFF stands between two of them.
+#![no_main]
+
+use echoline::chat::{Name, Transcript, verify};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let lobby = Name::parse_room("lobby").unwrap();
+    let read = |(index, text): (usize, &[u8])| {
+        Transcript::read(&format!("talk-{index}"), &lobby, text).ok()
+    };
+    let parts = || bytes.split(|&byte| byte == 0xff).enumerate().filter_map(read);
+    let transcripts: Vec<Transcript> = parts().collect();
+    let report = verify(&transcripts);
+    assert!(report.contradictions.len() <= report.found.min(100));
+    assert!(report.lines <= report.seen && report.seen <= bytes.len());
+    report.contradictions.iter().for_each(|found| drop(found.to_string()));
+    assert_eq!(verify(&parts().collect::<Vec<_>>()).found, report.found);
+});

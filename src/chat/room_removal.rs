@@ -1,0 +1,152 @@
+//! Rooms made and removed, the same on every node.
+//!
+//! A room is removed when the last member leaves it. Where rooms outlive their members (with a store,
+//! and in a cluster) it is kept if it is worth keeping, so that rooms in which nothing was said cannot
+//! use up the places for others.
+
+use std::sync::Arc;
+
+use super::act::{Outcome, Refusal};
+use super::crowd::Crowd;
+use super::hall::{Hall, NotIn, State};
+use super::log::Log;
+use super::name::Name;
+use super::perform::Actor;
+use super::person::Person;
+use super::room::Room;
+use super::room_origin::Origin;
+use super::source::Source;
+
+impl Hall {
+    /// Whether a user may make one more room. How many rooms there may be is a matter of each
+    /// machine, which asks before it proposes.
+    pub(super) fn has_place_for_room(
+        &self,
+        state: &State,
+        now_ms: u64,
+        person: &Person,
+    ) -> Result<(), NotIn> {
+        let (rules, source) = (self.rules(), Some(Source::of(person.address)));
+        let (mut all, mut theirs) = (0, 0);
+        for crowd in state.rooms.values() {
+            crowd.with(|room| {
+                let counts = !room.is_abandoned(now_ms) || Arc::ptr_eq(crowd, &self.lobby);
+                all += usize::from(counts);
+                theirs += usize::from(counts && room.origin.maker == source);
+            });
+        }
+        match () {
+            () if all >= rules.max_rooms => Err(NotIn::TooManyRooms),
+            () if person.is_operator() => Ok(()),
+            () if theirs >= rules.max_rooms_per_ip => Err(NotIn::TooManyOfSource(theirs)),
+            () => Ok(()),
+        }
+    }
+
+    /// Makes a room; `maker` is the user who does, if it is not made again.
+    pub(super) fn make_room(
+        &self,
+        state: &mut State,
+        name: &Name,
+        maker: Option<&Person>,
+    ) -> Arc<Crowd> {
+        let born = state.numbers_from.max(1);
+        let maker = maker.map(|person| Source::of(person.address));
+        let origin = Origin { born, maker };
+        let crowd = match state.awaiting.remove(name.key()) {
+            // Members of this machine are still expected in the room that had the name.
+            Some(crowd) => {
+                let limits = self.settings.log;
+                crowd.with(|room| room.become_another(name.clone(), limits, origin));
+                crowd
+            }
+            None => {
+                let mut room = Room::new(name.clone(), Log::new(self.settings.log, born, 0));
+                room.log.holds = self.holds();
+                room.origin = origin;
+                Arc::new(Crowd::new(room))
+            }
+        };
+        crowd.with(|room| self.archive.room(room));
+        state.rooms.insert(name.key().clone(), Arc::clone(&crowd));
+        crowd
+    }
+
+    /// Removes a room that its last member has left, unless it is kept.
+    pub(super) fn remove_if_empty(&self, state: &mut State, crowd: &Arc<Crowd>) {
+        let lasts = self.keeps_rooms();
+        let is_over = crowd.with(|room| room.count() == 0 && !(lasts && room.is_worth_keeping()));
+        if is_over {
+            self.remove_room(state, crowd);
+        }
+    }
+
+    /// Removes the rooms whose members went with their machine and have not come back.
+    pub(super) fn remove_abandoned(&self, state: &mut State, now_ms: u64) {
+        let abandoned = state.rooms.values();
+        let abandoned = abandoned.filter(|crowd| crowd.with(|room| room.is_abandoned(now_ms)));
+        for crowd in abandoned.cloned().collect::<Vec<_>>() {
+            self.remove_room(state, &crowd);
+        }
+    }
+
+    /// Removes the rooms that a store brought back although nothing in them is worth keeping. If a
+    /// token leads to such a room, its members have time to come back.
+    pub(super) fn remove_worthless(&self) {
+        let (mut state, now_ms) = (self.lock(), self.now_ms());
+        let awaited = state.tokens.rooms(now_ms);
+        let rooms: Vec<_> = state.rooms.values().cloned().collect();
+        for crowd in rooms.iter().filter(|crowd| !crowd.with(|room| room.is_worth_keeping())) {
+            match crowd.with(|room| awaited.contains(room.name.key())) {
+                true => crowd.with(|room| self.look_after(room, now_ms)),
+                false => self.remove_room(&mut state, crowd),
+            }
+        }
+    }
+
+    /// Removes a room with its lines and bans, from the store too. The lobby stays.
+    pub(super) fn remove_room(&self, state: &mut State, crowd: &Arc<Crowd>) {
+        let (name, next, is_awaited) =
+            crowd.with(|room| (room.name.clone(), room.log.next(), room.awaits_members()));
+        let is_known = state.rooms.get(name.key()).is_some_and(|known| Arc::ptr_eq(known, crowd));
+        if Arc::ptr_eq(crowd, &self.lobby) || !is_known {
+            return;
+        }
+        state.rooms.remove(name.key());
+        state.numbers_from = state.numbers_from.max(next);
+        for ban in state.bans.remove_room(name.key()) {
+            self.archive.unban(&ban);
+        }
+        self.archive.room_gone(&name);
+        state.awaiting.retain(|_, crowd| crowd.with(|room| room.awaits_members()));
+        if is_awaited {
+            state.awaiting.insert(name.key().clone(), Arc::clone(crowd));
+        }
+    }
+
+    /// An operator of the chat removes a room; its members hear of it.
+    pub(super) fn forget(&self, actor: Actor, room: &Name) -> Outcome {
+        let mut state = self.lock();
+        let Some(person) = state.people.get(&actor.session).cloned() else {
+            return Outcome::Refused(Refusal::Outside);
+        };
+        let Some(crowd) = state.rooms.get(room.key()).cloned() else {
+            return Outcome::Refused(Refusal::Absent);
+        };
+        if !person.is_operator() || Arc::ptr_eq(&crowd, &self.lobby) {
+            return Outcome::Refused(Refusal::NotOperator);
+        }
+        let (by, room) = (person.name(), crowd.with(|room| room.name.clone()));
+        let words = format!("{by} removed the room {room} and all that was said in it");
+        let sessions: Vec<u64> =
+            crowd.with(|room| room.members().iter().map(|member| member.session).collect());
+        for session in sessions {
+            if let Some(member) = state.people.get(&session).cloned() {
+                let reason = "the room was removed";
+                self.expel(&mut state, actor.now_ms, &member, &crowd, &words, reason);
+            }
+        }
+        self.remove_room(&mut state, &crowd);
+        Outcome::Done
+    }
+}
