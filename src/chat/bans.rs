@@ -179,7 +179,6 @@ impl Bans {
     }
 
     /// Removes all bans of a room that is removed.
-    #[allow(dead_code)]
     pub(super) fn remove_room(&mut self, room: &Key) -> Vec<Ban> {
         self.rooms.remove(room).unwrap_or_default()
     }
