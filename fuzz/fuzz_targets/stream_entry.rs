@@ -1,5 +1,5 @@
-//! Whatever a stranger publishes on the bus, a node takes it without a panic, shows only clean
-//! words, and can be gone on from. Each line of the input is one entry: JSON of an act, or, after a
+//! No entry that a stranger publishes makes a node panic or show words that are not clean, and another
+//! node can go on from its snapshot. Each line of the input is one entry: JSON of an act, or, after a
 //! `!`, the whole payload.
 #![no_main]
 

@@ -87,7 +87,7 @@ fn works(hall: &Hall) {
     assert!(shown(hall).iter().all(|line| is_clean(line)), "{:?}", shown(hall));
 }
 
-/// Issue 12, item 10: words reach users clean and short, whoever published them.
+/// Issue 12, item 10: words of any publisher reach users clean and short.
 #[test]
 fn attack_words_of_the_bus_are_cleaned() {
     let hall = with_ann();
