@@ -202,7 +202,8 @@ fn attack_no_snapshot_has_a_token() {
     }
 }
 
-/// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words may.
+/// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words
+/// may.
 #[test]
 fn attack_a_forged_snapshot_is_refused_or_cleaned() {
     let hall = with_ann();

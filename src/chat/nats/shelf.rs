@@ -111,8 +111,8 @@ pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64, last: u64)
     labels.iter().filter(is_useless).collect()
 }
 
-/// Returns the entry of the newest snapshot of this stream, or 0. A forged one beyond `last` does not
-/// count: it would keep all nodes from taking another one.
+/// Returns the entry of the newest snapshot of this stream, or 0. A forged one beyond `last` does
+/// not count: it would keep all nodes from taking another one.
 pub(super) fn newest(labels: &[Label], created_ns: i128, last: u64) -> u64 {
     let ours = labels.iter().filter(|label| label.created_ns == created_ns);
     ours.map(|label| label.sequence).filter(|&sequence| sequence <= last).max().unwrap_or_default()
