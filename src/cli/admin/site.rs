@@ -33,6 +33,9 @@ const PLAN_BYTES_MAX: usize = 64 * 1024;
 /// in a second. No source is locked out, because all users of a machine have one address.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
+/// Penalties that the page lists.
+const PENALTIES_MAX: usize = 50;
+
 const STYLE: &str = include_str!("../../../templates/admin.css");
 const SCRIPT: &str = include_str!("../../../templates/admin.js");
 
@@ -205,6 +208,7 @@ impl Site {
             },
             addresses: if is_full { &self.served.addresses } else { &[] },
             faults: self.served.faults.as_ref().filter(|_| is_full).map(|faults| (faults.rules)()),
+            penalties: is_full.then(|| self.served.sources.penalised(PENALTIES_MAX)),
             log: if is_full { newest_lines().into_iter().map(line).collect() } else { Vec::new() },
         })
     }
