@@ -91,15 +91,15 @@ impl User {
     }
 }
 
-/// Searches the lines in memory that the view does not hide, in steps between which other users of the
-/// thread have their turn.
+/// Searches the lines in memory that the view does not hide, in steps between which other users of
+/// the thread have their turn.
 async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> Found {
     let (words, mut folded) = (Words::new(words), Folded::default());
     let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
     at = crowd.with(|room| room.log.visible()).min(at);
     loop {
         let is_end = crowd.with(|room| {
-            for _ in 0..STEP_LINES {
+            for _ in 0..STEP_LINES.min(LINES_MAX - looked) {
                 let Some(number) = room.log.kept_before(at) else { break };
                 if lines.len() >= FOUND_MAX {
                     break;
