@@ -40,7 +40,7 @@ pub struct Hall {
     pub(super) archive: Archive,
     pub(super) relays: Relays,
     pub(super) passwords: PasswordChecks,
-    /// What one source has checked and searched at the same time.
+    /// Bounds the passwords and searches of one source at the same time.
     pub(super) gates: SourceGates,
     pub(super) lobby: Arc<Crowd>,
     /// The other machines, if there are any.

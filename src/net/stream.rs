@@ -93,7 +93,7 @@ impl Stream {
     /// Sends what the socket takes at once of `words`, and closes it: the cheapest refusal. The
     /// peer may not see the words if it has sent something that was not read.
     pub(super) fn end_at_once(self, words: &str) {
-        // What is not sent is lost, which is the price.
+        // The rest of the words is lost: that is the price of a cheap refusal.
         let _ = match &self.0 {
             Kind::Tcp(socket) => socket.try_write(words.as_bytes()),
             Kind::Unix(socket) => socket.try_write(words.as_bytes()),

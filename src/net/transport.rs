@@ -162,8 +162,8 @@ impl Transport {
         self.steps.iter().any(|step| step.speaks_for_others(origin))
     }
 
-    /// What the steps after the one that names the client, or all steps if there is no such one,
-    /// say to a client that the server refuses.
+    /// The answer of the steps that follow the PROXY header to a refused client; without a PROXY
+    /// header, of all steps.
     pub(super) fn refusal_after_proxy(&self, origin: &Origin, closed: Closed) -> Refusal {
         let is_proxy = |step: &Arc<dyn Step>| step.speaks_for_others(origin);
         let after = self.steps.iter().position(is_proxy).map_or(0, |proxy| proxy + 1);

@@ -60,6 +60,7 @@ fn attack_a_flood_of_logins_is_refused() {
     assert!(chat.metric("echoline_closed_total{reason=\"source_rate\"}") > 0);
     // Each penalty is one line of the log.
     chat.program.wait_for_stderr("over the rate of logins: refused for ");
+    chat.program.wait_for_stderr("over the rate of connections: refused for ");
     let log = chat.program.stderr();
     let penalties = log.lines().filter(|line| line.contains("over the rate of")).count();
     assert!((2..10).contains(&penalties), "{log}");
@@ -227,8 +228,8 @@ fn attack_a_flood_of_bans_is_refused() {
     other.has_met_nothing();
 }
 
-/// Issue 12, item 13: wrong passwords of a room, each of which costs 20 ms of a processor, are
-/// refused, also those that come at the same time over many connections.
+/// Issue 12, item 13: a wrong password of a room costs 20 ms of a processor. Many of them over many
+/// connections at the same time are refused.
 #[test]
 fn attack_guesses_of_a_room_password_are_refused() {
     let chat = Chat::start(&[]);

@@ -45,7 +45,7 @@ async fn all(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(heard).unwrap()
 }
 
-/// What a client hears that sends nothing and ends its stream after `first`.
+/// Connects, sends `first`, ends the stream, and returns all that the server sends.
 async fn ask(at: SocketAddr, first: &str) -> String {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(first.as_bytes()).await.unwrap();

@@ -48,7 +48,7 @@ const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
 pub(super) struct User {
     pub(super) hall: Arc<Hall>,
     pub(super) person: Arc<Person>,
-    /// The source whose rates apply to what the user does.
+    /// The source whose rates apply to the actions of the user.
     source: Source,
     pub(super) inbox: Inbox,
     /// What is to be written to the user.

@@ -29,6 +29,9 @@ use crate::printable::printable;
 /// Bytes of a plan of faults.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
 
+/// Penalties that the page lists.
+const PENALTIES_MAX: usize = 50;
+
 const STYLE: &str = include_str!("../../../templates/admin.css");
 const SCRIPT: &str = include_str!("../../../templates/admin.js");
 
@@ -113,7 +116,7 @@ impl Site {
         if self.secret.is_some() { Problem::NeedsSecret } else { Problem::OnlyFigures }
     }
 
-    /// What there is at `path` to be read.
+    /// Returns the answer to a request that reads `path`.
     fn tell(&self, path: &str, access: Access) -> Result<Reply, Problem> {
         let ok = StatusCode::OK;
         match path {
@@ -197,6 +200,7 @@ impl Site {
             },
             addresses: if is_full { &self.served.addresses } else { &[] },
             faults: self.served.faults.as_ref().filter(|_| is_full).map(|faults| (faults.rules)()),
+            penalties: is_full.then(|| self.served.sources.penalised(PENALTIES_MAX)),
             log: if is_full { newest_lines().into_iter().map(line).collect() } else { Vec::new() },
         })
     }
