@@ -162,8 +162,8 @@ async fn enter_past_replay(parlour: &Parlour, name: &str) -> (Guest, Vec<String>
     (guest, heard)
 }
 
-/// Issue 12, item 4: whoever comes and goes, however often, hides nothing that was said: newcomers
-/// see it, `/history` and `/search` find it, and a program learns how many lines are missing between.
+/// Issue 12, item 4: no number of visits hides a said line. Newcomers see it, `/history` and
+/// `/search` find it, and a program learns how many lines are missing between.
 #[tokio::test]
 async fn attack_visits_hide_nothing_that_was_said() {
     const VISITS: u64 = 150;

@@ -113,8 +113,8 @@ fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
     assert_eq!(late.snapshot().state, here.snapshot().state);
 }
 
-/// Issue 12, item 4: in a cluster, a node that begins from a snapshot has the said lines too, however
-/// many users have come and gone since, and writes the same snapshot as the others.
+/// Issue 12, item 4: in a cluster, a node that begins from a snapshot has the said lines too,
+/// however many users have come and gone since, and writes the same snapshot as the others.
 #[test]
 fn attack_visits_hide_no_said_line_from_a_late_node() {
     let (here, late) = (node(1), node(2));
@@ -285,8 +285,8 @@ fn attack_a_token_of_a_removed_room_opens_no_other() {
     }
 }
 
-/// Issue 12, item 5: an operator of the chat removes a room with all that was said in it; nobody else
-/// can, and the lobby stays.
+/// Issue 12, item 5: an operator of the chat removes a room and its lines. Other users cannot, and
+/// the lobby cannot be removed.
 #[test]
 fn an_operator_removes_a_room() {
     let folder = tempfile::tempdir().unwrap();

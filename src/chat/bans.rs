@@ -288,8 +288,8 @@ mod tests {
         assert_eq!(counted("10.1.2.3/8".parse().unwrap()).to_string(), "10.0.0.0/8");
     }
 
-    /// Issue 12, item 3: the operator of a room fills the room's own list, and no other. A full list
-    /// refuses; it forgets only bans that have ended.
+    /// Issue 12, item 3: the operator of a room fills the room's own list, and no other. A full
+    /// list refuses; it forgets only bans that have ended.
     #[test]
     fn attack_a_flood_of_room_bans_lifts_no_other_ban() {
         let mut bans = Bans::default();

@@ -62,8 +62,8 @@ impl Room {
         }
     }
 
-    /// Lets the user of this lineage in from now on, under any name. A user who takes the name later
-    /// is not invited.
+    /// Lets the user of this lineage in from now on, under any name. A user who takes the name
+    /// later is not invited.
     pub(super) fn invite(&mut self, lineage: u64) {
         self.invited.retain(|&invited| invited != lineage);
         if self.invited.len() >= INVITED_MAX {

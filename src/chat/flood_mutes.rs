@@ -15,8 +15,8 @@ use super::flood::FORGIVEN_AFTER;
 use super::key::Key;
 use super::source::most_frequent;
 
-/// Mutes that are remembered. Beyond it, the oldest of the network is forgotten that has most of them:
-/// a flood of muted sessions ends no mute of another network.
+/// Mutes that are remembered. Beyond it, the oldest of the network is forgotten that has most of
+/// them: a flood of muted sessions ends no mute of another network.
 const MUTES_MAX: usize = 1000;
 
 /// A mute, and the user whose it is.

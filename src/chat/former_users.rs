@@ -20,8 +20,8 @@ pub(super) struct FormerUser {
     pub(super) left_ms: u64,
 }
 
-/// The last of them. Beyond the bound, the oldest of the source is forgotten that has most of them: a
-/// flood of visits hides nobody else.
+/// The users who left last. Beyond the bound, the source with the most of them loses its oldest
+/// one, so that a flood of visits displaces only its own users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct FormerUsers(VecDeque<FormerUser>);
 

@@ -260,8 +260,8 @@ impl Log {
         self.said.lines > 0 || !self.older.is_empty()
     }
 
-    /// Adds a line that a user said before all lines from [`first`](Self::first) on, and after those
-    /// that were added in this way.
+    /// Adds an older said line. Its number is below [`first`](Self::first), and above the numbers of
+    /// the older lines that are there.
     pub(super) fn restore_said(&mut self, line: &LineView<'_>) {
         let LineView { number, time_ms, author, kind, name, text, .. } = *line;
         if number >= self.first || !kind.is_said() || self.older.last() >= Some(number) {

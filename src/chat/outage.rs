@@ -54,7 +54,8 @@ impl Hall {
         Ok(hall)
     }
 
-    /// Removes rooms in which there is nothing. Every other one is told that the present begins here.
+    /// Removes rooms in which there is nothing. Every other one is told that the present begins
+    /// here.
     fn start_rooms(&self) {
         self.remove_worthless();
         for crowd in self.rooms() {

@@ -147,8 +147,8 @@ fn last_lines(log: &Log) -> Vec<LineRecord> {
     lines
 }
 
-/// The said lines before `from` that are among the last said lines of the room. They are the same on
-/// every machine, because each log keeps so many.
+/// The said lines before `from` that are among the last said lines of the room. They are the same
+/// on every machine, because each log keeps so many.
 fn said_before(log: &Log, from: u64) -> Vec<(u64, LineRecord)> {
     let mut bytes = 0;
     let numbers = std::iter::successors(log.kept_before(log.next()), |at| log.kept_before(*at));

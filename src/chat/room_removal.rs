@@ -1,8 +1,8 @@
 //! Rooms made and removed, the same on every node.
 //!
-//! A room is removed when the last member leaves it. Where rooms outlive their members (with a store,
-//! and in a cluster) it is kept if it is worth keeping, so that rooms in which nothing was said cannot
-//! use up the places for others.
+//! A room is removed when the last member leaves it. Where rooms outlive their members (with a
+//! store, and in a cluster) it is kept if it is worth keeping, so that rooms in which nothing was
+//! said cannot use up the places for others.
 
 use std::sync::Arc;
 
@@ -18,6 +18,17 @@ use super::room_origin::Origin;
 use super::source::Source;
 
 impl Hall {
+    /// Whether the room is there, or the user may make it; on the node that serves them.
+    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), NotIn> {
+        let state = self.lock();
+        match state.people.get(&session) {
+            Some(person) if !state.rooms.contains_key(room.key()) => {
+                self.has_place_for_room(&state, self.now_ms(), person)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a user may make one more room. How many rooms there may be is a matter of each
     /// machine, which asks before it proposes.
     pub(super) fn has_place_for_room(
@@ -83,10 +94,11 @@ impl Hall {
 
     /// Removes the rooms whose members went with their machine and have not come back.
     pub(super) fn remove_abandoned(&self, state: &mut State, now_ms: u64) {
-        let abandoned = state.rooms.values();
-        let abandoned = abandoned.filter(|crowd| crowd.with(|room| room.is_abandoned(now_ms)));
-        for crowd in abandoned.cloned().collect::<Vec<_>>() {
-            self.remove_room(state, &crowd);
+        let is_abandoned = |crowd: &Arc<Crowd>| crowd.with(|room| room.is_abandoned(now_ms));
+        let mut abandoned: Vec<_> = state.rooms.values().cloned().collect();
+        abandoned.retain(is_abandoned);
+        for crowd in &abandoned {
+            self.remove_room(state, crowd);
         }
     }
 

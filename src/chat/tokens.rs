@@ -97,8 +97,8 @@ pub(super) struct Tokens {
     by_end: BTreeSet<(u64, Arc<str>)>,
 }
 
-/// The place of a token among those of its source: brief sessions give way first, then those that end
-/// first. A token makes each rank unique, and the choice the same on all nodes.
+/// The place of a token among those of its source: brief sessions give way first, then those that
+/// end first. A token makes each rank unique, and the choice the same on all nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_lasting: bool,
@@ -128,7 +128,8 @@ pub(super) fn digest(typed: &str) -> String {
     format!("{DIGEST_PREFIX}{:x}", digest.finalize())
 }
 
-/// The digest that an entry, a snapshot or a history has; an earlier version wrote the token itself.
+/// The digest that an entry, a snapshot or a history has; an earlier version wrote the token
+/// itself.
 pub(super) fn digest_of_kept(kept: String) -> String {
     let hex = kept.strip_prefix(DIGEST_PREFIX);
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -313,8 +314,8 @@ mod tests {
         assert_eq!(dropped, [Arc::from("one")], "what has ended goes first");
     }
 
-    /// Issue 12, item 9: a flood of tokens displaces those of its own source alone, from one address
-    /// and from many; the sessions of sixty other people behind that address keep theirs.
+    /// Issue 12, item 9: a flood of tokens displaces those of its own source alone, from one
+    /// address and from many; the sessions of sixty other people behind that address keep theirs.
     #[test]
     fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
         let mut tokens = Tokens::default();

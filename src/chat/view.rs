@@ -281,9 +281,59 @@ impl Frame<'_> {
 }
 
 impl Kind {
-    /// Whether a line of this kind has words that its author chose, which are not shown to users who
-    /// ignore the author: a new name is such a word.
+    /// Whether a line of this kind has words that its author chose, which are not shown to users
+    /// who ignore the author: a new name is such a word.
     fn has_own_words(self) -> bool {
         self.has_words() || self == Self::Renamed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IGNORED: u64 = 7;
+
+    fn printed(medium: Medium, author: u64, kind: Kind, name: &str, text: &str) -> String {
+        let mut view = View { medium, ..View::default() };
+        assert!(view.ignore(Name::parse("mallory").unwrap(), IGNORED));
+        let frame = Frame {
+            view: &view,
+            lineage: 1,
+            room: "den",
+            is_current: true,
+            time: |_| String::new(),
+        };
+        let shown = Shape::encode(kind, name, text).1.concat();
+        let line = LineView { number: 1, time_ms: 1, author, kind, name, text, shown: &shown };
+        let mut out = String::new();
+        frame.print(&line, &mut out);
+        out
+    }
+
+    /// Issue 12, item 20: no words that an ignored user chose reach the one who ignores them, under
+    /// whatever name; that they come and go does.
+    #[test]
+    fn attack_an_ignored_user_has_no_kind_of_line_with_words() {
+        for medium in [Medium::Terminal, Medium::Program] {
+            for kind in [Kind::Said, Kind::Action, Kind::Topic, Kind::Renamed] {
+                assert_eq!(printed(medium, IGNORED, kind, "eve", "unheard"), "", "{kind:?}");
+                assert_eq!(printed(medium, 0, kind, "MALL0RY", "unheard"), "", "a look-alike");
+                assert!(printed(medium, 8, kind, "ann", "heard").contains("heard"), "{kind:?}");
+            }
+        }
+        let left = printed(Medium::Terminal, IGNORED, Kind::Left, "eve", "unheard");
+        assert_eq!(left, "*** eve left the chat ***\r\n");
+        for medium in [Medium::Program, Medium::Page] {
+            let left = printed(medium, IGNORED, Kind::Left, "eve", "unheard");
+            assert!(left.contains(r#""kind":"left""#) && !left.contains("unheard"), "{left}");
+            assert!(printed(medium, IGNORED, Kind::Joined, "eve", "").contains("joined"));
+        }
+        // A page has to know names and topics, and shows no such line.
+        for kind in [Kind::Topic, Kind::Renamed] {
+            let line = printed(Medium::Page, IGNORED, kind, "eve", "new");
+            assert!(line.contains(r#""ignored":true"#), "{line}");
+        }
+        assert_eq!(printed(Medium::Page, IGNORED, Kind::Said, "eve", "unheard"), "");
     }
 }

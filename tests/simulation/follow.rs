@@ -77,8 +77,8 @@ impl Place {
         fitting
     }
 
-    /// The possible positions after so many earlier lines that were announced and are missing: joins
-    /// and leaves go before what users said.
+    /// The possible positions after so many announced lines are missing. At most `count` of the lines
+    /// between are said lines.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);
@@ -159,15 +159,25 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line before `number` was seen.
-    pub(crate) fn has_all_before(&self, room: &str, number: u64) -> Result<(), String> {
+    /// Every line before `number` was seen; and no other line, where there is one machine. Of several,
+    /// one may hear of the token before it hears from another one that the connection has ended: then
+    /// the token shows again what came since it was given (docs/cluster.md).
+    pub(crate) fn has_all_before(
+        &self,
+        room: &str,
+        number: u64,
+        is_alone: bool,
+    ) -> Result<(), String> {
         let Some(places) = self.positions.get(room).and_then(|p| p.places.as_ref()) else {
             return Ok(());
         };
         let order = &self.orders[room];
         let end = order.index(number);
         let ends = |place: &Place| {
-            place.next <= end && self.others(order, place, place.next).is_none_or(|at| at >= end)
+            if place.next > end {
+                return !is_alone;
+            }
+            self.others(order, place, place.next).is_none_or(|at| at >= end)
         };
         if places.iter().any(ends) {
             return Ok(());
@@ -394,6 +404,10 @@ impl<'a> Follower<'a> {
 
     /// Whether these are the server's words; follows where they say that this terminal is.
     fn notice(&mut self, words: &str) -> bool {
+        // The addressee of a private line left while the line was on its way.
+        if words.ends_with(" has left: that was not delivered") {
+            return true;
+        }
         let room_after = |start: &str| {
             let rest = words.strip_prefix(start)?;
             let room = rest.split([' ', ',', ':']).next()?;
@@ -429,7 +443,9 @@ impl<'a> Follower<'a> {
             }
             return true;
         }
-        NOTICES.iter().any(|start| words.starts_with(start))
+        // To the author of a private line.
+        let is_undelivered = words.ends_with(" has left: that was not delivered");
+        is_undelivered || NOTICES.iter().any(|start| words.starts_with(start))
     }
 }
 

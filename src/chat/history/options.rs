@@ -14,8 +14,9 @@ pub struct StoreOptions {
     /// When what was written is made durable. Default [`Sync::Second`].
     pub sync: Sync,
     /// Changes that wait at most, be it for the disk's turn or for its recovery; at most 64 MiB of
-    /// them. Lines have seven eighths of this, so that a ban still finds room where lines do
-    /// not. Default 16,384: three seconds at the 5,000 lines a second of a thousand fast writers.
+    /// them. Lines, rooms and tokens have seven eighths of this, so that a ban still finds room
+    /// where they do not. Default 16,384: three seconds at the 5,000 lines a second of a thousand
+    /// fast writers.
     pub queue: usize,
     /// Whether a folder is used in which other users can replace files. Default
     /// [`SharedFolder::Refuse`].

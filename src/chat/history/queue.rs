@@ -68,7 +68,7 @@ impl Queue {
     pub(super) fn push(&self, change: Change) {
         let size = change.size();
         let mut state = self.lock();
-        let reserved = if matches!(change, Change::Line { .. }) { 8 } else { 0 };
+        let reserved = if change.is_anybodys() { 8 } else { 0 };
         let part = |bound: usize| bound - bound.checked_div(reserved).unwrap_or(0);
         let (count, bytes) = (state.count(), state.bytes + state.in_hand.1);
         let was_half_full = self.is_half_full(&state);

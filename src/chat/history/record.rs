@@ -45,8 +45,8 @@ impl Kind {
         self as u8
     }
 
-    /// Whether a user said it. Such lines are bounded apart from joins, leaves and all others, so that
-    /// no flood of those displaces what was said.
+    /// Whether a user said it. Such lines are bounded apart from joins, leaves and all others, so
+    /// that no flood of those displaces what was said.
     #[must_use]
     pub const fn is_said(self) -> bool {
         matches!(self, Self::Said | Self::Action)
@@ -183,6 +183,12 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether each user can cause as many of these as they like. Such changes leave a part of the
+    /// queue to bans, deletions, used tokens and the audit log.
+    pub(super) const fn is_anybodys(&self) -> bool {
+        matches!(self, Self::Line { .. } | Self::Room { .. } | Self::RoomGone(_) | Self::Token(_))
+    }
+
     /// The bytes that it holds while it waits, nearly.
     pub(super) fn size(&self) -> usize {
         let text = match self {

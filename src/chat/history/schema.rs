@@ -65,8 +65,8 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     "
-    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds from
-    -- 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
+    -- `notices` and `notice_bytes` are the part of `lines` and `bytes` that no user said (kinds
+    -- from 2 on), which is bounded by itself. No such line up to the number `trimmed` is kept.
     ALTER TABLE room ADD COLUMN notices INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE room ADD COLUMN notice_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE room ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
@@ -357,5 +357,28 @@ mod tests {
         let more = |sql| connection.query_row(sql, (), |row| row.get::<_, String>(0));
         assert_eq!(more("SELECT token || name || until_ms || more FROM token").unwrap(), "abann7");
         assert_eq!(more("SELECT subject || by || more FROM ban").unwrap(), "chat name eveann");
+    }
+
+    /// Issue 12, item 4: in a history of an earlier version the lines are counted that no user said.
+    #[test]
+    fn regression_an_earlier_history_counts_its_notices() {
+        let (_folder, path) = new();
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &STEPS[..3]).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        let rows = "INSERT INTO room VALUES (1, 'lobby', NULL, 0, NULL, 0, 3, 108);
+                    INSERT INTO line VALUES (1, 1, 1, 2, 'ann', '', 0), (1, 2, 2, 0, 'ann', 'hi', 0),
+                                            (1, 3, 3, 3, 'ann', 'x', 0)";
+        connection.execute_batch(rows).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        connection.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+        let connection = open(&path).unwrap();
+        let sql = "SELECT lines, bytes, notices, notice_bytes, trimmed, more FROM room";
+        let counts = connection.query_row(sql, (), |row| {
+            let count = |column| row.get::<_, i64>(column);
+            let more: String = row.get(5)?;
+            Ok(([count(0)?, count(1)?, count(2)?, count(3)?, count(4)?], more))
+        });
+        assert_eq!(counts.unwrap(), ([3, 108, 2, 71, 0], String::new()));
     }
 }

@@ -142,8 +142,8 @@ proptest! {
     }
 }
 
-/// Issue 12, item 4: joins, leaves, renamings, topics and notices displace no line that a user said.
-/// Said lines keep their numbers, and are deleted as before.
+/// Issue 12, item 4: joins, leaves, renamings, topics and notices displace no line that a user
+/// said. Said lines keep their numbers, and are deleted as before.
 #[test]
 fn attack_a_flood_of_joins_displaces_no_said_line() {
     let mut log = log(LogLimits { lines: 50, bytes: 10_000 });
@@ -178,8 +178,9 @@ fn attack_a_flood_of_joins_displaces_no_said_line() {
 }
 
 proptest! {
-    /// Issue 12, item 4: whatever is said and noticed, the log has the last lines, and of said lines
-    /// the last ones; a reader gets what is kept, and learns how many lines are missing between.
+    /// Issue 12, item 4: whatever is said and noticed, the log has the last lines, and of said
+    /// lines the last ones; a reader gets what is kept, and learns how many lines are missing
+    /// between.
     #[test]
     fn attack_no_row_of_notices_hides_what_was_said(
         said in prop::collection::vec(any::<bool>(), 1..300),

@@ -329,8 +329,8 @@ impl User {
         }))
     }
 
-    /// Whether the user is an operator of the whole chat; else they are told that only such a one may
-    /// do this.
+    /// Whether the user is an operator of the whole chat; else they are told that only such a one
+    /// may do this.
     fn is_above_all(&mut self) -> bool {
         let is_operator = self.person.is_operator();
         if !is_operator {

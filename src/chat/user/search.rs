@@ -91,8 +91,8 @@ impl User {
     }
 }
 
-/// Searches the lines in memory that the view does not hide, in steps between which other users of the
-/// thread have their turn.
+/// Searches the lines in memory that the view does not hide, in steps between which other users of
+/// the thread have their turn.
 async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> Found {
     let (words, mut folded) = (Words::new(words), Folded::default());
     let (mut at, mut looked, mut lines) = (before, 0, Vec::new());

@@ -141,8 +141,8 @@ impl AdminFlags {
     }
 
     /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
-    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the user
-    /// that the files of sockets are made for.
+    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the
+    /// user that the files of sockets are made for.
     pub(super) async fn bind(
         &self,
         inherited: &mut Inherited,

@@ -116,7 +116,7 @@ impl Site {
         if self.secret.is_some() { Problem::NeedsSecret } else { Problem::OnlyFigures }
     }
 
-    /// What there is at `path` to be read.
+    /// Returns the answer to a request that reads `path`.
     fn tell(&self, path: &str, access: Access) -> Result<Reply, Problem> {
         let ok = StatusCode::OK;
         match path {
