@@ -50,6 +50,11 @@ impl SourceAction {
     /// The number of expensive commands as which a search of the whole history counts.
     pub const SEARCH_COST: u32 = 10;
 
+    /// Whether [`SourceLimits::loopback`] may take the limit away.
+    pub(super) fn is_free_for_loopback(self) -> bool {
+        matches!(self, Self::Connection | Self::Login)
+    }
+
     /// As it is written in flags, logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -75,7 +80,8 @@ impl fmt::Display for SourceAction {
 /// A token bucket: so many actions at once, and then one in each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceRate {
-    interval: Duration,
+    /// The nanoseconds in which one token comes back.
+    interval: u64,
     burst: u32,
 }
 
@@ -84,26 +90,22 @@ impl SourceRate {
     #[must_use]
     pub const fn new(count: u32, per: Duration, burst: u32) -> Self {
         let count = if count == 0 { 1 } else { count };
-        let interval = match per.checked_div(count) {
-            Some(interval) if !interval.is_zero() => interval,
-            _ => Duration::from_nanos(1),
-        };
+        let nanos = per.as_nanos() / count as u128;
+        // 584 years are as good as never.
+        let interval = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
+        let interval = if interval == 0 { 1 } else { interval };
         Self { interval, burst: if burst == 0 { 1 } else { burst } }
     }
 
-    /// The time in which one token comes back.
-    pub(super) const fn interval(self) -> Duration {
-        self.interval
+    /// The nanoseconds in which `count` tokens come back; of more than the bucket holds, those in
+    /// which it fills.
+    pub(super) fn nanos_of(self, count: u32) -> u64 {
+        self.interval.saturating_mul(count.min(self.burst).into())
     }
 
-    /// `count`, but not more than the bucket holds.
-    pub(super) fn most(self, count: u32) -> u32 {
-        count.min(self.burst)
-    }
-
-    /// The time in which an empty bucket fills.
-    pub(super) fn depth(self) -> Duration {
-        self.interval.saturating_mul(self.burst)
+    /// The nanoseconds in which an empty bucket fills.
+    pub(super) fn depth(self) -> u64 {
+        self.interval.saturating_mul(self.burst.into())
     }
 }
 
@@ -212,8 +214,10 @@ impl SourceLimits {
 
     /// Whether `source` has no limit for `action`.
     pub(super) fn is_exempt(&self, source: Source, action: SourceAction) -> bool {
-        let for_loopback = matches!(action, SourceAction::Connection | SourceAction::Login);
-        if for_loopback && self.loopback == Loopback::Unlimited && source.is_loopback() {
+        if action.is_free_for_loopback()
+            && self.loopback == Loopback::Unlimited
+            && source.is_loopback()
+        {
             return true;
         }
         let Source::Address(address) = source else { return false };

@@ -9,7 +9,7 @@ mod source;
 mod table;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub use limits::{Penalties, SourceAction, SourceLimits, SourceRate, SourceRateEr
 pub use source::{Source, SourceError};
 use table::SourceTable;
 
+use super::datagram::Loopback;
 use super::limits::Closed;
 
 /// Penalties that are logged in one second; more are counted.
@@ -41,8 +42,8 @@ const LOGGED_PER_SECOND: u32 = 10;
 pub struct Sources {
     table: Mutex<SourceTable>,
     started: Instant,
-    /// One bit for each action that has a rate: the others need no lock.
-    limited: AtomicU8,
+    /// One bit for each action that has a rate, and [`FREE_LOOPBACK`]: the others need no lock.
+    limited: AtomicU16,
     logged: Mutex<Logged>,
     refused: [AtomicU64; SourceAction::ALL.len()],
 }
@@ -125,7 +126,7 @@ impl Sources {
     #[must_use]
     pub fn new(limits: SourceLimits) -> Self {
         Self {
-            limited: AtomicU8::new(limited(&limits)),
+            limited: AtomicU16::new(limited(&limits)),
             table: Mutex::new(SourceTable::new(limits)),
             started: Instant::now(),
             logged: Mutex::default(),
@@ -151,7 +152,9 @@ impl Sources {
         action: SourceAction,
         count: u32,
     ) -> Result<(), SourceRefusal> {
-        if self.limited.load(Ordering::Relaxed) & bit(action) == 0 {
+        let limited = self.limited.load(Ordering::Relaxed);
+        let is_free = limited & FREE_LOOPBACK != 0 && action.is_free_for_loopback();
+        if limited & bit(action) == 0 || is_free && source.is_loopback() {
             return Ok(());
         }
         let now = self.started.elapsed();
@@ -240,12 +243,17 @@ impl Sources {
     }
 }
 
-const fn bit(action: SourceAction) -> u8 {
-    1 << action as u8
+/// Loopback addresses have no limit for connections and logins.
+const FREE_LOOPBACK: u16 = 1 << SourceAction::ALL.len();
+
+const fn bit(action: SourceAction) -> u16 {
+    1 << action as u16
 }
 
 /// The bits of the actions that have a rate.
-fn limited(limits: &SourceLimits) -> u8 {
+fn limited(limits: &SourceLimits) -> u16 {
     let limited = SourceAction::ALL.into_iter().filter(|action| limits.rate(*action).is_some());
-    limited.fold(0, |bits, action| bits | bit(action))
+    let is_free = limits.loopback == Loopback::Unlimited;
+    let loopback = if is_free { FREE_LOOPBACK } else { 0 };
+    limited.fold(loopback, |bits, action| bits | bit(action))
 }

@@ -2,6 +2,7 @@
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::net::IpAddr;
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use ipnet::IpNet;
 use crate::net::place::network;
 
 /// The origin of requests that have one limit together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An IPv4 address, or the first address of an IPv6 network of 64 bits, which is the smallest
     /// part of the Internet that one customer gets (RFC 6177). Made with [`Source::from`].
@@ -32,6 +33,18 @@ impl Source {
             Self::Address(IpAddr::V4(v4)) => v4.is_loopback(),
             Self::User(_) | Self::Unknown => false,
         }
+    }
+}
+
+/// As one number, because it is hashed for each connection: that of an IPv6 address is its network.
+impl Hash for Source {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(match self {
+            Self::Address(IpAddr::V4(v4)) => v4.to_bits().into(),
+            Self::Address(IpAddr::V6(v6)) => (v6.to_bits() >> 64) as u64,
+            Self::User(uid) => 1 << 32 | u64::from(*uid),
+            Self::Unknown => u64::MAX,
+        });
     }
 }
 

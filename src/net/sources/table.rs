@@ -72,13 +72,14 @@ impl Penalty {
 }
 
 impl Entry {
-    /// Takes `count` tokens of an action at `rate`; returns whether there were so many.
-    fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: Duration) -> bool {
-        let full_at = Duration::from_nanos(self.full_at[action as usize]).max(now);
-        let full_at = full_at + rate.interval().saturating_mul(rate.most(count));
+    /// Takes `count` tokens of an action at `rate`; returns whether there were so many. Times are
+    /// in nanoseconds.
+    fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: u64) -> bool {
+        let bucket = &mut self.full_at[action as usize];
+        let full_at = (*bucket).max(now).saturating_add(rate.nanos_of(count));
         let is_there = full_at - now <= rate.depth();
         if is_there {
-            self.full_at[action as usize] = nanos(full_at);
+            *bucket = full_at;
         }
         is_there
     }
@@ -94,9 +95,8 @@ impl Entry {
     ) -> Duration {
         let penalty = &mut self.penalties.get_or_insert_default()[action as usize];
         penalty.begin(rules, now);
-        let there = rate.interval().saturating_mul(rate.most(count));
-        let full_at = penalty.until + rate.depth().saturating_sub(there);
-        self.full_at[action as usize] = nanos(full_at);
+        let missing = rate.depth() - rate.nanos_of(count);
+        self.full_at[action as usize] = nanos(penalty.until).saturating_add(missing);
         penalty.until - now
     }
 
@@ -141,6 +141,9 @@ impl SourceTable {
         if self.limits.is_exempt(source, action) {
             return Ok(());
         }
+        if self.take_without_penalty(source, action, count, rate, nanos(now)) {
+            return Ok(());
+        }
         let rules = self.limits.penalties;
         self.touch(source, rules, now);
         let entry = self.entries.get_mut(&source).expect("it was touched");
@@ -149,7 +152,7 @@ impl SourceTable {
         if !remaining.is_zero() {
             return Err(refusal(remaining, false));
         }
-        if entry.take(action, count, rate, now) {
+        if entry.take(action, count, rate, nanos(now)) {
             return Ok(());
         }
         let wait = entry.punish(action, count, rate, rules, now);
@@ -157,12 +160,35 @@ impl SourceTable {
         Err(refusal(wait, true))
     }
 
+    /// The quick way for nearly all: whether the source is known, has no penalty, and had so many
+    /// tokens.
+    fn take_without_penalty(
+        &mut self,
+        source: Source,
+        action: SourceAction,
+        count: u32,
+        rate: SourceRate,
+        now: u64,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(&source) else { return false };
+        if entry.penalties.is_some() || !entry.take(action, count, rate, now) {
+            return false;
+        }
+        if entry.order != self.order {
+            self.calm.remove(&(entry.order, source));
+            self.order += 1;
+            entry.order = self.order;
+            self.calm.insert((self.order, source));
+        }
+        true
+    }
+
     /// Puts a token back that was taken in advance.
     pub(super) fn give_back(&mut self, source: Source, action: SourceAction) {
         let Some(rate) = self.limits.rate(action) else { return };
         if let Some(entry) = self.entries.get_mut(&source) {
             let full_at = &mut entry.full_at[action as usize];
-            *full_at = full_at.saturating_sub(nanos(rate.interval()));
+            *full_at = full_at.saturating_sub(rate.nanos_of(1));
         }
     }
 
