@@ -77,8 +77,8 @@ impl Place {
         fitting
     }
 
-    /// The possible positions after so many announced lines are missing. At most `count` of the lines
-    /// between are said lines.
+    /// The possible positions after so many announced lines are missing. At most `count` of the
+    /// lines between are said lines.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);
