@@ -2,7 +2,8 @@
 # Fuzzes: every target in fuzz/ for some seconds (60), or the targets that are named.
 #   scripts/fuzz.sh [SECONDS] [TARGET]...
 # Installs cargo-fuzz when it is missing. A crash is kept in fuzz/artifacts/ and ends the run; what
-# was found on the way is kept in fuzz/corpus/ and is where the next run begins.
+# was found on the way is kept in fuzz/corpus/ and is where the next run begins. Targets that read
+# JSON begin with what is in fuzz/seeds/ too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,12 +32,12 @@ for target in "${targets[@]}"; do
     echo "== $target for $seconds s"
     mkdir -p "fuzz/corpus/$target"
     corpora=("fuzz/corpus/$target")
-    length=1024
+    options=(-max_len=1024)
     if [[ -d fuzz/seeds/$target ]]; then
         # Inputs that chance would not find: they are read and never written.
         corpora+=("fuzz/seeds/$target")
-        length=16384
+        options=(-max_len=16384 -dict=fuzz/json.dict)
     fi
     cargo fuzz run --sanitizer none "$target" "${corpora[@]}" -- \
-        -max_total_time="$seconds" -max_len="$length" -rss_limit_mb=1024 -print_final_stats=0
+        "${options[@]}" -max_total_time="$seconds" -rss_limit_mb=1024 -print_final_stats=0
 done

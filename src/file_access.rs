@@ -214,7 +214,7 @@ pub(crate) fn exposed_data_folder(folder: &File) -> io::Result<Option<ExposedFol
     }
 }
 
-/// Looks at the folders above `here`. What lies in each of them is known, and belongs to a trusted
+/// Looks at the folders above `here`. The one below each of them is known, and belongs to a trusted
 /// user.
 fn exposed_above(mut here: File, trusted: &Trusted) -> io::Result<Option<ExposedFolder>> {
     loop {
@@ -250,7 +250,7 @@ fn is_namespace() -> bool {
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// Whether this number stands for all users who have none in the user namespace of this process.
+/// Whether Linux shows this number for all users who have none in this user namespace.
 #[cfg(feature = "cli")]
 pub(crate) fn is_unmapped(user: u32) -> bool {
     user == UNMAPPED && is_namespace()

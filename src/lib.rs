@@ -99,9 +99,9 @@ pub use net::{
     Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line, LineTooLong, Lines, Listener,
     ListenerOptions, LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet,
     PenalisedSource, Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report,
-    Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceLimits,
-    SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts,
-    Traffic, Transport, WorkerState, Write, Writer,
+    Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceError,
+    SourceLimits, SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream,
+    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]
 pub use net::{Asset, Site};

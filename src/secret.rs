@@ -58,7 +58,7 @@ impl<'de> serde::Deserialize<'de> for SecretText {
 
 /// Returns the text with everything between a scheme and the last `@` replaced by `***`:
 /// `nats://***@host`. A password may contain any character, so the last `@` counts.
-#[cfg(feature = "chat")]
+#[cfg(feature = "nats")]
 pub(crate) fn without_login(text: &str) -> String {
     let Some((login, host)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     /// Issue 12, item 2: a login in an address is not printed, also if it is malformed.
-    #[cfg(feature = "chat")]
+    #[cfg(feature = "nats")]
     #[test]
     fn attack_an_address_is_shown_without_its_login() {
         for (address, shown) in [

@@ -80,6 +80,7 @@ function show(view) {
   fillTable("limits", view.limits);
   fillTable("workers", view.workers);
   fillTable("faults", view.faults ?? []);
+  fillTable("penalties", view.penalties ?? []);
   fillTable("log", view.log, (row) => row[1]);
 }
 

@@ -55,6 +55,21 @@ fn regression_a_deleted_line_vanishes_from_the_page() {
     assert_eq!(shown.as_str().unwrap().matches("[deleted]").count(), 2, "{shown}");
 }
 
+/// Issue 12, item 12: the page puts the list of people together from its pages.
+#[test]
+fn the_list_of_people_is_whole_although_it_comes_in_pages() {
+    let Some(driver) = Driver::start() else { return };
+    let chat = WebChat::start(&[]);
+    let _crowd: Vec<_> = (0..230).map(|number| chat.terminal(&format!("m{number}"))).collect();
+    let ann = driver.browser(1280, "en-US");
+    ann.enter(&format!("http://{}/", chat.web), "ann");
+    let listed = "return new Set([...document.querySelectorAll('#present li')]\
+                  .map(item => item.querySelector('.who, span span').textContent)).size";
+    programs::wait_for("all people", || ann.run(listed, &json!([])) == 231);
+    let count = "return document.getElementById('people-count').textContent";
+    assert_eq!(ann.run(count, &json!([])), "231");
+}
+
 #[test]
 fn two_browsers_and_a_terminal_talk() {
     let Some(driver) = Driver::start() else { return };

@@ -1,4 +1,4 @@
-//! What one user can make a chat do: the processor time and the memory of a question are bounded.
+//! The processor time and the memory that one user can make a chat spend are bounded.
 #![cfg(feature = "chat")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -64,7 +64,7 @@ async fn attack_a_wrong_room_password_has_a_pause() {
     eve.hear_of("You speak in den now").await;
 }
 
-/// Sends a line of a program and returns the bytes of all that comes up to the answer to a ping.
+/// Sends a line of a program and returns the bytes of all lines before the answer to a ping.
 async fn cost(bot: &mut Guest, line: &str) -> usize {
     bot.say(line).await;
     bot.say(r#"{"ping": 7}"#).await;
@@ -78,8 +78,8 @@ async fn cost(bot: &mut Guest, line: &str) -> usize {
     }
 }
 
-/// Issue 12, item 12: a page of the people of a room is small, whatever they are called and say of
-/// their absence; all pages together have everybody.
+/// Issue 12, item 12: a page of the people of a room is small, whatever their names and away texts
+/// are. All pages together have all people.
 #[tokio::test]
 async fn attack_a_question_for_people_has_a_small_answer() {
     let parlour = Parlour::open();

@@ -243,8 +243,8 @@ fn the_page_is_true() {
 }
 
 /// Issue 12, item 17: at a Unix socket that every local user may connect to, none of them can pose
-/// as a proxy: the start is refused, unless the user of the proxy is named, whom the system vouches
-/// for.
+/// as a proxy. The start is refused, unless the user of the proxy is named: then the system tells
+/// which connections are the proxy's.
 #[test]
 fn attack_a_local_user_cannot_pose_as_a_client() {
     use std::os::linux::net::SocketAddrExt as _;

@@ -432,8 +432,8 @@ fn rights_that_are_missing_are_named() {
     }
 }
 
-/// Issue 12, item 1: the user of --user owns the folder of the socket, and puts a link to a file of
-/// root's in the place of the socket as soon as it is there. The file stays root's.
+/// Issue 12, item 1: the user of --user owns the folder of the socket, and replaces the socket by a
+/// link to a file of root's as soon as it is there. The file stays root's.
 #[test]
 fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
     if !is_root() {

@@ -258,8 +258,14 @@ export class Incoming {
     this.page.inform(words, "reply", this.page.thread({ room, person }));
   }
 
-  error({ text, about, room, person }) {
+  error({ text, about, room, person, wait_ms }) {
     const { page, state } = this;
+    // Too many logins from this address: the same first message again after the wait.
+    if (about === "wait") {
+      if (!state.isIn) return page.openDoor(text);
+      setTimeout(() => page.link.send(page.hello()), wait_ms);
+      return page.inform(text, "alert");
+    }
     if (about !== "token" && about !== "name") {
       page.asks.answered();
       return page.inform(text, "alert", page.thread({ room, person }));

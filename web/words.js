@@ -93,6 +93,7 @@ const russianCommands = {
   mute: "запретить писать", unmute: "снова разрешить писать", invite: "пригласить в закрытую комнату",
   private: "вход только по приглашению", password: "вход по паролю", audit: "журнал операторов",
   forget: "удалить комнату и всё, что в ней сказано",
+  penalties: "кто превысил частоту; end: простить",
 };
 
 export const language = navigator.language?.toLowerCase().startsWith("ru") ? "ru" : "en";

@@ -1,5 +1,5 @@
-//! Whatever a program sends to a chat, each line of the answer is one JSON object without control
-//! characters, and the session ends when the program does.
+//! A program sends arbitrary lines to a chat: each line of the answer is one JSON object without
+//! control characters, and the session ends when the program does.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -10,8 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
 
+/// Its clock moves on by itself when the chat waits, so that pauses cost nothing.
 static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
+    LazyLock::new(|| Builder::new_current_thread().enable_all().start_paused(true).build().unwrap());
 
 /// The answer to all that the program sends.
 async fn converse(input: &[u8], role: Role) -> Vec<u8> {

@@ -1,5 +1,4 @@
-//! Whatever a deflated HDR histogram holds, a report with it is read or gets a sentence, and the
-//! HDR log of it is written.
+//! A report with an arbitrary HDR histogram is read or gets a sentence, and its HDR log is written.
 #![no_main]
 
 use std::io::Write as _;

@@ -1,5 +1,4 @@
-//! Whatever transcripts hold, they are compared, and the same one twice has no contradiction that
-//! one alone does not have. A byte 0xFF stands between two of them.
+//! Arbitrary transcripts are compared, always with the same result. A byte 0xFF separates them.
 #![no_main]
 
 use echoline::chat::{Name, Transcript, verify};

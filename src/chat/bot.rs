@@ -5,7 +5,6 @@
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::character;
 use super::command::Command;
 use super::hall::Hall;
 use super::history::Kind;
-use super::login::{Arrival, enter, resume};
+use super::login::{Arrival, LoginError, REFUSALS_MAX, Visitor, enter, resume};
 use super::name::Name;
 use super::position::Seen;
 use super::separators::lines;
@@ -88,29 +87,46 @@ pub(super) async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let address = client.peer().map(|peer| peer.ip());
+    let visitor = Visitor::of(&client.origin());
+    let mut refusals = 0;
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
             Ok(Hello { token: Some(token), after, .. }) => {
-                ("token", come_back(hall, token.reveal(), &after, address, medium).await)
+                ("token", come_back(hall, token.reveal(), &after, visitor, medium).await)
             }
-            Ok(hello) => ("name", hello.come_in(hall, address).await),
+            Ok(hello) => ("name", hello.come_in(hall, visitor).await),
             Err(error) => {
-                ("hello", Err(format!("The first line is to be {{\"name\": \"…\"}}: {error}")))
+                let sentence = format!("The first line is to be {{\"name\": \"…\"}}: {error}");
+                ("hello", Err(sentence.into()))
             }
         };
         match arrived {
             Ok(arrival) => return Ok(Some(arrival)),
-            Err(sentence) => {
-                // It may hold what came from outside.
-                let text = clean(sentence.as_bytes()).unwrap_or_default();
-                let error = json!({ "kind": "error", "text": text, "about": about });
-                client.write_line(error).await?;
+            Err(error) => {
+                client.write_line(refused(about, &error)).await?;
                 client.flush().await?;
+                refusals += u32::from(error.rate().is_some());
+                if refusals == REFUSALS_MAX {
+                    return client.write_line(end(&error.to_string())).await.map(|()| None);
+                }
             }
         }
     }
     Ok(None)
+}
+
+/// The error object for a first line that was not taken.
+fn refused(about: &str, error: &LoginError) -> Value {
+    let sentence = error.to_string();
+    // It may hold what came from outside.
+    let text = clean(sentence.as_bytes()).unwrap_or_default();
+    match error.rate() {
+        None => json!({ "kind": "error", "text": text, "about": about }),
+        Some(refusal) => json!({
+            "kind": "error", "text": text, "about": "wait",
+            "action": refusal.action.label(), "wait_ms": refusal.wait_ms(),
+        }),
+    }
 }
 
 /// Somebody with a token, who may know better than we what they have seen.
@@ -118,11 +134,11 @@ async fn come_back(
     hall: &Hall,
     token: &str,
     after: &BTreeMap<String, Seen>,
-    address: Option<IpAddr>,
+    visitor: Visitor,
     medium: Medium,
-) -> Result<Arrival, String> {
+) -> Result<Arrival, LoginError> {
     let after = Seen::by_room(after)?;
-    let mut arrival = resume(hall, token, address).await?;
+    let mut arrival = resume(hall, token, visitor).await?;
     if medium == Medium::Page {
         // A page that is broken off before it hears of a new token is to have one that works.
         arrival.person.token_or(|| token.trim().to_ascii_lowercase().into());
@@ -142,9 +158,10 @@ async fn come_back(
 }
 
 impl Hello {
-    async fn come_in(&self, hall: &Hall, address: Option<IpAddr>) -> Result<Arrival, String> {
+    async fn come_in(&self, hall: &Hall, visitor: Visitor) -> Result<Arrival, LoginError> {
         let (place, renewed) = self.place(hall)?;
-        let person = enter(hall, place.name.clone(), address, None).await;
+        visitor.try_login(hall)?;
+        let person = enter(hall, place.name.clone(), visitor.address, None).await;
         let person = person.map_err(|taken| taken.sentence())?;
         Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
     }

@@ -124,6 +124,8 @@ pub enum Command<'a> {
     },
     /// Shows so many of the last entries of the audit log, at least 1.
     Audit(Option<u64>),
+    /// Lists the sources that have a penalty, or ends the penalties of one.
+    Penalties(Option<&'a str>),
 }
 
 impl<'a> Command<'a> {
@@ -171,6 +173,7 @@ impl<'a> Command<'a> {
                 | Self::Password(_)
                 | Self::Forget { .. }
                 | Self::Audit(_)
+                | Self::Penalties(_)
         )
     }
 
@@ -202,7 +205,8 @@ impl<'a> Command<'a> {
                 | Self::Quote(_)
                 | Self::Delete(_)
                 | Self::Lag
-        ) || (self.needs_operator() && !matches!(self, Self::Audit(_) | Self::Forget { .. }))
+        ) || (self.needs_operator()
+            && !matches!(self, Self::Audit(_) | Self::Forget { .. } | Self::Penalties(_)))
     }
 }
 

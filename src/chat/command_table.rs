@@ -197,6 +197,13 @@ pub(super) static COMMANDS: &[Entry] = &[
             Some(text) => Some(number(text)?),
             None => None,
         }))),
+    operator("penalties", "/penalties [end SOURCE]", "who goes over a rate; end: forgive one",
+        "/penalties end 192.0.2.1",
+        |a| Some(C::Penalties(match a.word() {
+            Some("end") => Some(a.words()?),
+            Some(_) => return None,
+            None => None,
+        }))),
 ];
 
 #[cfg(test)]

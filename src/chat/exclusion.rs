@@ -79,7 +79,7 @@ impl Hall {
 }
 
 /// Returns the users in the chat that a ban applies to, in the order in which they came. Compares
-/// each user with this ban only: whom an earlier ban applies to was sent out when it was put in
+/// each user with this ban only: an earlier ban took effect on its users when it was put in
 /// force.
 fn meant(state: &State, ban: &Ban) -> Vec<Arc<Person>> {
     let people = state.people.values().filter(|person| !person.is_operator());

@@ -27,7 +27,9 @@ use super::room::{Room, Seat};
 use super::rules::LiveRules;
 use super::sessions::{Sessions, lineage_of_id};
 use super::settings::Settings;
+use super::source_gates::SourceGates;
 use super::tokens::Tokens;
+use crate::net::Sources;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Hall {
     pub(super) archive: Archive,
     pub(super) relays: Relays,
     pub(super) passwords: PasswordChecks,
+    /// Bounds the passwords and searches of one source at the same time.
+    pub(super) gates: SourceGates,
     pub(super) lobby: Arc<Crowd>,
     /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
@@ -176,9 +180,15 @@ impl Hall {
         let state = State { people, rooms, bans, tokens, numbers_from, ..State::default() };
         let state = Mutex::new(state);
         let rules = LiveRules::new(&settings);
-        let (relays, passwords, sessions) = Default::default();
+        let (relays, passwords, gates, sessions) = Default::default();
         let cluster = None;
-        Self { settings, rules, archive, relays, passwords, lobby, cluster, sessions, state }
+        Self { settings, rules, archive, relays, passwords, gates, lobby, cluster, sessions, state }
+    }
+
+    /// The rates and penalties of each source.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.settings.sources
     }
 
     pub(super) fn now_ms(&self) -> u64 {

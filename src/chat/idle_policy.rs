@@ -53,7 +53,7 @@ pub(super) fn choose(users: &[Presence], most: usize, least: Duration) -> Vec<u6
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Source {
     users: usize,
-    /// Those who may leave: their silence and session, the longest silence first.
+    /// The silence and session of each user who may leave, the longest silence first.
     idle: VecDeque<(Duration, u64)>,
 }
 
@@ -80,8 +80,8 @@ mod tests {
         Presence { session, source, silent: Duration::from_secs(seconds), is_protected }
     }
 
-    /// Issue 12, item 21: of a crowd of idlers from one address the longest silent ones leave, and
-    /// nobody else.
+    /// Issue 12, item 21: of a crowd of idlers from one address the longest silent ones leave first.
+    /// No other user leaves.
     #[test]
     fn attack_idlers_of_one_address_leave_first() {
         let mut users: Vec<_> = (0..50).map(|n| user(n, 1, 1000 - n, false)).collect();
@@ -133,7 +133,7 @@ mod tests {
                 }
                 left.remove(place);
             }
-            // If fewer are chosen, nobody else may leave.
+            // If fewer are chosen, no other user may leave.
             if chosen.len() < most {
                 for user in &left {
                     let count = left.iter().filter(|other| other.source == user.source).count();

@@ -16,7 +16,7 @@ use super::person::Person;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Place, digest};
-use crate::net::{Closed, Connection};
+use crate::net::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
 
 /// What a terminal is asked.
 const PROMPT: &[u8] = b"Enter your name: ";
@@ -26,6 +26,57 @@ const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
 
 /// Names that a person without one may find taken before we give up: somebody plays games.
 const SUFFIXES_MAX: u32 = 1000;
+
+/// Refusals for a rate after which a connection that is not logged in is ended.
+pub(super) const REFUSALS_MAX: u32 = 5;
+
+/// The far end of a connection that is not logged in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visitor {
+    pub(super) address: Option<IpAddr>,
+    pub(super) source: Source,
+}
+
+/// The reason for which a name or a token was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LoginError {
+    /// A sentence without a full stop.
+    #[error("{0}")]
+    Refused(String),
+    /// The source went over a rate.
+    #[error("{0}")]
+    TooOften(SourceRefusal),
+}
+
+impl LoginError {
+    /// The refusal if the source went over a rate.
+    pub(super) fn rate(&self) -> Option<&SourceRefusal> {
+        if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
+    }
+}
+
+impl From<String> for LoginError {
+    fn from(sentence: String) -> Self {
+        Self::Refused(sentence)
+    }
+}
+
+impl From<SourceRefusal> for LoginError {
+    fn from(refusal: SourceRefusal) -> Self {
+        Self::TooOften(refusal)
+    }
+}
+
+impl Visitor {
+    pub(super) fn of(origin: &Origin) -> Self {
+        Self { address: origin.client().map(|client| client.ip()), source: origin.source() }
+    }
+
+    /// Takes a token for a name or a resume token that is tried.
+    pub(super) fn try_login(self, hall: &Hall) -> Result<(), SourceRefusal> {
+        hall.settings.sources.take(self.source, SourceAction::Login)
+    }
+}
 
 /// Somebody who gave a name that is theirs now.
 #[derive(Debug)]
@@ -55,7 +106,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let origin = client.origin();
-    let address = origin.client().map(|peer| peer.ip());
+    let visitor = Visitor::of(&origin);
+    let mut refusals = 0;
     // Without ports it is the connection's own number; as with ports, not for ever another's.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
     if hall.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
@@ -85,10 +137,16 @@ where
             again(client, "That was not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
             continue;
         };
-        match arrive(hall, text.trim(), address, port).await {
+        let error = match arrive(hall, text.trim(), visitor, port).await {
             Ok(arrival) => return Ok(Some(arrival)),
-            Err(sentence) => again(client, &sentence).await?,
+            Err(error) => error,
+        };
+        refusals += u32::from(error.rate().is_some());
+        if refusals == REFUSALS_MAX {
+            client.write_line(format!("*** {error}. Goodbye! ***")).await?;
+            return Ok(None);
         }
+        again(client, &error.to_string()).await?;
     }
 }
 
@@ -115,18 +173,20 @@ where
 async fn arrive(
     hall: &Hall,
     text: &str,
-    address: Option<IpAddr>,
+    visitor: Visitor,
     port: u16,
-) -> Result<Arrival, String> {
+) -> Result<Arrival, LoginError> {
     if text.is_empty() {
-        return nameless(hall, address, port).await;
+        visitor.try_login(hall)?;
+        return Ok(nameless(hall, visitor.address, port).await?);
     }
     if let Ok(Command::Resume(token)) = Command::parse(text) {
-        return resume(hall, token.reveal(), address).await;
+        return resume(hall, token.reveal(), visitor).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    let person = enter(hall, name, address, None).await;
-    person.map(Arrival::new).map_err(|taken| taken.sentence())
+    visitor.try_login(hall)?;
+    let person = enter(hall, name, visitor.address, None).await;
+    Ok(person.map(Arrival::new).map_err(|taken| taken.sentence())?)
 }
 
 /// Makes a name that of a new session, which is restored if `back` is given. Each attempt is a
@@ -167,8 +227,20 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
 pub(super) async fn resume(
     hall: &Hall,
     token: &str,
-    address: Option<IpAddr>,
-) -> Result<Arrival, String> {
+    visitor: Visitor,
+) -> Result<Arrival, LoginError> {
+    visitor.try_login(hall)?;
+    let sources = &hall.settings.sources;
+    // Before the check, so that guesses over many connections at once cannot pass.
+    sources.take(visitor.source, SourceAction::WrongPassword)?;
+    let redeemed = redeem(hall, token, visitor.address).await;
+    if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
+        sources.give_back(visitor.source, SourceAction::WrongPassword);
+    }
+    Ok(redeemed?)
+}
+
+async fn redeem(hall: &Hall, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
     let digest = digest(token);
     if hall.knows_no_token(&digest) {
         // It may be on its way here, if another node has just given it.

@@ -39,6 +39,7 @@ mod character;
 mod clock;
 mod cluster;
 mod command;
+mod command_cost;
 mod command_error;
 mod command_table;
 mod crowd;
@@ -96,6 +97,7 @@ mod session;
 mod sessions;
 mod settings;
 mod source;
+mod source_gates;
 mod telnet;
 mod telnet_stream;
 mod text;
@@ -133,6 +135,7 @@ pub use transcript::{NotNumbered, Transcript};
 pub use verify::{Contradiction, Report, verify};
 pub use wrap::wrap;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::net::{Closed, Farewell};
@@ -140,16 +143,18 @@ use crate::net::{Closed, Farewell};
 /// What somebody hears when the chat, and not they or an operator, ends their connection.
 #[must_use]
 pub fn farewell() -> Farewell {
-    Farewell::Custom(Arc::new(|closed| last_words(closed).map(str::to_owned)))
+    Farewell::Custom(Arc::new(|closed| last_words(closed).map(Cow::into_owned)))
 }
 
-fn last_words(closed: Closed) -> Option<&'static str> {
-    match closed {
-        Closed::Busy => Some("Server is busy. Try again later."),
-        Closed::BusyAddress => Some("Too many connections from your address. Try again later."),
-        Closed::IdleTimeout | Closed::LineTimeout => Some("Connection timeout. Goodbye!"),
-        Closed::Drained => Some("*** The server is shutting down. Goodbye! ***"),
-        Closed::Panicked => Some("Server error. Goodbye!"),
-        _ => None,
+fn last_words(closed: Closed) -> Option<Cow<'static, str>> {
+    if closed.is_refusal() {
+        return Some(closed.refusal());
     }
+    let words = match closed {
+        Closed::IdleTimeout | Closed::LineTimeout => "Connection timeout. Goodbye!",
+        Closed::Drained => "*** The server is shutting down. Goodbye! ***",
+        Closed::Panicked => "Server error. Goodbye!",
+        _ => return None,
+    };
+    Some(Cow::Borrowed(words))
 }

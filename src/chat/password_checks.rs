@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 const AT_WORK_MAX: usize = 2;
 
 /// Hashes that wait or are at work, at most. More are refused: a queue that is longer than a second
-/// would only make everybody wait.
+/// would only make each user wait.
 const QUEUE_MAX: usize = 32;
 
 /// The pause before a wrong password is refused, and before the next attempt of its connection.
@@ -125,7 +125,7 @@ impl PasswordChecks {
         let at_work = Arc::clone(&self.at_work).acquire_owned().await;
         let at_work = at_work.map_err(|_| PasswordError::Failed)?;
         let work = move || {
-            // Held by the work itself, which goes on if nobody waits for it any more.
+            // Held by the work itself, which goes on after its session has ended.
             let _at_work = at_work;
             work()
         };

@@ -41,7 +41,7 @@ struct Named {
 }
 
 impl People {
-    /// Those who came after the arrival `after`.
+    /// The first page of the members who came after the arrival `after`.
     pub(super) fn of(room: &Room, after: u32) -> Self {
         let members = room.present().map(|(_, member)| member);
         let mut members: Vec<&Member> = members.filter(|member| member.arrival > after).collect();

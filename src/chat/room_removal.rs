@@ -18,6 +18,17 @@ use super::room_origin::Origin;
 use super::source::Source;
 
 impl Hall {
+    /// Whether the room is there, or the user may make it; on the node that serves them.
+    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), NotIn> {
+        let state = self.lock();
+        match state.people.get(&session) {
+            Some(person) if !state.rooms.contains_key(room.key()) => {
+                self.has_place_for_room(&state, self.now_ms(), person)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a user may make one more room. How many rooms there may be is a matter of each
     /// machine, which asks before it proposes.
     pub(super) fn has_place_for_room(

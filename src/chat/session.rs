@@ -116,6 +116,7 @@ async fn admit<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let source = client.origin().source();
     let mut client = client.layer(|stream| match role {
         Role::Telnet => Telnet::negotiating(stream),
         Role::Person | Role::Bot | Role::Web => Telnet::new(stream),
@@ -127,7 +128,7 @@ where
     let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(None) };
     let limits = hall.rules().flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
-    let mut user = User::new(hall, arrival.person);
+    let mut user = User::new(hall, arrival.person, source);
     user.inbox.view.medium = role.medium();
     // Told before the name was, by most clients; what came later is seen with each line.
     user.inbox.view.width = client.get_ref().width();
@@ -436,7 +437,7 @@ where
             && self.user.inbox.view.is_json()
             && let Some(words) = super::last_words(closed)
         {
-            print_json(&bot::end(words), &mut self.user.replies);
+            print_json(&bot::end(&words), &mut self.user.replies);
         }
         if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
             self.write_replies().await?;

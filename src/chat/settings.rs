@@ -1,5 +1,6 @@
 //! What one chat allows and how it is set up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
@@ -7,6 +8,7 @@ use super::flood::FloodLimits;
 use super::log::LogLimits;
 use super::name::Name;
 use crate::SecretText;
+use crate::net::{SourceLimits, Sources};
 
 /// The settings of a chat. Each default says why it is what it is.
 #[derive(Clone)]
@@ -30,6 +32,10 @@ pub struct Settings {
     pub flood: Option<FloodLimits>,
     /// How long a token brings its owner back. Default 7 days.
     pub token_lifetime: Duration,
+    /// The rates and penalties of each source: logins, wrong passwords, new rooms, tokens,
+    /// moderation, expensive commands. Default: no limit, because over a stream without addresses
+    /// all users are one source. (The program sets [`SourceLimits::default`].)
+    pub sources: Arc<Sources>,
     /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
     pub operator_password: Option<SecretText>,
@@ -59,6 +65,7 @@ impl Default for Settings {
             login_timeout: Duration::from_secs(30),
             flood: Some(FloodLimits::default()),
             token_lifetime: Duration::from_secs(7 * 24 * 3600),
+            sources: Arc::new(Sources::new(SourceLimits::off())),
             operator_password: None,
             idle_when_full: Some(Duration::from_secs(300)),
             clock: clock::now_ms,

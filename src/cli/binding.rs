@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
@@ -25,7 +26,7 @@ use super::serving::{self, Service, ServingFlags};
 use crate::net::fault::Faults;
 use crate::net::{
     Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
-    Occupancy, Scheme,
+    Occupancy, Scheme, Sources,
 };
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -45,6 +46,8 @@ pub(super) struct Bound {
     pub(super) figures: Option<Figures>,
     /// Called when places run short.
     pub(super) on_crowded: Option<OnCrowded>,
+    /// The rates of each source, and the penalties that there are.
+    pub(super) sources: Arc<Sources>,
 }
 
 impl Bound {
@@ -171,6 +174,7 @@ impl ServingFlags {
             self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
+        let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
         Ok(Bound {
             service,
             basis,
@@ -182,6 +186,7 @@ impl ServingFlags {
             life,
             figures: None,
             on_crowded: None,
+            sources,
         })
     }
 

@@ -8,8 +8,9 @@ use clap::Args;
 use super::check::Findings;
 use super::descriptors::Descriptors;
 use super::reload::{Commit, Fresh, Renewal};
+use super::source_limits::SourceLimitFlags;
 use super::values::{self, Timeout};
-use crate::net::{Limits, ListenerOptions, LiveLimits};
+use crate::net::{Limits, ListenerOptions, LiveLimits, SourceLimits};
 
 /// What a running server can take over, for connections that begin after it.
 const LIVE: [&str; 7] = [
@@ -64,6 +65,9 @@ pub(super) struct BoundsFlags {
     /// Connections that the system queues until they are accepted.
     #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
     backlog: u32,
+
+    #[command(flatten)]
+    sources: SourceLimitFlags,
 }
 
 /// The values besides the flags from which limits follow; they stay while the server runs.
@@ -97,6 +101,11 @@ impl BoundsFlags {
             drain_timeout: self.drain_timeout,
             ..defaults.clone()
         }
+    }
+
+    /// The rates and penalties of each source, of a command whose defaults these are.
+    pub(super) fn source_limits(&self, defaults: &SourceLimits) -> SourceLimits {
+        self.sources.limits(defaults)
     }
 
     pub(super) fn backlog(&self) -> u32 {

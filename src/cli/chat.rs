@@ -27,7 +27,7 @@ use super::web::WebFlags;
 use crate::SecretText;
 use crate::chat::history::{StoreError, StoreOptions, Sync};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
-use crate::net::{Address, Eol, Framing, Limits};
+use crate::net::{Address, Eol, Framing, Limits, SourceLimits};
 
 /// The longest line and the stall time-out of a chat, where the flags say nothing: people type
 /// lines, and who reads nothing for 10 s is in nobody's conversation.
@@ -199,12 +199,13 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         Some(Also::HashPassword(_)) => return hash_password::run(),
         None => {}
     }
-    let settings = flags.settings()?;
+    let mut settings = flags.settings()?;
     if flags.check {
         return flags.try_out(settings);
     }
     let mut bound = flags.serving.bind(flags.service())?;
     let _log = flags.serving.start_log(&mut reload)?;
+    settings.sources = Arc::clone(&bound.sources);
     let linked = flags.bus.open(settings.clone(), flags.serving.shared_files())?;
     let hall = match &linked {
         Some(linked) => {
@@ -315,6 +316,7 @@ impl ChatFlags {
                 stall_timeout: Some(STALL_TIMEOUT),
                 ..Limits::default()
             },
+            source_limits: SourceLimits::default(),
             shown: chat::without_secrets,
             datagrams: None,
             upgrade: Err("people in one chat cannot be in two processes: restart it, and with \

@@ -13,7 +13,7 @@ use super::serving::{Service, ServingFlags};
 use super::tls::Outdated;
 use super::values::EolName;
 use crate::echo::{self, Dialogue, Mode};
-use crate::net::{Address, Framing, Limits, Scheme};
+use crate::net::{Address, Framing, Limits, Scheme, SourceLimits};
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -163,6 +163,7 @@ impl EchoFlags {
                 _ => Framing::Lines,
             },
             limits: Limits::default(),
+            source_limits: SourceLimits::off(),
             shown: |line| line.into(),
             datagrams: Some(self.datagrams.service(echo::answer_datagrams(dialogue))),
             upgrade: Ok(()),

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::net::{Address, Scheme};
+use crate::printable::printable;
 
 /// Name and process id of who has the port of `address`, where this user may see it.
 pub(super) fn holder(address: &Address) -> Option<(String, u32)> {
@@ -23,7 +24,7 @@ pub(super) fn holder(address: &Address) -> Option<(String, u32)> {
         .find(|id| has_open(*id, &sockets))?;
     let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
     // A process may call itself anything.
-    Some((name.trim_end().escape_debug().to_string(), id))
+    Some((printable(name.trim_end()).into_owned(), id))
 }
 
 /// The inodes of the sockets in a table of proc(5) that have `port` and are in `state`.

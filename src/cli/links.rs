@@ -102,7 +102,7 @@ mod tests {
     }
 
     /// Issue 12, item 1: a link that another user made is not followed, whatever it leads to, and
-    /// neither is one that is put in the place of a file after the check.
+    /// neither is one that replaces a file after the check.
     #[test]
     fn attack_a_link_of_another_user_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();

@@ -36,6 +36,7 @@ mod send;
 mod serving;
 mod shared_files;
 mod socket_flags;
+mod source_limits;
 mod supervise;
 mod tls;
 mod tls_client;

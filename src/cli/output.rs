@@ -1,5 +1,5 @@
-//! Standard output, where whoever reads it may have had enough; and standard error. Text for people
-//! gives a terminal no orders, whatever it quotes.
+//! Standard output, whose reader may end early, and standard error. Text for people gives a
+//! terminal no orders, whatever it quotes.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
@@ -29,7 +29,7 @@ fn write(text: &str) -> io::Result<()> {
     }
 }
 
-/// Tells the user something beside the output. With stderr gone there is nobody left to tell.
+/// Tells the user something beside the output. Without a stderr the text is lost.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "echoline: {}", printable_lines(text));
 }

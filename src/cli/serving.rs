@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,13 +30,14 @@ use super::reload::Reload;
 use super::resources;
 use super::shared_files::SharedFilesFlag;
 use super::socket_flags::SocketFlags;
+use super::source_limits;
 use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
 use crate::net::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server, Shutdown,
+    ListenerOptions, Phase, Report, Scheme, Server, Shutdown, SourceLimits,
 };
 
 /// The flags of every command that serves.
@@ -115,6 +117,8 @@ pub(super) struct Service {
     pub(super) outdated: Outdated,
     /// The limits without flags.
     pub(super) limits: Limits,
+    /// The rates of each source without flags.
+    pub(super) source_limits: SourceLimits,
     /// Hides the secrets of a received line from the log.
     pub(super) shown: Shown,
     /// What is done with datagrams; `None` where only connections are served.
@@ -194,7 +198,7 @@ impl ServingFlags {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
-        let (mut life, figures) = (bound.life, bound.figures);
+        let (mut life, figures, sources) = (bound.life, bound.figures, bound.sources);
         let sockets = self.dress(&service, sockets, certificates.as_ref())?;
         let mut addresses = Vec::new();
         for sockets in &sockets {
@@ -206,7 +210,8 @@ impl ServingFlags {
             .server(listeners)
             .limits(limits.clone())
             .eol(service.eol)
-            .farewell(service.farewell);
+            .farewell(service.farewell)
+            .sources(Arc::clone(&sources));
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
@@ -230,6 +235,7 @@ impl ServingFlags {
                     datagrams: datagrams.as_ref().map(DatagramThread::counts),
                     faults: faults.as_ref().map(faults::control),
                     certificates: certificates.clone(),
+                    sources: Arc::clone(&sources),
                     figures,
                 })
                 .context("cannot start the thread of --admin")
@@ -240,6 +246,7 @@ impl ServingFlags {
             reload.add(renewal.context("cannot start the thread that looks after --cert")?);
         }
         reload.add(bounds::renewal(basis.clone(), server.live_limits()));
+        reload.add(source_limits::renewal(service.source_limits.clone(), Arc::clone(&sources)));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.
         let announce = || {

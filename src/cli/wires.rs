@@ -20,10 +20,10 @@ use crate::net::{
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
 pub(super) struct WireFlags {
-    /// Networks of the proxies in front: who connects from there must begin with a PROXY header,
-    /// version 1 or 2, that says who the client is. `unix:USER` stands for programs of that user
-    /// that come through a Unix socket, `unix` for all that may connect to one; its mode must keep
-    /// other users out. From everybody else such a header is ordinary data.
+    /// Networks of the proxies in front: a connection from there must begin with a PROXY header,
+    /// version 1 or 2, that names the client. `unix:USER` trusts programs of that user that come
+    /// through a Unix socket, `unix` all programs that may connect to one; its mode must keep other
+    /// users out. From all others such a header is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
     proxy_from: Vec<Proxies>,
 
@@ -76,7 +76,7 @@ fn local_user(text: &str) -> Result<u32, String> {
     })?;
     if file_access::is_unmapped(user) {
         return Err(format!(
-            "user {user} stands for all users of the machine whom this user namespace does not have \
+            "user {user} stands for all users who have no number in this user namespace \
              (PrivateUsers= of a unit, rootless containers): use 'unix', and a socket whose mode \
              keeps other users out"
         ));
@@ -178,9 +178,9 @@ impl WireFlags {
             return Ok(());
         }
         Err(format!(
-            "--proxy-from unix: every user of this machine may connect to {address}, and could pose \
-             as any client there: name the proxy's user (--proxy-from unix:USER), or use a path with \
-             the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
+            "--proxy-from unix: every user of this machine may connect to {address}, and could \
+             pose as any client there: name the proxy's user (--proxy-from unix:USER), or use a \
+             path with the mode 0600 or 0660 (--unix-mode, or SocketMode= of a .socket unit)"
         ))
     }
 

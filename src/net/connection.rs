@@ -419,11 +419,12 @@ where
             return place.origin();
         }
         let stream: &dyn Any = &core.stream;
+        let stream_ref = stream.downcast_ref::<Stream>();
         let peer = match stream.downcast_ref::<TcpStream>() {
             Some(socket) => socket.peer_addr().ok(),
-            None => stream.downcast_ref::<Stream>().and_then(Stream::peer_addr),
+            None => stream_ref.and_then(Stream::peer_addr),
         };
-        Origin { peer, ..Origin::default() }
+        Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
     }
 
     /// The stream below. Bytes that this connection has read already are not in it any more.

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::admission::{self, Admission};
 use super::limits::Closed;
 use super::place::Place;
 use super::shutdown::Phase;
 use super::stream::Stream;
 use super::terms::Terms;
-use super::transport::{Origin, Transport};
+use super::transport::{Origin, Refused, Transport};
 
 /// The time that a handshake may go on when the server drains.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
@@ -21,13 +23,14 @@ pub(super) async fn shake_hands(
     transport: &Transport,
     stream: Stream,
     mut origin: Origin,
-    terms: &Terms,
+    terms: &Arc<Terms>,
     place: &Place,
+    admission: &Admission,
 ) -> Result<Stream, Closed> {
     let opened = timeout(terms.limits.handshake_timeout, async {
         // The semaphore is never closed, so this only ever waits.
         let _permit = terms.handshakes.acquire().await;
-        transport.open(stream, &mut origin).await
+        transport.open_admitted(stream, &mut origin, |origin| admission.take_proxied(origin)).await
     });
     // A client that has not finished its handshake has nothing to lose by a drain.
     let late = async {
@@ -35,8 +38,17 @@ pub(super) async fn shake_hands(
         sleep(HANDSHAKE_DRAIN).await;
     };
     let opened = tokio::select! {
-        opened = opened => opened.unwrap_or(Err(Closed::HandshakeTimeout)),
-        () = late => Err(Closed::Drained),
+        opened = opened => opened.unwrap_or(Err(Refused::Step(Closed::HandshakeTimeout))),
+        () = late => Err(Refused::Step(Closed::Drained)),
+    };
+    let opened = match opened {
+        Ok(stream) => Ok(stream),
+        Err(Refused::Step(closed)) => Err(closed),
+        Err(Refused::Admission(refusal, stream)) => {
+            admission::refuse_proxied(refusal, stream, &origin, transport, terms, place);
+            place.note_origin(origin);
+            return Err(refusal.closed());
+        }
     };
     match &opened {
         // A step had all there was to say, as one that answers with the files of a page.

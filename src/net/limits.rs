@@ -1,5 +1,6 @@
 //! Everything has a limit, and every limit has a named outcome.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -130,6 +131,11 @@ pub enum Closed {
     /// The address had [`Limits::max_per_ip`] connections already.
     #[error("the address had all its places taken")]
     BusyAddress,
+    /// The address connected more often than [`SourceLimits`](crate::SourceLimits) allow; it may
+    /// try again after so many seconds. A [`Report`](crate::Report) counts all of them as
+    /// `SourceRate(0)`.
+    #[error("the address connected too often")]
+    SourceRate(u16),
     /// The server drained and the connection had nothing left to answer.
     #[error("the server shut down")]
     Drained,
@@ -161,6 +167,7 @@ impl Closed {
         "malformed",
         "busy",
         "busy_address",
+        "source_rate",
         "drained",
         "aborted",
         "panicked",
@@ -185,10 +192,37 @@ impl Closed {
             Self::Malformed => "malformed",
             Self::Busy => "busy",
             Self::BusyAddress => "busy_address",
+            Self::SourceRate(_) => "source_rate",
             Self::Drained => "drained",
             Self::Aborted => "aborted",
             Self::Panicked => "panicked",
             Self::Io(_) => "io",
+        }
+    }
+
+    /// The reason without the numbers in it, as reports count it.
+    pub(super) const fn counted(self) -> Self {
+        match self {
+            Self::SourceRate(_) => Self::SourceRate(0),
+            other => other,
+        }
+    }
+
+    /// Whether the server refused the connection, so that no handler began.
+    pub(crate) const fn is_refusal(self) -> bool {
+        matches!(self, Self::Busy | Self::BusyAddress | Self::SourceRate(_))
+    }
+
+    /// The sentence for a connection that the server refuses.
+    pub(crate) fn refusal(self) -> Cow<'static, str> {
+        match self {
+            Self::SourceRate(seconds) => Cow::Owned(format!(
+                "Too many connections from your address; try again in {seconds} s."
+            )),
+            Self::BusyAddress => {
+                Cow::Borrowed("Too many connections from your address. Try again later.")
+            }
+            _ => Cow::Borrowed("Server is busy. Try again later."),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Mechanism: what every server here stands on. It knows no protocol.
 
 mod address;
+mod admission;
 pub(crate) mod alarm;
 mod bind_error;
 mod buffers;
@@ -27,6 +28,7 @@ mod observer;
 mod occupancy;
 mod outbound;
 mod own_thread;
+mod peer;
 mod place;
 #[cfg(feature = "cli")]
 mod probe;
@@ -100,8 +102,8 @@ pub(crate) use signals::{Hangup, Signals, obey};
 pub use site::{Asset, Site};
 pub use snapshot::{Snapshot, Traffic, WorkerState};
 pub use sources::{
-    PenalisedSource, Penalties, Source, SourceAction, SourceLimits, SourceRate, SourceRateError,
-    SourceRefusal, Sources,
+    PenalisedSource, Penalties, Source, SourceAction, SourceError, SourceLimits, SourceRate,
+    SourceRateError, SourceRefusal, Sources,
 };
 pub use split::{Reader, Writer};
 pub use stream::Stream;

@@ -1,4 +1,4 @@
-//! How full a server is, and the hook that it calls when places run short.
+//! The number of connections of a server, and the hook that it calls when places run short.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};

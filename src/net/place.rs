@@ -12,7 +12,9 @@ use tokio::sync::Notify;
 use super::limits::{Closed, Limits};
 use super::observer::Works;
 use super::occupancy::{Crowding, Occupancy};
+use super::peer::Peer;
 use super::shutdown::{Phase, Shutdown};
+use super::sources::SourceRefusal;
 use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
 use super::tally::{Counted, Tally};
 use super::transport::Origin;
@@ -40,8 +42,7 @@ pub(super) struct Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    /// `None` where the socket has no address.
-    peer: Option<SocketAddr>,
+    peer: Peer,
     /// Which listener it came to.
     listener: u32,
     /// Boxed to keep idle connections small: most do not need it.
@@ -65,6 +66,8 @@ struct Rare {
     told: OnceLock<Box<Origin>>,
     /// The counts for an access log.
     account: Option<Account>,
+    /// Whether the hook is not told of the end.
+    untold: AtomicBool,
 }
 
 /// Whose address a place counts for, where addresses are counted.
@@ -112,7 +115,7 @@ impl Places {
         tally.open.fetch_add(1, Ordering::Relaxed);
         let place = Arc::new(Place {
             places: Arc::clone(self),
-            peer: origin.peer,
+            peer: Peer::of(origin),
             listener: u32::try_from(origin.listener).expect("descriptors are numbered by int"),
             rare: self.account().map_or_else(OnceLock::new, |rare| OnceLock::from(Box::new(rare))),
             counted: AtomicBool::new(counted),
@@ -141,6 +144,17 @@ impl Places {
     pub(super) fn count_refusal(&self, origin: &Origin, closed: Closed) {
         self.count(closed);
         self.call_hook(|| ConnectionSummary::of(origin.clone(), closed));
+    }
+
+    /// Counts a connection that its source may not make now. Only the one that began a penalty is
+    /// told to the hook: a flood does not fill an access log.
+    pub(super) fn count_source_refusal(&self, origin: &Origin, refusal: SourceRefusal) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let closed = refusal.closed();
+        match refusal.is_new_penalty {
+            true => self.count_refusal(origin, closed),
+            false => self.count(closed),
+        }
     }
 
     /// Calls the hook for connections that have ended, if there is one. If the hook panics, the
@@ -176,7 +190,7 @@ impl Places {
 
     /// Counts how a connection, or an attempt at one, has ended.
     pub(super) fn count(&self, closed: Closed) {
-        *lock(&self.ends).entry(closed).or_default() += 1;
+        *lock(&self.ends).entry(closed.counted()).or_default() += 1;
     }
 
     /// Counts somebody who was told that there was no descriptor left.
@@ -263,8 +277,12 @@ impl Place {
 
     /// Where who has this place comes from.
     pub(super) fn origin(&self) -> Origin {
-        let socket =
-            || Origin { listener: self.listener as usize, peer: self.peer, ..Origin::default() };
+        let socket = || Origin {
+            listener: self.listener as usize,
+            peer: self.peer.address(),
+            uid: self.peer.uid(),
+            ..Origin::default()
+        };
         let told = self.told().map_or_else(socket, Origin::clone);
         Origin { number: self.number, ..told }
     }
@@ -287,7 +305,7 @@ impl Place {
 
     /// A line of this connection, as a hook sees it.
     pub(super) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
-        let client = self.told().and_then(|told| told.source).or(self.peer);
+        let client = self.told().and_then(|told| told.source).or(self.peer.address());
         ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
     }
 
@@ -299,6 +317,11 @@ impl Place {
             self.counted.store(counted, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Keeps the end of this connection from the hook: its source is refused again and again.
+    pub(super) fn keep_untold(&self) {
+        self.rare.get_or_init(Box::default).untold.store(true, Ordering::Relaxed);
     }
 
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
@@ -328,7 +351,8 @@ impl Place {
 
     /// Tells the summary of the connection, which is over.
     fn tell_summary(&self) {
-        let Some(account) = self.account() else { return };
+        let told = self.rare.get().filter(|rare| !rare.untold.load(Ordering::Relaxed));
+        let Some(account) = told.and_then(|rare| rare.account.as_ref()) else { return };
         let summary = account.summary(self.origin());
         summary.log();
         self.places.call_hook(|| summary);
@@ -339,7 +363,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.tell_summary();
         if *self.counted.get_mut()
-            && let Some(client) = self.told().and_then(|told| told.source).or(self.peer)
+            && let Some(client) = self.told().and_then(|told| told.source).or(self.peer.address())
         {
             let network = &network(client.ip());
             let mut by_address = lock(&self.places.by_address);
@@ -384,7 +408,7 @@ impl Report {
     /// How many connections ended as `closed`.
     #[must_use]
     pub fn count(&self, closed: Closed) -> u64 {
-        self.ends.get(&closed).copied().unwrap_or_default()
+        self.ends.get(&closed.counted()).copied().unwrap_or_default()
     }
 
     /// Whether nobody was cut off: no connection aborted, none left.

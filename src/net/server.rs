@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::address::{Address, AddressError};
+use super::admission::{self, Admission};
 use super::connection::Connection;
 use super::ending::Ending;
 use super::failure::Failure;
@@ -26,6 +27,7 @@ use super::place::{Count, Places, Report};
 use super::pulse::Pulse;
 use super::shutdown::{Phase, Shutdown};
 use super::signals::Listening;
+use super::sources::Sources;
 use super::stream::Stream;
 use super::summary::{ConnectionSummary, Hook, ReceivedLine};
 use super::tally::Watched;
@@ -69,6 +71,7 @@ pub struct Server {
     busy_poll: Option<Duration>,
     faults: Option<Faults>,
     pulse: Pulse,
+    admission: Admission,
 }
 
 impl Server {
@@ -103,6 +106,7 @@ impl Server {
             busy_poll: None,
             faults: None,
             pulse: Pulse::default(),
+            admission: Admission::default(),
         }
     }
 
@@ -150,6 +154,14 @@ impl Server {
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
+        self
+    }
+
+    /// Limits how often one source may connect: one more connection ends as
+    /// [`Closed::SourceRate`]. Default: no such limit.
+    #[must_use]
+    pub fn sources(mut self, sources: Arc<Sources>) -> Self {
+        self.admission = Admission::new(sources);
         self
     }
 
@@ -278,7 +290,8 @@ impl Server {
         places.begin(Works { live: live.clone(), workers: works, failure: failure.clone() });
         let (places, ending) = (Arc::clone(&places), Ending { live, shutdown, places });
         let (live, shutdown) = (ending.live.clone(), ending.shutdown.clone());
-        let house = Arc::new(House { live, shutdown, places, workers });
+        let admission = self.admission;
+        let house = Arc::new(House { live, shutdown, places, workers, admission });
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
             let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
@@ -326,6 +339,7 @@ struct House {
     shutdown: Shutdown,
     places: Arc<Places>,
     workers: Workers,
+    admission: Admission,
 }
 
 impl House {
@@ -405,12 +419,18 @@ impl House {
     {
         let terms = self.live.terms();
         let origin = Origin::accepted(door.listener, peer, &stream);
-        let Some(worker) = self.workers.least_loaded() else {
-            return self.refuse(stream, &origin, door, Closed::Busy);
-        };
         let count = match door.transport.speaks_for_others(&origin) {
             true => Count::Later,
             false => Count::Peer,
+        };
+        if count == Count::Peer
+            && let Err(refusal) = self.admission.take(&origin)
+        {
+            let (transport, places) = (&door.transport, &self.places);
+            return admission::refuse(refusal, stream, &origin, transport, &terms, places);
+        }
+        let Some(worker) = self.workers.least_loaded() else {
+            return self.refuse(stream, &origin, door, Closed::Busy);
         };
         let place = match self.places.take(&origin, &terms.limits, count, worker.tally()) {
             Ok(place) => place,
@@ -442,11 +462,12 @@ impl House {
             }
         } else {
             let (transport, handler) = (Arc::clone(&door.transport), handler.clone());
-            let held = Arc::clone(&place);
+            let (held, admission) = (Arc::clone(&place), self.admission.clone());
             worker.spawn(Supervised::new(
                 async move {
                     let stream = fault::lay_under(stream, planned.as_ref());
-                    let stream = shake_hands(&transport, stream, origin, &terms, &held).await?;
+                    let opened = shake_hands(&transport, stream, origin, &terms, &held, &admission);
+                    let stream = opened.await?;
                     let stream = fault::lay_over(stream, planned);
                     let counted = match count {
                         Count::Later => held.count_source(&terms.limits),

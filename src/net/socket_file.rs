@@ -441,7 +441,7 @@ pub(super) mod tests {
             assert!(error.contains(&format!("belongs to user {}", USER + 1)), "{error}");
             assert!(!fs::exists(&path).unwrap());
         }
-        // In a folder like /tmp nobody else can take the file away.
+        // In a folder like /tmp no other user can take the file away.
         std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(bind(&path, &rights(0o666), 8).is_err());

@@ -90,6 +90,17 @@ impl Stream {
         }
     }
 
+    /// Sends what the socket takes at once of `words`, and closes it: the cheapest refusal. The
+    /// peer may not see the words if it has sent something that was not read.
+    pub(super) fn end_at_once(self, words: &str) {
+        // The rest of the words is lost: that is the price of a cheap refusal.
+        let _ = match &self.0 {
+            Kind::Tcp(socket) => socket.try_write(words.as_bytes()),
+            Kind::Unix(socket) => socket.try_write(words.as_bytes()),
+            Kind::Layered(_) => Ok(0),
+        };
+    }
+
     /// Has the socket at the bottom break the connection off when it is closed: a peer that takes
     /// nothing would make the system hold what is unsent for minutes. A Unix socket holds nothing
     /// and just closes.

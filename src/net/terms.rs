@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::limits::{Closed, Limits};
 use super::shutdown::Shutdown;
 use super::summary::LineHook;
-use super::transport::{Refusal, Transport};
+use super::transport::{Origin, Refusal, Transport};
 
 /// What a line that is written ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -52,9 +52,7 @@ impl Farewell {
         match self {
             Self::Custom(words) => words(closed),
             Self::Sentences => sentence(closed, limits),
-            Self::Refusal if matches!(closed, Closed::Busy | Closed::BusyAddress) => {
-                sentence(closed, limits)
-            }
+            Self::Refusal if closed.is_refusal() => sentence(closed, limits),
             Self::Refusal | Self::Silent => None,
         }
     }
@@ -62,8 +60,7 @@ impl Farewell {
 
 fn sentence(closed: Closed, limits: &Limits) -> Option<String> {
     let words = match closed {
-        Closed::Busy => "Server is busy. Try again later.",
-        Closed::BusyAddress => "Too many connections from your address. Try again later.",
+        _ if closed.is_refusal() => return Some(closed.refusal().into_owned()),
         Closed::IdleTimeout | Closed::LineTimeout => "Connection timeout. Goodbye!",
         Closed::LineTooLong => {
             return Some(format!("Line too long (limit {} bytes). Goodbye!", limits.max_line));
@@ -117,7 +114,21 @@ impl Terms {
 
     /// What somebody hears for whom there is no place.
     pub(super) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
-        match transport.refusal(closed) {
+        self.words(transport.refusal(closed), closed)
+    }
+
+    /// The same after a proxy has named the client.
+    pub(super) fn refusal_after_proxy(
+        &self,
+        transport: &Transport,
+        origin: &Origin,
+        closed: Closed,
+    ) -> Option<String> {
+        self.words(transport.refusal_after_proxy(origin, closed), closed)
+    }
+
+    fn words(&self, refusal: Refusal, closed: Closed) -> Option<String> {
+        match refusal {
             Refusal::Next => self.farewell(closed),
             Refusal::Words(words) => Some(words),
             Refusal::Silence => None,

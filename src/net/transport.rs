@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::address::Scheme;
 use super::limits::Closed;
+use super::sources::{Source, SourceRefusal};
 use super::stream::Stream;
 
 /// What one step makes of a stream.
@@ -147,8 +148,7 @@ impl Transport {
 
     /// The answer of the first step that has one; [`Refusal::Next`] where bytes are just bytes.
     pub(super) fn refusal(&self, closed: Closed) -> Refusal {
-        let mut refusals = self.steps.iter().map(|step| step.refusal(closed));
-        refusals.find(|refusal| *refusal != Refusal::Next).unwrap_or(Refusal::Next)
+        first_refusal(&self.steps, closed)
     }
 
     /// The first protocol that an address of `scheme` asks for and no step speaks: without this
@@ -160,6 +160,32 @@ impl Transport {
 
     pub(super) fn speaks_for_others(&self, origin: &Origin) -> bool {
         self.steps.iter().any(|step| step.speaks_for_others(origin))
+    }
+
+    /// The answer of the steps that follow the PROXY header to a refused client; without a PROXY
+    /// header, of all steps.
+    pub(super) fn refusal_after_proxy(&self, origin: &Origin, closed: Closed) -> Refusal {
+        let is_proxy = |step: &Arc<dyn Step>| step.speaks_for_others(origin);
+        let after = self.steps.iter().position(is_proxy).map_or(0, |proxy| proxy + 1);
+        first_refusal(&self.steps[after..], closed)
+    }
+
+    /// Takes all steps as [`open`](Self::open) does, and asks `admit` as soon as a trusted proxy
+    /// has named the client.
+    pub(super) async fn open_admitted(
+        &self,
+        mut stream: Stream,
+        origin: &mut Origin,
+        admit: impl Fn(&Origin) -> Result<(), SourceRefusal>,
+    ) -> Result<Stream, Refused> {
+        for step in &self.steps {
+            let names_client = step.speaks_for_others(origin);
+            stream = step.open(stream, origin).await.map_err(Refused::Step)?;
+            if names_client && let Err(refusal) = admit(origin) {
+                return Err(Refused::Admission(refusal, stream));
+            }
+        }
+        Ok(stream)
     }
 
     /// Takes all steps, on the side of a server or of a client.
@@ -174,6 +200,20 @@ impl Transport {
     }
 }
 
+/// Why a stream did not get through all steps.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// A step failed.
+    Step(Closed),
+    /// The client that a proxy named may not connect; the stream as it was then.
+    Admission(SourceRefusal, Stream),
+}
+
+fn first_refusal(steps: &[Arc<dyn Step>], closed: Closed) -> Refusal {
+    let mut refusals = steps.iter().map(|step| step.refusal(closed));
+    refusals.find(|refusal| *refusal != Refusal::Next).unwrap_or(Refusal::Next)
+}
+
 impl Origin {
     /// The origin of a connection that a listener has just accepted.
     pub(super) fn accepted(listener: usize, peer: Option<SocketAddr>, stream: &Stream) -> Self {
@@ -185,5 +225,16 @@ impl Origin {
     #[must_use]
     pub fn client(&self) -> Option<SocketAddr> {
         self.source.or(self.peer)
+    }
+
+    /// The source whose limits apply to this connection: the address of the client, or the user at
+    /// the other end of a Unix socket.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match (self.client(), self.uid) {
+            (Some(client), _) => Source::from(client.ip()),
+            (None, Some(uid)) => Source::User(uid),
+            (None, None) => Source::Unknown,
+        }
     }
 }

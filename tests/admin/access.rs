@@ -1,4 +1,4 @@
-//! Who sees and changes what at the admin address.
+//! The rights of requests to the admin address.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,7 +1,9 @@
 //! Text that a peer, a file or the environment chose, on the terminal of a user.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::Command;
 
 use super::send;
@@ -56,48 +58,46 @@ fn attack_a_reply_gives_the_terminal_of_send_no_orders() {
 #[test]
 fn attack_no_command_prints_orders_of_files_and_peers() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    for arguments in report_commands(folder.path()).iter().chain(&other_commands(folder.path())) {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ended = Program::start(&mut echoline(&arguments)).finish();
+        let shown = ended.text() + &ended.stderr;
+        assert_eq!(orders(&shown), [], "{arguments:?}: {shown:?}");
+        assert!(!shown.is_empty() && !shown.contains("panicked"), "{arguments:?}: {shown}");
+    }
+    for name in ["ECHOLINE_LISTEN", "ECHOLINE_MAX_LINE", "RUST_LOG"] {
+        let mut command = echoline(&["echo", "--check"]);
+        let ended = Program::start(command.env(name, ORDERS)).finish();
+        assert_eq!(orders(&(ended.text() + &ended.stderr)), [], "{name}: {}", ended.stderr);
+    }
+}
+
+/// Writes a file, and returns its path.
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn words(commands: &[&[&str]]) -> Vec<Vec<String>> {
+    commands.iter().map(|words| words.iter().map(|&word| word.to_owned()).collect()).collect()
+}
+
+/// Commands that read reports of a stranger.
+fn report_commands(folder: &Path) -> Vec<Vec<String>> {
     let escaped = serde_json::to_string(ORDERS).unwrap();
-    let format = write("format.json", &format!("{{\"format\": {escaped}}}"));
-    let named = write(&format!("{ORDERS}.json"), "{}");
-    let report = report(&folder.path().join("run.json"));
+    let bare = escaped.trim_matches('"');
+    let format = write(folder, "format.json", &format!("{{\"format\": {escaped}}}"));
+    let named = write(folder, &format!("{ORDERS}.json"), "{}");
+    let report = report(&folder.join("run.json"));
     let with = |name: &str, from: &str, to: &str| {
         assert!(report.contains(from), "{from} in {report}");
-        write(name, &report.replacen(from, to, 1))
+        write(folder, name, &report.replacen(from, to, 1))
     };
-    let unknown = with(
-        "loop.json",
-        "\"open\"",
-        &format!("\"{}\"", ORDERS.replace('\u{1b}', "\\u001b").replace('\u{7}', "\\u0007")),
-    );
-    let started = with(
-        "started.json",
-        "\"started\": \"",
-        &format!("\"started\": {}", escaped.strip_suffix('"').unwrap()),
-    );
+    let unknown = with("loop.json", "\"open\"", &escaped);
+    let started = with("started.json", "\"started\": \"", &format!("\"started\": \"{bare}"));
     let target = with("target.json", "\"targets\": [", &format!("\"targets\": [{escaped},"));
-    let key = write(
-        "key.toml",
-        &format!(
-            "[echo]\n\"{}\" = 1\n",
-            ORDERS
-                .replace('\u{1b}', "\\u001b")
-                .replace('\u{7}', "\\u0007")
-                .replace('\u{7f}', "\\u007f")
-        ),
-    );
-    let value = write("value.toml", "[echo]\nlisten = \"\\u001b[2J\\u009b\\u007f:x\"\n");
-    let syntax = write("syntax.toml", &format!("[echo]\n{ORDERS} = 1\n"));
-    let transcript = write("talk", &format!("#1 ann: {ORDERS}\n#3 {ORDERS}: x\n#2 {ORDERS}\n"));
-    let nowhere = format!("unix:/nowhere/{ORDERS}");
-    let http = answering("HTTP/1.1 200 \u{1b}[2J\u{9b}\r\n\r\n".as_bytes());
-    let ws = format!("ws://{http}/");
-    let hostile = answering(REPLY);
-    let commands: &[&[&str]] = &[
+    words(&[
         &["compare", &format, &format],
         &["compare", &named, &named],
         &["compare", &unknown, &unknown],
@@ -108,36 +108,44 @@ fn attack_no_command_prints_orders_of_files_and_peers() {
         &["merge", &target],
         &["merge", &unknown],
         &["merge", &target, "--json", "-"],
+        &["check", "--config", &named],
+        &["chat", "backup", "--data", &format!("/nowhere/{ORDERS}"), &named],
+    ])
+}
+
+/// Commands that read other files, or talk to a server of a stranger.
+fn other_commands(folder: &Path) -> Vec<Vec<String>> {
+    let escape = |order: char| format!("\\u{:04x}", u32::from(order));
+    let escaped: String = ORDERS
+        .chars()
+        .map(|c| if c.is_ascii_control() { escape(c) } else { c.to_string() })
+        .collect();
+    let key = write(folder, "key.toml", &format!("[echo]\n\"{escaped}\" = 1\n"));
+    let value = write(folder, "value.toml", &format!("[echo]\nlisten = \"{escaped}:x\"\n"));
+    let syntax = write(folder, "syntax.toml", &format!("[echo]\n{ORDERS} = 1\n"));
+    let talk = format!("#1 ann: {ORDERS}\n#3 {ORDERS}: x\n#2 {ORDERS}\n");
+    let talk = write(folder, "talk", &talk);
+    let nowhere = format!("unix:/nowhere/{ORDERS}");
+    let http = answering("HTTP/1.1 200 \u{1b}[2J\u{9b}\r\n\r\n".as_bytes());
+    let hostile = answering(REPLY);
+    words(&[
         &["check", "--config", &key],
         &["check", "--config", &value],
         &["check", "--config", &syntax],
-        &["check", "--config", &named],
         &["echo", "--config", &key],
         &["echo", "--config", &value],
         &["echo", "--listen", ORDERS],
         &["echo", "--listen", &nowhere],
         &["echo", "--fault", ORDERS],
         &[ORDERS],
-        &["chat", "verify", &transcript],
+        &["chat", "verify", &talk],
         &["chat", "verify", &format!("/nowhere/{ORDERS}")],
-        &["chat", "backup", "--data", &nowhere, &named],
         &["send", &nowhere, "x"],
         &["send", &format!("tls://{hostile}"), "x"],
-        &["send", &ws, "x"],
+        &["send", &format!("ws://{http}/"), "x"],
         &["load", &hostile, "--messages", "1", "--clients", "1"],
         &["cert", "--out", &format!("/nowhere/{ORDERS}"), ORDERS],
-    ];
-    for arguments in commands {
-        let ended = Program::start(&mut echoline(arguments)).finish();
-        let shown = ended.text() + &ended.stderr;
-        assert_eq!(orders(&shown), [], "{arguments:?}: {shown:?}");
-        assert!(!shown.is_empty() && !shown.contains("panicked"), "{arguments:?}: {shown}");
-    }
-    for name in ["ECHOLINE_LISTEN", "ECHOLINE_MAX_LINE", "RUST_LOG"] {
-        let mut command = echoline(&["echo", "--check"]);
-        let ended = Program::start(command.env(name, ORDERS)).finish();
-        assert_eq!(orders(&(ended.text() + &ended.stderr)), [], "{name}: {}", ended.stderr);
-    }
+    ])
 }
 
 /// Issue 12, item 15: on a terminal, where the parser of the command line uses colours, a wrong
@@ -167,7 +175,7 @@ fn attack_wrong_usage_gives_a_terminal_no_orders() {
 }
 
 /// The report of a short run.
-fn report(path: &std::path::Path) -> String {
+fn report(path: &Path) -> String {
     let server = EchoServer::start(&[]);
     let path = path.to_str().unwrap();
     let arguments = [

@@ -15,6 +15,7 @@ mod leases;
 mod link;
 mod local;
 mod machines;
+mod newcomers;
 mod outbox;
 mod snapshot;
 mod status;
@@ -22,17 +23,15 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::act::{Act, Outcome, Refusal, Said};
 use super::follower::{Link, Proposal};
-use super::hall::{Hall, NotIn};
+use super::hall::Hall;
 use super::name::Name;
 use super::person::Person;
 use super::room_record::LOG_MIN;
@@ -40,6 +39,7 @@ use super::sessions::Sessions;
 use super::settings::Settings;
 use envelope::Envelope;
 use leases::Leases;
+use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
 
 pub(super) use departure::{Departed, read as departed};
@@ -61,12 +61,6 @@ const SHOWN_MAX: usize = 1000;
 /// Machines that are gone and sessions that have ended, which are remembered: what they sent may
 /// still arrive. So many people who went with a machine too: it may ask what became of their acts.
 const GONE_MAX: usize = 1000;
-
-/// Acts before login that are on their way at once.
-const ENTRANCES_MAX: usize = 64;
-
-/// Between two rounds in which this node asks whether it has caught up.
-const ROUNDS_APART: Duration = Duration::from_secs(1);
 
 /// Numbers that an author may skip: each time that a machine is taken for gone, its acts that were
 /// on their way are sent again under another number. A higher number is forged.
@@ -106,21 +100,9 @@ pub(super) struct Cluster {
     options: ClusterOptions,
     proposals: mpsc::UnboundedSender<Proposal>,
     state: Mutex<State>,
-    /// One permit for each act before login that is on its way.
-    entrances: Arc<Semaphore>,
-    /// How many rounds of [`Hall::catch_up`] have begun.
-    rounds_begun: AtomicU64,
-    last_round: tokio::sync::Mutex<Round>,
+    newcomers: Newcomers,
     /// Told when this machine has taken its leave.
     left: Condvar,
-}
-
-/// The last round of [`Hall::catch_up`].
-#[derive(Debug, Default)]
-struct Round {
-    begun: Option<Instant>,
-    /// The number of the last round that showed that this node has caught up.
-    completed: u64,
 }
 
 #[derive(Debug)]
@@ -195,10 +177,8 @@ impl Hall {
         let (proposals, receiver) = mpsc::unbounded_channel();
         let state = State::new(options.node);
         let (state, left) = (Mutex::new(state), Condvar::new());
-        let entrances = Arc::new(Semaphore::new(ENTRANCES_MAX));
-        let (rounds_begun, last_round) = Default::default();
-        let cluster =
-            Cluster { options, proposals, state, entrances, rounds_begun, last_round, left };
+        let newcomers = Newcomers::default();
+        let cluster = Cluster { options, proposals, state, newcomers, left };
         let log = settings.log.at_least(LOG_MIN);
         let mut hall = Self::new(Settings { log, ..settings });
         // The sessions of a cluster never repeat, and each node has to calculate the same lineages.
@@ -220,52 +200,6 @@ impl Hall {
             return Proposed::Done(Outcome::Joined(Err(not_in)));
         }
         Proposed::Later(cluster.propose(session, Some(act), None))
-    }
-
-    /// Does something for a session that has not come in yet. In a cluster, few of these acts are on
-    /// their way at once: whatever strangers do, they cannot fill the stream with them.
-    pub(super) async fn propose_entrance(&self, session: u64, act: Act) -> Outcome {
-        let Some(cluster) = &self.cluster else {
-            return self.propose(session, act).outcome().await;
-        };
-        let permit = Arc::clone(&cluster.entrances).acquire_owned().await.ok();
-        cluster.propose(session, Some(act), permit).await
-    }
-
-    /// Waits until this node has applied all entries that the stream had when this was called;
-    /// `false` if the link is lost meanwhile. However many sessions wait, one entry a second shows it
-    /// for all of them.
-    pub(super) async fn catch_up(&self) -> bool {
-        let Some(cluster) = &self.cluster else { return true };
-        let wanted = cluster.rounds_begun.load(Ordering::Acquire) + 1;
-        let mut last = cluster.last_round.lock().await;
-        if last.completed >= wanted {
-            return true;
-        }
-        if let Some(begun) = last.begun {
-            tokio::time::sleep_until(begun + ROUNDS_APART).await;
-        }
-        last.begun = Some(Instant::now());
-        let round = cluster.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        // It comes back in its place of the order, and tells no session anything.
-        let nothing = Act::Tell { to: NODE, words: String::new() };
-        let outcome = cluster.propose(NODE, Some(nothing), None).await;
-        let is_back = outcome.refusal().is_none();
-        if is_back {
-            last.completed = round;
-        }
-        is_back
-    }
-
-    /// Whether the room is there, or the user may make it.
-    fn has_place(&self, session: u64, room: &Name) -> Result<(), NotIn> {
-        let state = self.lock();
-        match state.people.get(&session) {
-            Some(person) if !state.rooms.contains_key(room.key()) => {
-                self.has_place_for_room(&state, self.now_ms(), person)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// As `propose`, where nobody waits for what comes of it.

@@ -244,7 +244,7 @@ pub(super) fn real(folder: &Path) -> Result<PathBuf, StoreError> {
     fs::canonicalize(folder).map_err(|error| StoreError::file(folder, error))
 }
 
-/// Refuses a folder in which another user could put files in the place of the chat's.
+/// Refuses a folder in which another user could replace the files of the chat.
 fn refuse_exposed(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
     let exposed = opened.and_then(|folder| exposed_data_folder(&folder));
@@ -376,7 +376,7 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 16: a link in the place of the lock is not followed, and its target is not
+    /// Issue 12, item 16: a link that replaces the lock is not followed, and its target is not
     /// emptied; neither is another file of that name.
     #[test]
     fn attack_a_symlink_in_place_of_the_lock_empties_no_file() {

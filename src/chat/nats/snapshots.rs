@@ -7,9 +7,9 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, push};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, Info, Stream};
 use async_nats::jetstream::{Context, Message};
-use aws_lc_rs::digest::SHA256;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
 
 use super::super::follower::Snapshot;
@@ -145,8 +145,7 @@ impl Shelf {
 
 /// SHA-256, in hexadecimal digits.
 fn digest(state: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&SHA256, state);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(state))
 }
 
 fn checksum(state: &[u8]) -> u32 {

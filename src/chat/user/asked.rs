@@ -16,6 +16,7 @@ use crate::chat::inbox::Question;
 use crate::chat::name::Name;
 use crate::chat::sessions::person_id;
 use crate::chat::view::print_json;
+use crate::net::SourceAction;
 
 /// Lines of the past that one answer has at most.
 const LINES_MAX: u64 = 100;
@@ -55,6 +56,10 @@ impl User {
         }
         // What is found is to include what was said before it.
         self.inbox.announce();
+        let is_expensive = subject != Subject::Person;
+        if is_expensive && !self.may(SourceAction::Expensive) {
+            return Step::Done;
+        }
         match subject {
             Subject::People => self.ask(Question::People { after }),
             Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),

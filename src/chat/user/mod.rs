@@ -4,7 +4,9 @@ mod asked;
 mod deletion;
 mod moderation;
 mod past;
+mod penalties;
 mod people;
+mod rates;
 mod rooms;
 mod saving;
 mod search;
@@ -33,6 +35,7 @@ use super::room::See;
 use super::text::escape;
 use super::tokens::{Place, Position};
 use super::view::{Medium, View, print_json};
+use crate::net::{Source, SourceAction};
 
 pub(super) use asked::Subject;
 pub(super) use people::lags_in_words;
@@ -45,6 +48,8 @@ const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
 pub(super) struct User {
     pub(super) hall: Arc<Hall>,
     pub(super) person: Arc<Person>,
+    /// The source whose rates apply to the actions of the user.
+    source: Source,
     pub(super) inbox: Inbox,
     /// What is to be written to the user.
     pub(super) replies: String,
@@ -75,11 +80,11 @@ pub(super) type Rest = Box<dyn FnOnce(&mut User) -> Step + Send>;
 
 impl User {
     /// Somebody who has just given their name and is in no room yet.
-    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
+    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>, source: Source) -> Self {
         let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
         let (knows_more, has_left) = (false, false);
         let (replies, last_search) = (String::new(), None);
-        Self { hall, person, inbox, replies, last_search, knows_more, has_left }
+        Self { hall, person, source, inbox, replies, last_search, knows_more, has_left }
     }
 
     /// What they are called now.
@@ -133,10 +138,12 @@ impl User {
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
     fn welcome(&mut self, max_line: usize) {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
-        match self.inbox.view.medium {
+        let medium = self.inbox.view.medium;
+        match medium {
             Medium::Terminal => return,
             // A program that made a room needs a token to be its operator again.
             Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
+            Medium::Program | Medium::Page if !self.may_have_token() => {}
             Medium::Program | Medium::Page => {
                 let token = resume::token_of(&self.hall, &self.person, &self.inbox);
                 welcome["token"] = token.reveal().into();
@@ -162,6 +169,9 @@ impl User {
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
+        if self.hall.room(&position.room).is_none() && !self.may(SourceAction::Room) {
+            return;
+        }
         let Position { room, next, operator, password, born } = position;
         let back = Pass::Return { operator, password, born };
         let pass = if is_back { back } else { Pass::Nothing };
@@ -344,6 +354,10 @@ impl User {
         if command.needs_operator() {
             return self.moderate(command);
         }
+        let cost = command.cost();
+        if cost > 0 && !self.may_many(SourceAction::Expensive, cost) {
+            return Step::Done;
+        }
         match command {
             Command::Me(words) => return self.say(Kind::Action, words),
             Command::Users(None) => return self.ask(Question::Users),
@@ -427,7 +441,8 @@ impl User {
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
         let mut keep = None;
         if !self.person.is_retired() {
-            if self.knows_more && !self.inbox.view.is_json() {
+            let tells = self.knows_more && !self.inbox.view.is_json();
+            if tells && self.may_have_token_quietly() {
                 let token = self.person.token_or(resume::new_token);
                 self.notice(&format!("/resume {} brings you back", token.reveal()));
             }

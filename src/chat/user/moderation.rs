@@ -17,6 +17,7 @@ use crate::chat::name::Name;
 use crate::chat::operator_password::{self, Checked};
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::person::Person;
+use crate::net::SourceAction;
 
 /// Entries that `/audit` shows without a number, and at most.
 const AUDIT_USUAL: u64 = 20;
@@ -38,6 +39,9 @@ impl User {
             self.notice("Only an operator can do that");
             return Step::Done;
         }
+        if command.is_written_down() && !self.may(SourceAction::Moderation) {
+            return Step::Done;
+        }
         match command {
             Command::Op(name) => self.set_operator(name, true),
             Command::Deop(name) => self.set_operator(name, false),
@@ -52,23 +56,32 @@ impl User {
             Command::Password(password) => self.set_password(password),
             Command::Forget { room, is_sure } => self.forget(room, is_sure),
             Command::Audit(count) => self.show_audit(count),
+            Command::Penalties(pardoned) => self.penalties(pardoned),
             _ => Step::Done,
         }
     }
 
     pub(super) fn become_operator(&mut self, password: Secret<'_>) -> Step {
+        // Before the check, so that guesses over many connections at once cannot pass.
+        if !self.may(SourceAction::WrongOperatorPassword) {
+            return Step::Done;
+        }
         let (hall, given) = (Arc::clone(&self.hall), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             let checked = operator_password::check(&hall, given).await;
             Box::new(move |user: &mut Self| match checked {
-                Ok(Checked::Right(proof)) => user.be_operator(proof),
+                Ok(Checked::Right(proof)) => {
+                    user.give_back(SourceAction::WrongOperatorPassword);
+                    user.be_operator(proof)
+                }
                 Ok(Checked::Wrong) => {
                     user.note_guess();
                     user.notice("That is not the operators' password");
                     Step::Done
                 }
                 Err(error) => {
+                    user.give_back(SourceAction::WrongOperatorPassword);
                     user.notice(error.sentence());
                     Step::Done
                 }

@@ -13,6 +13,7 @@ use crate::chat::name::Name;
 use crate::chat::person::Person;
 use crate::chat::sessions::person_id;
 use crate::chat::view::print_json;
+use crate::net::SourceAction;
 
 /// Members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
@@ -140,6 +141,9 @@ impl User {
         };
         if name.as_str() == self.name().as_str() {
             self.notice(&format!("You are {name} already"));
+            return Step::Done;
+        }
+        if !self.may(SourceAction::Login) {
             return Step::Done;
         }
         self.perform(Act::Rename { name }, |user, outcome| match outcome {

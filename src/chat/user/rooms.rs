@@ -12,6 +12,7 @@ use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::room::See;
+use crate::net::SourceAction;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.
@@ -50,20 +51,28 @@ impl User {
 
     /// Enters with a password, which takes a while to check, and longer if it is wrong. The next
     /// line of the connection is read after that, so that it has one attempt at a time.
-    fn check(&self, room: Name, password: String, hash: Arc<str>) -> Step {
-        let hall = Arc::clone(&self.hall);
+    fn check(&mut self, room: Name, password: String, hash: Arc<str>) -> Step {
+        // Before the check, so that guesses over many connections at once cannot pass.
+        if !self.may(SourceAction::WrongPassword) {
+            return Step::Done;
+        }
+        let (hall, source) = (Arc::clone(&self.hall), self.source);
         Step::Wait(Box::pin(async move {
+            let passed = hall.gates.pass(source).await;
             let fits = hall.passwords.fits(password, Arc::clone(&hash)).await;
+            drop(passed);
             if fits != Ok(true) {
                 tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             }
             let rest = move |user: &mut Self| match fits {
                 Ok(true) => {
+                    user.give_back(SourceAction::WrongPassword);
                     let pass = Pass::Password(hash.to_string());
                     user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
                 }
                 Ok(false) => user.stay_out(&room, &NotIn::Password(hash)),
                 Err(error) => {
+                    user.give_back(SourceAction::WrongPassword);
                     user.notice(error.sentence());
                     Step::Done
                 }
@@ -81,6 +90,9 @@ impl User {
     ) -> Step {
         if self.inbox.seats.len() >= self.hall.settings.max_rooms_each {
             return refused(self, room, NotIn::TooManyOfYours);
+        }
+        if self.hall.room(&room).is_none() && !self.may(SourceAction::Room) {
+            return Step::Done;
         }
         let see = See::Last(self.hall.rules().replay);
         let act = Act::Join { room: room.clone(), see, pass };

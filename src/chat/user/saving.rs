@@ -54,6 +54,9 @@ impl User {
     }
 
     pub(super) fn show_token(&mut self) -> Step {
+        if !self.may_have_token() {
+            return Step::Done;
+        }
         let keep = resume::keep(&self.hall, &self.person, &self.inbox);
         let token = self.person.token_or(resume::new_token);
         self.perform(Act::Keep(keep), move |user, outcome| {
@@ -68,6 +71,9 @@ impl User {
 
     /// Tells the user, who has just made a room, how they come back to it.
     pub(super) fn tell_token(&mut self) {
+        if !self.may_have_token() {
+            return;
+        }
         let token = resume::token_of(&self.hall, &self.person, &self.inbox);
         let token = token.reveal();
         self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));

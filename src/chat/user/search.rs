@@ -42,13 +42,16 @@ impl User {
             ("", Some(last)) => *last,
             (words, _) => Search { room, words: words.into(), before: u64::MAX },
         };
-        let (hall, view) = (Arc::clone(&self.hall), self.inbox.view.clone());
+        let (hall, source) = (Arc::clone(&self.hall), self.source);
+        let view = self.inbox.view.clone();
         Step::Wait(Box::pin(async move {
+            let passed = hall.gates.pass(source).await;
             let Search { room, words, before } = &search;
             let found = match hall.archive.is_lasting() {
                 true => hall.archive.search(room, words, *before, FOUND_MAX).await,
                 false => Ok(search_memory(&crowd, words, *before, &view).await),
             };
+            drop(passed);
             Box::new(move |user: &mut Self| user.show_found(search, found)) as Rest
         }))
     }

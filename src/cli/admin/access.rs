@@ -1,4 +1,4 @@
-//! What a request to the admin address may see and do, and the secret that allows it.
+//! The rights of a request to the admin address, and the secret that gives them.
 
 use std::fmt;
 use std::path::Path;

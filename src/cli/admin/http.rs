@@ -84,8 +84,8 @@ impl Listening {
     }
 }
 
-/// Answers at `doors`, in a runtime of its own; returns where that cannot go on, or where
-/// another process answers at the same sockets.
+/// Answers at `doors`, in a runtime of its own. Returns if that cannot go on, or if another process
+/// answers at the same sockets.
 pub(super) fn serve(doors: &[Door], site: &Arc<Site>, shutdown: &Shutdown) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -6,7 +6,9 @@
 use super::exposition::{Exposition, Kind, Seconds};
 use super::figure::Figure;
 use super::process::ProcessState;
-use crate::net::{Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot};
+use crate::net::{
+    Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot, SourceAction, Sources,
+};
 
 /// All that is told in metrics.
 #[derive(Debug)]
@@ -24,10 +26,30 @@ pub(super) struct Figures<'a> {
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
     /// Until when the certificate is valid, in seconds since 1970; `None` where there is none.
     pub(super) certificate_expires: Option<f64>,
+    pub(super) sources: SourceFigures,
     /// Requests to the admin address with a wrong secret.
     pub(super) refused_secrets: u64,
     /// What a command tells of itself.
     pub(super) others: &'a [Figure],
+}
+
+/// The rates of each source in numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SourceFigures {
+    /// Refusals of each action, in the order of [`SourceAction::ALL`].
+    pub(super) refused: [u64; SourceAction::ALL.len()],
+    /// Sources that the table holds.
+    pub(super) known: usize,
+    /// Sources that have a penalty now.
+    pub(super) penalised: usize,
+}
+
+impl SourceFigures {
+    pub(super) fn of(sources: &Sources) -> Self {
+        let (known, penalised) = sources.counts();
+        let refused = SourceAction::ALL.map(|action| sources.refused(action));
+        Self { refused, known, penalised }
+    }
 }
 
 /// The metrics as text.
@@ -37,6 +59,7 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
     traffic(&mut to, figures.snapshot);
     workers(&mut to, figures.snapshot);
     limits(&mut to, &figures.snapshot.limits);
+    sources(&mut to, &figures.sources);
     if let Some(figures) = figures.datagrams {
         datagrams(&mut to, figures);
     }
@@ -68,7 +91,7 @@ fn connections(to: &mut Exposition, snapshot: &Snapshot) {
         "Connections that the system gave us, refused ones too.",
     )
     .is(snapshot.accepted);
-    let help = "Connections that ended, and why; busy and busy_address were refused.";
+    let help = "Connections that ended, and why; busy, busy_address and source_rate were refused.";
     let mut family = to.family("echoline_closed_total", Kind::Counter, help);
     for label in Closed::LABELS {
         family.of("reason", label, snapshot.ended(label));
@@ -96,6 +119,18 @@ fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
         "From waking up for input to all answers written; of many turns one of sixteen is timed.",
     )
     .times(times.cumulative(), times.count(), times.sum());
+}
+
+fn sources(to: &mut Exposition, figures: &SourceFigures) {
+    let help = "Actions that were refused because their source went over a rate.";
+    let mut family = to.family("echoline_source_refusals_total", Kind::Counter, help);
+    for (action, count) in SourceAction::ALL.into_iter().zip(figures.refused) {
+        family.of("action", action.label(), count);
+    }
+    let help = "Sources (addresses, IPv6 networks, local users) in the table of rates.";
+    to.family("echoline_sources", Kind::Gauge, help).is(figures.known);
+    let help = "Sources that have a penalty now.";
+    to.family("echoline_sources_penalised", Kind::Gauge, help).is(figures.penalised);
 }
 
 fn datagrams(to: &mut Exposition, figures: &Datagrams) {

@@ -32,7 +32,7 @@ use super::socket_flags;
 use super::supervise::keep_running;
 use crate::net::{
     Address, Certificates, DatagramCounts, FileUser, ListenerOptions, Observer, Scheme, Shutdown,
-    is_loopback,
+    Sources, is_loopback,
 };
 use access::Secret;
 pub(super) use control::FaultControl;
@@ -100,6 +100,8 @@ pub(super) struct Served {
     pub(super) faults: Option<FaultControl>,
     /// `None` where no TLS is spoken.
     pub(super) certificates: Option<Certificates>,
+    /// The rates of each source, and the penalties that there are.
+    pub(super) sources: Arc<Sources>,
     /// What else there is to tell of what is served.
     pub(super) figures: Option<Figures>,
 }
@@ -139,8 +141,8 @@ impl AdminFlags {
     }
 
     /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
-    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the user
-    /// that the files of sockets are made for.
+    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the
+    /// user that the files of sockets are made for.
     pub(super) async fn bind(
         &self,
         inherited: &mut Inherited,

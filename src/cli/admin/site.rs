@@ -17,7 +17,7 @@ use super::figure;
 use super::gate::{Reach, admit, admit_change};
 use super::history::History;
 use super::http::Client;
-use super::metrics::{self, Figures};
+use super::metrics::{self, Figures, SourceFigures};
 use super::process::ProcessState;
 use super::refusals::Refusals;
 use super::reply::{Problem, Reply, kind, reply, to_page};
@@ -28,6 +28,9 @@ use crate::printable::printable;
 
 /// Bytes of a plan of faults.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
+
+/// Penalties that the page lists.
+const PENALTIES_MAX: usize = 50;
 
 const STYLE: &str = include_str!("../../../templates/admin.css");
 const SCRIPT: &str = include_str!("../../../templates/admin.js");
@@ -113,7 +116,7 @@ impl Site {
         if self.secret.is_some() { Problem::NeedsSecret } else { Problem::OnlyFigures }
     }
 
-    /// What there is at `path` to be read.
+    /// Returns the answer to a request that reads `path`.
     fn tell(&self, path: &str, access: Access) -> Result<Reply, Problem> {
         let ok = StatusCode::OK;
         match path {
@@ -173,6 +176,7 @@ impl Site {
                 let since = certificates.expires().duration_since(UNIX_EPOCH);
                 since.unwrap_or_default().as_secs_f64()
             }),
+            sources: SourceFigures::of(&self.served.sources),
             refused_secrets: self.refusals.total(),
             others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
         })
@@ -196,6 +200,7 @@ impl Site {
             },
             addresses: if is_full { &self.served.addresses } else { &[] },
             faults: self.served.faults.as_ref().filter(|_| is_full).map(|faults| (faults.rules)()),
+            penalties: is_full.then(|| self.served.sources.penalised(PENALTIES_MAX)),
             log: if is_full { newest_lines().into_iter().map(line).collect() } else { Vec::new() },
         })
     }
@@ -251,7 +256,7 @@ mod tests {
 
     use super::*;
     use crate::cli::admin::http;
-    use crate::net::{Closed, Farewell, Server};
+    use crate::net::{Closed, Farewell, Server, SourceLimits, Sources};
 
     /// A plan that knows two rules, and counts none.
     fn control() -> FaultControl {
@@ -291,6 +296,7 @@ mod tests {
             addresses: Vec::new(),
             certificates: None,
             figures: None,
+            sources: Arc::new(Sources::new(SourceLimits::off())),
             datagrams: None,
             faults: Some(control()),
         };

@@ -20,7 +20,7 @@ pub(super) struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Takes over the sockets `given`, or binds where none was.
+    /// Takes over the sockets `given`, or binds new ones if there are none.
     pub(super) async fn open(
         address: &Address,
         asked: &str,

@@ -11,7 +11,7 @@ use super::chart::{Chart, Unit, Values, bytes, rate};
 use super::history::{History, Second};
 use super::process::ProcessState;
 use crate::load::units;
-use crate::net::{Closed, Limits, Phase, Snapshot};
+use crate::net::{Closed, Limits, PenalisedSource, Phase, Snapshot};
 
 /// What the page shows.
 #[derive(Debug, Serialize)]
@@ -27,6 +27,8 @@ pub(super) struct View {
     pub(super) limits: Vec<[String; 2]>,
     /// `None` where the server cannot have planned faults.
     pub(super) faults: Option<Vec<[String; 2]>>,
+    /// Source, action, remaining time and level of each penalty; `None` if it is not shown.
+    pub(super) penalties: Option<Vec<[String; 4]>>,
     /// Time, level and text, the newest first.
     pub(super) log: Vec<[String; 3]>,
 }
@@ -61,6 +63,8 @@ pub(super) struct Sources<'a> {
     pub(super) shown: Shown,
     pub(super) addresses: &'a [String],
     pub(super) faults: Option<Vec<(String, u64)>>,
+    /// `None` if addresses are not shown.
+    pub(super) penalties: Option<Vec<PenalisedSource>>,
     pub(super) log: Vec<[String; 3]>,
 }
 
@@ -89,6 +93,7 @@ impl View {
             workers: workers(snapshot),
             limits: limits(&snapshot.limits),
             faults: sources.faults.map(|faults| faults.into_iter().map(counted).collect()),
+            penalties: sources.penalties.map(penalties),
             log: sources.log,
         }
     }
@@ -172,6 +177,16 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
         ]
     };
     snapshot.workers.iter().enumerate().map(row).collect()
+}
+
+/// The penalties as they are given: the longest remaining time first.
+fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
+    let row = |penalty: PenalisedSource| {
+        let remaining = Duration::from_secs(penalty.remaining.as_secs().max(1));
+        let (source, action) = (penalty.source.to_string(), penalty.action.to_string());
+        [source, action, long(remaining), penalty.level.to_string()]
+    };
+    penalties.into_iter().map(row).collect()
 }
 
 /// By the names of their flags.

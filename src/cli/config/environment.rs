@@ -196,6 +196,7 @@ mod tests {
             ("access-log", "Logging"),
             ("log-messages", "Logging"),
             ("config", "Configuration"),
+            ("source-limit", "Rates and penalties per source"),
             ("bus", "Clustering (--bus)"),
             ("find-max", "Search"),
             ("slo", "Search"),

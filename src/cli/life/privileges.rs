@@ -123,7 +123,7 @@ impl Identity {
     /// In this order: each step needs the rights that the next one gives up.
     fn assume(&self) -> anyhow::Result<()> {
         forbid_capabilities();
-        // An upgraded process is who its predecessor was.
+        // An upgraded process has the user and the group of its predecessor.
         if !self.has_ids()? {
             if !Uid::effective().is_root() {
                 bail!("only root can become another user: start as root, or without --user");

@@ -6,6 +6,8 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
+use crate::printable::printable;
+
 /// The bus's client; the chat says in its own words what happens to the bus.
 const BUS_CLIENT: &str = "async_nats";
 
@@ -34,7 +36,8 @@ fn level_of_bus_client(level: LevelFilter) -> LevelFilter {
 /// on, so that a variable that is meant for other programs does not silence this one.
 fn parse(text: &str) -> Result<Targets, String> {
     let wrong = |part: &str| {
-        let shown: String = part.chars().take(40).collect::<String>().escape_debug().collect();
+        let shown: String = part.chars().take(40).collect();
+        let shown = printable(&shown);
         format!(
             "RUST_LOG is ignored: '{shown}' is neither a level (off, error, warn, info, debug, \
              trace) nor TARGET=LEVEL, for example echoline::net=debug"

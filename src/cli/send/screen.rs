@@ -126,7 +126,7 @@ impl TerminalText {
         harmless(&piece)
     }
 
-    /// What is left at the end.
+    /// The text of an end that was never completed.
     fn finish(&mut self) -> String {
         harmless(&std::mem::take(&mut self.rest))
     }
@@ -164,7 +164,7 @@ mod tests {
                 assert_eq!(shown + &text.finish(), whole, "{first} {second}");
             }
         }
-        // An 8-bit control is no UTF-8, and what follows it is whole all the same.
+        // An 8-bit control is no UTF-8, and the character after it stays whole.
         let mut text = TerminalText::default();
         assert_eq!(text.push(b"\x9b\xc3") + &text.push(b"\xbc"), "\u{fffd}ü");
         assert_eq!(harmless(b"\x9b2J\xc2"), "\u{fffd}2J\u{fffd}");

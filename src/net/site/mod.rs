@@ -172,10 +172,7 @@ impl Step for Site {
     }
 
     fn refusal(&self, closed: Closed) -> Refusal {
-        Refusal::Words(full(match closed {
-            Closed::BusyAddress => "Too many connections from your address. Try again later.",
-            _ => "Server is busy. Try again later.",
-        }))
+        Refusal::Words(full(&closed.refusal()))
     }
 }
 

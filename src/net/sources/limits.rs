@@ -27,9 +27,10 @@ pub enum SourceAction {
     Room,
     /// A resume token.
     Token,
-    /// A ban.
-    Ban,
-    /// A command that reads the history or lists many users.
+    /// A ban, a mute, an invitation or another command of a room's operator that is written down.
+    Moderation,
+    /// A command that reads the history, or lists rooms or users. A search counts as
+    /// [`SourceAction::SEARCH_COST`] of them.
     Expensive,
 }
 
@@ -42,9 +43,12 @@ impl SourceAction {
         Self::WrongOperatorPassword,
         Self::Room,
         Self::Token,
-        Self::Ban,
+        Self::Moderation,
         Self::Expensive,
     ];
+
+    /// The number of expensive commands as which a search of the whole history counts.
+    pub const SEARCH_COST: u32 = 10;
 
     /// As it is written in flags, logs and metrics.
     #[must_use]
@@ -56,7 +60,7 @@ impl SourceAction {
             Self::WrongOperatorPassword => "wrong-operator-passwords",
             Self::Room => "rooms",
             Self::Token => "tokens",
-            Self::Ban => "bans",
+            Self::Moderation => "moderation",
             Self::Expensive => "expensive-commands",
         }
     }
@@ -92,6 +96,11 @@ impl SourceRate {
         self.interval
     }
 
+    /// `count`, but not more than the bucket holds.
+    pub(super) fn most(self, count: u32) -> u32 {
+        count.min(self.burst)
+    }
+
     /// The time in which an empty bucket fills.
     pub(super) fn depth(self) -> Duration {
         self.interval.saturating_mul(self.burst)
@@ -109,6 +118,18 @@ pub struct Penalties {
     pub decay: Duration,
 }
 
+impl Penalties {
+    /// The length that text calls `name`.
+    fn length(&mut self, name: &str) -> Option<&mut Duration> {
+        match name {
+            "first-penalty" => Some(&mut self.first),
+            "longest-penalty" => Some(&mut self.longest),
+            "penalty-decay" => Some(&mut self.decay),
+            _ => None,
+        }
+    }
+}
+
 impl Default for Penalties {
     fn default() -> Self {
         Self {
@@ -122,7 +143,7 @@ impl Default for Penalties {
 /// The rates of one source. [`SourceLimits::default`] has those of a chat: 60 people behind one
 /// address do not reach any of them.
 ///
-/// It is parsed from text: `logins 5/s burst 300, bans off`; what the text does not name keeps
+/// It is parsed from text: `logins 5/s burst 300, moderation off`; what the text does not name keeps
 /// its default. `off` alone switches all of them off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
@@ -148,14 +169,17 @@ impl Default for SourceLimits {
                 // A page in a browser opens several connections for its files.
                 SourceAction::Connection => SourceRate::new(20, SECOND, 600),
                 SourceAction::Login => SourceRate::new(5, SECOND, 300),
-                // A class that was told the wrong password.
-                SourceAction::WrongPassword => SourceRate::new(6, MINUTE, 60),
+                // A class that was told the wrong password, twice; a token is taken before each
+                // check, so all of them may be in one at the same time.
+                SourceAction::WrongPassword => SourceRate::new(6, MINUTE, 120),
                 // A few people mistype it; a guesser gets 1,440 guesses a day.
                 SourceAction::WrongOperatorPassword => SourceRate::new(1, MINUTE, 5),
                 SourceAction::Room => SourceRate::new(6, MINUTE, 60),
                 SourceAction::Token => SourceRate::new(2, SECOND, 300),
-                SourceAction::Ban => SourceRate::new(10, MINUTE, 60),
-                SourceAction::Expensive => SourceRate::new(10, SECOND, 300),
+                // A teacher who invites a class.
+                SourceAction::Moderation => SourceRate::new(20, MINUTE, 120),
+                // All of a class search, and their pages ask five questions each.
+                SourceAction::Expensive => SourceRate::new(30, SECOND, 900),
             })
         });
         Self {
@@ -205,7 +229,8 @@ impl SourceLimits {
     }
 
     /// Changes the limits that `text` names, several with commas between them: `logins 5/s burst
-    /// 300`, `bans off`, `exempt 192.0.2.0/24`, `loopback limited`, or `off` for every rate.
+    /// 300`, `moderation off`, `exempt 192.0.2.0/24`, `loopback limited`, `first-penalty 2s`,
+    /// `longest-penalty 5m`, `penalty-decay 2m`, `max-sources 65536`, or `off` for every rate.
     /// Without `burst`, the burst is what the rate gives in ten seconds, at least one.
     ///
     /// # Errors
@@ -240,7 +265,18 @@ impl SourceLimits {
                 self.loopback = Loopback::Unlimited;
                 return Ok(());
             }
+            ("max-sources", number) => {
+                let wrong = || SourceRateError::Number(number.to_owned());
+                let number = number.parse().ok().filter(|number| *number >= 2);
+                self.max_sources = number.ok_or_else(wrong)?;
+                return Ok(());
+            }
             _ => (),
+        }
+        if let Some(length) = self.penalties.length(name) {
+            let wrong = || SourceRateError::Length(name.to_owned(), value.trim().to_owned());
+            *length = amount::time(value).filter(|time| !time.is_zero()).ok_or_else(wrong)?;
+            return Ok(());
         }
         let action = SourceAction::ALL.into_iter().find(|action| action.label() == name);
         let action = action.ok_or_else(|| SourceRateError::Action(name.to_owned()))?;
@@ -286,10 +322,17 @@ pub enum SourceRateError {
     /// There is no action of this name.
     #[error(
         "{0:?} is not a limited action; the actions are connections, logins, wrong-passwords, \
-         wrong-operator-passwords, rooms, tokens, bans and expensive-commands; `exempt NETWORK`, \
-         `loopback limited` and `off` can be written as well"
+         wrong-operator-passwords, rooms, tokens, moderation and expensive-commands; `off`, \
+         `exempt NETWORK`, `loopback limited`, `max-sources N`, `first-penalty`, \
+         `longest-penalty` and `penalty-decay` can be written as well"
     )]
     Action(String),
+    /// The number of sources cannot be read.
+    #[error("{0:?} is not a number of sources, at least 2; write for example `max-sources 65536`")]
+    Number(String),
+    /// The length of a penalty cannot be read.
+    #[error("{1:?} is not a length of time; write for example `{0} 30s`")]
+    Length(String, String),
     /// The network cannot be read.
     #[error("{0:?} is not a network; write for example `exempt 192.0.2.0/24`")]
     Network(String),
@@ -304,10 +347,10 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_they_are_typed() {
-        let limits: SourceLimits = "logins 5/s burst 30, bans off".parse().unwrap();
+        let limits: SourceLimits = "logins 5/s burst 30, moderation off".parse().unwrap();
         let second = Duration::from_secs(1);
         assert_eq!(limits.rate(SourceAction::Login), Some(SourceRate::new(5, second, 30)));
-        assert_eq!(limits.rate(SourceAction::Ban), None);
+        assert_eq!(limits.rate(SourceAction::Moderation), None);
         let default = SourceLimits::default();
         assert_eq!(limits.rate(SourceAction::Room), default.rate(SourceAction::Room));
         assert_eq!("off".parse(), Ok(SourceLimits::off()));
@@ -315,12 +358,27 @@ mod tests {
         let rate = SourceRate::new(90, Duration::from_secs(60), 15);
         assert_eq!(limits.rate(SourceAction::Room), Some(rate));
         assert_eq!(limits.rate(SourceAction::Login), None);
+        let text = "first-penalty 1s, longest-penalty 1m, penalty-decay 10s, max-sources 100";
+        let limits: SourceLimits = text.parse().unwrap();
+        let (first, longest) = (second, Duration::from_secs(60));
+        let decay = Duration::from_secs(10);
+        assert_eq!(limits.penalties, Penalties { first, longest, decay });
+        assert_eq!(limits.max_sources, 100);
     }
 
     #[test]
     fn errors_name_the_part_and_the_fix() {
         let error = "nonsense 5/s".parse::<SourceLimits>().unwrap_err().to_string();
         assert!(error.starts_with("\"nonsense\" is not a limited action; the actions are "));
+        for (text, end) in [
+            ("first-penalty x", "write for example `first-penalty 30s`"),
+            ("penalty-decay 0s", "write for example `penalty-decay 30s`"),
+            ("max-sources 1", "write for example `max-sources 65536`"),
+            ("exempt home", "write for example `exempt 192.0.2.0/24`"),
+        ] {
+            let error = text.parse::<SourceLimits>().unwrap_err().to_string();
+            assert!(error.ends_with(end), "{error}");
+        }
         for text in ["logins", "logins 0/s", "logins 5/s burst 0", "logins 5/s burst x"] {
             let error = text.parse::<SourceLimits>().unwrap_err().to_string();
             assert!(error.ends_with("write for example `logins 5/s burst 100` or `logins off`"));
@@ -330,9 +388,9 @@ mod tests {
     #[test]
     fn a_text_that_cannot_be_read_changes_nothing() {
         let mut limits = SourceLimits::default();
-        limits.change("logins off, bans 5").unwrap();
+        limits.change("logins off, moderation 5").unwrap();
         let before = limits.clone();
-        limits.change("tokens off, bans ?").unwrap_err();
+        limits.change("tokens off, moderation ?").unwrap_err();
         assert_eq!(limits, before);
     }
 }

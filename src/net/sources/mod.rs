@@ -8,16 +8,21 @@ mod limits;
 mod source;
 mod table;
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 pub use limits::{Penalties, SourceAction, SourceLimits, SourceRate, SourceRateError};
-pub use source::Source;
+pub use source::{Source, SourceError};
 use table::SourceTable;
+
+use super::limits::Closed;
+
+/// Penalties that are logged in one second; more are counted.
+const LOGGED_PER_SECOND: u32 = 10;
 
 /// The sources of one program and what each of them may still do; shared by all its servers.
 ///
@@ -36,7 +41,19 @@ use table::SourceTable;
 pub struct Sources {
     table: Mutex<SourceTable>,
     started: Instant,
+    /// One bit for each action that has a rate: the others need no lock.
+    limited: AtomicU8,
+    logged: Mutex<Logged>,
     refused: [AtomicU64; SourceAction::ALL.len()],
+}
+
+/// The penalties that were logged in the current second.
+#[derive(Debug, Default)]
+struct Logged {
+    second: u64,
+    count: u32,
+    /// Penalties since then that were not logged.
+    left_out: u64,
 }
 
 /// The refusal of one action of one source.
@@ -66,13 +83,52 @@ pub struct PenalisedSource {
     pub level: u32,
 }
 
+impl SourceRefusal {
+    /// The wait in whole seconds, rounded up: at least one.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.wait_ms().div_ceil(1000)
+    }
+
+    /// The wait in milliseconds, rounded up: at least one.
+    #[must_use]
+    pub fn wait_ms(&self) -> u64 {
+        u64::try_from(self.wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// The end of a connection that was refused for this.
+    pub(super) fn closed(&self) -> Closed {
+        Closed::SourceRate(u16::try_from(self.seconds()).unwrap_or(u16::MAX))
+    }
+}
+
+/// One sentence for the user, without a full stop: `Too many new rooms from your address; try
+/// again in 8 s`.
+impl fmt::Display for SourceRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let actions = match self.action {
+            SourceAction::Connection => "connections",
+            SourceAction::Login => "names were tried",
+            SourceAction::WrongPassword => "wrong passwords or tokens",
+            SourceAction::WrongOperatorPassword => "wrong operator passwords",
+            SourceAction::Room => "new rooms",
+            SourceAction::Token => "new tokens",
+            SourceAction::Moderation => "moderation commands",
+            SourceAction::Expensive => "searches and lists",
+        };
+        write!(f, "Too many {actions} from your address; try again in {} s", self.seconds())
+    }
+}
+
 impl Sources {
     /// A table without any source in it.
     #[must_use]
     pub fn new(limits: SourceLimits) -> Self {
         Self {
+            limited: AtomicU8::new(limited(&limits)),
             table: Mutex::new(SourceTable::new(limits)),
             started: Instant::now(),
+            logged: Mutex::default(),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -82,12 +138,52 @@ impl Sources {
     /// # Errors
     /// A [`SourceRefusal`] if the source has a penalty for this action or has used all its tokens.
     pub fn take(&self, source: Source, action: SourceAction) -> Result<(), SourceRefusal> {
+        self.take_many(source, action, 1)
+    }
+
+    /// Takes `count` tokens for one action that costs as much as so many usual ones.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn take_many(
+        &self,
+        source: Source,
+        action: SourceAction,
+        count: u32,
+    ) -> Result<(), SourceRefusal> {
+        if self.limited.load(Ordering::Relaxed) & bit(action) == 0 {
+            return Ok(());
+        }
         let now = self.started.elapsed();
-        let taken = self.lock().take(source, action, now);
-        if taken.is_err() {
+        let taken = self.lock().take(source, action, count, now);
+        if let Err(refusal) = &taken {
             self.refused[action as usize].fetch_add(1, Ordering::Relaxed);
+            if refusal.is_new_penalty {
+                self.log(source, refusal, now);
+            }
         }
         taken
+    }
+
+    /// Logs a penalty. A flood from many sources logs at most [`LOGGED_PER_SECOND`].
+    fn log(&self, source: Source, refusal: &SourceRefusal, now: Duration) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.second != now.as_secs() {
+            logged.second = now.as_secs();
+            logged.count = 0;
+        }
+        logged.count += 1;
+        if logged.count > LOGGED_PER_SECOND {
+            logged.left_out += 1;
+            return;
+        }
+        let left_out = std::mem::take(&mut logged.left_out);
+        drop(logged);
+        if left_out > 0 {
+            tracing::warn!("{left_out} penalties of other sources were not logged");
+        }
+        let (action, seconds) = (refusal.action, refusal.seconds());
+        tracing::warn!(%source, "over the rate of {action}: refused for {seconds} s");
     }
 
     /// Gives back a token that was taken in advance: the password was right.
@@ -116,9 +212,7 @@ impl Sources {
     pub fn counts(&self) -> (usize, usize) {
         let now = self.started.elapsed();
         let table = self.lock();
-        let penalised: HashSet<Source> =
-            table.penalised(now).into_iter().map(|entry| entry.source).collect();
-        (table.len(), penalised.len())
+        (table.len(), table.penalised_sources(now))
     }
 
     /// The number of refusals of an action since the table was made.
@@ -135,11 +229,23 @@ impl Sources {
 
     /// Replaces the limits. Buckets and penalties stay as they are.
     pub fn set_limits(&self, limits: SourceLimits) {
+        let limited = limited(&limits);
         self.lock().set_limits(limits);
+        self.limited.store(limited, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceTable> {
         // The table is whole after each of its calls.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const fn bit(action: SourceAction) -> u8 {
+    1 << action as u8
+}
+
+/// The bits of the actions that have a rate.
+fn limited(limits: &SourceLimits) -> u8 {
+    let limited = SourceAction::ALL.into_iter().filter(|action| limits.rate(*action).is_some());
+    limited.fold(0, |bits, action| bits | bit(action))
 }

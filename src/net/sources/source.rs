@@ -3,6 +3,9 @@
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::fmt;
 use core::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
 
 use crate::net::place::network;
 
@@ -44,6 +47,37 @@ impl From<Option<IpAddr>> for Source {
     }
 }
 
+impl FromStr for Source {
+    type Err = SourceError;
+
+    /// Reads what [`Display`](fmt::Display) prints, and any address or IPv6 network of 64 bits.
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let wrong = || SourceError(text.to_owned());
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::from(address));
+        }
+        match text.parse::<IpNet>() {
+            Ok(IpNet::V4(v4)) if v4.prefix_len() == 32 => {
+                return Ok(Self::from(IpAddr::V4(v4.addr())));
+            }
+            Ok(IpNet::V6(v6)) if v6.prefix_len() >= 64 => {
+                return Ok(Self::from(IpAddr::V6(v6.addr())));
+            }
+            _ => {}
+        }
+        match text.split_once(' ') {
+            Some(("uid", uid)) => uid.trim().parse().map(Self::User).map_err(|_| wrong()),
+            None if text == "unknown" => Ok(Self::Unknown),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// The error of a text that is no source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no source: an address, an IPv6 network /64, or `uid N`")]
+pub struct SourceError(String);
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,6 +110,14 @@ mod tests {
         assert_eq!(source("192.0.2.1").to_string(), "192.0.2.1");
         assert_eq!(source("2001:db8:0:1::1").to_string(), "2001:db8:0:1::/64");
         assert_eq!(Source::User(1000).to_string(), "uid 1000");
+        for text in ["192.0.2.1", "2001:db8:0:1::/64", "uid 1000", "unknown"] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+        }
+        assert_eq!("2001:db8:0:1::7".parse(), Ok(source("2001:db8:0:1::")));
+        for text in ["", "uid", "uid x", "192.0.2.0/24", "2001:db8::/32", "ann"] {
+            let error = text.parse::<Source>().unwrap_err().to_string();
+            assert!(error.ends_with("an address, an IPv6 network /64, or `uid N`"), "{error}");
+        }
     }
 
     #[test]

@@ -72,30 +72,30 @@ impl Penalty {
 }
 
 impl Entry {
-    /// Takes a token of an action at `rate`; `None` if there was one, else the time until there is.
-    fn take(&mut self, action: SourceAction, rate: SourceRate, now: Duration) -> Option<Duration> {
+    /// Takes `count` tokens of an action at `rate`; returns whether there were so many.
+    fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: Duration) -> bool {
         let full_at = Duration::from_nanos(self.full_at[action as usize]).max(now);
-        let full_at = full_at + rate.interval();
-        match (full_at - now).checked_sub(rate.depth()) {
-            None | Some(Duration::ZERO) => {
-                self.full_at[action as usize] = nanos(full_at);
-                None
-            }
-            wait => wait,
+        let full_at = full_at + rate.interval().saturating_mul(rate.most(count));
+        let is_there = full_at - now <= rate.depth();
+        if is_there {
+            self.full_at[action as usize] = nanos(full_at);
         }
+        is_there
     }
 
-    /// Begins a penalty, at the end of which one token is there.
+    /// Begins a penalty, at the end of which `count` tokens are there.
     fn punish(
         &mut self,
         action: SourceAction,
+        count: u32,
         rate: SourceRate,
         rules: Penalties,
         now: Duration,
     ) -> Duration {
         let penalty = &mut self.penalties.get_or_insert_default()[action as usize];
         penalty.begin(rules, now);
-        let full_at = penalty.until + rate.depth().saturating_sub(rate.interval());
+        let there = rate.interval().saturating_mul(rate.most(count));
+        let full_at = penalty.until + rate.depth().saturating_sub(there);
         self.full_at[action as usize] = nanos(full_at);
         penalty.until - now
     }
@@ -128,12 +128,13 @@ impl SourceTable {
         self.limits = limits;
     }
 
-    /// Takes a token, or says how long the source has to wait. A source that finds its bucket empty
+    /// Takes `count` tokens, or says how long the source has to wait. A source that finds too few
     /// gets a penalty.
     pub(super) fn take(
         &mut self,
         source: Source,
         action: SourceAction,
+        count: u32,
         now: Duration,
     ) -> Result<(), SourceRefusal> {
         let Some(rate) = self.limits.rate(action) else { return Ok(()) };
@@ -148,8 +149,10 @@ impl SourceTable {
         if !remaining.is_zero() {
             return Err(refusal(remaining, false));
         }
-        let Some(wait) = entry.take(action, rate, now) else { return Ok(()) };
-        let wait = entry.punish(action, rate, rules, now).max(wait);
+        if entry.take(action, count, rate, now) {
+            return Ok(());
+        }
+        let wait = entry.punish(action, count, rate, rules, now);
         self.move_to_penalised(source);
         Err(refusal(wait, true))
     }
@@ -189,17 +192,31 @@ impl SourceTable {
         found
     }
 
+    /// The number of sources whose penalty has not ended.
+    pub(super) fn penalised_sources(&self, now: Duration) -> usize {
+        let has_penalty = |entry: &&Entry| {
+            let penalties = entry.penalties.as_ref();
+            penalties.is_some_and(|all| all.iter().any(|penalty| penalty.until > now))
+        };
+        let entries = self.penalised.iter().filter_map(|(_, source)| self.entries.get(source));
+        entries.filter(has_penalty).count()
+    }
+
     /// Makes the source the one that was seen last; adds it if it is new.
     fn touch(&mut self, source: Source, rules: Penalties, now: Duration) {
-        self.order += 1;
-        let order = self.order;
         let Some(entry) = self.entries.get_mut(&source) else {
             self.make_room();
+            self.order += 1;
+            let order = self.order;
             let entry = Entry { order, full_at: [0; ACTIONS], penalties: None };
             self.entries.insert(source, entry);
             self.calm.insert((order, source));
             return;
         };
+        if entry.order == self.order && entry.penalties.is_none() {
+            // It is the one that was seen last already.
+            return;
+        }
         if let Some(penalties) = &mut entry.penalties {
             penalties.iter_mut().for_each(|penalty| penalty.decay(rules, now));
             if !penalties.iter().all(|penalty| penalty.is_over(now)) {
@@ -211,8 +228,9 @@ impl SourceTable {
         } else {
             self.calm.remove(&(entry.order, source));
         }
-        entry.order = order;
-        self.calm.insert((order, source));
+        self.order += 1;
+        entry.order = self.order;
+        self.calm.insert((self.order, source));
     }
 
     /// Forgets a source if the table is full: the one without a penalty seen longest ago.

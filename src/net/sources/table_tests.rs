@@ -26,16 +26,16 @@ fn at(seconds: f64) -> Duration {
 fn a_source_gets_its_burst_and_then_a_penalty() {
     let mut table = table("logins 1/s burst 3", 10);
     for _ in 0..3 {
-        assert_eq!(table.take(source(1), LOGIN, at(0.0)), Ok(()));
+        assert_eq!(table.take(source(1), LOGIN, 1, at(0.0)), Ok(()));
     }
-    let refusal = table.take(source(1), LOGIN, at(0.0)).unwrap_err();
+    let refusal = table.take(source(1), LOGIN, 1, at(0.0)).unwrap_err();
     assert!(refusal.is_new_penalty);
     assert_eq!(refusal.wait, at(2.0), "the first penalty");
-    let refusal = table.take(source(1), LOGIN, at(0.5)).unwrap_err();
+    let refusal = table.take(source(1), LOGIN, 1, at(0.5)).unwrap_err();
     assert_eq!((refusal.is_new_penalty, refusal.wait), (false, at(1.5)));
-    assert_eq!(table.take(source(2), LOGIN, at(0.5)), Ok(()), "another source");
-    assert_eq!(table.take(source(1), SourceAction::Room, at(0.5)), Ok(()), "another action");
-    assert_eq!(table.take(source(1), LOGIN, at(2.0)), Ok(()), "one token after the penalty");
+    assert_eq!(table.take(source(2), LOGIN, 1, at(0.5)), Ok(()), "another source");
+    assert_eq!(table.take(source(1), SourceAction::Room, 1, at(0.5)), Ok(()), "another action");
+    assert_eq!(table.take(source(1), LOGIN, 1, at(2.0)), Ok(()), "one token after the penalty");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn penalties_double_and_decay() {
     let mut now = Duration::ZERO;
     let mut waits = Vec::new();
     while waits.len() < 10 {
-        match table.take(source(1), LOGIN, now) {
+        match table.take(source(1), LOGIN, 1, now) {
             Ok(()) => (),
             Err(refusal) => {
                 waits.push(refusal.wait.as_secs());
@@ -55,15 +55,15 @@ fn penalties_double_and_decay() {
     assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     // The level after ten penalties is 10; nine times the decay leave one.
     now += Duration::from_secs(9 * 120);
-    assert_eq!(table.take(source(1), LOGIN, now), Ok(()));
-    assert_eq!(table.take(source(1), LOGIN, now).unwrap_err().wait, at(4.0));
+    assert_eq!(table.take(source(1), LOGIN, 1, now), Ok(()));
+    assert_eq!(table.take(source(1), LOGIN, 1, now).unwrap_err().wait, at(4.0));
 }
 
 #[test]
 fn a_source_that_keeps_to_the_rate_meets_no_penalty() {
     let mut table = table("logins 5/s burst 2", 10);
     for step in 0..1000 {
-        assert_eq!(table.take(source(1), LOGIN, at(f64::from(step) * 0.2001)), Ok(()));
+        assert_eq!(table.take(source(1), LOGIN, 1, at(f64::from(step) * 0.2001)), Ok(()));
     }
 }
 
@@ -72,7 +72,7 @@ fn a_token_given_back_can_be_taken_again() {
     let mut table = table("wrong-passwords 1/h burst 2", 10);
     for _ in 0..100 {
         let action = SourceAction::WrongPassword;
-        assert_eq!(table.take(source(1), action, at(1.0)), Ok(()));
+        assert_eq!(table.take(source(1), action, 1, at(1.0)), Ok(()));
         table.give_back(source(1), action);
     }
 }
@@ -81,13 +81,13 @@ fn a_token_given_back_can_be_taken_again() {
 #[test]
 fn attack_a_flood_of_sources_ends_no_penalty() {
     let mut table = table("logins 1/h burst 1", 100);
-    table.take(source(0), LOGIN, at(0.0)).unwrap();
-    table.take(source(0), LOGIN, at(0.0)).unwrap_err();
+    table.take(source(0), LOGIN, 1, at(0.0)).unwrap();
+    table.take(source(0), LOGIN, 1, at(0.0)).unwrap_err();
     for number in 1..100_000 {
-        let _ = table.take(source(number), LOGIN, at(0.1));
+        let _ = table.take(source(number), LOGIN, 1, at(0.1));
         assert!(table.len() <= 100);
     }
-    assert!(table.take(source(0), LOGIN, at(0.2)).is_err());
+    assert!(table.take(source(0), LOGIN, 1, at(0.2)).is_err());
     assert_eq!(table.penalised(at(0.2)).len(), 1);
 }
 
@@ -95,46 +95,46 @@ fn attack_a_flood_of_sources_ends_no_penalty() {
 fn the_source_seen_longest_ago_is_forgotten_first() {
     let mut table = table("logins 1/h burst 1", 4);
     for number in 0..4 {
-        table.take(source(number), LOGIN, at(0.0)).unwrap();
+        table.take(source(number), LOGIN, 1, at(0.0)).unwrap();
     }
-    table.take(source(4), LOGIN, at(1.0)).unwrap();
-    assert!(table.take(source(0), LOGIN, at(1.0)).is_ok(), "it was forgotten");
-    assert!(table.take(source(3), LOGIN, at(1.0)).is_err());
+    table.take(source(4), LOGIN, 1, at(1.0)).unwrap();
+    assert!(table.take(source(0), LOGIN, 1, at(1.0)).is_ok(), "it was forgotten");
+    assert!(table.take(source(3), LOGIN, 1, at(1.0)).is_err());
 }
 
 #[test]
 fn a_pardon_ends_penalties() {
     let mut table = table("logins 1/h burst 1", 4);
-    table.take(source(0), LOGIN, at(0.0)).unwrap();
-    table.take(source(0), LOGIN, at(0.0)).unwrap_err();
+    table.take(source(0), LOGIN, 1, at(0.0)).unwrap();
+    table.take(source(0), LOGIN, 1, at(0.0)).unwrap_err();
     assert!(table.pardon(source(0), at(1.0)));
     assert!(!table.pardon(source(0), at(1.0)));
-    assert_eq!(table.take(source(0), LOGIN, at(1.0)), Ok(()));
+    assert_eq!(table.take(source(0), LOGIN, 1, at(1.0)), Ok(()));
 }
 
 #[test]
 fn a_penalty_that_is_over_is_forgotten_with_its_level() {
     let mut table = table("logins 1/s burst 1", 4);
-    table.take(source(0), LOGIN, at(0.0)).unwrap();
-    table.take(source(0), LOGIN, at(0.0)).unwrap_err();
-    table.take(source(0), LOGIN, at(1000.0)).unwrap();
+    table.take(source(0), LOGIN, 1, at(0.0)).unwrap();
+    table.take(source(0), LOGIN, 1, at(0.0)).unwrap_err();
+    table.take(source(0), LOGIN, 1, at(1000.0)).unwrap();
     assert_eq!((table.penalised.len(), table.calm.len()), (0, 1));
 }
 
 #[test]
 fn exempt_sources_and_loopback_have_no_limit() {
-    let mut table = table("off, logins 1/h burst 1, bans 1/h burst 1, exempt 10.0.0.0/8", 4);
+    let mut table = table("off, logins 1/h burst 1, moderation 1/h burst 1, exempt 10.0.0.0/8", 4);
     let loopback = Source::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
     for _ in 0..10 {
-        assert!(table.take(source(1), LOGIN, at(0.0)).is_ok());
-        assert!(table.take(loopback, LOGIN, at(0.0)).is_ok());
+        assert!(table.take(source(1), LOGIN, 1, at(0.0)).is_ok());
+        assert!(table.take(loopback, LOGIN, 1, at(0.0)).is_ok());
     }
-    assert!(table.take(loopback, SourceAction::Ban, at(0.0)).is_ok());
-    assert!(table.take(loopback, SourceAction::Ban, at(0.0)).is_err());
+    assert!(table.take(loopback, SourceAction::Moderation, 1, at(0.0)).is_ok());
+    assert!(table.take(loopback, SourceAction::Moderation, 1, at(0.0)).is_err());
     assert_eq!(table.len(), 1, "exempt sources take no place");
     table.limits.change("loopback limited").unwrap();
-    assert!(table.take(loopback, LOGIN, at(0.0)).is_ok());
-    assert!(table.take(loopback, LOGIN, at(0.0)).is_err());
+    assert!(table.take(loopback, LOGIN, 1, at(0.0)).is_ok());
+    assert!(table.take(loopback, LOGIN, 1, at(0.0)).is_err());
 }
 
 proptest! {
@@ -154,7 +154,7 @@ proptest! {
             if !is_known {
                 taken.retain(|(other, _), _| *other != number);
             }
-            if table.take(source(number), action, now).is_ok() {
+            if table.take(source(number), action, 1, now).is_ok() {
                 *taken.entry((number, action as usize)).or_default() += 1;
             }
             prop_assert!(table.len() <= 8);

@@ -23,7 +23,7 @@ pub(super) fn reason(closed: Closed) -> (u16, String) {
         Closed::Drained | Closed::Aborted => 1001,
         Closed::LineTooLong => 1009,
         Closed::IdleTimeout | Closed::LineTimeout | Closed::StallTimeout => POLICY,
-        Closed::Busy | Closed::BusyAddress => 1013,
+        Closed::Busy | Closed::BusyAddress | Closed::SourceRate(_) => 1013,
         _ => ERROR,
     };
     (code, closed.to_string())
@@ -49,6 +49,7 @@ mod tests {
             (Closed::LineTooLong, 1009),
             (Closed::IdleTimeout, 1008),
             (Closed::Busy, 1013),
+            (Closed::SourceRate(8), 1013),
             (Closed::Panicked, 1011),
         ] {
             assert_eq!(reason(closed).0, code, "{closed}");

@@ -65,11 +65,7 @@ impl Step for AcceptWebSocket {
     }
 
     fn refusal(&self, closed: Closed) -> Refusal {
-        let sentence = match closed {
-            Closed::BusyAddress => "Too many connections from your address. Try again later.",
-            _ => "Server is busy. Try again later.",
-        };
-        Refusal::Words(Denial::busy(sentence).answer())
+        Refusal::Words(Denial::busy(&closed.refusal()).answer())
     }
 }
 

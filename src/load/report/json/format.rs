@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for FormatVisitor {
 mod tests {
     use super::*;
 
-    /// Issue 12: a value in the place of the name is named, and not kept.
+    /// Issue 12: the kind of a value in place of the name is told, and the value is not kept.
     #[test]
     fn attack_a_value_in_place_of_the_format_is_not_kept() {
         let long = "x".repeat(1 << 20);

@@ -1,0 +1,35 @@
+//! Whatever snapshot a stranger writes, a node refuses it, or goes on from it: then what it knows
+//! is what another node takes, and entries still do what they say.
+#![no_main]
+
+use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, Snapshot};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let hall = chat(9);
+    let snapshot = Snapshot { sequence: 10, state: bytes.to_vec().into() };
+    if hall.restore(&snapshot).is_err() {
+        assert_eq!(hall.applied(), 0, "nothing has changed");
+    }
+    for act in [
+        r#"{"enter":{"name":"zoe","address":null}}"#,
+        r#"{"join":{"room":"lobby","see":{"Last":9},"pass":"nothing"}}"#,
+        r#"{"say":{"room":"lobby","lines":[{"t":"tea"}]}}"#,
+        r#"{"delete":{"room":"lobby","number":1,"own":true}}"#,
+    ] {
+        let sequence = hall.applied() + 1;
+        let head = format!(r#"{{"v":1,"node":7,"session":99,"number":{sequence},"act":"#);
+        let payload = [&head, act, "}"].concat().into();
+        hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload }]);
+    }
+    let known = hall.snapshot();
+    let late = chat(8);
+    late.restore(&known).expect("what a node knows is what another one takes");
+    assert_eq!(late.snapshot(), known);
+});
+
+fn chat(node: u32) -> std::sync::Arc<Hall> {
+    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    Hall::clustered(Settings::default(), options).0
+}

@@ -1,0 +1,59 @@
+//! Whatever a stranger publishes on the bus, a node takes it without a panic, shows only clean
+//! words, and can be gone on from. Each line of the input is one entry: JSON of an act, or, after a
+//! `!`, the whole payload.
+#![no_main]
+
+use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, is_clean};
+use libfuzzer_sys::fuzz_target;
+
+/// Entries of one input.
+const ENTRIES_MAX: usize = 40;
+
+fuzz_target!(|bytes: &[u8]| {
+    let ann = chat(9);
+    for line in [
+        &br#"{"enter":{"name":"ann","address":null}}"#[..],
+        br#"{"join":{"room":"lobby","see":{"Last":0},"pass":"nothing"}}"#,
+    ]
+    .into_iter()
+    .chain(bytes.split(|&byte| byte == b'\n').take(ENTRIES_MAX))
+    {
+        apply(&ann, line);
+    }
+    let snapshot = ann.snapshot();
+    shows_clean_words(&snapshot.state);
+    let late = chat(8);
+    late.restore(&snapshot).expect("what a node knows is what another one takes");
+    assert_eq!(late.applied(), ann.applied());
+});
+
+fn chat(node: u32) -> std::sync::Arc<Hall> {
+    let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
+    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    Hall::clustered(Settings::default(), options).0
+}
+
+/// The next entry, of session 1 to 4 or of the machine itself.
+fn apply(hall: &Hall, line: &[u8]) {
+    let sequence = hall.applied() + 1;
+    let payload = match line.strip_prefix(b"!") {
+        Some(payload) => payload.to_vec(),
+        None => {
+            let (session, act) = match line {
+                [digit @ b'0'..=b'4', act @ ..] => (u32::from(digit - b'0'), act),
+                act => (1, act),
+            };
+            let head = format!(r#"{{"v":1,"node":1,"session":{session},"number":{sequence},"act":"#);
+            [head.as_bytes(), act, b"}"].concat()
+        }
+    };
+    hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+}
+
+/// Names, lines, topics and other words in a snapshot are those that users see.
+fn shows_clean_words(state: &[u8]) {
+    let text = std::str::from_utf8(state).expect("a snapshot is JSON");
+    assert!(is_clean(text), "{text:?}");
+    // JSON escapes what is not clean in a string.
+    assert!(!text.contains("\\u00") && !text.contains("\\n") && !text.contains("\\r"), "{text:?}");
+}

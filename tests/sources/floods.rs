@@ -1,0 +1,274 @@
+//! Floods of whole chats with the default limits: each is refused within seconds, and another
+//! source meets nothing.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::rig::{Chat, Client, FLOOD, OTHER, PASSWORD};
+
+/// The time within which a flood is refused.
+const STOPPED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Repeats `attempt`, which returns whether it was refused, until it is, at most `most` times;
+/// returns how many were not.
+#[track_caller]
+fn flood(most: usize, mut attempt: impl FnMut(usize) -> bool) -> usize {
+    let start = Instant::now();
+    let passed = (0..most).take_while(|&number| !attempt(number)).count();
+    assert!(passed < most, "{most} attempts were not refused");
+    assert!(start.elapsed() < STOPPED_WITHIN, "{passed} in {:?}", start.elapsed());
+    passed
+}
+
+/// Whether a command of a program is refused for a rate; else it is answered with `words`.
+fn is_refused(program: &mut Client, command: &str, words: &str) -> bool {
+    program.say(&format!(r#"{{"do": "{command}"}}"#));
+    let heard = program.hear_any(&[words, "wait_ms"]).expect("an answer");
+    heard.contains("wait_ms")
+}
+
+/// Issue 12, item 4: connecting, giving a name and leaving again and again is refused after the
+/// burst of names, at first with a sentence, and then when it connects.
+#[test]
+fn attack_a_flood_of_logins_is_refused() {
+    let chat = Chat::start(&[]);
+    let mut resident = chat.enter(OTHER, "resident");
+    let refused = ["Too many names were tried from your address; try again in"];
+    let passed = flood(5100, |number| {
+        let mut client = chat.connect(FLOOD);
+        client.say(&format!("guest{number}"));
+        client.say("/quit");
+        client.hear_any(&refused).is_some()
+    });
+    assert!((300..330).contains(&passed), "{passed}");
+    let connected = flood(2000, |_| {
+        let mut client = chat.connect(FLOOD);
+        client.say("guest");
+        let heard = client.hear_any(&["Enter your name", "Too many connections"]);
+        heard.is_none_or(|line| line.contains("Too many connections"))
+    });
+    assert!((250..400).contains(&connected), "{connected}");
+    resident.say("still here");
+    resident.ask("/users", "Online: ");
+    let mut newcomer = chat.enter(OTHER, "newcomer");
+    newcomer.ask("/users", "Online: ");
+    (resident.has_met_nothing(), newcomer.has_met_nothing());
+    assert!(chat.metric("echoline_source_refusals_total{action=\"logins\"}") > 0);
+    assert!(chat.metric("echoline_source_refusals_total{action=\"connections\"}") > 0);
+    assert_eq!(chat.metric("echoline_sources"), 2);
+    assert_eq!(chat.metric("echoline_sources_penalised"), 1);
+    assert!(chat.metric("echoline_closed_total{reason=\"source_rate\"}") > 0);
+    // Each penalty is one line of the log.
+    chat.program.wait_for_stderr("over the rate of logins: refused for ");
+    chat.program.wait_for_stderr("over the rate of connections: refused for ");
+    let log = chat.program.stderr();
+    let penalties = log.lines().filter(|line| line.contains("over the rate of")).count();
+    assert!((2..10).contains(&penalties), "{log}");
+    assert!(log.lines().filter(|line| line.contains("192.0.2.1")).count() < 2000, "{log}");
+}
+
+/// Issue 12, item 5: joining new rooms again and again is refused, and another source makes its
+/// room.
+#[test]
+fn attack_a_flood_of_rooms_is_refused() {
+    let chat = Chat::start(&[]);
+    let mut program = chat.program(FLOOD, r#"{"name": "flood"}"#);
+    let passed = flood(1000, |number| {
+        let refused = is_refused(&mut program, &format!("/join r{number}"), "You speak in r");
+        refused || is_refused(&mut program, "/leave", "and speak in lobby now")
+    });
+    assert!((60..65).contains(&passed), "{passed}");
+    let hello = format!(r#"{{"name": "more", "rooms": [{:?}]}}"#, "never");
+    let mut more = chat.programs(FLOOD);
+    more.say(&hello);
+    more.hear("Too many new rooms from your address");
+    let mut other = chat.enter(OTHER, "other");
+    other.ask("/join garden", "You speak in garden now");
+    other.ask("/join never", "nobody else is here");
+    other.has_met_nothing();
+}
+
+/// Issue 12, item 6: a taken name that is tried again and again is refused, and the connection that
+/// tries it is ended.
+#[test]
+fn attack_a_flood_of_a_taken_name_is_refused() {
+    let chat = Chat::start(&[]);
+    let _ann = chat.enter(OTHER, "ann");
+    let mut client = chat.connect(FLOOD);
+    let passed = flood(5000, |_| {
+        client.say("ann");
+        let heard = client.hear_any(&["is taken; type another", "Too many names"]).unwrap();
+        heard.contains("Too many names")
+    });
+    assert!((300..330).contains(&passed), "{passed}");
+    for _ in 0..4 {
+        client.say("ann");
+    }
+    let all: Vec<String> = std::iter::from_fn(|| client.line()).collect();
+    assert!(all.last().unwrap().ends_with(" s. Goodbye! ***"), "{all:?}");
+    let mut program = chat.programs(FLOOD);
+    for _ in 0..5 {
+        program.say(r#"{"name": "ann"}"#);
+        let heard = program.hear("Too many names were tried from your address");
+        assert!(heard.contains(r#""about":"wait""#) && heard.contains("wait_ms"), "{heard}");
+    }
+    program.hear(r#""kind":"end""#);
+    assert_eq!(program.line(), None);
+    chat.enter(OTHER, "bob").has_met_nothing();
+}
+
+/// Issue 12, item 7: guesses of the operators' password, over many connections at once, are five
+/// and then refused; an operator at another address is not.
+#[test]
+fn attack_guesses_of_the_operator_password_are_refused() {
+    let chat = Chat::start(&[]);
+    let mut operator = chat.enter(OTHER, "oona");
+    let wrong = "That is not the operators' password";
+    let refused = "Too many wrong operator passwords from your address";
+    let start = Instant::now();
+    let heard: Vec<String> = thread::scope(|scope| {
+        let guess = |number: usize| {
+            let mut client = chat.enter(FLOOD, &format!("guess{number}"));
+            client.say(&format!("/oper guess number {number}"));
+            client.hear_any(&[wrong, refused]).unwrap()
+        };
+        let guesses: Vec<_> = (0..20).map(|number| scope.spawn(move || guess(number))).collect();
+        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+    });
+    assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
+    let checked = heard.iter().filter(|line| line.contains(wrong)).count();
+    assert!((5..=6).contains(&checked), "{heard:?}");
+    // The right one is not checked either: a guesser would know it.
+    let mut right = chat.enter(FLOOD, "right");
+    right.ask(&format!("/oper {PASSWORD}"), refused);
+    operator.ask(&format!("/oper {PASSWORD}"), "You are an operator");
+    operator.has_met_nothing();
+}
+
+/// Issue 12: operators of the chat list the penalties, and end them, which the audit log says.
+#[test]
+fn operators_see_and_end_penalties() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let chat = Chat::start(&["--data", data, "--source-limit", "first-penalty 5m"]);
+    let refused = "Too many wrong operator passwords from your address";
+    let mut operator = chat.enter(OTHER, "oona");
+    let mut right = chat.enter(FLOOD, "right");
+    for _ in 0..5 {
+        right.ask("/oper guessed wrong", "That is not the operators' password");
+    }
+    right.ask(&format!("/oper {PASSWORD}"), refused);
+    operator.ask("/penalties", "Only an operator can do that");
+    operator.ask(&format!("/oper {PASSWORD}"), "You are an operator");
+    let listed = operator.ask("/penalties", "192.0.2.1: wrong-operator-passwords refused for ");
+    assert!(listed.contains(" s more, level "), "{listed}");
+    operator.ask("/penalties end 192.0.2.1", "*** 192.0.2.1 has no penalty any more ***");
+    operator.ask("/penalties", "No source has a penalty");
+    operator.ask("/audit 5", "oona ended the penalties of 192.0.2.1");
+    right.ask(&format!("/oper {PASSWORD}"), "You are an operator");
+    right.ask("/penalties end somewhere", "is no source: an address, an IPv6 network /64");
+}
+
+/// Issue 12, item 9: resume tokens made again and again, and guessed, are refused; those of another
+/// source restore its session.
+#[test]
+fn attack_a_flood_of_tokens_is_refused() {
+    let chat = Chat::start(&[]);
+    let mut other = chat.enter(OTHER, "other");
+    let told = other.ask("/token", "/resume ");
+    let token = told.split("/resume ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let passed = flood(5000, |number| {
+        let mut client = chat.connect(FLOOD);
+        client.say(&format!("guest{number}"));
+        client.say("/token");
+        client.say("/quit");
+        client.hear_any(&["Too many"]).is_some()
+    });
+    assert!((290..330).contains(&passed), "{passed}");
+    drop(other);
+    let mut back = chat.connect(OTHER);
+    back.say(&format!("/resume {token}"));
+    back.hear("Back in lobby");
+    back.has_met_nothing();
+}
+
+/// Issue 12, item 9: guessed resume tokens are refused before they are looked up.
+#[test]
+fn attack_guessed_tokens_are_refused() {
+    let chat = Chat::start(&[]);
+    let refused = "Too many wrong passwords or tokens from your address";
+    let start = Instant::now();
+    let heard: Vec<String> = thread::scope(|scope| {
+        let guess = |number: usize| {
+            let mut client = chat.programs(FLOOD);
+            client.say(&format!(r#"{{"token": "abcd-efgh-{number:04}"}}"#));
+            client.hear_any(&["brings nobody back", refused]).unwrap()
+        };
+        let guesses: Vec<_> = (0..140).map(|number| scope.spawn(move || guess(number))).collect();
+        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+    });
+    assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
+    let looked_up = heard.iter().filter(|line| line.contains("brings nobody back")).count();
+    assert!((120..=121).contains(&looked_up), "{looked_up}");
+}
+
+/// Issue 12, item 3: the founder of a room who bans thousands is refused after the burst; another
+/// founder bans.
+#[test]
+fn attack_a_flood_of_bans_is_refused() {
+    let chat = Chat::start(&[]);
+    let mut founder = chat.program(FLOOD, r#"{"name": "founder", "rooms": ["own"]}"#);
+    let passed =
+        flood(10_000, |number| is_refused(&mut founder, &format!("/ban b{number}"), "You banned"));
+    assert!((120..125).contains(&passed), "{passed}");
+    assert!(is_refused(&mut founder, "/invite founder", "may join"), "the audit log as well");
+    let mut other = chat.enter(OTHER, "other");
+    other.ask("/join garden", "You speak in garden now");
+    other.ask("/ban mallory", "You banned mallory from garden");
+    other.has_met_nothing();
+}
+
+/// Issue 12, item 13: a wrong password of a room costs 20 ms of a processor. Many of them over many
+/// connections at the same time are refused.
+#[test]
+fn attack_guesses_of_a_room_password_are_refused() {
+    let chat = Chat::start(&[]);
+    let mut owner = chat.enter(OTHER, "owner");
+    owner.ask("/join secret", "You speak in secret now");
+    owner.ask("/password sesame", "/join ROOM PASSWORD");
+    let refused = "Too many wrong passwords or tokens from your address";
+    let programs = (0..130).map(|number| format!(r#"{{"name": "guess{number}"}}"#));
+    let mut programs: Vec<Client> = programs.map(|hello| chat.program(FLOOD, &hello)).collect();
+    let start = Instant::now();
+    for program in &mut programs {
+        program.say(r#"{"do": "/join secret wrong"}"#);
+    }
+    let refusals = "echoline_source_refusals_total{action=\"wrong-passwords\"}";
+    crate::programs::wait_for("refusals", || chat.metric(refusals) >= 9);
+    assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
+    let mut late = chat.program(FLOOD, r#"{"name": "late"}"#);
+    late.say(r#"{"do": "/join secret sesame"}"#);
+    late.hear(refused);
+    let mut guest = chat.enter(OTHER, "guest");
+    guest.ask("/join secret sesame", "You speak in secret now");
+    guest.has_met_nothing();
+}
+
+/// Issue 12, item 13: searches, each of which reads the whole history, are refused after the burst;
+/// the pages' questions and lists count as well.
+#[test]
+fn attack_a_flood_of_searches_is_refused() {
+    let chat = Chat::start(&[]);
+    let mut program = chat.program(FLOOD, r#"{"name": "searcher"}"#);
+    let passed = flood(1000, |_| is_refused(&mut program, "/search bees", "Nothing was found"));
+    assert!((90..105).contains(&passed), "{passed}");
+    for asked in ["people", "rooms", "history", "commands"] {
+        program.say(&format!(r#"{{"ask": "{asked}"}}"#));
+        let heard = program.hear("Too many searches and lists from your address; try again in");
+        assert!(heard.contains(r#""about":"rate""#), "{heard}");
+    }
+    let mut other = chat.enter(OTHER, "other");
+    other.ask("/search bees", "Nothing was found");
+    other.ask("/rooms", "lobby (2)");
+    other.has_met_nothing();
+}
