@@ -429,7 +429,7 @@ fn regression_a_store_whose_thread_panics_tells_of_it() {
     assert!(matches!(block_on(store.audit(1)), Err(StoreError::Closed)));
 }
 
-/// Issue 12, item 4: joins and leaves displace no said line, in the store and after a restart of it.
+/// Issue 12, item 4: joins and leaves displace no said line, in the store and after its restart.
 /// The store tells the number of the last line that was trimmed.
 #[test]
 fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {

@@ -74,8 +74,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the store in a folder, which is made where it is missing (mode 0700; the files have
-    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most, and as
-    /// many that users said.
+    /// 0600), and reads what it holds: of each room the `recent` newest lines, 10,000 at most, and
+    /// as many that users said.
     ///
     /// A damaged file is set aside and a new one begun; see [`Restored::notices`]. This reads the
     /// whole file once to find damage, for ten seconds at most, and blocks meanwhile.

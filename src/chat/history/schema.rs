@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(more("SELECT subject || by || more FROM ban").unwrap(), "chat name eveann");
     }
 
-    /// Issue 12, item 4: in a history of an earlier version the lines are counted that no user said.
+    /// Issue 12, item 4: opening an earlier history counts the lines that no user said.
     #[test]
     fn regression_an_earlier_history_counts_its_notices() {
         let (_folder, path) = new();
@@ -367,8 +367,9 @@ mod tests {
         migrate(&mut connection, &STEPS[..3]).unwrap();
         connection.pragma_update(None, "application_id", APPLICATION).unwrap();
         let rows = "INSERT INTO room VALUES (1, 'lobby', NULL, 0, NULL, 0, 3, 108);
-                    INSERT INTO line VALUES (1, 1, 1, 2, 'ann', '', 0), (1, 2, 2, 0, 'ann', 'hi', 0),
-                                            (1, 3, 3, 3, 'ann', 'x', 0)";
+                    INSERT INTO line VALUES (1, 1, 1, 2, 'ann', '', 0);
+                    INSERT INTO line VALUES (1, 2, 2, 0, 'ann', 'hi', 0);
+                    INSERT INTO line VALUES (1, 3, 3, 3, 'ann', 'x', 0)";
         connection.execute_batch(rows).unwrap();
         std::fs::remove_file(&path).unwrap();
         connection.execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
