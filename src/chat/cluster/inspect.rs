@@ -139,7 +139,7 @@ pub(super) fn inspect_place(place: &mut Place) -> Result<(), String> {
     }
     for position in &place.rooms {
         room_name(&position.room)?;
-        position.password.iter().try_for_each(is_hash)?;
+        position.password.iter().try_for_each(|hash| is_hash(hash))?;
         if position.born > NUMBER_MAX {
             return Err(format!("a saved session has the line {}", position.born));
         }
@@ -147,7 +147,7 @@ pub(super) fn inspect_place(place: &mut Place) -> Result<(), String> {
     place.until_ms = place.until_ms.min(TIME_MAX_MS);
     place.more.preferences.bound();
     place.more.away.iter_mut().for_each(tidy);
-    place.more.operator.iter().try_for_each(is_hash)
+    place.more.operator.iter().try_for_each(|hash| is_hash(hash))
 }
 
 fn inspect_returning(people: &mut [Returning]) -> Result<(), String> {
@@ -190,7 +190,7 @@ pub(super) fn is_machine_name(name: &str) -> bool {
 }
 
 /// Checks the form of a hash of a password, or of a part of it.
-pub(super) fn is_hash(hash: &String) -> Result<(), String> {
+pub(super) fn is_hash(hash: &str) -> Result<(), String> {
     match hash.len() <= HASH_BYTES_MAX && hash.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err("a hash of a password has another form".to_owned()),

@@ -70,7 +70,7 @@ fn inspect_room(room: &mut RoomRecord) -> Result<(), String> {
     number("of a line", room.next)?;
     time(room.last_time_ms)?;
     tidy(&mut room.topic);
-    room.password.iter().try_for_each(is_hash)?;
+    room.password.iter().try_for_each(|hash| is_hash(hash))?;
     let count = room.lines.len() as u64;
     if count > LINES_MAX || count >= room.next {
         return Err(format!("the room {} has {count} lines", room.name));

@@ -38,6 +38,7 @@ impl Reply {
 
     /// # Errors
     /// The outcome, if the caller does not wait any more.
+    #[expect(clippy::result_large_err, reason = "it is as large as the argument")]
     pub(super) fn send(self, outcome: Outcome) -> Result<(), Outcome> {
         self.sender.send(outcome)
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::super::follower::{Follower, Proposal};
-use super::desk::Desk;
+use super::desk::{Channels, Desk};
 use super::error::BusError;
 use super::names::Names;
 use super::options::NatsOptions;
@@ -54,7 +54,8 @@ pub fn start(
     let work = move || {
         // Nothing is sent: it is closed when the thread ends, however it does.
         let _end: mpsc::Sender<()> = end;
-        let desk = Desk::new(options, names, seal, follower, proposals, shown, closed, ready);
+        let channels = Channels { proposals, closing: closed, ready };
+        let desk = Desk::new(options, names, seal, follower, shown, channels);
         supervisor::run(&desk);
     };
     let thread = thread::Builder::new().name("echoline-bus".to_owned()).spawn(work);

@@ -54,17 +54,27 @@ pub(super) struct Desk {
     stuck: Cell<bool>,
 }
 
+/// The ends of the channels that the thread of the bus has.
+#[derive(Debug)]
+pub(super) struct Channels {
+    /// What the chat proposes.
+    pub(super) proposals: UnboundedReceiver<Proposal>,
+    /// Becomes true when the bus is to end.
+    pub(super) closing: watch::Receiver<bool>,
+    /// Takes the result of the first connection.
+    pub(super) ready: mpsc::Sender<Result<(), BusError>>,
+}
+
 impl Desk {
     pub(super) fn new(
         options: NatsOptions,
         names: Names,
         seal: Option<Seal>,
         follower: Arc<dyn Follower>,
-        proposals: UnboundedReceiver<Proposal>,
         board: Arc<Board>,
-        closing: watch::Receiver<bool>,
-        ready: mpsc::Sender<Result<(), BusError>>,
+        channels: Channels,
     ) -> Self {
+        let Channels { proposals, closing, ready } = channels;
         let due = Due::new(options.snapshot_entries(), options.snapshot_bytes());
         // A chat without random bytes still retries, in step with the others.
         let seed = getrandom::u64().unwrap_or_default();

@@ -195,7 +195,7 @@ mod tests {
     /// `cargo test --release --lib the_cost_of_a_tag -- --ignored --nocapture`
     #[test]
     #[ignore = "measures, which is of use only in a release build on a machine that is at rest"]
-    #[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "it measures")]
+    #[expect(clippy::disallowed_methods, reason = "it measures")]
     fn the_cost_of_a_tag() {
         const ROUNDS: u32 = 100_000;
         let (ours, message) = (seal(KEY), vec![b'x'; 150]);

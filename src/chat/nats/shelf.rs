@@ -245,7 +245,7 @@ mod tests {
         assert!(label.is_authentic(prefix, Some(&ours)) && !label.is_authentic(prefix, None));
         assert!(!label.is_authentic("echoline.cup.snapshot", Some(&ours)));
         assert!(!label.is_authentic(prefix, Some(&seal("b"))));
-        let later = Label { sequence: 31, ..label.clone() };
+        let later = Label { sequence: 31, ..label };
         assert!(!later.is_authentic(prefix, Some(&ours)));
         assert_eq!(Label::parse(prefix, &format!("{prefix}.7.30.9.ab.2.1.00")), None);
     }
