@@ -224,7 +224,7 @@ fn attack_the_password_of_the_bus_is_nowhere() {
     assert_eq!(log.matches("the login of the NATS servers is on the command line").count(), 1);
     assert!(!log.contains("sesame"), "{log}");
     drop(chat);
-    // Errors, and what is printed by a check and by --help.
+    // Errors, and the output of a check and of --help.
     let closed = format!("nats://tea:sesame@127.0.0.1:{}", server::free_port());
     for arguments in [
         &["chat", "--bus", &closed, "--bus-timeout", "1s"][..],

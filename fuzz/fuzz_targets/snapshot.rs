@@ -1,5 +1,5 @@
-//! Whatever snapshot a stranger writes, a node refuses it, or goes on from it: then what it knows
-//! is what another node takes, and entries still do what they say.
+//! A node refuses a snapshot that a stranger has written, or goes on from it. Then another node can
+//! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
 use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, Snapshot};

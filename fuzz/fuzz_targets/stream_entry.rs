@@ -1,6 +1,6 @@
-//! Whatever a stranger publishes on the bus, a node takes it without a panic, shows only clean
-//! words, and can be gone on from. Each line of the input is one entry: JSON of an act, or, after a
-//! `!`, the whole payload.
+//! No entry that a stranger publishes makes a node panic or show words that are not clean, and
+//! another node can go on from its snapshot. Each line of the input is one entry: JSON of an act,
+//! or, after a `!`, the whole payload.
 #![no_main]
 
 use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, is_clean};
@@ -43,7 +43,8 @@ fn apply(hall: &Hall, line: &[u8]) {
                 [digit @ b'0'..=b'4', act @ ..] => (u32::from(digit - b'0'), act),
                 act => (1, act),
             };
-            let head = format!(r#"{{"v":1,"node":1,"session":{session},"number":{sequence},"act":"#);
+            let author = format!(r#"{{"v":1,"node":1,"session":{session}"#);
+            let head = format!(r#"{author},"number":{sequence},"act":"#);
             [head.as_bytes(), act, b"}"].concat()
         }
     };

@@ -47,8 +47,8 @@ pub struct Snapshot {
 /// A chat as the bus that drives it sees it. All calls come from one thread, and none of them
 /// waits for anything.
 pub trait Follower: Send + Sync {
-    /// Applies entries in their order; an empty payload is one that the bus refused, because no node
-    /// of the cluster has sent it. The first of them is the next after
+    /// Applies entries in their order; an empty payload is one that the bus refused, because no
+    /// node of the cluster has sent it. The first of them is the next after
     /// [`applied`](Self::applied).
     fn apply(&self, entries: &[Entry]);
 

@@ -80,8 +80,8 @@ mod tests {
         Presence { session, source, silent: Duration::from_secs(seconds), is_protected }
     }
 
-    /// Issue 12, item 21: of a crowd of idlers from one address the longest silent ones leave first.
-    /// No other user leaves.
+    /// Issue 12, item 21: of a crowd of idlers from one address the longest silent ones leave
+    /// first. No other user leaves.
     #[test]
     fn attack_idlers_of_one_address_leave_first() {
         let mut users: Vec<_> = (0..50).map(|n| user(n, 1, 1000 - n, false)).collect();

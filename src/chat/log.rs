@@ -260,8 +260,8 @@ impl Log {
         self.said.lines > 0 || !self.older.is_empty()
     }
 
-    /// Adds an older said line. Its number is below [`first`](Self::first), and above the numbers of
-    /// the older lines that are there.
+    /// Adds an older said line. Its number is below [`first`](Self::first), and above the numbers
+    /// of the older lines that are there.
     pub(super) fn restore_said(&mut self, line: &LineView<'_>) {
         let LineView { number, time_ms, author, kind, name, text, .. } = *line;
         if number >= self.first || !kind.is_said() || self.older.last() >= Some(number) {

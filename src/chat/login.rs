@@ -21,7 +21,7 @@ use crate::net::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal
 /// What a terminal is asked.
 const PROMPT: &[u8] = b"Enter your name: ";
 
-/// What is answered to a token that restores nothing.
+/// The answer to a token that restores nothing.
 const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
 
 /// Names that a person without one may find taken before we give up: somebody plays games.

@@ -28,7 +28,7 @@ const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 /// trying all tokens.
 pub(super) const TOKEN_LETTERS: usize = 20;
 
-/// What the digest of a token begins with, which no token does.
+/// The beginning of a digest; no token begins so.
 const DIGEST_PREFIX: &str = "sha256:";
 
 /// What a token restores.
@@ -233,7 +233,7 @@ impl Tokens {
         self.places.values().any(|place| place.more.lineage == lineage)
     }
 
-    /// What the token of this digest would restore.
+    /// Returns the session that the token of this digest would restore.
     pub(super) fn find(&self, now_ms: u64, digest: &str) -> Option<&Place> {
         self.places.get(digest).filter(|place| place.until_ms > now_ms)
     }
@@ -246,7 +246,7 @@ impl Tokens {
         all
     }
 
-    /// What the token of this digest restores, and the digest; the token is used up by that.
+    /// Returns the digest, and the session that its token restores; the token is used up by that.
     pub(super) fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, Place)> {
         self.remove(digest).filter(|(_, place)| place.until_ms > now_ms)
     }
@@ -286,7 +286,7 @@ mod tests {
         Source::of(Some(core::net::Ipv4Addr::from_bits(number).into()))
     }
 
-    /// Issue 12, item 10: whoever reads the stream or a history has no token by that.
+    /// Issue 12, item 10: a reader of the stream or of a history does not learn a token.
     #[test]
     fn attack_a_digest_is_no_token() {
         let random = token([7; TOKEN_LETTERS]);

@@ -37,6 +37,7 @@ mod proxy;
 #[cfg(feature = "proxy")]
 mod proxy_header;
 mod pulse;
+mod report;
 mod server;
 mod service_times;
 mod shutdown;
@@ -87,12 +88,12 @@ pub use message::Message;
 pub use observer::Observer;
 pub use occupancy::Occupancy;
 pub(crate) use own_thread::spawn_with_runtime;
-pub use place::Report;
 #[cfg(feature = "proxy")]
 pub use proxy::{AcceptProxy, ProxySource, SendProxy};
 #[cfg(feature = "proxy")]
 pub use proxy_header::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use pulse::Pulse;
+pub use report::Report;
 pub use server::Server;
 pub use service_times::ServiceTimes;
 pub use shutdown::{Phase, Shutdown};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::server::Server;
 use super::summary::Hook;
 
 /// Between two calls of the hook, at least.
@@ -30,6 +31,17 @@ impl Occupancy {
 
 /// Called with the occupancy when more than nine tenths of the places are taken.
 pub(super) type CrowdedHook = Hook<dyn Fn(Occupancy) + Send + Sync>;
+
+impl Server {
+    /// Calls `hook` when a client comes and more than nine tenths of
+    /// [`Limits::max_connections`](crate::Limits::max_connections) are taken, at most twice a second, so that it can end
+    /// connections that matter least. It is called by the task that accepts, so it must not block.
+    #[must_use]
+    pub fn on_crowded(self, hook: impl Fn(Occupancy) + Send + Sync + 'static) -> Self {
+        self.places.crowding.set_hook(Hook(Box::new(hook)));
+        self
+    }
+}
 
 /// The hook, and when it was called last.
 #[derive(Debug, Default)]

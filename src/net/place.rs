@@ -13,6 +13,7 @@ use super::limits::{Closed, Limits};
 use super::observer::Works;
 use super::occupancy::{Crowding, Occupancy};
 use super::peer::Peer;
+use super::report::Report;
 use super::shutdown::{Phase, Shutdown};
 use super::sources::SourceRefusal;
 use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
@@ -391,31 +392,6 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 /// These maps are never left half changed, so a panic elsewhere must not take them away.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The account of a server that has ended: every connection is in it once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Connections that the system gave us, refused ones too.
-    pub accepted: u64,
-    /// Connections whose handler would not end even when it was told to.
-    pub still_open: u64,
-    /// How many ended in which way.
-    pub ends: BTreeMap<Closed, u64>,
-}
-
-impl Report {
-    /// How many connections ended as `closed`.
-    #[must_use]
-    pub fn count(&self, closed: Closed) -> u64 {
-        self.ends.get(&closed.counted()).copied().unwrap_or_default()
-    }
-
-    /// Whether nobody was cut off: no connection aborted, none left.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.count(Closed::Aborted) == 0 && self.still_open == 0
-    }
 }
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ use super::limits::{Closed, Limits};
 use super::listener::{Accepted, Acceptor, Listener, Queued};
 use super::live_limits::LiveLimits;
 use super::observer::{Observer, Works};
-use super::occupancy::Occupancy;
-use super::place::{Count, Places, Report};
+use super::place::{Count, Places};
 use super::pulse::Pulse;
+use super::report::Report;
 use super::shutdown::{Phase, Shutdown};
 use super::signals::Listening;
 use super::sources::Sources;
@@ -65,7 +65,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     shutdown: Shutdown,
     live: LiveLimits,
-    places: Arc<Places>,
+    pub(super) places: Arc<Places>,
     watched: Watched,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
@@ -170,15 +170,6 @@ impl Server {
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
         self.places.set_hook(Hook(Box::new(hook)));
-        self
-    }
-
-    /// Calls `hook` when a client comes and more than nine tenths of
-    /// [`Limits::max_connections`] are taken, at most twice a second, so that it can end
-    /// connections that matter least. It is called by the task that accepts, so it must not block.
-    #[must_use]
-    pub fn on_crowded(self, hook: impl Fn(Occupancy) + Send + Sync + 'static) -> Self {
-        self.places.crowding.set_hook(Hook(Box::new(hook)));
         self
     }
 

@@ -87,6 +87,7 @@ impl UnixSocket {
     }
 
     /// Closes this end, and leaves the file to another process that listens there too.
+    #[cfg(feature = "cli")]
     pub(super) fn leave(mut self) {
         self.file.leave();
     }

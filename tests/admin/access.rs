@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::{ADMIN, ask, ask_with, get, metrics, start};
 use crate::ask::Answer;
-use crate::support::{Client, Server, until};
+use crate::support::{Client, Server, millis, now, until};
 
 pub(super) const SECRET: &str = "a-secret-for-the-tests";
 
@@ -80,14 +80,23 @@ fn attack_guesses_of_the_secret_are_counted_and_shown_nowhere() {
     let server = start(&[]);
     let at = server.admin();
     let guess = "another-secret-of-someone";
-    for _ in 0..20 {
-        let headers = [&*format!("Host: {at}"), &format!("Authorization: Bearer {guess}")];
-        for path in ["/metrics", "/faults"] {
-            let answer = ask_with(at, "GET", path, &headers, "");
-            assert_eq!(answer.status, 401, "{}", answer.body);
+    let headers = [&*format!("Host: {at}"), &format!("Authorization: Bearer {guess}")];
+    let start = now();
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let path = ["/metrics", "/faults"][number % 2];
+            scope.spawn(move || {
+                let answer = ask_with(at, "GET", path, &headers, "");
+                assert_eq!(answer.status, 401, "{}", answer.body);
+                assert!(start.elapsed() >= millis(1000), "a guess is answered after a pause");
+            });
         }
-    }
-    assert_eq!(metrics(at).of("echoline_admin_wrong_secrets_total"), 40.0);
+        // A request with the secret waits for no guess.
+        until("the guesses are counted", || {
+            metrics(at).of("echoline_admin_wrong_secrets_total") == 12.0
+        });
+        assert_eq!(ask_full(at, "GET", "/faults", "").status, 200);
+    });
     let logged = "the admin address refused requests with a wrong secret";
     server.await_log(logged);
     let shown = ask_full(at, "GET", "/snapshot.json", "").body + &get(at, "/metrics").body;

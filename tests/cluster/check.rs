@@ -41,8 +41,8 @@ fn at(visit: &Visit, what: &str) -> String {
     format!("{name} ({sight:?}, stayed: {has_stayed}): {what}\n{}", visit.heard)
 }
 
-/// The rooms as the keeper saw them. Each gap in the numbers has a `missed` message of the same size:
-/// a room may be removed and made again after the lease of the keeper\'s node expired.
+/// The rooms as the keeper saw them. Each gap in the numbers has a `missed` message of the same
+/// size: a room may be removed and made again after the lease of the keeper\'s node expired.
 fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
     let mut rooms: BTreeMap<&str, Vec<Line>> =
         ROOMS.iter().map(|&room| (room, Vec::new())).collect();

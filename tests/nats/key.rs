@@ -109,7 +109,7 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     assert!(error.contains("give the cluster another name, or remove the stream"), "{error}");
 }
 
-/// Issue 12, item 10: a forged snapshot is not gone on from, and stops nobody from writing one.
+/// Issue 12, item 10: no node goes on from a forged snapshot, and nodes still write theirs.
 #[test]
 fn attack_a_forged_snapshot_is_not_taken() {
     let Some(server) = Server::start() else { return };

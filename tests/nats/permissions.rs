@@ -1,4 +1,4 @@
-//! The server's configuration that is shipped: nodes can do all that they do, and nobody else can
+//! The shipped configuration of the server: nodes can do all that they do, and no other user can
 //! write.
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn client(server: &Server, user: &str, password: &str) -> Option<Context> 
     Some(jetstream::new(client))
 }
 
-/// What a stranger tries; nothing of it may succeed.
+/// Tries all that a stranger may try, and asserts that all of it fails.
 async fn attack(jetstream: &Context, who: &str) {
     for subject in ["echoline.chat.order", "echoline.chat.snapshot.7.1.9.000000ab.1.00000000"] {
         let published = match jetstream.publish(subject, "forged".into()).await {

@@ -77,8 +77,8 @@ impl Place {
         fitting
     }
 
-    /// The possible positions after so many announced lines are missing. At most `count` of the lines
-    /// between are said lines.
+    /// The possible positions after so many announced lines are missing. At most `count` of the
+    /// lines between are said lines.
     fn without_earlier(&self, order: &Order, count: u64) -> Vec<Self> {
         let Some(earlier) = self.earlier.checked_sub(count) else { return Vec::new() };
         let (mut fitting, mut said) = (Vec::new(), 0);
@@ -159,9 +159,9 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line before `number` was seen; and no other line, where there is one machine. Of several,
-    /// one may hear of the token before it hears from another one that the connection has ended: then
-    /// the token shows again what came since it was given (docs/cluster.md).
+    /// Every line before `number` was seen; and no other line, where there is one machine. Of
+    /// several, one may hear of the token before it hears from another one that the connection has
+    /// ended: then the token shows again what came since it was given (docs/cluster.md).
     pub(crate) fn has_all_before(
         &self,
         room: &str,

@@ -137,7 +137,7 @@ impl Hall {
             Some(person) if number <= person.last() || number - person.last() > JUMP_MAX => {
                 return Outcome::Refused(Refusal::Outside);
             }
-            // The session has begun already.
+            // The session is in already.
             Some(_) if comes => return Outcome::Refused(Refusal::Outside),
             Some(person) => person.set_last(number),
             // Who has left may keep their place a moment later.

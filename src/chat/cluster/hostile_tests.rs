@@ -87,7 +87,7 @@ fn works(hall: &Hall) {
     assert!(shown(hall).iter().all(|line| is_clean(line)), "{:?}", shown(hall));
 }
 
-/// Issue 12, item 10: words reach users clean and short, whoever published them.
+/// Issue 12, item 10: words of any publisher reach users clean and short.
 #[test]
 fn attack_words_of_the_bus_are_cleaned() {
     let hall = with_ann();
@@ -202,7 +202,8 @@ fn attack_no_snapshot_has_a_token() {
     }
 }
 
-/// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words may.
+/// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words
+/// may.
 #[test]
 fn attack_a_forged_snapshot_is_refused_or_cleaned() {
     let hall = with_ann();

@@ -62,8 +62,8 @@ const SHOWN_MAX: usize = 1000;
 /// still arrive. So many people who went with a machine too: it may ask what became of their acts.
 const GONE_MAX: usize = 1000;
 
-/// Numbers that an author may skip: each time that a machine is taken for gone, its acts that were
-/// on their way are sent again under another number. A higher number is forged.
+/// Numbers that an author may skip: when a node comes back after its lease expired, it sends its
+/// pending acts again under other numbers. A higher number is forged.
 const JUMP_MAX: u64 = 1024;
 
 /// What people hear whose act did not get to the others.

@@ -23,7 +23,7 @@ const ROUNDS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Newcomers {
     /// One permit for each act before login that is on its way.
     permits: Arc<Semaphore>,
-    /// How many rounds of [`Hall::catch_up`] have begun.
+    /// Rounds of [`Hall::catch_up`] that have begun.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }
@@ -44,8 +44,8 @@ impl Default for Newcomers {
 }
 
 impl Hall {
-    /// Does something for a session that has not come in yet. In a cluster, few of these acts are on
-    /// their way at once: whatever strangers do, they cannot fill the stream with them.
+    /// Performs an act of a session that has not come in yet. In a cluster, few of these acts are
+    /// on their way at once, so that strangers cannot fill the stream with them.
     pub(in crate::chat) async fn propose_entrance(&self, session: u64, act: Act) -> Outcome {
         let Some(cluster) = &self.cluster else {
             return self.propose(session, act).outcome().await;
@@ -55,8 +55,8 @@ impl Hall {
     }
 
     /// Waits until this node has applied all entries that the stream had when this was called;
-    /// `false` if the link is lost meanwhile. However many sessions wait, one entry a second shows it
-    /// for all of them.
+    /// `false` if the link is lost meanwhile. However many sessions wait, one entry a second shows
+    /// it for all of them.
     pub(in crate::chat) async fn catch_up(&self) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let wanted = cluster.newcomers.rounds_begun.load(Ordering::Acquire) + 1;

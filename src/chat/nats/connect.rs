@@ -40,7 +40,7 @@ pub(super) async fn connect(
     Ok((client, heard))
 }
 
-/// How a node identifies itself to the servers, if not by a file of credentials.
+/// The login of a node at the servers, if it has no file of credentials.
 #[derive(PartialEq, Eq)]
 enum Login {
     User(String, String),

@@ -91,7 +91,7 @@ impl Desk {
         }
     }
 
-    /// What is sent for a proposal: with a tag of this stream, if the cluster has a key.
+    /// Returns the message for a proposal: with a tag of this stream, if the cluster has a key.
     pub(super) fn sealed(&self, payload: &Bytes) -> Result<Bytes, String> {
         let Some(seal) = &self.seal else { return Ok(payload.clone()) };
         let created_ns = self.place.borrow().created_ns;

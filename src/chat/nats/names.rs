@@ -43,7 +43,8 @@ impl Names {
 }
 
 impl Names {
-    /// The servers on other hosts to which entries and logins may travel without TLS, in a sentence.
+    /// The servers on other hosts to which entries and logins may travel without TLS, in a
+    /// sentence.
     pub(super) fn warning(&self, options: &NatsOptions) -> Option<String> {
         // With certificates, the connection is refused if there is no TLS.
         if options.authorities.is_some() || options.identity.is_some() {

@@ -16,7 +16,7 @@ const TAG_BYTES: usize = 32;
 /// Letters of a key at least: 128 bits in hexadecimal digits.
 const KEY_LETTERS_MIN: usize = 32;
 
-/// What a message is, so that a tag of one place is wrong in another one.
+/// The purpose of a message: a tag that is right for one purpose is wrong for another one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose<'a> {
     /// An entry of the stream that was made then (nanoseconds since 1970).

@@ -48,7 +48,7 @@ impl Label {
         format!("{created_ns}.{sequence}.{time_ms}.{writer:08x}.{parts}.{checksum:08x}")
     }
 
-    /// What the tag of the proof is of.
+    /// Returns the text that the tag of the proof authenticates.
     pub(super) fn proven(&self, digest: &str) -> String {
         format!("{}.{digest}", self.words())
     }
@@ -100,8 +100,8 @@ pub(super) fn fitting(labels: &[Label], applied: u64, first: u64, last: u64) -> 
     found
 }
 
-/// Those that nobody can go on from, but for the newest of this stream, which has entries from
-/// `first` to `last`.
+/// Returns the snapshots that no node can go on from, except the newest of this stream, which has
+/// entries from `first` to `last`.
 pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64, last: u64) -> Vec<&Label> {
     let ours = |label: &&Label| label.created_ns == created_ns;
     let newest = newest(labels, created_ns, last);
@@ -111,8 +111,8 @@ pub(super) fn useless(labels: &[Label], created_ns: i128, first: u64, last: u64)
     labels.iter().filter(is_useless).collect()
 }
 
-/// The newest of this stream, or 0. One beyond `last` is of no entry that there is: were it counted,
-/// nobody would take another one.
+/// Returns the entry of the newest snapshot of this stream, or 0. A forged one beyond `last` does
+/// not count: it would keep all nodes from taking another one.
 pub(super) fn newest(labels: &[Label], created_ns: i128, last: u64) -> u64 {
     let ours = labels.iter().filter(|label| label.created_ns == created_ns);
     ours.map(|label| label.sequence).filter(|&sequence| sequence <= last).max().unwrap_or_default()
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 10: a snapshot of an entry 2^64-1 is not taken for the newest one.
+    /// Issue 12, item 10: a snapshot of an entry 2^64-1 does not count as the newest one.
     #[test]
     fn attack_a_forged_label_stops_no_snapshots() {
         let labels = [label(7, 10), label(7, 20), label(7, u64::MAX)];

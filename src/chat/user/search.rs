@@ -99,7 +99,7 @@ async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> 
     at = crowd.with(|room| room.log.visible()).min(at);
     loop {
         let is_end = crowd.with(|room| {
-            for _ in 0..STEP_LINES {
+            for _ in 0..STEP_LINES.min(LINES_MAX - looked) {
                 let Some(number) = room.log.kept_before(at) else { break };
                 if lines.len() >= FOUND_MAX {
                     break;

@@ -1,14 +1,14 @@
 //! What there is at the admin address, path by path.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use askama::Template;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Served;
 use super::access::{Access, Secret, authorize};
@@ -28,6 +28,10 @@ use crate::printable::printable;
 
 /// Bytes of a plan of faults.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
+
+/// The time before the answer to a wrong secret: with few connections at once there are few guesses
+/// in a second. No source is locked out, because all users of a machine have one address.
+const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Penalties that the page lists.
 const PENALTIES_MAX: usize = 50;
@@ -76,7 +80,11 @@ impl Site {
 
     /// The answer to one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Reply {
-        self.try_answer(request, client).await.unwrap_or_else(Problem::into_reply)
+        let answer = self.try_answer(request, client).await;
+        if let Err(Problem::WrongSecret) = answer {
+            sleep(GUESS_PAUSE).await;
+        }
+        answer.unwrap_or_else(Problem::into_reply)
     }
 
     async fn try_answer(

@@ -1,0 +1,30 @@
+//! The account of a server that has ended. Pure.
+
+use std::collections::BTreeMap;
+
+use super::limits::Closed;
+
+/// The account of a server that has ended: every connection is in it once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Connections that the system gave us, refused ones too.
+    pub accepted: u64,
+    /// Connections whose handler would not end even when it was told to.
+    pub still_open: u64,
+    /// How many ended in which way.
+    pub ends: BTreeMap<Closed, u64>,
+}
+
+impl Report {
+    /// How many connections ended as `closed`.
+    #[must_use]
+    pub fn count(&self, closed: Closed) -> u64 {
+        self.ends.get(&closed.counted()).copied().unwrap_or_default()
+    }
+
+    /// Whether nobody was cut off: no connection aborted, none left.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.count(Closed::Aborted) == 0 && self.still_open == 0
+    }
+}
