@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::sync::SetOnce;
+use tokio::task::{JoinError, JoinSet};
 
 /// A sentence that is set once, when a part of the server panics; clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,25 @@ impl Failure {
     pub(super) fn check(&self) -> io::Result<()> {
         self.sentence().map_or(Ok(()), |sentence| Err(io::Error::other(sentence)))
     }
+}
+
+/// Waits until one of the tasks that accept panics. Cancel safe.
+pub(super) async fn accept(tasks: &mut JoinSet<()>, failure: &Failure) {
+    while let Some(ended) = tasks.join_next().await {
+        if note_panic(ended, failure) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether a task that accepts has panicked, which `failure` then says.
+pub(super) fn note_panic(ended: Result<(), JoinError>, failure: &Failure) -> bool {
+    let panic = ended.err().and_then(|error| error.try_into_panic().ok());
+    if let Some(panic) = &panic {
+        failure.note("the task that accepts connections", &**panic);
+    }
+    panic.is_some()
 }
 
 #[cfg(test)]

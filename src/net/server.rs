@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::address::{Address, AddressError};
 use super::admission::{self, Admission};
 use super::connection::Connection;
 use super::ending::Ending;
-use super::failure::Failure;
+use super::failure::{Failure, accept, note_panic};
 use super::fault::{self, Faults, Orders};
 use super::handshake::{Shown, shake_hands};
 use super::limits::{Closed, Limits};
@@ -157,8 +157,7 @@ impl Server {
         self
     }
 
-    /// Limits how often one source may connect: one more connection ends as
-    /// [`Closed::SourceRate`]. Default: no such limit.
+    /// Limits how often a source may connect ([`Closed::SourceRate`]). Default: no such limit.
     #[must_use]
     pub fn sources(mut self, sources: Arc<Sources>) -> Self {
         self.admission = Admission::new(sources);
@@ -305,25 +304,6 @@ impl Server {
     }
 }
 
-/// Waits until one of the tasks that accept panics. Cancel safe.
-async fn accept(tasks: &mut JoinSet<()>, failure: &Failure) {
-    while let Some(ended) = tasks.join_next().await {
-        if note_panic(ended, failure) {
-            return;
-        }
-    }
-    std::future::pending().await
-}
-
-/// Whether a task that accepts has panicked, which `failure` then says.
-fn note_panic(ended: Result<(), JoinError>, failure: &Failure) -> bool {
-    let panic = ended.err().and_then(|error| error.try_into_panic().ok());
-    if let Some(panic) = &panic {
-        failure.note("the task that accepts connections", &**panic);
-    }
-    panic.is_some()
-}
-
 /// A server at work.
 struct House {
     live: LiveLimits,
@@ -417,8 +397,14 @@ impl House {
         if count == Count::Peer
             && let Err(refusal) = self.admission.take(&origin)
         {
-            let (transport, places) = (&door.transport, &self.places);
-            return admission::refuse(refusal, stream, &origin, transport, &terms, places);
+            return admission::refuse(
+                refusal,
+                stream,
+                &origin,
+                &door.transport,
+                &terms,
+                &self.places,
+            );
         }
         let Some(worker) = self.workers.least_loaded() else {
             return self.refuse(stream, &origin, door, Closed::Busy);

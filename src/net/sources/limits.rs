@@ -145,8 +145,8 @@ impl Default for Penalties {
 /// The rates of one source. [`SourceLimits::default`] has those of a chat: 60 people behind one
 /// address do not reach any of them.
 ///
-/// It is parsed from text: `logins 5/s burst 300, moderation off`; what the text does not name keeps
-/// its default. `off` alone switches all of them off.
+/// It is parsed from text: `logins 5/s burst 300, moderation off`. Actions that the text does not
+/// name keep their default. `off` alone switches all of them off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
