@@ -469,8 +469,8 @@ fn attack_a_symlink_in_place_of_the_socket_gets_no_owner() {
     }
 }
 
-/// Issue 12, item 14: a process that is the user of --user already keeps no capability, and does not
-/// start with a group that this user is not in.
+/// Issue 12, item 14: a process that is the user of --user already keeps no capability, and does
+/// not start with a group that this user is not in.
 #[test]
 fn attack_groups_and_capabilities_of_the_start_are_not_kept() {
     if !is_root() || !has("setpriv") {

@@ -34,7 +34,8 @@ impl AcceptProxy {
     }
 
     /// So are all who come through a Unix socket. Its file must keep other users out: where every
-    /// user may connect (mode 0666, a name in the abstract namespace), each could pose as any client.
+    /// user may connect (mode 0666, a name in the abstract namespace), each could pose as any
+    /// client.
     #[must_use]
     pub fn and_unix(self) -> Self {
         Self { unix: true, ..self }

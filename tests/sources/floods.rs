@@ -52,7 +52,8 @@ fn attack_a_flood_of_logins_is_refused() {
     resident.ask("/users", "Online: ");
     let mut newcomer = chat.enter(OTHER, "newcomer");
     newcomer.ask("/users", "Online: ");
-    (resident.has_met_nothing(), newcomer.has_met_nothing());
+    resident.has_met_nothing();
+    newcomer.has_met_nothing();
     assert!(chat.metric("echoline_source_refusals_total{action=\"logins\"}") > 0);
     assert!(chat.metric("echoline_source_refusals_total{action=\"connections\"}") > 0);
     assert_eq!(chat.metric("echoline_sources"), 2);
@@ -132,6 +133,8 @@ fn attack_guesses_of_the_operator_password_are_refused() {
             client.say(&format!("/oper guess number {number}"));
             client.hear_any(&[wrong, refused]).unwrap()
         };
+        // All are started before the first is waited for.
+        #[expect(clippy::needless_collect, reason = "they run at the same time")]
         let guesses: Vec<_> = (0..20).map(|number| scope.spawn(move || guess(number))).collect();
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });
@@ -204,6 +207,7 @@ fn attack_guessed_tokens_are_refused() {
             client.say(&format!(r#"{{"token": "abcd-efgh-{number:04}"}}"#));
             client.hear_any(&["brings nobody back", refused]).unwrap()
         };
+        #[expect(clippy::needless_collect, reason = "they run at the same time")]
         let guesses: Vec<_> = (0..140).map(|number| scope.spawn(move || guess(number))).collect();
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });

@@ -1,5 +1,5 @@
 //! Rates and penalties per source, from outside: servers of the library and whole programs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "../programs/mod.rs"]
 mod programs;
