@@ -3,7 +3,7 @@
 #   scripts/fuzz.sh [SECONDS] [TARGET]...
 # Installs cargo-fuzz when it is missing. A crash is kept in fuzz/artifacts/ and ends the run; what
 # was found on the way is kept in fuzz/corpus/ and is where the next run begins. Targets that read
-# JSON begin with what is in fuzz/seeds/ too.
+# JSON also begin with the files of fuzz/seeds/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match cli::run(&arguments) {
         Ok(code) => code,
         Err(error) => {
-            // With stderr gone too there is nobody left to tell.
+            // Without stderr there is no place for the error.
             let _ = writeln!(std::io::stderr(), "echoline: {}", cli::shown(&error));
             ExitCode::FAILURE
         }

@@ -444,7 +444,7 @@ fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
     speak(&mut pupil, "I was here before");
 }
 
-/// Issue 12, item 16: a folder for --data that others may write is refused, at the start and by
+/// Issue 12, item 16: a --data folder that others can write is refused, at the start and by
 /// `check`, and so is a symbolic link in the place of a file of the history.
 #[test]
 fn attack_data_in_a_folder_of_others_is_refused() {

@@ -8,8 +8,10 @@ mod server;
 
 mod programs;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use programs::{Program, echoline, run, wait_for};
@@ -191,8 +193,16 @@ fn the_commands_of_the_guide_are_right() {
     let lines = typed.flat_map(str::lines).map(|line| line.split('#').next().unwrap());
     let commands: Vec<&str> = lines.filter(|line| line.starts_with("echoline ")).collect();
     assert!(commands.len() >= 2, "{commands:?}");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, secret) in [("bus-login", "node:a password"), ("cluster-key", &"5e".repeat(32))] {
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(folder.path().join(name));
+        file.unwrap().write_all(secret.as_bytes()).unwrap();
+    }
+    let secrets = format!("{}/", folder.path().display());
     for command in commands {
         let words = command.replace("nats://127.0.0.1:4222", &server.url());
+        let words = words.replace("/etc/echoline/", &secrets);
         let mut words: Vec<&str> = words.split_whitespace().skip(1).collect();
         words.push("--check");
         let checked = run(&words, b"");

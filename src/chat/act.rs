@@ -68,7 +68,7 @@ pub(super) enum Act {
     Ban(Ban),
     /// Lets them in again.
     Unban { subject: Subject, scope: Scope },
-    /// Changes what a room is, or what somebody may do in it.
+    /// Changes a setting of a room, or the rights of a member.
     Alter { room: Name, change: Change },
     /// Removes a room and all its lines.
     Forget { room: Name },
@@ -172,9 +172,9 @@ pub(super) enum Refusal {
     Muted(u64),
     /// Who acts does not keep order there.
     NotOperator,
-    /// Who it is about is not there.
+    /// The user of the operation is not in the chat.
     Absent,
-    /// Who it is for does not read.
+    /// The recipient's mailbox is full.
     Unread,
     /// The list of bans is full: how many it holds.
     TooManyBans(usize),

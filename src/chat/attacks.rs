@@ -36,7 +36,7 @@ fn node(node: u32) -> Arc<Hall> {
     Hall::clustered(Settings::default(), options).0
 }
 
-/// What each session does, all at one time.
+/// The actions of all sessions, at the same time.
 impl Hall {
     fn does(&self, session: u64, act: Act) -> Outcome {
         let is_here = self.cluster.is_none();

@@ -168,7 +168,7 @@ impl Bans {
         Ok(removed)
     }
 
-    /// Lifts a ban; `None` where there is none.
+    /// Lifts a ban; `None` if there is none.
     pub(super) fn remove(&mut self, subject: &Subject, scope: &Scope) -> Option<Ban> {
         let list = match scope.room() {
             None => &mut self.chat,

@@ -140,7 +140,7 @@ async fn come_back(
     let after = Seen::by_room(after)?;
     let mut arrival = resume(hall, token, visitor).await?;
     if medium == Medium::Page {
-        // A page that is broken off before it hears of a new token is to have one that works.
+        // A page whose connection ends before it gets a new token needs a token that works.
         arrival.person.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {

@@ -96,7 +96,7 @@ pub enum Command<'a> {
         /// Why.
         words: Option<&'a str>,
     },
-    /// Lets somebody in again.
+    /// Lifts a ban.
     Unban(Target<'a>),
     /// Lists the bans, from the one at this place on, counted from 1.
     Bans(Option<u64>),

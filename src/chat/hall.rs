@@ -323,7 +323,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes `name` the session's, unless it is somebody else's.
+    /// Makes `name` the session's, unless another session has it.
     pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
         self.is_free(name, session)?;
         for key in name.keys() {

@@ -64,7 +64,7 @@ pub(super) struct Inbox {
 /// What has its answer at one place of a room's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// Who is in the room.
+    /// The members of the room.
     Users,
     /// The same with all that a page shows of them, for those who came after this arrival.
     People { after: u32 },

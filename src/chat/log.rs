@@ -354,7 +354,7 @@ impl Log {
         Some(Mark { kind: shape.kind, author, time_ms })
     }
 
-    /// The line of this number, where it is kept and may be seen.
+    /// The line of this number, if it is kept and may be seen.
     pub(super) fn line(&self, number: u64) -> Option<LineView<'_>> {
         if !(self.first..self.visible).contains(&number) {
             return self.older.get(number).map(OlderLine::view);
@@ -448,7 +448,7 @@ impl Log {
         self.said.lines -= 1;
         self.said.bytes -= length;
         let (lines, bytes) = self.room_for_older();
-        // A line that waits for the store was shown to nobody.
+        // A line that waits for the store was not shown yet.
         if lines > 0 && length <= bytes && number < self.visible {
             let bytes = Bytes::copy_from_slice(self.bytes(start, end));
             self.older.push(OlderLine { number, time_ms, author, shape, bytes });

@@ -18,13 +18,13 @@ use super::text::clean;
 use super::tokens::{Place, digest};
 use crate::net::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
 
-/// What a terminal is asked.
+/// The prompt for a name.
 const PROMPT: &[u8] = b"Enter your name: ";
 
 /// The answer to a token that restores nothing.
 const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
 
-/// Names that a person without one may find taken before we give up: somebody plays games.
+/// Names that are tried for a user without a name, at most.
 const SUFFIXES_MAX: u32 = 1000;
 
 /// Refusals for a rate after which a connection that is not logged in is ended.

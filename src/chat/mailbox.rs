@@ -101,7 +101,7 @@ impl Post {
 }
 
 impl Mailbox {
-    /// Delivers a letter; `false` where there are too many already.
+    /// Delivers a letter; `false` if there are too many already.
     pub(super) fn deliver(&self, letter: Letter) -> bool {
         let mut state = self.lock();
         let post = state.post();

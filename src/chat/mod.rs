@@ -140,7 +140,7 @@ use std::sync::Arc;
 
 use crate::net::{Closed, Farewell};
 
-/// What somebody hears when the chat, and not they or an operator, ends their connection.
+/// The sentence for a user whose connection the chat ends.
 #[must_use]
 pub fn farewell() -> Farewell {
     Farewell::Custom(Arc::new(|closed| last_words(closed).map(Cow::into_owned)))

@@ -293,7 +293,7 @@ impl Hall {
                 let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
                 room.hide(shown, appended.number);
                 if person.stands_for_another() {
-                    // Who typed it is served here.
+                    // This node serves the author.
                     room.hide(&[person.session], appended.number);
                 }
             }

@@ -57,7 +57,7 @@ struct Card {
 
 #[derive(Debug, Default)]
 struct More {
-    /// The words for those who write to somebody who is away.
+    /// The away text.
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
     token: Option<SecretText>,
@@ -250,7 +250,7 @@ impl Person {
         self.card().name = name;
     }
 
-    /// The words for those who write to somebody who is away.
+    /// The away text.
     pub(super) fn away(&self) -> Option<Arc<str>> {
         self.card().more.as_ref()?.away.clone()
     }
@@ -261,7 +261,7 @@ impl Person {
         self.card().more.get_or_insert_default().away = words.map(Arc::from);
     }
 
-    /// The person's token, made by `make` where there is none yet.
+    /// The person's token, made by `make` if there is none yet.
     pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
         self.card().more.get_or_insert_default().token.get_or_insert_with(make).clone()
     }

@@ -1,4 +1,4 @@
-//! One room: its log, its members and what they may do. Pure; time is an argument.
+//! One room: its log, its members and their rights. Pure; time is an argument.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -397,7 +397,7 @@ impl Room {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 
-    /// Whether a member is set aside and may come back.
+    /// Whether a membership is suspended, so that the user may come back.
     pub(super) fn awaits_members(&self) -> bool {
         self.members.iter().any(|(_, member)| member.standing == Standing::Expected)
     }

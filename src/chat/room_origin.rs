@@ -1,5 +1,5 @@
-//! When a room was made, by whom, and whether it is kept when all have left it. Pure; time is an
-//! argument.
+//! The origin of a room (time and source), and whether the room is kept without members. Pure;
+//! time is an argument.
 
 use super::log::{Log, LogLimits};
 use super::name::Name;
@@ -10,7 +10,7 @@ use super::source::Source;
 /// milliseconds: until then they may come back.
 const AWAITED_MS: u64 = 60 * 60 * 1000;
 
-/// How a room came to be.
+/// The origin of a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct Origin {

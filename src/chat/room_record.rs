@@ -39,7 +39,7 @@ pub(super) struct RoomRecord {
     pub(super) said: Vec<(u64, LineRecord)>,
     /// Sessions in the order in which they came, and whether they keep order.
     pub(super) members: Vec<(u64, bool)>,
-    /// The names that an earlier version invited. They let nobody in: an invitation is of a user.
+    /// The names that an earlier version invited. They have no effect: an invitation is of a user.
     #[serde(default)]
     invited: Vec<Key>,
     /// The lineages of the invited users.
@@ -66,7 +66,7 @@ pub(super) struct LineRecord {
 }
 
 impl Room {
-    /// What another machine has to know of it.
+    /// The parts of a room that other nodes need.
     pub(super) fn record(&self) -> RoomRecord {
         let lines = last_lines(&self.log);
         let from = self.log.next() - lines.len() as u64;

@@ -28,18 +28,18 @@ pub struct Settings {
     pub replay: u64,
     /// How long somebody may take to give a name. Default 30 s.
     pub login_timeout: Duration,
-    /// How fast one person may write; `None` is as fast as they like.
+    /// The rate of lines of one user; `None` for no limit.
     pub flood: Option<FloodLimits>,
-    /// How long a token brings its owner back. Default 7 days.
+    /// The lifetime of a resume token. Default 7 days.
     pub token_lifetime: Duration,
     /// The rates and penalties of each source: logins, wrong passwords, new rooms, tokens,
     /// moderation, expensive commands. Default: no limit, because over a stream without addresses
     /// all users are one source. (The program sets [`SourceLimits::default`].)
     pub sources: Arc<Sources>,
-    /// The words that make somebody an operator (`/oper`). Default none: there is no operator of
+    /// The password that makes a user an operator (`/oper`). Default none: there is no operator of
     /// the whole chat, only those of rooms.
     pub operator_password: Option<SecretText>,
-    /// How long a user has to be silent before
+    /// The silence after which
     /// [`Hall::end_idle_users`](super::Hall::end_idle_users) may end their session. Default 5
     /// minutes; `None`: never.
     pub idle_when_full: Option<Duration>,

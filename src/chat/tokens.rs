@@ -21,7 +21,7 @@ pub(super) const SOURCE_TOKENS_MAX: usize = 1000;
 /// A session that is saved sooner after it began (milliseconds) gives way to others of its source.
 pub(super) const BRIEF_MS: u64 = 60 * 1000;
 
-/// The letters of a token: 32 of them, none of which is taken for another.
+/// The letters of a token: 32 that do not look alike.
 const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
 /// Letters of one token, in groups of four: 100 bits, so that its digest cannot be reversed by

@@ -31,7 +31,7 @@ pub(super) enum Medium {
     Page,
 }
 
-/// What a member wants to see, and how.
+/// The choices of a member about the display of lines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     /// With their numbers, own lines too.

@@ -42,7 +42,7 @@ pub(super) struct Bound {
     pub(super) admin: Option<Admin>,
     pub(super) faults: Option<Faults>,
     pub(super) life: Life,
-    /// What metrics tell of what is served, besides connections.
+    /// Metrics of the service, besides those of connections.
     pub(super) figures: Option<Figures>,
     /// Called when places run short.
     pub(super) on_crowded: Option<OnCrowded>,
@@ -279,7 +279,7 @@ pub(super) fn usual_address() -> Address {
     Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }
 
-/// What a successor gets: every socket that listens, and for what it was bound.
+/// The inheritance of a successor: every listening socket with its address.
 fn parcels(bound: &[(Address, Sockets)], admin: Option<&Admin>) -> io::Result<Vec<Parcel>> {
     let mut parcels = Vec::new();
     let mut seen = HashMap::new();

@@ -25,7 +25,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 #[command(next_help_heading = "Clustering (--bus)")]
 pub(super) struct BusFlags {
     /// Be one chat with all machines that name the same NATS servers and --cluster:
-    /// nats://HOST:4222, several with commas between; tls:// where it is to be encrypted. The
+    /// nats://HOST:4222, several with commas between; tls:// for encryption. The
     /// servers need JetStream (`nats-server -js`). A password belongs into the file of --bus-login.
     #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
     bus: Option<SecretText>,
@@ -231,7 +231,7 @@ impl BusFlags {
         }
     }
 
-    /// What a check says of it, in sentences.
+    /// The findings of a check, in sentences.
     pub(super) fn describe(&self, shared: &SharedFilesFlag) -> anyhow::Result<Vec<String>> {
         let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
         let findings = nats::examine(&options)?;

@@ -181,7 +181,7 @@ pub(super) fn listening(
 pub(super) fn writable(flag: &str, path: &Path, findings: &mut Findings) {
     let subject = format!("{flag} {}", path.display());
     let mut options = File::options();
-    // A pipe that nobody reads is an error at once.
+    // Writing to a pipe without a reader fails at once.
     options.append(true);
     let file = Followed::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
     match file {

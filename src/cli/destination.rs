@@ -31,7 +31,7 @@ impl From<PathBuf> for Destination {
 }
 
 impl Destination {
-    /// Writes all of `text`. Whoever reads from there and has had enough is no error.
+    /// Writes all of `text`. A reader that closes the pipe early is no error.
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
         match self {
             Self::Stdout => output::print_file(text),

@@ -142,7 +142,7 @@ fn exit(error: &clap::Error) -> ! {
         Some(rest) if log::has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
         _ => text,
     };
-    // With the stream gone there is nobody left to tell.
+    // Without the stream there is no place for the error.
     let _ = match error.use_stderr() {
         true => std::io::stderr().write_all(text.as_bytes()),
         false => std::io::stdout().write_all(text.as_bytes()),

@@ -478,7 +478,7 @@ pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whoever waits for the file must never see half of it.
+/// A program that waits for the file must never see half of it.
 fn write_ready(path: &Path, addresses: &[Address], admin_at: &[Address]) -> anyhow::Result<()> {
     let served = addresses.iter().map(|address| format!("{address}\n"));
     let admin = admin_at.iter().map(|address| format!("admin {address}\n"));

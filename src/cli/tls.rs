@@ -42,11 +42,11 @@ pub(super) struct TlsFlags {
     #[arg(long, env = "ECHOLINE_CLIENT_CA", value_name = "FILE", requires = "cert")]
     client_ca: Option<PathBuf>,
 
-    /// What becomes of clients that show no certificate. [default: require]
+    /// The treatment of clients that show no certificate. [default: require]
     #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
     client_auth: Option<ClientAuthName>,
 
-    /// Here because the key is read anew with these flags.
+    /// Here because the key is read again with these flags.
     #[command(flatten)]
     pub(super) shared_files: SharedFilesFlag,
 }

@@ -77,7 +77,7 @@ fn whom_a_proxy_names_is_counted() {
     let first = come("192.0.2.1:7").unwrap();
     let _second = come("192.0.2.2:7").unwrap();
     assert_eq!(come("192.0.2.1:8").unwrap_err(), Closed::BusyAddress);
-    // A health check of the proxy's own is nobody's.
+    // A health check of the proxy belongs to no client.
     let _checks = [come("").unwrap(), come("").unwrap()];
     drop(first);
     come("192.0.2.1:8").unwrap();

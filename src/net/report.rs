@@ -11,18 +11,18 @@ pub struct Report {
     pub accepted: u64,
     /// Connections whose handler would not end even when it was told to.
     pub still_open: u64,
-    /// How many ended in which way.
+    /// The number of connections for each end.
     pub ends: BTreeMap<Closed, u64>,
 }
 
 impl Report {
-    /// How many connections ended as `closed`.
+    /// Returns the number of connections that ended as `closed`.
     #[must_use]
     pub fn count(&self, closed: Closed) -> u64 {
         self.ends.get(&closed.counted()).copied().unwrap_or_default()
     }
 
-    /// Whether nobody was cut off: no connection aborted, none left.
+    /// Whether every connection ended in order: none aborted, none left.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.count(Closed::Aborted) == 0 && self.still_open == 0

@@ -112,7 +112,7 @@ impl Terms {
         Self { on_line: self.on_line.clone(), ..renewed }
     }
 
-    /// What somebody hears for whom there is no place.
+    /// The sentence for a client without a connection slot.
     pub(super) fn refusal(&self, transport: &Transport, closed: Closed) -> Option<String> {
         self.words(transport.refusal(closed), closed)
     }

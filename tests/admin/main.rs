@@ -1,4 +1,4 @@
-//! The admin address from outside: what it tells, whom it tells, and when.
+//! The admin address from outside: its pages, its access rules, its life.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod access;

@@ -258,7 +258,7 @@ fn a_room_keeps_as_much_as_it_may() {
     for first in (1..1000).step_by(50) {
         rig.write("lobby", first..=first + 49);
         let lines = block_on(rig.store.lines("lobby", 1..=u64::MAX, 1000)).unwrap();
-        // What is in the open transaction is trimmed at its end. Lines that users said are bounded
+        // The open transaction is trimmed at its end. Lines that users said are bounded
         // apart.
         assert!(lines.len() <= 250 && lines[lines.len() - 1].number == first + 49);
     }

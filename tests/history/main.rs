@@ -24,7 +24,7 @@ use echoline::chat::history::{
     Change, Kind, Restored, SharedFolder, Store, StoreEvent, StoreOptions, Stored, Sync,
 };
 
-/// How long anything may take before a test calls it never. Only a failing test waits this long.
+/// The time after which a test gives up. Only a failing test waits this long.
 const NEVER: Duration = Duration::from_secs(30);
 
 const EACH: StoreOptions = StoreOptions {

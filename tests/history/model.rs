@@ -67,7 +67,7 @@ impl Model {
         }
         (room.next_number, room.last_time_ms) = (line.number + 1, line.time_ms);
         room.lines.push(line);
-        // What users said and all other lines are bounded apart.
+        // Said lines and all other lines are bounded apart.
         while is_beyond(room, true) {
             let oldest = room.lines.iter().position(|line| line.kind.is_said()).unwrap();
             let last = room.lines.drain(..=oldest).next_back().unwrap().number;

@@ -159,7 +159,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line before `number` was seen; and no other line, where there is one machine. Of
+    /// Every line before `number` was seen; and no other line, if there is one machine. Of
     /// several, one may hear of the token before it hears from another one that the connection has
     /// ended: then the token shows again what came since it was given (docs/cluster.md).
     pub(crate) fn has_all_before(

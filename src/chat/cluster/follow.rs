@@ -1,4 +1,4 @@
-//! Changing by what comes back, in its order.
+//! Applies the entries of the stream, in their order.
 
 use super::envelope::Envelope;
 use super::inspect_snapshot::ROOMS_MAX;
@@ -25,7 +25,7 @@ impl Follower for Hall {
             match Envelope::decode(&entry.payload) {
                 Ok(envelope) => self.take(cluster, entry, envelope),
                 Err(error) => {
-                    // The same on every machine: nobody changes by it.
+                    // The same on every node: the state does not change.
                     let mut state = cluster.lock();
                     state.counts.unreadable += 1;
                     let (sequence, unreadable) = (entry.sequence, state.counts.unreadable);
@@ -140,7 +140,7 @@ impl Hall {
             // The session is in already.
             Some(_) if comes => return Outcome::Refused(Refusal::Outside),
             Some(person) => person.set_last(number),
-            // Who has left may keep their place a moment later.
+            // A user who has left may save the session a moment later.
             None if matches!(act, Act::Keep(_)) => {}
             None if !comes || cluster.lock().has_ended(actor.session) => {
                 return Outcome::Refused(Refusal::Outside);
@@ -165,7 +165,7 @@ impl Hall {
         if let Outcome::Entered(Ok(person)) = &outcome {
             person.set_last(number);
         } else if exits || comes {
-            // What comes of it again, later, is not to be another thing.
+            // Replaying the entry must produce the same result.
             let mut state = cluster.lock();
             state.returning.remove(&actor.session);
             state.end_session(actor.session);

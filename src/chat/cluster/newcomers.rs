@@ -23,7 +23,7 @@ const ROUNDS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Newcomers {
     /// One permit for each act before login that is on its way.
     permits: Arc<Semaphore>,
-    /// Rounds of [`Hall::catch_up`] that have begun.
+    /// Rounds of [`Hall::catch_up`] so far.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }

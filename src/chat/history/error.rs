@@ -25,7 +25,7 @@ pub enum StoreError {
     Exposed {
         /// The folder.
         folder: PathBuf,
-        /// Which folder is exposed to whom.
+        /// The folder, and the users who may write to it.
         reason: String,
     },
     /// Another process has the folder.

@@ -1,4 +1,4 @@
-//! What is asked of the tables.
+//! The queries of the tables.
 
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 use tracing::warn;

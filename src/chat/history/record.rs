@@ -157,9 +157,9 @@ pub enum Change {
     RoomAudit {
         /// When, in milliseconds since 1970, UTC.
         time_ms: u64,
-        /// Who.
+        /// The name of the operator.
         by: String,
-        /// What.
+        /// The act, as text.
         what: String,
     },
     /// A user gave a wrong operators' password.
@@ -175,9 +175,9 @@ pub enum Change {
     Audit {
         /// When, in milliseconds since 1970, UTC.
         time_ms: u64,
-        /// Who.
+        /// The name of the operator.
         by: String,
-        /// What.
+        /// The act, as text.
         what: String,
     },
 }

@@ -24,7 +24,7 @@ pub(super) struct Tables {
     words_gone: bool,
 }
 
-/// What a room holds.
+/// The stored parts of a room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Room {
     pub(super) id: i64,

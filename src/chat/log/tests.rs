@@ -166,7 +166,7 @@ fn attack_a_flood_of_joins_displaces_no_said_line() {
     assert_eq!((log.kept_before(log.first()), log.count(0..log.next())), (Some(20), 70));
     log.delete(7);
     assert_eq!(log.line(7).unwrap().shown, "ann: [deleted]");
-    // What users say now takes the place of what they said first.
+    // New said lines displace the oldest said lines.
     for number in 0..49 {
         say(&mut log, 100 + number, "new");
     }

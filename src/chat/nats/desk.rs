@@ -57,7 +57,7 @@ pub(super) struct Desk {
 /// The ends of the channels that the thread of the bus has.
 #[derive(Debug)]
 pub(super) struct Channels {
-    /// What the chat proposes.
+    /// The proposals of the chat.
     pub(super) proposals: UnboundedReceiver<Proposal>,
     /// Becomes true when the bus is to end.
     pub(super) closing: watch::Receiver<bool>,

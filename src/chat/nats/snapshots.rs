@@ -25,7 +25,7 @@ use super::shelf::{Label, Proof, fitting, newest, useless};
 
 /// A part at most; smaller where the server takes less.
 const PART_BYTES_MAX: usize = 256 << 10;
-/// What a message has besides its payload, at most.
+/// The bytes of a message besides its payload, at most.
 const HEAD_BYTES_MAX: usize = 4096;
 /// A snapshot at most: forged ones must not fill the memory.
 const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
@@ -74,7 +74,7 @@ impl Shelf {
         Ok(Self { stream, jetstream, prefix })
     }
 
-    /// Those that are whole, and of a node with the key of the cluster.
+    /// The complete snapshots of nodes with the key of the cluster.
     pub(super) async fn labels(&self, seal: Option<&Seal>) -> Result<Vec<Label>, String> {
         let subjects = self.stream.info_with_subjects(format!("{}.>", self.prefix)).await;
         let mut subjects = subjects.map_err(|error| reason(&error))?;

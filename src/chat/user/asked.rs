@@ -54,7 +54,7 @@ impl User {
         if self.person.mailbox.ending().is_some() {
             return Step::Done;
         }
-        // What is found is to include what was said before it.
+        // The answer includes the lines that this user said before it.
         self.inbox.announce();
         let is_expensive = subject != Subject::Person;
         if is_expensive && !self.may(SourceAction::Expensive) {

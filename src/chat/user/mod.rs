@@ -51,7 +51,7 @@ pub(super) struct User {
     /// The source whose rates apply to the actions of the user.
     source: Source,
     pub(super) inbox: Inbox,
-    /// What is to be written to the user.
+    /// The bytes to write to the user.
     pub(super) replies: String,
     /// The last search, if it did not come to the first line.
     last_search: Option<Box<search::Search>>,

@@ -1,4 +1,4 @@
-//! What was said before: by number, by words, and said again.
+//! Earlier lines: by number, by words, and quoted.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -135,7 +135,7 @@ fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
     crowd.with(|room| room.log.line(number).map(Stored::from))
 }
 
-/// A line that is still in memory and not of a user whom the view hides.
+/// A line that is in memory, unless the view hides its author.
 fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<Stored> {
     crowd.with(|room| {
         let line = room.log.line(number);

@@ -30,10 +30,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's first line and headers together.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// How long to leave a listener alone that cannot accept: then descriptors are short.
+/// The pause after accept failed: descriptors are short then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the server is looked at for the live page.
+/// The interval between two samples for the live page.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A socket that listens.

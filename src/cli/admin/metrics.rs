@@ -24,7 +24,7 @@ pub(super) struct Figures<'a> {
     /// Every kind of planned fault, and how often it has happened; `None` where the server cannot
     /// have any.
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
-    /// Until when the certificate is valid, in seconds since 1970; `None` where there is none.
+    /// Until when the certificate is valid, in seconds since 1970; `None` if there is none.
     pub(super) certificate_expires: Option<f64>,
     pub(super) sources: SourceFigures,
     /// Requests to the admin address with a wrong secret.

@@ -1,4 +1,4 @@
-//! What there is at the admin address, path by path.
+//! The paths of the admin address.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};

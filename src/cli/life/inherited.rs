@@ -28,7 +28,7 @@ const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Inherited {
     sockets: Vec<Given>,
-    /// How often each address has been asked for.
+    /// The number of requests for each address.
     asked: HashMap<Address, usize>,
     /// The same, for the admin address.
     asked_for_admin: HashMap<Address, usize>,

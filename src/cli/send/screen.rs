@@ -21,7 +21,7 @@ const BETWEEN_LINES: Duration = Duration::from_millis(10);
 /// Shows what the server says.
 pub(super) struct Screen {
     output: Box<dyn AsyncWrite + Unpin>,
-    /// `None` where there is no prompt, or not any more.
+    /// `None` if there is no prompt, or not any more.
     printer: Option<Printer>,
     /// The form for a terminal, which obeys control characters; `None` if the output is none.
     terminal: Option<TerminalText>,

@@ -1,4 +1,4 @@
-//! How often one source may do what. Pure.
+//! The rates and penalties of one source. Pure.
 
 // Addresses are values; only `std::net` has the sockets that a pure file may not name.
 use core::fmt;
@@ -109,7 +109,7 @@ impl SourceRate {
     }
 }
 
-/// How long a source that went over a rate is refused.
+/// The length of penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Penalties {
     /// The first penalty; each further one is twice as long. Default 2 s.
@@ -150,7 +150,7 @@ impl Default for Penalties {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
-    /// How long a source that went over a rate is refused.
+    /// The length of penalties.
     pub penalties: Penalties,
     /// Sources that the table holds at once. Default 65,536, which take at most 16 MiB.
     pub max_sources: usize,
@@ -225,7 +225,7 @@ impl SourceLimits {
     }
 
     /// Gives the sources in `network` no limit at all. An IPv6 network that is smaller than a
-    /// source stands for the 64 bits around it.
+    /// source is widened to 64 bits.
     pub fn exempt(&mut self, network: IpNet) {
         let is_part = matches!(network, IpNet::V6(v6) if v6.prefix_len() > 64);
         let whole = is_part.then(|| IpNet::new(network.addr(), 64).ok()).flatten();

@@ -25,7 +25,7 @@ use super::limits::Closed;
 /// Penalties that are logged in one second; more are counted.
 const LOGGED_PER_SECOND: u32 = 10;
 
-/// The sources of one program and what each of them may still do; shared by all its servers.
+/// The sources of one program with their buckets and penalties; shared by all its servers.
 ///
 /// ```
 /// use echoline::{Source, SourceAction, SourceLimits, Sources};

@@ -15,7 +15,7 @@ use super::{PenalisedSource, SourceRefusal};
 
 const ACTIONS: usize = SourceAction::ALL.len();
 
-/// The sources that are known, and what each may still do.
+/// The known sources with their buckets and penalties.
 #[derive(Debug)]
 pub(super) struct SourceTable {
     limits: SourceLimits,

@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn attack_a_file_of_many_small_histograms_is_refused_before_they_are_unpacked() {
         let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
-        // One that cannot be unpacked: if it were tried, the error would be another one.
+        // A histogram that cannot be unpacked; unpacking it would give another error.
         let slot = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
         document["measured"]["series"]["slots"] = vec![slot; SLOTS_MAX + 1].into();
         let error = Report::from_json(&document.to_string()).unwrap_err().to_string();
