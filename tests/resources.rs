@@ -147,9 +147,18 @@ fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
     let read = |task: &str, file: &str| {
         std::fs::read_to_string(format!("{tasks}/{task}/{file}")).unwrap_or_default()
     };
-    let names = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().file_name());
-    let mut names = names.map(|name| name.into_string().unwrap());
-    let worker = names.find(|task| read(task, "comm").trim() == "worker-0").unwrap();
+    let find_worker = || {
+        let names = std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().file_name());
+        let mut names = names.map(|name| name.into_string().unwrap());
+        names.find(|task| read(task, "comm").trim() == "worker-0")
+    };
+    // A thread names itself, which may come after the server is ready.
+    let mut worker = None;
+    until("a thread has the name of the worker", || {
+        worker = find_worker();
+        worker.is_some()
+    });
+    let worker = worker.unwrap();
     let mut strace = Command::new("strace");
     strace.args(["-qq", "-o", "/dev/null", "-p", &worker, "-e", "trace=epoll_wait,epoll_pwait"]);
     strace.args(["-e", "inject=epoll_wait,epoll_pwait:error=EBADF"]);

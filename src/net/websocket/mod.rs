@@ -16,6 +16,7 @@ mod stream;
 mod upgrade;
 mod utf8;
 
+#[cfg(feature = "web")]
 pub(in crate::net) use policy::Channel;
 pub use policy::{OriginDenied, OriginPolicy};
 pub use step::{AcceptWebSocket, OpenWebSocket};
