@@ -233,8 +233,8 @@ impl Archive {
     }
 
     /// Writes what waits, for `limit` at most; returns how many changes could not be written.
-    pub(super) fn close(&mut self, limit: Duration) -> u64 {
-        self.store.take().map_or(0, |store| store.close_within(limit))
+    pub(super) fn close(&self, limit: Duration) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.finish(limit))
     }
 }
 

@@ -5,7 +5,8 @@ use core::net::IpAddr;
 use std::collections::VecDeque;
 
 use super::name::Name;
-use super::source::{Source, most_frequent};
+use super::source::most_frequent;
+use crate::net::Source;
 
 /// Users who are remembered after they left.
 const FORMER_MAX: usize = 200;
@@ -30,7 +31,7 @@ impl FormerUsers {
         self.0.retain(|old| old.lineage != user.lineage || !old.name.same_as(&user.name));
         self.0.push_back(user);
         if self.0.len() > FORMER_MAX {
-            let source = |user: &FormerUser| Source::of(user.address);
+            let source = |user: &FormerUser| Source::from(user.address);
             let largest = most_frequent(self.0.iter().map(source));
             let oldest = self.0.iter().position(|user| Some(source(user)) == largest);
             self.0.remove(oldest.unwrap_or_default());

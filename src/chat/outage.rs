@@ -124,14 +124,11 @@ impl Hall {
 
     /// Writes what waits to the store and closes it, once all sessions have ended; returns how
     /// many changes could not be written. Blocks, for `limit` at most.
+    ///
+    /// Other owners of the chat do not matter, such as the hooks of a server that is being dropped.
+    /// Changes that they make later are lost.
     pub fn close_within(self: Arc<Self>, limit: Duration) -> u64 {
-        match Arc::into_inner(self) {
-            Some(mut hall) => hall.archive.close(limit),
-            None => {
-                tracing::warn!("a session has not ended; the store closes without waiting");
-                0
-            }
-        }
+        self.archive.close(limit)
     }
 }
 
@@ -224,5 +221,31 @@ impl Archive {
     /// Keeps what the server said.
     fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
         self.line_of(room, appended, Kind::Notice, "", words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item F: another owner of the chat, such as a server's hook that is about to be
+    /// dropped, hides neither the end of the store nor what could not be written.
+    #[test]
+    fn regression_a_store_is_closed_whoever_else_has_the_chat() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            Hall::with_store(Settings::default(), folder.path(), StoreOptions::default()).unwrap()
+        };
+        let hall = open();
+        let other = Arc::clone(&hall);
+        assert_eq!(hall.close(), 0);
+        // The folder is free.
+        let (hall, locker) = (open(), folder.path().join("chat.sqlite3"));
+        let another = Arc::clone(&hall);
+        let locker = rusqlite::Connection::open(locker).unwrap();
+        locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        hall.archive.audit(true, (1, "ann".to_owned(), "muted bob".to_owned()));
+        assert_eq!(hall.close_within(Duration::from_millis(300)), 1);
+        drop((other, another));
     }
 }

@@ -7,9 +7,9 @@ use super::hall::{Hall, Seated};
 use super::inbox::Inbox;
 use super::operator_password::is_proof;
 use super::person::Person;
-use super::source::Source;
 use super::tokens::{BRIEF_MS, Place, Position, SessionState, TOKEN_LETTERS, digest, token};
 use crate::SecretText;
+use crate::net::Source;
 
 /// The pause before a wrong token is refused.
 pub(super) const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ fn place(hall: &Hall, person: &Person, inbox: &Inbox) -> Place {
         lineage: person.lineage,
         away: person.away().map(|words| words.to_string()),
         operator: person.operator_proof().map(|proof| proof.to_string()),
-        source: Some(Source::of(person.address)),
+        source: Some(Source::from(person.address)),
         is_brief: hall.now_ms().saturating_sub(person.since_ms) < BRIEF_MS,
     };
     let (name, rooms) = (person.name(), positions(&inbox.seats));

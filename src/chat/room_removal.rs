@@ -15,7 +15,7 @@ use super::perform::Actor;
 use super::person::Person;
 use super::room::Room;
 use super::room_origin::Origin;
-use super::source::Source;
+use crate::net::Source;
 
 impl Hall {
     /// Whether the room is there, or the user may make it; on the node that serves them.
@@ -37,7 +37,7 @@ impl Hall {
         now_ms: u64,
         person: &Person,
     ) -> Result<(), NotIn> {
-        let (rules, source) = (self.rules(), Some(Source::of(person.address)));
+        let (rules, source) = (self.rules(), Some(Source::from(person.address)));
         let (mut all, mut theirs) = (0, 0);
         for crowd in state.rooms.values() {
             crowd.with(|room| {
@@ -62,7 +62,7 @@ impl Hall {
         maker: Option<&Person>,
     ) -> Arc<Crowd> {
         let born = state.numbers_from.max(1);
-        let maker = maker.map(|person| Source::of(person.address));
+        let maker = maker.map(|person| Source::from(person.address));
         let origin = Origin { born, maker };
         let crowd = match state.awaiting.remove(name.key()) {
             // Members of this machine are still expected in the room that had the name.

@@ -1,30 +1,23 @@
-//! The source for which rooms, tokens and memories of users are counted, so that no source can use
-//! up what there is for all. Pure.
+//! The stored form of the source for which rooms, tokens and memories of users are counted, so that
+//! no source can use up what there is for all. Pure.
 
-// Addresses are values; only `std::net` has the sockets that a pure file may not name.
-use core::net::IpAddr;
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::bans::network_of;
+use crate::net::Source;
 
-/// Where a user comes from.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Source {
-    /// Over a stream without addresses: a Unix socket, say. All of these users count together.
-    Local,
-    /// An IPv4 address, or an IPv6 network of 64 bits.
-    Network(IpNet),
+/// As text: `192.0.2.1`, `2001:db8::/64`, `uid 1000` or `unknown`.
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
-impl Source {
-    /// The source of a user with this address.
-    pub(super) fn of(address: Option<IpAddr>) -> Self {
-        address.map_or(Self::Local, |address| Self::Network(network_of(address)))
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -41,12 +34,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_an_address_or_a_network_of_64_bits() {
-        let of = |text: &str| Source::of(Some(text.parse().unwrap()));
-        assert_eq!(of("192.0.2.7"), of("::ffff:192.0.2.7"));
-        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
-        assert!(of("2001:db8::1") != of("2001:db8:0:1::1") && of("192.0.2.7") != of("192.0.2.8"));
-        assert_eq!(Source::of(None), Source::Local);
+    fn a_source_is_stored_as_text() {
+        for text in ["192.0.2.7", "2001:db8:0:1::/64", "uid 1000", "unknown"] {
+            let stored = serde_json::to_string(&text.parse::<Source>().unwrap()).unwrap();
+            assert_eq!(stored, format!("{text:?}"));
+            assert_eq!(serde_json::from_str::<Source>(&stored).unwrap(), text.parse().unwrap());
+        }
+        for wrong in ["\"192.0.2.0/24\"", "\"\"", "7", "null"] {
+            assert!(serde_json::from_str::<Source>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

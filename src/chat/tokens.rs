@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::key::Key;
 use super::name::Name;
-use super::source::Source;
 use super::view::Preferences;
 use crate::SecretText;
+use crate::net::Source;
 
 /// Tokens at most. Beyond it the source that has most of them loses one.
 const TOKENS_MAX: usize = 10_000;
@@ -254,6 +254,8 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+
     use super::*;
 
     fn place(until_ms: u64) -> Place {
@@ -283,7 +285,7 @@ mod tests {
     }
 
     fn network(number: u32) -> Source {
-        Source::of(Some(core::net::Ipv4Addr::from_bits(number).into()))
+        IpAddr::from(Ipv4Addr::from_bits(number)).into()
     }
 
     /// Issue 12, item 10: a reader of the stream or of a history does not learn a token.
@@ -323,7 +325,7 @@ mod tests {
             tokens.keep(0, Arc::from(token), place).len()
         };
         keep(&mut tokens, "of-ann".into(), from(network(1), 5));
-        keep(&mut tokens, "local".into(), from(Source::Local, 5));
+        keep(&mut tokens, "local".into(), from(Source::Unknown, 5));
         for pupil in 0..60 {
             keep(&mut tokens, format!("pupil-{pupil}"), from(network(2), 6));
         }

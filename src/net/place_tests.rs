@@ -1,5 +1,10 @@
 //! Tests of the places of a server.
 
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::task::Context;
+
+use super::super::task::Supervised;
 use super::*;
 
 fn take(places: &Arc<Places>, address: &str, limits: &Limits) -> Result<Arc<Place>, Closed> {
@@ -81,4 +86,32 @@ fn whom_a_proxy_names_is_counted() {
     let _checks = [come("").unwrap(), come("").unwrap()];
     drop(first);
     come("192.0.2.1:8").unwrap();
+}
+
+/// Notes how many places are taken when it is dropped.
+struct Witness(Arc<Places>, Arc<AtomicUsize>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.1.store(self.0.open(), Ordering::Relaxed);
+    }
+}
+
+/// Issue 11, item F: when the last place is given back, nothing of a handler is left. What its
+/// drop writes is written before the server's end is known.
+#[test]
+fn regression_a_place_is_given_back_after_its_handler() {
+    let (places, seen) = (Arc::new(Places::default()), Arc::default());
+    let place = take(&places, "10.0.0.1", &Limits::default()).unwrap();
+    let witness = Witness(Arc::clone(&places), Arc::clone(&seen));
+    let handler = async move {
+        let _witness = witness;
+        pending().await
+    };
+    let mut task = pin!(Supervised::new(handler, place));
+    let mut poll = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    places.shutdown.abort();
+    assert!(poll().is_ready());
+    assert_eq!((seen.load(Ordering::Relaxed), places.open()), (1, 0));
 }

@@ -39,7 +39,7 @@ mod write_ahead_log;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -69,7 +69,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Store {
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    /// `None` once the store is closed.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
@@ -97,8 +98,8 @@ impl Store {
         let queue = Arc::new(Queue::new(options.queue, options.sync));
         let keeper = Keeper::new(folder, options, Arc::clone(&queue), on_event, connection)?;
         let thread = Builder::new().name("chat-history".to_owned()).spawn(|| keeper.run());
-        let thread = Some(thread.map_err(|error| StoreError::file(&path, error))?);
-        Ok((Self { queue, thread }, restored))
+        let thread = thread.map_err(|error| StoreError::file(&path, error))?;
+        Ok((Self { queue, thread: Mutex::new(Some(thread)) }, restored))
     }
 
     /// Hands a change over. Never waits and never fails: a change that finds no place in the queue
@@ -232,12 +233,18 @@ impl Store {
     /// Writes and syncs everything that waits, and closes the file. Blocks, for `limit` at most;
     /// returns how many changes could not be written in that time (0 unless the disk fails or
     /// another program locks the file).
-    pub fn close_within(mut self, limit: Duration) -> u64 {
+    pub fn close_within(self, limit: Duration) -> u64 {
+        self.finish(limit)
+    }
+
+    /// As [`close_within`](Self::close_within), for a store that has other owners.
+    pub(super) fn finish(&self, limit: Duration) -> u64 {
         let begun = now();
         self.queue.close(begun + limit * 5 / 6);
         // A little longer, so that the thread's last attempt counts.
         let (ended, left) = self.queue.await_end(begun + limit);
-        if let Some(thread) = self.thread.take().filter(|_| ended) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread.filter(|_| ended) {
             // It has nothing left to do but to give the folder's lock back.
             let _ = thread.join();
         }
@@ -247,7 +254,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
             self.queue.close(now() + CLOSE_MAX);
         }
     }
