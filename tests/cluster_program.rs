@@ -34,7 +34,7 @@ impl Machine {
         let mut program = Program::start(&mut command);
         wait_for("the ready file", || ready.exists() || program.has_ended());
         assert!(ready.exists(), "{name} did not start: {}", program.stderr());
-        let address = std::fs::read_to_string(ready).unwrap().trim().to_owned();
+        let address = fs::read_to_string(ready).unwrap().trim().to_owned();
         Self { program, address, _folder: folder }
     }
 
