@@ -54,8 +54,8 @@ impl Names {
         let plain: Vec<&str> = self.servers.split(',').filter(is_plain).collect();
         (!plain.is_empty()).then(|| {
             format!(
-                "the connection to {} may not be encrypted: others in the network can read the lines \
-                 and the login of this node; write tls:// instead of nats://",
+                "the connection to {} may not be encrypted: others in the network can read the \
+                 lines and the login of this node; write tls:// instead of nats://",
                 plain.join(", ")
             )
         })
