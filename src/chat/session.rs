@@ -25,6 +25,9 @@ use super::user::{Rest, Step, User};
 use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection, Line};
 
+/// The time for which a connection waits for the user's exit before it is closed.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// As whom somebody is served: each listener has its own answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
@@ -442,11 +445,32 @@ where
         if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
             self.write_replies().await?;
         }
+        if result.is_ok() {
+            self.wait_for_exit().await;
+        }
         match result {
             // Whom an operator sends out, the handler has said goodbye to.
             Err(Closed::Finished) => Ok(()),
             other => other,
         }
+    }
+
+    /// Waits until the user's exit has its place in the order of all nodes. A user who has read the
+    /// stream to its end and comes back on another node finds all that they said, and the exact
+    /// position.
+    async fn wait_for_exit(&mut self) {
+        let Some(cluster) = self.user.hall.cluster.clone().filter(|cluster| !cluster.is_lost())
+        else {
+            return;
+        };
+        let session = self.user.person.session;
+        let known = async {
+            if self.client.flush().await.is_ok() {
+                cluster.settled(session).await;
+            }
+        };
+        // After that time the user is shown some lines again.
+        let _ = timeout(EXIT_PATIENCE, known).await;
     }
 }
 

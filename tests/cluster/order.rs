@@ -170,6 +170,29 @@ async fn a_token_brings_back_on_another_machine() {
     rig.settle().await;
 }
 
+/// A user who has read the stream to its end comes back on another node at once: nothing that they
+/// said is lost, and no line is shown twice.
+#[tokio::test(start_paused = true)]
+async fn regression_who_read_to_the_end_comes_back_exactly_there() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/token").await;
+    let line = ann.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    ben.say("one").await;
+    ann.hear("ben: one").await;
+    ann.say("two").await;
+    ann.say("/quit good night").await;
+    ann.rest().await;
+    let mut again = rig.parlours[1].knock(Role::Person);
+    again.say(&format!("/resume {token}")).await;
+    again.hear_of("Back in lobby, from line 4 on").await;
+    ben.hear("ann: two").await;
+    ben.hear("*** ann left the chat (good night) ***").await;
+    ben.hear("*** ann joined the chat ***").await;
+    rig.settle().await;
+}
+
 /// Issue 11, item 6: on another node too, while the connection before hangs, a user who comes back
 /// speaks in the room in which they spoke.
 #[tokio::test(start_paused = true)]

@@ -159,25 +159,16 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Every line before `number` was seen; and no other line, if there is one machine. Of
-    /// several, one may hear of the token before it hears from another one that the connection has
-    /// ended: then the token shows again what came since it was given (docs/cluster.md).
-    pub(crate) fn has_all_before(
-        &self,
-        room: &str,
-        number: u64,
-        is_alone: bool,
-    ) -> Result<(), String> {
+    /// Every line before `number` was seen, and no other line. That is exact with several machines
+    /// too: the stream of a terminal ends after its exit has a place in the order of all machines.
+    pub(crate) fn has_all_before(&self, room: &str, number: u64) -> Result<(), String> {
         let Some(places) = self.positions.get(room).and_then(|p| p.places.as_ref()) else {
             return Ok(());
         };
         let order = &self.orders[room];
         let end = order.index(number);
         let ends = |place: &Place| {
-            if place.next > end {
-                return !is_alone;
-            }
-            self.others(order, place, place.next).is_none_or(|at| at >= end)
+            place.next <= end && self.others(order, place, place.next).is_none_or(|at| at >= end)
         };
         if places.iter().any(ends) {
             return Ok(());
@@ -443,9 +434,7 @@ impl<'a> Follower<'a> {
             }
             return true;
         }
-        // To the author of a private line.
-        let is_undelivered = words.ends_with(" has left: that was not delivered");
-        is_undelivered || NOTICES.iter().any(|start| words.starts_with(start))
+        NOTICES.iter().any(|start| words.starts_with(start))
     }
 }
 

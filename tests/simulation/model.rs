@@ -37,7 +37,7 @@ pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
         }
     }
     for (index, (room, number)) in backs {
-        resumed(records, &orders, index, &room, number, terms.machines == 1)?;
+        resumed(records, &orders, index, &room, number)?;
     }
     whispered(records, &whispers)?;
     if *people_left > 0 {
@@ -199,7 +199,6 @@ fn resumed(
     index: usize,
     room: &str,
     number: u64,
-    is_alone: bool,
 ) -> Result<(), String> {
     let record = &records[index];
     let Some(resumed) = record.resumes.filter(|resumed| resumed.heard_all) else { return Ok(()) };
@@ -212,7 +211,7 @@ fn resumed(
     }
     let mut follower = Follower::new(orders, before);
     follower.follow().map_err(|what| at(before, &what))?;
-    follower.has_all_before(room, number, is_alone).map_err(|what| at(before, &what))
+    follower.has_all_before(room, number).map_err(|what| at(before, &what))
 }
 
 /// P2, P3, P9: a letter arrives once, and somebody wrote it.

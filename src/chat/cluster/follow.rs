@@ -140,8 +140,8 @@ impl Hall {
             // The session is in already.
             Some(_) if comes => return Outcome::Refused(Refusal::Outside),
             Some(person) => person.set_last(number),
-            // A user who has left may save the session a moment later.
-            None if matches!(act, Act::Keep(_)) => {}
+            None if matches!(act, Act::Keep(_))
+                && cluster.lock().takes_late_keep(actor.session, number) => {}
             None if !comes || cluster.lock().has_ended(actor.session) => {
                 return Outcome::Refused(Refusal::Outside);
             }
@@ -269,6 +269,26 @@ impl Cluster {
 }
 
 impl super::State {
+    /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
+    /// that went with its machine may keep its place a moment later, and one that never came in
+    /// gives back a token that it could not use. The same entry may come again at any time: it
+    /// does not replace what the session saved later, and does not bring back a used token.
+    fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
+        let is_over = self.gone_sessions.contains(&session);
+        if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
+            let is_next = number > last.number && number - last.number <= JUMP_MAX;
+            if is_next && !is_over {
+                (last.number, last.refused) = (number, false);
+            }
+            return is_next && !is_over;
+        }
+        if self.has_ended(session) {
+            return false;
+        }
+        self.end_session(session);
+        true
+    }
+
     /// Whether this is the next act of a machine, which is noted. The first one may have any
     /// number: a machine that comes back goes on counting.
     fn is_next_of(&mut self, node: u32, number: u64) -> bool {

@@ -202,6 +202,68 @@ fn attack_no_snapshot_has_a_token() {
     }
 }
 
+/// A place that an entry saved, which comes again after the session has ended, does not replace the
+/// place that the session saved last, and does not bring back a used token.
+#[test]
+fn regression_an_old_place_that_is_sent_again_is_refused() {
+    let keep = |token: &str, until_ms: u64| {
+        let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": null });
+        json!({ "token": token, "place": place })
+    };
+    let saved = |hall: &Hall| {
+        let state = snapshot(hall);
+        let tokens = state["tokens"].as_array().unwrap().iter();
+        tokens.map(|token| token[1]["until_ms"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let redeem = json!({ "redeem": { "token": "a" } });
+    let hall = with_ann();
+    let old = json!({ "keep": keep("a", 99_001) });
+    act(&hall, 5, 3, &old);
+    act(&hall, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
+    act(&hall, 5, 3, &old);
+    assert_eq!(saved(&hall), [99_002]);
+    act(&hall, 6, 1, &redeem);
+    act(&hall, 5, 3, &old);
+    assert!(saved(&hall).is_empty(), "it is used up");
+    // Who could not use a token gives it back once.
+    let back = json!({ "keep": keep("a", 99_003) });
+    act(&hall, 7, 1, &back);
+    assert_eq!(saved(&hall), [99_003]);
+    act(&hall, 8, 1, &redeem);
+    let late = node(8);
+    restore(&late, &snapshot(&hall)).unwrap();
+    for hall in [hall, late] {
+        act(&hall, 7, 1, &back);
+        assert!(saved(&hall).is_empty(), "it is used up");
+    }
+}
+
+/// A session whose machine is gone saves its place a moment later, with the machine's next number;
+/// but not if a token has brought it back elsewhere.
+#[test]
+fn a_session_that_went_with_its_machine_saves_its_place() {
+    let late = |hall: &Hall, number: u64, until_ms: u64| {
+        let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
+        let keep = json!({ "keep": { "token": "a", "place": place } });
+        let entry = json!({ "v": 1, "node": 2, "session": 5, "number": number, "act": keep });
+        apply(hall, entry.to_string());
+        let tokens = snapshot(hall)["tokens"].clone();
+        tokens[0][1]["until_ms"].as_u64()
+    };
+    let hall = with_ann();
+    let gone = json!({ "gone": { "node": 1, "name": "east", "reason": "is gone" } });
+    act(&hall, 0, 0, &gone);
+    assert!(names(&hall).is_empty());
+    assert_eq!(late(&hall, 2, 99_001), None, "it was sent before");
+    assert_eq!(late(&hall, 3, 99_002), Some(99_002));
+    assert_eq!(late(&hall, 4, 99_003), Some(99_003));
+    assert_eq!(late(&hall, 3, 99_002), Some(99_003));
+    let redeem = json!({ "redeem": { "token": "a" } });
+    let entry = json!({ "v": 1, "node": 3, "session": 6, "number": 1, "act": redeem });
+    apply(&hall, entry.to_string());
+    assert_eq!(late(&hall, 5, 99_004), None, "the session goes on elsewhere");
+}
+
 /// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words
 /// may.
 #[test]
