@@ -110,10 +110,10 @@ fi
 say "tests"
 cargo build --locked --all-targets
 if cargo nextest --version >/dev/null 2>&1; then
-    # Tests of whole programs and of time share two cores with nobody by choice. Where something
-    # else is busy on them all the same, one in a thousand may fail: what passes when it is tried
-    # once more is listed as FLAKY at the end, and is to be mended.
-    cargo nextest run --locked --no-fail-fast --retries 1
+    # Tests of whole programs wait more than they compute, so two run for each core. On a machine
+    # that is busy with something else, one test in a thousand may fail. A test that passes at its
+    # second attempt is listed as FLAKY at the end; mend it.
+    cargo nextest run --locked --no-fail-fast --retries 1 --test-threads $(($(nproc) * 2))
 else
     echo "cargo-nextest is not installed: running the tests with cargo test"
     cargo test --locked --all-targets --no-fail-fast
