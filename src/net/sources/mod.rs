@@ -36,7 +36,7 @@ const LOGGED_PER_SECOND: u32 = 10;
 /// assert!(sources.take(source, SourceAction::Login).is_ok());
 /// assert!(sources.take(source, SourceAction::Login).is_ok());
 /// let refusal = sources.take(source, SourceAction::Login).unwrap_err();
-/// assert!(refusal.wait.as_secs() <= 1);
+/// assert!(refusal.is_new_penalty && refusal.wait.as_secs() <= 2);
 /// ```
 #[derive(Debug)]
 pub struct Sources {
