@@ -22,10 +22,7 @@ fn paste(browser: &Browser<'_>, lines: usize) -> bool {
 fn regression_the_field_knows_input_methods_earlier_lines_and_long_pastes() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
-    let ann = driver.browser(1280, "en-US");
-    ann.enter(&format!("http://{}/", chat.web), "ann");
-    let mut ben = chat.terminal("ben");
-    ann.see("ben joined");
+    let (ann, mut ben) = driver.ann_and_ben(&chat);
     ann.write("#input", "にほん");
     for key in ["{ key: 'Enter', keyCode: 229 }", "{ key: 'Enter', isComposing: true }"] {
         let press = format!(

@@ -37,10 +37,7 @@ fn field(browser: &Browser<'_>) -> String {
 fn regression_lines_that_are_refused_are_kept() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off", "--max-line", "300B"]);
-    let ann = driver.browser(1280, "en-US");
-    ann.enter(&format!("http://{}/", chat.web), "ann");
-    let mut ben = chat.terminal("ben");
-    ann.see("ben joined");
+    let (ann, mut ben) = driver.ann_and_ben(&chat);
     let long = format!("one\n{}\nthree", "x".repeat(300));
     send(&ann, &long);
     ann.see("Line 2 of 3 is too long: 325 bytes, the limit is 300. Nothing was sent.");

@@ -11,10 +11,7 @@ use super::web_rig::browser::Driver;
 fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
-    let ann = driver.browser(1280, "en-US");
-    ann.enter(&format!("http://{}/", chat.web), "ann");
-    let mut ben = chat.terminal("ben");
-    ann.see("ben joined");
+    let (ann, mut ben) = driver.ann_and_ben(&chat);
     ben.say("read by ann");
     ann.see("read by ann");
     ann.write("#input", "a draft for the lobby");
@@ -79,10 +76,7 @@ fn regression_a_reload_keeps_what_was_not_read_and_not_sent() {
 fn regression_aliases_do_on_the_page_what_commands_do() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
-    let ann = driver.browser(1280, "en-US");
-    ann.enter(&format!("http://{}/", chat.web), "ann");
-    let mut ben = chat.terminal("ben");
-    ann.see("ben joined");
+    let (ann, mut ben) = driver.ann_and_ben(&chat);
     ann.say("/j garden");
     ann.wait("document.getElementById('room-name').textContent === 'garden'", &json!([]));
     // A page that took this for a lost connection would come back at once.

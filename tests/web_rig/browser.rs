@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::{Terminal, WebChat};
 use crate::programs::wait_for;
 
 /// chromedriver, and a folder for the browsers it starts.
@@ -40,6 +41,15 @@ impl Driver {
             port.is_some()
         });
         Some(Self { child, port: port.unwrap(), folder })
+    }
+
+    /// Brings `ann` into a chat by its page on a desk, and `ben` by a terminal whom her page shows.
+    pub(crate) fn ann_and_ben(&self, chat: &WebChat) -> (Browser<'_>, Terminal) {
+        let ann = self.browser(1280, "en-US");
+        ann.enter(&format!("http://{}/", chat.web), "ann");
+        let ben = chat.terminal("ben");
+        ann.see("ben joined");
+        (ann, ben)
     }
 
     /// A browser with a fresh profile, as wide as this, in this language.
