@@ -108,6 +108,16 @@ pub(super) struct LineView<'a> {
     pub(super) shown: &'a str,
 }
 
+impl<'a> LineView<'a> {
+    /// A line from its bytes, as a terminal shows it and with its end.
+    fn new(number: u64, time_ms: u64, author: u64, shape: &Shape, bytes: &'a [u8]) -> Self {
+        let shown = std::str::from_utf8(bytes).expect("lines are made of text");
+        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
+        let (name, text) = (&shown[shape.name()], &shown[shape.text()]);
+        Self { number, time_ms, author, kind: shape.kind, name, text, shown }
+    }
+}
+
 impl Log {
     /// An empty log whose first line will have the number `first`, later than `last_time_ms`.
     pub(super) fn new(limits: LogLimits, first: u64, last_time_ms: u64) -> Self {
@@ -361,17 +371,7 @@ impl Log {
         }
         let entry = &self.entries[(number - self.first) as usize];
         let shown = self.bytes(entry.start, self.start_of(number + 1));
-        let shown = std::str::from_utf8(shown).expect("lines are made of text");
-        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
-        Some(LineView {
-            number,
-            time_ms: entry.time_ms,
-            author: entry.author,
-            kind: entry.shape.kind,
-            name: &shown[entry.shape.name()],
-            text: &shown[entry.shape.text()],
-            shown,
-        })
+        Some(LineView::new(number, entry.time_ms, entry.author, &entry.shape, shown))
     }
 
     fn bytes(&self, start: u64, end: u64) -> &[u8] {

@@ -30,17 +30,7 @@ pub(super) struct OlderLines {
 
 impl OlderLine {
     pub(super) fn view(&self) -> LineView<'_> {
-        let shown = std::str::from_utf8(&self.bytes).expect("lines are made of text");
-        let shown = shown.strip_suffix(EOL).expect("every line was given its end");
-        LineView {
-            number: self.number,
-            time_ms: self.time_ms,
-            author: self.author,
-            kind: self.shape.kind,
-            name: &shown[self.shape.name()],
-            text: &shown[self.shape.text()],
-            shown,
-        }
+        LineView::new(self.number, self.time_ms, self.author, &self.shape, &self.bytes)
     }
 }
 
