@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "src/net/sources/limits.rs",
     "src/net/sources/source.rs",
     "src/net/sources/table.rs",
+    "src/net/token_bucket.rs",
     "src/net/datagram/bucket.rs",
     "src/net/datagram/guard.rs",
     "src/net/fault/amount.rs",

@@ -57,6 +57,7 @@ mod terms;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;
+mod token_bucket;
 mod transport;
 mod trouble;
 mod unix;

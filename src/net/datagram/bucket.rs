@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::net::token_bucket::{TokenBucket, nanos};
+
 /// Sources that are known at once. Beyond it there is one bucket for all others: who sends under
 /// a million forged addresses costs no more memory than this, and gets one source's share.
 const SOURCES_MAX: usize = 65_536;
@@ -15,31 +17,21 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 /// How fast tokens come back, and how many there are at most.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenRate {
-    interval: Duration,
-    depth: Duration,
-}
-
-/// When a bucket will be full again, which says as much as how many tokens are in it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
-    full_at: Duration,
+    /// In nanoseconds, as `depth`.
+    interval: u64,
+    depth: u64,
 }
 
 impl TokenRate {
     /// So many tokens a second, twice as many at once.
     pub(super) fn new(per_second: NonZeroU32) -> Self {
-        let interval = Duration::from_secs(1) / per_second.get();
-        Self { interval, depth: Duration::from_secs(2) }
+        let interval = nanos(Duration::from_secs(1) / per_second.get());
+        Self { interval, depth: nanos(Duration::from_secs(2)) }
     }
 
-    /// Takes a token out of `bucket`, where there is one.
-    pub(super) fn take(self, bucket: &mut Bucket, now: Duration) -> bool {
-        let full_at = bucket.full_at.max(now) + self.interval;
-        let is_there = full_at - now <= self.depth;
-        if is_there {
-            bucket.full_at = full_at;
-        }
-        is_there
+    /// Takes a token out of `bucket`, if there is one.
+    pub(super) fn take(self, bucket: &mut TokenBucket, now: Duration) -> bool {
+        bucket.take(self.interval, self.depth, nanos(now))
     }
 }
 
@@ -47,16 +39,16 @@ impl TokenRate {
 #[derive(Debug)]
 pub(super) struct SourceBuckets {
     rate: TokenRate,
-    buckets: HashMap<IpAddr, Bucket>,
+    buckets: HashMap<IpAddr, TokenBucket>,
     /// Of all who came when the table was full.
-    others: Bucket,
+    others: TokenBucket,
     swept_at: Duration,
 }
 
 impl SourceBuckets {
     pub(super) fn new(rate: TokenRate) -> Self {
         let buckets = HashMap::new();
-        Self { rate, buckets, others: Bucket::default(), swept_at: Duration::ZERO }
+        Self { rate, buckets, others: TokenBucket::default(), swept_at: Duration::ZERO }
     }
 
     /// Takes a token for a datagram from `source`, where there is one.
@@ -77,7 +69,7 @@ impl SourceBuckets {
     fn sweep(&mut self, now: Duration) {
         if now >= self.swept_at + SWEEP_EVERY {
             self.swept_at = now;
-            self.buckets.retain(|_, bucket| bucket.full_at > now);
+            self.buckets.retain(|_, bucket| !bucket.is_full(nanos(now)));
         }
     }
 }

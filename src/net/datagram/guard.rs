@@ -9,8 +9,9 @@ use core::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::bucket::{Bucket, SourceBuckets, TokenRate};
+use super::bucket::{SourceBuckets, TokenRate};
 use crate::net::place::network;
+use crate::net::token_bucket::TokenBucket;
 
 /// The lowest port that a client's system gives it.
 const UNPRIVILEGED: u16 = 1024;
@@ -154,13 +155,13 @@ pub(super) struct Guard {
     /// Where this server receives datagrams.
     own: Vec<SocketAddr>,
     sources: Option<SourceBuckets>,
-    total: Option<(TokenRate, Bucket)>,
+    total: Option<(TokenRate, TokenBucket)>,
 }
 
 impl Guard {
     pub(super) fn new(rules: DatagramRules, own: Vec<SocketAddr>) -> Self {
         let sources = rules.rate.map(|rate| SourceBuckets::new(TokenRate::new(rate)));
-        let total = rules.total_rate.map(|rate| (TokenRate::new(rate), Bucket::default()));
+        let total = rules.total_rate.map(|rate| (TokenRate::new(rate), TokenBucket::default()));
         Self { rules, own, sources, total }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::limits::{Penalties, SourceAction, SourceLimits, SourceRate};
 use super::source::Source;
 use super::{PenalisedSource, SourceRefusal};
+use crate::net::token_bucket::{TokenBucket, nanos};
 
 const ACTIONS: usize = SourceAction::ALL.len();
 
@@ -32,8 +33,8 @@ pub(super) struct SourceTable {
 struct Entry {
     /// The key in `calm`, or in `penalised` if there are penalties.
     order: u64,
-    /// The time in nanoseconds at which the bucket of each action is full.
-    full_at: [u64; ACTIONS],
+    /// The bucket of each action.
+    buckets: [TokenBucket; ACTIONS],
     penalties: Option<Box<[Penalty; ACTIONS]>>,
 }
 
@@ -72,16 +73,10 @@ impl Penalty {
 }
 
 impl Entry {
-    /// Takes `count` tokens of an action at `rate`; returns whether there were so many. Times are
+    /// Takes `count` tokens of an action at `rate`; returns whether there were so many. `now` is
     /// in nanoseconds.
     fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: u64) -> bool {
-        let bucket = &mut self.full_at[action as usize];
-        let full_at = (*bucket).max(now).saturating_add(rate.nanos_of(count));
-        let is_there = full_at - now <= rate.depth();
-        if is_there {
-            *bucket = full_at;
-        }
-        is_there
+        self.buckets[action as usize].take(rate.nanos_of(count), rate.depth(), now)
     }
 
     /// Begins a penalty, at the end of which `count` tokens are there.
@@ -96,7 +91,8 @@ impl Entry {
         let penalty = &mut self.penalties.get_or_insert_default()[action as usize];
         penalty.begin(rules, now);
         let missing = rate.depth() - rate.nanos_of(count);
-        self.full_at[action as usize] = nanos(penalty.until).saturating_add(missing);
+        let full_at = nanos(penalty.until).saturating_add(missing);
+        self.buckets[action as usize] = TokenBucket::full_at(full_at);
         penalty.until - now
     }
 
@@ -187,8 +183,7 @@ impl SourceTable {
     pub(super) fn give_back(&mut self, source: Source, action: SourceAction) {
         let Some(rate) = self.limits.rate(action) else { return };
         if let Some(entry) = self.entries.get_mut(&source) {
-            let full_at = &mut entry.full_at[action as usize];
-            *full_at = full_at.saturating_sub(rate.nanos_of(1));
+            entry.buckets[action as usize].give_back(rate.nanos_of(1));
         }
     }
 
@@ -234,7 +229,8 @@ impl SourceTable {
             self.make_room();
             self.order += 1;
             let order = self.order;
-            let entry = Entry { order, full_at: [0; ACTIONS], penalties: None };
+            let entry =
+                Entry { order, buckets: [TokenBucket::default(); ACTIONS], penalties: None };
             self.entries.insert(source, entry);
             self.calm.insert((order, source));
             return;
@@ -281,10 +277,6 @@ impl SourceTable {
             self.entries.remove(&oldest);
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
