@@ -170,7 +170,7 @@ pub(super) enum Refusal {
     Outside,
     /// Who acts may not speak there until then.
     Muted(u64),
-    /// Who acts does not keep order there.
+    /// The author is not an operator there.
     NotOperator,
     /// The user of the operation is not in the chat.
     Absent,

@@ -61,7 +61,7 @@ pub(super) struct Inbox {
     pub(super) private: Option<Box<str>>,
 }
 
-/// What has its answer at one place of a room's order.
+/// A question whose answer has a position in the room's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
     /// The members of the room.

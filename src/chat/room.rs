@@ -188,7 +188,7 @@ impl Room {
         was_expected
     }
 
-    /// A member who was set aside is in again, as a newcomer who goes on reading where they stood.
+    /// Resumes a suspended membership, as a newcomer who goes on reading at the same line.
     pub(super) fn readmit(&mut self, now_ms: u64, seat: Seat, name: Name) -> Appended {
         self.arrivals = self.arrivals.saturating_add(1);
         let member = &mut self.members[seat];

@@ -29,8 +29,8 @@ impl Hall {
         }
     }
 
-    /// Whether a user may make one more room. How many rooms there may be is a matter of each
-    /// machine, which asks before it proposes.
+    /// Whether a user may make one more room. Each node checks its own
+    /// limit of rooms before it proposes one.
     pub(super) fn has_place_for_room(
         &self,
         state: &State,

@@ -26,7 +26,7 @@ pub struct Settings {
     pub log: LogLimits,
     /// Earlier lines that a newcomer sees. Default 0, as in the lesson.
     pub replay: u64,
-    /// How long somebody may take to give a name. Default 30 s.
+    /// The time in which a client has to give a name. Default 30 s.
     pub login_timeout: Duration,
     /// The rate of lines of one user; `None` for no limit.
     pub flood: Option<FloodLimits>,

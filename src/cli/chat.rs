@@ -102,7 +102,7 @@ pub(super) struct ChatFlags {
     #[arg(long, env = "ECHOLINE_BURST", value_name = "N", default_value = "20")]
     burst: NonZeroU16,
 
-    /// How long somebody may take to give a name.
+    /// The time in which a client has to give a name.
     #[arg(long, env = "ECHOLINE_LOGIN_TIMEOUT", value_name = "DURATION")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     login_timeout: Duration,

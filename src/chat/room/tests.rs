@@ -44,7 +44,7 @@ fn who_is_expelled_gets_and_says_nothing_more() {
     assert_eq!((names(&room), room.count()), (vec!["ann"], 1));
 }
 
-/// P3: the count of missed lines has one's own where they are shown, and only there.
+/// P3: the count of missed lines includes the member's own lines only if they are shown.
 #[test]
 fn missed_lines_are_counted_as_they_would_be_shown() {
     for (own, expected) in [(Own::Hidden, 20), (Own::Shown, 40)] {

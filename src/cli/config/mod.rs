@@ -51,7 +51,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// For the start of the program: ends it in the parser's words where they are the right ones.
+    /// For the start of the program: ends it in the parser's words if these are right.
     pub(super) fn into_error(self) -> anyhow::Error {
         match self {
             Self::Usage(error) => super::exit(&error),

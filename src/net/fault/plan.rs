@@ -38,7 +38,7 @@ pub struct FaultRule {
     pub when: When,
     /// Which way the bytes go that it happens to.
     pub direction: Direction,
-    /// What is counted and chosen.
+    /// The unit that is counted and chosen.
     pub per: Per,
     /// Bytes of a message that pass before the fault, if it changes the message or ends its
     /// connection there.
