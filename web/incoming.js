@@ -22,7 +22,7 @@ export class Incoming {
       history: this.history, rooms: this.rooms, commands: this.commands, view: this.view,
       renewed: this.renewed, missed: this.missed, reply: this.reply, error: this.error,
       end: this.end, private: this.letter, pong: this.pong, link: this.linked,
-      refused: this.refused, undelivered: this.undelivered, ahead: this.ahead,
+      refused: this.refused, undelivered: this.undelivered,
     }[kind] ?? this.line;
     take.call(this, message);
   }
@@ -89,10 +89,9 @@ export class Incoming {
     }
     message.mine = message.own || message.name === state.name;
     page.sent.settle(thread.key, message);
-    const shown = thread.settleAhead(message);
     if (!page.put(thread, message)) return;
     const isErased = message.deleted !== undefined && thread.erase(message.deleted);
-    if (shown || isErased) page.redraw(thread);
+    if (isErased) page.redraw(thread);
     thread.follow(message);
     this.checkPrivate(message);
     // Many have gone at once, with the machine that served them.
@@ -124,9 +123,7 @@ export class Incoming {
     const { page } = this;
     const thread = page.at("room", room);
     page.sent.giveUp(thread.key, of, text);
-    const wasShown = thread.settleAhead({ kind: of, name: this.state.name, text });
     page.alert(thread, `${say("undelivered", reason)} ${typed(of, text)}`, of, text);
-    if (wasShown) page.redraw(thread);
   }
 
   /** The server has refused a line of ours. */
@@ -140,13 +137,6 @@ export class Incoming {
     if (isBack) page.inform(words, "alert", thread);
     else page.alert(thread, words, of, text);
     if (thread.kind === "private") page.asks.put({ ask: "person", person: thread.id });
-  }
-
-  /** A line that the other machines do not have yet. */
-  ahead({ room, of, name, text, time_ms }) {
-    const mine = name === this.state.name;
-    if (mine) this.page.sent.showAhead(room, of, text);
-    this.page.put(this.page.at("room", room), { kind: of, name, text, time_ms, mine, isAhead: true });
   }
 
   pong({ ping, held }) {

@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, is_clean};
+use echoline::chat::{ClusterOptions, Entry, Follower, Hall, Settings, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn chat(node: u32) -> std::sync::Arc<Hall> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    let options = ClusterOptions { cluster, machine, node };
     Hall::clustered(Settings::default(), options).0
 }
 

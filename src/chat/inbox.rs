@@ -17,7 +17,7 @@ use super::bot;
 use super::days::Days;
 use super::hall::{Hall, Seated};
 use super::history::Kind;
-use super::line::{EOL, Shape};
+use super::line::EOL;
 use super::mailbox::Letter;
 use super::name::Name;
 use super::people::People;
@@ -351,14 +351,6 @@ impl Inbox {
             Letter::NotDelivered { room, reason, lines } => {
                 self.give_up(&room, &reason, &lines, printed);
             }
-            Letter::Ahead { room, author, kind, name, text, time_ms } => {
-                // Who typed it at a terminal sees it there.
-                let is_own = author == self.person.lineage && !self.view.is_json();
-                if !is_own && !self.view.ignores(author, name.as_str()) {
-                    let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
-                    self.show_ahead(&line, printed);
-                }
-            }
             Letter::Link { is_lost, words } => {
                 if self.view.is_json() {
                     let link = json!({ "kind": "link", "lost": is_lost, "text": words });
@@ -398,22 +390,6 @@ impl Inbox {
             message["room"] = seated.room.as_str().into();
         }
         message
-    }
-
-    /// Shows a line that has no number yet.
-    fn show_ahead(&self, line: &Ahead<'_>, printed: &mut String) {
-        let Ahead { room, kind, name, text, time_ms } = *line;
-        if self.view.is_json() {
-            let ahead = json!({
-                "kind": "ahead", "of": kind.label(), "room": room.as_str(), "time_ms": time_ms,
-                "name": name.as_str(), "text": text,
-            });
-            return print_json(&ahead, printed);
-        }
-        let is_current = self.current().is_some_and(|seated| seated.room.same_as(room));
-        let place = if is_current { String::new() } else { format!("[{room}] ") };
-        let shown = Shape::encode(kind, name.as_str(), text).1.concat();
-        self.view.print(&format!("~ {place}{shown}"), printed);
     }
 
     /// Tells the user that lines of theirs came to nothing.
@@ -469,15 +445,6 @@ impl Inbox {
         outlet.write(printed.as_bytes());
         true
     }
-}
-
-/// A line that was said here and that the other machines do not have yet.
-struct Ahead<'a> {
-    room: &'a Name,
-    kind: Kind,
-    name: &'a Name,
-    text: &'a str,
-    time_ms: u64,
 }
 
 fn missed(count: u64) -> String {

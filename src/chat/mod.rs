@@ -109,7 +109,7 @@ mod view;
 mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
-pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
+pub use cluster::{ClusterOptions, ClusterStatus};
 pub use command::Command;
 pub use command_error::CommandError;
 pub use command_table::Rank;

@@ -46,7 +46,7 @@ impl Hall {
             Act::Rename { name } => self.rename(actor, &name),
             Act::Join { room, see, pass } => Outcome::Joined(self.join(actor, &room, see, &pass)),
             Act::Part { room } => self.part(actor, &room),
-            Act::Say { room, lines } => self.say(actor, &room, &lines, &[]),
+            Act::Say { room, lines } => self.say(actor, &room, &lines),
             Act::Delete { room, number, own } => self.delete_line(actor, &room, number, own),
             Act::Topic { room, words } => self.set_topic(actor, &room, &words),
             Act::Away { words } => self.with_person(actor, |person| {
@@ -265,14 +265,8 @@ impl Hall {
         Outcome::Done
     }
 
-    /// Somebody says lines; `shown` are, for each, the sessions that have seen it already.
-    pub(super) fn say(
-        &self,
-        actor: Actor,
-        room: &Name,
-        lines: &[Said],
-        shown: &[Vec<u64>],
-    ) -> Outcome {
+    /// Appends the actor's lines to a room.
+    pub(super) fn say(&self, actor: Actor, room: &Name, lines: &[Said]) -> Outcome {
         let Some((person, crowd)) = self.member(actor, room) else {
             return Outcome::Refused(Refusal::Outside);
         };
@@ -285,16 +279,14 @@ impl Hall {
                 return Outcome::Refused(Refusal::Muted(until));
             }
             self.elect_if_due(room, actor.now_ms);
-            for (index, Said { kind, text }) in lines.iter().enumerate() {
+            for Said { kind, text } in lines {
                 let Some(appended) = room.say(actor.now_ms, seat, *kind, text) else {
                     return Outcome::Refused(Refusal::Outside);
                 };
                 self.archive.line(room, appended, *kind, &name, text);
-                let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
-                room.hide(shown, appended.number);
                 if person.stands_for_another() {
                     // This node serves the author.
-                    room.hide(&[person.session], appended.number);
+                    room.hide(person.session, appended.number);
                 }
             }
             Outcome::Done

@@ -3,11 +3,10 @@
 use super::envelope::Envelope;
 use super::inspect_snapshot::ROOMS_MAX;
 use super::{Cluster, JUMP_MAX, Leave, NODE, TAKEN_FOR_GONE};
-use crate::chat::act::{Act, Outcome, Refusal, Said};
+use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::follower::{Entry, Follower, Link, Snapshot};
 use crate::chat::hall::{Hall, NotIn};
 use crate::chat::mailbox::Letter;
-use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use crate::chat::person::Person;
 use bytes::Bytes;
@@ -103,7 +102,7 @@ impl Hall {
             }
             _ if is_gone => Outcome::Refused(Refusal::NotDelivered(TAKEN_FOR_GONE)),
             act if session == NODE => self.take_of_machine(cluster, actor, number, act),
-            act => self.take_of_person(cluster, actor, number, act, &id),
+            act => self.take_of_person(cluster, actor, number, act),
         };
         self.settle(cluster, &id, session, outcome);
     }
@@ -123,14 +122,7 @@ impl Hall {
     /// What somebody does; where that was done before it is refused, of which the author hears
     /// nothing: what came of it the first time was settled then. Still on its way is only what has
     /// a number that was used before the chat began anew.
-    fn take_of_person(
-        &self,
-        cluster: &Cluster,
-        actor: Actor,
-        number: u64,
-        act: Act,
-        id: &str,
-    ) -> Outcome {
+    fn take_of_person(&self, cluster: &Cluster, actor: Actor, number: u64, act: Act) -> Outcome {
         let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. });
         let person = self.person(actor.session);
         match &person {
@@ -154,10 +146,7 @@ impl Hall {
             return Outcome::Joined(Err(NotIn::TooManyRooms));
         }
         let (exits, says) = (matches!(act, Act::Exit { .. }), matches!(act, Act::Say { .. }));
-        let outcome = match act {
-            Act::Say { room, lines } => self.say_of(cluster, actor, &room, &lines, id),
-            act => self.perform(actor, act),
-        };
+        let outcome = self.perform(actor, act);
         if let Some(person) = person {
             // What comes of other acts is not the same on all machines: a full mailbox, say.
             person.set_refused(says && outcome.refusal().is_some());
@@ -171,18 +160,6 @@ impl Hall {
             state.end_session(actor.session);
         }
         outcome
-    }
-
-    fn say_of(
-        &self,
-        cluster: &Cluster,
-        actor: Actor,
-        room: &Name,
-        lines: &[Said],
-        id: &str,
-    ) -> Outcome {
-        let shown = cluster.shown(id, actor.session);
-        self.say(actor, room, lines, &shown)
     }
 
     /// An act of this machine's has come back: its author hears of it, and goes on.
@@ -255,16 +232,6 @@ impl Hall {
         if let Err(outcome) = reply.send(outcome) {
             cluster.undo(outcome);
         }
-    }
-}
-
-impl Cluster {
-    /// Whom of this machine each line of an act was shown that comes back now.
-    fn shown(&self, id: &str, session: u64) -> Vec<Vec<u64>> {
-        let state = self.lock();
-        let sent = state.outboxes.get(&session).and_then(|outbox| outbox.sent());
-        let sent = sent.filter(|sent| sent.id == id && sent.shown.iter().any(|to| !to.is_empty()));
-        sent.map_or_else(Vec::new, |sent| sent.shown.clone())
     }
 }
 

@@ -410,7 +410,7 @@ impl super::State {
 mod tests {
     use super::*;
     use crate::chat::act::{Back, Said};
-    use crate::chat::cluster::{ClusterOptions, OnLoss};
+    use crate::chat::cluster::ClusterOptions;
     use crate::chat::hall::Pass;
     use crate::chat::history::Kind;
     use crate::chat::room::See;
@@ -419,7 +419,7 @@ mod tests {
 
     fn node(node: u32) -> Arc<Hall> {
         let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-        let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+        let options = ClusterOptions { cluster, machine, node };
         Hall::clustered(Settings::default(), options).0
     }
 

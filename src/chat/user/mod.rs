@@ -317,12 +317,8 @@ impl User {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
         let (session, room) = (self.person.session, seated.room.clone());
-        let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
-            true => self.hall.show_here(&self.person, seated, kind, words),
-            false => Vec::new(),
-        };
         let line = Said { kind, text: words.to_owned() };
-        match cluster.say(session, &room, line, shown) {
+        match cluster.say(session, &room, line) {
             Ok(Room::ForMore) => {
                 self.person.note_speech(self.hall.now_ms());
                 self.inbox.has_said = true;
