@@ -79,6 +79,7 @@ mod password_checks;
 mod people;
 mod persistence;
 mod position;
+mod protocol;
 mod replay;
 mod resume;
 mod room;
