@@ -66,7 +66,7 @@ where
     Ok(None)
 }
 
-/// The error object for a first line that was not taken.
+/// The error for a first message that is refused.
 fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMessage<'a> {
     let rate = error.rate();
     ServerMessage::Error {
@@ -106,6 +106,7 @@ async fn come_back(
     Ok(arrival)
 }
 
+/// Enters the chat with the name and the rooms of a first message.
 async fn come_in(hello: &Hello, chat: &Chat, visitor: Visitor) -> Result<Arrival, LoginError> {
     let (place, renewed) = place(hello, chat)?;
     visitor.try_login(chat)?;
@@ -322,7 +323,8 @@ mod tests {
         ) {
             class(line.as_bytes());
             let _ = serde_json::from_str::<Hello>(&line);
-            if let Ok(ClientMessage::Say { say, .. } | ClientMessage::Do { line: say, .. }) = parse(&line) {
+            let parsed = parse(&line);
+            if let Ok(ClientMessage::Say { say, .. } | ClientMessage::Do { line: say, .. }) = parsed {
                 for said in lines(&say).map(said) {
                     prop_assert!(is_clean(&said), "{:?}", said);
                 }

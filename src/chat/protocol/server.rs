@@ -302,7 +302,8 @@ impl<'a> ServerMessage<'a> {
         Self::End { text: text.into(), is_final: false }
     }
 
-    /// The end of the connection by an operator, or because the user is back elsewhere.
+    /// The end of the connection by an operator, or because the user is back elsewhere: a page
+    /// that came back by itself would try again and again.
     pub(crate) fn dismissal(text: &'a str) -> Self {
         Self::End { text: text.into(), is_final: true }
     }
