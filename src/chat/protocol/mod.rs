@@ -19,7 +19,6 @@ use serde::Serializer;
 use crate::SecretText;
 
 /// Writes a token as text: the messages are the one place that needs it.
-#[expect(clippy::ref_option, reason = "serde passes fields by reference")]
 fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => serializer.serialize_some(secret.reveal()),
@@ -28,7 +27,6 @@ fn reveal<S: Serializer>(secret: &Option<SecretText>, serializer: S) -> Result<S
 }
 
 /// Whether a flag is off, so that its field is left out.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_off(flag: &bool) -> bool {
     !flag
 }

@@ -11,6 +11,8 @@ const REFERENCE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/incoming.js"));
 
+const VIEW: DisplayChoices = DisplayChoices { numbers: true, times: true, quiet: true };
+
 /// A section of the reference: about one message, or several that have the same fields.
 struct Section<'a> {
     names: BTreeSet<&'a str>,
@@ -61,8 +63,6 @@ fn fields_of_text(text: &str) -> BTreeSet<String> {
 
 /// Every message with every field.
 fn complete_server_messages() -> Vec<ServerMessage<'static>> {
-    let thread = || Thread { room: Some("r".into()), person: Some("1".into()) };
-    let view = DisplayChoices { numbers: true, times: true, quiet: true };
     let line = RoomLine {
         room: "r".into(),
         number: 1,
@@ -73,15 +73,21 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
         deleted: Some(1),
         ignored: true,
     };
-    let joined = JoinedRoom { room: "r".into(), next: 1, topic: "t".into(), operator: true };
+    let lines = Kind::ALL.iter().map(|kind| ServerMessage::of_line(*kind, line.clone()));
+    lines.chain(complete_lists()).chain(complete_answers()).chain(complete_news()).collect()
+}
+
+/// The messages that have parts.
+fn complete_lists() -> [ServerMessage<'static>; 5] {
+    let (room, topic) = (|| "r".into(), || "t".into());
+    let joined = JoinedRoom { room: room(), next: 1, topic: topic(), operator: true };
     let member = ListedMember {
         name: "n".into(),
         person: "1".into(),
         operator: true,
         away: Some("a".into()),
     };
-    let listed =
-        ListedRoom { room: "r".into(), count: 1, topic: "t".into(), password: true, is_in: true };
+    let listed = ListedRoom { room: room(), count: 1, topic: topic(), password: true, is_in: true };
     let earlier =
         EarlierLine { kind: Kind::Said, number: 1, time_ms: 1, name: "n".into(), text: "t".into() };
     let command = ListedCommand {
@@ -91,26 +97,34 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
         operator: true,
         aliases: vec!["a".into()],
     };
-    let mut messages: Vec<_> =
-        Kind::ALL.iter().map(|kind| ServerMessage::of_line(*kind, line.clone())).collect();
-    messages.extend([
+    [
+        ServerMessage::Seats { current: Some(room()), rooms: vec![joined] },
+        ServerMessage::People {
+            room: room(),
+            topic: topic(),
+            number: 1,
+            count: 1,
+            people: vec![member],
+            more: true,
+            from: Some(1),
+            after: Some(1),
+        },
+        ServerMessage::Rooms { rooms: vec![listed], more: true, from: Some(1), after: Some(1) },
+        ServerMessage::History { room: room(), lines: vec![earlier], more: true },
+        ServerMessage::Commands { commands: vec![command] },
+    ]
+}
+
+/// The messages that follow from a message of the client.
+fn complete_answers() -> [ServerMessage<'static>; 7] {
+    let thread = || Thread { room: Some("r".into()), person: Some("1".into()) };
+    [
         ServerMessage::Welcome {
             name: "n".into(),
             token: Some("t".into()),
             max_line: Some(1),
-            view: Some(view),
+            view: Some(VIEW),
         },
-        ServerMessage::Seats { current: Some("r".into()), rooms: vec![joined] },
-        ServerMessage::Private {
-            name: "n".into(),
-            to: Some("n".into()),
-            time_ms: 1,
-            text: "t".into(),
-            person: "1".into(),
-            action: true,
-            own: true,
-        },
-        ServerMessage::Missed { room: "r".into(), count: 1 },
         ServerMessage::Reply { text: "t".into(), thread: thread() },
         ServerMessage::Error {
             text: "t".into(),
@@ -125,6 +139,30 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
             reason: "r".into(),
             thread: thread(),
         },
+        ServerMessage::Person {
+            here: true,
+            person: Some("1".into()),
+            name: Some("n".into()),
+            away: Some("a".into()),
+        },
+        ServerMessage::View { view: VIEW },
+        ServerMessage::Pong { ping: 1, held: true },
+    ]
+}
+
+/// The messages that come by themselves.
+fn complete_news() -> [ServerMessage<'static>; 6] {
+    [
+        ServerMessage::Private {
+            name: "n".into(),
+            to: Some("n".into()),
+            time_ms: 1,
+            text: "t".into(),
+            person: "1".into(),
+            action: true,
+            own: true,
+        },
+        ServerMessage::Missed { room: "r".into(), count: 1 },
         ServerMessage::Undelivered {
             of: Kind::Said,
             room: "r".into(),
@@ -132,31 +170,9 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
             reason: "r".into(),
         },
         ServerMessage::Link { lost: true, text: "t".into() },
-        ServerMessage::View { view },
         ServerMessage::Renewed { room: "r".into() },
-        ServerMessage::People {
-            room: "r".into(),
-            topic: "t".into(),
-            number: 1,
-            count: 1,
-            people: vec![member],
-            more: true,
-            from: Some(1),
-            after: Some(1),
-        },
-        ServerMessage::Person {
-            here: true,
-            person: Some("1".into()),
-            name: Some("n".into()),
-            away: Some("a".into()),
-        },
-        ServerMessage::Rooms { rooms: vec![listed], more: true, from: Some(1), after: Some(1) },
-        ServerMessage::History { room: "r".into(), lines: vec![earlier], more: true },
-        ServerMessage::Commands { commands: vec![command] },
-        ServerMessage::Pong { ping: 1, held: true },
         ServerMessage::End { text: "t".into(), is_final: true },
-    ]);
-    messages
+    ]
 }
 
 /// Every message with every field.
