@@ -3,7 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::exposition::Kind;
+/// The kind of a metric without labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
 
 /// One metric without labels.
 #[derive(Clone, Debug)]
