@@ -73,6 +73,7 @@
 //! `echoline = { version = "0.1", default-features = false }`.
 
 mod amount;
+mod backoff;
 #[cfg(feature = "chat")]
 pub mod chat;
 #[cfg(feature = "cli")]

@@ -94,6 +94,7 @@ const PURE: &[&str] = &[
     "src/load/curve.rs",
     "src/load/expect.rs",
     "src/amount.rs",
+    "src/backoff.rs",
     "src/cli/cert/name.rs",
     "src/cli/hints.rs",
     "src/cli/send/line_ends.rs",

@@ -4,6 +4,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// How long it rests after a failure: doubling from the first to the second.
 const REST: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(10);
@@ -13,7 +15,7 @@ const REST_MAX: Duration = Duration::from_secs(10);
 /// A server whose connections are served goes on serving without its admin address; what must not
 /// be is that the address stays away for good, or that nobody hears of it.
 pub(super) fn keep_running(what: &str, mut work: impl FnMut() -> io::Result<()>) {
-    let mut rest = REST;
+    let mut backoff = Backoff::new(REST, REST_MAX);
     loop {
         // What `work` leaves half done is its own: it begins from nothing each time.
         let why = match catch_unwind(AssertUnwindSafe(&mut work)) {
@@ -21,9 +23,9 @@ pub(super) fn keep_running(what: &str, mut work: impl FnMut() -> io::Result<()>)
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it panicked".to_owned(),
         };
+        let rest = backoff.next();
         tracing::error!("{what} failed ({why}); it begins again in {rest:?}");
         std::thread::sleep(rest);
-        rest = (rest * 2).min(REST_MAX);
     }
 }
 

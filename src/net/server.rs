@@ -364,7 +364,7 @@ impl House {
         for _ in 0..ACCEPT_BATCH {
             match first.take().unwrap_or_else(|| acceptor.accept_now()) {
                 Accepted::Connection(stream, peer) => {
-                    trouble.back_off.reset();
+                    trouble.backoff.reset();
                     self.welcome(stream, peer, door, handler);
                 }
                 Accepted::Gone => {}
@@ -374,7 +374,7 @@ impl House {
                     match trouble.reserve.refuse(|| acceptor.accept_now(), &trouble.words) {
                         Refused::Told => self.places.count_refused(),
                         Refused::Nobody => break,
-                        Refused::Not => return Some(trouble.back_off.next()),
+                        Refused::Not => return Some(trouble.backoff.next()),
                     }
                 }
             }

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::desk::Desk;
 use super::error::BusError;
 use super::life::live;
+use crate::backoff::Backoff;
 
 /// Between two connections, at first and at most.
 const RESTART: Duration = Duration::from_millis(200);
@@ -21,7 +22,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Drives the follower until the end. A panic anywhere below ends one connection, not the thread.
 pub(super) fn run(desk: &Desk) {
-    let mut pause = RESTART;
+    let mut backoff = Backoff::new(RESTART, RESTART_MAX);
     loop {
         let (outcome, lasted) = guarded(|runtime| {
             runtime.block_on(async {
@@ -34,7 +35,10 @@ pub(super) fn run(desk: &Desk) {
         if error.is_final() && desk.started(Err(error.clone())) {
             break;
         }
-        pause = if lasted > STEADY { RESTART } else { pause };
+        if lasted > STEADY {
+            backoff.reset();
+        }
+        let pause = backoff.next();
         desk.board.change(|status| status.restarts += 1);
         if matches!(error, BusError::Panicked { .. }) {
             tracing::error!("{error}");
@@ -54,7 +58,6 @@ pub(super) fn run(desk: &Desk) {
         if *desk.closing.borrow() {
             break;
         }
-        pause = (pause * 2).min(RESTART_MAX);
     }
     let _ = guarded(|_| desk.down());
 }
