@@ -21,7 +21,8 @@ use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
-use crate::load::{self, Expect, Objectives, Report, Settings, View, units};
+use crate::amount::figures;
+use crate::load::{self, Expect, Objectives, Report, Settings, View};
 use crate::net::{Address, Hangup, Phase, Resumption, Scheme, Shutdown, Signals};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
@@ -129,7 +130,7 @@ async fn run_until_told(
         match &flags.slo {
             None => load::run(settings, stop, |view| live.show("", view)).await,
             Some(goals) => {
-                let label = |rate| format!("{}/s: ", units::per_second(rate));
+                let label = |rate| format!("{}/s: ", figures::per_second(rate));
                 let first = flags.traffic.first_rate();
                 let show = |rate, _, view: &View| live.show(&label(rate), view);
                 load::find_max(settings, goals, first, stop, show).await
