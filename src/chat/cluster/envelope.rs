@@ -188,8 +188,10 @@ mod tests {
 
     #[test]
     fn ids_are_what_a_bus_wants() {
-        let ids: Vec<String> =
-            acts().into_iter().map(|act| Envelope::new(1, 2, 3, act).id()).collect();
+        let ids: Vec<String> = operations()
+            .into_iter()
+            .map(|operation| Envelope::new(1, 2, 3, operation).id())
+            .collect();
         assert!(ids.contains(&"gone-00000007".to_owned()), "one name, whoever proposes it");
         assert!(ids.contains(&"00000001-2-3".to_owned()));
     }
