@@ -91,7 +91,7 @@ mod tests {
             ("2 WEEKS", 14 * DAY),
             ("1mo", 30 * DAY),
             ("1y", 365 * DAY),
-            ("1y 2mo 3wk 4d 5h 6m 7s", 446 * DAY + 5 * HOUR + 6 * MINUTE + 7),
+            ("1y 2mo 3wk 4d 5h 6m 7s", 450 * DAY + 5 * HOUR + 6 * MINUTE + 7),
             ("1 y 1 mo 1 w 1 d 1 h 1 m 1 s", 403 * DAY + HOUR + MINUTE + 1),
             ("3650d", SECONDS_MAX),
         ] {
