@@ -9,7 +9,7 @@
 //! the browser takes the page and the server for one origin. `localhost` and an IP address cannot
 //! be made to lead elsewhere.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::address::is_loopback;
 use crate::printable::printable;
