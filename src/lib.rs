@@ -86,6 +86,7 @@ mod net;
 mod printable;
 mod random;
 mod secret;
+mod supervise;
 
 pub use net::fault;
 #[cfg(feature = "proxy")]

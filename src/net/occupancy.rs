@@ -1,6 +1,5 @@
 //! The number of connections of a server, and the hook that it calls when places run short.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use super::summary::Hook;
+use crate::supervise::catch_panic;
 
 /// Between two calls of the hook, at least.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -77,7 +77,7 @@ impl Crowding {
         }
         let Some(Hook(hook)) = self.hook.get() else { return };
         // Listeners must go on accepting.
-        if catch_unwind(AssertUnwindSafe(|| hook(occupancy))).is_err() {
+        if catch_panic(|| hook(occupancy)).is_err() {
             tracing::error!("the hook of Server::on_crowded panicked");
         }
     }

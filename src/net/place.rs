@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
@@ -19,6 +18,7 @@ use super::sources::SourceRefusal;
 use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
 use super::tally::{Counted, Tally};
 use super::transport::Origin;
+use crate::supervise::catch_panic;
 
 /// All places of one server.
 #[derive(Debug, Default)]
@@ -162,7 +162,7 @@ impl Places {
     /// place of the connection must still be given back, and listeners must go on accepting.
     fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
         let Some(Hook(hook)) = self.hook.get() else { return };
-        if catch_unwind(AssertUnwindSafe(|| hook(summary()))).is_err() {
+        if catch_panic(|| hook(summary())).is_err() {
             tracing::error!("the hook of Server::on_closed panicked; its connection is not told");
         }
     }

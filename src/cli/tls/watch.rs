@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{TlsFlags, announce, describe, left, replacement};
-use crate::cli::supervise::keep_running;
+use crate::cli::restart::keep_running;
 use crate::net::Certificates;
 
 /// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
