@@ -1,6 +1,6 @@
 //! The end for programs: JSON in lines, both ways. No greeting, no prompt.
 //!
-//! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}` first, or `{"token": "…"}`;
+//! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}`, or `{"token": "…"}`;
 //! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 

@@ -50,7 +50,7 @@ impl Default for FloodLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Take it.
-    Credential,
+    Pass,
     /// Take it after this time, and read no further line before. Say nothing.
     Delay(Duration),
     /// As `Delay`, and say that the next thing is a mute.
@@ -189,12 +189,12 @@ impl Flood {
 
     fn ask(&mut self, now: Instant, units: u32) -> Verdict {
         if self.is_off() {
-            return Verdict::Credential;
+            return Verdict::Pass;
         }
         let aside = self.aside(now);
         aside.full_at = aside.full_at.max(now) + ASIDE_INTERVAL * units;
         let wait = (aside.full_at - now).saturating_sub(ASIDE_INTERVAL * ASIDE_UNITS);
-        if wait.is_zero() { Verdict::Credential } else { Verdict::Delay(wait) }
+        if wait.is_zero() { Verdict::Pass } else { Verdict::Delay(wait) }
     }
 
     fn aside(&mut self, now: Instant) -> &mut Aside {
@@ -204,7 +204,7 @@ impl Flood {
 
     fn count(&mut self, now: Instant) -> Verdict {
         if self.is_off() {
-            return Verdict::Credential;
+            return Verdict::Pass;
         }
         if let Some(until) = self.muted_until().filter(|until| *until > now) {
             return Verdict::Refuse(until - now);
@@ -214,7 +214,7 @@ impl Flood {
         let wait = (full_at - now).saturating_sub(self.capacity());
         self.full_at = Some(full_at);
         if wait.is_zero() {
-            return Verdict::Credential;
+            return Verdict::Pass;
         }
         self.delays = self.delays.saturating_add(1);
         match self.delays {
@@ -293,7 +293,7 @@ mod tests {
         let begin = now;
         let verdicts: Vec<_> = (0..20 + 75).map(|_| push(&mut flood, &mut now)).collect();
         let tick = Duration::from_millis(200);
-        assert!(verdicts[..20].iter().all(|&verdict| verdict == Verdict::Credential));
+        assert!(verdicts[..20].iter().all(|&verdict| verdict == Verdict::Pass));
         assert!(verdicts[20..44].iter().all(|&verdict| verdict == Verdict::Delay(tick)));
         assert_eq!(verdicts[44], Verdict::Warn(tick));
         assert!(verdicts[45..94].iter().all(|&verdict| verdict == Verdict::Delay(tick)));
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(now - begin, tick * 74);
         assert_eq!(flood.line(now), Verdict::Refuse(seconds(30)), "said once");
         assert_eq!(flood.line(now + seconds(29)), Verdict::Refuse(seconds(1)));
-        assert_eq!(flood.line(now + seconds(31)), Verdict::Credential);
+        assert_eq!(flood.line(now + seconds(31)), Verdict::Pass);
     }
 
     /// Issue 11, item 9: a mute refuses no command, and counts the lines that it refuses.
@@ -311,7 +311,7 @@ mod tests {
         while !matches!(push(&mut flood, &mut now), Verdict::Mute(_)) {}
         assert!((0..104).all(|_| matches!(flood.line(now), Verdict::Refuse(_))));
         assert!(flood.is_muted());
-        assert!((0..5).all(|_| flood.command(now) == Verdict::Credential), "five at once");
+        assert!((0..5).all(|_| flood.command(now) == Verdict::Pass), "five at once");
         assert_eq!(flood.command(now), Verdict::Delay(seconds(1)), "then one a second");
         assert_eq!(flood.end_mute(now + seconds(29)), None);
         assert_eq!(flood.end_mute(now + seconds(30)), Some(105));
@@ -326,7 +326,7 @@ mod tests {
         let mute = loop {
             match flood.command(now) {
                 Verdict::Delay(wait) | Verdict::Warn(wait) => now += wait,
-                Verdict::Credential => {}
+                Verdict::Pass => {}
                 verdict => break verdict,
             }
         };
@@ -338,9 +338,9 @@ mod tests {
     #[test]
     fn regression_questions_are_no_lines() {
         let (mut flood, now) = (Flood::new(FloodLimits::default()), start());
-        assert!((0..50).all(|_| flood.question(now) == Verdict::Credential));
+        assert!((0..50).all(|_| flood.question(now) == Verdict::Pass));
         assert_eq!(flood.question(now), Verdict::Delay(ASIDE_INTERVAL));
-        assert!((0..20).all(|_| flood.line(now) == Verdict::Credential));
+        assert!((0..20).all(|_| flood.line(now) == Verdict::Pass));
         let waits = (0..1000).map(|_| flood.question(now)).last();
         assert_eq!(waits, Some(Verdict::Delay(ASIDE_INTERVAL * 1001)));
     }
@@ -367,7 +367,7 @@ mod tests {
         for _ in 0..20 {
             for _ in 0..20 + 20 {
                 let verdict = push(&mut flood, &mut now);
-                assert!(matches!(verdict, Verdict::Credential | Verdict::Delay(_)), "{verdict:?}");
+                assert!(matches!(verdict, Verdict::Pass | Verdict::Delay(_)), "{verdict:?}");
             }
             now += seconds(4);
         }
@@ -386,14 +386,14 @@ mod tests {
     #[test]
     fn it_can_be_off() {
         let (mut flood, now) = (Flood::off(), start());
-        assert!((0..1000).all(|_| flood.line(now) == Verdict::Credential));
+        assert!((0..1000).all(|_| flood.line(now) == Verdict::Pass));
     }
 
     #[test]
     fn limits_of_nothing_are_limits_of_one() {
         let limits = FloodLimits { rate_per_second: 0, burst: 0, ..FloodLimits::default() };
         let (mut flood, now) = (Flood::new(limits), start());
-        assert_eq!(flood.line(now), Verdict::Credential);
+        assert_eq!(flood.line(now), Verdict::Pass);
         assert_eq!(flood.line(now), Verdict::Delay(seconds(1)));
     }
 
@@ -422,7 +422,7 @@ mod tests {
             for pause in pauses_ms {
                 now += Duration::from_millis(pause);
                 match flood.line(now) {
-                    Verdict::Credential => taken.push(now),
+                    Verdict::Pass => taken.push(now),
                     Verdict::Delay(wait) | Verdict::Warn(wait) => {
                         taken.push(now + wait);
                         now += if waits { wait } else { Duration::ZERO };

@@ -234,7 +234,7 @@ where
             Class::Question => self.flood.question(now),
         };
         match verdict {
-            Verdict::Credential => Next::Follow(self.take(line)),
+            Verdict::Pass => Next::Follow(self.take(line)),
             verdict => Next::SlowDown(verdict, line),
         }
     }
@@ -332,7 +332,7 @@ where
             self.announce_mute();
         }
         match verdict {
-            Verdict::Credential => Ok(true),
+            Verdict::Pass => Ok(true),
             Verdict::Delay(length) => self.wait(length).await.map(|()| true),
             Verdict::Warn(length) => {
                 self.user.notice("Slow down, or you will be muted");
