@@ -76,6 +76,7 @@ mod amount;
 mod backoff;
 #[cfg(feature = "chat")]
 pub mod chat;
+mod checksum;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -83,6 +84,7 @@ pub mod echo;
 mod file_access;
 pub mod load;
 mod net;
+mod poison;
 mod printable;
 mod random;
 mod secret;

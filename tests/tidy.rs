@@ -95,6 +95,7 @@ const PURE: &[&str] = &[
     "src/amount.rs",
     "src/amount/figures.rs",
     "src/backoff.rs",
+    "src/checksum.rs",
     "src/cli/cert/name.rs",
     "src/cli/hints.rs",
     "src/cli/send/line_ends.rs",

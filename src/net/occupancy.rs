@@ -1,12 +1,13 @@
 //! The number of connections of a server, and the hook that it calls when places run short.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::server::Server;
 use super::summary::Hook;
+use crate::poison::IgnorePoison;
 use crate::supervise::catch_panic;
 
 /// Between two calls of the hook, at least.
@@ -69,7 +70,7 @@ impl Crowding {
     fn call(&self, occupancy: Occupancy) {
         let now = Instant::now();
         {
-            let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut called = self.called.lock().ignore_poison();
             if called.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
                 return;
             }

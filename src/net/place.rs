@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::Waker;
 
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::sources::SourceRefusal;
 use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
 use super::tally::{Counted, Tally};
 use super::transport::Origin;
+use crate::poison::IgnorePoison;
 use crate::supervise::catch_panic;
 
 /// All places of one server.
@@ -391,7 +392,7 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 
 /// These maps are never left half changed, so a panic elsewhere must not take them away.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().ignore_poison()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ use leases::Leases;
 use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
 
+use crate::poison::IgnorePoison;
 pub(super) use node_down::{NodeDownLine, read as departed};
 pub use status::ClusterStatus;
 
@@ -379,7 +380,7 @@ impl Cluster {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

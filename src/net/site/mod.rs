@@ -23,6 +23,7 @@ use super::origin_policy::{Channel, OriginPolicy};
 use super::stream::Stream;
 use super::transport::{Opening, Origin, Protocol, Refusal, Step};
 use super::websocket::{Fields, Framing, WebSocket, check_request};
+use crate::checksum::Fnv1a;
 
 /// How long a client may take for one request's headers, and be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -222,9 +223,8 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }
 
-/// FNV-1a: content that is another has another tag, by all that can be expected of one's own files.
+/// The tag of a file's content. Files of one's own that differ have different tags.
 fn tag(content: &str) -> HeaderValue {
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    let hash = Fnv1a::new().bytes(content.as_bytes()).sum();
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits are letters of a header")
 }
