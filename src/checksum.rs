@@ -1,7 +1,7 @@
-//! Checksums of bytes that nobody forges. Pure.
+//! Checksums against accidents, not against forgery. Pure.
 
 /// FNV-1a with 64 bits: the same for the same bytes, and hardly ever for two different sequences.
-/// It keeps nobody from choosing bytes with a certain sum.
+/// Bytes with a certain sum are easy to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fnv1a(u64);
 

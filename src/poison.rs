@@ -4,8 +4,8 @@ use std::sync::{LockResult, PoisonError};
 
 /// Takes what a lock protects although a thread that held it panicked.
 ///
-/// A panic ends one connection and not the server, so the others go on with the state. Whoever
-/// holds a lock leaves the state valid at every point that may panic.
+/// A panic ends one connection and not the server, so the others go on with the state. The code
+/// under a lock leaves the state valid at every point that may panic.
 pub(crate) trait IgnorePoison {
     /// The guard or the value, poisoned or not.
     type Protected;

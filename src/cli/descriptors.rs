@@ -1,4 +1,4 @@
-//! How many connections the process can have: the descriptor limit.
+//! The descriptor limit, and the number of connections that it leaves room for.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

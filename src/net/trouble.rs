@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What one listener keeps for bad times.
+/// The state of a listener while accept(2) fails.
 pub(super) struct Trouble {
     pub(super) backoff: Backoff,
     pub(super) reserve: Reserve,

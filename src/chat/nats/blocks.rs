@@ -36,7 +36,7 @@ pub(super) fn first_of_block(sequence: u64) -> u64 {
     sequence.saturating_sub(1) / BLOCK * BLOCK + 1
 }
 
-/// Of one entry: its place, its time, and what it says.
+/// The digest of one entry: its sequence number, its time and its payload.
 pub(super) fn digest(entry: &Entry) -> u64 {
     let start = Fnv1a::new().bytes(&entry.sequence.to_le_bytes());
     start.bytes(&entry.time_ms.to_le_bytes()).bytes(&entry.payload).sum()

@@ -40,7 +40,7 @@ pub(super) struct Doubts {
     found: Option<u64>,
 }
 
-/// How often it had to begin anew of late.
+/// The delays between recent resets of our copy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relapses {
     last: Option<Instant>,

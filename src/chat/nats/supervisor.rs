@@ -28,8 +28,8 @@ pub(super) fn run(desk: &Desk) {
     let _ = with_runtime(|_| desk.down());
 }
 
-/// Notes the end of a connection and waits until it is time for the next one; breaks off if there
-/// is to be none.
+/// Notes the end of a connection and waits until it is time for the next one. Breaks off if the
+/// driver was closed, or if the first start failed for good.
 fn after_failure(desk: &Desk, error: &BusError, pause: Duration) -> ControlFlow<()> {
     if error.is_final() && desk.started(Err(error.clone())) {
         return ControlFlow::Break(());

@@ -84,7 +84,7 @@ impl Unit {
     }
 }
 
-/// Things a second, `0/s` where there are none.
+/// Things per second, `0/s` if there are none.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second > 0.0 { figures::rate(per_second) } else { "0/s".to_owned() }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// The kind of a metric without labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FigureKind {
     /// It only grows.
     Counter,
     /// It goes up and down.
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 pub(in crate::cli) struct Figure {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: FigureKind,
     pub(super) value: u64,
 }
 
@@ -28,12 +28,12 @@ pub(in crate::cli) struct Figures(Arc<dyn Fn() -> Vec<Figure> + Send + Sync>);
 impl Figure {
     /// Something that goes up and down.
     pub(in crate::cli) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: Kind::Gauge, value }
+        Self { name, help, kind: FigureKind::Gauge, value }
     }
 
     /// Something that only grows.
     pub(in crate::cli) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: Kind::Counter, value }
+        Self { name, help, kind: FigureKind::Counter, value }
     }
 }
 

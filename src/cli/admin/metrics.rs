@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::exposition::Exposition;
-use super::figure::{Figure, Kind};
+use super::figure::{Figure, FigureKind};
 use super::process::ProcessState;
 use crate::net::{
     Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot, SourceAction, Sources,
@@ -77,8 +77,8 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
     to.counter("echoline_admin_wrong_secrets_total", help, figures.refused_secrets);
     for Figure { name, help, kind, value } in figures.others {
         match kind {
-            Kind::Counter => to.counter(name, help, *value),
-            Kind::Gauge => to.gauge(name, help, *value),
+            FigureKind::Counter => to.counter(name, help, *value),
+            FigureKind::Gauge => to.gauge(name, help, *value),
         }
     }
     process(&mut to, figures);

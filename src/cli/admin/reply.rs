@@ -10,7 +10,7 @@ use super::gate::Refusal;
 /// A whole answer.
 pub(super) type Reply = Response<Full<Bytes>>;
 
-/// What an answer consists of.
+/// The `Content-Type` of an answer.
 pub(super) mod kind {
     pub(in super::super) const TEXT: &str = "text/plain; charset=utf-8";
     pub(in super::super) const METRICS: &str = super::super::exposition::CONTENT_TYPE;
