@@ -1,0 +1,223 @@
+//! A room behind its lock, and who waits for its next line.
+//!
+//! The lock is held for the length of a decision, never across an await or a system call. Members
+//! who have seen everything leave their waker; who is stuck leaves none, and costs nobody anything.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use super::batch::Batch;
+use super::log::LineView;
+use super::room::{MemberId, Own, Room};
+use super::wake_batcher::WakeBatcher;
+use echoline_base::poison::IgnorePoison;
+
+/// A room that sessions share.
+#[derive(Debug)]
+pub(super) struct SharedRoom {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    room: Room,
+    /// By seat.
+    waiters: Vec<Waiter>,
+    /// The seats that have to be woken at the next line, by thread.
+    waiting: Vec<Waiting>,
+    /// Up to which line everybody was woken.
+    told: u64,
+}
+
+/// Who waits on one thread.
+#[derive(Debug)]
+struct Waiting {
+    batcher: Arc<WakeBatcher>,
+    memberships: Vec<MemberId>,
+    /// Room for the next waking, so that it allocates nothing.
+    spare: Vec<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Waiter {
+    waker: Option<Waker>,
+    is_waiting: bool,
+}
+
+/// What a member has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TakeResult {
+    /// Lines that were not kept long enough.
+    pub(super) missed: u64,
+    /// Pending where the batch has all there is, and the task will be woken for more.
+    pub(super) more: Poll<()>,
+}
+
+impl SharedRoom {
+    pub(super) fn new(room: Room) -> Self {
+        let told = room.log.visible();
+        let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Looks at the room, or changes it. Whoever appends calls [`wake`](Self::wake) after: not at
+    /// once, so that many lines are one waking.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
+        look(&mut self.lock().room)
+    }
+
+    /// As `with`, then wakes those who wait for what was appended.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        let result = self.with(change);
+        self.wake();
+        result
+    }
+
+    /// Fills `batch` with what a member has to see next; where that is all, has the task woken at
+    /// the next line.
+    pub(super) fn take(
+        &self,
+        member_id: MemberId,
+        batch: &mut Batch,
+        batcher: &Arc<WakeBatcher>,
+        cx: &Context<'_>,
+    ) -> TakeResult {
+        let mut state = self.lock();
+        let missed = state.room.take(member_id, batch);
+        TakeResult { missed, more: state.wait(member_id, batcher, cx) }
+    }
+
+    /// Gives lines to `each`, one by one, until it answers `false` or there is no more; then has
+    /// the task woken at the next line. Returns how many were missed.
+    pub(super) fn take_lines(
+        &self,
+        member_id: MemberId,
+        own: Own,
+        batcher: &Arc<WakeBatcher>,
+        cx: &Context<'_>,
+        mut each: impl FnMut(Option<u64>, LineView<'_>) -> bool,
+    ) -> TakeResult {
+        let mut state = self.lock();
+        let mut missed = 0;
+        let mut goes_on = true;
+        while goes_on {
+            let Some(line) = state.room.take_line(member_id, own, &mut missed) else { break };
+            let before = std::mem::take(&mut missed);
+            goes_on = each((before > 0).then_some(before), line);
+        }
+        TakeResult { missed, more: state.wait(member_id, batcher, cx) }
+    }
+
+    /// The member has not taken all of its batch.
+    pub(super) fn put_back(&self, member_id: MemberId, next: u64) {
+        self.lock().room.put_back(member_id, next);
+    }
+
+    /// A member leaves by `leave`; its task is not woken any more.
+    pub(super) fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
+        let result = {
+            let mut state = self.lock();
+            if let Some(waiter) = state.waiters.get_mut(member_id) {
+                // A waker keeps its task alive.
+                *waiter = Waiter::default();
+            }
+            leave(&mut state.room)
+        };
+        self.wake();
+        result
+    }
+
+    /// What `look` finds where the member has seen everything, and (`settled`) no line waits for
+    /// the store; else `None`.
+    pub(super) fn at_end<T>(
+        &self,
+        member_id: MemberId,
+        settled: bool,
+        look: impl FnOnce(&Room) -> T,
+    ) -> Option<T> {
+        let State { room, .. } = &*self.lock();
+        // Who is set aside has not seen what the others have: later, when they are in again.
+        let has_seen_all = room.is_caught_up(member_id) && !room.is_suspended(member_id);
+        let at_end = has_seen_all && (!settled || room.is_settled());
+        at_end.then(|| look(room))
+    }
+
+    /// Wakes everybody who waits, if there is something new.
+    pub(super) fn wake(&self) {
+        let mut lists = {
+            let mut state = self.lock();
+            let visible = state.room.log.visible();
+            if std::mem::replace(&mut state.told, visible) == visible {
+                return;
+            }
+            state.take_wakers()
+        };
+        // Outside the lock: who wakes on another thread wants it at once.
+        for (batcher, wakers) in &mut lists {
+            batcher.wake(wakers);
+        }
+        let mut state = self.lock();
+        for (batcher, wakers) in lists {
+            state.waiting_at(&batcher).spare = wakers;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under it is a defect, but a room that is half changed still has its order.
+        self.state.lock().ignore_poison()
+    }
+}
+
+impl State {
+    fn wait(
+        &mut self,
+        member_id: MemberId,
+        batcher: &Arc<WakeBatcher>,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        if !self.room.is_caught_up(member_id) {
+            return Poll::Ready(());
+        }
+        if self.waiters.len() <= member_id {
+            self.waiters.resize_with(member_id + 1, Waiter::default);
+        }
+        let waiter = &mut self.waiters[member_id];
+        if !waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            waiter.waker = Some(cx.waker().clone());
+        }
+        if !std::mem::replace(&mut waiter.is_waiting, true) {
+            self.waiting_at(batcher).memberships.push(member_id);
+        }
+        Poll::Pending
+    }
+
+    /// Who waits on the thread of this relay. There are few threads.
+    fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut Waiting {
+        let same = |waiting: &Waiting| Arc::ptr_eq(&waiting.batcher, batcher);
+        let index = self.waiting.iter().position(same).unwrap_or_else(|| {
+            // A thread that is gone has nobody waiting.
+            self.waiting.retain(|waiting| !waiting.memberships.is_empty());
+            let batcher = Arc::clone(batcher);
+            self.waiting.push(Waiting { batcher, memberships: Vec::new(), spare: Vec::new() });
+            self.waiting.len() - 1
+        });
+        &mut self.waiting[index]
+    }
+
+    fn take_wakers(&mut self) -> Vec<(Arc<WakeBatcher>, Vec<Waker>)> {
+        let Self { waiting, waiters, .. } = self;
+        let mut lists = Vec::new();
+        for Waiting { batcher, memberships, spare } in
+            waiting.iter_mut().filter(|w| !w.memberships.is_empty())
+        {
+            let mut wakers = std::mem::take(spare);
+            for member_id in memberships.drain(..) {
+                let waiter = &mut waiters[member_id];
+                waiter.is_waiting = false;
+                wakers.extend(waiter.waker.clone());
+            }
+            lists.push((Arc::clone(batcher), wakers));
+        }
+        lists
+    }
+}

@@ -1,0 +1,223 @@
+//! One waking for each thread.
+//!
+//! To wake a task that runs on another thread costs a system call, each time. So members are woken
+//! in lists, one for each thread, and each thread has a task that is woken for its list: it wakes
+//! the others from there, which is a push to its own queue.
+//!
+//! It wakes some at a time and goes to the end of that queue itself. So what else has to be done on
+//! the thread, to read the next line of all things, does not wait until a thousand members have
+//! been written to; and who is woken late gets more lines at once.
+
+use echoline_base::poison::IgnorePoison;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+use std::thread::{self, ThreadId};
+
+/// Members that are woken at a time. A runtime looks for what has come in after about as many tasks
+/// (tokio: 61), so that less gains little.
+const AT_ONCE: usize = 32;
+
+/// The relays of one chat, one for each thread that serves it.
+#[derive(Debug, Default)]
+pub(super) struct WakeBatchers {
+    by_thread: Mutex<HashMap<ThreadId, Arc<WakeBatcher>>>,
+}
+
+/// What wakes the tasks of one thread.
+#[derive(Debug)]
+pub(super) struct WakeBatcher {
+    thread: ThreadId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whom the relay's task has still to wake.
+    wakers: VecDeque<Waker>,
+    /// Wakes the relay's task; `None` once it has ended.
+    task: Option<Waker>,
+    is_over: bool,
+}
+
+impl WakeBatchers {
+    /// The relay of this thread, whose runtime must be the current one.
+    pub(super) fn here(&self) -> Arc<WakeBatcher> {
+        let thread = thread::current().id();
+        let mut by_thread = lock(&self.by_thread);
+        let batcher = by_thread.get(&thread).filter(|batcher| !lock(&batcher.state).is_over);
+        if let Some(batcher) = batcher {
+            return Arc::clone(batcher);
+        }
+        let batcher = Arc::new(WakeBatcher { thread, state: Mutex::default() });
+        drop(tokio::spawn(run(Arc::clone(&batcher))));
+        by_thread.insert(thread, Arc::clone(&batcher));
+        batcher
+    }
+}
+
+impl Drop for WakeBatchers {
+    fn drop(&mut self) {
+        for batcher in lock(&self.by_thread).values() {
+            batcher.end();
+        }
+    }
+}
+
+impl WakeBatcher {
+    /// Wakes all of `wakers`, and leaves the list empty for the next time.
+    pub(super) fn wake(&self, wakers: &mut Vec<Waker>) {
+        if let Some(task) = self.hand_over(wakers) {
+            return task.wake();
+        }
+        wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Leaves `wakers` to the relay's task, which is to be woken for it; `None` where it does not
+    /// take them: they are few and on this very thread, or it has not begun, or has ended with its
+    /// runtime.
+    fn hand_over(&self, wakers: &mut Vec<Waker>) -> Option<Waker> {
+        if wakers.len() <= AT_ONCE && self.thread == thread::current().id() {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        let task = state.task.clone()?;
+        state.wakers.extend(wakers.drain(..));
+        Some(task)
+    }
+
+    fn end(&self) {
+        let mut state = lock(&self.state);
+        state.is_over = true;
+        if let Some(task) = state.task.take() {
+            drop(state);
+            task.wake();
+        }
+    }
+}
+
+/// The task of a relay: ends with its chat.
+async fn run(batcher: Arc<WakeBatcher>) {
+    // Dropped with the runtime, it still wakes whom it was given.
+    let batcher = AtEnd(batcher);
+    let mut next = Vec::with_capacity(AT_ONCE);
+    poll_fn(|cx| {
+        let mut state = lock(&batcher.0.state);
+        if state.is_over {
+            return Poll::Ready(());
+        }
+        if !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            state.task = Some(cx.waker().clone());
+        }
+        let count = state.wakers.len().min(AT_ONCE);
+        next.extend(state.wakers.drain(..count));
+        let is_all = state.wakers.is_empty();
+        drop(state);
+        next.drain(..).for_each(Waker::wake);
+        if !is_all {
+            // After those that were just woken.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+struct AtEnd(Arc<WakeBatcher>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.0.end();
+        let mut left = std::mem::take(&mut lock(&self.0.state).wakers);
+        left.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// A panic elsewhere must not keep anybody asleep.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().ignore_poison()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn wakers(count: &Arc<Count>, number: usize) -> Vec<Waker> {
+        (0..number).map(|_| Waker::from(Arc::clone(count))).collect()
+    }
+
+    /// Everybody is woken: from this thread, from another one, and when the runtime is gone.
+    #[test]
+    fn nobody_is_left_asleep() {
+        let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let batcher = runtime.block_on(async { batchers.here() });
+        let other = |number| {
+            let (batcher, mut list) = (Arc::clone(&batcher), wakers(&count, number));
+            thread::spawn(move || {
+                batcher.wake(&mut list);
+                assert!(list.is_empty());
+            })
+            .join()
+            .unwrap();
+        };
+        other(1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "its task has not begun yet");
+        runtime.block_on(tokio::task::yield_now());
+        other(10);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "the task has them");
+        runtime.block_on(tokio::task::yield_now());
+        assert_eq!(count.0.load(Ordering::SeqCst), 11);
+        batcher.wake(&mut wakers(&count, 5));
+        assert_eq!(count.0.load(Ordering::SeqCst), 16, "on its own thread at once");
+        other(20);
+        drop(runtime);
+        assert_eq!(count.0.load(Ordering::SeqCst), 36, "the end wakes whom it still had");
+        other(30);
+        assert_eq!(count.0.load(Ordering::SeqCst), 66, "after the end at once");
+    }
+
+    /// At the end of the queue, once: tokio's `yield_now` waits until the queue is empty.
+    async fn next_turn() {
+        let mut is_next = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_next, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Many are woken some at a time, whoever wakes them, and what else there is comes between.
+    #[test]
+    fn others_have_their_turn() {
+        let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // As a task: it has its turns as the others have.
+        let work = runtime.spawn(async move {
+            let batcher = batchers.here();
+            next_turn().await;
+            batcher.wake(&mut wakers(&count, 3 * AT_ONCE - 1));
+            for woken in [0, AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE - 1, 3 * AT_ONCE - 1] {
+                assert_eq!(count.0.load(Ordering::SeqCst), woken);
+                next_turn().await;
+            }
+        });
+        runtime.block_on(work).unwrap();
+    }
+}

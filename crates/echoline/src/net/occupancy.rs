@@ -1,0 +1,123 @@
+//! The number of connections of a server, and the hook that it calls when places run short.
+
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::server::Server;
+use super::summary::Hook;
+use echoline_base::poison::IgnorePoison;
+use echoline_base::supervise::catch_panic;
+
+/// Between two calls of the hook, at least.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The connections of a server that has few places left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Connections that are open now.
+    pub open: usize,
+    /// [`Limits::max_connections`](crate::Limits::max_connections).
+    pub max: usize,
+}
+
+impl Occupancy {
+    /// The connections above nine tenths of the places.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        self.open.saturating_sub(self.max - self.max.div_ceil(10))
+    }
+}
+
+/// Called with the occupancy when more than nine tenths of the places are taken.
+pub(super) type CrowdedHook = Hook<dyn Fn(Occupancy) + Send + Sync>;
+
+impl Server {
+    /// Calls `hook` when a client comes and more than nine tenths of
+    /// [`Limits::max_connections`](crate::Limits::max_connections) are taken, at most twice a
+    /// second, so that it can end connections that matter least. It is called by the task that
+    /// accepts, so it must not block.
+    #[must_use]
+    pub fn on_crowded(self, hook: impl Fn(Occupancy) + Send + Sync + 'static) -> Self {
+        self.places.crowding.set_hook(Hook(Box::new(hook)));
+        self
+    }
+}
+
+/// The hook, and when it was called last.
+#[derive(Debug, Default)]
+pub(super) struct Crowding {
+    hook: OnceLock<CrowdedHook>,
+    called: Mutex<Option<Instant>>,
+}
+
+impl Crowding {
+    pub(super) fn set_hook(&self, hook: CrowdedHook) {
+        // The first one stays: a server has one for its life.
+        let _ = self.hook.set(hook);
+    }
+
+    /// Calls the hook if places run short, and it was not called just now.
+    #[inline]
+    pub(super) fn note(&self, occupancy: Occupancy) {
+        if occupancy.excess() > 0 && self.hook.get().is_some() {
+            self.call(occupancy);
+        }
+    }
+
+    #[cold]
+    fn call(&self, occupancy: Occupancy) {
+        let now = Instant::now();
+        {
+            let mut called = self.called.lock().ignore_poison();
+            if called.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
+                return;
+            }
+            *called = Some(now);
+        }
+        let Some(Hook(hook)) = self.hook.get() else { return };
+        // Listeners must go on accepting.
+        if catch_panic(|| hook(occupancy)).is_err() {
+            tracing::error!("the hook of Server::on_crowded panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_excess_is_above_nine_tenths() {
+        for (open, max, excess) in
+            [(0, 10, 0), (9, 10, 0), (10, 10, 1), (900, 1000, 0), (901, 1000, 1), (7, 7, 1)]
+        {
+            assert_eq!(Occupancy { open, max }.excess(), excess, "{open} of {max}");
+        }
+        assert_eq!(Occupancy { open: 3, max: 0 }.excess(), 3);
+    }
+
+    /// Issue 12, item 21: a flood of connections to a full server calls the hook now and then, and
+    /// a panic of it takes no place.
+    #[tokio::test(start_paused = true)]
+    async fn attack_a_flood_at_a_full_server_calls_the_hook_now_and_then() {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let crowding = Crowding::default();
+        crowding.note(Occupancy { open: 10, max: 10 });
+        let seen = Arc::clone(&calls);
+        crowding.set_hook(Hook(Box::new(move |occupancy: Occupancy| {
+            seen.lock().unwrap().push(occupancy.excess());
+            panic!("it is logged");
+        })));
+        for _ in 0..1000 {
+            crowding.note(Occupancy { open: 9, max: 10 });
+            crowding.note(Occupancy { open: 10, max: 10 });
+        }
+        tokio::time::advance(PAUSE).await;
+        crowding.note(Occupancy { open: 12, max: 10 });
+        assert_eq!(*calls.lock().unwrap(), [1, 3]);
+    }
+}

@@ -1,0 +1,479 @@
+//! A server: listeners, a handler for each connection, and an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::address::{Address, AddressError};
+use super::admission::{self, Admission};
+use super::connection::Connection;
+use super::ending::Ending;
+use super::failure::{Failure, accept, note_panic};
+use super::fault::{self, Faults, Orders};
+use super::handshake::{Shown, shake_hands};
+use super::limits::{Closed, Limits};
+use super::listener::{Accepted, Acceptor, Listener, Queued};
+use super::live_limits::LiveLimits;
+use super::observer::{Observer, Works};
+use super::place::{Count, Places};
+use super::pulse::Pulse;
+use super::report::Report;
+use super::shutdown::{Phase, Shutdown};
+use super::signals::Listening;
+use super::sources::Sources;
+use super::stream::Stream;
+use super::summary::{ConnectionSummary, Hook, ReceivedLine};
+use super::tally::Watched;
+use super::task::Supervised;
+use super::terms::{Eol, Farewell, Terms};
+use super::transport::{Origin, Transport};
+use super::trouble::{Refused, Trouble};
+use super::workers::Workers;
+use echoline_base::supervise::catch_panic;
+
+/// Connections accepted in a row before other tasks of the accepting thread get a turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// A server that is bound and not yet serving. asyncio's `start_server`.
+///
+/// ```no_run
+/// use echoline::{Closed, Connection, Limits, Server};
+///
+/// async fn shout(mut client: Connection) -> Result<(), Closed> {
+///     while let Some(line) = client.read_line().await? {
+///         client.write_line(line.to_string().to_uppercase()).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let limits = Limits { max_connections: 10, ..Limits::default() };
+/// let report = Server::bind("127.0.0.1:8080").await?.limits(limits).serve(shout).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    shutdown: Shutdown,
+    live: LiveLimits,
+    pub(super) places: Arc<Places>,
+    watched: Watched,
+    workers: Option<NonZeroUsize>,
+    busy_poll: Option<Duration>,
+    faults: Option<Faults>,
+    pulse: Pulse,
+    admission: Admission,
+}
+
+impl Server {
+    /// Binds `HOST:PORT` or `unix:PATH` with the default
+    /// [`ListenerOptions`](crate::ListenerOptions). Connections queue up from now on.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong with the address, or why it cannot be had. A scheme
+    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is one: [`Listener::bind`] with
+    /// [`Listener::transport`] serves those.
+    pub async fn bind<A>(address: A) -> io::Result<Self>
+    where
+        A: TryInto<Address>,
+        AddressError: From<A::Error>,
+    {
+        let address = address.try_into().map_err(AddressError::from)?;
+        Ok(Self::new(Listener::bind_plain(&address).await?))
+    }
+
+    /// A server on listeners that were bound before, all of them before the first is served.
+    #[must_use]
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        let shutdown = Shutdown::new();
+        let (limits, eol, farewell) = (Limits::default(), Eol::default(), Farewell::default());
+        Self {
+            listeners,
+            live: LiveLimits::new(Terms::new(limits, shutdown.clone(), eol, farewell)),
+            places: Places::new(shutdown.clone()),
+            shutdown,
+            watched: Watched::No,
+            workers: None,
+            busy_poll: None,
+            faults: None,
+            pulse: Pulse::default(),
+            admission: Admission::default(),
+        }
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.live.set(limits);
+        self
+    }
+
+    /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
+    #[must_use]
+    pub fn eol(self, eol: Eol) -> Self {
+        self.live.change(|terms| terms.eol = eol);
+        self
+    }
+
+    /// Sets what a client hears when the server ends its connection. Default
+    /// [`Farewell::Sentences`].
+    #[must_use]
+    pub fn farewell(self, farewell: Farewell) -> Self {
+        self.live.change(|terms| terms.farewell = farewell);
+        self
+    }
+
+    /// Serves on `count` threads of its own, each with a current-thread runtime, instead of on
+    /// the caller's runtime; a new connection goes to the one that has the fewest.
+    #[must_use]
+    pub fn workers(mut self, count: NonZeroUsize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// Has the workers look for work for `length` after each read before they sleep: a third of
+    /// the latency of few connections for all the time of the cores. Needs
+    /// [`workers`](Self::workers); worse than nothing where the clients share the cores.
+    #[must_use]
+    pub fn busy_poll(mut self, length: Duration) -> Self {
+        self.busy_poll = Some(length);
+        self
+    }
+
+    /// Has things go wrong by plan on every connection over a stream. Default: none, which costs
+    /// nothing; a plan that is empty costs a little and can be replaced while the server works.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Limits how often a source may connect ([`Closed::SourceRate`]). Default: no such limit.
+    #[must_use]
+    pub fn sources(mut self, sources: Arc<Sources>) -> Self {
+        self.admission = Admission::new(sources);
+        self
+    }
+
+    /// Tells `hook` of each connection, served or refused, once it has ended. It is called on the
+    /// thread that served the connection, so it must not block. A panic of it is logged. Counting
+    /// costs each connection about 80 bytes.
+    #[must_use]
+    pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
+        self.places.set_hook(Hook(Box::new(hook)));
+        self
+    }
+
+    /// Calls `hook` with each line that a handler reads, and with each read of a raw echo. It is
+    /// called before the handler goes on, so it must not block.
+    #[must_use]
+    pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
+        let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
+        self.live.change(|terms| terms.on_line = Some(hook));
+        self
+    }
+
+    /// A handle that tells what this server is doing while it serves. From now on it counts what
+    /// goes through its connections and times some of their turns, which costs less than a
+    /// hundredth of its work; without an observer it does neither.
+    #[must_use]
+    pub fn observe(&mut self) -> Observer {
+        self.watched = Watched::Yes;
+        Observer::new(Arc::clone(&self.places))
+    }
+
+    /// The handle that ends this server from elsewhere.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// The handle that changes the limits from elsewhere, while the server runs.
+    #[must_use]
+    pub fn live_limits(&self) -> LiveLimits {
+        self.live.clone()
+    }
+
+    /// The handle that feels whether the threads of this server are alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// The socket address of the first listener, with the real port.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has none:
+    /// [`addresses`](Self::addresses) tells its path.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
+    }
+
+    /// Where clients of each listener connect.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains; a second signal aborts.
+    /// asyncio's `serve_forever` with an end.
+    ///
+    /// After it has returned, each of these signals that ended the process before does so again:
+    /// with the exit code 128 and its number (130 for Ctrl-C), and without running destructors.
+    /// That holds too if you listen to it only then: a program with its own ways for signals uses
+    /// [`serve_until`](Self::serve_until), or listens to them before it calls this.
+    ///
+    /// # Errors
+    /// When signals or threads cannot be had; nothing was served then. When a part of the server
+    /// panics, as [`serve_until`](Self::serve_until).
+    pub async fn serve<H, F>(self, handler: H) -> io::Result<Report>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let (listening, shutdown) = (Listening::start()?, self.shutdown());
+        listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
+    }
+
+    /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts who
+    /// is in the queue already, closes the listeners, lets each connection answer what it was
+    /// sent, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all.
+    /// After [`Shutdown::retire`] it returns once the last connection has ended.
+    ///
+    /// # Errors
+    /// When a listener cannot be registered, its transport does not speak what its address says,
+    /// or a thread cannot be started; nothing was served then. When a thread of
+    /// [`workers`](Self::workers) or a task that accepts connections panics: the connections of
+    /// that thread are lost, the others are drained, and the error names the part and its panic.
+    /// A handler that panics ends its own connection only.
+    pub async fn serve_until<H, F>(
+        self,
+        handler: H,
+        end: impl Future<Output = ()>,
+    ) -> io::Result<Report>
+    where
+        H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        self.listeners.iter().try_for_each(Listener::check_transport)?;
+        let failure = Failure::default();
+        let workers = match self.workers {
+            Some(count) => Workers::start(count, self.busy_poll, self.watched, &failure)?,
+            None => Workers::current(self.watched),
+        };
+        self.pulse.set(workers.runtimes());
+        let acceptors: Vec<Acceptor> =
+            self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
+        let places = self.places;
+        let (live, shutdown, works) = (self.live, self.shutdown, workers.observed());
+        places.begin(Works { live: live.clone(), workers: works, failure: failure.clone() });
+        let (places, ending) = (Arc::clone(&places), Ending { live, shutdown, places });
+        let (live, shutdown) = (ending.live.clone(), ending.shutdown.clone());
+        let admission = self.admission;
+        let house = Arc::new(House { live, shutdown, places, workers, admission });
+        let mut accepting = JoinSet::new();
+        for (listener, acceptor) in acceptors.into_iter().enumerate() {
+            let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
+            let door = Door { listener, transport: Arc::new(transport), faults };
+            accepting.spawn(Arc::clone(&house).accept_from(acceptor, door, handler.clone()));
+        }
+        tokio::select! {
+            () = end => ending.shutdown.drain(),
+            () = ending.shutdown.reached(Phase::Draining) => {}
+            () = ending.retired() => {}
+            () = failure.wait() => ending.shutdown.drain(),
+            () = accept(&mut accepting, &failure) => ending.shutdown.drain(),
+        }
+        house.places.wake_all();
+        while let Some(ended) = accepting.join_next().await {
+            note_panic(ended, &failure);
+        }
+        ending.drain().await;
+        failure.check().map(|()| house.places.report())
+    }
+}
+
+/// A server at work.
+struct House {
+    live: LiveLimits,
+    shutdown: Shutdown,
+    places: Arc<Places>,
+    workers: Workers,
+    admission: Admission,
+}
+
+impl House {
+    async fn accept_from<H, F>(self: Arc<Self>, acceptor: Acceptor, door: Door, handler: H)
+    where
+        H: Fn(Connection) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut trouble = Trouble::new(self.live.terms().refusal(&door.transport, Closed::Busy));
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = self.shutdown.reached(Phase::Retiring) => break,
+                accepted = acceptor.accept() => accepted,
+            };
+            match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
+                Some(pause) => tokio::select! {
+                    () = sleep(pause) => {}
+                    () = self.shutdown.reached(Phase::Retiring) => {}
+                },
+                None => tokio::task::yield_now().await,
+            }
+        }
+        if self.shutdown.phase() == Phase::Retiring {
+            return acceptor.leave();
+        }
+        // A flood ends here too.
+        let most = self.live.terms().limits.max_connections.saturating_add(ACCEPT_BATCH);
+        for queued in acceptor.into_queue(trouble.reserve, trouble.words).take(most) {
+            match queued {
+                Queued::Connection(stream, peer) => self.welcome(stream, peer, &door, &handler),
+                Queued::Told => self.places.count_refused(),
+            }
+        }
+    }
+
+    /// Serves who is waiting; returns how long to leave the listener alone, if at all.
+    fn accept_batch<H, F>(
+        &self,
+        first: Accepted,
+        acceptor: &Acceptor,
+        door: &Door,
+        handler: &H,
+        trouble: &mut Trouble,
+    ) -> Option<Duration>
+    where
+        H: Fn(Connection) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let mut first = Some(first);
+        for _ in 0..ACCEPT_BATCH {
+            match first.take().unwrap_or_else(|| acceptor.accept_now()) {
+                Accepted::Connection(stream, peer) => {
+                    trouble.backoff.reset();
+                    self.welcome(stream, peer, door, handler);
+                }
+                Accepted::Gone => {}
+                Accepted::Nobody => break,
+                Accepted::Exhausted(error) => {
+                    trouble.log(&error);
+                    match trouble.reserve.refuse(|| acceptor.accept_now(), &trouble.words) {
+                        Refused::Told => self.places.count_refused(),
+                        Refused::Nobody => break,
+                        Refused::Not => return Some(trouble.backoff.next_delay()),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives a new connection its place and starts its handler, or tells it that there is none.
+    fn welcome<H, F>(&self, stream: Stream, peer: Option<SocketAddr>, door: &Door, handler: &H)
+    where
+        H: Fn(Connection) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let terms = self.live.terms();
+        let origin = Origin::accepted(door.listener, peer, &stream);
+        let count = match door.transport.speaks_for_others(&origin) {
+            true => Count::Later,
+            false => Count::Peer,
+        };
+        if count == Count::Peer
+            && let Err(refusal) = self.admission.take(&origin)
+        {
+            return admission::refuse(
+                refusal,
+                stream,
+                &origin,
+                &door.transport,
+                &terms,
+                &self.places,
+            );
+        }
+        let Some(worker) = self.workers.least_loaded() else {
+            return self.refuse(stream, &origin, door, Closed::Busy);
+        };
+        let place = match self.places.take(&origin, &terms.limits, count, worker.tally()) {
+            Ok(place) => place,
+            Err(closed) => return self.refuse(stream, &origin, door, closed),
+        };
+        tracing::debug!(place = place.number(), peer = %Shown(peer), "connected");
+        // In the order in which they come, so that they have the same faults each time.
+        let planned = door.faults.as_ref().map(Faults::enlist);
+        let _entered = worker.enter();
+        let mut stream = match worker.adopt(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(peer = %Shown(peer), %error, "cannot serve a connection");
+                place.count(Err(Closed::from(error)));
+                return;
+            }
+        };
+        if planned.as_ref().is_some_and(Orders::refuse) {
+            stream.break_off();
+            place.count(Err(Closed::Reset));
+        } else if door.transport.is_plain() {
+            let stream = fault::lay_under(stream, planned.as_ref());
+            let stream = fault::lay_over(stream, planned);
+            let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
+            // A handler that panics before its first await must not end the accepting task.
+            match catch_panic(|| handler(connection)) {
+                Ok(dialogue) => worker.spawn(Supervised::new(dialogue, place)),
+                Err(_) => _ = place.count(Err(Closed::Panicked)),
+            }
+        } else {
+            let (transport, handler) = (Arc::clone(&door.transport), handler.clone());
+            let (held, admission) = (Arc::clone(&place), self.admission.clone());
+            worker.spawn(Supervised::new(
+                async move {
+                    let stream = fault::lay_under(stream, planned.as_ref());
+                    let opened = shake_hands(&transport, stream, origin, &terms, &held, &admission);
+                    let stream = opened.await?;
+                    let stream = fault::lay_over(stream, planned);
+                    let counted = match count {
+                        Count::Later => held.count_source(&terms.limits),
+                        Count::Peer => Ok(()),
+                    };
+                    let client = Connection::with_terms(stream, terms, Some(held));
+                    match counted {
+                        Ok(()) => handler(client).await,
+                        Err(closed) => Err(client.refuse(closed)),
+                    }
+                },
+                place,
+            ));
+        }
+    }
+
+    fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
+        tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
+        self.places.count_refusal(origin, closed);
+        let terms = self.live.terms();
+        if let Some(words) = terms.refusal(&door.transport, closed) {
+            Connection::with_terms(stream, terms, None).end_with(&words);
+        }
+    }
+}
+
+/// One listener, as the connections that come through it see it.
+struct Door {
+    listener: usize,
+    transport: Arc<Transport>,
+    faults: Option<Faults>,
+}
