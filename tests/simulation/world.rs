@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::chat::{self, Chat, FloodLimits, LogLimits, OnLoss, Role, Settings};
+use echoline::chat::{self, Chat, FloodLimits, LogLimits, Role, Settings};
 use echoline::{Closed, Connection, Eol, Limits};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -151,7 +151,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         1 => vec![Arc::new(Chat::new(terms.settings()))],
         count => {
             let settings = terms.settings();
-            let (_, machines) = Bus::machines(count, &settings, OnLoss::Hold, &mut random);
+            let (_, machines) = Bus::machines(count, &settings, &mut random);
             machines.into_iter().map(|machine| machine.chat).collect()
         }
     };
