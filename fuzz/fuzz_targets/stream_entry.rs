@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Chat, Settings, is_clean};
+use echoline_chat::{ClusterOptions, Entry, Follower, Chat, Settings, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
