@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
-use echoline::chat::nats::NatsOptions;
+use echoline::chat::nats::{Finding, NatsOptions, Severity, examine};
 
 use crate::recorder::Machine;
-use crate::server::{Server, free_port};
+use crate::server::{Server, free_port, installed_version};
 
 fn refusal(options: &NatsOptions) -> String {
     match Machine::try_start("ann", options) {
@@ -44,6 +44,29 @@ fn a_server_that_keeps_no_streams() {
     let Some(server) = Server::start_with(|_| Vec::new()) else { return };
     let sentence = refusal(&server.options());
     assert!(sentence.contains("no JetStream"), "{sentence}");
+}
+
+#[test]
+fn refuses_several_replicas_on_a_server_before_2_10_26() {
+    let Some(version @ [2, ..=9, _]) = installed_version() else { return };
+    let server = Server::start().unwrap();
+    let mut options = server.options();
+    options.replicas = 3;
+    let sentence = refusal(&options);
+    let [major, minor, patch] = version;
+    for words in [
+        "3 replicas of the stream ECHOLINE_tea need NATS 2.10.26 or newer",
+        &format!("the server is NATS {major}.{minor}.{patch}"),
+        "--bus-replicas 1",
+    ] {
+        assert!(sentence.contains(words), "{words}: {sentence}");
+    }
+    let findings = examine(&options).unwrap();
+    let found =
+        |finding: &Finding| finding.severity == Severity::Problem && finding.sentence == sentence;
+    assert!(findings.iter().any(found), "{findings:?}");
+    let stream = server.with(async |context| context.get_stream("ECHOLINE_tea").await);
+    assert!(stream.is_err(), "the refused start made a stream");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use echoline::chat::nats::NatsOptions;
 
+/// The first version on which a chat accepts several replicas.
+const REPLICATES: (u32, u32, u32) = (2, 10, 26);
+
 pub(crate) struct Server {
     child: Child,
     port: u16,
@@ -33,12 +36,21 @@ impl Server {
         Some(server)
     }
 
-    /// A cluster, which may need a while until it can be used.
+    /// Three servers that keep streams together. `None` if the installed version is too old for
+    /// several replicas: the test skips.
     pub(crate) fn start_three() -> Option<[Self; 3]> {
-        if !is_installed() {
+        let [major, minor, patch] = installed_version()?;
+        if (major, minor, patch) < REPLICATES {
+            eprintln!("skipped, because nats-server {major}.{minor}.{patch} is older than 2.10.26");
             return None;
         }
-        Some(some_start(|| {
+        Some(Self::start_cluster())
+    }
+
+    /// Three servers of a cluster, whatever their version. It may take seconds until they have a
+    /// leader.
+    pub(crate) fn start_cluster() -> [Self; 3] {
+        some_start(|| {
             let ports = [free_port(), free_port(), free_port()];
             let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
             [("n0", ports[0]), ("n1", ports[1]), ("n2", ports[2])].map(|(name, port)| {
@@ -53,7 +65,7 @@ impl Server {
                     ]
                 })
             })
-        }))
+        })
     }
 
     fn spawn(name: &str, flags: &impl Fn(&str) -> Vec<String>) -> Self {
@@ -170,11 +182,19 @@ fn replace(from: &Path, to: &Path) {
 }
 
 fn is_installed() -> bool {
-    let is_installed = Command::new("nats-server").arg("--version").output().is_ok();
-    if !is_installed {
-        eprintln!("skipped, for there is no nats-server");
-    }
-    is_installed
+    installed_version().is_some()
+}
+
+/// The version of the `nats-server` on the `PATH`.
+pub(crate) fn installed_version() -> Option<[u32; 3]> {
+    let Ok(output) = Command::new("nats-server").arg("--version").output() else {
+        eprintln!("skipped, because there is no nats-server");
+        return None;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.trim().rsplit_once('v').unwrap().1;
+    let mut numbers = version.split(['.', '-']).map(|number| number.parse().unwrap());
+    Some([(); 3].map(|()| numbers.next().unwrap()))
 }
 
 fn spawn(port: u16, flags: &[String]) -> Child {

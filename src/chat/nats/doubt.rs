@@ -15,8 +15,8 @@ use super::error::BusError;
 use super::life::Life;
 use super::order;
 
-/// Between two looks that must agree who leads the stream.
-const LOOKS_APART: Duration = Duration::from_secs(1);
+/// Between a doubt and the comparison.
+const SETTLING: Duration = Duration::from_secs(1);
 /// How many entries are asked for at once.
 const READS_MAX: usize = 16;
 /// How many blocks are compared at once, and how many of our newest after another leader.
@@ -60,7 +60,7 @@ impl Relapses {
 }
 
 /// The server that leads the stream, where several keep it.
-pub(super) fn leader(info: &Info) -> Option<&str> {
+fn leader(info: &Info) -> Option<&str> {
     let leader = info.cluster.as_ref().and_then(|cluster| cluster.leader.as_deref());
     leader.filter(|leader| !leader.is_empty())
 }
@@ -111,7 +111,7 @@ impl Life<'_> {
         loop {
             self.doubted.notified().await;
             // What is settled by then is compared, and nobody makes us compare all the time.
-            sleep(LOOKS_APART).await;
+            sleep(SETTLING).await;
             self.until_connected().await;
             if let Err(error) = self.settle_doubts().await {
                 self.desk.complain(&error);
@@ -122,10 +122,6 @@ impl Life<'_> {
 
     async fn settle_doubts(&self) -> Result<(), BusError> {
         let before = self.leader_now().await?;
-        sleep(LOOKS_APART).await;
-        if self.leader_now().await? != before {
-            return Err(self.cannot("its leader changes"));
-        }
         let (doubted, newest) = self.doubted();
         let compared = self.compare(&doubted).await;
         let after = self.leader_now().await;

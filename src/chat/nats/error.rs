@@ -122,6 +122,21 @@ pub enum BusError {
         /// What is in the way.
         differences: String,
     },
+    /// The servers are too old to keep several replicas.
+    #[error(
+        "{replicas} replicas of the stream {stream} need NATS 2.10.26 or newer, and the server is \
+         NATS {version}, which may lose acknowledged entries when servers are killed: upgrade the \
+         servers, or use one replica (--bus-replicas 1; if the stream already has more, \
+         'nats stream edit {stream} --replicas 1')"
+    )]
+    OldServers {
+        /// The stream.
+        stream: String,
+        /// The version of the server.
+        version: String,
+        /// The number of replicas that the stream has, or would have.
+        replicas: usize,
+    },
     /// The server did not do what it was asked about the stream.
     #[error("the stream {stream} cannot be used at present: {reason}")]
     Stream {
@@ -213,6 +228,7 @@ impl BusError {
                 | Self::Refused { .. }
                 | Self::NoJetStream { .. }
                 | Self::Settings { .. }
+                | Self::OldServers { .. }
                 | Self::NoSnapshot { .. }
         )
     }

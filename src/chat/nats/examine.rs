@@ -110,11 +110,19 @@ impl Findings {
         if !self.account(&jetstream).await {
             return;
         }
-        match order::look(&jetstream, names).await {
+        let found = order::look(&jetstream, names).await;
+        let kept = found
+            .as_ref()
+            .map_or(0, |info| info.as_ref().map_or(0, |info| info.config.num_replicas));
+        let replicas = kept.max(options.replicas.into());
+        if let Err(error) = version::check_replicas(&version, &names.order, replicas) {
+            self.problem(error.to_string());
+        }
+        match found {
             Ok(Some(info)) => {
                 self.settings(options, names, &info);
                 self.state(names, &info);
-                self.replicas(&version, &info);
+                self.replicas(&info);
                 self.snapshots(&jetstream, names, &info, seal).await;
                 self.clock(&jetstream, names).await;
             }
@@ -217,10 +225,7 @@ impl Findings {
         }
     }
 
-    fn replicas(&mut self, version: &str, info: &Info) {
-        if let Some(sentence) = version::replication(version, info.config.num_replicas) {
-            self.problem(format!("the stream {}: {sentence}", info.config.name));
-        }
+    fn replicas(&mut self, info: &Info) {
         let Some(cluster) = &info.cluster else { return };
         match &cluster.leader {
             Some(leader) => self.fine(format!("the stream is led by {leader}")),

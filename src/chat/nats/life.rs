@@ -1,7 +1,7 @@
 //! One connection of the driver, from connecting to the first error that is not mended by reading
 //! on: then everything begins again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::super::follower::Snapshot;
 use super::connect::{connect, introduce};
 use super::desk::Desk;
-use super::doubt::{self, Doubts};
+use super::doubt::Doubts;
 use super::error::BusError;
 use super::order;
 
@@ -34,9 +34,6 @@ pub(super) struct Life<'a> {
     /// What we have has to be compared with the stream.
     pub(super) doubted: Notify,
     pub(super) doubts: RefCell<Doubts>,
-    /// Whether several servers keep the stream, and which one led it when we began to read.
-    pub(super) is_clustered: Cell<bool>,
-    pub(super) leader: RefCell<Option<String>>,
     /// A snapshot is to be written, or it is to be found out whether one is.
     pub(super) snapshot: Notify,
     /// Those that are to be written, with the time of their last entry.
@@ -59,8 +56,6 @@ pub(super) async fn live(desk: &Desk) -> Result<(), BusError> {
         look: Notify::new(),
         doubted: Notify::new(),
         doubts: RefCell::default(),
-        is_clustered: Cell::new(false),
-        leader: RefCell::default(),
         snapshot: Notify::new(),
         waiting: RefCell::default(),
     };
@@ -118,7 +113,6 @@ impl Life<'_> {
     }
 
     /// Notices that the stream was removed or made anew, which no reader is told of.
-    /// The same for another leader, which may have lost what the last one acknowledged.
     async fn watch(&self) -> BusError {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
@@ -128,12 +122,9 @@ impl Life<'_> {
             let Ok(found) = order::look(&self.jetstream, &self.desk.names).await else { continue };
             let known = self.desk.place.borrow().created_ns;
             let is_ours = found.is_some_and(|info| {
-                let leads = doubt::leader(&info);
-                let is_another = leads.is_some() && leads != self.leader.borrow().as_deref();
                 let last = info.state.last_sequence;
                 self.desk.board.change(|status| status.last_sequence = last);
-                !is_another
-                    && known.is_none_or(|known| known == info.created.unix_timestamp_nanos())
+                known.is_none_or(|known| known == info.created.unix_timestamp_nanos())
                     && last >= self.desk.follower.applied()
             });
             if !is_ours {

@@ -50,13 +50,16 @@ pub(super) fn wanted(options: &NatsOptions, names: &Names) -> Config {
 /// The stream as it is; made if it is not there.
 pub(super) async fn open(
     jetstream: &Context,
+    version: &str,
     options: &NatsOptions,
     names: &Names,
 ) -> Result<Info, BusError> {
+    version::check_replicas(version, &names.order, options.replicas.into())?;
     let info = match look(jetstream, names).await? {
         Some(info) => info,
         None => create(jetstream, wanted(options, names), names).await?,
     };
+    version::check_replicas(version, &names.order, info.config.num_replicas)?;
     let differences = differences(&wanted(options, names), &info.config);
     if !differences.fatal.is_empty() {
         let differences = differences.fatal.join(", ");
@@ -66,10 +69,7 @@ pub(super) async fn open(
 }
 
 /// Says what is not as it was wanted and can be lived with.
-pub(super) fn warn(info: &Info, version: &str, options: &NatsOptions, names: &Names) {
-    if let Some(sentence) = version::replication(version, info.config.num_replicas) {
-        tracing::warn!("the stream {}: {sentence}", names.order);
-    }
+pub(super) fn warn(info: &Info, options: &NatsOptions, names: &Names) {
     for difference in differences(&wanted(options, names), &info.config).harmless {
         tracing::warn!("the stream {} was made by other settings: {difference}", names.order);
     }

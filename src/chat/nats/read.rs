@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::super::follower::Entry;
 use super::connect::reason;
-use super::doubt;
 use super::error::BusError;
 use super::life::Life;
 use super::order;
@@ -22,8 +21,6 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const BATCH_ENTRIES_MAX: usize = 1000;
 /// Between two tries to read.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often another reader is made until one is where the stream is led: one in three is.
-const READERS_MAX: u32 = 16;
 
 /// Why the order has to be read anew from where we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +31,6 @@ enum Again {
     Gap,
     /// The server does not send any more.
     Silent,
-    /// The entry at our place is another one.
-    Fork,
 }
 
 impl Life<'_> {
@@ -62,10 +57,11 @@ impl Life<'_> {
     }
 
     async fn read_on(&self) -> Result<Again, BusError> {
-        let info = order::open(&self.jetstream, &self.desk.options, &self.desk.names).await?;
+        let (options, names) = (&self.desk.options, &self.desk.names);
+        let version = self.client.server_info().version;
+        let info = order::open(&self.jetstream, &version, options, names).await?;
         if self.desk.is_starting() {
-            let version = self.client.server_info().version;
-            order::warn(&info, &version, &self.desk.options, &self.desk.names);
+            order::warn(&info, options, names);
         }
         if let Some(first) = self.found_wrong() {
             self.diverged(first);
@@ -76,7 +72,7 @@ impl Life<'_> {
         }
         self.find_place(&info).await?;
         let last = info.state.last_sequence;
-        let messages = self.subscribe(&info).await?;
+        let messages = self.subscribe().await?;
         self.doubt_newest();
         let mut chunks = std::pin::pin!(messages.ready_chunks(BATCH_ENTRIES_MAX));
         self.desk.reading(true);
@@ -169,31 +165,8 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// From the server that leads the stream, if that can be had: others may differ from it. Which
-    /// one a reader is put on is left to chance by the servers.
-    async fn subscribe(&self, info: &Info) -> Result<push::Messages, BusError> {
-        let leader = doubt::leader(info);
-        self.leader.replace(leader.map(str::to_owned));
-        self.is_clustered.set(info.cluster.is_some());
-        let mut tries = 1;
-        loop {
-            let consumer = self.make_reader().await?;
-            let at = consumer.cached_info().cluster.as_ref();
-            let at = at.and_then(|cluster| cluster.leader.as_deref());
-            let is_there = info.cluster.is_none() || leader.is_some() && at == leader;
-            if is_there || leader.is_none() || tries == READERS_MAX {
-                tracing::debug!("reads from {at:?} at try {tries}, the leader is {leader:?}");
-                return consumer.messages().await.map_err(|error| self.unusable(reason(&error)));
-            }
-            tries += 1;
-            // One that nobody reads from is removed by the server in time.
-            let name = &consumer.cached_info().name;
-            let _ = self.jetstream.delete_consumer_from_stream(name, &info.config.name).await;
-        }
-    }
-
     /// From our place on, with the entries before it: to see that they are those we know.
-    async fn make_reader(&self) -> Result<Consumer<push::Config>, BusError> {
+    async fn subscribe(&self) -> Result<push::Messages, BusError> {
         let first_known = self.desk.place.borrow().first_known();
         let applied = self.desk.follower.applied();
         let start_sequence = if first_known == 0 { applied + 1 } else { first_known };
@@ -209,7 +182,9 @@ impl Life<'_> {
         };
         let order = &self.desk.names.order;
         let made = self.jetstream.create_consumer_on_stream(config, order.as_str()).await;
-        made.map_err(|error| self.unusable(reason(&error)))
+        let consumer: Consumer<push::Config> =
+            made.map_err(|error| self.unusable(reason(&error)))?;
+        consumer.messages().await.map_err(|error| self.unusable(reason(&error)))
     }
 
     fn unusable(&self, reason: String) -> BusError {
@@ -231,10 +206,7 @@ impl Life<'_> {
             };
             let Some(entry) = entry(&message) else { continue };
             if entry.sequence <= applied {
-                again = self.recognise(&entry)?;
-                if again.is_some() {
-                    break;
-                }
+                self.recognise(&entry)?;
                 continue;
             }
             if entry.sequence > applied + 1 {
@@ -255,18 +227,15 @@ impl Life<'_> {
         Ok(again)
     }
 
-    fn recognise(&self, entry: &Entry) -> Result<Option<Again>, BusError> {
+    /// An entry that was applied comes again: if it is another one now, the stream's leader
+    /// decides whether we are wrong.
+    fn recognise(&self, entry: &Entry) -> Result<(), BusError> {
         let (sequence, known) = (entry.sequence, self.desk.place.borrow().is_known(entry));
         if known {
-            return Ok(None);
+            return Ok(());
         }
-        if self.is_clustered.get() {
-            // It is not the stream that differs, as far as we know: another server may lead it.
-            self.doubt(sequence);
-            return Err(self.unusable(format!("a server has another entry {sequence} of it")));
-        }
-        self.diverged(sequence);
-        Ok(Some(Again::Fork))
+        self.doubt(sequence);
+        Err(self.unusable(format!("a server has another entry {sequence} of it")))
     }
 
     fn apply(&self, entries: &mut Vec<Entry>) -> Result<(), BusError> {
