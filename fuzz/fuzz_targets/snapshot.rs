@@ -2,12 +2,14 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, Snapshot};
+use echoline::chat::{
+    ClusterOptions, Hall, OnLoss, ReplicatedState, Settings, StateSnapshot, StreamEntry,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let hall = chat(9);
-    let snapshot = Snapshot { sequence: 10, state: bytes.to_vec().into() };
+    let snapshot = StateSnapshot { sequence: 10, state: bytes.to_vec().into() };
     if hall.restore(&snapshot).is_err() {
         assert_eq!(hall.applied(), 0, "nothing has changed");
     }
@@ -20,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         let sequence = hall.applied() + 1;
         let head = format!(r#"{{"v":1,"node":7,"session":99,"number":{sequence},"act":"#);
         let payload = [&head, act, "}"].concat().into();
-        hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload }]);
+        hall.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload }]);
     }
     let known = hall.snapshot();
     let late = chat(8);

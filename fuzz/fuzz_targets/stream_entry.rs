@@ -3,7 +3,9 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, is_clean};
+use echoline::chat::{
+    ClusterOptions, Hall, OnLoss, ReplicatedState, Settings, StreamEntry, is_clean,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -48,7 +50,7 @@ fn apply(hall: &Hall, line: &[u8]) {
             [head.as_bytes(), act, b"}"].concat()
         }
     };
-    hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+    hall.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
 /// Names, lines, topics and other words in a snapshot are those that users see.

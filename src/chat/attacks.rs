@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::act::{Act, Change as Alteration, Outcome, Refusal, Said};
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
 use super::cluster::{ClusterOptions, OnLoss};
-use super::follower::Follower;
 use super::hall::{Hall, NameTaken, NotIn, Pass};
 use super::history::{Change, Kind, Store, StoreOptions, Stored};
 use super::name::Name;
 use super::perform::Actor;
+use super::replicated_state::ReplicatedState;
 use super::room::See;
 use super::settings::Settings;
 

@@ -13,7 +13,7 @@ use super::admin::Figure;
 use super::shared_files::SharedFilesFlag;
 use super::values;
 use crate::SecretText;
-use crate::chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
+use crate::chat::nats::{self, Driver, DriverStatus, Finding, NatsIdentity, NatsOptions, Severity};
 use crate::chat::{ClusterOptions, ClusterStatus, Hall, OnLoss, Settings};
 use crate::secret::without_login;
 
@@ -121,7 +121,7 @@ impl FromStr for MachineName {
 #[derive(Debug)]
 pub(super) struct Linked {
     hall: Arc<Hall>,
-    bus: Arc<Bus>,
+    bus: Arc<Driver>,
 }
 
 impl StreamFlags {
@@ -315,7 +315,7 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<Figure> {
     figures
 }
 
-fn bus_figures(bus: &Status) -> Vec<Figure> {
+fn bus_figures(bus: &DriverStatus) -> Vec<Figure> {
     let counter = Figure::counter;
     #[rustfmt::skip]
     let figures = vec![

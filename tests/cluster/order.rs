@@ -1,6 +1,6 @@
 //! Keeping order, private words and coming back, from one machine to another.
 
-use echoline::chat::{Follower, OnLoss, Role};
+use echoline::chat::{OnLoss, ReplicatedState, Role};
 use tokio::time::sleep;
 
 use super::bus::Trouble;

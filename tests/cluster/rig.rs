@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echoline::Limits;
-use echoline::chat::{ClusterStatus, Follower, OnLoss};
+use echoline::chat::{ClusterStatus, OnLoss, ReplicatedState};
 use tokio::time::{sleep, timeout};
 
 use super::bus::{Bus, Machine, Trouble};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echoline::chat::Follower;
+use echoline::chat::ReplicatedState;
 use tokio::time::{Instant, sleep};
 
 use super::bus::Trouble;

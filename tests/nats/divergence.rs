@@ -21,7 +21,7 @@ const COMPARED: Duration = Duration::from_secs(4);
 
 fn options(server: &Server) -> NatsOptions {
     let mut options = server.options();
-    options.pulse_interval = Duration::from_millis(200);
+    options.heartbeat_interval = Duration::from_millis(200);
     options
 }
 
@@ -53,7 +53,7 @@ impl Liar {
 
     fn options(&self) -> NatsOptions {
         let mut options = NatsOptions::new(format!("nats://127.0.0.1:{}", self.port), "tea");
-        options.pulse_interval = Duration::from_millis(200);
+        options.heartbeat_interval = Duration::from_millis(200);
         options
     }
 }
@@ -115,7 +115,7 @@ fn a_machine_whose_order_is_not_the_streams_begins_anew() {
     assert_exactly_once(&bob.ids(), 200);
     assert_eq!((ann.bus.status().divergences, ann.recorder.look().anew), (0, 0));
     assert_eq!((bob.bus.status().divergences, bob.recorder.look().anew), (1, 1));
-    let because = bob.bus.status().renewed_because.unwrap();
+    let because = bob.bus.status().reset_reason.unwrap();
     assert!(because.contains("it has another entry"), "{because}");
 }
 
@@ -223,15 +223,15 @@ fn leaders_are_killed(run: usize) -> bool {
     let order = unique(servers[0].with(leaders_order));
     let are_right = machines.each_ref().map(|machine| machine.ids() == order);
     let seen = machines.each_ref().map(|machine| machine.bus.status());
-    let figures = seen.each_ref().map(|s| (s.divergences, s.renewals, s.gaps, s.restores));
+    let figures = seen.each_ref().map(|s| (s.divergences, s.resets, s.gaps, s.restores));
     eprintln!(
         "run {run}: {} entries, settled {settled:.1?} after the last death, one order \
          {healed:.1?}, \
-         orders differed: {has_differed}, (divergences, renewals, gaps, restores): {figures:?}, \
+         orders differed: {has_differed}, (divergences, resets, gaps, restores): {figures:?}, \
          at the end as the stream: {are_right:?}",
         order.len(),
     );
-    for because in seen.iter().filter_map(|seen| seen.renewed_because.as_ref()) {
+    for because in seen.iter().filter_map(|seen| seen.reset_reason.as_ref()) {
         eprintln!("run {run}: {because}");
     }
     are_right == [true; 2]

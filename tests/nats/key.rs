@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config;
-use echoline::chat::nats::{BusError, NatsOptions};
+use echoline::chat::nats::{DriverError, NatsOptions};
 
 use crate::recorder::{Machine, assert_exactly_once, wait_for};
 use crate::server::Server;
@@ -13,12 +13,12 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210";
 fn options(server: &Server, keys: &str) -> NatsOptions {
     let mut options = server.options();
     options.keys = Some(keys.into());
-    options.pulse_interval = std::time::Duration::from_millis(50);
+    options.heartbeat_interval = std::time::Duration::from_millis(50);
     options
 }
 
 /// Why a node does not start.
-fn refusal(options: &NatsOptions) -> BusError {
+fn refusal(options: &NatsOptions) -> DriverError {
     match Machine::try_start("eve", options) {
         Ok(_) => panic!("it started"),
         Err(error) => error,
@@ -53,7 +53,7 @@ fn attack_a_stranger_without_the_key_is_ignored() {
     for machine in &machines {
         machine.wait_for_ids(201);
         let status = machine.bus.status();
-        assert_eq!((status.authentic, status.renewals), (200, 0));
+        assert_eq!((status.authentic, status.resets), (200, 0));
         wait_for("the refused messages", || machine.bus.status().refused == 7);
     }
     let strangers: Vec<String> = machines[0]
@@ -87,11 +87,11 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     ann.propose(0..10);
     ann.wait_for_ids(10);
     let error = refusal(&server.options());
-    assert!(matches!(error, BusError::NoKey { .. }), "{error}");
+    assert!(matches!(error, DriverError::NoKey { .. }), "{error}");
     let error = refusal(&options(&server, OTHER));
-    assert!(matches!(error, BusError::NotAuthentic { .. }), "{error}");
+    assert!(matches!(error, DriverError::NotAuthentic { .. }), "{error}");
     let error = refusal(&options(&server, "short"));
-    assert!(matches!(error, BusError::KeyFile), "{error}");
+    assert!(matches!(error, DriverError::KeyFile), "{error}");
     // Keys are replaced one node after the other.
     let bob = Machine::start("bob", &options(&server, &format!("{OTHER}\n{KEY}\n")));
     assert_eq!(bob.ids(), ann.ids());

@@ -65,7 +65,7 @@ fn a_machine_that_comes_later_has_everything() {
 fn machines_hear_each_other_outside_of_the_order() {
     let Some(server) = Server::start() else { return };
     let mut options = server.options();
-    options.pulse_interval = Duration::from_millis(50);
+    options.heartbeat_interval = Duration::from_millis(50);
     let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));
     for machine in &machines {
         wait_for("both pulses", || machine.recorder.look().heard.len() == 2);

@@ -23,7 +23,7 @@ fn options(server: &Server, login: &str) -> NatsOptions {
     let mut options = NatsOptions::new(server.url(), "chat");
     options.login = Some(login.into());
     options.max_entries = 100;
-    options.pulse_interval = Duration::from_millis(50);
+    options.heartbeat_interval = Duration::from_millis(50);
     options
 }
 
@@ -108,6 +108,6 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
         machine.wait_for_ids(320);
         assert!(!machine.ids().contains(&"forged".to_owned()));
         assert_eq!(machine.recorder.look().heard.len(), 3, "no forged sign of life");
-        assert_eq!(machine.bus.status().renewals, 0);
+        assert_eq!(machine.bus.status().resets, 0);
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use echoline::chat::nats::{Bus, BusError, NatsOptions, start};
-use echoline::chat::{Entry, Follower, Link, Proposal, Snapshot};
+use echoline::chat::nats::{Driver, DriverError, NatsOptions, start};
+use echoline::chat::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// What happened, in its order, as far as tests ask.
 #[derive(Debug, Default)]
@@ -53,8 +53,8 @@ impl Recorder {
     }
 }
 
-impl Follower for Recorder {
-    fn apply(&self, entries: &[Entry]) {
+impl ReplicatedState for Recorder {
+    fn apply(&self, entries: &[StreamEntry]) {
         assert!(!self.panics.load(Ordering::Relaxed), "as it was asked to");
         let mut record = self.record();
         record.batches += 1;
@@ -82,13 +82,13 @@ impl Follower for Recorder {
         self.record().seen.contains(proposal)
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> StateSnapshot {
         let record = self.record();
         let state = Bytes::from(record.ids.join("\n"));
-        Snapshot { sequence: record.applied, state }
+        StateSnapshot { sequence: record.applied, state }
     }
 
-    fn restore(&self, snapshot: &Snapshot) -> Result<(), String> {
+    fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let mut record = self.record();
         assert!(snapshot.sequence > record.applied);
         let text = std::str::from_utf8(&snapshot.state).map_err(|error| error.to_string())?;
@@ -99,7 +99,7 @@ impl Follower for Recorder {
         Ok(())
     }
 
-    fn begin_anew(&self) {
+    fn reset(&self) {
         let mut record = self.record();
         record.anew += 1;
         record.applied = 0;
@@ -107,16 +107,16 @@ impl Follower for Recorder {
         record.seen.clear();
     }
 
-    fn link(&self, link: Link) {
+    fn link_changed(&self, link: Link) {
         self.record().links.push(link);
     }
 
-    fn pulse(&self) -> Bytes {
+    fn heartbeat(&self) -> Bytes {
         Bytes::from(self.name.clone())
     }
 
-    fn heard(&self, pulse: &[u8]) {
-        self.record().heard.insert(String::from_utf8(pulse.to_vec()).unwrap());
+    fn receive_heartbeat(&self, heartbeat: &[u8]) {
+        self.record().heard.insert(String::from_utf8(heartbeat.to_vec()).unwrap());
     }
 
     fn tick(&self) {
@@ -130,7 +130,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A machine of the chat.
 pub(crate) struct Machine {
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) bus: Bus,
+    pub(crate) bus: Driver,
     proposals: UnboundedSender<Proposal>,
     name: String,
 }
@@ -140,7 +140,7 @@ impl Machine {
         Self::try_start(name, options).unwrap()
     }
 
-    pub(crate) fn try_start(name: &str, options: &NatsOptions) -> Result<Self, BusError> {
+    pub(crate) fn try_start(name: &str, options: &NatsOptions) -> Result<Self, DriverError> {
         let (proposals, receiver) = unbounded_channel();
         let recorder = Arc::new(Recorder {
             name: name.to_owned(),
@@ -148,7 +148,7 @@ impl Machine {
             panics: AtomicBool::new(false),
             forgets: AtomicBool::new(false),
         });
-        let follower: Arc<dyn Follower> = recorder.clone();
+        let follower: Arc<dyn ReplicatedState> = recorder.clone();
         let bus = start(options.clone(), follower, receiver)?;
         Ok(Self { recorder, bus, proposals, name: name.to_owned() })
     }

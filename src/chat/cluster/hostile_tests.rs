@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use super::{ClusterOptions, GONE_MAX, OnLoss};
-use crate::chat::follower::{Entry, Follower, Snapshot};
 use crate::chat::hall::Hall;
 use crate::chat::key::Key;
 use crate::chat::name::Name;
+use crate::chat::replicated_state::{ReplicatedState, StateSnapshot, StreamEntry};
 use crate::chat::settings::Settings;
 use crate::chat::text::is_clean;
 
@@ -26,7 +26,7 @@ fn node(node: u32) -> Arc<Hall> {
 /// Applies a payload as the next entry.
 fn apply(hall: &Hall, payload: impl Into<bytes::Bytes>) {
     let sequence = hall.applied() + 1;
-    hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+    hall.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
 /// Applies an act of session 5, which node 1 serves.
@@ -75,7 +75,7 @@ fn snapshot(hall: &Hall) -> Value {
 
 fn restore(hall: &Hall, state: &Value) -> Result<(), String> {
     let sequence = hall.applied() + 100;
-    hall.restore(&Snapshot { sequence, state: state.to_string().into() })
+    hall.restore(&StateSnapshot { sequence, state: state.to_string().into() })
 }
 
 /// The node still does what honest entries ask for.

@@ -8,10 +8,10 @@ use super::leases::Pulse;
 use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, Leave, OnLoss, State};
 use crate::chat::act::{Outcome, Refusal};
-use crate::chat::follower::Link;
 use crate::chat::hall::Hall;
 use crate::chat::mailbox::Letter;
 use crate::chat::person::Person;
+use crate::chat::replicated_state::Link;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;
@@ -87,7 +87,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn pulse(&self) -> Bytes {
+    pub(super) fn heartbeat(&self) -> Bytes {
         let mut state = self.lock();
         state.pulses += 1;
         let pulse = Pulse {

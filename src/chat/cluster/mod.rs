@@ -2,7 +2,7 @@
 //! every machine changes by what comes back, in one order.
 //!
 //! Nothing here waits. What is to be sent leaves through a channel, a bus brings it back to
-//! [`Follower`](super::Follower), and whoever did something learns then what came of it.
+//! [`ReplicatedState`](super::ReplicatedState), and the author learns the outcome then.
 
 mod departure;
 mod envelope;
@@ -30,10 +30,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::act::{Act, Outcome, Refusal, Said};
-use super::follower::{Link, Proposal};
 use super::hall::Hall;
 use super::name::Name;
 use super::person::Person;
+use super::replicated_state::{Link, Proposal};
 use super::room_record::LOG_MIN;
 use super::sessions::Sessions;
 use super::settings::Settings;
@@ -166,9 +166,9 @@ struct Counts {
 }
 
 impl Hall {
-    /// A chat that is one of several machines, and what it wants to have put into their order: a
-    /// bus takes that, and drives the chat as a [`Follower`](super::Follower). Until it has
-    /// applied what there is, nobody is to be let in.
+    /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
+    /// feeds the chat, which is a [`ReplicatedState`](super::ReplicatedState). Accept no users until
+    /// the driver has applied all entries of the stream.
     #[must_use]
     pub fn clustered(
         settings: Settings,

@@ -14,13 +14,13 @@ use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::bans::{Ban, Bans};
 use crate::chat::crowd::Crowd;
 use crate::chat::flood_mutes::FloodMutes;
-use crate::chat::follower::Snapshot;
 use crate::chat::former_users::FormerUsers;
 use crate::chat::hall::{Hall, State};
 use crate::chat::key::Key;
 use crate::chat::name::Name;
 use crate::chat::perform::Actor;
 use crate::chat::person::Person;
+use crate::chat::replicated_state::StateSnapshot;
 use crate::chat::room_record::RoomRecord;
 use crate::chat::tokens::{Place, Tokens, digest_of_kept};
 
@@ -82,9 +82,9 @@ impl Record {
 
 impl Hall {
     /// Everything that is known after the last entry.
-    pub(super) fn record(&self) -> Snapshot {
+    pub(super) fn record(&self) -> StateSnapshot {
         let Some(cluster) = &self.cluster else {
-            return Snapshot { sequence: 0, state: bytes::Bytes::new() };
+            return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };
         };
         let state = self.lock();
         let mut people: Vec<PersonRecord> = state.people.values().map(person).collect();
@@ -107,13 +107,13 @@ impl Hall {
             gone_with: followed.gone_with.clone(),
         };
         let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
-        Snapshot { sequence: followed.applied, state: bytes.into() }
+        StateSnapshot { sequence: followed.applied, state: bytes.into() }
     }
 
     /// Goes on from a snapshot, which is later than what is known. People of this machine miss what
     /// is between, and are brought back by another machine number: what came of their commands
     /// is not known here.
-    pub(super) fn go_on_from(&self, snapshot: &Snapshot) -> Result<(), String> {
+    pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let record = Record::read(&snapshot.state)?;
         let mut state = self.lock();

@@ -1,72 +1,73 @@
-//! The thread of the bus: one connection after the other, whatever ends them, until it is closed.
+//! The thread of the driver: one connection after the other, until the driver is closed.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::desk::Desk;
-use super::error::BusError;
-use super::life::live;
+use super::active_connection::ActiveConnection;
+use super::connect::{connect, log_server};
+use super::driver_state::DriverState;
+use super::error::DriverError;
 
-/// Between two connections, at first and at most.
+/// The first and the longest pause between two connections.
 const RESTART: Duration = Duration::from_millis(200);
 const RESTART_MAX: Duration = Duration::from_secs(5);
-/// A connection that held this long is no part of a series of failures.
+/// After a connection of this length, the next pause is the first one again.
 const STEADY: Duration = Duration::from_secs(30);
-/// What is proposed may still be sent for this long after the end was asked for.
+/// How long proposals may still be published after the driver was closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Drives the follower until the end. A panic anywhere below ends one connection, not the thread.
-pub(super) fn run(desk: &Desk) {
+/// Runs connections until the driver is closed. A panic ends one connection, not the thread.
+pub(super) fn run(driver: &DriverState) {
     let mut pause = RESTART;
     loop {
-        let (outcome, lasted) = guarded(|runtime| {
+        let (outcome, lasted) = catch_panic(|runtime| {
             runtime.block_on(async {
-                let since = tokio::time::Instant::now();
-                (until_closed(desk).await, since.elapsed())
+                let since = Instant::now();
+                (run_until_closed(driver).await, since.elapsed())
             })
         })
         .unwrap_or_else(|error| (Err(error), Duration::ZERO));
         let Err(error) = outcome else { break };
-        if error.is_final() && desk.started(Err(error.clone())) {
+        if error.is_final() && driver.report_start(Err(error.clone())) {
             break;
         }
         pause = if lasted > STEADY { RESTART } else { pause };
-        desk.board.change(|status| status.restarts += 1);
-        if matches!(error, BusError::Panicked { .. }) {
+        driver.status.update(|status| status.restarts += 1);
+        if matches!(error, DriverError::Panicked { .. }) {
             tracing::error!("{error}");
         }
-        // These are calls of the follower, which may be what panics.
-        let rested = guarded(|runtime| {
-            desk.complain(&error);
-            desk.down();
-            runtime.block_on(rest(desk, pause))
+        // `disconnected` and the ticks call the state, which may be what panics.
+        let rested = catch_panic(|runtime| {
+            driver.log_throttled(&error);
+            driver.disconnected();
+            runtime.block_on(rest(driver, pause))
         });
         match rested {
             Ok(true) => break,
             Ok(false) => {}
-            // Nothing else would slow this down.
+            // The pause was cut short by a panic.
             Err(_) => std::thread::sleep(pause),
         }
-        if *desk.closing.borrow() {
+        if *driver.closing.borrow() {
             break;
         }
         pause = (pause * 2).min(RESTART_MAX);
     }
-    let _ = guarded(|_| desk.down());
+    let _ = catch_panic(|_| driver.disconnected());
 }
 
-/// With a runtime of its own, so that nothing of the client outlives its connection.
-fn guarded<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, BusError> {
+/// Runs `work` with a runtime of its own, so that no task of the client outlives its connection.
+fn catch_panic<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, DriverError> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| BusError::Thread { reason: error.to_string() })?;
+    let runtime = runtime.map_err(|error| DriverError::Thread { reason: error.to_string() })?;
     let outcome = catch_unwind(AssertUnwindSafe(|| work(&runtime)));
-    // A name that is being looked up would be waited for.
+    // Dropping the runtime would wait for a running name lookup.
     runtime.shutdown_background();
-    outcome.map_err(|panic| BusError::Panicked { message: message(&*panic) })
+    outcome.map_err(|panic| DriverError::Panicked { message: message(&*panic) })
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -75,39 +76,57 @@ fn message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "without a message".to_owned())
 }
 
-/// One connection. It ends well when it was closed, with everything sent if there was time.
-async fn until_closed(desk: &Desk) -> Result<(), BusError> {
-    let mut closing = desk.closing.clone();
+/// Runs one connection. Returns `Ok` if the driver was closed.
+async fn run_until_closed(driver: &DriverState) -> Result<(), DriverError> {
+    let mut closing = driver.closing.clone();
     let closed = async {
-        // The sender goes away together with whoever could close: that is the same.
+        // A dropped sender counts as closed too.
         let _ = closing.wait_for(|closing| *closing).await;
         sleep(CLOSE_TIMEOUT).await;
     };
     tokio::select! {
-        outcome = live(desk) => outcome,
-        () = ticks(desk) => Ok(()),
+        outcome = run_connection(driver) => outcome,
+        () = tick(driver) => Ok(()),
         () = closed => Ok(()),
     }
 }
 
-/// Waits until it is time for the next connection; true if it was closed.
-async fn rest(desk: &Desk, pause: Duration) -> bool {
-    let mut closing = desk.closing.clone();
+/// Connects and runs all tasks until one of them ends. Returns `Ok` if the driver is closed and all
+/// proposals are settled.
+async fn run_connection(driver: &DriverState) -> Result<(), DriverError> {
+    let (client, events) = connect(&driver.options, &driver.names).await?;
+    log_server(&client);
+    let connection = ActiveConnection::new(driver, client);
+    connection.record_server();
+    tokio::select! {
+        published = connection.publish() => published,
+        error = connection.handle_events(events) => Err(error),
+        error = connection.read() => Err(error),
+        error = connection.watch_stream() => Err(error),
+        error = connection.exchange_heartbeats() => Err(error),
+        error = connection.check_divergence() => Err(error),
+        error = connection.write_snapshots() => Err(error),
+    }
+}
+
+/// Waits before the next connection. Returns true if the driver was closed.
+async fn rest(driver: &DriverState, pause: Duration) -> bool {
+    let mut closing = driver.closing.clone();
     tokio::select! {
         () = sleep(pause) => false,
-        () = ticks(desk) => false,
+        () = tick(driver) => false,
         _ = closing.wait_for(|closing| *closing) => true,
     }
 }
 
-/// The chat's seconds go on, connection or not.
-async fn ticks(desk: &Desk) {
+/// Ticks the state every second, connected or not. Does not return.
+async fn tick(driver: &DriverState) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first is at once: a restart would give the chat one more.
+    // The first tick of an interval is immediate.
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        desk.follower.tick();
+        driver.state.tick();
     }
 }
