@@ -1,8 +1,8 @@
 //! The interface between the replicated state of a chat and the driver of its stream.
 //!
 //! Every node sends [`Proposal`]s. The stream puts them into one order and gives all nodes the same
-//! [`StreamEntry`] values. A [`ReplicatedState`] changes only by the entries that it applies, so the
-//! states of all nodes are the same after the same entry.
+//! [`StreamEntry`] values. A [`ReplicatedState`] changes only by the entries that it applies, so
+//! the states of all nodes are the same after the same entry.
 
 use bytes::Bytes;
 

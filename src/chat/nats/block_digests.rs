@@ -48,7 +48,8 @@ pub(super) fn digest(entry: &StreamEntry) -> u64 {
 }
 
 impl BlockDigest {
-    /// Extends the digest of a block by its next entry. Returns `None` if the entry does not follow.
+    /// Extends the digest of a block by its next entry. Returns `None` if the entry does not
+    /// follow.
     pub(super) fn extend(before: Option<Self>, sequence: u64, digest: u64) -> Option<Self> {
         if first_of_block(sequence) == sequence {
             return Some(Self { sequence, digest });

@@ -47,8 +47,8 @@ enum NatsLogin {
     Token(String),
 }
 
-/// Returns the login of the addresses or of `options.login`. The client ignores logins in addresses,
-/// and uses one login for all servers.
+/// Returns the login of the addresses or of `options.login`. The client ignores logins in
+/// addresses, and uses one login for all servers.
 fn login(options: &NatsOptions, names: &StreamNames) -> Result<Option<NatsLogin>, DriverError> {
     let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let mut logins = Vec::new();

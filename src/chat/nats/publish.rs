@@ -60,7 +60,8 @@ impl ActiveConnection<'_> {
                     let overdue = driver.in_flight.borrow_mut().take_overdue(Instant::now());
                     sending.extend(self.unsettled(overdue).map(|publish| self.send(publish)));
                 }
-                // All proposals were sent before the driver was closed, so an empty channel ends it.
+                // All proposals were sent before the driver was closed, so an empty channel ends
+                // it.
                 _ = closing.wait_for(|closing| *closing), if !is_closing => {
                     is_closing = true;
                     proposals.close();

@@ -165,7 +165,8 @@ impl ActiveConnection<'_> {
         Ok(())
     }
 
-    /// Creates a consumer. It begins with the recent entries, to compare them with the applied ones.
+    /// Creates a consumer. It begins with the recent entries, to compare them with the applied
+    /// ones.
     async fn subscribe(&self) -> Result<push::Messages, DriverError> {
         let first_recent = self.driver.cursor.borrow().first_recent();
         let applied = self.driver.state.applied();

@@ -121,8 +121,8 @@ pub(super) fn useless(
     labels.iter().filter(is_useless).collect()
 }
 
-/// Returns the last entry of the newest snapshot of this stream, or 0. Ignores labels beyond `last`:
-/// a forged one would keep all nodes from writing snapshots.
+/// Returns the last entry of the newest snapshot of this stream, or 0. Ignores labels beyond
+/// `last`: a forged one would keep all nodes from writing snapshots.
 pub(super) fn newest(labels: &[SnapshotLabel], created_ns: i128, last: u64) -> u64 {
     let ours = labels.iter().filter(|label| label.created_ns == created_ns);
     ours.map(|label| label.sequence).filter(|&sequence| sequence <= last).max().unwrap_or_default()

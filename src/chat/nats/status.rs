@@ -47,7 +47,8 @@ pub struct DriverStatus {
     pub restores: u64,
     /// How often the state was reset, because the stream was replaced or had other entries.
     pub resets: u64,
-    /// The resets (counted in `resets` too) whose cause was an entry that differs from the stream's.
+    /// The resets (counted in `resets` too) whose cause was an entry that differs from the
+    /// stream's.
     pub divergences: u64,
     /// The reason of the last reset.
     pub reset_reason: Option<String>,

@@ -67,8 +67,8 @@ impl StreamCursor {
         }
     }
 
-    /// Records that entry `next` came after entry `applied`. The first time, a message may have been
-    /// dropped on its way. The second time, the stream does not have the entries between.
+    /// Records that entry `next` came after entry `applied`. The first time, a message may have
+    /// been dropped on its way. The second time, the stream does not have the entries between.
     pub(super) fn record_gap(&mut self, applied: u64, next: u64) {
         let gap = Some((applied, next));
         self.is_gap_permanent = self.gap == gap;
