@@ -17,7 +17,7 @@ use web_rig::browser::{Browser, Driver};
 
 fn machine(name: &str, server: &Server, flags: &[&str]) -> WebChat {
     let url = server.url();
-    let bus = ["--bus", &url, "--cluster", "tea", "--machine", name, "--flood", "off"];
+    let bus = ["--bus", &url, "--cluster", "tea", "--node", name, "--flood", "off"];
     WebChat::start(&[&bus, flags].concat())
 }
 

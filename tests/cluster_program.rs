@@ -28,7 +28,7 @@ impl Machine {
     fn start(name: &str, server: &Server, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
-        let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--machine", name]);
+        let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--node", name]);
         command.args(["--bus", &server.url(), "--cluster", "tea", "--replay", "0"]);
         command.arg("--ready-file").arg(&ready).args(flags);
         let mut program = Program::start(&mut command);
@@ -173,7 +173,7 @@ fn wrong_flags_are_told_in_one_sentence() {
         (&["--cluster", "tea"], 1, "--cluster needs --bus"),
         (&["--bus", "http://127.0.0.1:4222"], 1, "is no address of a NATS server"),
         (&["--bus", nobody, "--cluster", "a b"], 1, "'a b' is no name of a cluster"),
-        (&["--bus", nobody, "--machine", "a b"], 2, "it takes 1 to 64 letters"),
+        (&["--bus", nobody, "--node", "a b"], 2, "it takes 1 to 64 letters"),
         (&["--bus", nobody, "--bus-timeout", "1s"], 1, "tried for 1 s): start one with"),
         (&["--bus", nobody, "--check"], 1, "no NATS server answers at"),
     ] {
@@ -208,6 +208,6 @@ fn the_commands_of_the_guide_are_right() {
         let checked = run(&words, b"");
         assert_eq!(checked.code(), Some(0), "{command}: {}", checked.stderr);
         assert!(checked.text().starts_with("All is right: "), "{}", checked.text());
-        assert!(checked.text().contains("It is one chat with all machines of the cluster chat."));
+        assert!(checked.text().contains("It is one chat with all nodes of the cluster chat."));
     }
 }

@@ -28,9 +28,8 @@ fn doctor(url: &str, flags: &[&str]) -> Ended {
 fn talk(url: &str, flags: &[&str]) {
     let found = doctor(url, flags);
     assert!(found.text().ends_with("Nothing is wrong.\n"), "{}{}", found.text(), found.stderr);
-    let machine = |name| {
-        WebChat::start(&[&["--bus", url, "--machine", name, "--replay", "0"], flags].concat())
-    };
+    let machine =
+        |name| WebChat::start(&[&["--bus", url, "--node", name, "--replay", "0"], flags].concat());
     let (east, west) = (machine("east"), machine("west"));
     let mut ann = east.terminal("ann");
     let mut ben = west.terminal("ben");

@@ -166,8 +166,8 @@ struct Counts {
 
 impl Chat {
     /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
-    /// feeds the chat, which is a [`ReplicatedState`](super::ReplicatedState). Accept no users until
-    /// the driver has applied all entries of the stream.
+    /// feeds the chat, which is a [`ReplicatedState`](super::ReplicatedState). Accept no users
+    /// until the driver has applied all entries of the stream.
     #[must_use]
     pub fn clustered(
         settings: Settings,
