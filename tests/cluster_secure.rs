@@ -17,7 +17,7 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 
 use programs::{Ended, run, write_secret};
-use server::Server;
+use server::NatsServer;
 use web_rig::WebChat;
 
 fn doctor(url: &str, flags: &[&str]) -> Ended {
@@ -63,7 +63,7 @@ fn certificates_of_ones_own_on_both_sides() {
         flags.push(format!("--tlscacert={ca}"));
         flags
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url().replace("nats://", "tls://");
     talk(&url, &["--bus-ca", &ca, "--bus-cert", &cert, "--bus-key", &key]);
     let both = file("both.pem");
@@ -87,7 +87,7 @@ fn a_server_without_tls() {
     let folder = tempfile::tempdir().unwrap();
     let made = run(&["cert", "--out", folder.path().to_str().unwrap()], b"");
     assert_eq!(made.code(), Some(0), "{}", made.stderr);
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let url = server.url();
     let sentence = "or leave TLS out if the server has none";
     refused(&url.replace("nats://", "tls://"), &[], sentence);
@@ -159,7 +159,7 @@ fn credentials_let_in() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url();
     talk(&url, &["--bus-credentials", &credentials]);
     let sentence = "refuses the login";
@@ -175,7 +175,7 @@ fn a_user_and_a_password_in_the_address() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url();
     talk(&url.replace("//", "//tea:p%40t@"), &[]);
     let found = doctor(&url.replace("//", "//tea:cup@"), &[]);
@@ -191,7 +191,7 @@ fn a_token_in_the_address() {
     let flags = |store: &str| {
         ["--jetstream", &format!("--store_dir={store}"), "--auth=t0ken"].map(str::to_owned).to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     talk(&server.url().replace("//", "//t0ken@"), &[]);
     refused(&server.url(), &[], "refuses the login");
 }
@@ -204,7 +204,7 @@ fn attack_the_password_of_the_bus_is_nowhere() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url().replace("//", "//tea:sesame@");
     let admin = format!("127.0.0.1:{}", server::free_port());
     let chat = ["chat", "--bus", &url, "--admin", &admin, "--listen", "127.0.0.1:0"];
@@ -252,7 +252,7 @@ fn attack_a_password_need_not_be_an_argument() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("login");
     let file = path.to_str().unwrap();

@@ -13,11 +13,13 @@ use super::admin::Figure;
 use super::shared_files::SharedFilesFlag;
 use super::values;
 use crate::SecretText;
-use crate::chat::nats::{self, Driver, DriverStatus, Finding, NatsIdentity, NatsOptions, Severity};
+use crate::chat::nats::{
+    self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
+};
 use crate::chat::{Chat, ClusterOptions, ClusterStatus, OnLoss, Settings};
 use crate::secret::without_login;
 
-/// How long a shutdown waits until the other nodes know of it.
+/// The time that a shutdown waits until the other nodes know of it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of a node.
@@ -45,7 +47,7 @@ pub(super) struct ClusterFlags {
     #[arg(value_enum, default_value = "hold")]
     on_loss: OnLossName,
 
-    /// How long a start waits for the servers and the entries of the stream.
+    /// Time-out of a start, which waits for the servers and the entries of the stream.
     #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "DURATION", requires = "bus")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     bus_timeout: Duration,
@@ -79,9 +81,9 @@ pub(super) struct StreamFlags {
     #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "PATH")]
     bus_login: Option<PathBuf>,
 
-    /// A file with the key of the cluster, the same on all nodes; make one with `openssl rand -hex 32`.
+    /// A file with the key of the cluster, the same on all nodes.
     ///
-    /// A node ignores messages without a tag of this key.
+    /// A node ignores messages without a tag of this key. Make one with `openssl rand -hex 32`.
     #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "PATH")]
     cluster_key: Option<PathBuf>,
 
@@ -124,7 +126,7 @@ impl FromStr for NodeName {
 #[derive(Debug)]
 pub(super) struct ClusteredChat {
     chat: Arc<Chat>,
-    driver: Arc<Driver>,
+    driver: Arc<StreamDriver>,
 }
 
 impl StreamFlags {
@@ -244,10 +246,11 @@ impl ClusterFlags {
             let servers = without_login(options.servers.reveal());
             bail!("--bus {servers}: {}", problem.sentence);
         }
-        let Finding { sentence, .. } = findings.into_iter().next().unwrap_or(Finding {
-            severity: Severity::Fine,
-            sentence: "The servers were examined.".to_owned(),
-        });
+        let ClusterFinding { sentence, .. } =
+            findings.into_iter().next().unwrap_or(ClusterFinding {
+                severity: Severity::Fine,
+                sentence: "The servers were examined.".to_owned(),
+            });
         let mut sentences = vec![
             format!("It is one chat with all nodes of the cluster {}.", self.stream.cluster()),
             format!("{}.", capitalized(sentence.trim_end_matches('.'))),
@@ -306,15 +309,15 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<Figure> {
         counter("echoline_cluster_entries_total",
             "Applied entries of the stream.", chat.entries),
         counter("echoline_cluster_unreadable_total",
-            "Entries that were skipped: malformed, refused, or of a newer version.", chat.unreadable),
+            "Skipped entries: malformed, refused, or of a newer version.", chat.unreadable),
         counter("echoline_cluster_not_delivered_lines_total",
             "Lines whose authors were told that they were not delivered.", chat.not_delivered),
         counter("echoline_cluster_link_losses_total",
-            "How often the link to the other nodes was lost.", chat.losses),
+            "Times that the link to the other nodes was lost.", chat.losses),
         counter("echoline_cluster_returns_total",
-            "How often the lease of this node expired and the node came back.", chat.returns),
+            "Times that the lease of this node expired and the node came back.", chat.returns),
         counter("echoline_cluster_gaps_total",
-            "How often this node went on from a snapshot, and missed lines.", chat.gaps),
+            "Times that this node went on from a snapshot, and missed lines.", chat.gaps),
     ];
     figures
 }
@@ -328,16 +331,16 @@ fn driver_figures(driver: &DriverStatus) -> Vec<Figure> {
         counter("echoline_bus_retries_total",
             "Retries of publishes.", driver.retries),
         counter("echoline_bus_slow_consumer_total",
-            "How often the NATS client dropped entries, which were read again.",
+            "Times that the NATS client dropped entries, which were read again.",
             driver.slow_consumers),
         counter("echoline_bus_restarts_total",
-            "How often the driver of the stream started over after an error.", driver.restarts),
+            "Times that the driver of the stream started over after an error.", driver.restarts),
         counter("echoline_bus_snapshots_total",
             "Snapshots that this node has written.", driver.snapshots),
         counter("echoline_bus_refused_total",
             "Messages without a valid tag of the cluster's key.", driver.refused),
         counter("echoline_bus_divergences_total",
-            "How often this node was reset, because its entries differed from the stream's.",
+            "Times that this node was reset, because its entries differed from the stream's.",
             driver.divergences),
     ];
     figures

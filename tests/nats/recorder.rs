@@ -1,4 +1,4 @@
-//! A follower that writes down what it is given, and a machine that has one on a bus.
+//! A replicated state that records the calls of the driver, and a node that has one.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use echoline::chat::nats::{Driver, DriverError, NatsOptions, start};
+use echoline::chat::nats::{DriverError, NatsOptions, StreamDriver, start};
 use echoline::chat::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 
-/// What happened, in its order, as far as tests ask.
+/// The recorded calls.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct RecordedCalls {
     pub(crate) applied: u64,
-    /// Payloads, which are the proposals' ids, without those that came a second time.
+    /// The payloads of entries, which are the ids of the proposals, without repetitions.
     pub(crate) ids: Vec<String>,
     seen: HashSet<String>,
-    /// Entries that had been there already: a chat ignores them.
+    /// Entries with a known id, which a chat ignores.
     pub(crate) doubles: usize,
     pub(crate) batches: usize,
     pub(crate) restored: Vec<u64>,
@@ -33,22 +33,22 @@ pub(crate) struct Record {
 
 pub(crate) struct Recorder {
     name: String,
-    record: Mutex<Record>,
+    record: Mutex<RecordedCalls>,
     pub(crate) panics: AtomicBool,
-    /// As if what it is given had never been acknowledged: it counts entries, and no more.
+    /// Makes the state count entries and forget them, as if their publishes had been lost.
     pub(crate) forgets: AtomicBool,
 }
 
 impl Recorder {
     /// All calls come from one thread.
-    fn record(&self) -> MutexGuard<'_, Record> {
+    fn record(&self) -> MutexGuard<'_, RecordedCalls> {
         let mut record = self.look();
         let here = std::thread::current().id();
         assert_eq!(*record.thread.get_or_insert(here), here);
         record
     }
 
-    pub(crate) fn look(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn look(&self) -> MutexGuard<'_, RecordedCalls> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,18 +124,18 @@ impl ReplicatedState for Recorder {
     }
 }
 
-/// For whatever is waited for.
+/// The time-out of each wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A machine of the chat.
-pub(crate) struct Machine {
+/// A node of the cluster.
+pub(crate) struct Node {
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) bus: Driver,
+    pub(crate) driver: StreamDriver,
     proposals: UnboundedSender<Proposal>,
     name: String,
 }
 
-impl Machine {
+impl Node {
     pub(crate) fn start(name: &str, options: &NatsOptions) -> Self {
         Self::try_start(name, options).unwrap()
     }
@@ -148,12 +148,12 @@ impl Machine {
             panics: AtomicBool::new(false),
             forgets: AtomicBool::new(false),
         });
-        let follower: Arc<dyn ReplicatedState> = recorder.clone();
-        let bus = start(options.clone(), follower, receiver)?;
-        Ok(Self { recorder, bus, proposals, name: name.to_owned() })
+        let state: Arc<dyn ReplicatedState> = recorder.clone();
+        let driver = start(options.clone(), state, receiver)?;
+        Ok(Self { recorder, driver, proposals, name: name.to_owned() })
     }
 
-    /// Proposes `name-1`, `name-2` and so on, which come back in any order.
+    /// Proposes `name-1`, `name-2` and so on, whose entries come in any order.
     pub(crate) fn propose(&self, numbers: impl IntoIterator<Item = usize>) {
         for number in numbers {
             let id = format!("{}-{number}", self.name);
@@ -165,7 +165,7 @@ impl Machine {
     pub(crate) fn wait_for_ids(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.recorder.look().ids.len() < count {
-            let (name, status) = (&self.name, self.bus.status());
+            let (name, status) = (&self.name, self.driver.status());
             assert!(Instant::now() < deadline, "waited in vain at {name} for {count}: {status:?}");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -189,7 +189,7 @@ pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// All these ids, each once.
+/// Asserts that there are `count` ids, each once.
 pub(crate) fn assert_exactly_once(ids: &[String], count: usize) {
     assert_eq!(ids.len(), count);
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), count);

@@ -1,4 +1,4 @@
-//! A NATS server of the test's own: its own port, its own store, ended with the test.
+//! NATS servers for one test: with ports and stores of their own, killed at its end.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use echoline::chat::nats::NatsOptions;
 /// The first version on which a chat accepts several replicas.
 const REPLICATES: (u32, u32, u32) = (2, 10, 26);
 
-pub(crate) struct Server {
+pub(crate) struct NatsServer {
     child: Child,
     port: u16,
     store: TempDir,
@@ -22,8 +22,8 @@ pub(crate) struct Server {
     name: String,
 }
 
-impl Server {
-    /// `None`, said once, where there is no NATS server: the test skips.
+impl NatsServer {
+    /// Starts a server with JetStream. Returns `None` if there is no NATS server: the test skips.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(|store| vec!["--jetstream".to_owned(), format!("--store_dir={store}")])
     }
@@ -98,19 +98,19 @@ impl Server {
         assert!(self.is_up());
     }
 
-    /// What is in its store, while it does not run.
+    /// Copies the store of a stopped server.
     pub(crate) fn keep(&self) -> TempDir {
         let kept = tempfile::tempdir().unwrap();
         replace(self.store.path(), kept.path());
         kept
     }
 
-    /// As if it had lost everything since then, while it does not run.
+    /// Replaces the store of a stopped server by such a copy.
     pub(crate) fn roll_back(&self, kept: &TempDir) {
         replace(kept.path(), self.store.path());
     }
 
-    /// As if it had lost what came into this stream since then.
+    /// Replaces one stream of a stopped server by such a copy.
     pub(crate) fn roll_back_stream(&self, kept: &TempDir, stream: &str) {
         let place = format!("jetstream/$G/streams/{stream}");
         replace(&kept.path().join(&place), &self.store.path().join(&place));
@@ -121,7 +121,7 @@ impl Server {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// Whether it greets, or else has ended.
+    /// Waits until the server greets. Returns false if it has ended.
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait().unwrap().is_none() {
@@ -139,7 +139,7 @@ impl Server {
         false
     }
 
-    /// Does something with the server by its own client.
+    /// Runs `work` with a client of its own.
     pub(crate) fn with<T>(&self, work: impl AsyncFnOnce(Context) -> T) -> T {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -157,22 +157,22 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for NatsServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whoever takes a port in between makes a server fail to start: others, then, but not for ever.
-fn some_start<const COUNT: usize>(spawn: impl Fn() -> [Server; COUNT]) -> [Server; COUNT] {
+/// Starts servers. Tries other ports if another process takes one in between.
+fn some_start<const COUNT: usize>(spawn: impl Fn() -> [NatsServer; COUNT]) -> [NatsServer; COUNT] {
     let mut tries = (0..10).map(|_| spawn());
     let started =
-        tries.find_map(|mut servers| servers.iter_mut().all(Server::is_up).then_some(servers));
+        tries.find_map(|mut servers| servers.iter_mut().all(NatsServer::is_up).then_some(servers));
     started.expect("NATS servers that start with these flags")
 }
 
-/// With what is in the one, what is in the other.
+/// Replaces the folder `to` by a copy of `from`.
 fn replace(from: &Path, to: &Path) {
     std::fs::remove_dir_all(to).unwrap();
     std::fs::create_dir(to).unwrap();

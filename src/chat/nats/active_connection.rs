@@ -1,4 +1,4 @@
-//! What the tasks of one connection share.
+//! A connection of the driver, whose state its tasks share.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ pub(super) struct ActiveConnection<'a> {
     pub(super) check_requested: Notify,
     /// Snapshots to write, with the time of their last entry.
     pub(super) snapshots: RefCell<VecDeque<(StateSnapshot, u64)>>,
-    /// Notified when a snapshot is to be written or may be overdue.
+    /// Notified when a snapshot waits to be written, or may be overdue.
     pub(super) snapshot_requested: Notify,
 }
 

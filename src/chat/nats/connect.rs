@@ -16,7 +16,7 @@ use super::names::StreamNames;
 use super::options::{NatsIdentity, NatsOptions};
 use super::version;
 
-/// How long to wait for one server. There may be others.
+/// The time-out of one server. There may be others.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection ends after two pings without an answer.
 const PING_INTERVAL: Duration = Duration::from_secs(3);

@@ -21,7 +21,7 @@ use crate::chat::replicated_state::StreamEntry;
 const DELAY: Duration = Duration::from_secs(1);
 /// Concurrent reads of entries.
 const READS_MAX: usize = 16;
-/// How many of the newest blocks are compared after each subscription.
+/// The number of newest blocks that are compared after each subscription.
 const NEWEST: usize = 2;
 
 impl ActiveConnection<'_> {

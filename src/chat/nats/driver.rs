@@ -16,12 +16,12 @@ use super::status::{DriverStatus, StatusCell};
 use super::supervisor;
 use crate::chat::replicated_state::{Proposal, ReplicatedState};
 
-/// How long [`Driver::close`] waits for the thread, which publishes the last proposals.
+/// The time that [`StreamDriver::close`] waits for the thread, which publishes the last proposals.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A running driver. Dropping it stops the thread without waiting for it.
 #[derive(Debug)]
-pub struct Driver {
+pub struct StreamDriver {
     status: Arc<StatusCell>,
     closing: watch::Sender<bool>,
     /// Disconnected when the thread has ended.
@@ -38,7 +38,7 @@ pub fn start(
     options: NatsOptions,
     state: Arc<dyn ReplicatedState>,
     proposals: UnboundedReceiver<Proposal>,
-) -> Result<Driver, DriverError> {
+) -> Result<StreamDriver, DriverError> {
     let names = StreamNames::of(&options)?;
     let key = ClusterKey::read(options.keys.as_ref())?;
     if let Some(warning) = names.warning(&options) {
@@ -59,7 +59,7 @@ pub fn start(
     };
     let thread = thread::Builder::new().name("echoline-stream".to_owned()).spawn(work);
     thread.map_err(|error| DriverError::Thread { reason: error.to_string() })?;
-    let driver = Driver { status, closing, ended: Mutex::new(ended) };
+    let driver = StreamDriver { status, closing, ended: Mutex::new(ended) };
     match started.recv_timeout(start_timeout) {
         Ok(Ok(())) => Ok(driver),
         Ok(Err(error)) => Err(error),
@@ -83,7 +83,7 @@ fn timed_out(stream: String, seconds: u64, status: &StatusCell) -> DriverError {
     }
 }
 
-impl Driver {
+impl StreamDriver {
     /// Returns the current status.
     #[must_use]
     pub fn status(&self) -> DriverStatus {

@@ -1,4 +1,4 @@
-//! The errors of the driver: what failed, why, and what to do, in one sentence.
+//! The errors of the driver. Each text names the failure, its cause and a remedy.
 
 use std::path::PathBuf;
 

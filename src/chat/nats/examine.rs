@@ -34,14 +34,14 @@ pub enum Severity {
 
 /// One result of [`examine`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct ClusterFinding {
     /// The severity.
     pub severity: Severity,
     /// The finding in one sentence.
     pub sentence: String,
 }
 
-/// How long to wait for each answer of a server.
+/// The time-out of each request to a server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// With a larger difference, users see lines whose times are out of order.
 const CLOCKS_APART_MAX_MS: u64 = 2000;
@@ -52,11 +52,11 @@ const LAG_MAX: u64 = 1000;
 ///
 /// # Errors
 /// The defect of the options.
-pub fn examine(options: &NatsOptions) -> Result<Vec<Finding>, DriverError> {
+pub fn examine(options: &NatsOptions) -> Result<Vec<ClusterFinding>, DriverError> {
     let names = StreamNames::of(options)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| DriverError::Thread { reason: error.to_string() })?;
-    let mut findings = Findings::default();
+    let mut findings = ClusterFindings::default();
     let key = ClusterKey::read(options.keys.as_ref())?;
     runtime.block_on(findings.examine(options, &names, key.as_ref()));
     runtime.shutdown_background();
@@ -64,11 +64,11 @@ pub fn examine(options: &NatsOptions) -> Result<Vec<Finding>, DriverError> {
 }
 
 #[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
+struct ClusterFindings(Vec<ClusterFinding>);
 
-impl Findings {
+impl ClusterFindings {
     fn add(&mut self, severity: Severity, sentence: impl Into<String>) {
-        self.0.push(Finding { severity, sentence: sentence.into() });
+        self.0.push(ClusterFinding { severity, sentence: sentence.into() });
     }
 
     fn fine(&mut self, sentence: impl Into<String>) {

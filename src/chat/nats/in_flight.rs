@@ -21,7 +21,7 @@ pub(super) struct InFlightPublishes {
 #[derive(Clone, Debug)]
 pub(super) struct InFlightPublish {
     pub(super) proposal: Rc<Proposal>,
-    /// How many messages the server has acknowledged for it whose entries were lost.
+    /// The number of acknowledged messages of this proposal whose entries were lost.
     pub(super) round: u32,
 }
 

@@ -42,8 +42,8 @@ mod stream_cursor;
 mod supervisor;
 mod version;
 
-pub use driver::{Driver, start};
+pub use driver::{StreamDriver, start};
 pub use error::DriverError;
-pub use examine::{Finding, Severity, examine};
+pub use examine::{ClusterFinding, Severity, examine};
 pub use options::{NatsIdentity, NatsOptions};
 pub use status::DriverStatus;

@@ -27,13 +27,14 @@ pub struct NatsOptions {
     pub authorities: Option<PathBuf>,
     /// The client certificate, for servers that require one. Read at each connection.
     pub identity: Option<NatsIdentity>,
-    /// How many entries the stream keeps, if this node creates it. It drops the oldest first.
+    /// The number of entries that the stream keeps, if this node creates it. It drops the oldest
+    /// first.
     pub max_entries: u64,
-    /// How many bytes of entries the stream keeps, if this node creates it.
+    /// The number of bytes of entries that the stream keeps, if this node creates it.
     pub max_bytes: u64,
-    /// How long [`start`](super::start) waits until the state is up to date.
+    /// The time that [`start`](super::start) waits until the state is up to date.
     pub start_timeout: Duration,
-    /// How long a publish waits for its acknowledgement before it is sent again.
+    /// The time after which a publish without an acknowledgement is sent again.
     pub publish_timeout: Duration,
     /// The interval between two heartbeats of this node.
     pub heartbeat_interval: Duration,

@@ -28,7 +28,7 @@ const PART_BYTES_MAX: usize = 256 << 10;
 const HEAD_BYTES_MAX: usize = 4096;
 /// The maximum size of a snapshot: forged ones must not fill the memory.
 const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
-/// How long to wait for each part of a snapshot.
+/// The time-out of each part of a snapshot.
 const PART_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The stream of snapshots.

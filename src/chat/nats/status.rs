@@ -37,24 +37,24 @@ pub struct DriverStatus {
     pub authentic: u64,
     /// Messages without a valid tag of the cluster's key, which were refused.
     pub refused: u64,
-    /// How often the stream was read again, because an entry was missing or the server was silent.
+    /// Times that the stream was read again, because an entry was missing or the server was silent.
     pub gaps: u64,
-    /// How often the client dropped messages, because they were read too slowly.
+    /// Times that the client dropped messages, because they were read too slowly.
     pub slow_consumers: u64,
     /// Snapshots that this node has written.
     pub snapshots: u64,
     /// Snapshots that this node has restored.
     pub restores: u64,
-    /// How often the state was reset, because the stream was replaced or had other entries.
+    /// Times that the state was reset, because the stream was replaced or had other entries.
     pub resets: u64,
     /// The resets (counted in `resets` too) whose cause was an entry that differs from the
     /// stream's.
     pub divergences: u64,
     /// The reason of the last reset.
     pub reset_reason: Option<String>,
-    /// How often the client connected again.
+    /// Times that the client connected again.
     pub reconnects: u64,
-    /// How often the driver started over after an error or a panic.
+    /// Times that the driver started over after an error or a panic.
     pub restarts: u64,
     /// The last error.
     pub last_error: Option<String>,

@@ -15,15 +15,15 @@ use super::names::StreamNames;
 use super::options::NatsOptions;
 use super::version;
 
-/// How long the server remembers message ids: longer than a node holds a line back.
+/// The time that the server remembers message ids, longer than a node holds a line back.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// How the configuration of a stream differs from the wanted one.
+/// The differences between the configuration of a stream and the wanted one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ConfigDifferences {
-    /// With these, the stream does not keep the promises of a chat.
+    /// Differences with which a chat does not work.
     pub(super) fatal: Vec<String>,
-    /// With these, it does.
+    /// Differences with which it works.
     pub(super) harmless: Vec<String>,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct StreamCursor {
     recent: VecDeque<EntryFingerprint>,
     /// Digests of more entries than `recent` has.
     blocks: BlockDigests,
-    /// How often in a row the stream ended before the last applied entry.
+    /// The number of looks in a row at which the stream ended before the last applied entry.
     times_short: u32,
     /// The last gap: the last applied entry, and the entry that came next.
     gap: Option<(u64, u64)>,
@@ -26,7 +26,7 @@ pub(super) struct StreamCursor {
 /// acknowledged ones, gives their sequences to others.
 pub(super) const RECENT_MAX: usize = 4096;
 
-/// What identifies an applied entry.
+/// The identity of an applied entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct EntryFingerprint {
     sequence: u64,
@@ -34,11 +34,11 @@ struct EntryFingerprint {
     digest: u64,
 }
 
-/// How often in a row the stream must be too short before it counts as replaced: a new leader may
-/// not have applied its own log yet.
+/// The number of looks in a row after which a stream that is too short counts as replaced. A new
+/// leader may not have applied its own log yet.
 const TIMES_SHORT_MAX: u32 = 6;
 
-/// How the stream at the servers compares with the followed one.
+/// The result of comparing the stream at the servers with the followed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamIdentity {
     /// It is the same one.

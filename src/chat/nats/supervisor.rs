@@ -17,7 +17,7 @@ const RESTART: Duration = Duration::from_millis(200);
 const RESTART_MAX: Duration = Duration::from_secs(5);
 /// After a connection of this length, the next pause is the first one again.
 const STEADY: Duration = Duration::from_secs(30);
-/// How long proposals may still be published after the driver was closed.
+/// The time in which proposals may still be published after the driver was closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs connections until the driver is closed. A panic ends one connection, not the thread.
