@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline::chat::{
+use echoline_chat::{
     Chat, ClusterOptions, OnLoss, ReplicatedState, Settings, StreamEntry, is_clean,
 };
 use libfuzzer_sys::fuzz_target;
