@@ -78,6 +78,7 @@ mod password_checks;
 mod people;
 mod persistence;
 mod position;
+mod protocol;
 mod replay;
 mod replicated_state;
 mod resume;
@@ -109,7 +110,7 @@ mod wake_batcher;
 mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
-pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
+pub use cluster::{ClusterOptions, ClusterStatus};
 pub use command::Command;
 pub use command_error::CommandError;
 pub use command_table::Rank;

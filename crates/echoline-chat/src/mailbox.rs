@@ -35,8 +35,6 @@ pub(super) enum Notification {
     Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<SaidLine> },
-    /// The author, a lineage, says this in a room; the other machines do not have it yet.
-    Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.
     Link { is_lost: bool, words: String },
     /// Somebody took the receiver out of this room, with these words, if any.
@@ -77,7 +75,7 @@ struct Post {
 impl Notification {
     fn bytes(&self) -> usize {
         match self {
-            Self::Private { text, .. } | Self::Ahead { text, .. } => text.len(),
+            Self::Private { text, .. } => text.len(),
             Self::Notice(words) | Self::Link { words, .. } | Self::Expelled { words, .. } => {
                 words.len()
             }

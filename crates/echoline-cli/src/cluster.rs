@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::admin::Figure;
 use super::shared_files::SharedFilesFlag;
@@ -17,7 +17,7 @@ use echoline_base::secret::without_login;
 use echoline_chat::nats::{
     self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
 };
-use echoline_chat::{Chat, ClusterOptions, ClusterStatus, OnLoss, Settings};
+use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
 
 /// The time that a shutdown waits until the other nodes know of it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,13 +39,6 @@ pub(super) struct ClusterFlags {
     /// The name of this node that users see. [default: the system's host name]
     #[arg(long, alias = "machine", env = "ECHOLINE_NODE", value_name = "NAME", requires = "bus")]
     node: Option<NodeName>,
-
-    /// What becomes of what is said while the other machines cannot be reached: it waits (hold), at
-    /// most 50 lines of each person for 60 s; or it is shown on this machine, marked, and to the
-    /// others later (local).
-    #[arg(long, env = "ECHOLINE_ON_LOSS", value_name = "WHAT", requires = "bus")]
-    #[arg(value_enum, default_value = "hold")]
-    on_loss: OnLossName,
 
     /// Time-out of a start, which waits for the servers and the entries of the stream.
     #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "DURATION", requires = "bus")]
@@ -98,12 +91,6 @@ pub(super) struct StreamFlags {
     /// The private key of --bus-cert (PEM). [default: it is in the file of --bus-cert]
     #[arg(long, env = "ECHOLINE_BUS_KEY", value_name = "FILE", requires = "bus_cert")]
     bus_key: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum OnLossName {
-    Hold,
-    Local,
 }
 
 /// The name of a node that users see.
@@ -206,10 +193,6 @@ impl ClusterFlags {
         let cluster = ClusterOptions {
             cluster: self.stream.cluster().to_owned(),
             machine: self.node_name()?,
-            on_loss: match self.on_loss {
-                OnLossName::Hold => OnLoss::Hold,
-                OnLossName::Local => OnLoss::Local,
-            },
             node: node_id()?,
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
