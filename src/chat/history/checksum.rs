@@ -1,42 +1,31 @@
-//! CRC-32C over the fields of a row: SQLite has no checksum of what a page says, and a flipped
-//! bit in a text is still a text.
+//! CRC-32C checksums of rows. SQLite has no checksum of a page's content, and a flipped bit in a
+//! text is still a text.
 
-/// The checksum of RFC 3720 (section 12.1, appendix B.4), over fields that cannot run together.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::chat) struct Checksum(u32);
+use crc::{CRC_32_ISCSI, Crc, Digest};
 
-/// The remainder that each byte leaves (polynomial 0x1EDC6F41, reflected).
-const TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut remainder = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            let carry = remainder & 1;
-            remainder = (remainder >> 1) ^ (0x82F6_3B78 * carry);
-            bit += 1;
-        }
-        table[byte] = remainder;
-        byte += 1;
-    }
-    table
-};
+/// The checksum of RFC 3720 (section 12.1, appendix B.4).
+static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-impl Checksum {
-    pub(in crate::chat) const fn new() -> Self {
-        Self(u32::MAX)
+/// The checksum of a row's fields. Each field is framed, so that "ab", "c" differs from "a", "bc".
+#[derive(Clone)]
+pub(super) struct RowChecksum(Digest<'static, u32>);
+
+impl RowChecksum {
+    pub(super) fn new() -> Self {
+        Self(CRC_32C.digest())
     }
 
+    /// Adds 8 bytes, little endian.
     pub(super) fn number(self, number: u64) -> Self {
         self.bytes(&number.to_le_bytes())
     }
 
-    /// With its length before it: "ab", "c" is not "a", "bc".
+    /// Adds the length of the text in bytes, and then the text.
     pub(super) fn text(self, text: &str) -> Self {
         self.number(text.len() as u64).bytes(text.as_bytes())
     }
 
+    /// Adds 1 and the text, or 0 if there is none.
     pub(super) fn optional(self, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.number(1).text(text),
@@ -44,16 +33,13 @@ impl Checksum {
         }
     }
 
-    pub(in crate::chat) const fn end(self) -> u32 {
-        !self.0
+    pub(super) fn finish(self) -> u32 {
+        self.0.finalize()
     }
 
-    pub(in crate::chat) fn bytes(self, bytes: &[u8]) -> Self {
-        let step = |sum: u32, byte: &u8| {
-            let [low, ..] = sum.to_le_bytes();
-            (sum >> 8) ^ TABLE[usize::from(low ^ byte)]
-        };
-        Self(bytes.iter().fold(self.0, step))
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.update(bytes);
+        self
     }
 }
 
@@ -64,16 +50,17 @@ mod tests {
 
     #[test]
     fn the_check_value_is_that_of_crc_32c() {
-        assert_eq!(Checksum::new().bytes(b"123456789").end(), 0xE306_9283);
+        assert_eq!(RowChecksum::new().bytes(b"123456789").finish(), 0xE306_9283);
         // RFC 3720, B.4: 32 bytes of zeros.
-        assert_eq!(Checksum::new().bytes(&[0; 32]).end(), 0x8A91_36AA);
+        assert_eq!(RowChecksum::new().bytes(&[0; 32]).finish(), 0x8A91_36AA);
     }
 
     #[test]
     fn fields_do_not_run_together() {
-        let sum = |one: &str, two: &str| Checksum::new().text(one).text(two).end();
+        let sum = |one: &str, two: &str| RowChecksum::new().text(one).text(two).finish();
         assert_ne!(sum("ab", "c"), sum("a", "bc"));
-        assert_ne!(Checksum::new().optional(None).end(), Checksum::new().optional(Some("")).end());
+        let optional = |text| RowChecksum::new().optional(text).finish();
+        assert_ne!(optional(None), optional(Some("")));
     }
 
     proptest! {
@@ -86,7 +73,7 @@ mod tests {
         ) {
             let mut flipped = bytes.clone();
             flipped[place.index(bytes.len())] ^= 1u8 << bit;
-            let sum = |bytes: &[u8]| Checksum::new().bytes(bytes).end();
+            let sum = |bytes: &[u8]| RowChecksum::new().bytes(bytes).finish();
             prop_assert_ne!(sum(&bytes), sum(&flipped));
         }
     }

@@ -46,8 +46,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use audit::Guesses;
-#[cfg(feature = "nats")]
-pub(super) use checksum::Checksum;
 pub use copy::{HistoryReader, restore};
 pub use erase::{Erased, erase};
 pub use error::StoreError;

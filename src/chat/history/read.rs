@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
 use tracing::warn;
 
-use super::checksum::Checksum;
+use super::checksum::RowChecksum;
 use super::record::{Ban, Kind, RestoredRoom, Stored, Token};
 use super::words::{Folded, Words};
 
@@ -281,8 +281,8 @@ fn line(row: &Row<'_>) -> Result<Option<Stored>> {
 }
 
 pub(super) fn line_sum(room: i64, line: &Stored) -> i64 {
-    let sum = Checksum::new().number(room as u64).number(line.number).number(line.time_ms);
-    sum.number(line.kind.code().into()).text(&line.name).text(&line.text).end().into()
+    let sum = RowChecksum::new().number(room as u64).number(line.number).number(line.time_ms);
+    sum.number(line.kind.code().into()).text(&line.name).text(&line.text).finish().into()
 }
 
 pub(super) fn room_sum(
@@ -292,18 +292,19 @@ pub(super) fn room_sum(
     password: Option<&str>,
     more: &str,
 ) -> i64 {
-    let sum = Checksum::new().text(name).optional(topic).number(private.into());
+    let sum = RowChecksum::new().text(name).optional(topic).number(private.into());
     let sum = sum.optional(password);
     // A room of an earlier version has nothing more, and a checksum without it.
-    if more.is_empty() { sum.end().into() } else { sum.text(more).end().into() }
+    if more.is_empty() { sum.finish().into() } else { sum.text(more).finish().into() }
 }
 
 pub(super) fn ban_sum(ban: &Ban) -> i64 {
-    let sum = Checksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);
+    let sum =
+        RowChecksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);
     // As it is stored: a time that no `i64` holds is the last one.
     let sum = sum.number(ban.until_ms.map_or(0, |until| number(until) as u64 + 1));
     // A ban of the first version has nothing more, and a checksum without it.
-    if ban.more.is_empty() { sum.end().into() } else { sum.text(&ban.more).end().into() }
+    if ban.more.is_empty() { sum.finish().into() } else { sum.text(&ban.more).finish().into() }
 }
 
 /// As SQLite holds it; what is above is taken for the highest.

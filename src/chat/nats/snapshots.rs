@@ -8,12 +8,12 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, Info, Stream};
 use async_nats::jetstream::{Context, Message};
 use bytes::{Bytes, BytesMut};
+use crc::{CRC_32_ISCSI, Crc};
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
 
 use super::super::follower::Snapshot;
-use super::super::history::Checksum;
 use super::connect::reason;
 use super::error::BusError;
 use super::life::Life;
@@ -149,7 +149,7 @@ fn digest(state: &[u8]) -> String {
 }
 
 fn checksum(state: &[u8]) -> u32 {
-    Checksum::new().bytes(state).end()
+    Crc::<u32>::new(&CRC_32_ISCSI).checksum(state)
 }
 
 impl Life<'_> {
