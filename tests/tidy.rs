@@ -18,7 +18,6 @@ const PURE: &[&str] = &[
     "src/chat/history/pace.rs",
     "src/chat/history/record.rs",
     "src/chat/history/words.rs",
-    "src/chat/history/write_ahead_log.rs",
     "src/cli/admin/chart.rs",
     "src/cli/admin/view.rs",
     "src/cli/admin/exposition.rs",

@@ -182,9 +182,10 @@ fn place(token: &Token) -> Option<Place> {
     })
 }
 
-/// A room as it was. Its last lines are in memory, as many as the log keeps. Lines before `trimmed`
-/// that no user said are gone as they should be; any other line of which the store holds nothing is
-/// shown as missing, so that the numbers stay.
+/// Returns a room as the store held it, with its last lines in memory, as many as the log keeps.
+///
+/// Up to `trimmed` the store keeps only lines that users said. If another number before the last
+/// line has no line, the room shows [`MISSING`] under it, and the log gets a warning.
 fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
     let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
@@ -196,11 +197,17 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     for line in older {
         log.restore_said(&view(line));
     }
+    let mut missing = 0_u64;
     for line in lines {
         while log.next() < line.number {
             log.append(0, 0, Kind::Notice, "", MISSING);
+            missing += 1;
         }
         log.append(line.time_ms, 0, line.kind, &line.name, &line.text);
+    }
+    if missing > 0 {
+        let room = kept.name.as_str();
+        tracing::warn!(room, missing, "the history has no line for some numbers of a room");
     }
     log.set_last_time(kept.last_time_ms);
     let mut room = Room::new(name, log);
@@ -226,7 +233,29 @@ impl Archive {
 
 #[cfg(test)]
 mod tests {
+    use super::super::history::Change;
     use super::*;
+
+    /// Issue 13, section 6: a number without a line is no damage. The room shows a notice under it.
+    #[test]
+    fn shows_a_notice_for_each_missing_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions::default();
+        let (store, _) = Store::open(folder.path(), options, 10, drop).unwrap();
+        for number in [1, 2, 5] {
+            let (name, text) = (Arc::from("ann"), Arc::from("hi"));
+            let line = Stored { number, time_ms: number, kind: Kind::Said, name, text };
+            store.write(Change::Line { room: Arc::from("lobby"), line });
+        }
+        assert_eq!(store.close(), 0);
+        let hall = Hall::with_store(Settings::default(), folder.path(), options).unwrap();
+        let room = hall.room(&Name::parse_room("lobby").unwrap()).unwrap();
+        let texts: Vec<_> = (1..=6)
+            .map(|number| room.with(|room| room.log.line(number).unwrap().text.to_owned()))
+            .collect();
+        assert_eq!(texts, ["hi", "hi", MISSING, MISSING, "hi", RESTARTED]);
+        assert_eq!(hall.close(), 0);
+    }
 
     /// Issue 11, item F: another owner of the chat, such as a server's hook that is about to be
     /// dropped, hides neither the end of the store nor what could not be written.

@@ -1,6 +1,5 @@
 //! Opens the database of a folder: looks for damage, and sets aside what cannot be used.
 
-use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use super::read;
 use super::record::{MISSING, Restored};
 use super::schema;
 use super::tables::recount;
-use super::write_ahead_log::{self, Tail};
 
 /// How long looking for damage may hold up the start. A million lines take about a second.
 const CHECK_MAX: Duration = Duration::from_secs(10);
@@ -32,7 +30,7 @@ pub(super) fn open(folder: &Folder, recent: usize) -> Result<(Connection, Restor
     match look_at_files(folder)? {
         Files::None => begin(folder)?,
         Files::Damaged(reason) => begin_anew(folder, &reason, &mut notices)?,
-        Files::There => look_at_log(folder, &mut notices)?,
+        Files::There => {}
     }
     let opened = match restore(&folder.database(), recent) {
         Err(StoreError::Damaged { .. }) => look_again(folder, recent, &mut notices),
@@ -102,32 +100,6 @@ fn begin_anew(folder: &Folder, reason: &str, notices: &mut Vec<String>) -> Resul
         path.display()
     ));
     begin(folder)
-}
-
-/// SQLite is going to drop what is not right in the log: said here, and kept.
-fn look_at_log(folder: &Folder, notices: &mut Vec<String>) -> Result<(), StoreError> {
-    let path = folder.log();
-    let tail = match folder::open(&path) {
-        Ok(log) => write_ahead_log::inspect(BufReader::with_capacity(1 << 16, log)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => Err(error),
-    };
-    let log = path.display();
-    match tail.map_err(|error| StoreError::file(&path, error))? {
-        Tail::Whole => {}
-        Tail::Unfinished(bytes) => notices.push(format!(
-            "{log} ended in an unfinished write: its last {bytes} bytes were left out"
-        )),
-        Tail::Damaged(bytes) => {
-            // Without a copy the start is refused: SQLite would delete these lines for good.
-            let copy = folder.copy_aside()?;
-            notices.push(format!(
-                "{log} is damaged: its last {bytes} bytes, and the lines in them, were left out; \
-                 a copy was kept as {copy}"
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn restore(path: &Path, recent: usize) -> Result<(Connection, Restored), StoreError> {

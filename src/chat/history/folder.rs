@@ -136,18 +136,6 @@ impl Folder {
         Ok(name)
     }
 
-    /// Keeps a copy of the log, and of the database that it belongs to; returns the copy's name.
-    pub(super) fn copy_aside(&self) -> Result<String, StoreError> {
-        let name = self.free_name()?;
-        for ending in ["", "-wal"] {
-            let from = with_ending(&self.database(), ending);
-            open(&from)
-                .and_then(|from| copy_new(from, &with_ending(&self.path.join(&name), ending)))
-                .map_err(|error| StoreError::file(&from, error))?;
-        }
-        Ok(name)
-    }
-
     fn free_name(&self) -> Result<String, StoreError> {
         for number in 1..=SET_ASIDE_MAX {
             let name = format!("{DATABASE}.damaged-{number}");
@@ -441,6 +429,5 @@ mod tests {
         fs::write(folder.database(), b"no database").unwrap();
         symlink(&secret, folder.log()).unwrap();
         assert!(folder.read_through().is_err());
-        assert!(folder.copy_aside().is_err());
     }
 }

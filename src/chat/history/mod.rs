@@ -13,9 +13,11 @@
 //! other than a full disk the database is opened anew before anything is written: a sync that
 //! failed once must not be believed the next time.
 //!
-//! Every line has a checksum. A file that is damaged is set aside under another name, never
-//! deleted, and [`Restored::notices`] says so. What cannot be seen is a log (`chat.sqlite3-wal`)
-//! that was cut or deleted exactly between two transactions.
+//! SQLite recovers its write-ahead log (`chat.sqlite3-wal`): it keeps all transactions before the
+//! first damaged one, and drops the rest without an error. [`Store::open`] then runs
+//! `PRAGMA quick_check` and checks the CRC-32C of every line. A damaged database file is renamed,
+//! never deleted, and [`Restored::notices`] reports it. A line that is missing between two others
+//! costs only that line.
 
 mod audit;
 mod checksum;
@@ -35,7 +37,6 @@ mod schema;
 mod tables;
 mod trim;
 mod words;
-mod write_ahead_log;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
