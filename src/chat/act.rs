@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bans::{Ban, Scope, Subject, ending};
 use super::hall::{NameTaken, NotIn, Pass, Seated};
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::person::Person;
 use super::room::See;
@@ -54,7 +54,7 @@ pub(super) enum Act {
         words: String,
         /// `Said` or `Action`.
         #[serde(default = "said", skip_serializing_if = "is_said")]
-        kind: Kind,
+        kind: LineKind,
     },
     /// The server tells one person something.
     Tell { to: u64, words: String },
@@ -102,17 +102,17 @@ pub(super) struct Keep {
 pub(super) struct Said {
     /// `Said` or `Action`.
     #[serde(rename = "k", default = "said", skip_serializing_if = "is_said")]
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     #[serde(rename = "t")]
     pub(super) text: String,
 }
 
-fn said() -> Kind {
-    Kind::Said
+fn said() -> LineKind {
+    LineKind::Said
 }
 
-fn is_said(kind: &Kind) -> bool {
-    *kind == Kind::Said
+fn is_said(kind: &LineKind) -> bool {
+    *kind == LineKind::Said
 }
 
 /// A change of a room.

@@ -6,7 +6,7 @@ use super::act::{Change, Outcome, Refusal};
 use super::bans::Scope;
 use super::crowd::Crowd;
 use super::hall::{Hall, State};
-use super::history::Kind;
+use super::history::LineKind;
 use super::mailbox::Letter;
 use super::muted::Muted;
 use super::name::Name;
@@ -134,7 +134,7 @@ impl Hall {
         }
         if let Some((name, appended)) = room.elect(now_ms) {
             let words = room_operators::words(&name);
-            self.archive.line_of(room, appended, Kind::Notice, "", &words);
+            self.archive.line_of(room, appended, LineKind::Notice, "", &words);
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::character;
 use super::command::Command;
 use super::hall::Hall;
-use super::history::Kind;
+use super::history::LineKind;
 use super::login::{Arrival, LoginError, REFUSALS_MAX, Visitor, enter, resume};
 use super::name::Name;
 use super::position::Seen;
@@ -273,9 +273,9 @@ pub(super) fn class(input: &[u8]) -> Class {
 /// Tells the author of a line that comes too fast that it is refused, if it is one for others.
 pub(super) fn refuse(user: &mut User, line: &[u8], reason: &str) {
     let (kind, words, room, to) = match serde_json::from_slice(line) {
-        Ok(Input::Say { say, room, to }) => (Kind::Said, say, room, to),
+        Ok(Input::Say { say, room, to }) => (LineKind::Said, say, room, to),
         Ok(Input::Do { line, room, to }) => match Command::parse(said(&line).trim_start()) {
-            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+            Ok(Command::Me(words)) => (LineKind::Action, words.to_owned(), room, to),
             _ => return user.notice(reason),
         },
         _ => return,
@@ -299,7 +299,7 @@ fn turn_to(user: &mut User, room: Option<&str>, to: Option<&str>) -> Result<(), 
 fn say_all(user: &mut User, to: Option<String>, mut lines: std::vec::IntoIter<String>) -> Step {
     while let Some(line) = lines.next() {
         let step = match &to {
-            Some(id) => user.say_in_private(id, Kind::Said, &line),
+            Some(id) => user.say_in_private(id, LineKind::Said, &line),
             None => user.say_plainly(&line),
         };
         if let Step::Wait(job) = step {

@@ -3,7 +3,7 @@
 
 use super::act::{Outcome, Refusal};
 use super::hall::Hall;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::perform::Actor;
 
@@ -42,7 +42,7 @@ impl Hall {
             room.log.delete(number);
             self.archive.deleted(room, number);
             let appended = room.announce(actor.now_ms, &words);
-            self.archive.line_of(room, appended, Kind::Notice, "", &words);
+            self.archive.line_of(room, appended, LineKind::Notice, "", &words);
             Outcome::Done
         })
     }

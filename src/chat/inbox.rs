@@ -16,7 +16,7 @@ use super::batch::Batch;
 use super::bot;
 use super::days::Days;
 use super::hall::{Hall, Seated};
-use super::history::Kind;
+use super::history::LineKind;
 use super::line::{EOL, Shape};
 use super::mailbox::Letter;
 use super::name::Name;
@@ -331,13 +331,13 @@ impl Inbox {
                         "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
                         "person": person_id(lineage),
                     });
-                    if kind == Kind::Action {
+                    if kind == LineKind::Action {
                         letter["action"] = true.into();
                     }
                     print_json(&letter, printed);
                 } else {
                     let action =
-                        if kind == Kind::Action { format!("* {from} ") } else { String::new() };
+                        if kind == LineKind::Action { format!("* {from} ") } else { String::new() };
                     self.view.print(&format!("[{from} -> you] {action}{text}"), printed);
                 }
                 self.reply_to = NonZeroU64::new(session);
@@ -427,7 +427,7 @@ impl Inbox {
                 print_json(&lost, printed);
             } else {
                 // As it was typed, so that it can be said again.
-                let command = if *kind == Kind::Action { "/me " } else { "" };
+                let command = if *kind == LineKind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
                 let words = format!("*** Not delivered, {reason}: {command}{shown} ***");
                 self.view.print(&words, printed);
@@ -474,7 +474,7 @@ impl Inbox {
 /// A line that was said here and that the other machines do not have yet.
 struct Ahead<'a> {
     room: &'a Name,
-    kind: Kind,
+    kind: LineKind,
     name: &'a Name,
     text: &'a str,
     time_ms: u64,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use super::act::Said;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 
 /// Letters that may wait; beyond it the sender is told that they cannot be delivered.
@@ -26,7 +26,7 @@ pub(super) enum Letter {
         session: u64,
         lineage: u64,
         /// `Said` or `Action`.
-        kind: Kind,
+        kind: LineKind,
         text: Arc<str>,
     },
     /// The server says this.
@@ -36,7 +36,7 @@ pub(super) enum Letter {
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<Said> },
     /// The author, a lineage, says this in a room; the other machines do not have it yet.
-    Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
+    Ahead { room: Name, author: u64, kind: LineKind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.
     Link { is_lost: bool, words: String },
     /// Somebody took the receiver out of this room, with these words, if any.

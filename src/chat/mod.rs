@@ -119,6 +119,7 @@ pub use foreign::Foreign;
 pub use hall::Hall;
 pub use help::help;
 pub use key::Key;
+pub use line::terminal_text;
 pub use log::LogLimits;
 pub use name::Name;
 pub use name_error::{NameError, NameFault};

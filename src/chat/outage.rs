@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
 use super::hall::{Hall, Kept};
-use super::history::{Kind, MISSING};
+use super::history::{LineKind, MISSING};
 use super::history::{
-    Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Stored, Token,
+    RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredLine,
+    StoredToken,
 };
 use super::log::{LineView, Log};
 use super::name::Name;
@@ -132,7 +133,7 @@ impl Hall {
     }
 }
 
-fn kept(settings: &Settings, found: Restored) -> Kept {
+fn kept(settings: &Settings, found: RestoredHistory) -> Kept {
     let now_ms = (settings.clock)();
     let mut bans = Bans::default();
     let mut dropped = 0;
@@ -154,7 +155,7 @@ fn kept(settings: &Settings, found: Restored) -> Kept {
 }
 
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
-fn replace_by_digest(archive: &Archive, token: Token) {
+fn replace_by_digest(archive: &Archive, token: StoredToken) {
     let digest = digest_of_kept(token.token.clone());
     if let Some(place) = place(&token).filter(|_| digest != token.token) {
         archive.token_used(&token.token);
@@ -162,7 +163,7 @@ fn replace_by_digest(archive: &Archive, token: Token) {
     }
 }
 
-fn place(token: &Token) -> Option<Place> {
+fn place(token: &StoredToken) -> Option<Place> {
     let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
     let position = |(room, next, operator): &(String, u64, bool)| {
         let room = Name::parse_room(room).ok()?;
@@ -200,7 +201,7 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     let mut missing = 0_u64;
     for line in lines {
         while log.next() < line.number {
-            log.append(0, 0, Kind::Notice, "", MISSING);
+            log.append(0, 0, LineKind::Notice, "", MISSING);
             missing += 1;
         }
         log.append(line.time_ms, 0, line.kind, &line.name, &line.text);
@@ -218,8 +219,8 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     Some(room)
 }
 
-fn view(line: &Stored) -> LineView<'_> {
-    let Stored { number, time_ms, kind, name, text } = line;
+fn view(line: &StoredLine) -> LineView<'_> {
+    let StoredLine { number, time_ms, kind, name, text } = line;
     let (number, time_ms, kind) = (*number, *time_ms, *kind);
     LineView { number, time_ms, author: 0, kind, name, text, shown: "" }
 }
@@ -227,13 +228,13 @@ fn view(line: &Stored) -> LineView<'_> {
 impl Archive {
     /// Keeps what the server said.
     fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
-        self.line_of(room, appended, Kind::Notice, "", words);
+        self.line_of(room, appended, LineKind::Notice, "", words);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::Change;
+    use super::super::history::StoreChange;
     use super::*;
 
     /// Issue 13, section 6: a number without a line is no damage. The room shows a notice under it.
@@ -244,8 +245,8 @@ mod tests {
         let (store, _) = Store::open(folder.path(), options, 10, drop).unwrap();
         for number in [1, 2, 5] {
             let (name, text) = (Arc::from("ann"), Arc::from("hi"));
-            let line = Stored { number, time_ms: number, kind: Kind::Said, name, text };
-            store.write(Change::Line { room: Arc::from("lobby"), line });
+            let line = StoredLine { number, time_ms: number, kind: LineKind::Said, name, text };
+            store.write(StoreChange::Line { room: Arc::from("lobby"), line });
         }
         assert_eq!(store.close(), 0);
         let hall = Hall::with_store(Settings::default(), folder.path(), options).unwrap();

@@ -12,7 +12,7 @@ use super::crowd::Crowd;
 use super::entrance::Newcomer;
 use super::former_users::FormerUser;
 use super::hall::{Hall, Leaving, NameTaken, NotIn, Pass, Seated, State};
-use super::history::Kind;
+use super::history::LineKind;
 use super::mailbox::Letter;
 use super::name::Name;
 use super::person::Person;
@@ -130,7 +130,7 @@ impl Hall {
         for (crowd, seat) in person.seats() {
             crowd.change(|room| {
                 if let Some(appended) = room.rename(actor.now_ms, seat, name.clone()) {
-                    self.archive.line(room, appended, Kind::Renamed, &old, name.as_str());
+                    self.archive.line(room, appended, LineKind::Renamed, &old, name.as_str());
                 }
             });
         }
@@ -169,7 +169,7 @@ impl Hall {
             let token = pass.is_operators();
             let returns = room.operators.forget(lineage);
             room.set_operator(seat, is_new || token || returns);
-            self.archive.line(room, joined, Kind::Joined, &name, "");
+            self.archive.line(room, joined, LineKind::Joined, &name, "");
             self.look_after(room, actor.now_ms);
             Ok((seat, room.name.clone(), joined.number))
         });
@@ -208,7 +208,7 @@ impl Hall {
         let name = person.name();
         let room = crowd.change(|room| {
             let left = room.expel(now_ms, seat, reason)?;
-            self.archive.line(room, left, Kind::Left, &name, reason);
+            self.archive.line(room, left, LineKind::Left, &name, reason);
             self.look_after(room, now_ms);
             Some(room.name.clone())
         })?;
@@ -244,7 +244,7 @@ impl Hall {
                 match leaving {
                     Leaving::Because(reason) => {
                         if let Some(left) = room.leave(actor.now_ms, seat, reason) {
-                            self.archive.line(room, left, Kind::Left, &name, reason);
+                            self.archive.line(room, left, LineKind::Left, &name, reason);
                         }
                     }
                     Leaving::Silently => room.leave_silently(seat),
@@ -316,7 +316,7 @@ impl Hall {
             let Some(appended) = room.set_topic(actor.now_ms, seat, words) else {
                 return Outcome::Refused(Refusal::Outside);
             };
-            self.archive.line(room, appended, Kind::Topic, &name, words);
+            self.archive.line(room, appended, LineKind::Topic, &name, words);
             self.archive.room(room);
             Outcome::Done
         })
@@ -329,7 +329,7 @@ impl Hall {
         Some((person, Arc::clone(state.rooms.get(room.key())?)))
     }
 
-    fn write(&self, actor: Actor, to: u64, kind: Kind, words: &str) -> Outcome {
+    fn write(&self, actor: Actor, to: u64, kind: LineKind, words: &str) -> Outcome {
         let (from, other) = (self.person(actor.session), self.person(to));
         let (Some(from), Some(other)) = (from, other) else {
             return Outcome::Refused(Refusal::Absent);

@@ -25,7 +25,7 @@ use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
 use crate::SecretText;
-use crate::chat::history::{StoreError, StoreOptions, Sync};
+use crate::chat::history::{StoreError, StoreOptions, SyncPolicy};
 use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Framing, Limits, SourceLimits};
 
@@ -291,8 +291,8 @@ impl ChatFlags {
         let options = StoreOptions {
             keep_lines: self.history.get() as u64,
             sync: match self.history_sync {
-                SyncName::Each => Sync::Each,
-                SyncName::Second => Sync::Second,
+                SyncName::Each => SyncPolicy::Each,
+                SyncName::Second => SyncPolicy::Second,
             },
             shared: self.serving.shared_files().folder(),
             ..StoreOptions::default()

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use echoline::chat::history::{
-    HistoryReader, Restored, RestoredRoom, SharedFolder, Store, StoreError, StoreOptions, Sync,
-    restore,
+    HistoryReader, RestoredHistory, RestoredRoom, SharedFolder, Store, StoreError, StoreOptions,
+    SyncPolicy, restore,
 };
 
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
@@ -107,7 +107,7 @@ fn is_whole(room: &RestoredRoom) -> bool {
 
 /// How many lines are missing; those that are there have to be right, unless their room's name is
 /// not, which is said.
-fn missing(restored: &Restored, what: &str) -> u64 {
+fn missing(restored: &RestoredHistory, what: &str) -> u64 {
     let mut found = 0;
     for room in &restored.rooms {
         match ROOMS.iter().find(|(name, _)| *name == room.name) {
@@ -322,7 +322,7 @@ fn a_flipped_bit_in_a_text_costs_one_line() {
     }
     let folder = put(&files);
     for _ in 0..2 {
-        let rig = Rig::open(folder.path(), StoreOptions { sync: Sync::Second, ..EACH });
+        let rig = Rig::open(folder.path(), StoreOptions { sync: SyncPolicy::Second, ..EACH });
         let [notice] = &rig.restored.notices[..] else { panic!("{:?}", rig.restored.notices) };
         assert!(notice.starts_with("1 line in "), "{notice}");
         assert_eq!(missing(&rig.restored, "one bit"), 1);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use echoline::chat::history::{StoreOptions, Sync};
+use echoline::chat::history::{StoreOptions, SyncPolicy};
 
 use super::child::{self, KEEP_LINES, ROOMS, Writer};
 use super::{EACH, Random, Rig, folder_in_memory, line, rounds, say};
@@ -20,7 +20,7 @@ fn what_was_committed_survives_kill_9() {
     let folder = folder_in_memory();
     let mut committed = BTreeMap::new();
     for round in 0..rounds(60) {
-        let sync = if round % 2 == 0 { Sync::Each } else { Sync::Second };
+        let sync = if round % 2 == 0 { SyncPolicy::Each } else { SyncPolicy::Second };
         let writer = Writer::start(&[], folder.path(), sync, random.0);
         kill_at_random(writer, &mut random, &mut committed);
         check(folder.path(), &committed, round);
@@ -92,7 +92,7 @@ fn nothing_is_committed_after_a_sync_that_failed() {
         let inject = format!("inject=fsync,fdatasync:error=EIO:{when}");
         let trace = format!("-o{}", folder.path().join("trace").display());
         let words = ["strace", "-f", "-qq", &trace, "-e", CALLS, "-e", &inject];
-        let mut writer = Writer::start(&words, folder.path(), Sync::Each, 7);
+        let mut writer = Writer::start(&words, folder.path(), SyncPolicy::Each, 7);
         let mut committed = BTreeMap::new();
         let open = writer.next().expect("the child opens");
         let id = open.strip_prefix("open ").unwrap();

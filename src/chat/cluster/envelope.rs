@@ -74,7 +74,7 @@ mod tests {
     use crate::chat::act::{Back, Change, Keep, Returning, Said};
     use crate::chat::bans::{Ban, Scope, Subject};
     use crate::chat::hall::Pass;
-    use crate::chat::history::Kind;
+    use crate::chat::history::LineKind;
     use crate::chat::name::Name;
     use crate::chat::room::See;
     use crate::chat::tokens::{Place, Position, SessionState, digest};
@@ -123,7 +123,7 @@ mod tests {
         vec![
             Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), back: None },
             Act::Enter { name: name.clone(), address: None, back },
-            Act::Write { to: 5, words: "waves".into(), kind: Kind::Action },
+            Act::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
             Act::Exit { reason: None, keep: Some(Keep { token: digest("a"), place }) },
             Act::Rename { name: name.clone() },
             Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
@@ -135,7 +135,7 @@ mod tests {
             Act::Forget { room: room.clone() },
             Act::Say {
                 room: room.clone(),
-                lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],
+                lines: vec![said(LineKind::Said, "\"hi\""), said(LineKind::Action, "waves")],
             },
             Act::Ban(ban(subject.clone(), scope.clone())),
             Act::Ban(ban(Subject::Name(name), Scope::Chat)),
@@ -165,7 +165,10 @@ mod tests {
                 r#"{"enter":{"name":"ann","address":null}}"#,
                 Act::Enter { name, address: None, back: None },
             ),
-            (r#"{"write":{"to":5,"words":"hi"}}"#, Act::Write { to: 5, words, kind: Kind::Said }),
+            (
+                r#"{"write":{"to":5,"words":"hi"}}"#,
+                Act::Write { to: 5, words, kind: LineKind::Said },
+            ),
         ] {
             assert_eq!(serde_json::from_str::<Act>(old).unwrap(), act);
             assert_eq!(serde_json::to_string(&act).unwrap(), old);

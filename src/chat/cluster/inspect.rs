@@ -9,7 +9,7 @@ use super::outbox::SAY_LINES;
 use crate::chat::act::{Act, Back, Change, Keep, Returning, Said};
 use crate::chat::bans::Ban;
 use crate::chat::hall::Pass;
-use crate::chat::history::Kind;
+use crate::chat::history::LineKind;
 use crate::chat::name::Name;
 use crate::chat::text::{clean, is_clean};
 use crate::chat::tokens::{Place, digest_of_kept};
@@ -198,12 +198,14 @@ pub(super) fn is_hash(hash: &str) -> Result<(), String> {
 }
 
 /// Users say lines and actions; the server's own kinds of lines come from its own acts.
-fn is_speech(kind: Kind) -> Result<(), String> {
+fn is_speech(kind: LineKind) -> Result<(), String> {
     match kind {
-        Kind::Said | Kind::Action => Ok(()),
-        Kind::Joined | Kind::Left | Kind::Renamed | Kind::Topic | Kind::Notice => {
-            Err(format!("a user cannot say a line of the kind {}", kind.label()))
-        }
+        LineKind::Said | LineKind::Action => Ok(()),
+        LineKind::Joined
+        | LineKind::Left
+        | LineKind::Renamed
+        | LineKind::Topic
+        | LineKind::Notice => Err(format!("a user cannot say a line of the kind {}", kind.label())),
     }
 }
 

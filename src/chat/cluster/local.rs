@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::chat::hall::{Hall, Seated};
-use crate::chat::history::Kind;
+use crate::chat::history::LineKind;
 use crate::chat::mailbox::Letter;
 use crate::chat::person::Person;
 
@@ -14,7 +14,7 @@ impl Hall {
         &self,
         author: &Person,
         seated: &Seated,
-        kind: Kind,
+        kind: LineKind,
         text: &str,
     ) -> Vec<u64> {
         let name = author.name();

@@ -9,7 +9,7 @@ use crate::chat::act::{Act, Returning};
 use crate::chat::bans::Suspect;
 use crate::chat::crowd::Crowd;
 use crate::chat::hall::{Hall, State};
-use crate::chat::history::Kind;
+use crate::chat::history::LineKind;
 use crate::chat::key::Key;
 use crate::chat::mailbox::Letter;
 use crate::chat::name::Name;
@@ -180,7 +180,7 @@ impl Hall {
                 None => room.join(now_ms, person.who(), name.clone(), See::Last(0)),
             };
             room.set_operator(seat, operator);
-            self.archive.line(room, joined, Kind::Joined, name, "");
+            self.archive.line(room, joined, LineKind::Joined, name, "");
             self.look_after(room, now_ms);
             seat
         });

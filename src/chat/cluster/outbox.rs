@@ -201,14 +201,14 @@ pub(super) fn said(act: &Act) -> &[Said] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::history::Kind;
+    use crate::chat::history::LineKind;
 
     fn room(text: &str) -> Name {
         Name::parse_room(text).unwrap()
     }
 
     fn line(text: &str) -> Said {
-        Said { kind: Kind::Said, text: text.into() }
+        Said { kind: LineKind::Said, text: text.into() }
     }
 
     fn next(outbox: &mut Outbox) -> Option<Act> {

@@ -412,7 +412,7 @@ mod tests {
     use crate::chat::act::{Back, Said};
     use crate::chat::cluster::{ClusterOptions, OnLoss};
     use crate::chat::hall::Pass;
-    use crate::chat::history::Kind;
+    use crate::chat::history::LineKind;
     use crate::chat::room::See;
     use crate::chat::sessions::person_id;
     use crate::chat::settings::Settings;
@@ -440,7 +440,7 @@ mod tests {
         };
         // The number of the later session is lower, as it can be if another node serves it.
         enter(9, None);
-        let lines = vec![Said { kind: Kind::Said, text: "mine".into() }];
+        let lines = vec![Said { kind: LineKind::Said, text: "mine".into() }];
         does(9, Act::Say { room: lobby.clone(), lines });
         let id = person_id(hall.person(9).unwrap().lineage);
         let old = hall.person(9).unwrap();

@@ -11,7 +11,7 @@ use crate::chat::aliases::aliases_of;
 use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::entrance::Entrance;
-use crate::chat::history::Stored;
+use crate::chat::history::StoredLine;
 use crate::chat::inbox::Question;
 use crate::chat::name::Name;
 use crate::chat::sessions::person_id;
@@ -131,7 +131,7 @@ impl User {
         }))
     }
 
-    fn tell_past(&mut self, room: &Name, lines: &[Stored], is_more: bool) -> Step {
+    fn tell_past(&mut self, room: &Name, lines: &[StoredLine], is_more: bool) -> Step {
         let view = &self.inbox.view;
         let fitting = newest_that_fit(lines);
         let is_more = is_more || fitting.len() < lines.len();

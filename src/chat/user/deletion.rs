@@ -6,7 +6,7 @@ use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::command_table::Rank;
 use crate::chat::crowd::Crowd;
-use crate::chat::history::{DELETED, Kind};
+use crate::chat::history::{DELETED, LineKind};
 use crate::chat::name::Name;
 
 /// A line with words.
@@ -31,7 +31,7 @@ impl User {
         let line = crowd.with(|room| {
             let line = room.log.line(number)?;
             let has_words = line.kind.has_words() && !line.text.is_empty();
-            let is_topic = line.kind == Kind::Topic && *line.text == *room.topic;
+            let is_topic = line.kind == LineKind::Topic && *line.text == *room.topic;
             Some((has_words, line.author, line.text == DELETED, is_topic))
         });
         match line {
@@ -63,7 +63,7 @@ impl User {
                 Some(line)
                     if line.kind.has_words() && !line.text.is_empty() && *line.text != *DELETED =>
                 {
-                    let is_topic = line.kind == Kind::Topic && line.text == topic;
+                    let is_topic = line.kind == LineKind::Topic && line.text == topic;
                     let line = Deletable { room, number, own: false, is_topic };
                     user.delete_if_allowed(line, is_operator)
                 }

@@ -26,7 +26,7 @@ use super::command::Command;
 use super::command_table::Rank;
 use super::hall::{Hall, Leaving, NotIn, Pass, Seated};
 use super::help::help;
-use super::history::Kind;
+use super::history::LineKind;
 use super::inbox::{Inbox, Question};
 use super::name::Name;
 use super::person::Person;
@@ -229,7 +229,7 @@ impl User {
             return wait;
         }
         match Command::parse(line) {
-            Ok(Command::Say(words)) => self.say(Kind::Said, words),
+            Ok(Command::Say(words)) => self.say(LineKind::Said, words),
             Ok(command) => self.obey(command),
             Err(error) => {
                 self.notice(&error.to_string());
@@ -240,7 +240,7 @@ impl User {
 
     /// Says words that are no command, whatever they begin with.
     pub(super) fn say_plainly(&mut self, words: &str) -> Step {
-        self.say(Kind::Said, words)
+        self.say(LineKind::Said, words)
     }
 
     /// A command sees what its author has said before it: where that is still on its way to the
@@ -264,7 +264,7 @@ impl User {
         cluster.is_some_and(|cluster| !cluster.is_settled(self.person.session))
     }
 
-    fn say(&mut self, kind: Kind, words: &str) -> Step {
+    fn say(&mut self, kind: LineKind, words: &str) -> Step {
         if let Some(cluster) = self.hall.cluster.clone() {
             return self.say_to_all(&cluster, kind, words);
         }
@@ -299,7 +299,7 @@ impl User {
     }
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
-    pub(super) fn refuse_line(&mut self, kind: Kind, words: &str, reason: &str) -> Step {
+    pub(super) fn refuse_line(&mut self, kind: LineKind, words: &str, reason: &str) -> Step {
         if self.inbox.view.is_page() {
             let refused = json!({
                 "kind": "refused", "of": kind.label(), "text": words, "reason": reason,
@@ -312,7 +312,7 @@ impl User {
     }
 
     /// Says something to all machines, which is sent when its author has no more to say.
-    fn say_to_all(&mut self, cluster: &Arc<Cluster>, kind: Kind, words: &str) -> Step {
+    fn say_to_all(&mut self, cluster: &Arc<Cluster>, kind: LineKind, words: &str) -> Step {
         let Some(seated) = self.inbox.current() else {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
@@ -359,7 +359,7 @@ impl User {
             return Step::Done;
         }
         match command {
-            Command::Me(words) => return self.say(Kind::Action, words),
+            Command::Me(words) => return self.say(LineKind::Action, words),
             Command::Users(None) => return self.ask(Question::Users),
             Command::Lag => return self.ask(Question::Lag),
             Command::Quit(words) => return Step::Quit(words.unwrap_or_default().to_owned()),

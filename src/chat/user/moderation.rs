@@ -12,7 +12,7 @@ use crate::chat::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
 use crate::chat::former_users::FormerUser;
-use crate::chat::history::Guesses;
+use crate::chat::history::PasswordGuesses;
 use crate::chat::name::Name;
 use crate::chat::operator_password::{self, Checked};
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
@@ -316,7 +316,7 @@ impl User {
                 for line in fitting.collect::<Vec<_>>().iter().rev() {
                     user.reply(line);
                 }
-                for Guesses { source, count, first_ms, last_ms, by } in guesses {
+                for PasswordGuesses { source, count, first_ms, last_ms, by } in guesses {
                     let passwords = if count == 1 { "password" } else { "passwords" };
                     let (first, last) = (moment(first_ms), moment(last_ms));
                     user.reply(&format!(

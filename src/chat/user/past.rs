@@ -9,7 +9,8 @@ use crate::chat::arguments::Passage;
 use crate::chat::crowd::Crowd;
 use crate::chat::days::Days;
 use crate::chat::hall::Hall;
-use crate::chat::history::{Kind, MISSING, StoreError, Stored};
+use crate::chat::history::{LineKind, MISSING, StoreError, StoredLine};
+use crate::chat::line::terminal_text;
 use crate::chat::name::Name;
 use crate::chat::view::View;
 
@@ -89,15 +90,15 @@ impl User {
         }))
     }
 
-    fn say_again(&mut self, line: &Stored) -> Step {
-        let words = format!("> #{} {}", line.number, line.shown());
+    fn say_again(&mut self, line: &StoredLine) -> Step {
+        let words = format!("> #{} {}", line.number, terminal_text(line));
         // Who quotes sees what was quoted; at a terminal they do not see what they say.
         self.reply(&words);
-        self.say(Kind::Said, &words)
+        self.say(LineKind::Said, &words)
     }
 
     /// Shows as many lines as fit one answer: the first of a range, or else the last.
-    fn show_passage(&mut self, lines: &[Stored], is_range: bool) {
+    fn show_passage(&mut self, lines: &[StoredLine], is_range: bool) {
         let fitting = if is_range { oldest_that_fit(lines) } else { newest_that_fit(lines) };
         self.show_past(fitting, "There are no such lines");
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
@@ -111,10 +112,10 @@ impl User {
         }
     }
 
-    pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+    pub(super) fn show_past(&mut self, lines: &[StoredLine], nothing: &str) {
         let view = &self.inbox.view;
-        let is_seen = |line: &&Stored| !view.hides_past(line.kind, 0, &line.name);
-        let lines: Vec<&Stored> = lines.iter().filter(is_seen).collect();
+        let is_seen = |line: &&StoredLine| !view.hides_past(line.kind, 0, &line.name);
+        let lines: Vec<&StoredLine> = lines.iter().filter(is_seen).collect();
         if lines.is_empty() {
             self.notice(nothing);
         }
@@ -125,22 +126,22 @@ impl User {
                 self.reply(&separator);
             }
             let time = (self.hall.settings.time)(line.time_ms);
-            self.reply(&format!("#{} {time} {}", line.number, line.shown()));
+            self.reply(&format!("#{} {time} {}", line.number, terminal_text(line)));
         }
     }
 }
 
 /// A line that is still in memory.
-fn kept(crowd: &Crowd, number: u64) -> Option<Stored> {
-    crowd.with(|room| room.log.line(number).map(Stored::from))
+fn kept(crowd: &Crowd, number: u64) -> Option<StoredLine> {
+    crowd.with(|room| room.log.line(number).map(StoredLine::from))
 }
 
 /// A line that is in memory, unless the view hides its author.
-fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<Stored> {
+fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<StoredLine> {
     crowd.with(|room| {
         let line = room.log.line(number);
         let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
-        line.map(Stored::from)
+        line.map(StoredLine::from)
     })
 }
 
@@ -155,8 +156,8 @@ impl Part {
     }
 
     /// Those of the lines that the log has, oldest first, without those that the view hides.
-    pub(super) fn kept(&self, crowd: &Crowd, view: &View) -> Vec<Stored> {
-        let mut lines: Vec<Stored> = match *self {
+    pub(super) fn kept(&self, crowd: &Crowd, view: &View) -> Vec<StoredLine> {
+        let mut lines: Vec<StoredLine> = match *self {
             Self::Newest { before, count } => {
                 let earlier = |number| crowd.with(|room| room.log.kept_before(number));
                 let numbers = std::iter::successors(earlier(before), |number| earlier(*number));
@@ -172,7 +173,11 @@ impl Part {
     }
 
     /// Those of the lines that the store has, oldest first, and notices of missing ones.
-    pub(super) async fn stored(self, hall: &Hall, room: &Name) -> Result<Vec<Stored>, StoreError> {
+    pub(super) async fn stored(
+        self,
+        hall: &Hall,
+        room: &Name,
+    ) -> Result<Vec<StoredLine>, StoreError> {
         let archive = &hall.archive;
         let (found, until, most) = match self {
             Self::Newest { before, count } => {
@@ -192,12 +197,12 @@ impl Part {
 
 /// Lines of one range, oldest first, with a notice for each that is missing after the first of them
 /// and before `until`. Before the first, and up to `trimmed`, lines may have been trimmed.
-fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
+fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine> {
     let mut whole = Vec::with_capacity(lines.len());
-    let missing = |number, time_ms| Stored {
+    let missing = |number, time_ms| StoredLine {
         number,
         time_ms,
-        kind: Kind::Notice,
+        kind: LineKind::Notice,
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
@@ -219,16 +224,16 @@ fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
 }
 
 /// The first lines whose bytes fit one answer.
-fn oldest_that_fit(lines: &[Stored]) -> &[Stored] {
+fn oldest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[..fitting(lines.iter())]
 }
 
 /// The last lines whose bytes fit one answer.
-pub(super) fn newest_that_fit(lines: &[Stored]) -> &[Stored] {
+pub(super) fn newest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[lines.len() - fitting(lines.iter().rev())..]
 }
 
-fn fitting<'a>(lines: impl Iterator<Item = &'a Stored>) -> usize {
+fn fitting<'a>(lines: impl Iterator<Item = &'a StoredLine>) -> usize {
     let mut budget = Budget::new(PAST_BYTES_MAX);
     lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
 }

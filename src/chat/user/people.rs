@@ -8,7 +8,7 @@ use super::{Step, User};
 use crate::chat::act::{Act, Outcome, Refusal};
 use crate::chat::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::chat::command::Command;
-use crate::chat::history::Kind;
+use crate::chat::history::LineKind;
 use crate::chat::name::Name;
 use crate::chat::person::Person;
 use crate::chat::sessions::person_id;
@@ -32,7 +32,7 @@ impl User {
 
     pub(super) fn message(&mut self, to: &str, words: &str) -> Step {
         match self.somebody(to) {
-            Some(other) => self.write_to(&other, Kind::Said, words),
+            Some(other) => self.write_to(&other, LineKind::Said, words),
             None => Step::Done,
         }
     }
@@ -41,9 +41,9 @@ impl User {
     pub(in crate::chat) fn act_in_private(&mut self, id: &str, line: &str) -> Step {
         match Command::parse(line) {
             Ok(Command::Say(words) | Command::Reply(words)) => {
-                self.say_in_private(id, Kind::Said, words)
+                self.say_in_private(id, LineKind::Said, words)
             }
-            Ok(Command::Me(words)) => self.say_in_private(id, Kind::Action, words),
+            Ok(Command::Me(words)) => self.say_in_private(id, LineKind::Action, words),
             Ok(command) if command.concerns_current_room() => {
                 self.notice("That command is about a room: open the room, and type it there");
                 Step::Done
@@ -53,7 +53,12 @@ impl User {
     }
 
     /// Says something to the user with this id alone.
-    pub(in crate::chat) fn say_in_private(&mut self, id: &str, kind: Kind, words: &str) -> Step {
+    pub(in crate::chat) fn say_in_private(
+        &mut self,
+        id: &str,
+        kind: LineKind,
+        words: &str,
+    ) -> Step {
         if self.person.mailbox.ending().is_some() {
             return Step::Done;
         }
@@ -63,7 +68,7 @@ impl User {
         }
     }
 
-    fn write_to(&mut self, other: &Person, kind: Kind, words: &str) -> Step {
+    fn write_to(&mut self, other: &Person, kind: LineKind, words: &str) -> Step {
         if other.session == self.person.session {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
@@ -101,14 +106,14 @@ impl User {
         })
     }
 
-    fn show_written(&mut self, lineage: u64, to: &Name, kind: Kind, words: &str) {
+    fn show_written(&mut self, lineage: u64, to: &Name, kind: LineKind, words: &str) {
         if self.inbox.view.is_page() {
             let mut sent = json!({
                 "kind": "private", "name": self.name().as_str(), "to": to.as_str(),
                 "time_ms": self.hall.now_ms(), "text": words, "own": true,
                 "person": person_id(lineage),
             });
-            if kind == Kind::Action {
+            if kind == LineKind::Action {
                 sent["action"] = true.into();
             }
             print_json(&sent, &mut self.replies);
@@ -123,7 +128,7 @@ impl User {
             return Step::Done;
         };
         match self.hall.person(session.get()) {
-            Some(other) => self.write_to(&other, Kind::Said, words),
+            Some(other) => self.write_to(&other, LineKind::Said, words),
             None => {
                 self.notice("Who wrote to you last has left");
                 Step::Done

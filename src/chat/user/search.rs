@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::past::newest_that_fit;
 use super::{IN_NO_ROOM, Rest, Step, User};
 use crate::chat::crowd::Crowd;
-use crate::chat::history::{Folded, Found, StoreError, Stored, Words};
+use crate::chat::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 use crate::chat::name::Name;
 use crate::chat::view::View;
 
@@ -56,8 +56,8 @@ impl User {
         }))
     }
 
-    fn show_found(&mut self, search: Search, found: Result<Found, StoreError>) -> Step {
-        let Found { mut lines, before } = match found {
+    fn show_found(&mut self, search: Search, found: Result<SearchPage, StoreError>) -> Step {
+        let SearchPage { mut lines, before } = match found {
             Ok(found) => found,
             Err(StoreError::Busy) => {
                 self.notice("Too many people search now: try again in a moment");
@@ -93,8 +93,8 @@ impl User {
 
 /// Searches the lines in memory that the view does not hide, in steps between which other users of
 /// the thread have their turn.
-async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> Found {
-    let (words, mut folded) = (Words::new(words), Folded::default());
+async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> SearchPage {
+    let (terms, mut buffer) = (SearchTerms::new(words), CaseFoldBuffer::default());
     let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
     at = crowd.with(|room| room.log.visible()).min(at);
     loop {
@@ -106,17 +106,18 @@ async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> 
                 }
                 (at, looked) = (number, looked + 1);
                 let line = room.log.line(number);
-                let line = line.filter(|line| words.match_line(line.name, line.text, &mut folded));
+                let line =
+                    line.filter(|line| terms.matches_line(line.name, line.text, &mut buffer));
                 let seen = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
-                lines.extend(seen.map(Stored::from));
+                lines.extend(seen.map(StoredLine::from));
             }
             room.log.kept_before(at).is_none()
         });
         if is_end {
-            return Found { lines, before: None };
+            return SearchPage { lines, before: None };
         }
         if looked >= LINES_MAX || lines.len() >= FOUND_MAX {
-            return Found { lines, before: Some(at) };
+            return SearchPage { lines, before: Some(at) };
         }
         tokio::task::yield_now().await;
     }

@@ -3,37 +3,41 @@
 
 use crc::{CRC_32_ISCSI, Crc, Digest};
 
+use super::super::record::StoredBan;
+use super::super::stored_line::StoredLine;
+use super::schema::saturating;
+
 /// The checksum of RFC 3720 (section 12.1, appendix B.4).
 static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// The checksum of a row's fields. Each field is framed, so that "ab", "c" differs from "a", "bc".
 #[derive(Clone)]
-pub(super) struct RowChecksum(Digest<'static, u32>);
+struct RowChecksum(Digest<'static, u32>);
 
 impl RowChecksum {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self(CRC_32C.digest())
     }
 
     /// Adds 8 bytes, little endian.
-    pub(super) fn number(self, number: u64) -> Self {
+    fn number(self, number: u64) -> Self {
         self.bytes(&number.to_le_bytes())
     }
 
     /// Adds the length of the text in bytes, and then the text.
-    pub(super) fn text(self, text: &str) -> Self {
+    fn text(self, text: &str) -> Self {
         self.number(text.len() as u64).bytes(text.as_bytes())
     }
 
     /// Adds 1 and the text, or 0 if there is none.
-    pub(super) fn optional(self, text: Option<&str>) -> Self {
+    fn optional(self, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.number(1).text(text),
             None => self.number(0),
         }
     }
 
-    pub(super) fn finish(self) -> u32 {
+    fn finish(self) -> u32 {
         self.0.finalize()
     }
 
@@ -41,6 +45,36 @@ impl RowChecksum {
         self.0.update(bytes);
         self
     }
+}
+
+/// The checksum of a line in the room with this id.
+pub(crate) fn line_sum(room: i64, line: &StoredLine) -> i64 {
+    let sum = RowChecksum::new().number(room as u64).number(line.number).number(line.time_ms);
+    sum.number(line.kind.code().into()).text(&line.name).text(&line.text).finish().into()
+}
+
+/// The checksum of a room's properties.
+pub(crate) fn room_sum(
+    name: &str,
+    topic: Option<&str>,
+    private: bool,
+    password: Option<&str>,
+    more: &str,
+) -> i64 {
+    let sum = RowChecksum::new().text(name).optional(topic).number(private.into());
+    let sum = sum.optional(password);
+    // Rows of earlier versions have an empty `more`, and a checksum without it.
+    if more.is_empty() { sum.finish().into() } else { sum.text(more).finish().into() }
+}
+
+/// The checksum of a ban.
+pub(crate) fn ban_sum(ban: &StoredBan) -> i64 {
+    let sum =
+        RowChecksum::new().text(&ban.subject).text(&ban.shown).text(&ban.by).text(&ban.reason);
+    // The stored value: a time above `i64::MAX` is stored as `i64::MAX`.
+    let sum = sum.number(ban.until_ms.map_or(0, |until| saturating(until) as u64 + 1));
+    // Rows of the first version have an empty `more`, and a checksum without it.
+    if ban.more.is_empty() { sum.finish().into() } else { sum.text(&ban.more).finish().into() }
 }
 
 #[cfg(test)]
@@ -53,6 +87,16 @@ mod tests {
         assert_eq!(RowChecksum::new().bytes(b"123456789").finish(), 0xE306_9283);
         // RFC 3720, B.4: 32 bytes of zeros.
         assert_eq!(RowChecksum::new().bytes(&[0; 32]).finish(), 0x8A91_36AA);
+    }
+
+    /// Files of earlier versions have these checksums.
+    #[test]
+    fn checksums_of_rows_never_change() {
+        let kind = super::super::super::stored_line::LineKind::Said;
+        let line =
+            StoredLine { number: 7, time_ms: 9, kind, name: "ann".into(), text: "hi".into() };
+        assert_eq!(line_sum(1, &line), 0xFEB2_EBD8);
+        assert_eq!(room_sum("lobby", None, false, Some("x"), ""), 0xAD51_CA6D);
     }
 
     #[test]
