@@ -7,10 +7,10 @@ use std::{env, io, io::Write, sync::Arc};
 use tokio::sync::{Mutex, broadcast, broadcast::Sender};
 
 /// Who is here, and the lines that all hear, each with the port of its author (0: none).
-struct Hall(Mutex<Vec<String>>, Sender<(u16, String)>);
+struct Chat(Mutex<Vec<String>>, Sender<(u16, String)>);
 
-async fn chat(mut client: Connection, hall: Arc<Hall>) -> Result<(), Closed> {
-    let (Hall(names, lines), port) = (&*hall, client.peer().map_or(0, |peer| peer.port()));
+async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
+    let (Chat(names, lines), port) = (&*state, client.peer().map_or(0, |peer| peer.port()));
     client.write(b"Enter your name: ").await?;
     let Some(line) = client.read_line().await? else { return Ok(()) };
     let name = Some(line.trim().to_string()).filter(|name| !name.is_empty());
@@ -55,6 +55,6 @@ async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let server = Server::bind(address).await?.eol(Eol::CrLf);
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
-    let hall = Arc::new(Hall(Mutex::default(), broadcast::channel(1024).0));
-    server.serve(move |client| chat(client, Arc::clone(&hall))).await.map(|_report| ())
+    let state = Arc::new(Chat(Mutex::default(), broadcast::channel(1024).0));
+    server.serve(move |client| chat(client, Arc::clone(&state))).await.map(|_report| ())
 }

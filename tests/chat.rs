@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 async fn names_are_asked_for_until_one_is_good() {
     let parlour = Parlour::open();
     let _ann = parlour.enter("ann").await;
-    let mut other = parlour.knock(Role::Person);
+    let mut other = parlour.knock(Role::User);
     other.ask("ann", "Enter your name: *** The name ann is taken; type another ***").await;
     other.ask("ANN", "Enter your name: *** The name ann is taken; type another ***").await;
     other.say("\u{430}nn").await;
@@ -61,13 +61,13 @@ async fn a_name_is_one_persons_as_long_as_they_are_here() {
 async fn a_login_has_a_deadline() {
     let parlour = Parlour::open();
     let start = tokio::time::Instant::now();
-    let mut silent = parlour.knock(Role::Person);
+    let mut silent = parlour.knock(Role::User);
     assert_eq!(silent.rest().await, b"Enter your name: Connection timeout. Goodbye!\r\n");
     assert_eq!(start.elapsed().as_secs(), 30);
     assert_eq!(silent.session.await.unwrap(), Err(Closed::IdleTimeout));
     // A byte now and then does not help, and neither do bad names.
     let start = tokio::time::Instant::now();
-    let mut slow = parlour.knock(Role::Person);
+    let mut slow = parlour.knock(Role::User);
     for _ in 0..5 {
         slow.send("a b\n").await;
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -75,7 +75,7 @@ async fn a_login_has_a_deadline() {
     let heard = String::from_utf8(slow.rest().await).unwrap();
     assert!(heard.ends_with("Connection timeout. Goodbye!\r\n"), "{heard}");
     assert_eq!(start.elapsed().as_secs(), 30);
-    assert_eq!(parlour.hall.people(), 0);
+    assert_eq!(parlour.chat.people(), 0);
 }
 
 /// Fault 25: browsers, TLS and SSH get one clear line and the end, whatever they go on to send.
@@ -88,11 +88,11 @@ async fn other_protocols_are_told_and_closed() {
         (b"SSH-2.0-OpenSSH_9.9\r\n", "not an SSH server"),
     ] {
         let parlour = Parlour::open();
-        let mut stranger = parlour.knock(Role::Person);
+        let mut stranger = parlour.knock(Role::User);
         stranger.send(hello).await;
         let heard = String::from_utf8(stranger.rest().await).unwrap();
         assert!(heard.contains(words), "{heard}");
-        assert_eq!(parlour.hall.people(), 0);
+        assert_eq!(parlour.chat.people(), 0);
     }
 }
 
@@ -176,7 +176,7 @@ async fn only_what_may_be_shown_arrives() {
         ann.ask_past_telnet(&format!("/users {marker}"), &marker).await;
     }
     for attack in &attacks {
-        let mut stranger = parlour.knock(Role::Person);
+        let mut stranger = parlour.knock(Role::User);
         stranger.send([attack.as_slice(), b"\n\n"].concat()).await;
         stranger.stream.shutdown().await.unwrap();
         stranger.ask_past_telnet("", "").await;
@@ -207,7 +207,7 @@ async fn nobody_speaks_for_others() {
 async fn telnet_is_understood() {
     let parlour = Parlour::open();
     let mut bob = parlour.enter("bob").await;
-    let mut ann = parlour.knock(Role::Person);
+    let mut ann = parlour.knock(Role::User);
     ann.send(b"\xff\xfb\x1fa\xff\xfd\x01nn\r\0\n").await;
     bob.hear("*** ann joined the chat ***").await;
     ann.send(b"h\xff\xf1i\xff\xfa\x18\0xterm\xff\xf0!\r\n/quit\r\n").await;
@@ -288,13 +288,13 @@ async fn nobody_is_left_over() {
     let parlour = Parlour::open();
     let mut stayed = parlour.enter("stayed").await;
     for round in 0..200 {
-        let mut guest = parlour.knock(Role::Person);
+        let mut guest = parlour.knock(Role::User);
         guest.send(&b"ann\nhello\n/join den\nthere\n"[..[0, 2, 4, 9, 25][round % 5]]).await;
         tokio::task::yield_now().await;
         drop(guest.stream);
         let _ = guest.session.await.unwrap();
     }
-    assert_eq!(parlour.hall.people(), 1);
+    assert_eq!(parlour.chat.people(), 1);
     stayed.say("/rooms").await;
     while stayed.line().await != "lobby (1)" {}
 }
@@ -310,14 +310,14 @@ async fn regression_a_newcomer_sees_what_was_said() {
         if visit == 15 {
             ann.say("/me counts").await;
         }
-        let mut guest = parlour.knock(Role::Person);
+        let mut guest = parlour.knock(Role::User);
         guest.say(&format!("guest{visit}")).await;
         ann.hear(&format!("*** guest{visit} joined the chat ***")).await;
         guest.say("/quit").await;
         guest.rest().await;
         ann.hear(&format!("*** guest{visit} left the chat ***")).await;
     }
-    let mut bob = parlour.knock(Role::Person);
+    let mut bob = parlour.knock(Role::User);
     bob.ask("bob", "Enter your name: --- the 2 lines before ---").await;
     for line in ["ann: one", "* ann counts", "*** bob joined the chat ***"] {
         bob.hear(line).await;
@@ -361,5 +361,5 @@ async fn a_panic_ends_one_session() {
         bob = parlour.enter("bob").await;
         ann.hear("*** bob joined the chat ***").await;
     }
-    assert_eq!(parlour.hall.people(), 2);
+    assert_eq!(parlour.chat.people(), 2);
 }

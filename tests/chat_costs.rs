@@ -85,7 +85,7 @@ async fn attack_a_question_for_people_has_a_small_answer() {
     let parlour = Parlour::open();
     let mut guests = Vec::new();
     for number in 0..300 {
-        let mut guest = parlour.knock(Role::Person);
+        let mut guest = parlour.knock(Role::User);
         guest.say(&format!("{}{number}", "ж".repeat(28))).await;
         guest.say(&format!("/away {}", "ж".repeat(201))).await;
         until(&mut guest, "*** An away text has at most 200 characters ***").await;
@@ -171,26 +171,26 @@ async fn attack_idlers_leave_a_full_chat_and_speakers_stay() {
     let [mut ann, mut bob, mut eve, mut oper] = parlour.all(["ann", "bob", "eve", "olga"]).await;
     oper.say("/oper open sesame").await;
     until(&mut oper, "You are an operator").await;
-    assert_eq!(parlour.hall.end_idle_users(4), 0, "they have just come");
+    assert_eq!(parlour.chat.end_idle_users(4), 0, "they have just come");
     SECONDS.store(600, Ordering::Relaxed);
     ann.say("hello").await;
     until(&mut eve, "ann: hello").await;
     bob.say("/msg ann hi").await;
     until(&mut bob, "[you -> ann] hi").await;
     SECONDS.store(899, Ordering::Relaxed);
-    assert_eq!(parlour.hall.end_idle_users(0), 0, "there is room");
-    assert_eq!(parlour.hall.end_idle_users(4), 1);
-    assert_eq!(parlour.hall.end_idle_users(1), 0, "the first one is about to leave");
+    assert_eq!(parlour.chat.end_idle_users(0), 0, "there is room");
+    assert_eq!(parlour.chat.end_idle_users(4), 1);
+    assert_eq!(parlour.chat.end_idle_users(1), 0, "the first one is about to leave");
     let words =
         "*** The server is nearly full, and you have said nothing for 14 minutes: goodbye ***";
     let rest = String::from_utf8(eve.rest().await).unwrap();
     assert!(rest.contains(words), "{rest}");
     until(&mut ann, "eve left the chat").await;
     SECONDS.store(2000, Ordering::Relaxed);
-    parlour.hall.renew(&Settings { idle_when_full: None, clock, ..settings() });
-    assert_eq!(parlour.hall.end_idle_users(4), 0, "it is off");
-    parlour.hall.renew(&Settings { clock, ..settings() });
-    assert_eq!(parlour.hall.end_idle_users(4), 1, "two of a source always stay");
+    parlour.chat.renew(&Settings { idle_when_full: None, clock, ..settings() });
+    assert_eq!(parlour.chat.end_idle_users(4), 0, "it is off");
+    parlour.chat.renew(&Settings { clock, ..settings() });
+    assert_eq!(parlour.chat.end_idle_users(4), 1, "two of a source always stay");
     until(&mut oper, "left the chat").await;
     oper.say("/users").await;
     until(&mut oper, "Online: ").await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use dhat::HeapStats;
-use echoline::chat::{self, Hall, Role, Settings};
+use echoline::chat::{self, Chat, Role, Settings};
 use echoline::{Closed, Connection, Eol, Limits};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::Mutex;
@@ -25,9 +25,9 @@ fn pair() -> (Connection<DuplexStream>, DuplexStream) {
     (Connection::accepted(here, Limits::default(), Eol::CrLf, chat::farewell()), there)
 }
 
-async fn join(hall: &Arc<Hall>, number: usize) -> DuplexStream {
+async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {
     let (client, mut there) = pair();
-    tokio::spawn(chat::serve(client, Arc::clone(hall), Role::Person));
+    tokio::spawn(chat::serve(client, Arc::clone(chat), Role::User));
     there.write_all(format!("m{number}\n").as_bytes()).await.unwrap();
     there
 }
@@ -80,11 +80,11 @@ async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
     read_all(&mut waiting).await;
     let plain = HeapStats::get().curr_bytes - empty;
 
-    let hall = Arc::new(Hall::new(Settings { flood: None, ..Settings::default() }));
+    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
     let empty = HeapStats::get().curr_bytes;
     let mut members = Vec::new();
     for number in 0..MEMBERS {
-        members.push(join(&hall, number).await);
+        members.push(join(&chat, number).await);
         read_all(&mut members).await;
     }
     read_all(&mut members).await;
@@ -110,10 +110,10 @@ async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     const PAGES: usize = 60;
     let _alone = ALONE.lock().await;
     let _profiler = dhat::Profiler::builder().testing().build();
-    let hall = Arc::new(Hall::new(Settings { flood: None, ..Settings::default() }));
+    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
     let mut members = Vec::new();
     for number in 0..MEMBERS {
-        let mut member = join(&hall, number).await;
+        let mut member = join(&chat, number).await;
         for length in [200, 3900] {
             let away = "x".repeat(length);
             member.write_all(format!("/away {away}\n").as_bytes()).await.unwrap();
@@ -127,7 +127,7 @@ async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     let mut pages = Vec::new();
     for number in 0..PAGES {
         let (client, mut there) = pair();
-        tokio::spawn(chat::serve(client, Arc::clone(&hall), Role::Bot));
+        tokio::spawn(chat::serve(client, Arc::clone(&chat), Role::Bot));
         there.write_all(format!("{{\"name\": \"page{number}\"}}\n").as_bytes()).await.unwrap();
         read_all(&mut members).await;
         pages.push(there);

@@ -97,7 +97,7 @@ async fn regression_a_line_is_deleted_by_an_operator_or_after_a_resume() {
         }
     };
     let token = token.split(' ').nth(2).unwrap().to_owned();
-    let mut again = parlour.knock(Role::Person);
+    let mut again = parlour.knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     loop {
         let line = again.line().await;
@@ -153,7 +153,7 @@ async fn regression_lines_of_other_days_show_their_date() {
 
 /// A newcomer comes in; also returns the lines before.
 async fn enter_past_replay(parlour: &Parlour, name: &str) -> (Guest, Vec<String>) {
-    let mut guest = parlour.knock(Role::Person);
+    let mut guest = parlour.knock(Role::User);
     guest.say(name).await;
     let mut heard = vec![guest.line().await];
     while !heard.iter().any(|line| line.contains(&format!("{name} joined the chat"))) {
@@ -174,7 +174,7 @@ async fn attack_visits_hide_nothing_that_was_said() {
     ann.say("/me waves").await;
     ann.ask("/times off", "*** times off ***").await;
     for _ in 0..VISITS {
-        let mut eve = parlour.knock(Role::Person);
+        let mut eve = parlour.knock(Role::User);
         eve.say("eve").await;
         eve.say("/quit").await;
         eve.rest().await;

@@ -9,20 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use echoline::chat::history::StoreOptions;
-use echoline::chat::{FloodLimits, Hall, Role, Settings};
+use echoline::chat::{Chat, FloodLimits, Role, Settings};
 use parlour::{Guest, Parlour, settings};
 
 /// A chat that keeps its history in `folder`.
 fn stored(folder: &Path) -> Parlour {
-    let hall = Hall::with_store(settings(), folder, StoreOptions::default()).unwrap();
-    Parlour { hall, ..Parlour::open() }
+    let chat = Chat::with_store(settings(), folder, StoreOptions::default()).unwrap();
+    Parlour { chat, ..Parlour::open() }
 }
 
 /// Ends the chat, whose sessions have ended.
 fn close(parlour: Parlour) {
-    let Parlour { hall, .. } = parlour;
-    assert_eq!(Arc::strong_count(&hall), 1, "a session goes on");
-    assert_eq!(hall.close(), 0);
+    let Parlour { chat, .. } = parlour;
+    assert_eq!(Arc::strong_count(&chat), 1, "a session goes on");
+    assert_eq!(chat.close(), 0);
 }
 
 /// Reads on to a line that has these words, and returns it.
@@ -59,7 +59,7 @@ async fn quit(mut guest: Guest) -> String {
 }
 
 async fn resume(parlour: &Parlour, token: &str) -> Guest {
-    let mut guest = parlour.knock(Role::Person);
+    let mut guest = parlour.knock(Role::User);
     guest.say(&format!("/resume {token}")).await;
     guest
 }
@@ -161,7 +161,7 @@ async fn regression_resume_restores_rights_and_choices() {
     let second = heard.rsplit("/resume ").next().unwrap().split(' ').next().unwrap().to_owned();
     drop(ann);
     quit(eve).await;
-    while Arc::strong_count(&parlour.hall) > 1 {
+    while Arc::strong_count(&parlour.chat) > 1 {
         tokio::task::yield_now().await;
     }
     close(parlour);
@@ -171,7 +171,7 @@ async fn regression_resume_restores_rights_and_choices() {
     until(&mut ann, "*** As before: numbers on, quiet on, you ignore eve ***").await;
     until(&mut ann, "*** You are an operator of the chat, as before ***").await;
     let third = token(&mut ann).await;
-    parlour.hall.renew(&with_password("another"));
+    parlour.chat.renew(&with_password("another"));
     let mut again = resume(&parlour, &third).await;
     until(&mut again, "*** You are no operator of the chat any more: its password has changed ***")
         .await;
@@ -179,7 +179,7 @@ async fn regression_resume_restores_rights_and_choices() {
     until(&mut again, "*** Only an operator can do that ***").await;
     // The right does not come back with the password.
     let fourth = token(&mut again).await;
-    parlour.hall.renew(&settings());
+    parlour.chat.renew(&settings());
     let mut again = resume(&parlour, &fourth).await;
     until(&mut again, "You speak in lobby now").await;
     again.say("/audit").await;
@@ -378,7 +378,7 @@ async fn regression_a_flood_mute_outlives_its_connection() {
     drop(ann);
     until(&mut bob, "ann left").await;
     pass(10).await;
-    let mut ann = parlour.knock(Role::Person);
+    let mut ann = parlour.knock(Role::User);
     ann.say("ann").await;
     ann.hear("Enter your name: *** You wrote too fast and are muted for 20 s more ***").await;
     ann.hear("*** ann joined the chat ***").await;

@@ -149,7 +149,7 @@ async fn operators_keep_order() {
     oper.say("/ban mallory 2h spam").await;
     oper.hear_of("You banned mallory from the chat").await;
     oper.hear_of("That holds for the name only").await;
-    let mut mallory = parlour.knock(Role::Person);
+    let mut mallory = parlour.knock(Role::User);
     mallory.say("Mallory").await;
     mallory.hear_of("You are banned from this chat").await;
     oper.say("/bans").await;
@@ -265,7 +265,7 @@ async fn a_token_brings_one_back() {
     let token = token(last.lines().last().unwrap()).to_owned();
     ann.hear("*** bob left the chat ***").await;
     ann.say("while you were away").await;
-    let mut back = parlour.knock(Role::Person);
+    let mut back = parlour.knock(Role::User);
     back.ask(&format!("/resume {token}"), "Enter your name: *** Back in lobby, from line 3 on ***")
         .await;
     back.hear_of("*** Back in den, from line ").await;
@@ -273,7 +273,7 @@ async fn a_token_brings_one_back() {
     back.hear("[lobby] *** bob left the chat ***").await;
     back.hear("[lobby] ann: while you were away").await;
     back.hear("[lobby] *** bob joined the chat ***").await;
-    let mut thief = parlour.knock(Role::Person);
+    let mut thief = parlour.knock(Role::User);
     thief.say(&format!("/resume {token}")).await;
     thief.hear_of("That token brings nobody back").await;
 }
@@ -286,7 +286,7 @@ async fn a_token_takes_over() {
     bob.say("/token").await;
     let line = bob.line().await;
     let token = token(&line).to_owned();
-    let mut again = parlour.knock(Role::Person);
+    let mut again = parlour.knock(Role::User);
     // The old connection has more to say than it may.
     bob.send("/join den\n".repeat(3)).await;
     again.say(&format!("/resume {token}")).await;
@@ -296,7 +296,7 @@ async fn a_token_takes_over() {
     ann.hear("*** bob left the chat (goes on elsewhere) ***").await;
     ann.hear("*** bob joined the chat ***").await;
     ann.ask("/users", "Online: ann, bob").await;
-    let mut third = parlour.knock(Role::Person);
+    let mut third = parlour.knock(Role::User);
     third.say(&format!("/resume {token}")).await;
     third.hear_of("That token brings nobody back").await;
 }

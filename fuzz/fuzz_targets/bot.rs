@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use echoline::chat::{self, Hall, Role, Settings};
+use echoline::chat::{self, Chat, Role, Settings};
 use echoline::{Connection, Eol, Limits};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -17,12 +17,12 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// The answer to all that the program sends.
 async fn converse(input: &[u8], role: Role) -> Vec<u8> {
-    let hall = Arc::new(Hall::new(Settings { flood: None, ..Settings::default() }));
+    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
     let limits = Limits { max_line: 4096, ..Limits::default() };
     let (near, far) = duplex(1 << 20);
     let far = Connection::accepted(far, limits, Eol::CrLf, chat::farewell());
     let (mut reader, mut writer) = tokio::io::split(near);
-    let session = tokio::spawn(chat::serve(far, hall, role));
+    let session = tokio::spawn(chat::serve(far, chat, role));
     let mut answer = Vec::new();
     let write = async {
         let _ = writer.write_all(input).await;

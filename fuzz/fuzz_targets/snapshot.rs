@@ -2,14 +2,14 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, Snapshot};
+use echoline::chat::{ClusterOptions, Entry, Follower, Chat, OnLoss, Settings, Snapshot};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let hall = chat(9);
+    let chat = chat(9);
     let snapshot = Snapshot { sequence: 10, state: bytes.to_vec().into() };
-    if hall.restore(&snapshot).is_err() {
-        assert_eq!(hall.applied(), 0, "nothing has changed");
+    if chat.restore(&snapshot).is_err() {
+        assert_eq!(chat.applied(), 0, "nothing has changed");
     }
     for act in [
         r#"{"enter":{"name":"zoe","address":null}}"#,
@@ -17,19 +17,19 @@ fuzz_target!(|bytes: &[u8]| {
         r#"{"say":{"room":"lobby","lines":[{"t":"tea"}]}}"#,
         r#"{"delete":{"room":"lobby","number":1,"own":true}}"#,
     ] {
-        let sequence = hall.applied() + 1;
+        let sequence = chat.applied() + 1;
         let head = format!(r#"{{"v":1,"node":7,"session":99,"number":{sequence},"act":"#);
         let payload = [&head, act, "}"].concat().into();
-        hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload }]);
+        chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload }]);
     }
-    let known = hall.snapshot();
+    let known = chat.snapshot();
     let late = chat(8);
     late.restore(&known).expect("what a node knows is what another one takes");
     assert_eq!(late.snapshot(), known);
 });
 
-fn chat(node: u32) -> std::sync::Arc<Hall> {
+fn chat(node: u32) -> std::sync::Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
-    Hall::clustered(Settings::default(), options).0
+    Chat::clustered(Settings::default(), options).0
 }

@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Hall, OnLoss, Settings, is_clean};
+use echoline::chat::{ClusterOptions, Entry, Follower, Chat, OnLoss, Settings, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -27,15 +27,15 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(late.applied(), ann.applied());
 });
 
-fn chat(node: u32) -> std::sync::Arc<Hall> {
+fn chat(node: u32) -> std::sync::Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
-    Hall::clustered(Settings::default(), options).0
+    Chat::clustered(Settings::default(), options).0
 }
 
 /// The next entry, of session 1 to 4 or of the machine itself.
-fn apply(hall: &Hall, line: &[u8]) {
-    let sequence = hall.applied() + 1;
+fn apply(chat: &Chat, line: &[u8]) {
+    let sequence = chat.applied() + 1;
     let payload = match line.strip_prefix(b"!") {
         Some(payload) => payload.to_vec(),
         None => {
@@ -48,7 +48,7 @@ fn apply(hall: &Hall, line: &[u8]) {
             [head.as_bytes(), act, b"}"].concat()
         }
     };
-    hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+    chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
 /// Names, lines, topics and other words in a snapshot are those that users see.

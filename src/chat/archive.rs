@@ -15,7 +15,7 @@ use super::history::{
 use super::log::LineView;
 use super::name::Name;
 use super::room::{Appended, Room};
-use super::tokens::{Place, Position, SessionState};
+use super::tokens::{Position, SavedSession, SessionState};
 
 /// What outlives a room, or the process.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl Archive {
         self.write(|| StoreChange::Unban(subject(ban)));
     }
 
-    pub(super) fn token(&self, token: &str, place: &Place) {
+    pub(super) fn token(&self, token: &str, place: &SavedSession) {
         let rooms = || place.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
         self.write(|| {
             StoreChange::Token(history::StoredToken {
@@ -278,7 +278,7 @@ impl BanMore {
 }
 
 impl SavedMore {
-    fn of(place: &Place) -> Self {
+    fn of(place: &SavedSession) -> Self {
         let room = |at: &Position| SavedRoom {
             room: at.room.clone(),
             password: at.password.clone(),

@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::act::{Act, Change as Alteration, Outcome, Refusal, Said};
+use super::apply_operation::OperationContext;
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
 use super::cluster::{ClusterOptions, OnLoss};
 use super::follower::Follower;
-use super::hall::{Hall, NameTaken, NotIn, Pass};
 use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 use super::name::Name;
-use super::perform::Actor;
-use super::room::See;
+use super::operation::{Operation, OperationError, Outcome, RoomChange as Alteration, SaidLine};
+use super::room::ReplayFrom;
 use super::settings::Settings;
+use super::state::{Chat, ClaimNameError, Credential, JoinError};
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -25,27 +25,27 @@ fn room(text: &str) -> Name {
 }
 
 /// A chat with a store in this folder.
-fn stored(folder: &Path) -> Arc<Hall> {
-    Hall::with_store(Settings::default(), folder, StoreOptions::default()).unwrap()
+fn stored(folder: &Path) -> Arc<Chat> {
+    Chat::with_store(Settings::default(), folder, StoreOptions::default()).unwrap()
 }
 
 /// One node of a cluster, which has no other part of it.
-fn node(node: u32) -> Arc<Hall> {
+fn node(node: u32) -> Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
-    Hall::clustered(Settings::default(), options).0
+    Chat::clustered(Settings::default(), options).0
 }
 
 /// The actions of all sessions, at the same time.
-impl Hall {
-    fn does(&self, session: u64, act: Act) -> Outcome {
+impl Chat {
+    fn does(&self, session: u64, act: Operation) -> Outcome {
         let is_here = self.cluster.is_none();
-        self.perform(Actor { session, node: 1, is_here, now_ms: 5 }, act)
+        self.apply_operation(OperationContext { session, node: 1, is_here, now_ms: 5 }, act)
     }
 
-    fn comes_from(&self, session: u64, who: &str, address: &str) -> Result<(), NameTaken> {
+    fn comes_from(&self, session: u64, who: &str, address: &str) -> Result<(), ClaimNameError> {
         let address = (!address.is_empty()).then(|| address.parse::<IpAddr>().unwrap());
-        match self.does(session, Act::Enter { name: name(who), address, back: None }) {
+        match self.does(session, Operation::Enter { name: name(who), address, back: None }) {
             Outcome::Entered(entered) => entered.map(drop),
             other => panic!("{other:?}"),
         }
@@ -55,8 +55,12 @@ impl Hall {
         self.comes_from(session, who, "").unwrap();
     }
 
-    fn joins(&self, session: u64, to: &str) -> Result<(), NotIn> {
-        let join = Act::Join { room: room(to), see: See::Last(0), pass: Pass::Nothing };
+    fn joins(&self, session: u64, to: &str) -> Result<(), JoinError> {
+        let join = Operation::Join {
+            room: room(to),
+            replay_from: ReplayFrom::Last(0),
+            credential: Credential::Nothing,
+        };
         match self.does(session, join) {
             Outcome::Joined(joined) => joined.map(drop),
             other => panic!("{other:?}"),
@@ -66,7 +70,7 @@ impl Hall {
     fn bans_name(&self, session: u64, whom: &str, scope: Scope) -> Outcome {
         let (subject, by, reason) = (Subject::Name(name(whom)), "ann".into(), String::new());
         let ban = Ban { subject, scope, by, reason, until_ms: None, lineage: None };
-        self.does(session, Act::Ban(ban))
+        self.does(session, Operation::Ban(ban))
     }
 }
 
@@ -75,27 +79,27 @@ impl Hall {
 #[test]
 fn attack_the_founder_of_a_room_lifts_no_ban_of_the_chat() {
     let folder = tempfile::tempdir().unwrap();
-    let play = |hall: &Hall| {
-        hall.comes(1, "olga");
-        hall.does(1, Act::BecomeOperator);
-        assert!(matches!(hall.bans_name(1, "mallory", Scope::Chat), Outcome::Done));
-        hall.comes(2, "eve");
-        hall.joins(2, "den").unwrap();
-        say(hall, 2, "den");
+    let play = |chat: &Chat| {
+        chat.comes(1, "olga");
+        chat.does(1, Operation::BecomeOperator);
+        assert!(matches!(chat.bans_name(1, "mallory", Scope::Chat), Outcome::Done));
+        chat.comes(2, "eve");
+        chat.joins(2, "den").unwrap();
+        say(chat, 2, "den");
         for number in 0..ROOM_BANS_MAX {
-            let banned = hall.bans_name(2, &format!("u{number}"), Scope::Room(room("den")));
+            let banned = chat.bans_name(2, &format!("u{number}"), Scope::Room(room("den")));
             assert!(matches!(banned, Outcome::Done), "{number}: {banned:?}");
         }
-        let refused = hall.bans_name(2, "one-more", Scope::Room(room("den")));
-        let full = Refusal::TooManyBans(ROOM_BANS_MAX);
+        let refused = chat.bans_name(2, "one-more", Scope::Room(room("den")));
+        let full = OperationError::TooManyBans(ROOM_BANS_MAX);
         assert_eq!(refused.refusal(), Some(&full), "it is said, and no ban is dropped");
-        let elsewhere = hall.bans_name(1, "ann", Scope::Room(room("nowhere")));
-        assert_eq!(elsewhere.refusal(), Some(&Refusal::Absent), "no list without its room");
+        let elsewhere = chat.bans_name(1, "ann", Scope::Room(room("nowhere")));
+        assert_eq!(elsewhere.refusal(), Some(&OperationError::Absent), "no list without its room");
     };
-    let holds = |hall: &Hall, session| {
-        let banned = hall.comes_from(session, "mallory", "");
-        assert!(matches!(banned, Err(NameTaken::Banned(_))), "{banned:?}");
-        assert_eq!(hall.bans(Some(room("den").key())).len(), ROOM_BANS_MAX);
+    let holds = |chat: &Chat, session| {
+        let banned = chat.comes_from(session, "mallory", "");
+        assert!(matches!(banned, Err(ClaimNameError::Banned(_))), "{banned:?}");
+        assert_eq!(chat.bans(Some(room("den").key())).len(), ROOM_BANS_MAX);
     };
     let first = stored(folder.path());
     play(&first);
@@ -120,20 +124,20 @@ fn attack_visits_hide_no_said_line_from_a_late_node() {
     let (here, late) = (node(1), node(2));
     here.comes(1, "ann");
     here.joins(1, "lobby").unwrap();
-    let say = |hall: &Hall, text: &str| {
-        let lines = vec![Said { kind: LineKind::Said, text: text.to_owned() }];
-        hall.does(1, Act::Say { room: room("lobby"), lines });
+    let say = |chat: &Chat, text: &str| {
+        let lines = vec![SaidLine { kind: LineKind::Said, text: text.to_owned() }];
+        chat.does(1, Operation::Say { room: room("lobby"), lines });
     };
-    let visit = |hall: &Hall, session| {
-        hall.comes(session, "eve");
-        hall.joins(session, "lobby").unwrap();
-        hall.does(session, Act::Exit { reason: Some(String::new()), keep: None });
+    let visit = |chat: &Chat, session| {
+        chat.comes(session, "eve");
+        chat.joins(session, "lobby").unwrap();
+        chat.does(session, Operation::Exit { reason: Some(String::new()), keep: None });
     };
     say(&here, "first");
     (10..300).for_each(|session| visit(&here, session));
     late.restore(&here.snapshot()).unwrap();
-    let texts = |hall: &Hall| {
-        hall.lobby.with(|room| {
+    let texts = |chat: &Chat| {
+        chat.lobby.with(|room| {
             let numbers = room.log.oldest()..room.log.next();
             let lines = numbers.filter_map(|number| room.log.line(number));
             let said = lines.filter(|line| line.kind == LineKind::Said);
@@ -144,22 +148,22 @@ fn attack_visits_hide_no_said_line_from_a_late_node() {
         (texts(&late), texts(&here)),
         (vec![(2, "first".into())], vec![(2, "first".into())])
     );
-    for hall in [&here, &late] {
-        say(hall, "second");
-        (300..500).for_each(|session| visit(hall, session));
+    for chat in [&here, &late] {
+        say(chat, "second");
+        (300..500).for_each(|session| visit(chat, session));
     }
     assert_eq!(late.snapshot().state, here.snapshot().state);
 }
 
 /// Says one line.
-fn say(hall: &Hall, session: u64, to: &str) {
-    let lines = vec![Said { kind: LineKind::Said, text: "hello".to_owned() }];
-    let said = hall.does(session, Act::Say { room: room(to), lines });
+fn say(chat: &Chat, session: u64, to: &str) {
+    let lines = vec![SaidLine { kind: LineKind::Said, text: "hello".to_owned() }];
+    let said = chat.does(session, Operation::Say { room: room(to), lines });
     assert!(matches!(said, Outcome::Done), "{said:?}");
 }
 
-fn leave(hall: &Hall, session: u64) {
-    hall.does(session, Act::Exit { reason: Some(String::new()), keep: None });
+fn leave(chat: &Chat, session: u64) {
+    chat.does(session, Operation::Exit { reason: Some(String::new()), keep: None });
 }
 
 /// Issue 12, item 5: a stranger who joins more rooms than there may be takes no place from anybody,
@@ -170,35 +174,35 @@ fn attack_empty_rooms_use_up_no_place() {
     const MALLORY: &str = "192.0.2.66";
     let most = Settings::default().max_rooms;
     let each = Settings::default().max_rooms_per_ip;
-    let play = |hall: &Hall| {
+    let play = |chat: &Chat| {
         for session in 1..=most as u64 + 5 {
-            hall.comes_from(session, "mallory", MALLORY).unwrap();
-            hall.joins(session, &format!("r{session}")).unwrap();
-            leave(hall, session);
+            chat.comes_from(session, "mallory", MALLORY).unwrap();
+            chat.joins(session, &format!("r{session}")).unwrap();
+            leave(chat, session);
         }
-        assert_eq!(hall.rooms().len(), 1, "the lobby");
+        assert_eq!(chat.rooms().len(), 1, "the lobby");
         for number in 0..each {
             let (session, den) = (5000 + number as u64, format!("den{number}"));
-            hall.comes_from(session, "mallory", MALLORY).unwrap();
-            hall.joins(session, &den).unwrap();
-            say(hall, session, &den);
-            leave(hall, session);
+            chat.comes_from(session, "mallory", MALLORY).unwrap();
+            chat.joins(session, &den).unwrap();
+            say(chat, session, &den);
+            leave(chat, session);
         }
-        assert_eq!(hall.rooms().len(), 1 + each);
+        assert_eq!(chat.rooms().len(), 1 + each);
     };
-    let is_full = |hall: &Hall| {
-        hall.comes_from(7000, "mallory", MALLORY).unwrap();
-        let refused = hall.joins(7000, "one-more");
+    let is_full = |chat: &Chat| {
+        chat.comes_from(7000, "mallory", MALLORY).unwrap();
+        let refused = chat.joins(7000, "one-more");
         assert!(
-            matches!(refused, Err(NotIn::TooManyOfSource(made)) if made == each),
+            matches!(refused, Err(JoinError::TooManyOfSource(made)) if made == each),
             "{refused:?}"
         );
-        hall.joins(7000, "den7").unwrap();
-        leave(hall, 7000);
-        hall.comes_from(7001, "ann", "192.0.2.1").unwrap();
-        hall.joins(7001, "garden").unwrap();
-        leave(hall, 7001);
-        assert_eq!(hall.rooms().len(), 1 + each, "the garden is gone again, and no other room");
+        chat.joins(7000, "den7").unwrap();
+        leave(chat, 7000);
+        chat.comes_from(7001, "ann", "192.0.2.1").unwrap();
+        chat.joins(7001, "garden").unwrap();
+        leave(chat, 7001);
+        assert_eq!(chat.rooms().len(), 1 + each, "the garden is gone again, and no other room");
     };
     let folder = tempfile::tempdir().unwrap();
     let first = stored(folder.path());
@@ -215,11 +219,11 @@ fn attack_empty_rooms_use_up_no_place() {
     let late = node(2);
     late.restore(&here.snapshot()).unwrap();
     late.comes_from(7000, "mallory", MALLORY).unwrap();
-    let place = |hall: &Hall, session: u64| {
-        let state = hall.lock();
-        hall.has_place_for_room(&state, 5, &state.people[&session])
+    let place = |chat: &Chat, session: u64| {
+        let state = chat.lock();
+        chat.has_place_for_room(&state, 5, &state.people[&session])
     };
-    assert_eq!(place(&late, 7000), Err(NotIn::TooManyOfSource(each)), "each node knows it");
+    assert_eq!(place(&late, 7000), Err(JoinError::TooManyOfSource(each)), "each node knows it");
     late.comes_from(7001, "ann", "192.0.2.1").unwrap();
     assert_eq!(place(&late, 7001), Ok(()));
 }
@@ -252,13 +256,16 @@ fn attack_a_store_full_of_empty_rooms_has_places_again() {
     write("topic", Some("bees"), false, LineKind::Joined);
     assert_eq!(store.close(), 0);
     for _ in 0..2 {
-        let hall = stored(folder.path());
-        let rooms: Vec<String> =
-            hall.rooms().iter().map(|crowd| crowd.with(|room| room.name.to_string())).collect();
+        let chat = stored(folder.path());
+        let rooms: Vec<String> = chat
+            .rooms()
+            .iter()
+            .map(|shared_room| shared_room.with(|room| room.name.to_string()))
+            .collect();
         assert_eq!(rooms, ["lobby", "private", "said", "topic"]);
-        hall.comes(1, "ann");
-        hall.joins(1, "garden").unwrap();
-        hall.close();
+        chat.comes(1, "ann");
+        chat.joins(1, "garden").unwrap();
+        chat.close();
     }
 }
 
@@ -267,26 +274,26 @@ fn attack_a_store_full_of_empty_rooms_has_places_again() {
 #[test]
 fn attack_a_token_of_a_removed_room_opens_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    for hall in [Arc::new(Hall::new(Settings::default())), stored(folder.path()), node(1)] {
-        hall.comes(1, "mallory");
-        hall.joins(1, "den").unwrap();
-        let position = hall.room(&room("den")).unwrap().with(|room| room.position_in());
-        let pass = Pass::Return { operator: true, password: None, born: position.born };
-        leave(&hall, 1);
-        assert!(hall.room(&room("den")).is_none());
-        hall.comes(2, "ann");
-        hall.joins(2, "den").unwrap();
-        hall.does(2, Act::Alter { room: room("den"), change: Alteration::Private(true) });
-        hall.comes(3, "mallory");
-        let back = |pass: &Pass| {
-            let (see, pass) = (See::From(position.next), pass.clone());
-            hall.does(3, Act::Join { room: room("den"), see, pass })
+    for chat in [Arc::new(Chat::new(Settings::default())), stored(folder.path()), node(1)] {
+        chat.comes(1, "mallory");
+        chat.joins(1, "den").unwrap();
+        let position = chat.room(&room("den")).unwrap().with(|room| room.position_in());
+        let pass = Credential::Return { operator: true, password: None, born: position.born };
+        leave(&chat, 1);
+        assert!(chat.room(&room("den")).is_none());
+        chat.comes(2, "ann");
+        chat.joins(2, "den").unwrap();
+        chat.does(2, Operation::Alter { room: room("den"), change: Alteration::Private(true) });
+        chat.comes(3, "mallory");
+        let back = |pass: &Credential| {
+            let (replay_from, pass) = (ReplayFrom::From(position.next), pass.clone());
+            chat.does(3, Operation::Join { room: room("den"), replay_from, credential: pass })
         };
         let refused = back(&pass);
-        assert!(matches!(refused, Outcome::Joined(Err(NotIn::Invited))), "{refused:?}");
+        assert!(matches!(refused, Outcome::Joined(Err(JoinError::Invited))), "{refused:?}");
         // The token of this room does.
-        let born = hall.room(&room("den")).unwrap().with(|room| room.origin.born);
-        let joined = back(&Pass::Return { operator: true, password: None, born });
+        let born = chat.room(&room("den")).unwrap().with(|room| room.origin.born);
+        let joined = back(&Credential::Return { operator: true, password: None, born });
         assert!(matches!(joined, Outcome::Joined(Ok(_))), "{joined:?}");
     }
 }
@@ -296,24 +303,24 @@ fn attack_a_token_of_a_removed_room_opens_no_other() {
 #[test]
 fn an_operator_removes_a_room() {
     let folder = tempfile::tempdir().unwrap();
-    let hall = stored(folder.path());
-    hall.comes(1, "olga");
-    hall.comes(2, "eve");
-    hall.joins(2, "den").unwrap();
-    say(&hall, 2, "den");
-    let forget = |session, what: &str| hall.does(session, Act::Forget { room: room(what) });
-    let not_operator = Some(&Refusal::NotOperator);
+    let chat = stored(folder.path());
+    chat.comes(1, "olga");
+    chat.comes(2, "eve");
+    chat.joins(2, "den").unwrap();
+    say(&chat, 2, "den");
+    let forget = |session, what: &str| chat.does(session, Operation::Forget { room: room(what) });
+    let not_operator = Some(&OperationError::NotOperator);
     assert_eq!(forget(2, "den").refusal(), not_operator, "not even its founder");
-    hall.does(1, Act::BecomeOperator);
+    chat.does(1, Operation::BecomeOperator);
     assert_eq!(forget(1, "lobby").refusal(), not_operator);
-    assert_eq!(forget(1, "nowhere").refusal(), Some(&Refusal::Absent));
+    assert_eq!(forget(1, "nowhere").refusal(), Some(&OperationError::Absent));
     assert!(matches!(forget(1, "DEN"), Outcome::Done));
-    assert!(hall.room(&room("den")).is_none());
-    assert!(hall.person(2).unwrap().mailbox.has_news(), "its member hears of it");
-    hall.joins(1, "den").unwrap();
-    let first = hall.room(&room("den")).unwrap().with(|room| room.log.first());
+    assert!(chat.room(&room("den")).is_none());
+    assert!(chat.user(2).unwrap().mailbox.has_news(), "its member hears of it");
+    chat.joins(1, "den").unwrap();
+    let first = chat.room(&room("den")).unwrap().with(|room| room.log.first());
     assert!(first > 3, "no number is given again");
-    assert_eq!(hall.close(), 0);
+    assert_eq!(chat.close(), 0);
     let (store, restored) = Store::open(folder.path(), StoreOptions::default(), 9, |_| ()).unwrap();
     let den = restored.rooms.iter().find(|room| room.name == "den");
     assert!(den.is_none_or(|den| den.lines.iter().all(|line| line.kind != LineKind::Said)));

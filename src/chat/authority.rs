@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 
-use super::act::{Change, Outcome, Refusal};
+use super::apply_operation::OperationContext;
 use super::bans::Scope;
-use super::crowd::Crowd;
-use super::hall::{Hall, State};
 use super::history::LineKind;
-use super::mailbox::Letter;
+use super::mailbox::Notification;
 use super::muted::Muted;
 use super::name::Name;
-use super::perform::Actor;
-use super::person::Person;
+use super::operation::{OperationError, Outcome, RoomChange};
 use super::room::Room;
 use super::room_operators;
+use super::shared_room::SharedRoom;
+use super::state::{Chat, State};
+use super::user::User;
 
-impl Hall {
+impl Chat {
     /// Whether who acts may ban in `scope`: an operator of the whole chat anywhere, one of a room
     /// there.
-    pub(super) fn may_ban(&self, state: &State, actor: Actor, scope: &Scope) -> bool {
-        let Some(person) = state.people.get(&actor.session) else { return false };
+    pub(super) fn may_ban(&self, state: &State, context: OperationContext, scope: &Scope) -> bool {
+        let Some(user) = state.people.get(&context.session) else { return false };
         match scope {
-            Scope::Chat => person.is_operator(),
+            Scope::Chat => user.is_operator(),
             Scope::Room(room) => {
-                let crowd = state.rooms.get(room.key());
-                person.is_operator() || crowd.is_some_and(|crowd| keeps_order(person, crowd))
+                let shared_room = state.rooms.get(room.key());
+                user.is_operator()
+                    || shared_room.is_some_and(|shared_room| keeps_order(user, shared_room))
             }
         }
     }
@@ -33,102 +34,119 @@ impl Hall {
     fn authority(
         &self,
         state: &State,
-        actor: Actor,
+        context: OperationContext,
         room: &Name,
-    ) -> Result<(Arc<Person>, Arc<Crowd>), Refusal> {
-        let person = state.people.get(&actor.session).ok_or(Refusal::Outside)?;
-        let crowd = state.rooms.get(room.key()).ok_or(Refusal::Outside)?;
-        if !person.is_operator() && !keeps_order(person, crowd) {
-            return Err(Refusal::NotOperator);
+    ) -> Result<(Arc<User>, Arc<SharedRoom>), OperationError> {
+        let user = state.people.get(&context.session).ok_or(OperationError::Outside)?;
+        let shared_room = state.rooms.get(room.key()).ok_or(OperationError::Outside)?;
+        if !user.is_operator() && !keeps_order(user, shared_room) {
+            return Err(OperationError::NotOperator);
         }
-        Ok((Arc::clone(person), Arc::clone(crowd)))
+        Ok((Arc::clone(user), Arc::clone(shared_room)))
     }
 
     /// Whether who acts keeps order in the room of this name.
-    pub(super) fn keeps_order_in(&self, actor: Actor, room: &Name) -> bool {
-        self.authority(&self.lock(), actor, room).is_ok()
+    pub(super) fn keeps_order_in(&self, context: OperationContext, room: &Name) -> bool {
+        self.authority(&self.lock(), context, room).is_ok()
     }
 
-    pub(super) fn kick(&self, actor: Actor, room: &Name, whom: u64, words: &str) -> Outcome {
+    pub(super) fn kick(
+        &self,
+        context: OperationContext,
+        room: &Name,
+        whom: u64,
+        words: &str,
+    ) -> Outcome {
         let mut state = self.lock();
-        let (person, crowd) = match self.authority(&state, actor, room) {
+        let (user, shared_room) = match self.authority(&state, context, room) {
             Ok(found) => found,
             Err(refusal) => return Outcome::Refused(refusal),
         };
         let Some(other) = state.people.get(&whom).cloned() else {
-            return Outcome::Refused(Refusal::Absent);
+            return Outcome::Refused(OperationError::Absent);
         };
-        if is_above(&other, &person) {
-            return Outcome::Refused(Refusal::NotOperator);
+        if is_above(&other, &user) {
+            return Outcome::Refused(OperationError::NotOperator);
         }
-        let by = person.name();
+        let by = user.name();
         let colon = if words.is_empty() { "" } else { ": " };
         let told = format!("You were kicked from {room} by {by}{colon}{words}");
         let reason = format!("kicked by {by}{colon}{words}");
-        if !self.expel(&mut state, actor.now_ms, &other, &crowd, &told, &reason) {
-            return Outcome::Refused(Refusal::Absent);
+        if !self.expel(&mut state, context.now_ms, &other, &shared_room, &told, &reason) {
+            return Outcome::Refused(OperationError::Absent);
         }
-        self.lose_room(&mut state, std::slice::from_ref(&other), &crowd);
-        if Arc::ptr_eq(&crowd, &self.lobby) {
+        self.lose_room(&mut state, std::slice::from_ref(&other), &shared_room);
+        if Arc::ptr_eq(&shared_room, &self.lobby) {
             // There is nothing to fall back on.
             other.end_because("Goodbye", Some(&told));
         }
         Outcome::Done
     }
 
-    pub(super) fn alter(&self, actor: Actor, room: &Name, change: Change) -> Outcome {
+    pub(super) fn alter(
+        &self,
+        context: OperationContext,
+        room: &Name,
+        change: RoomChange,
+    ) -> Outcome {
         let mut state = self.lock();
-        let (person, crowd) = match self.authority(&state, actor, room) {
+        let (user, shared_room) = match self.authority(&state, context, room) {
             Ok(found) => found,
             Err(refusal) => return Outcome::Refused(refusal),
         };
         let other = |session: u64, state: &State| {
-            state.people.get(&session).cloned().ok_or(Refusal::Absent)
+            state.people.get(&session).cloned().ok_or(OperationError::Absent)
         };
         let done = match change {
-            Change::Private(is_private) => {
-                self.redefine(&crowd, |room| room.private = is_private);
+            RoomChange::Private(is_private) => {
+                self.redefine(&shared_room, |room| room.private = is_private);
                 Ok(())
             }
-            Change::Password(hash) => {
-                self.redefine(&crowd, |room| room.password = hash.map(Arc::from));
+            RoomChange::Password(hash) => {
+                self.redefine(&shared_room, |room| room.password = hash.map(Arc::from));
                 Ok(())
             }
-            Change::Operator(session, operator) => other(session, &state)
-                .and_then(|other| self.appoint(&mut state, actor, &other, &crowd, operator)),
-            Change::Mute(session, until_ms) => other(session, &state)
-                .and_then(|other| mute(actor, &person, &other, &crowd, until_ms)),
-            Change::Invite(session) => other(session, &state).map(|other| {
-                crowd.with(|room| room.invite(other.lineage));
-                let (by, lineage, room) = (person.name(), person.lineage, room.clone());
-                other.deliver(Letter::Invitation { by, lineage, room });
+            RoomChange::Operator(session, operator) => other(session, &state).and_then(|other| {
+                self.appoint(&mut state, context, &other, &shared_room, operator)
+            }),
+            RoomChange::Mute(session, until_ms) => other(session, &state)
+                .and_then(|other| mute(context, &user, &other, &shared_room, until_ms)),
+            RoomChange::Invite(session) => other(session, &state).map(|other| {
+                shared_room.with(|room| room.invite(other.lineage));
+                let (by, lineage, room) = (user.name(), user.lineage, room.clone());
+                other.deliver(Notification::Invitation { by, lineage, room });
             }),
         };
         done.map_or_else(Outcome::Refused, |()| Outcome::Done)
     }
 
-    fn redefine(&self, crowd: &Crowd, change: impl FnOnce(&mut Room)) {
-        crowd.with(|room| {
+    fn redefine(&self, shared_room: &SharedRoom, change: impl FnOnce(&mut Room)) {
+        shared_room.with(|room| {
             change(room);
             self.archive.room(room);
         });
     }
 }
 
-impl Hall {
+impl Chat {
     /// Remembers that a user wrote too fast, so that the mute lasts if they come back.
-    pub(super) fn flood_muted(&self, actor: Actor, until_ms: u64, count: u8) -> Outcome {
+    pub(super) fn flood_muted(
+        &self,
+        context: OperationContext,
+        until_ms: u64,
+        count: u8,
+    ) -> Outcome {
         let mut state = self.lock();
-        let Some(person) = state.people.get(&actor.session).cloned() else {
-            return Outcome::Refused(Refusal::Outside);
+        let Some(user) = state.people.get(&context.session).cloned() else {
+            return Outcome::Refused(OperationError::Outside);
         };
-        state.flood_mutes.begin(actor.now_ms, person.writer(), until_ms, count);
+        state.flood_mutes.begin(context.now_ms, user.writer(), until_ms, count);
         Outcome::Done
     }
 
     /// Notes whether a room has an operator, and gives it one if it had none for too long.
     /// The lobby gets no operator in this way: every user is in it.
-    pub(super) fn look_after(&self, room: &mut Room, now_ms: u64) {
+    pub(super) fn update_empty_since(&self, room: &mut Room, now_ms: u64) {
         if room.name.same_as(&self.settings.lobby) {
             return;
         }
@@ -141,7 +159,7 @@ impl Hall {
     /// The same before something is said: it costs nothing while the room has an operator.
     pub(super) fn elect_if_due(&self, room: &mut Room, now_ms: u64) {
         if room.operators.is_due(now_ms) {
-            self.look_after(room, now_ms);
+            self.update_empty_since(room, now_ms);
         }
     }
 
@@ -150,72 +168,74 @@ impl Hall {
     fn appoint(
         &self,
         state: &mut State,
-        actor: Actor,
-        other: &Person,
-        crowd: &Arc<Crowd>,
+        context: OperationContext,
+        other: &User,
+        shared_room: &Arc<SharedRoom>,
         operator: bool,
-    ) -> Result<(), Refusal> {
-        let by = state.people.get(&actor.session).ok_or(Refusal::Outside)?;
+    ) -> Result<(), OperationError> {
+        let by = state.people.get(&context.session).ok_or(OperationError::Outside)?;
         if !operator && is_above(other, by) {
-            return Err(Refusal::NotOperator);
+            return Err(OperationError::NotOperator);
         }
         let was_above_all = !operator && other.is_operator();
         if was_above_all {
             other.make_operator(false);
-            other.deliver(Letter::Notice("You are no operator of the chat any more".to_owned()));
+            other.deliver(Notification::Notice(
+                "You are no operator of the chat any more".to_owned(),
+            ));
         }
         if !operator {
             for (token, place) in state.tokens.depose(other.lineage) {
                 self.archive.token(&token, &place);
             }
         }
-        let seat = other.seat_in(crowd);
-        let (room, is_done) = crowd.with(|room| {
+        let member_id = other.member_id_in(shared_room);
+        let (room, is_done) = shared_room.with(|room| {
             let was_former = !operator && room.operators.forget(other.lineage);
-            let seat = seat.filter(|&seat| room.is_in(seat));
-            if let Some(seat) = seat {
-                room.set_operator(seat, operator);
-                self.look_after(room, actor.now_ms);
+            let member_id = member_id.filter(|&member_id| room.is_in(member_id));
+            if let Some(member_id) = member_id {
+                room.set_operator(member_id, operator);
+                self.update_empty_since(room, context.now_ms);
             }
-            (room.name.clone(), seat.is_some() || was_former)
+            (room.name.clone(), member_id.is_some() || was_former)
         });
         if !is_done {
-            return if was_above_all { Ok(()) } else { Err(Refusal::Absent) };
+            return if was_above_all { Ok(()) } else { Err(OperationError::Absent) };
         }
         let now = if operator { "an operator" } else { "no operator any more" };
-        other.deliver(Letter::Notice(format!("You are {now} of {room}")));
+        other.deliver(Notification::Notice(format!("You are {now} of {room}")));
         Ok(())
     }
 }
 
-fn keeps_order(person: &Person, crowd: &Arc<Crowd>) -> bool {
-    let seat = person.seat_in(crowd);
-    seat.is_some_and(|seat| crowd.with(|room| room.standing(seat).1))
+fn keeps_order(user: &User, shared_room: &Arc<SharedRoom>) -> bool {
+    let member_id = user.member_id_in(shared_room);
+    member_id.is_some_and(|member_id| shared_room.with(|room| room.standing(member_id).1))
 }
 
 /// Whether the other is an operator of the whole chat, and this one is not: then nothing can be
 /// done to them.
-pub(super) fn is_above(other: &Person, person: &Person) -> bool {
-    other.is_operator() && !person.is_operator()
+pub(super) fn is_above(other: &User, user: &User) -> bool {
+    other.is_operator() && !user.is_operator()
 }
 
 /// Mutes until then, or gives the word back.
 fn mute(
-    actor: Actor,
-    person: &Person,
-    other: &Person,
-    crowd: &Crowd,
+    context: OperationContext,
+    user: &User,
+    other: &User,
+    shared_room: &SharedRoom,
     until_ms: Option<u64>,
-) -> Result<(), Refusal> {
-    if until_ms.is_some() && is_above(other, person) {
-        return Err(Refusal::NotOperator);
+) -> Result<(), OperationError> {
+    if until_ms.is_some() && is_above(other, user) {
+        return Err(OperationError::NotOperator);
     }
     let muted = Muted { key: other.name().key().clone(), lineage: other.lineage };
-    let room = crowd.with(|room| {
-        room.mute(actor.now_ms, muted, until_ms);
+    let room = shared_room.with(|room| {
+        room.mute(context.now_ms, muted, until_ms);
         room.name.clone()
     });
     let what = if until_ms.is_some() { "muted" } else { "unmuted" };
-    other.deliver(Letter::Notice(format!("You were {what} in {room}")));
+    other.deliver(Notification::Notice(format!("You were {what} in {room}")));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The end for programs: JSON in lines, both ways. No greeting, no prompt.
 //!
-//! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}` first, or `{"token": "…"}`;
+//! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}`, or `{"token": "…"}`;
 //! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
 //! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
 
@@ -12,17 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::character;
 use super::command::Command;
-use super::hall::Hall;
 use super::history::LineKind;
 use super::login::{Arrival, LoginError, REFUSALS_MAX, Visitor, enter, resume};
 use super::name::Name;
 use super::position::Seen;
 use super::separators::lines;
 use super::session::Class;
+use super::state::Chat;
 use super::telnet_stream::Telnet;
 use super::text::clean;
-use super::tokens::{Place, Position, SessionState};
-use super::user::{Rest, Step, Subject, User};
+use super::tokens::{Position, SavedSession, SessionState};
+use super::user_session::{Rest, Step, Subject, UserSession};
 use super::view::{Medium, print_json};
 use crate::SecretText;
 use crate::net::{Closed, Connection};
@@ -81,7 +81,7 @@ enum Input {
 /// Waits for a first line that says who it is; `None` where the peer went away.
 pub(super) async fn ask<S>(
     client: &mut Connection<Telnet<S>>,
-    hall: &Hall,
+    chat: &Chat,
     medium: Medium,
 ) -> Result<Option<Arrival>, Closed>
 where
@@ -92,9 +92,9 @@ where
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
             Ok(Hello { token: Some(token), after, .. }) => {
-                ("token", come_back(hall, token.reveal(), &after, visitor, medium).await)
+                ("token", come_back(chat, token.reveal(), &after, visitor, medium).await)
             }
-            Ok(hello) => ("name", hello.come_in(hall, visitor).await),
+            Ok(hello) => ("name", hello.come_in(chat, visitor).await),
             Err(error) => {
                 let sentence = format!("The first line is to be {{\"name\": \"…\"}}: {error}");
                 ("hello", Err(sentence.into()))
@@ -131,21 +131,21 @@ fn refused(about: &str, error: &LoginError) -> Value {
 
 /// Somebody with a token, who may know better than we what they have seen.
 async fn come_back(
-    hall: &Hall,
+    chat: &Chat,
     token: &str,
     after: &BTreeMap<String, Seen>,
     visitor: Visitor,
     medium: Medium,
 ) -> Result<Arrival, LoginError> {
     let after = Seen::by_room(after)?;
-    let mut arrival = resume(hall, token, visitor).await?;
+    let mut arrival = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
         // A page whose connection ends before it gets a new token needs a token that works.
-        arrival.person.token_or(|| token.trim().to_ascii_lowercase().into());
+        arrival.user.token_or(|| token.trim().to_ascii_lowercase().into());
     }
     for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {
         let seen = after.get(position.room.key()).copied();
-        position.next = match seen.map(|seen| seen.next(hall, &position.room)) {
+        position.next = match seen.map(|seen| seen.next(chat, &position.room)) {
             None => position.next,
             Some(Ok(next)) => next,
             Some(Err(next)) => {
@@ -158,28 +158,28 @@ async fn come_back(
 }
 
 impl Hello {
-    async fn come_in(&self, hall: &Hall, visitor: Visitor) -> Result<Arrival, LoginError> {
-        let (place, renewed) = self.place(hall)?;
-        visitor.try_login(hall)?;
-        let person = enter(hall, place.name.clone(), visitor.address, None).await;
-        let person = person.map_err(|taken| taken.sentence())?;
-        Ok(Arrival { place: Some(place), renewed, ..Arrival::new(person) })
+    async fn come_in(&self, chat: &Chat, visitor: Visitor) -> Result<Arrival, LoginError> {
+        let (place, renewed) = self.place(chat)?;
+        visitor.try_login(chat)?;
+        let user = enter(chat, place.name.clone(), visitor.address, None).await;
+        let user = user.map_err(|taken| taken.sentence())?;
+        Ok(Arrival { place: Some(place), renewed, ..Arrival::new(user) })
     }
 
     /// Where the program wants to be; and rooms there that are not those which it knew.
-    fn place(&self, hall: &Hall) -> Result<(Place, Vec<Name>), String> {
+    fn place(&self, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
         let name = self.name.as_deref().unwrap_or_default();
         let name = Name::parse(name).map_err(|error| error.to_string())?;
         let after = Seen::by_room(&self.after)?;
         let mut renewed = Vec::new();
-        let lobby = [hall.settings.lobby.to_string()];
+        let lobby = [chat.settings.lobby.to_string()];
         let rooms = if self.rooms.is_empty() { &lobby[..] } else { &self.rooms[..] };
         if rooms.len() > ROOMS_MAX {
             return Err(format!("A program may join {ROOMS_MAX} rooms at most"));
         }
         let mut position = |room: &String| {
             let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-            let next = match after.get(room.key()).map(|seen| seen.next(hall, &room)) {
+            let next = match after.get(room.key()).map(|seen| seen.next(chat, &room)) {
                 None => u64::MAX,
                 Some(Ok(next)) => next,
                 Some(Err(next)) => {
@@ -191,7 +191,7 @@ impl Hello {
         };
         let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
         let more = SessionState::default();
-        Ok((Place { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
+        Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
     }
 }
 
@@ -206,7 +206,7 @@ pub(super) fn dismissal(text: &str) -> Value {
 }
 
 /// Does what a line says.
-pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
+pub(super) fn act(user: &mut UserSession, input: &[u8]) -> Step {
     let Ok(input) = str::from_utf8(input) else {
         return wrong(user, "That line was not UTF-8 and was not sent");
     };
@@ -214,7 +214,7 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
         Ok(Input::Say { say, room, to }) => {
             let lines: Vec<String> = lines(&say).map(said).collect();
             // A program is not slowed down. For a page each line counts against the flood limit.
-            if lines.len() > 1 && user.inbox.view.is_page() {
+            if lines.len() > 1 && user.feed.view.is_page() {
                 return wrong_thread(user, input, "send each line by itself");
             }
             match turn_to(user, room.as_deref(), to.as_deref()) {
@@ -235,8 +235,8 @@ pub(super) fn act(user: &mut User, input: &[u8]) -> Step {
                 (Err(reason), _) => wrong_thread(user, input, reason),
             }
         }
-        Ok(Input::Ask { ask: Subject::Person, person, name, .. }) => {
-            user.answer_about_person(person.as_deref(), name.as_deref())
+        Ok(Input::Ask { ask: Subject::User, person, name, .. }) => {
+            user.answer_about_user(person.as_deref(), name.as_deref())
         }
         Ok(Input::Ask { ask, room, before, count, after, .. }) => {
             match turn_to(user, room.as_deref(), None) {
@@ -271,7 +271,7 @@ pub(super) fn class(input: &[u8]) -> Class {
 }
 
 /// Tells the author of a line that comes too fast that it is refused, if it is one for others.
-pub(super) fn refuse(user: &mut User, line: &[u8], reason: &str) {
+pub(super) fn refuse(user: &mut UserSession, line: &[u8], reason: &str) {
     let (kind, words, room, to) = match serde_json::from_slice(line) {
         Ok(Input::Say { say, room, to }) => (LineKind::Said, say, room, to),
         Ok(Input::Do { line, room, to }) => match Command::parse(said(&line).trim_start()) {
@@ -286,17 +286,25 @@ pub(super) fn refuse(user: &mut User, line: &[u8], reason: &str) {
 }
 
 /// Speaks in `room` from now on, if one is named; answers belong to the private thread with `to`.
-fn turn_to(user: &mut User, room: Option<&str>, to: Option<&str>) -> Result<(), &'static str> {
-    user.inbox.private = to.map(Box::from);
+fn turn_to(
+    user: &mut UserSession,
+    room: Option<&str>,
+    to: Option<&str>,
+) -> Result<(), &'static str> {
+    user.feed.private = to.map(Box::from);
     let Some(room) = room else { return Ok(()) };
     let room = Name::parse_room(room).ok();
-    let index = room.and_then(|room| user.inbox.position(&room));
-    user.inbox.turn_to(index.ok_or("You are not in that room")?);
+    let index = room.and_then(|room| user.feed.position(&room));
+    user.feed.turn_to(index.ok_or("You are not in that room")?);
     Ok(())
 }
 
 /// Says several lines, one after the other, to all or to one user.
-fn say_all(user: &mut User, to: Option<String>, mut lines: std::vec::IntoIter<String>) -> Step {
+fn say_all(
+    user: &mut UserSession,
+    to: Option<String>,
+    mut lines: std::vec::IntoIter<String>,
+) -> Step {
     while let Some(line) = lines.next() {
         let step = match &to {
             Some(id) => user.say_in_private(id, LineKind::Said, &line),
@@ -305,7 +313,7 @@ fn say_all(user: &mut User, to: Option<String>, mut lines: std::vec::IntoIter<St
         if let Step::Wait(job) = step {
             return Step::Wait(Box::pin(async move {
                 let rest = job.await;
-                Box::new(move |user: &mut User| {
+                Box::new(move |user: &mut UserSession| {
                     rest(user);
                     say_all(user, to, lines)
                 }) as Rest
@@ -338,19 +346,19 @@ fn said(line: &str) -> String {
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
 }
 
-fn wrong_thread(user: &mut User, input: &str, reason: &str) -> Step {
-    if user.inbox.view.is_page() {
+fn wrong_thread(user: &mut UserSession, input: &str, reason: &str) -> Step {
+    if user.feed.view.is_page() {
         refuse(user, input.as_bytes(), reason);
         return Step::Done;
     }
     wrong(user, reason)
 }
 
-fn wrong(user: &mut User, text: &str) -> Step {
+fn wrong(user: &mut UserSession, text: &str) -> Step {
     let error = json!({ "kind": "error", "text": text });
     // Only a page shows it in a room: for a program a line of a room has a number.
-    let is_page = user.inbox.view.is_page();
-    let error = if is_page { user.inbox.in_thread(error) } else { error };
+    let is_page = user.feed.view.is_page();
+    let error = if is_page { user.feed.in_thread(error) } else { error };
     print_json(&error, &mut user.replies);
     Step::Done
 }

@@ -1,11 +1,11 @@
 //! Deleting what was said: a line keeps its number, its time and its author's name, and reads
 //! `[deleted]` from then on, in memory, in the store and on every machine of a cluster.
 
-use super::act::{Outcome, Refusal};
-use super::hall::Hall;
+use super::apply_operation::OperationContext;
 use super::history::LineKind;
 use super::name::Name;
-use super::perform::Actor;
+use super::operation::{OperationError, Outcome};
+use super::state::Chat;
 
 /// The words with which the server tells a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
@@ -18,30 +18,30 @@ pub(super) fn deleted_by(notice: &str) -> Option<u64> {
     (!by.is_empty()).then(|| number.parse().ok())?
 }
 
-impl Hall {
+impl Chat {
     /// Deletes the words of a line. That a line is `own` was checked by the machine that serves its
     /// author; the rights of an operator are part of the common state.
     pub(super) fn delete_line(
         &self,
-        actor: Actor,
+        context: OperationContext,
         room: &Name,
         number: u64,
         is_own: bool,
     ) -> Outcome {
-        let Some((person, crowd)) = self.member(actor, room) else {
-            return Outcome::Refused(Refusal::Outside);
+        let Some((user, shared_room)) = self.member(context, room) else {
+            return Outcome::Refused(OperationError::Outside);
         };
-        if !is_own && !self.keeps_order_in(actor, room) {
-            return Outcome::Refused(Refusal::NotOperator);
+        if !is_own && !self.keeps_order_in(context, room) {
+            return Outcome::Refused(OperationError::NotOperator);
         }
-        let words = announcement(number, &person.name());
-        crowd.change(|room| {
+        let words = announcement(number, &user.name());
+        shared_room.change(|room| {
             if !(1..room.log.next()).contains(&number) {
-                return Outcome::Refused(Refusal::Absent);
+                return Outcome::Refused(OperationError::Absent);
             }
             room.log.delete(number);
             self.archive.deleted(room, number);
-            let appended = room.announce(actor.now_ms, &words);
+            let appended = room.announce(context.now_ms, &words);
             self.archive.line_of(room, appended, LineKind::Notice, "", &words);
             Outcome::Done
         })

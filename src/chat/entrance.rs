@@ -1,7 +1,7 @@
 //! The conditions for coming into a room. Pure.
 
-use super::hall::{NotIn, Pass};
 use super::room::Room;
+use super::state::{Credential, JoinError};
 use super::tokens::Position;
 
 /// Invitations of one room at most; the oldest is forgotten first.
@@ -26,7 +26,7 @@ pub(super) struct Newcomer {
     pub(super) is_operator: bool,
 }
 
-impl Pass {
+impl Credential {
     /// Whether a token says that they were an operator of the room.
     pub(super) fn is_operators(&self) -> bool {
         matches!(self, Self::Token { operator: true } | Self::Return { operator: true, .. })
@@ -74,32 +74,32 @@ impl Room {
 
     /// The pass, if it is of this room: one of a room that had its name and was removed counts for
     /// nothing.
-    pub(super) fn valid<'a>(&self, pass: &'a Pass) -> &'a Pass {
+    pub(super) fn valid<'a>(&self, pass: &'a Credential) -> &'a Credential {
         match pass {
-            Pass::Return { born, .. } if *born != self.origin.born => &Pass::Nothing,
+            Credential::Return { born, .. } if *born != self.origin.born => &Credential::Nothing,
             pass => pass,
         }
     }
 
     /// Whether a user may come in who has shown this pass.
-    pub(super) fn admit(&self, newcomer: Newcomer, pass: &Pass) -> Result<(), NotIn> {
+    pub(super) fn admit(&self, newcomer: Newcomer, pass: &Credential) -> Result<(), JoinError> {
         if self.seat_of(newcomer.session).is_some() {
-            return Err(NotIn::Already);
+            return Err(JoinError::Already);
         }
         let is_operator = newcomer.is_operator || pass.is_operators();
         if is_operator || self.operators.remembers(newcomer.lineage) {
             return Ok(());
         }
         match (self.entrance(newcomer.lineage), pass, &self.password) {
-            (Entrance::Open, ..) | (_, Pass::Token { .. }, _) => Ok(()),
-            (_, Pass::Return { password, .. }, _)
+            (Entrance::Open, ..) | (_, Credential::Token { .. }, _) => Ok(()),
+            (_, Credential::Return { password, .. }, _)
                 if !self.has_new_password(password.as_deref()) =>
             {
                 Ok(())
             }
-            (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(NotIn::Invited),
-            (_, Pass::Password(known), Some(hash)) if **known == **hash => Ok(()),
-            (_, _, Some(hash)) => Err(NotIn::Password(hash.clone())),
+            (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(JoinError::Invited),
+            (_, Credential::Password(known), Some(hash)) if **known == **hash => Ok(()),
+            (_, _, Some(hash)) => Err(JoinError::Password(hash.clone())),
         }
     }
 }
@@ -125,7 +125,7 @@ mod tests {
         room.invite(7);
         let admits = |room: &Room, session, lineage| {
             let newcomer = Newcomer { session, lineage, is_operator: false };
-            room.admit(newcomer, &Pass::Nothing).is_ok()
+            room.admit(newcomer, &Credential::Nothing).is_ok()
         };
         assert!(admits(&room, 7, 7) && admits(&room, 9, 7) && !admits(&room, 8, 8));
         assert_eq!((room.entrance(7), room.entrance(8)), (Entrance::Open, Entrance::Invited));

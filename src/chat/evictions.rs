@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bans::network_of;
-use super::hall::Hall;
 use super::idle_policy::{Presence, choose};
-use super::person::Person;
+use super::state::Chat;
+use super::user::User;
 
-impl Hall {
+impl Chat {
     /// Ends the sessions of silent users while more than nine tenths of a server's places are
     /// taken: of the addresses with the most users, those who have said nothing for longest, and
     /// for [`Settings::idle_when_full`](super::Settings::idle_when_full) at least. Operators of the
@@ -19,21 +19,20 @@ impl Hall {
     pub fn end_idle_users(&self, excess: usize) -> usize {
         let Some(least) = self.rules().idle_when_full else { return 0 };
         let now_ms = self.now_ms();
-        let users: Vec<Arc<Person>> = {
+        let users: Vec<Arc<User>> = {
             let state = self.lock();
-            state.people.values().filter(|person| person.is_here).cloned().collect()
+            state.people.values().filter(|user| user.is_here).cloned().collect()
         };
         let (leaving, users): (Vec<_>, Vec<_>) = users
             .into_iter()
-            .partition(|person| person.is_retired() || person.mailbox.ending().is_some());
-        let presences: Vec<Presence> =
-            users.iter().map(|person| presence(person, now_ms)).collect();
+            .partition(|user| user.is_retired() || user.mailbox.ending().is_some());
+        let presences: Vec<Presence> = users.iter().map(|user| presence(user, now_ms)).collect();
         // Those whose session was ended before are about to give their places back.
         let chosen = choose(&presences, excess.saturating_sub(leaving.len()), least);
-        let by_session: HashMap<u64, &Person> =
-            users.iter().map(|person| (person.session, &**person)).collect();
-        for person in chosen.iter().filter_map(|session| by_session.get(session)) {
-            end(person, now_ms);
+        let by_session: HashMap<u64, &User> =
+            users.iter().map(|user| (user.session, &**user)).collect();
+        for user in chosen.iter().filter_map(|session| by_session.get(session)) {
+            end(user, now_ms);
         }
         if !chosen.is_empty() {
             tracing::warn!(users = chosen.len(), "the server is nearly full: ended idle users");
@@ -42,26 +41,26 @@ impl Hall {
     }
 }
 
-fn presence(person: &Person, now_ms: u64) -> Presence {
+fn presence(user: &User, now_ms: u64) -> Presence {
     Presence {
-        session: person.session,
-        source: person.address.map(network_of),
-        silent: silence(person, now_ms),
-        is_protected: person.is_operator(),
+        session: user.session,
+        source: user.address.map(network_of),
+        silent: silence(user, now_ms),
+        is_protected: user.is_operator(),
     }
 }
 
-fn silence(person: &Person, now_ms: u64) -> Duration {
-    Duration::from_millis(now_ms.saturating_sub(person.spoke_ms()))
+fn silence(user: &User, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(user.spoke_ms()))
 }
 
-fn end(person: &Person, now_ms: u64) {
-    let minutes = silence(person, now_ms).as_secs() / 60;
+fn end(user: &User, now_ms: u64) {
+    let minutes = silence(user, now_ms).as_secs() / 60;
     let silent = match minutes {
         0 => "for less than a minute".to_owned(),
         1 => "for 1 minute".to_owned(),
         minutes => format!("for {minutes} minutes"),
     };
     let words = format!("The server is nearly full, and you have said nothing {silent}: goodbye");
-    person.end(&words);
+    user.end(&words);
 }

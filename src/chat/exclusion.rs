@@ -3,19 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::act::{Outcome, Refusal};
+use super::apply_operation::OperationContext;
 use super::bans::{Ban, Scope, Subject, TooManyBans};
-use super::crowd::Crowd;
-use super::hall::{Hall, State};
-use super::perform::Actor;
-use super::person::Person;
+use super::operation::{OperationError, Outcome};
+use super::shared_room::SharedRoom;
+use super::state::{Chat, State};
+use super::user::User;
 
-impl Hall {
+impl Chat {
     /// Lifts a ban.
-    pub(super) fn unban(&self, actor: Actor, subject: &Subject, scope: &Scope) -> Outcome {
+    pub(super) fn unban(
+        &self,
+        context: OperationContext,
+        subject: &Subject,
+        scope: &Scope,
+    ) -> Outcome {
         let mut state = self.lock();
-        if !self.may_ban(&state, actor, scope) {
-            return Outcome::Refused(Refusal::NotOperator);
+        if !self.may_ban(&state, context, scope) {
+            return Outcome::Refused(OperationError::NotOperator);
         }
         let lifted = state.bans.remove(subject, scope);
         if let Some(lifted) = &lifted {
@@ -25,22 +30,22 @@ impl Hall {
     }
 
     /// Puts a ban in force, and ends the membership or session of each user that it applies to.
-    pub(super) fn ban(&self, actor: Actor, ban: Ban) -> Outcome {
+    pub(super) fn ban(&self, context: OperationContext, ban: Ban) -> Outcome {
         let words = self.ban_words(&ban);
         let mut state = self.lock();
-        if !self.may_ban(&state, actor, &ban.scope) {
-            return Outcome::Refused(Refusal::NotOperator);
+        if !self.may_ban(&state, context, &ban.scope) {
+            return Outcome::Refused(OperationError::NotOperator);
         }
         let scope = ban.scope.clone();
         let meant = meant(&state, &ban);
         if let Scope::Room(room) = &scope
             && !state.rooms.contains_key(room.key())
         {
-            return Outcome::Refused(Refusal::Absent);
+            return Outcome::Refused(OperationError::Absent);
         }
-        match state.bans.add(actor.now_ms, ban.clone()) {
+        match state.bans.add(context.now_ms, ban.clone()) {
             Ok(removed) => removed.iter().for_each(|removed| self.archive.unban(removed)),
-            Err(TooManyBans(most)) => return Outcome::Refused(Refusal::TooManyBans(most)),
+            Err(TooManyBans(most)) => return Outcome::Refused(OperationError::TooManyBans(most)),
         }
         self.archive.ban(&ban);
         let room = match &scope {
@@ -48,18 +53,18 @@ impl Hall {
             Scope::Room(name) => Some(name.key()),
         };
         match room.and_then(|key| state.rooms.get(key)).cloned() {
-            Some(crowd) => {
-                for person in &meant {
-                    self.expel(&mut state, actor.now_ms, person, &crowd, &words, "banned");
+            Some(shared_room) => {
+                for user in &meant {
+                    self.expel(&mut state, context.now_ms, user, &shared_room, &words, "banned");
                 }
-                self.lose_room(&mut state, &meant, &crowd);
+                self.lose_room(&mut state, &meant, &shared_room);
             }
             None if room.is_none() => {
-                for person in &meant {
-                    for (crowd, _) in person.seats() {
-                        self.expel(&mut state, actor.now_ms, person, &crowd, "", "banned");
+                for user in &meant {
+                    for (shared_room, _) in user.memberships() {
+                        self.expel(&mut state, context.now_ms, user, &shared_room, "", "banned");
                     }
-                    person.end(&words);
+                    user.end(&words);
                 }
             }
             None => {}
@@ -69,9 +74,14 @@ impl Hall {
 
     /// A token does not bring users back to a room that they were sent out of. Looks at the tokens
     /// once, however many users it is for.
-    pub(super) fn lose_room(&self, state: &mut State, users: &[Arc<Person>], crowd: &Crowd) {
-        let room = crowd.with(|room| room.name.clone());
-        let lineages: BTreeSet<u64> = users.iter().map(|person| person.lineage).collect();
+    pub(super) fn lose_room(
+        &self,
+        state: &mut State,
+        users: &[Arc<User>],
+        shared_room: &SharedRoom,
+    ) {
+        let room = shared_room.with(|room| room.name.clone());
+        let lineages: BTreeSet<u64> = users.iter().map(|user| user.lineage).collect();
         for (token, place) in state.tokens.lose_room(&lineages, &room) {
             self.archive.token(&token, &place);
         }
@@ -81,18 +91,18 @@ impl Hall {
 /// Returns the users in the chat that a ban applies to, in the order in which they came. Compares
 /// each user with this ban only: an earlier ban took effect on its users when it was put in
 /// force.
-fn meant(state: &State, ban: &Ban) -> Vec<Arc<Person>> {
-    let people = state.people.values().filter(|person| !person.is_operator());
-    let meant = people.filter(|person| ban.means(person.suspect(&person.name())));
+fn meant(state: &State, ban: &Ban) -> Vec<Arc<User>> {
+    let people = state.people.values().filter(|user| !user.is_operator());
+    let meant = people.filter(|user| ban.means(user.suspect(&user.name())));
     let mut meant: Vec<_> = meant.cloned().collect();
-    meant.sort_unstable_by_key(|person| person.session);
+    meant.sort_unstable_by_key(|user| user.session);
     meant
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::act::Act;
     use super::super::name::Name;
+    use super::super::operation::Operation;
     use super::super::settings::Settings;
     use super::*;
 
@@ -106,26 +116,29 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "it tells ten thousand steps from ten million")]
     fn attack_a_ban_costs_no_more_after_many_bans() {
-        let hall = Hall::new(Settings::default());
-        let actor = |session| Actor { session, node: 0, is_here: true, now_ms: 1 };
+        let chat = Chat::new(Settings::default());
+        let context = |session| OperationContext { session, node: 0, is_here: true, now_ms: 1 };
         let name = |text: &str| Name::parse(text).unwrap();
         for number in 1..=1000 {
             let name = name(&format!("u{number}"));
-            hall.perform(actor(number), Act::Enter { name, address: None, back: None });
+            chat.apply_operation(
+                context(number),
+                Operation::Enter { name, address: None, back: None },
+            );
         }
-        hall.person(1).unwrap().make_operator(true);
+        chat.user(1).unwrap().make_operator(true);
         for number in 0..5000 {
             let added = ban(Subject::Name(name(&format!("b{number}"))), "u1");
-            let _ = hall.lock().bans.add(1, added);
+            let _ = chat.lock().bans.add(1, added);
         }
         let start = std::time::Instant::now();
         for number in 2..12 {
-            let act = Act::Ban(ban(Subject::Name(name(&format!("u{number}"))), "u1"));
-            assert!(matches!(hall.perform(actor(1), act), Outcome::Done));
-            let ended = hall.person(number).unwrap().mailbox.ending().is_some();
+            let act = Operation::Ban(ban(Subject::Name(name(&format!("u{number}"))), "u1"));
+            assert!(matches!(chat.apply_operation(context(1), act), Outcome::Done));
+            let ended = chat.user(number).unwrap().mailbox.ending().is_some();
             assert!(ended, "it means its user");
         }
-        assert!(hall.person(12).unwrap().mailbox.ending().is_none());
+        assert!(chat.user(12).unwrap().mailbox.ending().is_none());
         assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Log {
     first: u64,
     entries: VecDeque<Entry>,
     /// The said lines of `entries`.
-    said: Said,
+    said: SaidLines,
     chunks: VecDeque<Chunk>,
     /// What was appended since it was last looked at.
     tail: BytesMut,
@@ -58,7 +58,7 @@ pub(super) struct Log {
 
 /// A number of lines that users said, and their bytes.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
+struct SaidLines {
     lines: usize,
     bytes: usize,
 }
@@ -126,7 +126,7 @@ impl Log {
             older: OlderLines::default(),
             first,
             entries: VecDeque::new(),
-            said: Said::default(),
+            said: SaidLines::default(),
             chunks: VecDeque::new(),
             tail: BytesMut::new(),
             tail_start: 0,

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::act::{Act, Back, Keep, Outcome};
 use super::bans::Suspect;
 use super::command::Command;
 use super::erase::obey_erasing;
-use super::foreign::Foreign;
-use super::hall::{Hall, NameTaken};
+use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
-use super::person::Person;
+use super::operation::{Back, Operation, Outcome, ResumeToken};
+use super::state::{Chat, ClaimNameError};
 use super::telnet_stream::Telnet;
 use super::text::clean;
-use super::tokens::{Place, digest};
+use super::tokens::{SavedSession, digest};
+use super::user::User;
 use crate::net::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
 
 /// The prompt for a name.
@@ -73,17 +73,17 @@ impl Visitor {
     }
 
     /// Takes a token for a name or a resume token that is tried.
-    pub(super) fn try_login(self, hall: &Hall) -> Result<(), SourceRefusal> {
-        hall.settings.sources.take(self.source, SourceAction::Login)
+    pub(super) fn try_login(self, chat: &Chat) -> Result<(), SourceRefusal> {
+        chat.settings.sources.take(self.source, SourceAction::Login)
     }
 }
 
 /// Somebody who gave a name that is theirs now.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) person: Arc<Person>,
+    pub(super) user: Arc<User>,
     /// Where they go; `None` is the lobby.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<SavedSession>,
     /// A token says that they were there, so they need no password.
     pub(super) is_back: bool,
     /// Rooms whose lines are others than those that they have seen.
@@ -92,15 +92,15 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// Somebody new, who goes to the lobby.
-    pub(super) fn new(person: Arc<Person>) -> Self {
-        Self { person, place: None, is_back: false, renewed: Vec::new() }
+    pub(super) fn new(user: Arc<User>) -> Self {
+        Self { user, place: None, is_back: false, renewed: Vec::new() }
     }
 }
 
 /// Asks for a name until there is one; `None` where the peer went away or came to the wrong port.
 pub(super) async fn ask<S>(
     client: &mut Connection<Telnet<S>>,
-    hall: &Hall,
+    chat: &Chat,
 ) -> Result<Option<Arrival>, Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -110,13 +110,13 @@ where
     let mut refusals = 0;
     // Without ports it is the connection's own number; as with ports, not for ever another's.
     let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
-    if hall.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
+    if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
         let words = "The link to the other machines is lost; you come in when it is back";
         client.write_line(format!("*** {words} ***")).await?;
     }
     client.write(PROMPT).await?;
     // A handshake has no line end, and its sender waits for an answer.
-    if let Some(foreign) = client.peek().await?.and_then(Foreign::recognize) {
+    if let Some(foreign) = client.peek().await?.and_then(MisdirectedProtocol::recognize) {
         return refuse(client, foreign).await;
     }
     loop {
@@ -130,14 +130,14 @@ where
             }
             Err(closed) => return Err(closed),
         };
-        if let Some(foreign) = Foreign::recognize(&line) {
+        if let Some(foreign) = MisdirectedProtocol::recognize(&line) {
             return refuse(client, foreign).await;
         }
         let Ok(text) = clean(line.trimmed()) else {
             again(client, "That was not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
             continue;
         };
-        let error = match arrive(hall, text.trim(), visitor, port).await {
+        let error = match arrive(chat, text.trim(), visitor, port).await {
             Ok(arrival) => return Ok(Some(arrival)),
             Err(error) => error,
         };
@@ -160,7 +160,7 @@ where
 
 async fn refuse<S>(
     client: &mut Connection<Telnet<S>>,
-    foreign: Foreign,
+    foreign: MisdirectedProtocol,
 ) -> Result<Option<Arrival>, Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -171,51 +171,51 @@ where
 
 /// Lets in who is called `text`, or says what is wrong.
 async fn arrive(
-    hall: &Hall,
+    chat: &Chat,
     text: &str,
     visitor: Visitor,
     port: u16,
 ) -> Result<Arrival, LoginError> {
     if text.is_empty() {
-        visitor.try_login(hall)?;
-        return Ok(nameless(hall, visitor.address, port).await?);
+        visitor.try_login(chat)?;
+        return Ok(nameless(chat, visitor.address, port).await?);
     }
     if let Ok(Command::Resume(token)) = Command::parse(text) {
-        return resume(hall, token.reveal(), visitor).await;
+        return resume(chat, token.reveal(), visitor).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    visitor.try_login(hall)?;
-    let person = enter(hall, name, visitor.address, None).await;
-    Ok(person.map(Arrival::new).map_err(|taken| taken.sentence())?)
+    visitor.try_login(chat)?;
+    let user = enter(chat, name, visitor.address, None).await;
+    Ok(user.map(Arrival::new).map_err(|taken| taken.sentence())?)
 }
 
 /// Makes a name that of a new session, which is restored if `back` is given. Each attempt is a
 /// session of its own: a failed one leaves nothing behind.
 pub(super) async fn enter(
-    hall: &Hall,
+    chat: &Chat,
     name: Name,
     address: Option<IpAddr>,
     back: Option<Back>,
-) -> Result<Arc<Person>, NameTaken> {
-    if let Some(taken) = hall.refuses_here(&name, address, back.as_ref()) {
+) -> Result<Arc<User>, ClaimNameError> {
+    if let Some(taken) = chat.refuses_here(&name, address, back.as_ref()) {
         return Err(taken);
     }
-    let act = Act::Enter { name, address, back };
-    match hall.propose_entrance(hall.next_session(), act).await {
+    let act = Operation::Enter { name, address, back };
+    match chat.propose_entrance(chat.next_session(), act).await {
         Outcome::Entered(entered) => entered,
-        _ => Err(NameTaken::NotDelivered),
+        _ => Err(ClaimNameError::NotDelivered),
     }
 }
 
 /// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
-async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
+async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
-        match enter(hall, name, address, None).await {
-            Ok(person) => return Ok(Arrival::new(person)),
-            Err(taken @ (NameTaken::Banned(_) | NameTaken::NotDelivered)) => {
+        match enter(chat, name, address, None).await {
+            Ok(user) => return Ok(Arrival::new(user)),
+            Err(taken @ (ClaimNameError::Banned(_) | ClaimNameError::NotDelivered)) => {
                 return Err(taken.sentence());
             }
             Err(taken) => last = taken.sentence(),
@@ -225,90 +225,90 @@ async fn nameless(hall: &Hall, address: Option<IpAddr>, port: u16) -> Result<Arr
 }
 
 pub(super) async fn resume(
-    hall: &Hall,
+    chat: &Chat,
     token: &str,
     visitor: Visitor,
 ) -> Result<Arrival, LoginError> {
-    visitor.try_login(hall)?;
-    let sources = &hall.settings.sources;
+    visitor.try_login(chat)?;
+    let sources = &chat.settings.sources;
     // Before the check, so that guesses over many connections at once cannot pass.
     sources.take(visitor.source, SourceAction::WrongPassword)?;
-    let redeemed = redeem(hall, token, visitor.address).await;
+    let redeemed = redeem(chat, token, visitor.address).await;
     if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
         sources.give_back(visitor.source, SourceAction::WrongPassword);
     }
     Ok(redeemed?)
 }
 
-async fn redeem(hall: &Hall, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
+async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
     let digest = digest(token);
-    if hall.knows_no_token(&digest) {
+    if chat.knows_no_token(&digest) {
         // It may be on its way here, if another node has just given it.
         tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
-        if !hall.catch_up().await {
-            return Err(NameTaken::NotDelivered.sentence());
+        if !chat.catch_up().await {
+            return Err(ClaimNameError::NotDelivered.sentence());
         }
-        if hall.knows_no_token(&digest) {
+        if chat.knows_no_token(&digest) {
             return Err(WRONG_TOKEN.to_owned());
         }
     }
-    if let Some(taken) = hall.refuses_token_here(&digest, address) {
+    if let Some(taken) = chat.refuses_token_here(&digest, address) {
         return Err(later(&taken, token));
     }
-    let act = Act::Redeem { token: digest.clone() };
-    let place = match hall.propose_entrance(hall.next_session(), act).await {
+    let act = Operation::Redeem { token: digest.clone() };
+    let place = match chat.propose_entrance(chat.next_session(), act).await {
         Outcome::Redeemed(Some(keep)) => keep.place,
         Outcome::Redeemed(None) => {
             // A token cannot be guessed at this pace.
             tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
             return Err(WRONG_TOKEN.to_owned());
         }
-        _ => return Err(NameTaken::NotDelivered.sentence()),
+        _ => return Err(ClaimNameError::NotDelivered.sentence()),
     };
-    let back = super::resume::back(hall, &place.more).await;
-    match enter(hall, place.name.clone(), address, Some(back)).await {
-        Ok(person) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(person) }),
+    let back = super::resume::back(chat, &place.more).await;
+    match enter(chat, place.name.clone(), address, Some(back)).await {
+        Ok(user) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(user) }),
         Err(taken) => {
             // A token that could not be used is worth something again.
-            let keep = Keep { token: digest, place };
-            hall.announce(hall.next_session(), Act::Keep(keep));
+            let keep = ResumeToken { token: digest, place };
+            chat.announce(chat.next_session(), Operation::SaveSession(keep));
             Err(later(&taken, token))
         }
     }
 }
 
-fn later(taken: &NameTaken, token: &str) -> String {
+fn later(taken: &ClaimNameError, token: &str) -> String {
     format!("{}. Later, /resume {token} will do it", taken.sentence())
 }
 
 /// Each node of a cluster decides by itself what it knows: a refused attempt is no entry of the
 /// stream, so that strangers cannot push out what was said.
-impl Hall {
+impl Chat {
     /// Why a newcomer cannot have the name, as far as this node of a cluster knows.
     fn refuses_here(
         &self,
         name: &Name,
         address: Option<IpAddr>,
         back: Option<&Back>,
-    ) -> Option<NameTaken> {
+    ) -> Option<ClaimNameError> {
         self.cluster.as_ref()?;
         let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };
         let (now_ms, state) = (self.now_ms(), self.lock());
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
-            return Some(NameTaken::Banned(self.ban_words(ban)));
+            return Some(ClaimNameError::Banned(self.ban_words(ban)));
         }
         state.is_free(name, 0).err()
     }
 
     /// The same for the session that a token restores: its own earlier connection does not count.
-    fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<NameTaken> {
+    fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<ClaimNameError> {
         self.cluster.as_ref()?;
         let (now_ms, state) = (self.now_ms(), self.lock());
         let place = state.tokens.find(now_ms, digest)?;
         let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
         let suspect = Suspect { name: Some(&place.name), address, lineage };
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
-            return Some(NameTaken::Banned(self.ban_words(ban)));
+            return Some(ClaimNameError::Banned(self.ban_words(ban)));
         }
         let session = place.session.unwrap_or_default();
         // The session may have another name by now, under which it comes back.
@@ -322,7 +322,7 @@ impl Hall {
     }
 }
 
-impl NameTaken {
+impl ClaimNameError {
     /// What is told to who asked for the name.
     pub(super) fn sentence(&self) -> String {
         match self {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
-use super::act::Said;
 use super::history::LineKind;
 use super::name::Name;
+use super::operation::SaidLine;
 
 /// Letters that may wait; beyond it the sender is told that they cannot be delivered.
 const LETTERS_MAX: usize = 100;
@@ -17,7 +17,7 @@ const LETTER_BYTES_MAX: usize = 64 * 1024;
 
 /// What somebody is told by another person or the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Letter {
+pub(super) enum Notification {
     /// Somebody says this to the receiver alone.
     Private {
         /// Milliseconds since 1970.
@@ -34,7 +34,7 @@ pub(super) enum Letter {
     /// A user, of this lineage, lets the receiver into a room.
     Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver's came to nothing.
-    NotDelivered { room: Name, reason: String, lines: Vec<Said> },
+    NotDelivered { room: Name, reason: String, lines: Vec<SaidLine> },
     /// The author, a lineage, says this in a room; the other machines do not have it yet.
     Ahead { room: Name, author: u64, kind: LineKind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.
@@ -45,7 +45,7 @@ pub(super) enum Letter {
 
 /// Somebody has to go, and is told these words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(super) struct Disconnect {
     pub(super) words: String,
     /// The reason that a page shows, if the words do not say it.
     pub(super) reason: Option<String>,
@@ -68,13 +68,13 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Post {
-    letters: VecDeque<Letter>,
+    notifications: VecDeque<Notification>,
     /// The bytes of their texts.
     bytes: usize,
-    ending: Option<Ending>,
+    ending: Option<Disconnect>,
 }
 
-impl Letter {
+impl Notification {
     fn bytes(&self) -> usize {
         match self {
             Self::Private { text, .. } | Self::Ahead { text, .. } => text.len(),
@@ -88,42 +88,43 @@ impl Letter {
 }
 
 impl Post {
-    fn push(&mut self, letter: Letter) {
-        self.bytes += letter.bytes();
-        self.letters.push_back(letter);
+    fn push(&mut self, notification: Notification) {
+        self.bytes += notification.bytes();
+        self.notifications.push_back(notification);
     }
 
-    fn pop(&mut self) -> Option<Letter> {
-        let letter = self.letters.pop_front()?;
-        self.bytes -= letter.bytes();
-        Some(letter)
+    fn pop(&mut self) -> Option<Notification> {
+        let notification = self.notifications.pop_front()?;
+        self.bytes -= notification.bytes();
+        Some(notification)
     }
 }
 
 impl Mailbox {
     /// Delivers a letter; `false` if there are too many already.
-    pub(super) fn deliver(&self, letter: Letter) -> bool {
+    pub(super) fn deliver(&self, notification: Notification) -> bool {
         let mut state = self.lock();
         let post = state.post();
-        let is_full = post.bytes + letter.bytes() > LETTER_BYTES_MAX && !post.letters.is_empty();
-        if post.letters.len() >= LETTERS_MAX || is_full {
+        let is_full =
+            post.bytes + notification.bytes() > LETTER_BYTES_MAX && !post.notifications.is_empty();
+        if post.notifications.len() >= LETTERS_MAX || is_full {
             return false;
         }
-        post.push(letter);
+        post.push(notification);
         self.announce(state);
         true
     }
 
     /// Delivers a letter that has to be, of which there cannot be many: one for each room that the
     /// person is out of, and for each of their acts that came to nothing.
-    pub(super) fn insist(&self, letter: Letter) {
+    pub(super) fn deliver_unbounded(&self, notification: Notification) {
         let mut state = self.lock();
-        state.post().push(letter);
+        state.post().push(notification);
         self.announce(state);
     }
 
     /// Tells the person to go; the first reason counts.
-    pub(super) fn end(&self, ending: Ending) {
+    pub(super) fn end(&self, ending: Disconnect) {
         let mut state = self.lock();
         state.post().ending.get_or_insert(ending);
         self.announce(state);
@@ -136,21 +137,21 @@ impl Mailbox {
     }
 
     /// The next letter.
-    pub(super) fn take(&self) -> Option<Letter> {
+    pub(super) fn take(&self) -> Option<Notification> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
         }
         let mut state = self.lock();
-        let letter = state.post().pop();
-        if letter.is_none() && state.post().ending.is_none() {
+        let notification = state.post().pop();
+        if notification.is_none() && state.post().ending.is_none() {
             state.post = None;
             self.has_news.store(false, Ordering::Release);
         }
-        letter
+        notification
     }
 
     /// Why the person has to go, if so.
-    pub(super) fn ending(&self) -> Option<Ending> {
+    pub(super) fn ending(&self) -> Option<Disconnect> {
         if !self.has_news.load(Ordering::Acquire) {
             return None;
         }
@@ -193,7 +194,7 @@ mod tests {
     fn a_mailbox_has_a_bound_and_says_so() {
         let mailbox = Mailbox::default();
         assert_eq!(mailbox.take(), None);
-        let notice = |number: usize| Letter::Notice(number.to_string());
+        let notice = |number: usize| Notification::Notice(number.to_string());
         assert!((0..LETTERS_MAX).all(|number| mailbox.deliver(notice(number))));
         assert!(!mailbox.deliver(notice(999)));
         for number in 0..LETTERS_MAX {
@@ -208,20 +209,20 @@ mod tests {
     #[test]
     fn attack_letters_of_a_user_who_does_not_read_are_bounded_in_bytes() {
         let mailbox = Mailbox::default();
-        let long = || Letter::Notice("x".repeat(4096));
+        let long = || Notification::Notice("x".repeat(4096));
         let delivered = (0..LETTERS_MAX).take_while(|_| mailbox.deliver(long())).count();
         assert_eq!(delivered, LETTER_BYTES_MAX / 4096);
         assert_eq!(mailbox.take(), Some(long()));
         assert!(mailbox.deliver(long()) && !mailbox.deliver(long()));
         while mailbox.take().is_some() {}
-        let larger = Letter::Notice("x".repeat(LETTER_BYTES_MAX + 1));
+        let larger = Notification::Notice("x".repeat(LETTER_BYTES_MAX + 1));
         assert!(mailbox.deliver(larger), "one letter always has a place");
     }
 
     #[test]
     fn the_first_reason_to_go_counts() {
         let mailbox = Mailbox::default();
-        let ending = |words: &str| Ending { words: words.into(), reason: None };
+        let ending = |words: &str| Disconnect { words: words.into(), reason: None };
         mailbox.end(ending("first"));
         mailbox.end(ending("second"));
         assert_eq!(mailbox.take(), None);

@@ -1,6 +1,6 @@
 //! Policy: what a chat says.
 //!
-//! A [`Hall`] is a chat: rooms, and people in them; [`serve`] holds the dialogue with one of them.
+//! A [`Chat`] is a chat: rooms, and people in them; [`serve`] holds the dialogue with one of them.
 //! Everything that decides is pure: names ([`Name`]), what may reach a terminal ([`clean`]), what
 //! somebody wants ([`Command`]), a room and its log, how fast one may write.
 //!
@@ -14,7 +14,7 @@
 //! # async fn main() -> std::io::Result<()> {
 //! let hall = Arc::new(Hall::new(Settings::default()));
 //! let server = Server::bind("127.0.0.1:0").await?.eol(Eol::CrLf).farewell(chat::farewell());
-//! let guest = move |client: Connection| chat::serve(client, Arc::clone(&hall), Role::Person);
+//! let guest = move |client: Connection| chat::serve(client, Arc::clone(&hall), Role::User);
 //! server.serve_until(guest, async { /* until this is done */ }).await?;
 //! # Ok(())
 //! # }
@@ -23,9 +23,9 @@
 //! One order: a room is a log, and an append gives the line its number. Every member sees the
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
-mod act;
 mod aliases;
 mod answer_limits;
+mod apply_operation;
 mod archive;
 mod arguments;
 #[cfg(test)]
@@ -42,10 +42,10 @@ mod command;
 mod command_cost;
 mod command_error;
 mod command_table;
-mod crowd;
 mod days;
 mod deletion;
 mod duration;
+mod echo_suppression;
 mod entrance;
 mod erase;
 mod evictions;
@@ -53,13 +53,10 @@ mod exclusion;
 mod flood;
 mod flood_mutes;
 mod follower;
-mod foreign;
 mod former_users;
-mod hall;
 mod help;
 pub mod history;
 mod idle_policy;
-mod inbox;
 mod key;
 mod line;
 mod line_end;
@@ -67,22 +64,21 @@ mod log;
 mod log_limits;
 mod login;
 mod mailbox;
+mod misdirected_protocol;
 mod muted;
 mod name;
 mod name_error;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod operation;
 mod operator_password;
-mod outage;
-mod own;
+mod outbound_feed;
 #[cfg(feature = "web")]
 mod page;
 mod password_checks;
 mod people;
-mod perform;
-mod person;
+mod persistence;
 mod position;
-mod relay;
 mod replay;
 mod resume;
 mod room;
@@ -94,18 +90,22 @@ mod rules;
 mod secret_words;
 mod separators;
 mod session;
-mod sessions;
 mod settings;
+mod shared_room;
 mod source;
 mod source_gates;
+mod state;
 mod telnet;
 mod telnet_stream;
 mod text;
 mod tokens;
 mod transcript;
 mod user;
+mod user_session;
+mod user_table;
 mod verify;
 mod view;
+mod wake_batcher;
 mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
@@ -115,12 +115,11 @@ pub use command_error::CommandError;
 pub use command_table::Rank;
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use follower::{Entry, Follower, Link, Proposal, Snapshot};
-pub use foreign::Foreign;
-pub use hall::Hall;
 pub use help::help;
 pub use key::Key;
 pub use line::terminal_text;
 pub use log::LogLimits;
+pub use misdirected_protocol::MisdirectedProtocol;
 pub use name::Name;
 pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
@@ -129,6 +128,7 @@ pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;
+pub use state::Chat;
 pub use telnet::Parser;
 pub use telnet_stream::Telnet;
 pub use text::{NotText, clean, escape, excerpt, is_clean};

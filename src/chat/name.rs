@@ -72,7 +72,7 @@ impl Name {
     /// [`NameError`], whose message tells the person what to type instead.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         static RESERVED: LazyLock<HashSet<Key>> = LazyLock::new(|| keys_of(RESERVED_NAMES));
-        Self::new(text, &RESERVED).map_err(|fault| NameError::new(NameKind::Person, text, fault))
+        Self::new(text, &RESERVED).map_err(|fault| NameError::new(NameKind::User, text, fault))
     }
 
     /// The name of a room; a `#` in front of it is no part of it.

@@ -37,7 +37,7 @@ pub enum NameFault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameKind {
-    Person,
+    User,
     Room,
 }
 
@@ -78,7 +78,7 @@ impl std::error::Error for NameError {}
 impl NameKind {
     fn example(self) -> &'static str {
         match self {
-            Self::Person => "anna_7",
+            Self::User => "anna_7",
             Self::Room => "garden",
         }
     }
@@ -87,7 +87,7 @@ impl NameKind {
 impl fmt::Display for NameKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Person => "name",
+            Self::User => "name",
             Self::Room => "room's name",
         })
     }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::hall::Hall;
 use super::password_checks::{PasswordError, is_hash};
+use super::state::Chat;
 
 /// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,31 +20,31 @@ pub(super) enum Checked {
 ///
 /// # Errors
 /// [`PasswordError`], if the setting is a hash.
-pub(super) async fn check(hall: &Hall, given: String) -> Result<Checked, PasswordError> {
-    let Some(right) = setting(hall) else { return Ok(Checked::Wrong) };
+pub(super) async fn check(chat: &Chat, given: String) -> Result<Checked, PasswordError> {
+    let Some(right) = setting(chat) else { return Ok(Checked::Wrong) };
     if is_hash(&right) {
-        return match hall.passwords.fits(given, Arc::clone(&right)).await? {
+        return match chat.passwords.fits(given, Arc::clone(&right)).await? {
             true => Ok(Checked::Right(Some(right))),
             false => Ok(Checked::Wrong),
         };
     }
     match is_same(&right, &given) {
-        true => Ok(Checked::Right(hall.passwords.hash_patiently(given).await)),
+        true => Ok(Checked::Right(chat.passwords.hash_patiently(given).await)),
         false => Ok(Checked::Wrong),
     }
 }
 
 /// Whether a proof is of the password as it is now.
-pub(super) async fn is_proof(hall: &Hall, proof: &str) -> bool {
-    match setting(hall) {
+pub(super) async fn is_proof(chat: &Chat, proof: &str) -> bool {
+    match setting(chat) {
         None => false,
         Some(right) if is_hash(&right) => *right == *proof,
-        Some(right) => hall.passwords.fits_patiently(right.to_string(), proof.into()).await,
+        Some(right) => chat.passwords.fits_patiently(right.to_string(), proof.into()).await,
     }
 }
 
-fn setting(hall: &Hall) -> Option<Arc<str>> {
-    hall.rules().operator_password.as_ref().map(|password| Arc::from(password.reveal()))
+fn setting(chat: &Chat) -> Option<Arc<str>> {
+    chat.rules().operator_password.as_ref().map(|password| Arc::from(password.reveal()))
 }
 
 /// Compares in a time that depends on the length of the given password alone.
@@ -60,36 +60,36 @@ mod tests {
     use super::super::settings::Settings;
     use super::*;
 
-    fn hall(password: &str) -> Hall {
+    fn chat(password: &str) -> Chat {
         let operator_password = Some(password.into());
-        Hall::new(Settings { operator_password, ..Settings::default() })
+        Chat::new(Settings { operator_password, ..Settings::default() })
     }
 
     #[tokio::test]
     async fn a_password_is_compared_with_the_setting_or_its_hash() {
         let hash = password_checks::hash("open sesame").unwrap();
         for setting in ["open sesame", &hash] {
-            let hall = hall(setting);
+            let chat = chat(setting);
             for wrong in ["", "open", "open sesame ", "open sesame open sesame", setting] {
                 if wrong != "open sesame" {
-                    let checked = check(&hall, wrong.to_owned()).await;
+                    let checked = check(&chat, wrong.to_owned()).await;
                     assert_eq!(checked, Ok(Checked::Wrong), "{wrong}");
                 }
             }
-            let checked = check(&hall, "open sesame".to_owned()).await;
+            let checked = check(&chat, "open sesame".to_owned()).await;
             let Ok(Checked::Right(Some(proof))) = checked else { panic!("{checked:?}") };
-            assert!(is_proof(&hall, &proof).await && proof.starts_with("$argon2id$"));
+            assert!(is_proof(&chat, &proof).await && proof.starts_with("$argon2id$"));
         }
-        let none = Hall::new(Settings::default());
+        let none = Chat::new(Settings::default());
         assert_eq!(check(&none, String::new()).await, Ok(Checked::Wrong));
     }
 
     #[tokio::test]
     async fn a_proof_is_void_once_the_password_has_changed() {
-        let (first, second) = (password_checks::hash("one").unwrap(), hall("another password"));
-        assert!(is_proof(&hall(&first), &first).await && is_proof(&hall("one"), &first).await);
+        let (first, second) = (password_checks::hash("one").unwrap(), chat("another password"));
+        assert!(is_proof(&chat(&first), &first).await && is_proof(&chat("one"), &first).await);
         assert!(!is_proof(&second, &first).await);
         let again = password_checks::hash("one").unwrap();
-        assert!(!is_proof(&hall(&again), &first).await, "the same password, hashed again");
+        assert!(!is_proof(&chat(&again), &first).await, "the same password, hashed again");
     }
 }

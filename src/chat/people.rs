@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::answer_limits::{Budget, LIST_BYTES_MAX};
-use super::hall::Hall;
 use super::name::Name;
 use super::room::{Member, Room};
-use super::sessions::person_id;
+use super::state::Chat;
+use super::user_table::person_id;
 use super::view::View;
 
 /// People in one answer, at most.
@@ -71,8 +71,8 @@ impl People {
     }
 
     /// For a page with this view: what users say who are ignored is left out.
-    pub(super) fn json(&self, hall: &Hall, view: &View) -> Value {
-        let aways = hall.away(self.named.iter().map(|named| named.session));
+    pub(super) fn json(&self, chat: &Chat, view: &View) -> Value {
+        let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);
         let (mut people, mut last) = (Vec::new(), self.after);
         for (named, away) in self.named.iter().zip(aways) {
@@ -82,14 +82,14 @@ impl People {
                 break;
             }
             last = *arrival;
-            let mut person = json!({ "name": name.as_str(), "person": person_id(*lineage) });
+            let mut user = json!({ "name": name.as_str(), "person": person_id(*lineage) });
             if *operator {
-                person["operator"] = true.into();
+                user["operator"] = true.into();
             }
             if let Some(away) = away.filter(|_| !view.ignores(*lineage, name.as_str())) {
-                person["away"] = (&*away).into();
+                user["away"] = (&*away).into();
             }
-            people.push(person);
+            people.push(user);
         }
         let more = self.more || people.len() < self.named.len();
         let mut answer = json!({

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::hall::Hall;
 use super::key::Key;
 use super::name::Name;
+use super::state::Chat;
 
 /// Lines of a room that was renewed which somebody sees who comes back to it.
 const RENEWED_SHOWN: u64 = 50;
@@ -32,14 +32,14 @@ impl Seen {
 
     /// The next line to be seen in `room`; an error with another one to begin at, where the line is
     /// not in the room as it was seen.
-    pub(super) fn next(self, hall: &Hall, room: &Name) -> Result<u64, u64> {
+    pub(super) fn next(self, chat: &Chat, room: &Name) -> Result<u64, u64> {
         let (number, time_ms) = match self {
             Self::Number(number) => return Ok(number.saturating_add(1)),
             Self::Line(number, time_ms) => (number, time_ms),
         };
         // A room that is not there yet: they see themselves come.
-        let Some(crowd) = hall.room(room) else { return Err(u64::MAX) };
-        crowd.with(|room| {
+        let Some(shared_room) = chat.room(room) else { return Err(u64::MAX) };
+        shared_room.with(|room| {
             let (first, end) = (room.log.first(), room.log.next());
             let is_same = match room.log.line(number) {
                 Some(line) => line.time_ms == time_ms,

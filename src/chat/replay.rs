@@ -17,7 +17,7 @@ const COMPARED: u64 = 64;
 
 /// The earlier lines that a newcomer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) enum See {
+pub(super) enum ReplayFrom {
     /// So many lines of users at most, with few of the joins and leaves between them.
     Last(u64),
     /// All from this number on that are kept.

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::batch::Batch;
+use super::echo_suppression::OwnLines;
 use super::history::LineKind;
 use super::log::{LineView, Log};
 use super::muted::Muted;
 use super::name::Name;
-use super::own::OwnLines;
 use super::replay::{Replay, replay};
 use super::room_operators::RoomOperators;
 use super::room_origin::Origin;
-pub(super) use super::{own::Own, replay::See};
+pub(super) use super::{echo_suppression::Own, replay::ReplayFrom};
 
 /// A place in a room; given back when its member leaves.
-pub(super) type Seat = usize;
+pub(super) type MemberId = usize;
 
 /// One room.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ enum Standing {
 
 /// Whose seat it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Who {
+pub(super) struct MemberIdentity {
     pub(super) session: u64,
     /// The author of what they say.
     pub(super) lineage: u64,
@@ -118,24 +118,38 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Adds a member and the line that says so, which the newcomer sees too. `see` selects the
+    /// Adds a member and the line that says so, which the newcomer sees too. `replay_from` selects the
     /// earlier lines that they see. A terminal is not shown those that a replay leaves out.
-    pub(super) fn join(&mut self, now_ms: u64, who: Who, name: Name, see: See) -> (Seat, Appended) {
+    pub(super) fn join(
+        &mut self,
+        now_ms: u64,
+        who: MemberIdentity,
+        name: Name,
+        replay_from: ReplayFrom,
+    ) -> (MemberId, Appended) {
         let joined = self.append(now_ms, who.lineage, LineKind::Joined, name.as_str(), "");
-        let Replay { first, left_out } = match see {
-            See::Last(said) => replay(&self.log, joined.number, said),
-            See::From(number) => Replay { first: number.min(joined.number), ..Replay::default() },
+        let Replay { first, left_out } = match replay_from {
+            ReplayFrom::Last(said) => replay(&self.log, joined.number, said),
+            ReplayFrom::From(number) => {
+                Replay { first: number.min(joined.number), ..Replay::default() }
+            }
         };
-        let seat = self.place(who, name, first, false);
+        let member_id = self.place(who, name, first, false);
         if who.is_here {
-            self.members[seat].own = OwnLines::left_out(left_out);
+            self.members[member_id].own = OwnLines::left_out(left_out);
         }
-        (seat, joined)
+        (member_id, joined)
     }
 
     /// Gives somebody a seat, from where `next` is the next line to be seen.
-    pub(super) fn place(&mut self, who: Who, name: Name, next: u64, operator: bool) -> Seat {
-        let Who { session, lineage, is_here } = who;
+    pub(super) fn place(
+        &mut self,
+        who: MemberIdentity,
+        name: Name,
+        next: u64,
+        operator: bool,
+    ) -> MemberId {
+        let MemberIdentity { session, lineage, is_here } = who;
         self.arrivals = self.arrivals.saturating_add(1);
         let (arrival, own, standing) = (self.arrivals, OwnLines::default(), Standing::In);
         self.members.insert(Member {
@@ -153,8 +167,13 @@ impl Room {
 
     /// A member leaves, which the others hear, with the reason if there is one; not so where the
     /// member was expelled before.
-    pub(super) fn leave(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
-        let Member { lineage, name, standing, .. } = self.members.remove(seat);
+    pub(super) fn leave(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        reason: &str,
+    ) -> Option<Appended> {
+        let Member { lineage, name, standing, .. } = self.members.remove(member_id);
         if standing != Standing::In {
             self.outside -= 1;
             return None;
@@ -163,8 +182,13 @@ impl Room {
     }
 
     /// Takes a member out of the order here; the seat is given back when its session leaves.
-    pub(super) fn expel(&mut self, now_ms: u64, seat: Seat, reason: &str) -> Option<Appended> {
-        let member = &mut self.members[seat];
+    pub(super) fn expel(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        reason: &str,
+    ) -> Option<Appended> {
+        let member = &mut self.members[member_id];
         if std::mem::replace(&mut member.standing, Standing::Out) != Standing::In {
             return None;
         }
@@ -175,8 +199,8 @@ impl Room {
 
     /// A member is out without a line of their own, and may be back; `false` where they were out
     /// already.
-    pub(super) fn set_aside(&mut self, seat: Seat) -> bool {
-        let member = &mut self.members[seat];
+    pub(super) fn suspend(&mut self, member_id: MemberId) -> bool {
+        let member = &mut self.members[member_id];
         let was_in = member.standing == Standing::In;
         if was_in {
             member.standing = Standing::Expected;
@@ -186,8 +210,8 @@ impl Room {
     }
 
     /// A member who was set aside is not expected back; `false` where they were not.
-    pub(super) fn give_up(&mut self, seat: Seat) -> bool {
-        let member = &mut self.members[seat];
+    pub(super) fn give_up(&mut self, member_id: MemberId) -> bool {
+        let member = &mut self.members[member_id];
         let was_expected = member.standing == Standing::Expected;
         if was_expected {
             member.standing = Standing::Out;
@@ -196,9 +220,14 @@ impl Room {
     }
 
     /// Resumes a suspended membership, as a newcomer who goes on reading at the same line.
-    pub(super) fn readmit(&mut self, now_ms: u64, seat: Seat, name: Name) -> Appended {
+    pub(super) fn resume_member(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        name: Name,
+    ) -> Appended {
         self.arrivals = self.arrivals.saturating_add(1);
-        let member = &mut self.members[seat];
+        let member = &mut self.members[member_id];
         let before = std::mem::replace(&mut member.standing, Standing::In);
         self.outside -= usize::from(before != Standing::In);
         (member.name, member.arrival) = (name.clone(), self.arrivals);
@@ -207,20 +236,20 @@ impl Room {
     }
 
     /// A member goes without a word: the server ends.
-    pub(super) fn leave_silently(&mut self, seat: Seat) {
-        self.outside -= usize::from(self.members.remove(seat).is_out());
+    pub(super) fn leave_silently(&mut self, member_id: MemberId) {
+        self.outside -= usize::from(self.members.remove(member_id).is_out());
     }
 
     /// A member says something; `None` where the member was expelled.
     pub(super) fn say(
         &mut self,
         now_ms: u64,
-        seat: Seat,
+        member_id: MemberId,
         kind: LineKind,
         text: &str,
     ) -> Option<Appended> {
         let Self { members, log, .. } = self;
-        let member = &mut members[seat];
+        let member = &mut members[member_id];
         if member.is_out() {
             return None;
         }
@@ -249,8 +278,13 @@ impl Room {
     }
 
     /// A member has a new name from here on.
-    pub(super) fn rename(&mut self, now_ms: u64, seat: Seat, name: Name) -> Option<Appended> {
-        let member = &mut self.members[seat];
+    pub(super) fn rename(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        name: Name,
+    ) -> Option<Appended> {
+        let member = &mut self.members[member_id];
         if member.is_out() {
             return None;
         }
@@ -260,8 +294,13 @@ impl Room {
     }
 
     /// A member sets the topic, or removes it.
-    pub(super) fn set_topic(&mut self, now_ms: u64, seat: Seat, topic: &str) -> Option<Appended> {
-        let Member { lineage, name, standing, .. } = &self.members[seat];
+    pub(super) fn set_topic(
+        &mut self,
+        now_ms: u64,
+        member_id: MemberId,
+        topic: &str,
+    ) -> Option<Appended> {
+        let Member { lineage, name, standing, .. } = &self.members[member_id];
         if *standing != Standing::In {
             return None;
         }
@@ -277,8 +316,8 @@ impl Room {
 
     /// Fills `batch` with what a member has to see next, and takes it as seen. Returns how many
     /// lines it has missed because they are not kept any more.
-    pub(super) fn take(&mut self, seat: Seat, batch: &mut Batch) -> u64 {
-        let member = &mut self.members[seat];
+    pub(super) fn take(&mut self, member_id: MemberId, batch: &mut Batch) -> u64 {
+        let member = &mut self.members[member_id];
         if member.is_out() {
             return 0;
         }
@@ -290,19 +329,19 @@ impl Room {
     }
 
     /// The member has not taken all of its batch: `next` is what it has to see now.
-    pub(super) fn put_back(&mut self, seat: Seat, next: u64) {
-        self.members[seat].next = next;
+    pub(super) fn put_back(&mut self, member_id: MemberId, next: u64) {
+        self.members[member_id].next = next;
     }
 
     /// The next line that a member has to see; `missed` counts those before it that are not kept
     /// any more. Own ones count, and are seen, only where they are shown.
     pub(super) fn take_line(
         &mut self,
-        seat: Seat,
+        member_id: MemberId,
         own: Own,
         missed: &mut u64,
     ) -> Option<LineView<'_>> {
-        let member = &mut self.members[seat];
+        let member = &mut self.members[member_id];
         if member.is_out() {
             return None;
         }
@@ -328,16 +367,16 @@ impl Room {
     }
 
     /// Whether a member has seen all there is.
-    pub(super) fn is_caught_up(&self, seat: Seat) -> bool {
-        let member = &self.members[seat];
+    pub(super) fn is_caught_up(&self, member_id: MemberId) -> bool {
+        let member = &self.members[member_id];
         member.is_out() || member.next >= self.log.visible()
     }
 
     /// Counts the lines before `until` that a member is going to see. A member who also sees the
     /// lines that a replay leaves out begins at most `most` lines before.
-    pub(super) fn earlier(&mut self, seat: Seat, until: u64, own: Own, most: u64) -> u64 {
+    pub(super) fn earlier(&mut self, member_id: MemberId, until: u64, own: Own, most: u64) -> u64 {
         let Self { members, log, .. } = self;
-        let member = &mut members[seat];
+        let member = &mut members[member_id];
         if own == Own::Shown {
             member.next = member.next.max(until.saturating_sub(most));
             return log.count(member.next..until);
@@ -348,39 +387,39 @@ impl Room {
     }
 
     /// The next line that a member has to see, and whether they are an operator of the room.
-    pub(super) fn standing(&self, seat: Seat) -> (u64, bool) {
-        let member = &self.members[seat];
+    pub(super) fn standing(&self, member_id: MemberId) -> (u64, bool) {
+        let member = &self.members[member_id];
         (member.next, member.operator && !member.is_out())
     }
 
     /// Whether the member was not expelled.
-    pub(super) fn is_in(&self, seat: Seat) -> bool {
-        !self.members[seat].is_out()
+    pub(super) fn is_in(&self, member_id: MemberId) -> bool {
+        !self.members[member_id].is_out()
     }
 
     /// Whether the member is set aside.
-    pub(super) fn is_expected(&self, seat: Seat) -> bool {
-        self.members[seat].standing == Standing::Expected
+    pub(super) fn is_suspended(&self, member_id: MemberId) -> bool {
+        self.members[member_id].standing == Standing::Expected
     }
 
     /// Whether the member was expelled for good: not only set aside.
-    pub(super) fn is_expelled(&self, seat: Seat) -> bool {
-        self.members[seat].standing == Standing::Out
+    pub(super) fn is_expelled(&self, member_id: MemberId) -> bool {
+        self.members[member_id].standing == Standing::Out
     }
 
     /// Whether the member keeps order, or did until they were expelled.
-    pub(super) fn is_operator(&self, seat: Seat) -> bool {
-        self.members[seat].operator
+    pub(super) fn is_operator(&self, member_id: MemberId) -> bool {
+        self.members[member_id].operator
     }
 
     /// As `standing`, of a member who was not expelled.
-    pub(super) fn seated(&self, seat: Seat) -> Option<(u64, bool)> {
-        self.is_in(seat).then(|| self.standing(seat))
+    pub(super) fn membership(&self, member_id: MemberId) -> Option<(u64, bool)> {
+        self.is_in(member_id).then(|| self.standing(member_id))
     }
 
     /// Makes a member an operator of the room, or no longer.
-    pub(super) fn set_operator(&mut self, seat: Seat, operator: bool) {
-        self.members[seat].operator = operator;
+    pub(super) fn set_operator(&mut self, member_id: MemberId, operator: bool) {
+        self.members[member_id].operator = operator;
     }
 
     /// Whether one of those who are in is an operator of the room.
@@ -389,9 +428,9 @@ impl Room {
     }
 
     /// The seat of a session that is in.
-    pub(super) fn seat_of(&self, session: u64) -> Option<Seat> {
+    pub(super) fn seat_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
-        members.find(|(_, member)| member.session == session).map(|(seat, _)| seat)
+        members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
     }
 
     /// The sessions of those who are in and whom this machine serves.
@@ -400,7 +439,7 @@ impl Room {
         here.map(|(_, member)| member.session).collect()
     }
 
-    pub(super) fn present(&self) -> impl Iterator<Item = (Seat, &Member)> {
+    pub(super) fn present(&self) -> impl Iterator<Item = (MemberId, &Member)> {
         self.members.iter().filter(|(_, member)| !member.is_out())
     }
 

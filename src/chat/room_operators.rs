@@ -77,8 +77,8 @@ impl Room {
         let members = self.members();
         let heir = members.iter().find(|member| may_speak(member.session, &member.name))?;
         let (session, name) = (heir.session, heir.name.clone());
-        let seat = self.seat_of(session)?;
-        self.set_operator(seat, true);
+        let member_id = self.seat_of(session)?;
+        self.set_operator(member_id, true);
         self.operators.vacant_since_ms = None;
         let appended = self.announce(now_ms, &words(&name));
         Some((name, appended))
@@ -94,7 +94,7 @@ pub(super) fn words(name: &Name) -> String {
 mod tests {
     use super::super::log::{Log, LogLimits};
     use super::super::muted::Muted;
-    use super::super::room::{See, Who};
+    use super::super::room::{MemberIdentity, ReplayFrom};
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -106,7 +106,12 @@ mod tests {
     }
 
     fn join(room: &mut Room, session: u64, who: &str) {
-        room.join(0, Who { session, lineage: session, is_here: true }, name(who), See::Last(0));
+        room.join(
+            0,
+            MemberIdentity { session, lineage: session, is_here: true },
+            name(who),
+            ReplayFrom::Last(0),
+        );
     }
 
     /// Issue 11, item 13: a room without an operator gets one, by a rule.

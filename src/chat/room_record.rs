@@ -9,10 +9,10 @@ use super::key::Key;
 use super::log::{LineView, Log, LogLimits};
 use super::muted::Muted;
 use super::name::Name;
-use super::person::Person;
-use super::room::{Room, Seat};
+use super::room::{MemberId, Room};
 use super::room_operators::RoomOperators;
 use super::room_origin::Origin;
+use super::user::User;
 
 /// The last lines of a room that are told, and their bytes.
 pub(super) const LINES_MAX: u64 = 100;
@@ -120,8 +120,8 @@ impl Room {
     }
 
     /// Somebody is in whom the others have seen come.
-    pub(super) fn seat(&mut self, person: &Person, operator: bool) -> Seat {
-        self.place(person.who(), person.name(), self.log.next(), operator)
+    pub(super) fn member_id(&mut self, user: &User, operator: bool) -> MemberId {
+        self.place(user.who(), user.name(), self.log.next(), operator)
     }
 
     /// Everything that was is forgotten.

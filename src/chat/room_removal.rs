@@ -6,24 +6,24 @@
 
 use std::sync::Arc;
 
-use super::act::{Outcome, Refusal};
-use super::crowd::Crowd;
-use super::hall::{Hall, NotIn, State};
+use super::apply_operation::OperationContext;
 use super::log::Log;
 use super::name::Name;
-use super::perform::Actor;
-use super::person::Person;
+use super::operation::{OperationError, Outcome};
 use super::room::Room;
 use super::room_origin::Origin;
+use super::shared_room::SharedRoom;
+use super::state::{Chat, JoinError, State};
+use super::user::User;
 use crate::net::Source;
 
-impl Hall {
+impl Chat {
     /// Whether the room is there, or the user may make it; on the node that serves them.
-    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), NotIn> {
+    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
         let state = self.lock();
         match state.people.get(&session) {
-            Some(person) if !state.rooms.contains_key(room.key()) => {
-                self.has_place_for_room(&state, self.now_ms(), person)
+            Some(user) if !state.rooms.contains_key(room.key()) => {
+                self.has_place_for_room(&state, self.now_ms(), user)
             }
             _ => Ok(()),
         }
@@ -35,21 +35,21 @@ impl Hall {
         &self,
         state: &State,
         now_ms: u64,
-        person: &Person,
-    ) -> Result<(), NotIn> {
-        let (rules, source) = (self.rules(), Some(Source::from(person.address)));
+        user: &User,
+    ) -> Result<(), JoinError> {
+        let (rules, source) = (self.rules(), Some(Source::from(user.address)));
         let (mut all, mut theirs) = (0, 0);
-        for crowd in state.rooms.values() {
-            crowd.with(|room| {
-                let counts = !room.is_abandoned(now_ms) || Arc::ptr_eq(crowd, &self.lobby);
+        for shared_room in state.rooms.values() {
+            shared_room.with(|room| {
+                let counts = !room.is_abandoned(now_ms) || Arc::ptr_eq(shared_room, &self.lobby);
                 all += usize::from(counts);
                 theirs += usize::from(counts && room.origin.maker == source);
             });
         }
         match () {
-            () if all >= rules.max_rooms => Err(NotIn::TooManyRooms),
-            () if person.is_operator() => Ok(()),
-            () if theirs >= rules.max_rooms_per_ip => Err(NotIn::TooManyOfSource(theirs)),
+            () if all >= rules.max_rooms => Err(JoinError::TooManyRooms),
+            () if user.is_operator() => Ok(()),
+            () if theirs >= rules.max_rooms_per_ip => Err(JoinError::TooManyOfSource(theirs)),
             () => Ok(()),
         }
     }
@@ -59,46 +59,48 @@ impl Hall {
         &self,
         state: &mut State,
         name: &Name,
-        maker: Option<&Person>,
-    ) -> Arc<Crowd> {
+        maker: Option<&User>,
+    ) -> Arc<SharedRoom> {
         let born = state.numbers_from.max(1);
-        let maker = maker.map(|person| Source::from(person.address));
+        let maker = maker.map(|user| Source::from(user.address));
         let origin = Origin { born, maker };
-        let crowd = match state.awaiting.remove(name.key()) {
+        let shared_room = match state.awaiting.remove(name.key()) {
             // Members of this machine are still expected in the room that had the name.
-            Some(crowd) => {
+            Some(shared_room) => {
                 let limits = self.settings.log;
-                crowd.with(|room| room.become_another(name.clone(), limits, origin));
-                crowd
+                shared_room.with(|room| room.become_another(name.clone(), limits, origin));
+                shared_room
             }
             None => {
                 let mut room = Room::new(name.clone(), Log::new(self.settings.log, born, 0));
                 room.log.holds = self.holds();
                 room.origin = origin;
-                Arc::new(Crowd::new(room))
+                Arc::new(SharedRoom::new(room))
             }
         };
-        crowd.with(|room| self.archive.room(room));
-        state.rooms.insert(name.key().clone(), Arc::clone(&crowd));
-        crowd
+        shared_room.with(|room| self.archive.room(room));
+        state.rooms.insert(name.key().clone(), Arc::clone(&shared_room));
+        shared_room
     }
 
     /// Removes a room that its last member has left, unless it is kept.
-    pub(super) fn remove_if_empty(&self, state: &mut State, crowd: &Arc<Crowd>) {
+    pub(super) fn remove_if_empty(&self, state: &mut State, shared_room: &Arc<SharedRoom>) {
         let lasts = self.keeps_rooms();
-        let is_over = crowd.with(|room| room.count() == 0 && !(lasts && room.is_worth_keeping()));
+        let is_over =
+            shared_room.with(|room| room.count() == 0 && !(lasts && room.is_worth_keeping()));
         if is_over {
-            self.remove_room(state, crowd);
+            self.remove_room(state, shared_room);
         }
     }
 
     /// Removes the rooms whose members went with their machine and have not come back.
     pub(super) fn remove_abandoned(&self, state: &mut State, now_ms: u64) {
-        let is_abandoned = |crowd: &Arc<Crowd>| crowd.with(|room| room.is_abandoned(now_ms));
+        let is_abandoned =
+            |shared_room: &Arc<SharedRoom>| shared_room.with(|room| room.is_abandoned(now_ms));
         let mut abandoned: Vec<_> = state.rooms.values().cloned().collect();
         abandoned.retain(is_abandoned);
-        for crowd in &abandoned {
-            self.remove_room(state, crowd);
+        for shared_room in &abandoned {
+            self.remove_room(state, shared_room);
         }
     }
 
@@ -108,20 +110,23 @@ impl Hall {
         let (mut state, now_ms) = (self.lock(), self.now_ms());
         let awaited = state.tokens.rooms(now_ms);
         let rooms: Vec<_> = state.rooms.values().cloned().collect();
-        for crowd in rooms.iter().filter(|crowd| !crowd.with(|room| room.is_worth_keeping())) {
-            match crowd.with(|room| awaited.contains(room.name.key())) {
-                true => crowd.with(|room| self.look_after(room, now_ms)),
-                false => self.remove_room(&mut state, crowd),
+        for shared_room in
+            rooms.iter().filter(|shared_room| !shared_room.with(|room| room.is_worth_keeping()))
+        {
+            match shared_room.with(|room| awaited.contains(room.name.key())) {
+                true => shared_room.with(|room| self.update_empty_since(room, now_ms)),
+                false => self.remove_room(&mut state, shared_room),
             }
         }
     }
 
     /// Removes a room with its lines and bans, from the store too. The lobby stays.
-    pub(super) fn remove_room(&self, state: &mut State, crowd: &Arc<Crowd>) {
+    pub(super) fn remove_room(&self, state: &mut State, shared_room: &Arc<SharedRoom>) {
         let (name, next, is_awaited) =
-            crowd.with(|room| (room.name.clone(), room.log.next(), room.awaits_members()));
-        let is_known = state.rooms.get(name.key()).is_some_and(|known| Arc::ptr_eq(known, crowd));
-        if Arc::ptr_eq(crowd, &self.lobby) || !is_known {
+            shared_room.with(|room| (room.name.clone(), room.log.next(), room.awaits_members()));
+        let is_known =
+            state.rooms.get(name.key()).is_some_and(|known| Arc::ptr_eq(known, shared_room));
+        if Arc::ptr_eq(shared_room, &self.lobby) || !is_known {
             return;
         }
         state.rooms.remove(name.key());
@@ -130,35 +135,35 @@ impl Hall {
             self.archive.unban(&ban);
         }
         self.archive.room_gone(&name);
-        state.awaiting.retain(|_, crowd| crowd.with(|room| room.awaits_members()));
+        state.awaiting.retain(|_, shared_room| shared_room.with(|room| room.awaits_members()));
         if is_awaited {
-            state.awaiting.insert(name.key().clone(), Arc::clone(crowd));
+            state.awaiting.insert(name.key().clone(), Arc::clone(shared_room));
         }
     }
 
     /// An operator of the chat removes a room; its members hear of it.
-    pub(super) fn forget(&self, actor: Actor, room: &Name) -> Outcome {
+    pub(super) fn forget(&self, context: OperationContext, room: &Name) -> Outcome {
         let mut state = self.lock();
-        let Some(person) = state.people.get(&actor.session).cloned() else {
-            return Outcome::Refused(Refusal::Outside);
+        let Some(user) = state.people.get(&context.session).cloned() else {
+            return Outcome::Refused(OperationError::Outside);
         };
-        let Some(crowd) = state.rooms.get(room.key()).cloned() else {
-            return Outcome::Refused(Refusal::Absent);
+        let Some(shared_room) = state.rooms.get(room.key()).cloned() else {
+            return Outcome::Refused(OperationError::Absent);
         };
-        if !person.is_operator() || Arc::ptr_eq(&crowd, &self.lobby) {
-            return Outcome::Refused(Refusal::NotOperator);
+        if !user.is_operator() || Arc::ptr_eq(&shared_room, &self.lobby) {
+            return Outcome::Refused(OperationError::NotOperator);
         }
-        let (by, room) = (person.name(), crowd.with(|room| room.name.clone()));
+        let (by, room) = (user.name(), shared_room.with(|room| room.name.clone()));
         let words = format!("{by} removed the room {room} and all that was said in it");
         let sessions: Vec<u64> =
-            crowd.with(|room| room.members().iter().map(|member| member.session).collect());
+            shared_room.with(|room| room.members().iter().map(|member| member.session).collect());
         for session in sessions {
             if let Some(member) = state.people.get(&session).cloned() {
                 let reason = "the room was removed";
-                self.expel(&mut state, actor.now_ms, &member, &crowd, &words, reason);
+                self.expel(&mut state, context.now_ms, &member, &shared_room, &words, reason);
             }
         }
-        self.remove_room(&mut state, &crowd);
+        self.remove_room(&mut state, &shared_room);
         Outcome::Done
     }
 }

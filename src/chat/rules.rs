@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::flood::FloodLimits;
-use super::hall::Hall;
 use super::settings::Settings;
+use super::state::Chat;
 use crate::SecretText;
 
 /// The part of [`Settings`] that can change; see there.
@@ -51,7 +51,7 @@ impl std::fmt::Debug for LiveRules {
     }
 }
 
-impl Hall {
+impl Chat {
     /// Takes over from `settings` what may change while the chat runs: how many rooms there may be,
     /// what newcomers see, how long they may take, how fast people may write (who is in keeps the
     /// pace with which they came), and the operators' password (who is one stays one).
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn a_chat_takes_over_what_may_change() {
-        let hall = Hall::new(Settings::default());
-        assert!(hall.rules().operator_password.is_none());
+        let chat = Chat::new(Settings::default());
+        assert!(chat.rules().operator_password.is_none());
         let new = Settings {
             max_rooms: 7,
             max_rooms_per_ip: 2,
@@ -81,11 +81,11 @@ mod tests {
             operator_password: Some("open sesame".into()),
             ..Settings::default()
         };
-        hall.renew(&new);
-        let rules = hall.rules();
+        chat.renew(&new);
+        let rules = chat.rules();
         assert_eq!((rules.max_rooms, rules.max_rooms_per_ip, rules.replay), (7, 2, 3));
         assert_eq!((rules.login_timeout, rules.flood), (Duration::from_secs(1), None));
         assert_eq!(rules.operator_password.as_ref().map(SecretText::reveal), Some("open sesame"));
-        assert!(!format!("{hall:?}").contains("sesame"), "a password is in no log");
+        assert!(!format!("{chat:?}").contains("sesame"), "a password is in no log");
     }
 }

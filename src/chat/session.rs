@@ -10,18 +10,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::act::Act;
 use super::bot;
 use super::command::Command;
 use super::erase::obey_erasing;
 use super::flood::{Flood, Verdict};
-use super::hall::{Hall, Leaving};
-use super::inbox::Question;
 use super::login::{self, Arrival};
+use super::operation::Operation;
+use super::outbound_feed::Question;
 use super::separators::has_break;
+use super::state::{Chat, Leaving};
 use super::telnet_stream::Telnet;
 use super::text::clean;
-use super::user::{Rest, Step, User};
+use super::user_session::{Rest, Step, UserSession};
 use super::view::{Medium, print_json};
 use crate::net::{Closed, Connection, Line};
 
@@ -33,7 +33,7 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 pub enum Role {
     /// A person at a terminal, `nc` say. Telnet's sequences are understood, none are sent first.
     #[default]
-    Person,
+    User,
     /// A person at a Telnet client, which is asked for its width.
     Telnet,
     /// A program: JSON in lines, no greeting, no limit on how fast it writes.
@@ -45,7 +45,7 @@ pub enum Role {
 impl Role {
     fn medium(self) -> Medium {
         match self {
-            Self::Person | Self::Telnet => Medium::Terminal,
+            Self::User | Self::Telnet => Medium::Terminal,
             Self::Bot => Medium::Program,
             Self::Web => Medium::Page,
         }
@@ -58,7 +58,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     client: Connection<Telnet<S>>,
-    user: User,
+    user: UserSession,
     flood: Flood,
 }
 
@@ -101,11 +101,11 @@ impl Class {
 ///
 /// # Errors
 /// The way in which the connection ended, where neither side ended it.
-pub async fn serve<S>(client: Connection<S>, hall: Arc<Hall>, role: Role) -> Result<(), Closed>
+pub async fn serve<S>(client: Connection<S>, chat: Arc<Chat>, role: Role) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(mut session) = Box::pin(admit(client, hall, role)).await? else { return Ok(()) };
+    let Some(mut session) = Box::pin(admit(client, chat, role)).await? else { return Ok(()) };
     let ended = session.converse().await;
     Box::pin(session.leave(ended)).await
 }
@@ -113,7 +113,7 @@ where
 /// Greets somebody; `None` where they do not come in.
 async fn admit<S>(
     client: Connection<S>,
-    hall: Arc<Hall>,
+    chat: Arc<Chat>,
     role: Role,
 ) -> Result<Option<Session<S>>, Closed>
 where
@@ -122,19 +122,19 @@ where
     let source = client.origin().source();
     let mut client = client.layer(|stream| match role {
         Role::Telnet => Telnet::negotiating(stream),
-        Role::Person | Role::Bot | Role::Web => Telnet::new(stream),
+        Role::User | Role::Bot | Role::Web => Telnet::new(stream),
     });
     if role.medium() != Medium::Terminal {
         // Its last words are JSON too.
         client.keep_silent();
     }
-    let Some(arrival) = greet(&mut client, &hall, role).await? else { return Ok(None) };
-    let limits = hall.rules().flood.filter(|_| role != Role::Bot);
+    let Some(arrival) = greet(&mut client, &chat, role).await? else { return Ok(None) };
+    let limits = chat.rules().flood.filter(|_| role != Role::Bot);
     let flood = limits.map_or_else(Flood::off, Flood::new);
-    let mut user = User::new(hall, arrival.person, source);
-    user.inbox.view.medium = role.medium();
+    let mut user = UserSession::new(chat, arrival.user, source);
+    user.feed.view.medium = role.medium();
     // Told before the name was, by most clients; what came later is seen with each line.
-    user.inbox.view.width = client.get_ref().width();
+    user.feed.view.width = client.get_ref().width();
     let max_line = client.limits().max_line;
     user.arrive(arrival.place, arrival.is_back, max_line).await;
     user.renew(&arrival.renewed);
@@ -147,13 +147,13 @@ where
 /// Lets somebody in, who has a time to say who they are.
 async fn greet<S>(
     client: &mut Connection<Telnet<S>>,
-    hall: &Arc<Hall>,
+    chat: &Arc<Chat>,
     role: Role,
 ) -> Result<Option<Arrival>, Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if let Some(words) = hall.banned(client.peer().map(|peer| peer.ip())) {
+    if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
             // A page that came back by itself would try again and again.
             Role::Bot | Role::Web => client.write_line(bot::dismissal(&words)).await?,
@@ -163,17 +163,17 @@ where
     }
     let asked = async {
         match role {
-            Role::Bot | Role::Web => bot::ask(client, hall, role.medium()).await,
-            Role::Person | Role::Telnet => login::ask(client, hall).await,
+            Role::Bot | Role::Web => bot::ask(client, chat, role.medium()).await,
+            Role::User | Role::Telnet => login::ask(client, chat).await,
         }
     };
-    if let Ok(arrival) = timeout(hall.rules().login_timeout, asked).await {
+    if let Ok(arrival) = timeout(chat.rules().login_timeout, asked).await {
         return arrival;
     }
     let words = "Connection timeout. Goodbye!";
     match role {
         Role::Bot | Role::Web => client.write_line(bot::end(words)).await?,
-        Role::Person | Role::Telnet => client.write_line(words).await?,
+        Role::User | Role::Telnet => client.write_line(words).await?,
     }
     Err(Closed::IdleTimeout)
 }
@@ -187,7 +187,7 @@ where
         loop {
             let Self { client, user, flood } = self;
             let read = match flood.muted_until() {
-                None => client.read_line_feeding(|o, cx| user.inbox.poll(o, cx)).await,
+                None => client.read_line_feeding(|o, cx| user.feed.poll(o, cx)).await,
                 Some(_) => match Box::pin(self.read_while_muted()).await? {
                     Some(read) => read,
                     None => continue,
@@ -212,7 +212,7 @@ where
     async fn read_while_muted(&mut self) -> Result<Option<Result<Option<Line>, Closed>>, Closed> {
         let Self { client, user, flood } = self;
         let Some(end) = flood.muted_until() else { return Ok(None) };
-        let read = client.read_line_feeding(|o, cx| user.inbox.poll(o, cx));
+        let read = client.read_line_feeding(|o, cx| user.feed.poll(o, cx));
         if let Ok(read) = timeout_at(end.into(), read).await {
             return Ok(Some(read));
         }
@@ -240,7 +240,7 @@ where
     }
 
     fn class(&self, line: &Line) -> Class {
-        if self.user.inbox.view.is_json() {
+        if self.user.feed.view.is_json() {
             return bot::class(line.trimmed());
         }
         if line.trimmed().first() != Some(&b'/') {
@@ -253,14 +253,14 @@ where
     /// Goes on with the mute of an earlier connection: a new one does not end it.
     fn go_on_muted(&mut self) {
         let Self { user, flood, .. } = self;
-        let (Some(mute), Some(limits)) = (user.person.flood_mute(), user.hall.rules().flood) else {
+        let (Some(mute), Some(limits)) = (user.user.flood_mute(), user.chat.rules().flood) else {
             return;
         };
         if flood.is_off() {
             return;
         }
         let most = Duration::from_secs(limits.mute_seconds_max.into());
-        let rest = mute.rest(user.hall.now_ms(), most);
+        let rest = mute.rest(user.chat.now_ms(), most);
         flood.go_on(Instant::now().into_std(), rest, mute.count);
         if rest.is_zero() {
             return;
@@ -279,16 +279,16 @@ where
         let Some(until) = self.flood.muted_until() else { return };
         let length = until.saturating_duration_since(Instant::now().into_std());
         let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        let until_ms = self.user.hall.now_ms().saturating_add(length);
-        let act = Act::FloodMuted { until_ms, count: self.flood.mutes() };
-        self.user.hall.announce(self.user.person.session, act);
+        let until_ms = self.user.chat.now_ms().saturating_add(length);
+        let act = Operation::FloodMuted { until_ms, count: self.flood.mutes() };
+        self.user.chat.announce(self.user.user.session, act);
     }
 
     /// Tells the user when a mute is over, and how many lines it refused.
     fn end_mute(&mut self) {
         if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
             let lines = if lost == 1 { "line was" } else { "lines were" };
-            self.user.inbox.private = None;
+            self.user.feed.private = None;
             self.user.notice(&format!("You may speak again; {lost} {lines} not sent"));
         }
     }
@@ -307,14 +307,14 @@ where
 
     fn take(&mut self, line: Line) -> Step {
         let user = &mut self.user;
-        user.inbox.view.width = self.client.get_ref().width();
-        let step = match user.inbox.view.is_json() {
+        user.feed.view.width = self.client.get_ref().width();
+        let step = match user.feed.view.is_json() {
             true => bot::act(user, line.trimmed()),
             false => type_line(user, line),
         };
         if self.client.unsent() > 0 {
             // Nothing is fed to a peer that takes nothing: the others are not to wait for it.
-            self.user.inbox.announce();
+            self.user.feed.announce();
         }
         step
     }
@@ -348,14 +348,14 @@ where
                 let seconds = length.as_secs().max(1);
                 let reason =
                     format!("You wrote too fast and are muted for {seconds} s: that was not sent");
-                match self.user.inbox.view.is_json() {
+                match self.user.feed.view.is_json() {
                     true => bot::refuse(&mut self.user, line, &reason),
                     false => self.user.notice(&reason),
                 }
                 self.write_replies().await.map(|()| false)
             }
             Verdict::Refuse(rest) => {
-                if self.user.inbox.view.is_json() {
+                if self.user.feed.view.is_json() {
                     let seconds = rest.as_secs().max(1);
                     let reason = format!("You are muted for {seconds} s more: that was not sent");
                     bot::refuse(&mut self.user, line, &reason);
@@ -367,7 +367,7 @@ where
 
     async fn wait(&mut self, length: Duration) -> Result<(), Closed> {
         let Self { client, user, .. } = self;
-        client.feed_until(|o, cx| user.inbox.poll(o, cx), sleep(length)).await
+        client.feed_until(|o, cx| user.feed.poll(o, cx), sleep(length)).await
     }
 
     /// Finishes what a command began; the words of a user who leaves.
@@ -376,7 +376,7 @@ where
             // What there is to say already is not to wait for it.
             self.write_replies().await?;
             let Self { client, user, .. } = self;
-            let rest: Rest = client.feed_until(|o, cx| user.inbox.poll(o, cx), job).await?;
+            let rest: Rest = client.feed_until(|o, cx| user.feed.poll(o, cx), job).await?;
             step = rest(&mut self.user);
         }
         match step {
@@ -394,7 +394,7 @@ where
     async fn ask(&mut self, question: Question) -> Result<(), Closed> {
         self.write_replies().await?;
         let Self { client, user, .. } = self;
-        user.inbox.ask(question);
+        user.feed.ask(question);
         let is_answered = AtomicBool::new(false);
         let answered = poll_fn(|_| match is_answered.load(Ordering::Relaxed) {
             true => Poll::Ready(()),
@@ -402,8 +402,8 @@ where
         });
         let feed = client.feed_until(
             |outlet, cx| {
-                let polled = user.inbox.poll(outlet, cx);
-                if user.inbox.is_answered() && !is_answered.swap(true, Ordering::Relaxed) {
+                let polled = user.feed.poll(outlet, cx);
+                if user.feed.is_answered() && !is_answered.swap(true, Ordering::Relaxed) {
                     cx.waker().wake_by_ref();
                 }
                 polled
@@ -418,7 +418,7 @@ where
             return Ok(());
         }
         // A peer that takes nothing may make this wait: not for what the others are to hear.
-        self.user.inbox.announce();
+        self.user.feed.announce();
         // Taken, so that nothing is kept for it while the user reads or thinks.
         let replies = std::mem::take(&mut self.user.replies);
         self.client.write(replies.as_bytes()).await
@@ -437,7 +437,7 @@ where
         };
         self.user.leave_chat(leaving);
         if let Err(closed) = result
-            && self.user.inbox.view.is_json()
+            && self.user.feed.view.is_json()
             && let Some(words) = super::last_words(closed)
         {
             print_json(&bot::end(&words), &mut self.user.replies);
@@ -459,11 +459,11 @@ where
     /// stream to its end and comes back on another node finds all that they said, and the exact
     /// position.
     async fn wait_for_exit(&mut self) {
-        let Some(cluster) = self.user.hall.cluster.clone().filter(|cluster| !cluster.is_lost())
+        let Some(cluster) = self.user.chat.cluster.clone().filter(|cluster| !cluster.is_lost())
         else {
             return;
         };
-        let session = self.user.person.session;
+        let session = self.user.user.session;
         let known = async {
             if self.client.flush().await.is_ok() {
                 cluster.settled(session).await;
@@ -475,7 +475,7 @@ where
 }
 
 /// Does what a person typed at a terminal.
-fn type_line(user: &mut User, line: Line) -> Step {
+fn type_line(user: &mut UserSession, line: Line) -> Step {
     let line = obey_erasing(line);
     match clean(line.trimmed()) {
         Ok(Cow::Borrowed(text)) => return user.act(text),

@@ -40,7 +40,7 @@ pub struct Settings {
     /// the whole chat, only those of rooms.
     pub operator_password: Option<SecretText>,
     /// The silence after which
-    /// [`Hall::end_idle_users`](super::Hall::end_idle_users) may end their session. Default 5
+    /// [`Chat::end_idle_users`](super::Chat::end_idle_users) may end their session. Default 5
     /// minutes; `None`: never.
     pub idle_when_full: Option<Duration>,
     /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.

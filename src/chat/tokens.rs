@@ -33,7 +33,7 @@ const DIGEST_PREFIX: &str = "sha256:";
 
 /// What a token restores.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Place {
+pub(super) struct SavedSession {
     pub(super) name: Name,
     pub(super) rooms: Vec<Position>,
     /// Milliseconds since 1970.
@@ -90,7 +90,7 @@ pub(super) struct Position {
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     /// By the digest of the token.
-    places: HashMap<Arc<str>, Place>,
+    places: HashMap<Arc<str>, SavedSession>,
     /// The tokens of each source; those of earlier versions have none.
     by_source: BTreeMap<Option<Source>, BTreeSet<Rank>>,
     /// All tokens by the times at which they end.
@@ -107,7 +107,7 @@ struct Rank {
 }
 
 impl Rank {
-    fn of(token: &Arc<str>, place: &Place) -> Self {
+    fn of(token: &Arc<str>, place: &SavedSession) -> Self {
         let (is_lasting, until_ms) = (!place.more.is_brief, place.until_ms);
         Self { is_lasting, until_ms, token: Arc::clone(token) }
     }
@@ -142,7 +142,12 @@ pub(super) fn digest_of_kept(kept: String) -> String {
 impl Tokens {
     /// Keeps what a token restores, in place of what it did before. Returns the tokens that restore
     /// nothing any more because there are too many.
-    pub(super) fn keep(&mut self, now_ms: u64, token: Arc<str>, place: Place) -> Vec<Arc<str>> {
+    pub(super) fn keep(
+        &mut self,
+        now_ms: u64,
+        token: Arc<str>,
+        place: SavedSession,
+    ) -> Vec<Arc<str>> {
         self.remove(&token);
         let mut dropped = Vec::new();
         let source = place.more.source;
@@ -177,7 +182,7 @@ impl Tokens {
         ended
     }
 
-    fn remove(&mut self, token: &str) -> Option<(Arc<str>, Place)> {
+    fn remove(&mut self, token: &str) -> Option<(Arc<str>, SavedSession)> {
         let (token, place) = self.places.remove_entry(token)?;
         self.by_end.remove(&(place.until_ms, Arc::clone(&token)));
         if let Some(tokens) = self.by_source.get_mut(&place.more.source) {
@@ -191,7 +196,7 @@ impl Tokens {
 
     /// Takes the right of an operator of the chat from the saved sessions of a user; returns the
     /// changed sessions.
-    pub(super) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, Place)> {
+    pub(super) fn depose(&mut self, lineage: u64) -> Vec<(Arc<str>, SavedSession)> {
         let theirs = self.places.iter_mut().filter(|(_, place)| place.more.lineage == lineage);
         let had = theirs.filter_map(|(token, place)| {
             place.more.operator.take().map(|_| (Arc::clone(token), place.clone()))
@@ -205,7 +210,7 @@ impl Tokens {
         &mut self,
         lineages: &BTreeSet<u64>,
         room: &Name,
-    ) -> Vec<(Arc<str>, Place)> {
+    ) -> Vec<(Arc<str>, SavedSession)> {
         let theirs =
             self.places.iter_mut().filter(|(_, place)| lineages.contains(&place.more.lineage));
         let had = theirs.filter_map(|(token, place)| {
@@ -234,12 +239,12 @@ impl Tokens {
     }
 
     /// Returns the session that the token of this digest would restore.
-    pub(super) fn find(&self, now_ms: u64, digest: &str) -> Option<&Place> {
+    pub(super) fn find(&self, now_ms: u64, digest: &str) -> Option<&SavedSession> {
         self.places.get(digest).filter(|place| place.until_ms > now_ms)
     }
 
     /// All of them, by the digest of the token.
-    pub(super) fn all(&self) -> Vec<(String, Place)> {
+    pub(super) fn all(&self) -> Vec<(String, SavedSession)> {
         let places = self.places.iter().map(|(token, place)| (token.to_string(), place.clone()));
         let mut all: Vec<_> = places.collect();
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -247,7 +252,7 @@ impl Tokens {
     }
 
     /// Returns the digest, and the session that its token restores; the token is used up by that.
-    pub(super) fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, Place)> {
+    pub(super) fn redeem(&mut self, now_ms: u64, digest: &str) -> Option<(Arc<str>, SavedSession)> {
         self.remove(digest).filter(|(_, place)| place.until_ms > now_ms)
     }
 }
@@ -258,9 +263,15 @@ mod tests {
 
     use super::*;
 
-    fn place(until_ms: u64) -> Place {
+    fn place(until_ms: u64) -> SavedSession {
         let name = Name::parse("ann").unwrap();
-        Place { name, rooms: Vec::new(), until_ms, session: None, more: SessionState::default() }
+        SavedSession {
+            name,
+            rooms: Vec::new(),
+            until_ms,
+            session: None,
+            more: SessionState::default(),
+        }
     }
 
     #[test]
@@ -279,9 +290,9 @@ mod tests {
         assert_eq!(tokens.redeem(10, &one), None, "too late");
     }
 
-    fn from(source: Source, until_ms: u64) -> Place {
+    fn from(source: Source, until_ms: u64) -> SavedSession {
         let more = SessionState { source: Some(source), ..SessionState::default() };
-        Place { more, ..place(until_ms) }
+        SavedSession { more, ..place(until_ms) }
     }
 
     fn network(number: u32) -> Source {
@@ -321,7 +332,7 @@ mod tests {
     #[test]
     fn attack_a_flood_of_tokens_displaces_no_token_of_others() {
         let mut tokens = Tokens::default();
-        let keep = |tokens: &mut Tokens, token: String, place: Place| {
+        let keep = |tokens: &mut Tokens, token: String, place: SavedSession| {
             tokens.keep(0, Arc::from(token), place).len()
         };
         keep(&mut tokens, "of-ann".into(), from(network(1), 5));
@@ -359,7 +370,7 @@ mod tests {
                 Position { room: den.clone(), next: 1, operator: true, password: None, born: 0 };
             let operator = Some("a hash".to_owned());
             let more = SessionState { lineage, operator, ..SessionState::default() };
-            Place { rooms: vec![at], more, ..place(10) }
+            SavedSession { rooms: vec![at], more, ..place(10) }
         };
         tokens.keep(0, Arc::from("one"), saved(1));
         tokens.keep(0, Arc::from("two"), saved(2));

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::cluster::{Departed, departed};
+use super::cluster::{NodeDownLine, departed};
 use super::history::{DELETED, LineKind, MISSING};
 use super::key::Key;
 use super::name::Name;
-use super::outage::RESTARTED;
+use super::persistence::RESTARTED;
 use super::transcript::{Seen, Transcript, What};
 
 /// Contradictions that a report holds; more are only counted.
@@ -316,7 +316,7 @@ impl People {
     }
 
     /// A machine is gone, and these people with it.
-    fn depart(&mut self, departed: &Departed<'_>) -> Result<(), String> {
+    fn depart(&mut self, departed: &NodeDownLine<'_>) -> Result<(), String> {
         if !departed.is_all {
             self.forget();
             return Ok(());

@@ -14,7 +14,7 @@ use super::shared_files::SharedFilesFlag;
 use super::values;
 use crate::SecretText;
 use crate::chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
-use crate::chat::{ClusterOptions, ClusterStatus, Hall, OnLoss, Settings};
+use crate::chat::{Chat, ClusterOptions, ClusterStatus, OnLoss, Settings};
 use crate::secret::without_login;
 
 /// How long the other machines may take to hear that this one ends.
@@ -120,7 +120,7 @@ impl FromStr for MachineName {
 /// A chat on its bus.
 #[derive(Debug)]
 pub(super) struct Linked {
-    hall: Arc<Hall>,
+    chat: Arc<Chat>,
     bus: Arc<Bus>,
 }
 
@@ -207,8 +207,8 @@ impl BusFlags {
             },
             node: node()?,
         };
-        let (hall, proposals) = Hall::clustered(settings, cluster);
-        let bus = nats::start(options, Arc::<Hall>::clone(&hall), proposals);
+        let (chat, proposals) = Chat::clustered(settings, cluster);
+        let bus = nats::start(options, Arc::<Chat>::clone(&chat), proposals);
         let bus = bus.with_context(|| format!("cannot use --bus {servers}"))?;
         let status = bus.status();
         tracing::info!(
@@ -217,7 +217,7 @@ impl BusFlags {
             server = status.server_version,
             "one chat with the machines on {servers}"
         );
-        Ok(Some(Linked { hall, bus: Arc::new(bus) }))
+        Ok(Some(Linked { chat, bus: Arc::new(bus) }))
     }
 
     fn machine_name(&self) -> anyhow::Result<String> {
@@ -254,18 +254,18 @@ impl BusFlags {
 }
 
 impl Linked {
-    pub(super) fn hall(&self) -> Arc<Hall> {
-        Arc::clone(&self.hall)
+    pub(super) fn chat(&self) -> Arc<Chat> {
+        Arc::clone(&self.chat)
     }
 
     /// What metrics tell of it.
     pub(super) fn figures(&self) -> impl Fn() -> Vec<Figure> + Send + Sync + 'static {
-        let (hall, bus) = (Arc::downgrade(&self.hall), Arc::downgrade(&self.bus));
+        let (chat, bus) = (Arc::downgrade(&self.chat), Arc::downgrade(&self.bus));
         move || {
-            let (Some(hall), Some(bus)) = (hall.upgrade(), bus.upgrade()) else {
+            let (Some(chat), Some(bus)) = (chat.upgrade(), bus.upgrade()) else {
                 return Vec::new();
             };
-            let Some(chat) = hall.cluster_status() else { return Vec::new() };
+            let Some(chat) = chat.cluster_status() else { return Vec::new() };
             let mut figures = chat_figures(&chat);
             figures.extend(bus_figures(&bus.status()));
             figures
@@ -274,8 +274,8 @@ impl Linked {
 
     /// Tells the other machines that this one ends.
     pub(super) fn leave(self) {
-        let Self { hall, bus } = self;
-        if !hall.take_leave(LEAVE_TIMEOUT) {
+        let Self { chat, bus } = self;
+        if !chat.take_leave(LEAVE_TIMEOUT) {
             tracing::warn!(
                 "the other machines have not heard that this one ends: they take it for \
                             gone in a while"

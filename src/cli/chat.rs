@@ -26,7 +26,7 @@ use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
 use crate::SecretText;
 use crate::chat::history::{StoreError, StoreOptions, SyncPolicy};
-use crate::chat::{self, Hall, LogLimits, Name, Role, Settings};
+use crate::chat::{self, Chat, LogLimits, Name, Role, Settings};
 use crate::net::{Address, Eol, Framing, Limits, SourceLimits};
 
 /// The longest line and the stall time-out of a chat, where the flags say nothing: people type
@@ -175,7 +175,7 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (rest, role) = match text.strip_prefix("telnet://") {
             Some(rest) => (rest, Role::Telnet),
-            None => (text, Role::Person),
+            None => (text, Role::User),
         };
         rest.parse().map(|address| Self { address, role })
     }
@@ -207,20 +207,20 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     let _log = flags.serving.start_log(&mut reload)?;
     settings.sources = Arc::clone(&bound.sources);
     let linked = flags.bus.open(settings.clone(), flags.serving.shared_files())?;
-    let hall = match &linked {
+    let chat = match &linked {
         Some(linked) => {
             bound.figures = Some(Figures::new(linked.figures()));
-            linked.hall()
+            linked.chat()
         }
         None => flags.open(settings)?,
     };
     let roles = flags.roles(bound.counts().collect());
-    reload.add(renewal(Arc::clone(&hall)));
-    let crowded = Arc::clone(&hall);
+    reload.add(renewal(Arc::clone(&chat)));
+    let crowded = Arc::clone(&chat);
     bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
         crowded.end_idle_users(occupancy.excess());
     })));
-    let guests = Arc::clone(&hall);
+    let guests = Arc::clone(&chat);
     let handler = move |client: crate::net::Connection| {
         let role = roles.get(client.origin().listener).copied();
         chat::serve(client, Arc::clone(&guests), role.unwrap_or_default())
@@ -229,7 +229,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     if let Some(linked) = linked {
         linked.leave();
     }
-    match hall.close_within(left.clamp(CLOSE_MIN, CLOSE_MAX)) {
+    match chat.close_within(left.clamp(CLOSE_MIN, CLOSE_MAX)) {
         0 => Ok(code),
         lost => bail!("{lost} changes could not be written to --data; see the log"),
     }
@@ -286,8 +286,8 @@ impl ChatFlags {
         }
     }
 
-    fn open(&self, settings: Settings) -> anyhow::Result<Arc<Hall>> {
-        let Some(folder) = &self.data else { return Ok(Arc::new(Hall::new(settings))) };
+    fn open(&self, settings: Settings) -> anyhow::Result<Arc<Chat>> {
+        let Some(folder) = &self.data else { return Ok(Arc::new(Chat::new(settings))) };
         let options = StoreOptions {
             keep_lines: self.history.get() as u64,
             sync: match self.history_sync {
@@ -297,8 +297,8 @@ impl ChatFlags {
             shared: self.serving.shared_files().folder(),
             ..StoreOptions::default()
         };
-        let hall = Hall::with_store(settings, folder, options);
-        hall.context("cannot use --data")
+        let chat = Chat::with_store(settings, folder, options);
+        chat.context("cannot use --data")
     }
 
     fn service(&self) -> Service {
@@ -329,7 +329,7 @@ impl ChatFlags {
         let people = counts.len() - self.bot.len() - self.web.count();
         let typed = self.listen.iter().map(|listen| listen.role);
         // Where nothing was typed, people come wherever the service manager lets them in.
-        let people = typed.chain(std::iter::repeat(Role::Person)).take(people);
+        let people = typed.chain(std::iter::repeat(Role::User)).take(people);
         let bots = self.bot.iter().map(|_| Role::Bot);
         let pages = self.web.addresses().map(|_| Role::Web);
         let roles = people.chain(bots).chain(pages);
@@ -356,7 +356,7 @@ impl ChatFlags {
 
     fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
-        self.serving.life.as_user(|| self.open(settings).map(|hall| hall.close()))?;
+        self.serving.life.as_user(|| self.open(settings).map(|chat| chat.close()))?;
         let linked = self.bus.describe(self.serving.shared_files())?;
         let keeps = match &self.data {
             Some(folder) => format!("What is said is kept in {}.", folder.display()),
@@ -380,13 +380,13 @@ fn is_in_use(error: &anyhow::Error) -> bool {
 }
 
 /// What a reload does to a chat.
-fn renewal(hall: Arc<Hall>) -> Renewal {
+fn renewal(chat: Arc<Chat>) -> Renewal {
     let prepare = move |fresh: &Fresh| {
         let Some(flags) = fresh.chat() else { return Ok(None) };
         let settings = flags.settings()?;
-        let hall = Arc::clone(&hall);
+        let chat = Arc::clone(&chat);
         let commit: Commit = Box::new(move || {
-            hall.renew(&settings);
+            chat.renew(&settings);
             String::new()
         });
         Ok(Some(commit))

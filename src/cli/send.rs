@@ -221,7 +221,7 @@ fn conclude(
             let text = format!("{address} {what} nothing for {length:?} (--timeout){count}");
             return Err(Failure::timed_out(anyhow!(text)));
         }
-        Ending::Foreign(protocol) => return Err(foreign(protocol, address).into()),
+        Ending::MisdirectedProtocol(protocol) => return Err(foreign(protocol, address).into()),
         Ending::Broken(Side::Server, _) if tally.is_complete() => {}
         Ending::Broken(Side::Server, error) if address.scheme() == Scheme::Udp => {
             let text = format!("{address} cannot be reached{}{count}", advice(&error));

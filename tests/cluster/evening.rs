@@ -115,7 +115,7 @@ impl World {
         let mut sites = self.sites.lock().unwrap();
         let site = if sites[site].machine.is_some() { site } else { 0 };
         let machine = sites[site].machine.as_ref().expect("the first one stands");
-        let session = tokio::spawn(chat::serve(far, Arc::clone(&machine.hall), role));
+        let session = tokio::spawn(chat::serve(far, Arc::clone(&machine.chat), role));
         sites[site].sessions.push(session.abort_handle());
         (near, session)
     }
@@ -182,7 +182,7 @@ async fn live(mut random: Random) -> Outcome {
     }
     // What was begun before is to have come to its end.
     tokio::time::sleep_until((well + HEALING).max(Instant::now() + Duration::from_secs(3))).await;
-    let healed = world.machines().iter().map(|machine| machine.hall.snapshot()).collect();
+    let healed = world.machines().iter().map(|machine| machine.chat.snapshot()).collect();
     for present in &mut present {
         present.look_around().await;
     }
@@ -190,8 +190,8 @@ async fn live(mut random: Random) -> Outcome {
     let visits: Vec<Visit> = present.into_iter().map(guest::Present::go).collect();
     sleep(HEALING).await;
     let after = |machine: &Machine| {
-        let left = machine.hall.cluster_status().expect("it is one of several").open;
-        (machine.hall.snapshot(), machine.hall.people(), left)
+        let left = machine.chat.cluster_status().expect("it is one of several").open;
+        (machine.chat.snapshot(), machine.chat.people(), left)
     };
     let after = world.machines().iter().map(after).collect();
     replay(&bus, &mut random);
@@ -202,10 +202,10 @@ async fn live(mut random: Random) -> Outcome {
 fn replay(bus: &Bus, random: &mut Random) {
     let (known, last) = (bus.known(), bus.entries().len() as u64);
     if known.is_empty() || random.chance(30) {
-        let (fresh, _) = bus.hall("fresh", LogLimits::default());
+        let (fresh, _) = bus.chat("fresh", LogLimits::default());
         bus.apply(&fresh, last);
     } else {
-        let (late, _) = bus.hall("late", LogLimits { lines: 20, bytes: 2000 });
+        let (late, _) = bus.chat("late", LogLimits { lines: 20, bytes: 2000 });
         late.restore(&known[random.below(known.len())]).expect("a machine made it");
         bus.apply(&late, last);
     }

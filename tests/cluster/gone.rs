@@ -19,7 +19,7 @@ async fn the_first_in_the_order_has_the_name() {
     rig.begin(1, Trouble::Cut);
     ann.say("/nick eve").await;
     ben.say("/nick Eve").await;
-    let mut dan = rig.parlours[0].knock(Role::Person);
+    let mut dan = rig.parlours[0].knock(Role::User);
     dan.say("\u{435}ve").await;
     sleep(A_MOMENT).await;
     rig.begin(1, Trouble::None);
@@ -79,7 +79,7 @@ async fn nobody_comes_back_to_where_they_may_not() {
     ann.say("/ban dan").await;
     until(&mut ann, "You banned dan from den").await;
     // All of it at once: nobody there hears of one before the other.
-    rig.bus.apply(&rig.machines[1].hall, rig.bus.entries().len() as u64);
+    rig.bus.apply(&rig.machines[1].chat, rig.bus.entries().len() as u64);
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** You were kicked from den by ann: enough ***").await;
     until(&mut dan, "*** You are banned from the room den ***").await;
@@ -108,7 +108,7 @@ async fn nobody_is_left_over() {
     rig.settle().await;
     drop(ann);
     rig.settle().await;
-    assert_eq!((rig.machines[0].hall.people(), rig.machines[1].hall.people()), (0, 0));
+    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
 }
 
 /// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone.
@@ -132,8 +132,8 @@ async fn who_is_deaf_judges_nobody() {
 async fn a_machine_takes_its_leave() {
     let rig = Rig::new(2, OnLoss::Hold);
     let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
-    let hall = Arc::clone(&rig.machines[1].hall);
-    let leave = std::thread::spawn(move || hall.take_leave(Duration::from_secs(20)));
+    let chat = Arc::clone(&rig.machines[1].chat);
+    let leave = std::thread::spawn(move || chat.take_leave(Duration::from_secs(20)));
     while !leave.is_finished() {
         sleep(Duration::from_millis(5)).await;
     }
@@ -157,7 +157,7 @@ async fn a_gap_is_said() {
         ann.say(&format!("line {number}")).await;
     }
     sleep(A_MOMENT).await;
-    rig.machines[1].skip_to(echoline::chat::Follower::snapshot(&*rig.machines[0].hall));
+    rig.machines[1].skip_to(echoline::chat::Follower::snapshot(&*rig.machines[0].chat));
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** 50 lines missed ***").await;
     ben.hear("ann: line 50").await;
@@ -191,7 +191,7 @@ async fn the_same_order_again_has_nobody_in_it() {
     }
     sleep(Duration::from_secs(2)).await;
     rig.settle().await;
-    assert_eq!((rig.machines[0].hall.people(), rig.machines[1].hall.people()), (0, 0));
+    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
     assert_eq!((rig.status(0).losses, rig.status(1).losses), (0, 0), "nothing of theirs is stuck");
     let [mut ann, mut ben] = rig.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
@@ -221,7 +221,7 @@ async fn another_order_begins_anew() {
         assert!(guest.rest().await.is_empty());
     }
     rig.settle().await;
-    assert_eq!((rig.machines[0].hall.people(), rig.machines[1].hall.people()), (0, 0));
+    assert_eq!((rig.machines[0].chat.people(), rig.machines[1].chat.people()), (0, 0));
     let [mut ann, mut ben] = rig.all([("ann", 1), ("ben", 0)]).await;
     ann.say("hi").await;
     ben.hear("ann: hi").await;

@@ -62,7 +62,7 @@ pub(crate) struct Present {
 
 impl Present {
     fn begin(world: &World, site: usize, name: String, sight: Sight) -> Self {
-        let role = if sight == Sight::Bot { Role::Bot } else { Role::Person };
+        let role = if sight == Sight::Bot { Role::Bot } else { Role::User };
         let (near, session) = world.connect(site, role);
         let (read, writer) = split(near);
         let heard = Arc::<Mutex<Vec<u8>>>::default();

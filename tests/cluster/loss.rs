@@ -65,7 +65,7 @@ async fn coming_and_going_waits() {
     let rig = Rig::new(2, OnLoss::Hold);
     let [mut ann, ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     rig.begin(1, Trouble::Cut);
-    let mut dan = rig.parlours[1].knock(Role::Person);
+    let mut dan = rig.parlours[1].knock(Role::User);
     dan.say("dan").await;
     let words = "*** The link to the other machines is lost; you come in when it is back ***";
     dan.hear(words).await;
@@ -87,7 +87,7 @@ async fn a_token_that_was_given_up_is_not_used() {
     let line = ann.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
     rig.begin(1, Trouble::Frozen);
-    let mut again = rig.parlours[1].knock(Role::Person);
+    let mut again = rig.parlours[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     sleep(Duration::from_secs(31)).await;
     drop(again);
@@ -98,7 +98,7 @@ async fn a_token_that_was_given_up_is_not_used() {
     rig.settle().await;
     ann.say("/users").await;
     until(&mut ann, "Online: ann, ben").await;
-    let mut third = rig.parlours[1].knock(Role::Person);
+    let mut third = rig.parlours[1].knock(Role::User);
     third.say(&format!("/resume {token}")).await;
     third.hear_of("Back in lobby").await;
     rig.settle().await;

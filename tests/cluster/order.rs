@@ -64,7 +64,7 @@ async fn regression_a_line_is_deleted_on_all_machines() {
         guest.hear("#5 09:30 ann: [deleted]").await;
     }
     rig.settle().await;
-    let snapshot = String::from_utf8(rig.machines[0].hall.snapshot().state.to_vec()).unwrap();
+    let snapshot = String::from_utf8(rig.machines[0].chat.snapshot().state.to_vec()).unwrap();
     assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
 }
 
@@ -79,7 +79,7 @@ async fn a_ban_holds_on_all_machines() {
     until(&mut ben, "You are banned from this chat until tomorrow: spam").await;
     assert!(ben.rest().await.is_empty());
     until(&mut ann, "*** ben left the chat (banned) ***").await;
-    let mut again = rig.parlours[1].knock(Role::Person);
+    let mut again = rig.parlours[1].knock(Role::User);
     again.say("Ben").await;
     again.hear_of("You are banned from this chat").await;
     drop(again);
@@ -154,7 +154,7 @@ async fn a_token_brings_back_on_another_machine() {
     ann.say("/token").await;
     let line = ann.line().await;
     let token = line.split(' ').nth(2).unwrap().to_owned();
-    let mut again = rig.parlours[1].knock(Role::Person);
+    let mut again = rig.parlours[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 3 on").await;
     until(&mut ann, "*** You go on in another connection ***").await;
@@ -163,7 +163,7 @@ async fn a_token_brings_back_on_another_machine() {
     ben.hear("*** ann joined the chat ***").await;
     again.say("here").await;
     ben.hear("ann: here").await;
-    let mut third = rig.parlours[0].knock(Role::Person);
+    let mut third = rig.parlours[0].knock(Role::User);
     third.say(&format!("/resume {token}")).await;
     third.hear_of("That token brings nobody back").await;
     drop(third);
@@ -184,7 +184,7 @@ async fn regression_who_read_to_the_end_comes_back_exactly_there() {
     ann.say("two").await;
     ann.say("/quit good night").await;
     ann.rest().await;
-    let mut again = rig.parlours[1].knock(Role::Person);
+    let mut again = rig.parlours[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 4 on").await;
     ben.hear("ann: two").await;
@@ -208,7 +208,7 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
     }
     ben.say("/join garden").await;
     until(&mut ben, "ben joined").await;
-    let mut again = rig.parlours[1].knock(Role::Person);
+    let mut again = rig.parlours[1].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     until(&mut again, "*** You speak in garden now ***").await;
     again.say("among the beans").await;
@@ -226,7 +226,7 @@ async fn a_token_brings_back_from_a_machine_that_is_gone() {
     let token = line.split(' ').nth(2).unwrap().to_owned();
     rig.begin(1, Trouble::Cut);
     until(&mut ann, "*** m1 is gone, and with it ben ***").await;
-    let mut again = rig.parlours[0].knock(Role::Person);
+    let mut again = rig.parlours[0].knock(Role::User);
     again.say(&format!("/resume {token}")).await;
     again.hear_of("Back in lobby, from line 3 on").await;
     rig.begin(1, Trouble::None);

@@ -34,7 +34,7 @@ impl Rig {
         let (bus, machines) = Bus::machines(machines, &settings, on_loss, &mut Random::new(7));
         let parlour = |machine: &Machine| {
             let limits = Limits { max_line: 4096, ..Limits::default() };
-            Parlour { hall: Arc::clone(&machine.hall), limits, pipe: 64 * 1024 }
+            Parlour { chat: Arc::clone(&machine.chat), limits, pipe: 64 * 1024 }
         };
         let parlours = machines.iter().map(parlour).collect();
         Self { bus, machines, parlours }
@@ -60,15 +60,15 @@ impl Rig {
     }
 
     pub(crate) fn status(&self, site: usize) -> ClusterStatus {
-        self.machines[site].hall.cluster_status().unwrap()
+        self.machines[site].chat.cluster_status().unwrap()
     }
 
     /// All machines know the same, and nothing is on its way.
     pub(crate) async fn settle(&self) {
         sleep(Duration::from_secs(12)).await;
-        let one = self.machines[0].hall.snapshot();
+        let one = self.machines[0].chat.snapshot();
         for (site, machine) in self.machines.iter().enumerate() {
-            assert_eq!(machine.hall.snapshot(), one);
+            assert_eq!(machine.chat.snapshot(), one);
             assert_eq!((self.status(site).held, self.status(site).open), (0, 0), "m{site}");
         }
     }

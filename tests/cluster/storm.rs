@@ -46,7 +46,7 @@ async fn strike(world: World, site: usize, end: Instant, mut random: Random) {
             let length = length + random.millis(1000);
             let gap = async {
                 sleep(length.saturating_sub(random.millis(1000))).await;
-                machine.skip_to(source.hall.snapshot());
+                machine.skip_to(source.chat.snapshot());
             };
             tokio::join!(gap, machine.suffer(trouble, length));
         } else {
@@ -61,7 +61,7 @@ async fn fall(world: &World, site: usize, random: &mut Random) {
     sleep(random.millis(5000)).await;
     let snapshot = random.chance(50).then(|| {
         let source = world.machine(0).expect("it lasts");
-        source.hall.snapshot()
+        source.chat.snapshot()
     });
     world.start(site, snapshot, random);
 }

@@ -19,7 +19,7 @@ async fn attack_refused_names_and_tokens_are_no_entries() {
     sleep(A_MOMENT).await;
     let before = rig.bus.entries().len();
     for parlour in &rig.parlours {
-        let mut stranger = parlour.knock(Role::Person);
+        let mut stranger = parlour.knock(Role::User);
         for name in ["ann", "ANN", "\u{430}nn", "ben", "eve", "a b", "server"].repeat(20) {
             stranger.say(name).await;
             until(&mut stranger, "***").await;
@@ -34,7 +34,7 @@ async fn attack_refused_names_and_tokens_are_no_entries() {
     // A node that is behind must not refuse a token: it asks once for all who wait.
     let mut strangers = Vec::new();
     for _ in 0..100 {
-        let mut stranger = rig.parlours[1].knock(Role::Person);
+        let mut stranger = rig.parlours[1].knock(Role::User);
         stranger.say("/resume ab2c-d3ef-gh45-ab2c-d3ef").await;
         strangers.push(stranger);
     }
@@ -57,7 +57,7 @@ async fn attack_few_acts_before_login_are_on_their_way() {
     rig.begin(0, Trouble::Frozen);
     let mut strangers = Vec::new();
     for number in 0..300 {
-        let mut stranger = rig.parlours[0].knock(Role::Person);
+        let mut stranger = rig.parlours[0].knock(Role::User);
         stranger.say(&format!("n{number}")).await;
         strangers.push(stranger);
     }
@@ -66,7 +66,7 @@ async fn attack_few_acts_before_login_are_on_their_way() {
     // Half of them leave: what is on its way still counts, so that they make room for no others.
     strangers.drain(..150);
     for number in 300..450 {
-        let mut stranger = rig.parlours[0].knock(Role::Person);
+        let mut stranger = rig.parlours[0].knock(Role::User);
         stranger.say(&format!("n{number}")).await;
         strangers.push(stranger);
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echoline::chat::{self, Hall, Role, Settings};
+use echoline::chat::{self, Chat, Role, Settings};
 use echoline::{Closed, Connection, Eol, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ const NEVER: Duration = Duration::from_secs(100);
 
 /// A chat.
 pub(crate) struct Parlour {
-    pub(crate) hall: Arc<Hall>,
+    pub(crate) chat: Arc<Chat>,
     pub(crate) limits: Limits,
     /// Bytes that the pipes of newcomers hold.
     pub(crate) pipe: usize,
@@ -44,7 +44,7 @@ pub(crate) fn settings() -> Settings {
 impl Parlour {
     pub(crate) fn new(settings: Settings) -> Self {
         let limits = Limits { max_line: 4096, ..Limits::default() };
-        Self { hall: Arc::new(Hall::new(settings)), limits, pipe: 64 * 1024 }
+        Self { chat: Arc::new(Chat::new(settings)), limits, pipe: 64 * 1024 }
     }
 
     pub(crate) fn open() -> Self {
@@ -55,13 +55,13 @@ impl Parlour {
     pub(crate) fn knock(&self, role: Role) -> Guest {
         let (near, far) = duplex(self.pipe);
         let far = Connection::accepted(far, self.limits.clone(), Eol::CrLf, chat::farewell());
-        let session = tokio::spawn(chat::serve(far, Arc::clone(&self.hall), role));
+        let session = tokio::spawn(chat::serve(far, Arc::clone(&self.chat), role));
         Guest { stream: near, session, unread: Vec::new() }
     }
 
     /// Somebody comes in under a name and hears so.
     pub(crate) async fn enter(&self, name: &str) -> Guest {
-        let mut guest = self.knock(Role::Person);
+        let mut guest = self.knock(Role::User);
         guest.say(name).await;
         guest.hear(&format!("Enter your name: *** {name} joined the chat ***")).await;
         guest

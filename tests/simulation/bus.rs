@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline::chat::{
-    ClusterOptions, Entry, Follower, Hall, Link, LogLimits, OnLoss, Proposal, Settings, Snapshot,
+    Chat, ClusterOptions, Entry, Follower, Link, LogLimits, OnLoss, Proposal, Settings, Snapshot,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -59,7 +59,7 @@ struct State {
 /// One machine on the bus.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    pub(crate) hall: Arc<Hall>,
+    pub(crate) chat: Arc<Chat>,
     trouble: watch::Sender<Trouble>,
     /// What it goes on from, instead of the entries before it.
     gap: Arc<Mutex<Option<Snapshot>>>,
@@ -91,11 +91,11 @@ impl Bus {
     }
 
     /// A chat that knows nothing yet and takes no part.
-    pub(crate) fn hall(
+    pub(crate) fn chat(
         &self,
         name: &str,
         log: LogLimits,
-    ) -> (Arc<Hall>, UnboundedReceiver<Proposal>) {
+    ) -> (Arc<Chat>, UnboundedReceiver<Proposal>) {
         let started = {
             let mut state = self.state.lock().unwrap();
             state.started += 1;
@@ -107,7 +107,7 @@ impl Bus {
             on_loss: self.on_loss,
             node: 1000 * started,
         };
-        Hall::clustered(Settings { log, ..self.settings.clone() }, options)
+        Chat::clustered(Settings { log, ..self.settings.clone() }, options)
     }
 
     /// A machine that begins with this snapshot, or at the first entry.
@@ -118,19 +118,19 @@ impl Bus {
         snapshot: Option<Snapshot>,
         random: &mut Random,
     ) -> Machine {
-        let (hall, proposals) = self.hall(name, log);
+        let (chat, proposals) = self.chat(name, log);
         if let Some(snapshot) = snapshot {
-            hall.restore(&snapshot).expect("another machine made it");
+            chat.restore(&snapshot).expect("another machine made it");
         }
         let trouble = watch::Sender::new(Trouble::None);
         let gap = Arc::<Mutex<Option<Snapshot>>>::default();
         let well = Well(trouble.clone());
         let sending =
-            send(Arc::clone(self), Arc::clone(&hall), well.clone(), proposals, random.fork());
+            send(Arc::clone(self), Arc::clone(&chat), well.clone(), proposals, random.fork());
         let following =
-            follow(Arc::clone(self), Arc::clone(&hall), well, Arc::clone(&gap), random.fork());
+            follow(Arc::clone(self), Arc::clone(&chat), well, Arc::clone(&gap), random.fork());
         let tasks = Arc::new([tokio::spawn(sending), tokio::spawn(following)]);
-        let machine = Machine { hall, trouble, gap, tasks };
+        let machine = Machine { chat, trouble, gap, tasks };
         self.state.lock().unwrap().machines.push(machine.clone());
         machine
     }
@@ -141,7 +141,7 @@ impl Bus {
         // What it sent and the bus has not taken is lost.
         machine.trouble.send_replace(Trouble::Stopped);
         let machines = &mut self.state.lock().unwrap().machines;
-        machines.retain(|other| !Arc::ptr_eq(&other.hall, &machine.hall));
+        machines.retain(|other| !Arc::ptr_eq(&other.chat, &machine.chat));
     }
 
     /// All entries so far.
@@ -165,9 +165,9 @@ impl Bus {
     }
 
     /// Applies entries from the next one to `until`, and compares on the way.
-    pub(crate) fn apply(&self, hall: &Hall, until: u64) {
+    pub(crate) fn apply(&self, chat: &Chat, until: u64) {
         loop {
-            let applied = hall.applied();
+            let applied = chat.applied();
             if applied >= until {
                 return;
             }
@@ -175,9 +175,9 @@ impl Bus {
                 0 => until,
                 every => until.min((applied / every + 1) * every),
             };
-            hall.apply(&self.part(applied, stop));
+            chat.apply(&self.part(applied, stop));
             if self.compared_every > 0 && stop.is_multiple_of(self.compared_every) {
-                self.compare(hall.snapshot());
+                self.compare(chat.snapshot());
             }
         }
     }
@@ -209,7 +209,7 @@ impl Bus {
             state.machines.clone()
         };
         self.length.send_replace(0);
-        machines.iter().for_each(|machine| machine.hall.begin_anew());
+        machines.iter().for_each(|machine| machine.chat.begin_anew());
     }
 
     /// What every machine was given last was not in the order: all begin anew with what is.
@@ -220,7 +220,7 @@ impl Bus {
             state.known.clear();
             state.machines.clone()
         };
-        machines.iter().for_each(|machine| machine.hall.begin_anew());
+        machines.iter().for_each(|machine| machine.chat.begin_anew());
         self.length.send_modify(|length| *length -= 1);
     }
 
@@ -248,8 +248,8 @@ impl Machine {
     pub(crate) fn begin(&self, trouble: Trouble) {
         let before = self.trouble.send_replace(trouble);
         match (before, trouble) {
-            (_, Trouble::Cut) => self.hall.link(Link::Down),
-            (Trouble::Cut, _) => self.hall.link(Link::Up),
+            (_, Trouble::Cut) => self.chat.link(Link::Down),
+            (Trouble::Cut, _) => self.chat.link(Link::Up),
             _ => {}
         }
     }
@@ -278,18 +278,18 @@ impl Well {
 /// Takes what a machine proposes, each after a while of its own, some of it twice.
 async fn send(
     bus: Arc<Bus>,
-    hall: Arc<Hall>,
+    chat: Arc<Chat>,
     well: Well,
     mut proposals: UnboundedReceiver<Proposal>,
     mut random: Random,
 ) {
     while let Some(proposal) = proposals.recv().await {
-        let (bus, hall, well) = (Arc::clone(&bus), Arc::clone(&hall), well.clone());
+        let (bus, chat, well) = (Arc::clone(&bus), Arc::clone(&chat), well.clone());
         let mut random = random.fork();
         tokio::spawn(async move {
             sleep(random.millis(8)).await;
             well.wait().await;
-            if random.chance(50) && hall.is_settled(&proposal.id) {
+            if random.chance(50) && chat.is_settled(&proposal.id) {
                 return;
             }
             bus.take(&proposal, false);
@@ -305,26 +305,26 @@ async fn send(
 /// Gives a machine the entries, some at a time.
 async fn follow(
     bus: Arc<Bus>,
-    hall: Arc<Hall>,
+    chat: Arc<Chat>,
     well: Well,
     gap: Arc<Mutex<Option<Snapshot>>>,
     mut random: Random,
 ) {
     let mut length = bus.length.subscribe();
     loop {
-        length.wait_for(|length| *length > hall.applied()).await.expect("the bus lasts");
+        length.wait_for(|length| *length > chat.applied()).await.expect("the bus lasts");
         sleep(random.millis(8)).await;
         well.wait().await;
-        let applied = hall.applied();
+        let applied = chat.applied();
         let gap = gap.lock().unwrap().take();
         if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
-            hall.restore(&snapshot).expect("another machine made it");
+            chat.restore(&snapshot).expect("another machine made it");
             continue;
         }
         let length = *length.borrow();
         if length > applied {
             let count = 1 + random.below((length - applied) as usize);
-            bus.apply(&hall, applied + count as u64);
+            bus.apply(&chat, applied + count as u64);
         }
     }
 }
@@ -339,12 +339,12 @@ async fn beat(bus: Arc<Bus>) {
         for machine in &machines {
             let trouble = *machine.trouble.borrow();
             if trouble != Trouble::Stopped {
-                machine.hall.tick();
+                machine.chat.tick();
             }
             if second.is_multiple_of(PULSE_SECONDS) && machine.is_well() {
-                let pulse = machine.hall.pulse();
+                let pulse = machine.chat.pulse();
                 let others = machines.iter().filter(|other| other.is_well());
-                others.for_each(|other| other.hall.heard(&pulse));
+                others.for_each(|other| other.chat.heard(&pulse));
             }
         }
     }

@@ -194,7 +194,7 @@ pub(crate) async fn live(
     for visit in 1..=1 + random.below(3) {
         let record = Record::new(format!("<{user}.{visit}>"), sight);
         let habit = Habit::of(&world, &mut random);
-        let role = if sight == Sight::Bot { Role::Bot } else { Role::Person };
+        let role = if sight == Sight::Bot { Role::Bot } else { Role::User };
         let mut present = Present::begin(&world, role, habit, record, random.fork());
         let before = visits.last().map(|before| (visits.len() - 1, before));
         let patience = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::chat::{self, FloodLimits, Hall, LogLimits, OnLoss, Role, Settings};
+use echoline::chat::{self, Chat, FloodLimits, LogLimits, OnLoss, Role, Settings};
 use echoline::{Closed, Connection, Eol, Limits};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -108,7 +108,7 @@ pub(crate) struct Outcome {
 /// The chat, for those who come to it.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
-    halls: Vec<Arc<Hall>>,
+    chats: Vec<Arc<Chat>>,
     /// How many have come.
     arrivals: Arc<AtomicUsize>,
     pub(crate) limits: Limits,
@@ -128,8 +128,8 @@ impl World {
         let far = Connection::accepted(far, self.limits.clone(), Eol::CrLf, chat::farewell());
         // Who comes again comes to another machine.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        let hall = Arc::clone(&self.halls[arrival % self.halls.len()]);
-        (near, tokio::spawn(chat::serve(far, hall, role)))
+        let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);
+        (near, tokio::spawn(chat::serve(far, chat, role)))
     }
 }
 
@@ -147,18 +147,18 @@ async fn live(mut random: Random, users: usize) -> Outcome {
     START.set(Some(Instant::now()));
     AHEAD_MS.set(1_000_000);
     let terms = Terms::of(&mut random);
-    let halls = match terms.machines {
-        1 => vec![Arc::new(Hall::new(terms.settings()))],
+    let chats = match terms.machines {
+        1 => vec![Arc::new(Chat::new(terms.settings()))],
         count => {
             let settings = terms.settings();
             let (_, machines) = Bus::machines(count, &settings, OnLoss::Hold, &mut random);
-            machines.into_iter().map(|machine| machine.hall).collect()
+            machines.into_iter().map(|machine| machine.chat).collect()
         }
     };
     // Many bytes one by one is what takes time.
     let pipes = if users > 20 { &[50, 300, 1000, 65_536][..] } else { &[1, 7, 64, 1000, 65_536] };
     let (limits, kicks, arrivals) = (terms.limits.clone(), terms.kicks, Arc::default());
-    let world = World { halls, arrivals, limits, kicks, pipes };
+    let world = World { chats, arrivals, limits, kicks, pipes };
     let keeper = client::keeper(&world, random.fork()).await;
     if terms.jumps {
         // Ends with the runtime.
@@ -180,7 +180,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         shared.with(|record| std::mem::replace(record, empty))
     };
     let records = records.into_iter().map(take).collect();
-    let people_left = world.halls.iter().map(|hall| hall.people()).sum();
+    let people_left = world.chats.iter().map(|chat| chat.people()).sum();
     Outcome { terms, records, people_left }
 }
 

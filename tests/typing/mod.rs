@@ -42,7 +42,7 @@ async fn regression_no_separator_of_lines_glues_words() {
                 "*** A separator of lines stands in that line; send each line by itself ***";
             ann.ask(&format!("{command}two{separator}lines"), refusal).await;
         }
-        let mut stranger = parlour.knock(Role::Person);
+        let mut stranger = parlour.knock(Role::User);
         stranger.say(&format!("two{separator}lines")).await;
         stranger.hear_of("'two lines' has a space").await;
     }
@@ -58,7 +58,7 @@ async fn regression_no_separator_of_lines_glues_words() {
 async fn regression_a_terminal_in_character_mode_is_understood() {
     let parlour = Parlour::open();
     let mut bob = parlour.enter("bob").await;
-    let mut ann = parlour.knock(Role::Person);
+    let mut ann = parlour.knock(Role::User);
     ann.send(b"\x08annx\x08\r\0").await;
     ann.hear("Enter your name: *** ann joined the chat ***").await;
     bob.hear("*** ann joined the chat ***").await;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::inspect::inspect;
-use crate::chat::act::Act;
+use crate::chat::operation::Operation;
 
 /// The form of what is sent. A machine that reads a later one than it knows says so.
 const VERSION: u16 = 1;
@@ -20,18 +20,18 @@ pub(super) struct Envelope {
     pub(super) session: u64,
     /// Counts the acts of this author, from 1: one that was sent twice is performed once.
     pub(super) number: u64,
-    pub(super) act: Act,
+    pub(super) act: Operation,
 }
 
 impl Envelope {
-    pub(super) fn new(node: u32, session: u64, number: u64, act: Act) -> Self {
+    pub(super) fn new(node: u32, session: u64, number: u64, act: Operation) -> Self {
         Self { version: VERSION, node, session, number, act }
     }
 
     /// What no other proposal is called. A machine's end has one name, whoever proposes it.
     pub(super) fn id(&self) -> String {
         match &self.act {
-            Act::Gone { node, .. } => id_of_end(*node),
+            Operation::NodeDown { node, .. } => id_of_end(*node),
             _ => format!("{:08x}-{:x}-{}", self.node, self.session, self.number),
         }
     }
@@ -71,24 +71,19 @@ pub(super) fn id_of_end(node: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::act::{Back, Change, Keep, Returning, Said};
     use crate::chat::bans::{Ban, Scope, Subject};
-    use crate::chat::hall::Pass;
     use crate::chat::history::LineKind;
     use crate::chat::name::Name;
-    use crate::chat::room::See;
-    use crate::chat::tokens::{Place, Position, SessionState, digest};
+    use crate::chat::operation::{Back, RejoiningUser, ResumeToken, RoomChange, SaidLine};
+    use crate::chat::room::ReplayFrom;
+    use crate::chat::state::Credential;
+    use crate::chat::tokens::{Position, SavedSession, SessionState, digest};
 
-    fn acts() -> Vec<Act> {
+    fn operations() -> Vec<Operation> {
         let name = Name::parse("ann").unwrap();
         let room = Name::parse_room("den").unwrap();
-        let position = Position {
-            room: room.clone(),
-            next: 7,
-            operator: true,
-            password: Some("x".into()),
-            born: 3,
-        };
+        let password = Some("x".into());
+        let position = Position { room: room.clone(), next: 7, operator: true, password, born: 3 };
         let more = SessionState {
             current: Some(room.clone()),
             lineage: u64::MAX,
@@ -96,7 +91,7 @@ mod tests {
             ..SessionState::default()
         };
         let (rooms, session) = (vec![position], Some(3));
-        let place = Place { name: name.clone(), rooms, until_ms: 9, session, more };
+        let place = SavedSession { name: name.clone(), rooms, until_ms: 9, session, more };
         let scope = Scope::Room(room.clone());
         let subject = Subject::Network("192.0.2.0/24".parse().unwrap());
         let ban = |subject, scope| Ban {
@@ -108,8 +103,8 @@ mod tests {
             lineage: Some(4),
         };
         let back = Some(Back { lineage: 3, operator: true, away: None });
-        let said = |kind, text: &str| Said { kind, text: text.into() };
-        let returning = Returning {
+        let said = |kind, text: &str| SaidLine { kind, text: text.into() };
+        let returning = RejoiningUser {
             session: 5,
             lineage: 2,
             since_ms: 3,
@@ -121,37 +116,46 @@ mod tests {
             last: 4,
         };
         vec![
-            Act::Enter { name: name.clone(), address: Some("::1".parse().unwrap()), back: None },
-            Act::Enter { name: name.clone(), address: None, back },
-            Act::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
-            Act::Exit { reason: None, keep: Some(Keep { token: digest("a"), place }) },
-            Act::Rename { name: name.clone() },
-            Act::Join { room: room.clone(), see: See::From(7), pass: Pass::Password("x".into()) },
-            Act::Join {
-                room: room.clone(),
-                see: See::Last(2),
-                pass: Pass::Return { operator: true, password: None, born: 3 },
+            Operation::Enter {
+                name: name.clone(),
+                address: Some("::1".parse().unwrap()),
+                back: None,
             },
-            Act::Forget { room: room.clone() },
-            Act::Say {
+            Operation::Enter { name: name.clone(), address: None, back },
+            Operation::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
+            Operation::Exit { reason: None, keep: Some(ResumeToken { token: digest("a"), place }) },
+            Operation::Rename { name: name.clone() },
+            Operation::Join {
+                room: room.clone(),
+                replay_from: ReplayFrom::From(7),
+                credential: Credential::Password("x".into()),
+            },
+            Operation::Join {
+                room: room.clone(),
+                replay_from: ReplayFrom::Last(2),
+                credential: Credential::Return { operator: true, password: None, born: 3 },
+            },
+            Operation::Forget { room: room.clone() },
+            Operation::Say {
                 room: room.clone(),
                 lines: vec![said(LineKind::Said, "\"hi\""), said(LineKind::Action, "waves")],
             },
-            Act::Ban(ban(subject.clone(), scope.clone())),
-            Act::Ban(ban(Subject::Name(name), Scope::Chat)),
-            Act::FloodMuted { until_ms: u64::MAX, count: 2 },
-            Act::Unban { subject, scope },
-            Act::Alter { room, change: Change::Mute(1 << 60, Some(u64::MAX)) },
-            Act::Gone { node: 7, name: "b".into(), reason: "is gone".into() },
-            Act::Return { people: vec![returning] },
+            Operation::Ban(ban(subject.clone(), scope.clone())),
+            Operation::Ban(ban(Subject::Name(name), Scope::Chat)),
+            Operation::FloodMuted { until_ms: u64::MAX, count: 2 },
+            Operation::Unban { subject, scope },
+            Operation::Alter { room, change: RoomChange::Mute(1 << 60, Some(u64::MAX)) },
+            Operation::NodeDown { node: 7, name: "b".into(), reason: "is gone".into() },
+            Operation::Rejoin { people: vec![returning] },
         ]
     }
 
     #[test]
-    fn what_travels_arrives() {
-        for act in acts() {
-            let session = if matches!(act, Act::Return { .. }) { 0 } else { u64::MAX - 1 };
-            let sent = Envelope::new(u32::MAX, session, 1, act);
+    fn decodes_what_it_encodes() {
+        for operation in operations() {
+            let session =
+                if matches!(operation, Operation::Rejoin { .. }) { 0 } else { u64::MAX - 1 };
+            let sent = Envelope::new(u32::MAX, session, 1, operation);
             assert_eq!(Envelope::decode(&sent.encode()).as_ref(), Ok(&sent));
         }
     }
@@ -163,14 +167,14 @@ mod tests {
         for (old, act) in [
             (
                 r#"{"enter":{"name":"ann","address":null}}"#,
-                Act::Enter { name, address: None, back: None },
+                Operation::Enter { name, address: None, back: None },
             ),
             (
                 r#"{"write":{"to":5,"words":"hi"}}"#,
-                Act::Write { to: 5, words, kind: LineKind::Said },
+                Operation::Write { to: 5, words, kind: LineKind::Said },
             ),
         ] {
-            assert_eq!(serde_json::from_str::<Act>(old).unwrap(), act);
+            assert_eq!(serde_json::from_str::<Operation>(old).unwrap(), act);
             assert_eq!(serde_json::to_string(&act).unwrap(), old);
         }
     }
@@ -184,8 +188,10 @@ mod tests {
 
     #[test]
     fn ids_are_what_a_bus_wants() {
-        let ids: Vec<String> =
-            acts().into_iter().map(|act| Envelope::new(1, 2, 3, act).id()).collect();
+        let ids: Vec<String> = operations()
+            .into_iter()
+            .map(|operation| Envelope::new(1, 2, 3, operation).id())
+            .collect();
         assert!(ids.contains(&"gone-00000007".to_owned()), "one name, whoever proposes it");
         assert!(ids.contains(&"00000001-2-3".to_owned()));
     }

@@ -2,14 +2,14 @@
 
 use super::envelope::Envelope;
 use super::inspect_snapshot::ROOMS_MAX;
-use super::{Cluster, JUMP_MAX, Leave, NODE, TAKEN_FOR_GONE};
-use crate::chat::act::{Act, Outcome, Refusal, Said};
+use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
+use crate::chat::apply_operation::OperationContext;
 use crate::chat::follower::{Entry, Follower, Link, Snapshot};
-use crate::chat::hall::{Hall, NotIn};
-use crate::chat::mailbox::Letter;
+use crate::chat::mailbox::Notification;
 use crate::chat::name::Name;
-use crate::chat::perform::Actor;
-use crate::chat::person::Person;
+use crate::chat::operation::{Operation, OperationError, Outcome, SaidLine};
+use crate::chat::state::{Chat, JoinError};
+use crate::chat::user::User;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const ERROR_CHARACTERS_MAX: usize = 200;
 /// Machines whose acts are counted.
 const NODES_MAX: usize = 10_000;
 
-impl Follower for Hall {
+impl Follower for Chat {
     fn apply(&self, entries: &[Entry]) {
         let Some(cluster) = &self.cluster else { return };
         for entry in entries {
@@ -87,7 +87,7 @@ impl Follower for Hall {
     }
 }
 
-impl Hall {
+impl Chat {
     fn take(&self, cluster: &Cluster, entry: &Entry, envelope: Envelope) {
         let id = envelope.id();
         let Envelope { node, session, number, act, .. } = envelope;
@@ -95,29 +95,35 @@ impl Hall {
             let state = cluster.lock();
             (node == state.node, state.gone_nodes.contains(&node))
         };
-        let actor = Actor { session, node, is_here, now_ms: entry.time_ms };
+        let context = OperationContext { session, node, is_here, now_ms: entry.time_ms };
         let outcome = match act {
-            Act::Gone { node, name, reason } => {
-                self.see_off(cluster, actor.now_ms, node, &name, &reason);
+            Operation::NodeDown { node, name, reason } => {
+                self.apply_node_down(cluster, context.now_ms, node, &name, &reason);
                 Outcome::Done
             }
-            _ if is_gone => Outcome::Refused(Refusal::NotDelivered(TAKEN_FOR_GONE)),
-            act if session == NODE => self.take_of_machine(cluster, actor, number, act),
-            act => self.take_of_person(cluster, actor, number, act, &id),
+            _ if is_gone => Outcome::Refused(OperationError::NotDelivered(TAKEN_FOR_GONE)),
+            act if session == NODE => self.take_of_machine(cluster, context, number, act),
+            act => self.take_of_person(cluster, context, number, act, &id),
         };
         self.settle(cluster, &id, session, outcome);
     }
 
     /// What a machine itself does; where that was done before it is refused.
-    fn take_of_machine(&self, cluster: &Cluster, actor: Actor, number: u64, act: Act) -> Outcome {
-        if !cluster.lock().is_next_of(actor.node, number) {
-            return Outcome::Refused(Refusal::Outside);
+    fn take_of_machine(
+        &self,
+        cluster: &Cluster,
+        context: OperationContext,
+        number: u64,
+        act: Operation,
+    ) -> Outcome {
+        if !cluster.lock().is_next_of(context.node, number) {
+            return Outcome::Refused(OperationError::Outside);
         }
-        if let Act::Return { people } = act {
-            self.welcome_back(cluster, actor, people);
+        if let Operation::Rejoin { people } = act {
+            self.apply_rejoin(cluster, context, people);
             return Outcome::Done;
         }
-        self.perform(actor, act)
+        self.apply_operation(context, act)
     }
 
     /// What somebody does; where that was done before it is refused, of which the author hears
@@ -126,49 +132,50 @@ impl Hall {
     fn take_of_person(
         &self,
         cluster: &Cluster,
-        actor: Actor,
+        context: OperationContext,
         number: u64,
-        act: Act,
+        act: Operation,
         id: &str,
     ) -> Outcome {
-        let comes = matches!(act, Act::Enter { .. } | Act::Redeem { .. });
-        let person = self.person(actor.session);
-        match &person {
-            Some(person) if number <= person.last() || number - person.last() > JUMP_MAX => {
-                return Outcome::Refused(Refusal::Outside);
+        let comes = matches!(act, Operation::Enter { .. } | Operation::Redeem { .. });
+        let user = self.user(context.session);
+        match &user {
+            Some(user) if number <= user.last() || number - user.last() > JUMP_MAX => {
+                return Outcome::Refused(OperationError::Outside);
             }
             // The session is in already.
-            Some(_) if comes => return Outcome::Refused(Refusal::Outside),
-            Some(person) => person.set_last(number),
-            None if matches!(act, Act::Keep(_))
-                && cluster.lock().takes_late_keep(actor.session, number) => {}
-            None if !comes || cluster.lock().has_ended(actor.session) => {
-                return Outcome::Refused(Refusal::Outside);
+            Some(_) if comes => return Outcome::Refused(OperationError::Outside),
+            Some(user) => user.set_last(number),
+            None if matches!(act, Operation::SaveSession(_))
+                && cluster.lock().takes_late_keep(context.session, number) => {}
+            None if !comes || cluster.lock().has_ended(context.session) => {
+                return Outcome::Refused(OperationError::Outside);
             }
             None => {}
         }
-        if let Act::Join { room, .. } = &act
+        if let Operation::Join { room, .. } = &act
             && self.room(room).is_none()
             && self.rooms().len() >= ROOMS_MAX
         {
-            return Outcome::Joined(Err(NotIn::TooManyRooms));
+            return Outcome::Joined(Err(JoinError::TooManyRooms));
         }
-        let (exits, says) = (matches!(act, Act::Exit { .. }), matches!(act, Act::Say { .. }));
+        let (exits, says) =
+            (matches!(act, Operation::Exit { .. }), matches!(act, Operation::Say { .. }));
         let outcome = match act {
-            Act::Say { room, lines } => self.say_of(cluster, actor, &room, &lines, id),
-            act => self.perform(actor, act),
+            Operation::Say { room, lines } => self.say_of(cluster, context, &room, &lines, id),
+            act => self.apply_operation(context, act),
         };
-        if let Some(person) = person {
+        if let Some(user) = user {
             // What comes of other acts is not the same on all machines: a full mailbox, say.
-            person.set_refused(says && outcome.refusal().is_some());
+            user.set_refused(says && outcome.refusal().is_some());
         }
-        if let Outcome::Entered(Ok(person)) = &outcome {
-            person.set_last(number);
+        if let Outcome::Entered(Ok(user)) = &outcome {
+            user.set_last(number);
         } else if exits || comes {
             // Replaying the entry must produce the same result.
             let mut state = cluster.lock();
-            state.returning.remove(&actor.session);
-            state.end_session(actor.session);
+            state.returning.remove(&context.session);
+            state.end_session(context.session);
         }
         outcome
     }
@@ -176,18 +183,18 @@ impl Hall {
     fn say_of(
         &self,
         cluster: &Cluster,
-        actor: Actor,
+        context: OperationContext,
         room: &Name,
-        lines: &[Said],
+        lines: &[SaidLine],
         id: &str,
     ) -> Outcome {
-        let shown = cluster.shown(id, actor.session);
-        self.say(actor, room, lines, &shown)
+        let shown = cluster.shown(id, context.session);
+        self.say(context, room, lines, &shown)
     }
 
     /// An act of this machine's has come back: its author hears of it, and goes on.
     fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
-        let person = self.served(cluster, session);
+        let user = self.served(cluster, session);
         let mut state = cluster.lock();
         if state.sent.remove(id).is_none() {
             return;
@@ -199,16 +206,16 @@ impl Hall {
         cluster.send_next(&mut state, session);
         let mut over = None;
         // The machine itself goes on counting.
-        let may_be_over = person.is_none() && session != NODE;
+        let may_be_over = user.is_none() && session != NODE;
         if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
             over = state.outboxes.remove(&session).and_then(|outbox| outbox.leaver);
         }
-        if state.leave != Leave::Stays {
+        if state.leave != LeaveState::Stays {
             cluster.left.notify_all();
         }
         drop(state);
-        if let Some(person) = over {
-            self.give_all_back(&person);
+        if let Some(user) = over {
+            self.give_all_back(&user);
         }
         let Some(sent) = sent else { return };
         match (sent.reply, outcome.refusal()) {
@@ -222,33 +229,33 @@ impl Hall {
     }
 
     /// Who has this session on this machine, those too who are just coming back with it.
-    pub(super) fn served(&self, cluster: &Cluster, session: u64) -> Option<Arc<Person>> {
+    pub(super) fn served(&self, cluster: &Cluster, session: u64) -> Option<Arc<User>> {
         let returning = cluster.lock().returning.get(&session).cloned();
-        returning.or_else(|| self.person(session))
+        returning.or_else(|| self.user(session))
     }
 
     /// Tells the author of lines that they came to nothing.
-    pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Act, reason: &str) {
-        let Act::Say { room, lines } = act else { return };
+    pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Operation, reason: &str) {
+        let Operation::Say { room, lines } = act else { return };
         cluster.lock().counts.not_delivered += lines.len() as u64;
-        if let Some(person) = self.served(cluster, session).filter(|person| person.is_here) {
+        if let Some(user) = self.served(cluster, session).filter(|user| user.is_here) {
             let (room, reason, lines) = (room.clone(), reason.to_owned(), lines.clone());
-            person.mailbox.insist(Letter::NotDelivered { room, reason, lines });
+            user.mailbox.deliver_unbounded(Notification::NotDelivered { room, reason, lines });
         }
     }
 
     /// A session is over, and in no room any more: its seats are free.
-    pub(super) fn give_all_back(&self, person: &Person) {
-        for (crowd, seat) in person.take_seats() {
-            crowd.leave(seat, |room| room.leave_silently(seat));
+    pub(super) fn give_all_back(&self, user: &User) {
+        for (shared_room, member_id) in user.take_memberships() {
+            shared_room.leave(member_id, |room| room.leave_silently(member_id));
         }
     }
 
     fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
         let outcome = match outcome {
             // This machine has lost sight of the session and takes it for another's.
-            Outcome::Joined(Ok(seated)) if !seated.is_here => {
-                Outcome::Joined(Err(NotIn::NotDelivered(TAKEN_FOR_GONE)))
+            Outcome::Joined(Ok(membership)) if !membership.is_here => {
+                Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
             }
             outcome => outcome,
         };

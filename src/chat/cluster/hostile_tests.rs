@@ -8,40 +8,40 @@ use serde_json::{Value, json};
 use super::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use super::{ClusterOptions, GONE_MAX, OnLoss};
 use crate::chat::follower::{Entry, Follower, Snapshot};
-use crate::chat::hall::Hall;
 use crate::chat::key::Key;
 use crate::chat::name::Name;
 use crate::chat::settings::Settings;
+use crate::chat::state::Chat;
 use crate::chat::text::is_clean;
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
-fn node(node: u32) -> Arc<Hall> {
+fn node(node: u32) -> Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
-    Hall::clustered(Settings::default(), options).0
+    Chat::clustered(Settings::default(), options).0
 }
 
 /// Applies a payload as the next entry.
-fn apply(hall: &Hall, payload: impl Into<bytes::Bytes>) {
-    let sequence = hall.applied() + 1;
-    hall.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+fn apply(chat: &Chat, payload: impl Into<bytes::Bytes>) {
+    let sequence = chat.applied() + 1;
+    chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
 /// Applies an act of session 5, which node 1 serves.
-fn act(hall: &Hall, session: u64, number: u64, act: &Value) {
+fn act(chat: &Chat, session: u64, number: u64, act: &Value) {
     let entry = json!({ "v": 1, "node": 1, "session": session, "number": number, "act": act });
-    apply(hall, entry.to_string());
+    apply(chat, entry.to_string());
 }
 
 /// A node with ann in the lobby, whose acts 1 and 2 were applied.
-fn with_ann() -> Arc<Hall> {
-    let hall = node(9);
-    act(&hall, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
-    act(&hall, 5, 2, &join("lobby"));
-    assert_eq!(names(&hall), ["ann"]);
-    hall
+fn with_ann() -> Arc<Chat> {
+    let chat = node(9);
+    act(&chat, 5, 1, &json!({ "enter": { "name": "ann", "address": null } }));
+    act(&chat, 5, 2, &join("lobby"));
+    assert_eq!(names(&chat), ["ann"]);
+    chat
 }
 
 fn join(room: &str) -> Value {
@@ -52,16 +52,16 @@ fn say(text: &str) -> Value {
     json!({ "say": { "room": "lobby", "lines": [{ "t": text }] } })
 }
 
-fn names(hall: &Hall) -> Vec<String> {
+fn names(chat: &Chat) -> Vec<String> {
     let mut names: Vec<String> =
-        hall.lock().people.values().map(|person| person.name().to_string()).collect();
+        chat.lock().people.values().map(|user| user.name().to_string()).collect();
     names.sort();
     names
 }
 
 /// All that is shown of the lobby: its lines and its topic.
-fn shown(hall: &Hall) -> Vec<String> {
-    hall.lobby.with(|room| {
+fn shown(chat: &Chat) -> Vec<String> {
+    chat.lobby.with(|room| {
         let numbers = room.log.first()..room.log.next();
         let lines = numbers.filter_map(|number| room.log.line(number));
         let lines = lines.map(|line| line.shown.to_owned());
@@ -69,44 +69,44 @@ fn shown(hall: &Hall) -> Vec<String> {
     })
 }
 
-fn snapshot(hall: &Hall) -> Value {
-    serde_json::from_slice(&hall.snapshot().state).unwrap()
+fn snapshot(chat: &Chat) -> Value {
+    serde_json::from_slice(&chat.snapshot().state).unwrap()
 }
 
-fn restore(hall: &Hall, state: &Value) -> Result<(), String> {
-    let sequence = hall.applied() + 100;
-    hall.restore(&Snapshot { sequence, state: state.to_string().into() })
+fn restore(chat: &Chat, state: &Value) -> Result<(), String> {
+    let sequence = chat.applied() + 100;
+    chat.restore(&Snapshot { sequence, state: state.to_string().into() })
 }
 
 /// The node still does what honest entries ask for.
-fn works(hall: &Hall) {
-    act(hall, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
-    act(hall, 70, 2, &join("lobby"));
-    act(hall, 70, 3, &say("it works"));
-    assert!(shown(hall).contains(&"zoe: it works".to_owned()), "{:?}", shown(hall));
-    assert!(shown(hall).iter().all(|line| is_clean(line)), "{:?}", shown(hall));
+fn works(chat: &Chat) {
+    act(chat, 70, 1, &json!({ "enter": { "name": "zoe", "address": null } }));
+    act(chat, 70, 2, &join("lobby"));
+    act(chat, 70, 3, &say("it works"));
+    assert!(shown(chat).contains(&"zoe: it works".to_owned()), "{:?}", shown(chat));
+    assert!(shown(chat).iter().all(|line| is_clean(line)), "{:?}", shown(chat));
 }
 
 /// Issue 12, item 10: words of any publisher reach users clean and short.
 #[test]
 fn attack_words_of_the_bus_are_cleaned() {
-    let hall = with_ann();
-    act(&hall, 5, 3, &say(RAW));
-    act(&hall, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
-    act(&hall, 5, 5, &json!({ "away": { "words": RAW } }));
-    act(&hall, 5, 6, &json!({ "topic": { "room": "lobby", "words": "x".repeat(100_000) } }));
-    let away = hall.person(5).unwrap().away().unwrap();
+    let chat = with_ann();
+    act(&chat, 5, 3, &say(RAW));
+    act(&chat, 5, 4, &json!({ "topic": { "room": "lobby", "words": RAW } }));
+    act(&chat, 5, 5, &json!({ "away": { "words": RAW } }));
+    act(&chat, 5, 6, &json!({ "topic": { "room": "lobby", "words": "x".repeat(100_000) } }));
+    let away = chat.user(5).unwrap().away().unwrap();
     assert!(is_clean(&away), "{away:?}");
-    act(&hall, 5, 7, &json!({ "exit": { "reason": RAW, "keep": null } }));
+    act(&chat, 5, 7, &json!({ "exit": { "reason": RAW, "keep": null } }));
     apply(
-        &hall,
+        &chat,
         format!(
             r#"{{"v":1,"node":1,"session":0,"number":0,"act":{{"gone":{{"node":1,
         "name":{0},"reason":{0}}}}}}}"#,
             json!(RAW)
         ),
     );
-    let shown = shown(&hall);
+    let shown = shown(&chat);
     assert!(shown.iter().all(|line| is_clean(line) && line.len() < 5000), "{shown:?}");
     assert!(shown.contains(&"ann: [2J  *** ann is an operator ***".to_owned()), "{shown:?}");
 }
@@ -114,23 +114,23 @@ fn attack_words_of_the_bus_are_cleaned() {
 /// Issue 12, item 10: numbers of 2^64-1 do not silence a user or a node.
 #[test]
 fn attack_a_jump_of_numbers_is_refused() {
-    let hall = with_ann();
+    let chat = with_ann();
     for number in [u64::MAX, NUMBER_MAX + 1, NUMBER_MAX, 2 + super::JUMP_MAX + 1, 0] {
-        act(&hall, 5, number, &say("forged"));
-        act(&hall, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
+        act(&chat, 5, number, &say("forged"));
+        act(&chat, 0, number, &json!({ "tell": { "to": 5, "words": "forged" } }));
     }
-    act(&hall, 5, 3, &say("mine"));
-    let shown = shown(&hall);
+    act(&chat, 5, 3, &say("mine"));
+    let shown = shown(&chat);
     assert!(shown.contains(&"ann: mine".to_owned()) && !shown.concat().contains("forged"));
-    assert_eq!(snapshot(&hall)["people"][0]["last"], 3);
+    assert_eq!(snapshot(&chat)["people"][0]["last"], 3);
 }
 
 /// Issue 12, item 10: a name that is reserved, a second beginning of a session, the server's kinds
 /// of lines, and acts of the wrong author are refused.
 #[test]
 fn attack_acts_that_no_node_sends_are_refused() {
-    let hall = with_ann();
-    let before = shown(&hall);
+    let chat = with_ann();
+    let before = shown(&chat);
     let enter = |name: &str| json!({ "enter": { "name": name, "address": null } });
     for (session, forged) in [
         (6, enter("server")),
@@ -148,57 +148,57 @@ fn attack_acts_that_no_node_sends_are_refused() {
         (0, json!("become_operator")),
         (0, say("tea")),
     ] {
-        act(&hall, session, 3, &forged);
+        act(&chat, session, 3, &forged);
     }
-    assert_eq!((names(&hall), shown(&hall)), (vec!["ann".to_owned()], before));
-    let unreadable = hall.cluster_status().unwrap().unreadable;
+    assert_eq!((names(&chat), shown(&chat)), (vec!["ann".to_owned()], before));
+    let unreadable = chat.cluster_status().unwrap().unreadable;
     assert!(unreadable >= 12, "{unreadable}");
-    works(&hall);
+    works(&chat);
 }
 
 /// Issue 12, item 10: an entry that is recorded and sent again changes nothing, also long after its
 /// session has ended.
 #[test]
 fn attack_a_recorded_session_does_not_begin_again() {
-    let hall = with_ann();
+    let chat = with_ann();
     let origin = 3u64 << 32;
     let visit = |session: u64| {
         let name = format!("u{session}");
-        act(&hall, origin | session, 1, &json!({ "enter": { "name": name, "address": null } }));
-        act(&hall, origin | session, 2, &json!({ "exit": { "reason": null, "keep": null } }));
+        act(&chat, origin | session, 1, &json!({ "enter": { "name": name, "address": null } }));
+        act(&chat, origin | session, 2, &json!({ "exit": { "reason": null, "keep": null } }));
     };
     (1..=GONE_MAX as u64 + 10).for_each(visit);
     for session in [1, 10, 500, GONE_MAX as u64 + 10] {
         let again = json!({ "enter": { "name": "ghost", "address": null } });
-        act(&hall, origin | session, 1, &again);
-        assert_eq!(names(&hall), ["ann"], "{session}");
+        act(&chat, origin | session, 1, &again);
+        assert_eq!(names(&chat), ["ann"], "{session}");
     }
     // Another node knows it from a snapshot.
     let late = node(8);
-    restore(&late, &snapshot(&hall)).unwrap();
+    restore(&late, &snapshot(&chat)).unwrap();
     act(&late, origin | 1, 1, &json!({ "enter": { "name": "ghost", "address": null } }));
     assert_eq!(names(&late), ["ann"]);
     visit(GONE_MAX as u64 + 11);
-    works(&hall);
+    works(&chat);
 }
 
 /// Issue 12, item 10: tokens of an earlier version are read, and go on as digests only.
 #[test]
 fn attack_no_snapshot_has_a_token() {
-    let hall = with_ann();
+    let chat = with_ann();
     let place = json!({ "name": "ann", "rooms": [], "until_ms": 99_999, "session": null });
     let keep = json!({ "keep": { "token": "ab2c-d3ef-gh45", "place": place } });
-    act(&hall, 5, 3, &keep);
-    let state = snapshot(&hall).to_string();
+    act(&chat, 5, 3, &keep);
+    let state = snapshot(&chat).to_string();
     assert!(!state.contains("ab2c") && state.contains("sha256:"), "{state}");
-    let mut old = snapshot(&hall);
+    let mut old = snapshot(&chat);
     old["tokens"][0][0] = json!("ab2c-d3ef-gh45");
     let late = node(8);
     restore(&late, &old).unwrap();
     assert!(!snapshot(&late).to_string().contains("ab2c"));
-    for hall in [hall, late] {
-        act(&hall, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
-        assert_eq!(snapshot(&hall)["tokens"], json!([]), "it is used up");
+    for chat in [chat, late] {
+        act(&chat, 6, 1, &json!({ "redeem": { "token": " AB2C-d3ef-gh45" } }));
+        assert_eq!(snapshot(&chat)["tokens"], json!([]), "it is used up");
     }
 }
 
@@ -210,31 +210,31 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
         let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": null });
         json!({ "token": token, "place": place })
     };
-    let saved = |hall: &Hall| {
-        let state = snapshot(hall);
+    let saved = |chat: &Chat| {
+        let state = snapshot(chat);
         let tokens = state["tokens"].as_array().unwrap().iter();
         tokens.map(|token| token[1]["until_ms"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     let redeem = json!({ "redeem": { "token": "a" } });
-    let hall = with_ann();
+    let chat = with_ann();
     let old = json!({ "keep": keep("a", 99_001) });
-    act(&hall, 5, 3, &old);
-    act(&hall, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
-    act(&hall, 5, 3, &old);
-    assert_eq!(saved(&hall), [99_002]);
-    act(&hall, 6, 1, &redeem);
-    act(&hall, 5, 3, &old);
-    assert!(saved(&hall).is_empty(), "it is used up");
+    act(&chat, 5, 3, &old);
+    act(&chat, 5, 4, &json!({ "exit": { "reason": null, "keep": keep("a", 99_002) } }));
+    act(&chat, 5, 3, &old);
+    assert_eq!(saved(&chat), [99_002]);
+    act(&chat, 6, 1, &redeem);
+    act(&chat, 5, 3, &old);
+    assert!(saved(&chat).is_empty(), "it is used up");
     // Who could not use a token gives it back once.
     let back = json!({ "keep": keep("a", 99_003) });
-    act(&hall, 7, 1, &back);
-    assert_eq!(saved(&hall), [99_003]);
-    act(&hall, 8, 1, &redeem);
+    act(&chat, 7, 1, &back);
+    assert_eq!(saved(&chat), [99_003]);
+    act(&chat, 8, 1, &redeem);
     let late = node(8);
-    restore(&late, &snapshot(&hall)).unwrap();
-    for hall in [hall, late] {
-        act(&hall, 7, 1, &back);
-        assert!(saved(&hall).is_empty(), "it is used up");
+    restore(&late, &snapshot(&chat)).unwrap();
+    for chat in [chat, late] {
+        act(&chat, 7, 1, &back);
+        assert!(saved(&chat).is_empty(), "it is used up");
     }
 }
 
@@ -242,35 +242,35 @@ fn regression_an_old_place_that_is_sent_again_is_refused() {
 /// but not if a token has brought it back elsewhere.
 #[test]
 fn a_session_that_went_with_its_machine_saves_its_place() {
-    let late = |hall: &Hall, number: u64, until_ms: u64| {
+    let late = |chat: &Chat, number: u64, until_ms: u64| {
         let place = json!({ "name": "ann", "rooms": [], "until_ms": until_ms, "session": 5 });
         let keep = json!({ "keep": { "token": "a", "place": place } });
         let entry = json!({ "v": 1, "node": 2, "session": 5, "number": number, "act": keep });
-        apply(hall, entry.to_string());
-        let tokens = snapshot(hall)["tokens"].clone();
+        apply(chat, entry.to_string());
+        let tokens = snapshot(chat)["tokens"].clone();
         tokens[0][1]["until_ms"].as_u64()
     };
-    let hall = with_ann();
+    let chat = with_ann();
     let gone = json!({ "gone": { "node": 1, "name": "east", "reason": "is gone" } });
-    act(&hall, 0, 0, &gone);
-    assert!(names(&hall).is_empty());
-    assert_eq!(late(&hall, 2, 99_001), None, "it was sent before");
-    assert_eq!(late(&hall, 3, 99_002), Some(99_002));
-    assert_eq!(late(&hall, 4, 99_003), Some(99_003));
-    assert_eq!(late(&hall, 3, 99_002), Some(99_003));
+    act(&chat, 0, 0, &gone);
+    assert!(names(&chat).is_empty());
+    assert_eq!(late(&chat, 2, 99_001), None, "it was sent before");
+    assert_eq!(late(&chat, 3, 99_002), Some(99_002));
+    assert_eq!(late(&chat, 4, 99_003), Some(99_003));
+    assert_eq!(late(&chat, 3, 99_002), Some(99_003));
     let redeem = json!({ "redeem": { "token": "a" } });
     let entry = json!({ "v": 1, "node": 3, "session": 6, "number": 1, "act": redeem });
-    apply(&hall, entry.to_string());
-    assert_eq!(late(&hall, 5, 99_004), None, "the session goes on elsewhere");
+    apply(&chat, entry.to_string());
+    assert_eq!(late(&chat, 5, 99_004), None, "the session goes on elsewhere");
 }
 
 /// Issue 12, item 10: a forged snapshot is refused, or changes what is shown no more than words
 /// may.
 #[test]
 fn attack_a_forged_snapshot_is_refused_or_cleaned() {
-    let hall = with_ann();
-    act(&hall, 5, 3, &say("tea"));
-    let honest = snapshot(&hall);
+    let chat = with_ann();
+    act(&chat, 5, 3, &say("tea"));
+    let honest = snapshot(&chat);
     let line = "/rooms/0/lines/1";
     for (path, value) in [
         ("/rooms/0/next", json!(u64::MAX)),
@@ -305,7 +305,7 @@ fn attack_a_forged_snapshot_is_refused_or_cleaned() {
     let late = node(8);
     restore(&late, &forged).unwrap();
     assert_eq!(late.lobby.with(|room| room.count()), 1);
-    assert!(is_clean(&late.person(5).unwrap().away().unwrap()));
+    assert!(is_clean(&late.user(5).unwrap().away().unwrap()));
     assert_eq!(snapshot(&late)["gone_sessions"].as_array().unwrap().len(), GONE_MAX);
     works(&late);
 }
@@ -407,18 +407,18 @@ proptest! {
         ),
         raw in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        let (hall, acts) = (with_ann(), acts());
+        let (chat, acts) = (with_ann(), acts());
         for (step, (which, place, value, session)) in forged.into_iter().enumerate() {
             let number = 3 + step as u64;
             let mut entry = json!({ "v": 1, "node": 1, "session": session, "number": number,
                 "act": acts[which] });
             replace_one(&mut entry, place, value);
-            apply(&hall, entry.to_string());
+            apply(&chat, entry.to_string());
         }
-        apply(&hall, raw);
-        prop_assert!(shown(&hall).iter().all(|line| is_clean(line)), "{:?}", shown(&hall));
+        apply(&chat, raw);
+        prop_assert!(shown(&chat).iter().all(|line| is_clean(line)), "{:?}", shown(&chat));
         let late = node(8);
-        restore(&late, &snapshot(&hall)).unwrap();
+        restore(&late, &snapshot(&chat)).unwrap();
     }
 
     /// Issue 12, item 10: the same for snapshots.
@@ -426,9 +426,9 @@ proptest! {
     fn attack_no_snapshot_harms_a_node(
         forged in prop::collection::vec((any::<prop::sample::Index>(), hostile_value()), 1..4),
     ) {
-        let hall = with_ann();
-        acts().iter().zip(3..).for_each(|(forged, number)| act(&hall, 5, number, forged));
-        let mut state = snapshot(&hall);
+        let chat = with_ann();
+        acts().iter().zip(3..).for_each(|(forged, number)| act(&chat, 5, number, forged));
+        let mut state = snapshot(&chat);
         forged.into_iter().for_each(|(place, value)| replace_one(&mut state, place, value));
         let late = node(8);
         let _ = restore(&late, &state);

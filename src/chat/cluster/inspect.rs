@@ -6,13 +6,13 @@
 use super::NODE;
 use super::envelope::Envelope;
 use super::outbox::SAY_LINES;
-use crate::chat::act::{Act, Back, Change, Keep, Returning, Said};
 use crate::chat::bans::Ban;
-use crate::chat::hall::Pass;
 use crate::chat::history::LineKind;
 use crate::chat::name::Name;
+use crate::chat::operation::{Back, Operation, RejoiningUser, ResumeToken, RoomChange, SaidLine};
+use crate::chat::state::Credential;
 use crate::chat::text::{clean, is_clean};
-use crate::chat::tokens::{Place, digest_of_kept};
+use crate::chat::tokens::{SavedSession, digest_of_kept};
 
 /// The highest number of an act, a line or an entry: beyond it, JSON numbers are not exact.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
@@ -38,15 +38,17 @@ pub(super) fn inspect(mut envelope: Envelope) -> Result<Envelope, String> {
     let Envelope { session, number, act, .. } = &mut envelope;
     let is_of_machine = *session == NODE;
     match act {
-        Act::Gone { name, reason, .. } => {
+        Operation::NodeDown { name, reason, .. } => {
             if !is_machine_name(name) {
                 *name = "a machine".to_owned();
             }
             tidy(reason);
             return Ok(envelope);
         }
-        Act::Return { .. } if !is_of_machine => return Err("a user returns machines".to_owned()),
-        Act::Return { .. } | Act::Keep(_) | Act::Tell { .. } => {}
+        Operation::Rejoin { .. } if !is_of_machine => {
+            return Err("a user returns machines".to_owned());
+        }
+        Operation::Rejoin { .. } | Operation::SaveSession(_) | Operation::Tell { .. } => {}
         _ if is_of_machine => return Err("a machine does what only a user can do".to_owned()),
         _ => {}
     }
@@ -57,82 +59,88 @@ pub(super) fn inspect(mut envelope: Envelope) -> Result<Envelope, String> {
     Ok(envelope)
 }
 
-fn inspect_act(act: &mut Act) -> Result<(), String> {
+fn inspect_act(act: &mut Operation) -> Result<(), String> {
     match act {
-        Act::Enter { name, back, .. } => {
+        Operation::Enter { name, back, .. } => {
             if let Some(Back { away, .. }) = back {
                 away.iter_mut().for_each(tidy);
             }
             user_name(name)
         }
-        Act::Rename { name } => user_name(name),
-        Act::Redeem { token } => {
+        Operation::Rename { name } => user_name(name),
+        Operation::Redeem { token } => {
             *token = digest_of_kept(std::mem::take(token));
             Ok(())
         }
-        Act::Exit { reason, keep } => {
+        Operation::Exit { reason, keep } => {
             reason.iter_mut().for_each(tidy);
             keep.iter_mut().try_for_each(inspect_keep)
         }
-        Act::Keep(keep) => inspect_keep(keep),
-        Act::Join { room, pass, .. } => {
+        Operation::SaveSession(keep) => inspect_keep(keep),
+        Operation::Join { room, credential: pass, .. } => {
             room_name(room)?;
             match pass {
-                Pass::Password(hash) | Pass::Return { password: Some(hash), .. } => is_hash(hash),
-                Pass::Nothing | Pass::Token { .. } | Pass::Return { password: None, .. } => Ok(()),
+                Credential::Password(hash) | Credential::Return { password: Some(hash), .. } => {
+                    is_hash(hash)
+                }
+                Credential::Nothing
+                | Credential::Token { .. }
+                | Credential::Return { password: None, .. } => Ok(()),
             }
         }
-        Act::Say { lines, .. } => inspect_lines(lines),
-        Act::Write { words, kind, .. } => {
+        Operation::Say { lines, .. } => inspect_lines(lines),
+        Operation::Write { words, kind, .. } => {
             tidy_line(words);
             is_speech(*kind)
         }
-        Act::Topic { words, .. } | Act::Tell { words, .. } | Act::Kick { words, .. } => {
+        Operation::Topic { words, .. }
+        | Operation::Tell { words, .. }
+        | Operation::Kick { words, .. } => {
             tidy(words);
             Ok(())
         }
-        Act::Away { words } => {
+        Operation::Away { words } => {
             words.iter_mut().for_each(tidy);
             Ok(())
         }
-        Act::Ban(ban) => {
+        Operation::Ban(ban) => {
             tidy_ban(ban);
             Ok(())
         }
-        Act::Audit { what } => {
+        Operation::Audit { what } => {
             tidy(what);
             Ok(())
         }
-        Act::Alter { change: Change::Password(Some(hash)), .. } => is_hash(hash),
-        Act::Return { people } => inspect_returning(people),
-        Act::FloodMuted { .. }
-        | Act::Part { .. }
-        | Act::Forget { .. }
-        | Act::Delete { .. }
-        | Act::BecomeOperator
-        | Act::Unban { .. }
-        | Act::Alter { .. }
-        | Act::Gone { .. } => Ok(()),
+        Operation::Alter { change: RoomChange::Password(Some(hash)), .. } => is_hash(hash),
+        Operation::Rejoin { people } => inspect_returning(people),
+        Operation::FloodMuted { .. }
+        | Operation::Part { .. }
+        | Operation::Forget { .. }
+        | Operation::Delete { .. }
+        | Operation::BecomeOperator
+        | Operation::Unban { .. }
+        | Operation::Alter { .. }
+        | Operation::NodeDown { .. } => Ok(()),
     }
 }
 
-fn inspect_lines(lines: &mut [Said]) -> Result<(), String> {
+fn inspect_lines(lines: &mut [SaidLine]) -> Result<(), String> {
     if !(1..=SAY_LINES).contains(&lines.len()) {
         return Err(format!("it has {} lines", lines.len()));
     }
-    lines.iter_mut().try_for_each(|Said { kind, text }| {
+    lines.iter_mut().try_for_each(|SaidLine { kind, text }| {
         tidy_line(text);
         is_speech(*kind)
     })
 }
 
-fn inspect_keep(Keep { token, place }: &mut Keep) -> Result<(), String> {
+fn inspect_keep(ResumeToken { token, place }: &mut ResumeToken) -> Result<(), String> {
     *token = digest_of_kept(std::mem::take(token));
     inspect_place(place)
 }
 
 /// Checks a saved session.
-pub(super) fn inspect_place(place: &mut Place) -> Result<(), String> {
+pub(super) fn inspect_place(place: &mut SavedSession) -> Result<(), String> {
     user_name(&place.name)?;
     if place.rooms.len() > ROOMS_MAX {
         return Err(format!("a saved session has {} rooms", place.rooms.len()));
@@ -150,7 +158,7 @@ pub(super) fn inspect_place(place: &mut Place) -> Result<(), String> {
     place.more.operator.iter().try_for_each(|hash| is_hash(hash))
 }
 
-fn inspect_returning(people: &mut [Returning]) -> Result<(), String> {
+fn inspect_returning(people: &mut [RejoiningUser]) -> Result<(), String> {
     if people.len() > RETURNING_MAX {
         return Err(format!("{} users return with it", people.len()));
     }

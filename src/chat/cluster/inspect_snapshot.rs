@@ -39,12 +39,12 @@ pub(super) fn inspect(record: &mut Record) -> Result<(), String> {
         }
     }
     let mut sessions = BTreeSet::new();
-    for person in people {
-        user_name(&person.name)?;
-        number("of an act", person.last)?;
-        person.away.iter_mut().for_each(tidy);
-        if person.session == NODE || !sessions.insert(person.session) {
-            return Err(format!("it has the session {} twice", person.session));
+    for user in people {
+        user_name(&user.name)?;
+        number("of an act", user.last)?;
+        user.away.iter_mut().for_each(tidy);
+        if user.session == NODE || !sessions.insert(user.session) {
+            return Err(format!("it has the session {} twice", user.session));
         }
     }
     // Each list of bans has its own bound, which refuses those beyond it.

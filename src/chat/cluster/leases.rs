@@ -18,7 +18,7 @@ const VERSION_BYTES_MAX: usize = 64;
 
 /// What a machine tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Pulse {
+pub(super) struct Heartbeat {
     pub(super) node: u32,
     pub(super) name: String,
     /// The last entry that it has applied.
@@ -32,12 +32,12 @@ pub(super) struct Pulse {
 /// When each machine was last heard of.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    heard: BTreeMap<u32, (u64, Option<Pulse>)>,
+    heard: BTreeMap<u32, (u64, Option<Heartbeat>)>,
 }
 
 impl Leases {
     /// A machine was heard of, maybe this one, whose number is `own`.
-    pub(super) fn hear(&mut self, now: u64, own: u32, pulse: Pulse) {
+    pub(super) fn hear(&mut self, now: u64, own: u32, pulse: Heartbeat) {
         // A forged sign of life may have a name that is none, and there may be any number of them.
         let is_known = self.heard.contains_key(&pulse.node);
         let is_plain = is_machine_name(&pulse.name) && pulse.version.len() <= VERSION_BYTES_MAX;
@@ -83,8 +83,8 @@ impl Leases {
     }
 
     /// The machines that were heard of in time, by number.
-    pub(super) fn alive(&self, now: u64) -> impl Iterator<Item = &Pulse> {
-        let alive = move |(heard, _): &&(u64, Option<Pulse>)| heard + LEASE_TICKS >= now;
+    pub(super) fn alive(&self, now: u64) -> impl Iterator<Item = &Heartbeat> {
+        let alive = move |(heard, _): &&(u64, Option<Heartbeat>)| heard + LEASE_TICKS >= now;
         self.heard.values().filter(alive).filter_map(|(_, pulse)| pulse.as_ref())
     }
 
@@ -99,9 +99,9 @@ impl Leases {
 mod tests {
     use super::*;
 
-    fn pulse(node: u32) -> Pulse {
+    fn pulse(node: u32) -> Heartbeat {
         let (name, version) = (format!("node-{node}"), "1".into());
-        Pulse { node, name, applied: 0, version, count: 0 }
+        Heartbeat { node, name, applied: 0, version, count: 0 }
     }
 
     /// Issue 12, item 10: forged signs of life show no words of strangers, fill no memory, and a
@@ -110,15 +110,15 @@ mod tests {
     fn attack_forged_signs_of_life_are_ignored() {
         let mut leases = Leases::default();
         for name in ["", "a b", "\x1b[2J", "ann\n", &"x".repeat(65)] {
-            leases.hear(0, OWN, Pulse { name: name.to_owned(), ..pulse(1) });
+            leases.hear(0, OWN, Heartbeat { name: name.to_owned(), ..pulse(1) });
         }
-        leases.hear(0, OWN, Pulse { version: "x".repeat(65), ..pulse(1) });
+        leases.hear(0, OWN, Heartbeat { version: "x".repeat(65), ..pulse(1) });
         assert_eq!(leases.alive(0).count(), 0);
-        leases.hear(0, OWN, Pulse { count: 5, ..pulse(1) });
-        leases.hear(9, OWN, Pulse { count: 5, ..pulse(1) });
-        leases.hear(9, OWN, Pulse { count: 4, ..pulse(1) });
+        leases.hear(0, OWN, Heartbeat { count: 5, ..pulse(1) });
+        leases.hear(9, OWN, Heartbeat { count: 5, ..pulse(1) });
+        leases.hear(9, OWN, Heartbeat { count: 4, ..pulse(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 0, "it was heard at 0 only");
-        leases.hear(9, OWN, Pulse { count: 6, ..pulse(1) });
+        leases.hear(9, OWN, Heartbeat { count: 6, ..pulse(1) });
         assert_eq!(leases.alive(LEASE_TICKS + 1).count(), 1);
         (2..5000).for_each(|node| leases.hear(9, OWN, pulse(node)));
         assert_eq!(leases.heard.len(), NODES_MAX);

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::leases::Pulse;
+use super::leases::Heartbeat;
 use super::outbox::Waiting;
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, Leave, OnLoss, State};
-use crate::chat::act::{Outcome, Refusal};
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, OnLoss, State};
 use crate::chat::follower::Link;
-use crate::chat::hall::Hall;
-use crate::chat::mailbox::Letter;
-use crate::chat::person::Person;
+use crate::chat::mailbox::Notification;
+use crate::chat::operation::{OperationError, Outcome};
+use crate::chat::state::Chat;
+use crate::chat::user::User;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;
@@ -21,10 +21,10 @@ const SWEEP_TICKS: u64 = 10;
 
 impl Cluster {
     /// Tells the people of this machine where the link was lost or is there again.
-    pub(super) fn look_at_link(&self, hall: &Hall) {
+    pub(super) fn look_at_link(&self, chat: &Chat) {
         let mut state = self.lock();
         // Who has left needs no link.
-        let is_out = state.leave == Leave::Left;
+        let is_out = state.leave == LeaveState::Left;
         let is_lost = !is_out && (state.link == Link::Down || state.is_unheard());
         if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
             return;
@@ -39,8 +39,8 @@ impl Cluster {
             true => tracing::warn!("{words}"),
             false => tracing::info!("{words}"),
         }
-        for person in hall.served_here(self) {
-            person.deliver(Letter::Link { is_lost, words: words.clone() });
+        for user in chat.served_here(self) {
+            user.deliver(Notification::Link { is_lost, words: words.clone() });
         }
     }
 
@@ -58,13 +58,13 @@ impl Cluster {
     }
 
     /// A second has passed, about.
-    pub(super) fn tick(&self, hall: &Hall) {
-        let nodes = hall.nodes();
+    pub(super) fn tick(&self, chat: &Chat) {
+        let nodes = chat.nodes();
         {
             let mut state = self.lock();
             state.now += 1;
         }
-        self.look_at_link(hall);
+        self.look_at_link(chat);
         let mut state = self.lock();
         if !state.is_lost {
             let (now, own) = (state.now, state.node);
@@ -78,20 +78,20 @@ impl Cluster {
         let sweeps = !expired.is_empty() || state.now.is_multiple_of(SWEEP_TICKS);
         drop(state);
         for (session, waiting) in expired {
-            hall.tell_expired(self, session, waiting);
+            chat.tell_expired(self, session, waiting);
         }
         if sweeps {
-            let here = hall.lock().people.keys().copied().collect();
+            let here = chat.lock().people.keys().copied().collect();
             let over = self.lock().sweep(&here);
-            over.iter().for_each(|person| hall.give_all_back(person));
+            over.iter().for_each(|user| chat.give_all_back(user));
         }
     }
 
     pub(super) fn pulse(&self) -> Bytes {
         let mut state = self.lock();
-        state.pulses += 1;
-        let pulse = Pulse {
-            count: state.pulses,
+        state.heartbeats += 1;
+        let pulse = Heartbeat {
+            count: state.heartbeats,
             node: state.node,
             name: self.options.machine.clone(),
             applied: state.applied,
@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     pub(super) fn hear(&self, pulse: &[u8]) {
-        let Ok(pulse) = serde_json::from_slice::<Pulse>(pulse) else { return };
+        let Ok(pulse) = serde_json::from_slice::<Heartbeat>(pulse) else { return };
         let mut state = self.lock();
         let (now, own) = (state.now, state.node);
         state.leases.hear(now, own, pulse);
@@ -128,11 +128,11 @@ impl State {
     }
 }
 
-impl Hall {
+impl Chat {
     /// The machines that serve somebody.
     fn nodes(&self) -> Vec<u32> {
         let state = self.lock();
-        let mut nodes: Vec<u32> = state.people.values().map(|person| person.node()).collect();
+        let mut nodes: Vec<u32> = state.people.values().map(|user| user.node()).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes
@@ -141,7 +141,7 @@ impl Hall {
     fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting) {
         let Waiting { act, reply, .. } = waiting;
         if let Some(reply) = reply {
-            let _ = reply.send(Outcome::Refused(Refusal::NotDelivered(LOST)));
+            let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
         } else if let Some(act) = act {
             self.tell_lost(cluster, session, &act, LOST);
         }
@@ -149,11 +149,11 @@ impl Hall {
 
     /// Whom this machine serves, in the order of their sessions, those too who are just coming
     /// back with it.
-    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<Person>> {
+    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<User>> {
         let mut served = cluster.lock().returning.clone();
         let state = self.lock();
-        let here = state.people.values().filter(|person| person.is_here);
-        served.extend(here.map(|person| (person.session, Arc::clone(person))));
+        let here = state.people.values().filter(|user| user.is_here);
+        served.extend(here.map(|user| (user.session, Arc::clone(user))));
         drop(state);
         served.into_values().collect()
     }

@@ -1,10 +1,8 @@
-//! A chat that is one of several machines: what its people do goes to all of them first, and
-//! every machine changes by what comes back, in one order.
+//! A chat as one node of a cluster: each operation is sent to the stream first, and every node
+//! applies it when it comes back, in the order of the stream.
 //!
-//! Nothing here waits. What is to be sent leaves through a channel, a bus brings it back to
-//! [`Follower`](super::Follower), and whoever did something learns then what came of it.
+//! Nothing here blocks. A proposal leaves through a channel; the author learns the outcome later.
 
-mod departure;
 mod envelope;
 mod follow;
 #[cfg(test)]
@@ -14,8 +12,9 @@ mod inspect_snapshot;
 mod leases;
 mod link;
 mod local;
-mod machines;
 mod newcomers;
+mod node_down;
+mod node_lifecycle;
 mod outbox;
 mod snapshot;
 mod status;
@@ -29,20 +28,20 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::act::{Act, Outcome, Refusal, Said};
 use super::follower::{Link, Proposal};
-use super::hall::Hall;
 use super::name::Name;
-use super::person::Person;
+use super::operation::{Operation, OperationError, Outcome, SaidLine};
 use super::room_record::LOG_MIN;
-use super::sessions::Sessions;
 use super::settings::Settings;
+use super::state::Chat;
+use super::user::User;
+use super::user_table::UserTable;
 use envelope::Envelope;
 use leases::Leases;
 use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
 
-pub(super) use departure::{Departed, read as departed};
+pub(super) use node_down::{NodeDownLine, read as departed};
 pub use status::ClusterStatus;
 
 /// The machine itself, as an author.
@@ -120,7 +119,7 @@ struct State {
     sent: BTreeMap<String, u64>,
     leases: Leases,
     /// Signs of life that this machine has given.
-    pulses: u64,
+    heartbeats: u64,
     /// The last act of each machine itself.
     nodes: BTreeMap<u32, u64>,
     gone_nodes: VecDeque<u32>,
@@ -131,15 +130,15 @@ struct State {
     /// The last acts of people who went with a machine.
     gone_with: VecDeque<LastAct>,
     /// People of this machine who are to come back with it.
-    returning: BTreeMap<u64, Arc<Person>>,
+    returning: BTreeMap<u64, Arc<User>>,
     is_returning: bool,
-    leave: Leave,
+    leave: LeaveState,
     counts: Counts,
 }
 
 /// Whether this machine takes its leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leave {
+enum LeaveState {
     Stays,
     Leaves,
     Left,
@@ -165,7 +164,7 @@ struct Counts {
     gaps: u64,
 }
 
-impl Hall {
+impl Chat {
     /// A chat that is one of several machines, and what it wants to have put into their order: a
     /// bus takes that, and drives the chat as a [`Follower`](super::Follower). Until it has
     /// applied what there is, nobody is to be let in.
@@ -180,21 +179,26 @@ impl Hall {
         let newcomers = Newcomers::default();
         let cluster = Cluster { options, proposals, state, newcomers, left };
         let log = settings.log.at_least(LOG_MIN);
-        let mut hall = Self::new(Settings { log, ..settings });
+        let mut chat = Self::new(Settings { log, ..settings });
         // The sessions of a cluster never repeat, and each node has to calculate the same lineages.
-        hall.lock().people = Sessions::new(0);
-        hall.cluster = Some(Arc::new(cluster));
-        (Arc::new(hall), receiver)
+        chat.lock().people = UserTable::new(0);
+        chat.cluster = Some(Arc::new(cluster));
+        (Arc::new(chat), receiver)
     }
 
     /// Does something, or has it done where there are other machines.
-    pub(super) fn propose(&self, session: u64, act: Act) -> Proposed {
+    pub(super) fn propose(&self, session: u64, act: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
-            let actor = super::perform::Actor { session, node: 0, is_here: true, now_ms };
-            return Proposed::Done(self.perform(actor, act));
+            let context = super::apply_operation::OperationContext {
+                session,
+                node: 0,
+                is_here: true,
+                now_ms,
+            };
+            return Proposed::Done(self.apply_operation(context, act));
         };
-        if let Act::Join { room, .. } = &act
+        if let Operation::Join { room, .. } = &act
             && let Err(not_in) = self.has_place(session, room)
         {
             return Proposed::Done(Outcome::Joined(Err(not_in)));
@@ -203,7 +207,7 @@ impl Hall {
     }
 
     /// As `propose`, where nobody waits for what comes of it.
-    pub(super) fn announce(&self, session: u64, act: Act) {
+    pub(super) fn announce(&self, session: u64, act: Operation) {
         match &self.cluster {
             Some(cluster) => cluster.announce(session, act),
             None => drop(self.propose(session, act)),
@@ -211,9 +215,9 @@ impl Hall {
     }
 
     /// Tells somebody whom another machine serves; where there is only this one, nobody is.
-    pub(super) fn tell_elsewhere(&self, person: &Person, words: impl FnOnce() -> String) {
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| !person.is_here) {
-            cluster.announce(NODE, Act::Tell { to: person.session, words: words() });
+    pub(super) fn tell_elsewhere(&self, user: &User, words: impl FnOnce() -> String) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !user.is_here) {
+            cluster.announce(NODE, Operation::Tell { to: user.session, words: words() });
         }
     }
 
@@ -224,15 +228,16 @@ impl Hall {
     pub fn take_leave(&self, patience: Duration) -> bool {
         let Some(cluster) = &self.cluster else { return true };
         let mut state = cluster.lock();
-        state.leave = Leave::Leaves;
+        state.leave = LeaveState::Leaves;
         let busy = |state: &mut State| !state.sent.is_empty();
         let Ok((mut state, _)) = cluster.left.wait_timeout_while(state, patience, busy) else {
             return false;
         };
         let node = state.node;
         cluster.propose_gone(&mut state, node, &cluster.options.machine, "is shut down");
-        let wait = cluster.left.wait_timeout_while(state, patience, |s| s.leave != Leave::Left);
-        wait.is_ok_and(|(state, _)| state.leave == Leave::Left)
+        let wait =
+            cluster.left.wait_timeout_while(state, patience, |s| s.leave != LeaveState::Left);
+        wait.is_ok_and(|(state, _)| state.leave == LeaveState::Left)
     }
 }
 
@@ -245,7 +250,7 @@ impl Cluster {
     fn propose(
         self: &Arc<Self>,
         session: u64,
-        act: Option<Act>,
+        act: Option<Operation>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Wait {
         let (sender, receiver) = oneshot::channel();
@@ -257,7 +262,7 @@ impl Cluster {
         Wait { receiver, cluster: Arc::clone(self) }
     }
 
-    fn announce(&self, session: u64, act: Act) {
+    fn announce(&self, session: u64, act: Operation) {
         let mut state = self.lock();
         let now = state.now;
         state.outboxes.entry(session).or_default().push(now, Some(act), None);
@@ -267,12 +272,12 @@ impl Cluster {
     /// Whoever did this has not waited for what came of it.
     fn undo(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Entered(Ok(person)) => {
-                let exit = Act::Exit { reason: Some(String::new()), keep: None };
-                self.announce(person.session, exit);
+            Outcome::Entered(Ok(user)) => {
+                let exit = Operation::Exit { reason: Some(String::new()), keep: None };
+                self.announce(user.session, exit);
             }
             // Nobody is brought back by it: it is worth something again.
-            Outcome::Redeemed(Some(keep)) => self.announce(NODE, Act::Keep(keep)),
+            Outcome::Redeemed(Some(keep)) => self.announce(NODE, Operation::SaveSession(keep)),
             _ => {}
         }
     }
@@ -298,9 +303,9 @@ impl Cluster {
     }
 
     /// The session is over: what is left of it goes with the last of its acts.
-    pub(super) fn see_out(&self, person: &Arc<Person>) {
+    pub(super) fn retire_session(&self, user: &Arc<User>) {
         let mut state = self.lock();
-        state.outboxes.entry(person.session).or_default().leaver = Some(Arc::clone(person));
+        state.outboxes.entry(user.session).or_default().leaver = Some(Arc::clone(user));
     }
 
     /// Whether this author has to wait, or to be refused, before they say one more line.
@@ -323,16 +328,16 @@ impl Cluster {
         &self,
         session: u64,
         room: &Name,
-        line: Said,
+        line: SaidLine,
         shown: Vec<u64>,
-    ) -> Result<Room, Refusal> {
+    ) -> Result<Room, OperationError> {
         let mut state = self.lock();
         let (now, most) = (state.now, self.most_lines(&state));
         let outbox = state.outboxes.entry(session).or_default();
         let lines = outbox.lines();
         if lines >= most {
             state.counts.not_delivered += 1;
-            return Err(Refusal::NotDelivered(LOST));
+            return Err(OperationError::NotDelivered(LOST));
         }
         outbox.say(now, room, line, shown);
         Ok(if lines < WAITING_MAX { Room::ForMore } else { Room::Full })
@@ -365,7 +370,7 @@ impl Cluster {
 
     /// Proposes that a machine is gone. All who propose it call it the same.
     fn propose_gone(&self, state: &mut State, node: u32, name: &str, reason: &str) {
-        let act = Act::Gone { node, name: name.to_owned(), reason: reason.to_owned() };
+        let act = Operation::NodeDown { node, name: name.to_owned(), reason: reason.to_owned() };
         let envelope = Envelope::new(state.node, NODE, 0, act);
         let id = envelope.id();
         if state.sent.insert(id.clone(), NODE).is_none() {
@@ -389,7 +394,7 @@ impl State {
             outboxes: BTreeMap::new(),
             sent: BTreeMap::new(),
             leases: Leases::default(),
-            pulses: 0,
+            heartbeats: 0,
             nodes: BTreeMap::new(),
             gone_nodes: VecDeque::new(),
             gone_sessions: VecDeque::new(),
@@ -397,7 +402,7 @@ impl State {
             gone_with: VecDeque::new(),
             returning: BTreeMap::new(),
             is_returning: false,
-            leave: Leave::Stays,
+            leave: LeaveState::Stays,
             counts: Counts::default(),
         }
     }
@@ -422,7 +427,7 @@ impl State {
 
     /// Takes out the outboxes of those who are not `here` any more and have nothing left in them;
     /// returns those whose seats are to be given back.
-    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<Arc<Person>> {
+    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<Arc<User>> {
         let Self { outboxes, returning, .. } = self;
         let is_over = |session: &u64, outbox: &mut Outbox| {
             let lasts = here.contains(session) || returning.contains_key(session);
@@ -480,7 +485,8 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = Pin::new(&mut self.receiver).poll(cx);
-        polled.map(|outcome| outcome.unwrap_or(Outcome::Refused(Refusal::NotDelivered(LOST))))
+        polled
+            .map(|outcome| outcome.unwrap_or(Outcome::Refused(OperationError::NotDelivered(LOST))))
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::NODE;
-use crate::chat::act::{Act, Outcome};
-use crate::chat::hall::Hall;
+use crate::chat::operation::{Operation, Outcome};
+use crate::chat::state::Chat;
 
 /// Acts before login that are on their way at once.
 const ENTRANCES_MAX: usize = 64;
@@ -23,12 +23,12 @@ const ROUNDS_APART: Duration = Duration::from_secs(1);
 pub(super) struct Newcomers {
     /// One permit for each act before login that is on its way.
     permits: Arc<Semaphore>,
-    /// Rounds of [`Hall::catch_up`] so far.
+    /// Rounds of [`Chat::catch_up`] so far.
     rounds_begun: AtomicU64,
     last_round: Mutex<Round>,
 }
 
-/// The last round of [`Hall::catch_up`].
+/// The last round of [`Chat::catch_up`].
 #[derive(Debug, Default)]
 struct Round {
     begun: Option<Instant>,
@@ -43,10 +43,10 @@ impl Default for Newcomers {
     }
 }
 
-impl Hall {
+impl Chat {
     /// Performs an act of a session that has not come in yet. In a cluster, few of these acts are
     /// on their way at once, so that strangers cannot fill the stream with them.
-    pub(in crate::chat) async fn propose_entrance(&self, session: u64, act: Act) -> Outcome {
+    pub(in crate::chat) async fn propose_entrance(&self, session: u64, act: Operation) -> Outcome {
         let Some(cluster) = &self.cluster else {
             return self.propose(session, act).outcome().await;
         };
@@ -70,7 +70,7 @@ impl Hall {
         last.begun = Some(Instant::now());
         let round = cluster.newcomers.rounds_begun.fetch_add(1, Ordering::AcqRel) + 1;
         // It comes back in its place of the order, and tells no session anything.
-        let nothing = Act::Tell { to: NODE, words: String::new() };
+        let nothing = Operation::Tell { to: NODE, words: String::new() };
         let outcome = cluster.propose(NODE, Some(nothing), None).await;
         let is_back = outcome.refusal().is_none();
         if is_back {

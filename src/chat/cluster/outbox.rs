@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::OnLoss;
 use super::envelope::Envelope;
-use crate::chat::act::{Act, Outcome, Said};
 use crate::chat::name::Name;
-use crate::chat::person::Person;
+use crate::chat::operation::{Operation, Outcome, SaidLine};
+use crate::chat::user::User;
 
 /// Bytes of text in one act: far below what a bus takes.
 const SAY_BYTES: usize = 64 * 1024;
@@ -57,7 +57,7 @@ pub(super) struct Outbox {
     sent: Option<Sent>,
     waiting: VecDeque<Waiting>,
     /// Its author, whose session is over.
-    pub(super) leaver: Option<Arc<Person>>,
+    pub(super) leaver: Option<Arc<User>>,
 }
 
 /// An act that is on its way.
@@ -65,7 +65,7 @@ pub(super) struct Outbox {
 pub(super) struct Sent {
     pub(super) id: String,
     pub(super) since: u64,
-    pub(super) act: Act,
+    pub(super) act: Operation,
     pub(super) reply: Option<Reply>,
     /// For each line, which sessions of this machine were shown it already.
     pub(super) shown: Vec<Vec<u64>>,
@@ -75,7 +75,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// `None` only waits for those before it.
-    pub(super) act: Option<Act>,
+    pub(super) act: Option<Operation>,
     pub(super) reply: Option<Reply>,
     pub(super) since: u64,
     pub(super) shown: Vec<Vec<u64>>,
@@ -83,14 +83,14 @@ pub(super) struct Waiting {
 
 impl Outbox {
     /// Puts an act, or with `None` only a wait for all those before it, at the end.
-    pub(super) fn push(&mut self, now: u64, act: Option<Act>, reply: Option<Reply>) {
+    pub(super) fn push(&mut self, now: u64, act: Option<Operation>, reply: Option<Reply>) {
         self.waiting.push_back(Waiting { act, reply, since: now, shown: Vec::new() });
     }
 
     /// Puts a line at the end, in the act before it where there is room; `shown` are the sessions
     /// that have seen it already.
-    pub(super) fn say(&mut self, now: u64, room: &Name, line: Said, shown: Vec<u64>) {
-        if let Some(Waiting { act: Some(Act::Say { room: last, lines }), shown: all, .. }) =
+    pub(super) fn say(&mut self, now: u64, room: &Name, line: SaidLine, shown: Vec<u64>) {
+        if let Some(Waiting { act: Some(Operation::Say { room: last, lines }), shown: all, .. }) =
             self.waiting.back_mut()
             && last.same_as(room)
             && lines.len() < SAY_LINES
@@ -100,7 +100,7 @@ impl Outbox {
             all.push(shown);
             return;
         }
-        let act = Act::Say { room: room.clone(), lines: vec![line] };
+        let act = Operation::Say { room: room.clone(), lines: vec![line] };
         let shown = vec![shown];
         self.waiting.push_back(Waiting { act: Some(act), reply: None, since: now, shown });
     }
@@ -110,7 +110,7 @@ impl Outbox {
     pub(super) fn next(
         &mut self,
         now: u64,
-        seal: impl FnOnce(u64, Act) -> Envelope,
+        seal: impl FnOnce(u64, Operation) -> Envelope,
     ) -> Option<Envelope> {
         if self.sent.is_some() {
             return None;
@@ -158,7 +158,7 @@ impl Outbox {
 
     /// Who was to come back comes back in another way.
     pub(super) fn forget_returns(&mut self) {
-        self.waiting.retain(|waiting| !matches!(waiting.act, Some(Act::Return { .. })));
+        self.waiting.retain(|waiting| !matches!(waiting.act, Some(Operation::Rejoin { .. })));
     }
 
     /// Lines that are not yet known to have arrived.
@@ -191,9 +191,9 @@ impl Outbox {
 }
 
 /// The lines that an act says.
-pub(super) fn said(act: &Act) -> &[Said] {
+pub(super) fn said(act: &Operation) -> &[SaidLine] {
     match act {
-        Act::Say { lines, .. } => lines,
+        Operation::Say { lines, .. } => lines,
         _ => &[],
     }
 }
@@ -207,16 +207,16 @@ mod tests {
         Name::parse_room(text).unwrap()
     }
 
-    fn line(text: &str) -> Said {
-        Said { kind: LineKind::Said, text: text.into() }
+    fn line(text: &str) -> SaidLine {
+        SaidLine { kind: LineKind::Said, text: text.into() }
     }
 
-    fn next(outbox: &mut Outbox) -> Option<Act> {
+    fn next(outbox: &mut Outbox) -> Option<Operation> {
         outbox.next(0, |number, act| Envelope::new(1, 2, number, act)).map(|sealed| sealed.act)
     }
 
-    fn texts(act: Option<Act>) -> Vec<String> {
-        let Some(Act::Say { lines, .. }) = act else { panic!("{act:?}") };
+    fn texts(act: Option<Operation>) -> Vec<String> {
+        let Some(Operation::Say { lines, .. }) = act else { panic!("{act:?}") };
         lines.into_iter().map(|line| line.text).collect()
     }
 
@@ -243,12 +243,12 @@ mod tests {
         let (reply, mut waits) = oneshot::channel();
         outbox.say(0, &room("den"), line("a"), Vec::new());
         outbox.push(0, None, Some(Reply::new(reply, None)));
-        outbox.push(0, Some(Act::BecomeOperator), None);
+        outbox.push(0, Some(Operation::BecomeOperator), None);
         outbox.say(0, &room("den"), line("b"), Vec::new());
         assert_eq!(texts(next(&mut outbox)), ["a"]);
         assert!(waits.try_recv().is_err());
         outbox.settle();
-        assert_eq!(next(&mut outbox), Some(Act::BecomeOperator));
+        assert_eq!(next(&mut outbox), Some(Operation::BecomeOperator));
         assert!(waits.try_recv().is_ok());
         outbox.settle();
         assert_eq!(texts(next(&mut outbox)), ["b"]);
@@ -260,14 +260,17 @@ mod tests {
         outbox.say(0, &room("den"), line("a"), Vec::new());
         next(&mut outbox);
         outbox.say(1, &room("den"), line("b"), Vec::new());
-        outbox.push(1, Some(Act::Exit { reason: None, keep: None }), None);
+        outbox.push(1, Some(Operation::Exit { reason: None, keep: None }), None);
         outbox.say(5, &room("pit"), line("c"), Vec::new());
         assert!(outbox.expire(2, OnLoss::Local).is_empty(), "shown lines are kept");
         let expired = outbox.expire(2, OnLoss::Hold);
         assert_eq!(expired.len(), 1);
         assert_eq!(outbox.lines(), 2);
         outbox.settle();
-        assert!(matches!(next(&mut outbox), Some(Act::Exit { .. })), "who leaves has to leave");
+        assert!(
+            matches!(next(&mut outbox), Some(Operation::Exit { .. })),
+            "who leaves has to leave"
+        );
         outbox.settle();
         assert_eq!(texts(next(&mut outbox)), ["c"]);
         assert!(outbox.sent().is_some());
@@ -281,7 +284,7 @@ mod tests {
         }
         (0..3000).for_each(|_| outbox.say(0, &room("pit"), line("x"), Vec::new()));
         let mut acts = Vec::new();
-        while let Some(Act::Say { lines, .. }) = next(&mut outbox) {
+        while let Some(Operation::Say { lines, .. }) = next(&mut outbox) {
             acts.push(lines.len());
             outbox.settle();
         }

@@ -10,19 +10,19 @@ use super::envelope::id_of_end;
 use super::inspect_snapshot::inspect;
 use super::outbox::Sent;
 use super::{Cluster, LOST, LastAct, NODE};
-use crate::chat::act::{Act, Outcome, Refusal};
+use crate::chat::apply_operation::OperationContext;
 use crate::chat::bans::{Ban, Bans};
-use crate::chat::crowd::Crowd;
 use crate::chat::flood_mutes::FloodMutes;
 use crate::chat::follower::Snapshot;
 use crate::chat::former_users::FormerUsers;
-use crate::chat::hall::{Hall, State};
 use crate::chat::key::Key;
 use crate::chat::name::Name;
-use crate::chat::perform::Actor;
-use crate::chat::person::Person;
+use crate::chat::operation::{Operation, OperationError, Outcome};
 use crate::chat::room_record::RoomRecord;
-use crate::chat::tokens::{Place, Tokens, digest_of_kept};
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::state::{Chat, State};
+use crate::chat::tokens::{SavedSession, Tokens, digest_of_kept};
+use crate::chat::user::User;
 
 /// The form of what is written here.
 const VERSION: u16 = 1;
@@ -38,7 +38,7 @@ pub(super) struct Record {
     pub(super) rooms: Vec<RoomRecord>,
     pub(super) people: Vec<PersonRecord>,
     pub(super) bans: Vec<Ban>,
-    pub(super) tokens: Vec<(String, Place)>,
+    pub(super) tokens: Vec<(String, SavedSession)>,
     #[serde(default)]
     pub(super) former_users: FormerUsers,
     #[serde(default)]
@@ -80,16 +80,16 @@ impl Record {
     }
 }
 
-impl Hall {
+impl Chat {
     /// Everything that is known after the last entry.
     pub(super) fn record(&self) -> Snapshot {
         let Some(cluster) = &self.cluster else {
             return Snapshot { sequence: 0, state: bytes::Bytes::new() };
         };
         let state = self.lock();
-        let mut people: Vec<PersonRecord> = state.people.values().map(person).collect();
-        people.sort_unstable_by_key(|person| person.session);
-        let rooms = state.rooms.values().map(|crowd| crowd.with(|room| room.record()));
+        let mut people: Vec<PersonRecord> = state.people.values().map(user).collect();
+        people.sort_unstable_by_key(|user| user.session);
+        let rooms = state.rooms.values().map(|shared_room| shared_room.with(|room| room.record()));
         let followed = cluster.lock();
         let record = Record {
             version: VERSION,
@@ -117,9 +117,9 @@ impl Hall {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let record = Record::read(&snapshot.state)?;
         let mut state = self.lock();
-        let here = self.set_aside(&mut state);
-        let served = here.iter().map(|person| (person.session, Arc::clone(person)));
-        let mut served: BTreeMap<u64, Arc<Person>> = served.collect();
+        let here = self.suspend(&mut state);
+        let served = here.iter().map(|user| (user.session, Arc::clone(user)));
+        let mut served: BTreeMap<u64, Arc<User>> = served.collect();
         served.extend(cluster.lock().returning.clone());
         let known = Known::of(&record);
         let rooms: BTreeSet<Key> =
@@ -137,19 +137,21 @@ impl Hall {
         }
         (state.bans, state.tokens, state.numbers_from) = (bans, tokens, record.numbers_from);
         (state.former_users, state.flood_mutes) = (record.former_users, record.flood_mutes);
-        for person in record.people {
-            let served = served.get(&person.session).cloned();
-            person.come(&mut state, served);
+        for user in record.people {
+            let served = served.get(&user.session).cloned();
+            user.come(&mut state, served);
         }
         for room in record.rooms {
             let found = state.rooms.get(room.name.key()).cloned();
-            let crowd = found.unwrap_or_else(|| self.make_room(&mut state, &room.name, None));
-            fill(&state, &crowd, room);
+            let shared_room = found.unwrap_or_else(|| self.make_room(&mut state, &room.name, None));
+            fill(&state, &shared_room, room);
         }
         // The others have removed these rooms.
-        state.rooms.retain(|key, crowd| rooms.contains(key) || Arc::ptr_eq(crowd, &self.lobby));
-        for person in served.values() {
-            match_seats(&state, person);
+        state.rooms.retain(|key, shared_room| {
+            rooms.contains(key) || Arc::ptr_eq(shared_room, &self.lobby)
+        });
+        for user in served.values() {
+            match_seats(&state, user);
         }
         drop(state);
         let mut followed = cluster.lock();
@@ -160,9 +162,9 @@ impl Hall {
         followed.session_floors = record.session_floors;
         followed.gone_with = record.gone_with;
         followed.returning = served;
-        let dismissed = |session: &u64, _: &mut Arc<Person>| known.gone_sessions.contains(session);
-        for (_, person) in followed.returning.extract_if(.., dismissed) {
-            person.go_on_elsewhere();
+        let dismissed = |session: &u64, _: &mut Arc<User>| known.gone_sessions.contains(session);
+        for (_, user) in followed.returning.extract_if(.., dismissed) {
+            user.retire_and_end();
         }
         let lost = followed.forget_done(&known);
         drop(followed);
@@ -194,7 +196,7 @@ impl Hall {
     fn tell_lost_in_gap(&self, cluster: &Cluster, lost: Vec<(u64, Sent, Fate)>) {
         for (session, sent, fate) in lost {
             if let Some(reply) = sent.reply {
-                let _ = reply.send(Outcome::Refused(Refusal::NotDelivered(LOST)));
+                let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
             } else if fate == Fate::Refused {
                 self.tell_lost(cluster, session, &sent.act, LOST);
             }
@@ -206,11 +208,11 @@ impl Hall {
         let Some(cluster) = &self.cluster else { return };
         let mut state = self.lock();
         let returning = std::mem::take(&mut cluster.lock().returning);
-        for person in self.set_aside(&mut state).iter().chain(returning.values()) {
-            person.end(ANEW);
+        for user in self.suspend(&mut state).iter().chain(returning.values()) {
+            user.end(ANEW);
         }
         let lobby = Arc::clone(&self.lobby);
-        state.rooms.retain(|_, crowd| Arc::ptr_eq(crowd, &lobby));
+        state.rooms.retain(|_, shared_room| Arc::ptr_eq(shared_room, &lobby));
         lobby.change(|room| room.begin_anew(self.settings.log));
         (state.bans, state.tokens, state.numbers_from) = Default::default();
         (state.former_users, state.flood_mutes, state.awaiting) = Default::default();
@@ -231,71 +233,71 @@ impl Hall {
         // again: as those of a machine that is not there any more.
         cluster.propose_gone(&mut followed, before, &cluster.options.machine, "began anew");
         drop(followed);
-        for person in outboxes.into_values().filter_map(|outbox| outbox.leaver) {
-            self.give_all_back(&person);
+        for user in outboxes.into_values().filter_map(|outbox| outbox.leaver) {
+            self.give_all_back(&user);
         }
         tracing::warn!("the chat begins anew, because its stream is another one");
     }
 
     /// Takes everybody out of everything; returns those whom this machine serves.
-    fn set_aside(&self, state: &mut State) -> Vec<Arc<Person>> {
-        let people: Vec<Arc<Person>> = state.people.drain().map(|(_, person)| person).collect();
+    fn suspend(&self, state: &mut State) -> Vec<Arc<User>> {
+        let people: Vec<Arc<User>> = state.people.drain().map(|(_, user)| user).collect();
         state.names.clear();
-        for person in &people {
-            for (crowd, seat) in person.seats() {
-                crowd.with(|room| room.set_aside(seat));
-                if !person.is_here {
-                    self.give_back(person, &crowd);
+        for user in &people {
+            for (shared_room, member_id) in user.memberships() {
+                shared_room.with(|room| room.suspend(member_id));
+                if !user.is_here {
+                    self.give_back(user, &shared_room);
                 }
             }
         }
-        people.into_iter().filter(|person| person.is_here).collect()
+        people.into_iter().filter(|user| user.is_here).collect()
     }
 }
 
 /// Somebody of this machine is expected back where the others think that they are.
-fn match_seats(state: &State, person: &Person) {
-    let Some(recorded) = state.people.get(&person.session) else { return };
-    for (crowd, seat) in person.seats() {
-        let theirs = recorded.seat_in(&crowd);
-        let lost = crowd.with(|room| match theirs {
+fn match_seats(state: &State, user: &User) {
+    let Some(recorded) = state.people.get(&user.session) else { return };
+    for (shared_room, member_id) in user.memberships() {
+        let theirs = recorded.member_id_in(&shared_room);
+        let lost = shared_room.with(|room| match theirs {
             Some(theirs) => {
                 let operator = room.is_operator(theirs);
-                room.set_operator(seat, operator);
+                room.set_operator(member_id, operator);
                 None
             }
-            None => room.give_up(seat).then(|| room.name.clone()),
+            None => room.give_up(member_id).then(|| room.name.clone()),
         });
         if let Some(room) = lost {
             let words = format!("You were taken out of {room}, in lines that are missing here");
-            person.hear_of_leaving(room, words);
+            user.notify_expelled(room, words);
         }
     }
 }
 
 /// A room as it was recorded, with its people.
-fn fill(state: &State, crowd: &Arc<Crowd>, record: RoomRecord) {
-    let members = crowd.change(|room| room.fill(record));
+fn fill(state: &State, shared_room: &Arc<SharedRoom>, record: RoomRecord) {
+    let members = shared_room.change(|room| room.fill(record));
     for (session, operator) in members {
-        let Some(person) = state.people.get(&session) else { continue };
-        let seat = crowd.with(|room| room.seat(person, operator));
-        person.take_seat(Arc::clone(crowd), seat);
+        let Some(user) = state.people.get(&session) else { continue };
+        let member_id = shared_room.with(|room| room.member_id(user, operator));
+        user.add_membership(Arc::clone(shared_room), member_id);
     }
 }
 
-fn person(person: &Arc<Person>) -> PersonRecord {
+fn user(user: &Arc<User>) -> PersonRecord {
     PersonRecord {
-        session: person.session,
-        lineage: person.lineage,
-        since_ms: person.since_ms,
-        node: person.node(),
-        name: person.name(),
-        address: person.address,
-        operator: person.is_operator(),
-        retired: person.is_retired(),
-        away: person.away().map(|words| words.to_string()),
-        last: person.last(),
-        refused: person.was_refused(),
+        session: user.session,
+        lineage: user.lineage,
+        since_ms: user.since_ms,
+        node: user.node(),
+        name: user.name(),
+        address: user.address,
+        operator: user.is_operator(),
+        retired: user.is_retired(),
+        away: user.away().map(|words| words.to_string()),
+        last: user.last(),
+        refused: user.was_refused(),
     }
 }
 
@@ -306,22 +308,23 @@ pub(super) fn known(lineage: u64, session: u64) -> u64 {
 
 impl PersonRecord {
     /// Adds the user to the state; this node does not serve them.
-    fn come(self, state: &mut State, served: Option<Arc<Person>>) {
-        let actor = Actor { session: self.session, node: self.node, is_here: false, now_ms: 0 };
+    fn come(self, state: &mut State, served: Option<Arc<User>>) {
+        let context =
+            OperationContext { session: self.session, node: self.node, is_here: false, now_ms: 0 };
         let (name, lineage) = (self.name.clone(), known(self.lineage, self.session));
-        let person = Person::new(actor, self.address, name, lineage).since(self.since_ms);
-        let person = person.standing_for(served);
-        person.make_operator(self.operator);
+        let user = User::new(context, self.address, name, lineage).since(self.since_ms);
+        let user = user.representing(served);
+        user.make_operator(self.operator);
         if self.retired {
-            person.retire();
+            user.retire();
         } else {
             // Nobody else can have it: it was theirs in the record.
             let _ = state.claim(&self.name, self.session);
         }
-        person.set_away(self.away.as_deref());
-        person.set_last(self.last);
-        person.set_refused(self.refused);
-        state.people.insert(Arc::new(person));
+        user.set_away(self.away.as_deref());
+        user.set_last(self.last);
+        user.set_refused(self.refused);
+        state.people.insert(Arc::new(user));
     }
 }
 
@@ -345,10 +348,10 @@ enum Fate {
 
 impl Known {
     fn of(record: &Record) -> Self {
-        let people = record.people.iter().map(|person| LastAct {
-            session: person.session,
-            number: person.last,
-            refused: person.refused,
+        let people = record.people.iter().map(|user| LastAct {
+            session: user.session,
+            number: user.last,
+            refused: user.refused,
         });
         let all = record.gone_with.iter().copied().chain(people);
         Self {
@@ -360,7 +363,7 @@ impl Known {
     }
 
     /// What became of the act of this number, which `node` sent.
-    fn fate(&self, node: u32, session: u64, number: u64, act: &Act) -> Fate {
+    fn fate(&self, node: u32, session: u64, number: u64, act: &Operation) -> Fate {
         if session == NODE {
             let is_done = self.nodes.get(&node).is_some_and(|last| number <= *last);
             return if is_done { Fate::Done } else { Fate::Open };
@@ -372,7 +375,7 @@ impl Known {
             Some(last) if number == last.number => Fate::Done,
             _ if is_over => Fate::Done,
             // Nobody remembers: better once too few than twice.
-            None if self.gone_nodes.contains(&node) && !matches!(act, Act::Exit { .. }) => {
+            None if self.gone_nodes.contains(&node) && !matches!(act, Operation::Exit { .. }) => {
                 Fate::Refused
             }
             _ => Fate::Open,
@@ -409,51 +412,55 @@ impl super::State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::act::{Back, Said};
     use crate::chat::cluster::{ClusterOptions, OnLoss};
-    use crate::chat::hall::Pass;
     use crate::chat::history::LineKind;
-    use crate::chat::room::See;
-    use crate::chat::sessions::person_id;
+    use crate::chat::operation::{Back, SaidLine};
+    use crate::chat::room::ReplayFrom;
     use crate::chat::settings::Settings;
+    use crate::chat::state::Credential;
+    use crate::chat::user_table::person_id;
 
-    fn node(node: u32) -> Arc<Hall> {
+    fn node(node: u32) -> Arc<Chat> {
         let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
         let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
-        Hall::clustered(Settings::default(), options).0
+        Chat::clustered(Settings::default(), options).0
     }
 
     /// Issue 11, items 7 and 14: a node that joins later knows which session continues which: an id
     /// means the same user there, and the lines of the session before are that user's own.
     #[test]
     fn regression_a_snapshot_tells_who_continues_a_session() {
-        let hall = node(1);
-        let lobby = hall.settings.lobby.clone();
-        let does =
-            |session, act| hall.perform(Actor { session, node: 1, is_here: false, now_ms: 5 }, act);
+        let chat = node(1);
+        let lobby = chat.settings.lobby.clone();
+        let does = |session, act| {
+            chat.apply_operation(
+                OperationContext { session, node: 1, is_here: false, now_ms: 5 },
+                act,
+            )
+        };
         let enter = |session, back| {
             let name = Name::parse("ann").unwrap();
-            let entered = does(session, Act::Enter { name, address: None, back });
+            let entered = does(session, Operation::Enter { name, address: None, back });
             assert!(matches!(entered, Outcome::Entered(Ok(_))), "{entered:?}");
-            let (see, pass) = (See::Last(0), Pass::Nothing);
-            does(session, Act::Join { room: lobby.clone(), see, pass });
+            let (replay_from, pass) = (ReplayFrom::Last(0), Credential::Nothing);
+            does(session, Operation::Join { room: lobby.clone(), replay_from, credential: pass });
         };
         // The number of the later session is lower, as it can be if another node serves it.
         enter(9, None);
-        let lines = vec![Said { kind: LineKind::Said, text: "mine".into() }];
-        does(9, Act::Say { room: lobby.clone(), lines });
-        let id = person_id(hall.person(9).unwrap().lineage);
-        let old = hall.person(9).unwrap();
+        let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
+        does(9, Operation::Say { room: lobby.clone(), lines });
+        let id = person_id(chat.user(9).unwrap().lineage);
+        let old = chat.user(9).unwrap();
         old.retire();
-        hall.lock().release(&old.name(), 9);
+        chat.lock().release(&old.name(), 9);
         enter(4, Some(Back { lineage: old.lineage, operator: false, away: None }));
-        let find = |hall: &Hall| hall.person_with_id(&id).map(|person| person.session);
-        assert_eq!(find(&hall), Some(4));
+        let find = |chat: &Chat| chat.person_with_id(&id).map(|user| user.session);
+        assert_eq!(find(&chat), Some(4));
 
         let late = node(2);
-        late.go_on_from(&hall.record()).unwrap();
+        late.go_on_from(&chat.record()).unwrap();
         assert_eq!(find(&late), Some(4));
-        let lineage = late.person(4).unwrap().lineage;
+        let lineage = late.user(4).unwrap().lineage;
         let author = late.lobby.with(|room| {
             let numbers = room.log.first()..room.log.next();
             let mut lines = numbers.filter_map(|number| room.log.line(number));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::outbox::Outbox;
 use super::{Cluster, NODE, OnLoss};
-use crate::chat::hall::Hall;
+use crate::chat::state::Chat;
 
 /// How a machine stands in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct ClusterStatus {
     pub machines: Vec<(String, usize)>,
 }
 
-impl Hall {
+impl Chat {
     /// How this machine stands in its cluster; `None` where the chat is one process.
     #[must_use]
     pub fn cluster_status(&self) -> Option<ClusterStatus> {
@@ -49,7 +49,7 @@ impl Hall {
     /// Who is in, and which machine serves them.
     fn sessions(&self) -> BTreeMap<u64, u32> {
         let state = self.lock();
-        state.people.iter().map(|(&session, person)| (session, person.node())).collect()
+        state.people.iter().map(|(&session, user)| (session, user.node())).collect()
     }
 
     /// The same in sentences.

@@ -33,7 +33,7 @@ pub(super) async fn connect(
     let prepared = prepared(options, events).await?;
     let prepared = match login(options, names)? {
         None => prepared,
-        Some(Login::User(user, password)) => prepared.user_and_password(user, password),
+        Some(Login::UserSession(user, password)) => prepared.user_and_password(user, password),
         Some(Login::Token(token)) => prepared.token(token),
     };
     let client = prepared.connect(addresses).await.map_err(|error| failed(&error, names))?;
@@ -43,7 +43,7 @@ pub(super) async fn connect(
 /// The login of a node at the servers, if it has no file of credentials.
 #[derive(PartialEq, Eq)]
 enum Login {
-    User(String, String),
+    UserSession(String, String),
     Token(String),
 }
 
@@ -58,12 +58,12 @@ fn login(options: &NatsOptions, names: &Names) -> Result<Option<Login>, BusError
         let parsed = parsed.map_err(|_| BusError::Servers { address: shown.to_owned() })?;
         let Some(user) = parsed.username() else { continue };
         logins.push(match parsed.password() {
-            Some(password) => Login::User(plain(user), plain(password)),
+            Some(password) => Login::UserSession(plain(user), plain(password)),
             None => Login::Token(plain(user)),
         });
     }
     logins.extend(options.login.as_ref().map(|login| match login.reveal().split_once(':') {
-        Some((user, password)) => Login::User(user.to_owned(), password.to_owned()),
+        Some((user, password)) => Login::UserSession(user.to_owned(), password.to_owned()),
         None => Login::Token(login.reveal().to_owned()),
     }));
     logins.dedup();

@@ -59,7 +59,7 @@ pub(super) enum Ending {
         unsent: bool,
     },
     /// The server speaks another protocol than lines.
-    Foreign(Protocol),
+    MisdirectedProtocol(Protocol),
     /// The user gave up.
     Interrupted,
     /// Nobody reads the replies any more.
@@ -120,7 +120,7 @@ impl Dialogue {
             (
                 Ending::Closed { .. } | Ending::Silent { .. } | Ending::Broken(Side::Server, _),
                 Some(protocol),
-            ) => Ending::Foreign(protocol),
+            ) => Ending::MisdirectedProtocol(protocol),
             (ending, _) => ending,
         };
         (ending, shared.tally.into_inner())
@@ -233,7 +233,7 @@ async fn receive<R: AsyncRead + Unpin>(
         };
         shared.opening.borrow_mut().note_received(&chunk[..count]);
         if shared.opening.borrow().mismatch() == Some(Protocol::Tls) {
-            return Ending::Foreign(Protocol::Tls);
+            return Ending::MisdirectedProtocol(Protocol::Tls);
         }
         shared.tally.borrow_mut().note_received(&chunk[..count]);
         shared.printing.set(true);

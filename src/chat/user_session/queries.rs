@@ -5,16 +5,16 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::past::{Part, newest_that_fit};
-use super::{Rest, Step, User};
+use super::history_commands::{Part, newest_that_fit};
+use super::{Rest, Step, UserSession};
 use crate::chat::aliases::aliases_of;
 use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::command_table::{COMMANDS, Rank};
 use crate::chat::entrance::Entrance;
 use crate::chat::history::StoredLine;
-use crate::chat::inbox::Question;
 use crate::chat::name::Name;
-use crate::chat::sessions::person_id;
+use crate::chat::outbound_feed::Question;
+use crate::chat::user_table::person_id;
 use crate::chat::view::print_json;
 use crate::net::SourceAction;
 
@@ -40,10 +40,11 @@ pub(in crate::chat) enum Subject {
     /// Which commands there are.
     Commands,
     /// Whether one person is in the chat, and under which name.
-    Person,
+    #[serde(rename = "person")]
+    User,
 }
 
-impl User {
+impl UserSession {
     /// Answers; `before` and `count` choose the lines of the past, `after` the page of a list.
     pub(in crate::chat) fn answer_about(
         &mut self,
@@ -51,12 +52,12 @@ impl User {
         (before, count): (Option<u64>, Option<u64>),
         after: u32,
     ) -> Step {
-        if self.person.mailbox.ending().is_some() {
+        if self.user.mailbox.ending().is_some() {
             return Step::Done;
         }
         // The answer includes the lines that this user said before it.
-        self.inbox.announce();
-        let is_expensive = subject != Subject::Person;
+        self.feed.announce();
+        let is_expensive = subject != Subject::User;
         if is_expensive && !self.may(SourceAction::Expensive) {
             return Step::Done;
         }
@@ -65,24 +66,24 @@ impl User {
             Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),
             Subject::Rooms => self.tell(&self.rooms_listed(after)),
             Subject::Commands => self.tell(&commands()),
-            Subject::Person => Step::Done,
+            Subject::User => Step::Done,
         }
     }
 
     /// Answers whether the user with this id, or else with this name, is in the chat.
-    pub(in crate::chat) fn answer_about_person(
+    pub(in crate::chat) fn answer_about_user(
         &mut self,
         id: Option<&str>,
         name: Option<&str>,
     ) -> Step {
-        let named = || Name::parse(name?).ok().and_then(|name| self.hall.find(&name));
-        let found = id.map_or_else(named, |id| self.hall.person_with_id(id));
+        let named = || Name::parse(name?).ok().and_then(|name| self.chat.find(&name));
+        let found = id.map_or_else(named, |id| self.chat.person_with_id(id));
         let mut answer = json!({ "kind": "person", "here": found.is_some() });
         match found {
-            Some(person) => {
-                answer["person"] = person_id(person.lineage).into();
-                answer["name"] = person.name().as_str().into();
-                if let Some(away) = person.away() {
+            Some(user) => {
+                answer["person"] = person_id(user.lineage).into();
+                answer["name"] = user.name().as_str().into();
+                if let Some(away) = user.away() {
                     answer["away"] = (&*away).into();
                 }
             }
@@ -100,22 +101,22 @@ impl User {
     }
 
     fn past_before(&mut self, before: u64, count: Option<u64>) -> Step {
-        let Some(seated) = self.inbox.current() else {
+        let Some(membership) = self.feed.current() else {
             self.notice(super::IN_NO_ROOM);
             return Step::Done;
         };
-        let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
-        let before = before.min(crowd.with(|room| room.log.visible()));
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let before = before.min(shared_room.with(|room| room.log.visible()));
         let part = Part::Newest { before, count: count.unwrap_or(LINES_MAX).min(LINES_MAX) };
-        if !self.hall.archive.is_lasting() || part.is_in_memory(&crowd) {
-            let lines = part.kept(&crowd, &self.inbox.view);
+        if !self.chat.archive.is_lasting() || part.is_in_memory(&shared_room) {
+            let lines = part.kept(&shared_room, &self.feed.view);
             let oldest = lines.first().map_or(before, |line| line.number);
-            let is_more = crowd.with(|room| room.log.kept_before(oldest).is_some());
+            let is_more = shared_room.with(|room| room.log.kept_before(oldest).is_some());
             return self.tell_past(&room, &lines, is_more);
         }
-        let hall = Arc::clone(&self.hall);
+        let chat = Arc::clone(&self.chat);
         Step::Wait(Box::pin(async move {
-            let found = part.stored(&hall, &room).await;
+            let found = part.stored(&chat, &room).await;
             Box::new(move |user: &mut Self| match found {
                 Ok(lines) => {
                     let is_more = lines.first().is_some_and(|line| line.number > 1);
@@ -132,7 +133,7 @@ impl User {
     }
 
     fn tell_past(&mut self, room: &Name, lines: &[StoredLine], is_more: bool) -> Step {
-        let view = &self.inbox.view;
+        let view = &self.feed.view;
         let fitting = newest_that_fit(lines);
         let is_more = is_more || fitting.len() < lines.len();
         let seen = fitting.iter().filter(|line| !view.hides_past(line.kind, 0, &line.name));
@@ -152,12 +153,12 @@ impl User {
 
     /// The largest rooms first, without the first `after` of them.
     fn rooms_listed(&self, after: u32) -> Value {
-        let lineage = self.person.lineage;
-        let sees_all = self.person.is_operator();
+        let lineage = self.user.lineage;
+        let sees_all = self.user.is_operator();
         let mut listed = Vec::new();
-        for crowd in self.hall.rooms() {
-            listed.extend(crowd.with(|room| {
-                let is_in = room.seat_of(self.person.session).is_some();
+        for shared_room in self.chat.rooms() {
+            listed.extend(shared_room.with(|room| {
+                let is_in = room.seat_of(self.user.session).is_some();
                 let entrance = room.entrance(lineage);
                 if entrance == Entrance::Invited && !is_in && !sees_all {
                     return None;
@@ -194,7 +195,7 @@ impl User {
 
     /// Tells of rooms whose lines are others than those that the user has seen.
     pub(in crate::chat) fn renew(&mut self, rooms: &[Name]) {
-        if self.inbox.view.is_json() {
+        if self.feed.view.is_json() {
             for room in rooms {
                 let renewed = json!({ "kind": "renewed", "room": room.as_str() });
                 print_json(&renewed, &mut self.replies);

@@ -5,7 +5,7 @@
 /// A browser can be made to post to any port; what it sends must not become lines of a chat
 /// (cross-protocol scripting). The others would wait for ever for an answer they understand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreign {
+pub enum MisdirectedProtocol {
     /// A request of HTTP/0.9 to HTTP/2 (RFC 9112, 9113).
     Http,
     /// A handshake record (RFC 8446, section 5.1).
@@ -18,7 +18,7 @@ const METHODS: &[&[u8]] = &[
     b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI",
 ];
 
-impl Foreign {
+impl MisdirectedProtocol {
     /// What speaks, by the first line, or by the first bytes where no line end has come: a TLS
     /// handshake need not have one. `None` for everything that may be a name.
     ///
@@ -70,18 +70,18 @@ mod tests {
     #[test]
     fn each_is_recognized() {
         for (start, foreign) in [
-            (&b"GET / HTTP/1.1\r\nHost: x\r\n"[..], Foreign::Http),
-            (b"GET /", Foreign::Http),
-            (b"POST /chat HTTP/1.0", Foreign::Http),
-            (b"CONNECT example.org:443 HTTP/1.1", Foreign::Http),
-            (b"GET http://example.org/ HTTP/1.1", Foreign::Http),
-            (b"OPTIONS * HTTP/1.1", Foreign::Http),
-            (b"PRI * HTTP/2.0", Foreign::Http),
-            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Foreign::Tls),
-            (b"\x16\x03\x03", Foreign::Tls),
-            (b"SSH-2.0-OpenSSH_9.9", Foreign::Ssh),
+            (&b"GET / HTTP/1.1\r\nHost: x\r\n"[..], MisdirectedProtocol::Http),
+            (b"GET /", MisdirectedProtocol::Http),
+            (b"POST /chat HTTP/1.0", MisdirectedProtocol::Http),
+            (b"CONNECT example.org:443 HTTP/1.1", MisdirectedProtocol::Http),
+            (b"GET http://example.org/ HTTP/1.1", MisdirectedProtocol::Http),
+            (b"OPTIONS * HTTP/1.1", MisdirectedProtocol::Http),
+            (b"PRI * HTTP/2.0", MisdirectedProtocol::Http),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", MisdirectedProtocol::Tls),
+            (b"\x16\x03\x03", MisdirectedProtocol::Tls),
+            (b"SSH-2.0-OpenSSH_9.9", MisdirectedProtocol::Ssh),
         ] {
-            assert_eq!(Foreign::recognize(start), Some(foreign), "{start:x?}");
+            assert_eq!(MisdirectedProtocol::recognize(start), Some(foreign), "{start:x?}");
         }
     }
 
@@ -90,14 +90,16 @@ mod tests {
         for start in
             ["", "anna", "GET", "GET lost", "get / HTTP/1.1", "SSH", "GETTY / x", "POST it"]
         {
-            assert_eq!(Foreign::recognize(start.as_bytes()), None, "{start}");
+            assert_eq!(MisdirectedProtocol::recognize(start.as_bytes()), None, "{start}");
         }
     }
 
     /// Fault 25: the answer is one line that says what to do, and nothing that was sent.
     #[test]
     fn each_answer_is_one_sentence() {
-        for foreign in [Foreign::Http, Foreign::Tls, Foreign::Ssh] {
+        for foreign in
+            [MisdirectedProtocol::Http, MisdirectedProtocol::Tls, MisdirectedProtocol::Ssh]
+        {
             let sentence = foreign.answer();
             assert!(sentence.starts_with("This is a chat") && sentence.ends_with("nc or telnet."));
             assert_eq!(sentence.lines().count(), 1);
@@ -107,13 +109,13 @@ mod tests {
     proptest! {
         #[test]
         fn recognizing_never_panics(start in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = Foreign::recognize(&start);
+            let _ = MisdirectedProtocol::recognize(&start);
         }
 
         #[test]
         fn no_name_is_foreign(name in "[A-Z_-]{1,32}") {
             prop_assume!(Name::parse(&name).is_ok() && !name.starts_with("SSH-"));
-            prop_assert_eq!(Foreign::recognize(name.as_bytes()), None);
+            prop_assert_eq!(MisdirectedProtocol::recognize(name.as_bytes()), None);
         }
     }
 }

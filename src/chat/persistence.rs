@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
-use super::hall::{Hall, Kept};
 use super::history::{LineKind, MISSING};
 use super::history::{
     RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredLine,
@@ -16,12 +15,13 @@ use super::log::{LineView, Log};
 use super::name::Name;
 use super::room::Room;
 use super::settings::Settings;
-use super::tokens::{Place, Position, Tokens, digest_of_kept};
+use super::state::{Chat, RestoredChat};
+use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
 
 /// The words with which a room goes on after a restart: whoever was in it is not any more.
 pub(super) const RESTARTED: &str = "The server was started again";
 
-impl Hall {
+impl Chat {
     /// A chat that keeps its rooms, lines, bans and tokens in this folder, and goes on with those
     /// that are there. Reads the whole store, and blocks meanwhile.
     ///
@@ -35,8 +35,8 @@ impl Hall {
         let place = Arc::new(OnceLock::<Weak<Self>>::new());
         let told = Arc::clone(&place);
         let on_event = move |event| {
-            if let Some(hall) = told.get().and_then(Weak::upgrade) {
-                hall.hear(event);
+            if let Some(chat) = told.get().and_then(Weak::upgrade) {
+                chat.hear(event);
             }
         };
         let (store, found) = Store::open(folder, options, settings.log.lines, on_event)?;
@@ -48,19 +48,19 @@ impl Hall {
             replace_by_digest(&archive, token);
         }
         let kept = kept(&settings, found);
-        let hall = Arc::new(Self::open(settings, archive, kept));
+        let chat = Arc::new(Self::open(settings, archive, kept));
         // Only now: what is said from here on is told to this hall.
-        let _ = place.set(Arc::downgrade(&hall));
-        hall.start_rooms();
-        Ok(hall)
+        let _ = place.set(Arc::downgrade(&chat));
+        chat.start_rooms();
+        Ok(chat)
     }
 
     /// Removes rooms in which there is nothing. Every other one is told that the present begins
     /// here.
     fn start_rooms(&self) {
         self.remove_worthless();
-        for crowd in self.rooms() {
-            crowd.change(|room| {
+        for shared_room in self.rooms() {
+            shared_room.change(|room| {
                 room.log.holds = self.archive.holds;
                 if room.log.next() > 1 {
                     let appended = room.announce(self.now_ms(), RESTARTED);
@@ -76,8 +76,8 @@ impl Hall {
             StoreEvent::Committed(rooms) => {
                 for (room, number) in rooms {
                     let room = Name::parse_room(&room).ok().and_then(|name| self.room(&name));
-                    if let Some(crowd) = room {
-                        crowd.change(|room| room.log.show(number.saturating_add(1)));
+                    if let Some(shared_room) = room {
+                        shared_room.change(|room| room.log.show(number.saturating_add(1)));
                     }
                 }
             }
@@ -99,8 +99,8 @@ impl Hall {
     /// Tells every room in which there is somebody; lines are held for the store again, or not.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
-        for crowd in self.rooms() {
-            crowd.change(|room| {
+        for shared_room in self.rooms() {
+            shared_room.change(|room| {
                 room.log.holds = self.holds();
                 if !room.log.holds {
                     room.log.show(room.log.next());
@@ -133,7 +133,7 @@ impl Hall {
     }
 }
 
-fn kept(settings: &Settings, found: RestoredHistory) -> Kept {
+fn kept(settings: &Settings, found: RestoredHistory) -> RestoredChat {
     let now_ms = (settings.clock)();
     let mut bans = Bans::default();
     let mut dropped = 0;
@@ -151,7 +151,7 @@ fn kept(settings: &Settings, found: RestoredHistory) -> Kept {
         }
     }
     let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
-    Kept { rooms, bans, tokens, dropped_tokens }
+    RestoredChat { rooms, bans, tokens, dropped_tokens }
 }
 
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
@@ -163,7 +163,7 @@ fn replace_by_digest(archive: &Archive, token: StoredToken) {
     }
 }
 
-fn place(token: &StoredToken) -> Option<Place> {
+fn place(token: &StoredToken) -> Option<SavedSession> {
     let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
     let position = |(room, next, operator): &(String, u64, bool)| {
         let room = Name::parse_room(room).ok()?;
@@ -174,7 +174,7 @@ fn place(token: &StoredToken) -> Option<Place> {
     };
     let mut rooms: Vec<Position> = token.rooms.iter().filter_map(position).collect();
     rooms.sort_by_key(|at| order.iter().position(|saved| saved.room.same_as(&at.room)));
-    Some(Place {
+    Some(SavedSession {
         name: Name::parse(&token.name).ok()?,
         rooms,
         until_ms: token.until_ms,
@@ -249,13 +249,13 @@ mod tests {
             store.write(StoreChange::Line { room: Arc::from("lobby"), line });
         }
         assert_eq!(store.close(), 0);
-        let hall = Hall::with_store(Settings::default(), folder.path(), options).unwrap();
-        let room = hall.room(&Name::parse_room("lobby").unwrap()).unwrap();
+        let chat = Chat::with_store(Settings::default(), folder.path(), options).unwrap();
+        let room = chat.room(&Name::parse_room("lobby").unwrap()).unwrap();
         let texts: Vec<_> = (1..=6)
             .map(|number| room.with(|room| room.log.line(number).unwrap().text.to_owned()))
             .collect();
         assert_eq!(texts, ["hi", "hi", MISSING, MISSING, "hi", RESTARTED]);
-        assert_eq!(hall.close(), 0);
+        assert_eq!(chat.close(), 0);
     }
 
     /// Issue 11, item F: another owner of the chat, such as a server's hook that is about to be
@@ -264,18 +264,18 @@ mod tests {
     fn regression_a_store_is_closed_whoever_else_has_the_chat() {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
-            Hall::with_store(Settings::default(), folder.path(), StoreOptions::default()).unwrap()
+            Chat::with_store(Settings::default(), folder.path(), StoreOptions::default()).unwrap()
         };
-        let hall = open();
-        let other = Arc::clone(&hall);
-        assert_eq!(hall.close(), 0);
+        let chat = open();
+        let other = Arc::clone(&chat);
+        assert_eq!(chat.close(), 0);
         // The folder is free.
-        let (hall, locker) = (open(), folder.path().join("chat.sqlite3"));
-        let another = Arc::clone(&hall);
+        let (chat, locker) = (open(), folder.path().join("chat.sqlite3"));
+        let another = Arc::clone(&chat);
         let locker = rusqlite::Connection::open(locker).unwrap();
         locker.execute_batch("BEGIN IMMEDIATE").unwrap();
-        hall.archive.audit(true, (1, "ann".to_owned(), "muted bob".to_owned()));
-        assert_eq!(hall.close_within(Duration::from_millis(300)), 1);
+        chat.archive.audit(true, (1, "ann".to_owned(), "muted bob".to_owned()));
+        assert_eq!(chat.close_within(Duration::from_millis(300)), 1);
         drop((other, another));
     }
 }

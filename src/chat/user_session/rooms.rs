@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{IN_NO_ROOM, Step, User};
-use crate::chat::act::{Act, Change, Outcome, Refusal};
+use super::{IN_NO_ROOM, Step, UserSession};
 use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::arguments::{Secret, Switch};
-use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
-use crate::chat::hall::{NotIn, Pass, Seated};
 use crate::chat::name::Name;
+use crate::chat::operation::{Operation, OperationError, Outcome, RoomChange};
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::chat::room::See;
+use crate::chat::room::ReplayFrom;
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::state::{Credential, JoinError, Membership};
 use crate::net::SourceAction;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
@@ -21,7 +21,7 @@ const WHOLE_LINES: u64 = 500;
 /// Rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
-impl User {
+impl UserSession {
     pub(super) fn join(&mut self, text: &str, password: Option<Secret<'_>>) -> Step {
         let room = match Name::parse_room(text) {
             Ok(room) => room,
@@ -30,21 +30,21 @@ impl User {
                 return Step::Done;
             }
         };
-        if let Some(index) = self.inbox.position(&room) {
-            self.inbox.turn_to(index);
+        if let Some(index) = self.feed.position(&room) {
+            self.feed.turn_to(index);
             self.tell_rooms();
             self.save_session();
             self.notice(&format!("You speak in {room} now"));
             return Step::Done;
         }
         let password = password.map(|password| password.reveal().to_owned());
-        self.enter(room, Pass::Nothing, |user, room, not_in| match (not_in, password) {
-            (NotIn::Password(hash), Some(password)) => user.check(room, password, hash),
+        self.enter(room, Credential::Nothing, |user, room, not_in| match (not_in, password) {
+            (JoinError::Password(hash), Some(password)) => user.check(room, password, hash),
             (not_in, _) => user.stay_out(&room, &not_in),
         })
     }
 
-    fn stay_out(&mut self, room: &Name, not_in: &NotIn) -> Step {
+    fn stay_out(&mut self, room: &Name, not_in: &JoinError) -> Step {
         self.notice(&not_in.sentence(room));
         Step::Done
     }
@@ -56,10 +56,10 @@ impl User {
         if !self.may(SourceAction::WrongPassword) {
             return Step::Done;
         }
-        let (hall, source) = (Arc::clone(&self.hall), self.source);
+        let (chat, source) = (Arc::clone(&self.chat), self.source);
         Step::Wait(Box::pin(async move {
-            let passed = hall.gates.pass(source).await;
-            let fits = hall.passwords.fits(password, Arc::clone(&hash)).await;
+            let passed = chat.gates.pass(source).await;
+            let fits = chat.passwords.fits(password, Arc::clone(&hash)).await;
             drop(passed);
             if fits != Ok(true) {
                 tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
@@ -67,10 +67,10 @@ impl User {
             let rest = move |user: &mut Self| match fits {
                 Ok(true) => {
                     user.give_back(SourceAction::WrongPassword);
-                    let pass = Pass::Password(hash.to_string());
+                    let pass = Credential::Password(hash.to_string());
                     user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
                 }
-                Ok(false) => user.stay_out(&room, &NotIn::Password(hash)),
+                Ok(false) => user.stay_out(&room, &JoinError::Password(hash)),
                 Err(error) => {
                     user.give_back(SourceAction::WrongPassword);
                     user.notice(error.sentence());
@@ -85,39 +85,40 @@ impl User {
     fn enter(
         &mut self,
         room: Name,
-        pass: Pass,
-        refused: impl FnOnce(&mut Self, Name, NotIn) -> Step + Send + 'static,
+        pass: Credential,
+        refused: impl FnOnce(&mut Self, Name, JoinError) -> Step + Send + 'static,
     ) -> Step {
-        if self.inbox.seats.len() >= self.hall.settings.max_rooms_each {
-            return refused(self, room, NotIn::TooManyOfYours);
+        if self.feed.memberships.len() >= self.chat.settings.max_rooms_each {
+            return refused(self, room, JoinError::TooManyOfYours);
         }
-        if self.hall.room(&room).is_none() && !self.may(SourceAction::Room) {
+        if self.chat.room(&room).is_none() && !self.may(SourceAction::Room) {
             return Step::Done;
         }
-        let see = See::Last(self.hall.rules().replay);
-        let act = Act::Join { room: room.clone(), see, pass };
-        self.perform(act, move |user, outcome| match outcome {
-            Outcome::Joined(Ok(seated)) => {
-                user.settle_in(seated);
+        let replay_from = ReplayFrom::Last(self.chat.rules().replay);
+        let act = Operation::Join { room: room.clone(), replay_from, credential: pass };
+        self.apply_operation(act, move |user, outcome| match outcome {
+            Outcome::Joined(Ok(membership)) => {
+                user.settle_in(membership);
                 Step::Done
             }
             Outcome::Joined(Err(not_in)) => refused(user, room, not_in),
-            outcome => refused(user, room, NotIn::of(&outcome)),
+            outcome => refused(user, room, JoinError::of(&outcome)),
         })
     }
 
-    fn settle_in(&mut self, seated: Seated) {
-        if seated.crowd.with(|room| room.is_expelled(seated.seat)) {
+    fn settle_in(&mut self, membership: Membership) {
+        if membership.shared_room.with(|room| room.is_expelled(membership.member_id)) {
             // They were sent out again before they heard that they are in.
-            return self.hall.give_back(&self.person, &seated.crowd);
+            return self.chat.give_back(&self.user, &membership.shared_room);
         }
-        let (count, topic) = seated.crowd.with(|room| (room.count(), Arc::clone(&room.topic)));
+        let (count, topic) =
+            membership.shared_room.with(|room| (room.count(), Arc::clone(&room.topic)));
         let people =
             if count == 1 { "nobody else is here".into() } else { format!("{count} people") };
-        let room = seated.room.clone();
-        let earlier = self.lines_before(&seated);
+        let room = membership.room.clone();
+        let earlier = self.lines_before(&membership);
         // A page shows the answers in the room that it is told of first.
-        self.inbox.enter(seated);
+        self.feed.enter(membership);
         self.tell_rooms();
         self.notice(&format!("You speak in {room} now: {people}"));
         if !topic.is_empty() {
@@ -125,8 +126,8 @@ impl User {
         }
         // A connection that is lost before its user has seen a token would take the room's operator
         // along for good.
-        let is_operator = self.inbox.current().is_some_and(Seated::is_operator);
-        match is_operator && self.person.token().is_none() {
+        let is_operator = self.feed.current().is_some_and(Membership::is_operator);
+        match is_operator && self.user.token().is_none() {
             true => self.tell_token(),
             false => self.save_session(),
         }
@@ -134,9 +135,10 @@ impl User {
     }
 
     /// Counts the earlier lines that a newcomer is going to see.
-    pub(super) fn lines_before(&self, seated: &Seated) -> u64 {
-        let Seated { crowd, seat, joined, .. } = seated;
-        crowd.with(|room| room.earlier(*seat, *joined, self.inbox.view.own(), WHOLE_LINES))
+    pub(super) fn lines_before(&self, membership: &Membership) -> u64 {
+        let Membership { shared_room, member_id, joined, .. } = membership;
+        shared_room
+            .with(|room| room.earlier(*member_id, *joined, self.feed.view.own(), WHOLE_LINES))
     }
 
     /// Announces so many earlier lines.
@@ -150,7 +152,7 @@ impl User {
 
     pub(super) fn leave(&mut self, text: Option<&str>) -> Step {
         let room = match text.map(Name::parse_room) {
-            None => self.inbox.current().map(|seated| seated.room.clone()),
+            None => self.feed.current().map(|membership| membership.room.clone()),
             Some(Ok(room)) => Some(room),
             Some(Err(error)) => {
                 self.notice(&error.to_string());
@@ -161,16 +163,16 @@ impl User {
             self.notice(IN_NO_ROOM);
             return Step::Done;
         };
-        let Some(index) = self.inbox.position(&room) else {
+        let Some(index) = self.feed.position(&room) else {
             self.notice(&format!("You are not in {room}"));
             return Step::Done;
         };
-        if self.inbox.seats.len() < 2 {
+        if self.feed.memberships.len() < 2 {
             self.notice("You are in no other room; /quit leaves the chat");
             return Step::Done;
         }
-        let room = self.inbox.seats[index].room.clone();
-        self.perform(Act::Part { room: room.clone() }, move |user, outcome| {
+        let room = self.feed.memberships[index].room.clone();
+        self.apply_operation(Operation::Part { room: room.clone() }, move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
@@ -181,24 +183,24 @@ impl User {
 
     /// Gives the place in a room back that the user has left.
     fn go_out_of(&mut self, left: &Name) {
-        let Some(index) = self.inbox.position(left) else { return };
-        let seated = self.inbox.remove(index);
-        self.hall.give_back(&self.person, &seated.crowd);
+        let Some(index) = self.feed.position(left) else { return };
+        let membership = self.feed.remove(index);
+        self.chat.give_back(&self.user, &membership.shared_room);
         self.tell_rooms();
         self.save_session();
-        if let Some(current) = self.inbox.current() {
+        if let Some(current) = self.feed.current() {
             let current = current.room.clone();
             self.notice(&format!("You left {left} and speak in {current} now"));
         }
     }
 
     pub(super) fn rooms(&mut self) {
-        let lineage = self.person.lineage;
-        let sees_all = self.person.is_operator();
+        let lineage = self.user.lineage;
+        let sees_all = self.user.is_operator();
         let mut listed: Vec<(usize, String)> = Vec::new();
-        for crowd in self.hall.rooms() {
-            listed.extend(crowd.with(|room| {
-                let is_in = room.seat_of(self.person.session).is_some();
+        for shared_room in self.chat.rooms() {
+            listed.extend(shared_room.with(|room| {
+                let is_in = room.seat_of(self.user.session).is_some();
                 let entrance = room.entrance(lineage);
                 if entrance == Entrance::Invited && !is_in && !sees_all {
                     return None;
@@ -225,9 +227,9 @@ impl User {
     }
 
     pub(super) fn topic(&mut self, words: Option<&str>) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
+        let Some(membership) = self.feed.current() else { return Step::Done };
         let Some(words) = words else {
-            let topic = seated.crowd.with(|room| Arc::clone(&room.topic));
+            let topic = membership.shared_room.with(|room| Arc::clone(&room.topic));
             match &*topic {
                 "" => self.notice("No topic is set"),
                 topic => self.notice(&format!("Topic: {topic}")),
@@ -236,11 +238,11 @@ impl User {
         };
         // `/topic -` removes it.
         let words = if words == "-" { "" } else { words };
-        let act = Act::Topic { room: seated.room.clone(), words: words.to_owned() };
-        self.perform(act, |user, outcome| {
+        let act = Operation::Topic { room: membership.room.clone(), words: words.to_owned() };
+        self.apply_operation(act, |user, outcome| {
             match outcome.refusal() {
-                Some(Refusal::Muted(_)) => user.notice("You may not speak in this room"),
-                Some(Refusal::Outside) => user.notice("You are not in this room any more"),
+                Some(OperationError::Muted(_)) => user.notice("You may not speak in this room"),
+                Some(OperationError::Outside) => user.notice("You are not in this room any more"),
                 _ => drop(user.refuse(&outcome)),
             }
             Step::Done
@@ -248,7 +250,7 @@ impl User {
     }
 
     /// The room of this name, where the user may know of it; else they are told.
-    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, Arc<Crowd>)> {
+    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, Arc<SharedRoom>)> {
         let name = match Name::parse_room(text) {
             Ok(name) => name,
             Err(error) => {
@@ -256,10 +258,10 @@ impl User {
                 return None;
             }
         };
-        let (lineage, session) = (self.person.lineage, self.person.session);
-        let sees_all = self.person.is_operator();
-        let room = self.hall.room(&name).filter(|crowd| {
-            crowd.with(|room| {
+        let (lineage, session) = (self.user.lineage, self.user.session);
+        let sees_all = self.user.is_operator();
+        let room = self.chat.room(&name).filter(|shared_room| {
+            shared_room.with(|room| {
                 let is_open = room.entrance(lineage) == Entrance::Open;
                 is_open || room.seat_of(session).is_some() || sees_all
             })
@@ -276,23 +278,23 @@ impl User {
         } else {
             "Everybody can join this room now"
         };
-        self.alter(Change::Private(switch.is_on()), "private", words)
+        self.alter(RoomChange::Private(switch.is_on()), "private", words)
     }
 
     pub(super) fn set_password(&mut self, password: Option<Secret<'_>>) -> Step {
         let Some(password) = password else {
             let words = "This room has no password any more";
-            return self.alter(Change::Password(None), "no password", words);
+            return self.alter(RoomChange::Password(None), "no password", words);
         };
-        let (hall, password) = (Arc::clone(&self.hall), password.reveal().to_owned());
+        let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
-            let hash = hall.passwords.hash(password).await;
+            let hash = chat.passwords.hash(password).await;
             // A hash costs as much as a guess does.
             tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             Box::new(move |user: &mut Self| match hash {
                 Ok(hash) => {
                     let words = "/join ROOM PASSWORD is how to get in now";
-                    user.alter(Change::Password(Some(hash.to_string())), "password", words)
+                    user.alter(RoomChange::Password(Some(hash.to_string())), "password", words)
                 }
                 Err(error) => {
                     user.notice(error.sentence());
@@ -302,25 +304,28 @@ impl User {
         }))
     }
 
-    fn alter(&mut self, change: Change, what: &'static str, words: &'static str) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        let room = seated.room.clone();
-        self.perform(Act::Alter { room: room.clone(), change }, move |user, outcome| {
-            if outcome.refusal().is_some() {
-                return user.refuse(&outcome);
-            }
-            user.audit(&format!("set {room} to {what}"));
-            user.notice(words);
-            Step::Done
-        })
+    fn alter(&mut self, change: RoomChange, what: &'static str, words: &'static str) -> Step {
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        let room = membership.room.clone();
+        self.apply_operation(
+            Operation::Alter { room: room.clone(), change },
+            move |user, outcome| {
+                if outcome.refusal().is_some() {
+                    return user.refuse(&outcome);
+                }
+                user.audit(&format!("set {room} to {what}"));
+                user.notice(words);
+                Step::Done
+            },
+        )
     }
 }
 
-impl NotIn {
+impl JoinError {
     /// Why somebody is not in a room after an act that did not even come to that.
     pub(in crate::chat) fn of(outcome: &Outcome) -> Self {
         match outcome.refusal() {
-            Some(Refusal::NotDelivered(why)) => Self::NotDelivered(why),
+            Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
             _ => Self::Gone,
         }
     }

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Waker};
 
 use super::batch::Batch;
 use super::log::LineView;
-use super::relay::Relay;
-use super::room::{Own, Room, Seat};
+use super::room::{MemberId, Own, Room};
+use super::wake_batcher::WakeBatcher;
 
 /// A room that sessions share.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct SharedRoom {
     state: Mutex<State>,
 }
 
@@ -31,8 +31,8 @@ struct State {
 /// Who waits on one thread.
 #[derive(Debug)]
 struct Waiting {
-    relay: Arc<Relay>,
-    seats: Vec<Seat>,
+    batcher: Arc<WakeBatcher>,
+    memberships: Vec<MemberId>,
     /// Room for the next waking, so that it allocates nothing.
     spare: Vec<Waker>,
 }
@@ -45,14 +45,14 @@ struct Waiter {
 
 /// What a member has to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct TakeResult {
     /// Lines that were not kept long enough.
     pub(super) missed: u64,
     /// Pending where the batch has all there is, and the task will be woken for more.
     pub(super) more: Poll<()>,
 }
 
-impl Crowd {
+impl SharedRoom {
     pub(super) fn new(room: Room) -> Self {
         let told = room.log.visible();
         let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
@@ -76,47 +76,47 @@ impl Crowd {
     /// the next line.
     pub(super) fn take(
         &self,
-        seat: Seat,
+        member_id: MemberId,
         batch: &mut Batch,
-        relay: &Arc<Relay>,
+        batcher: &Arc<WakeBatcher>,
         cx: &Context<'_>,
-    ) -> Taken {
+    ) -> TakeResult {
         let mut state = self.lock();
-        let missed = state.room.take(seat, batch);
-        Taken { missed, more: state.wait(seat, relay, cx) }
+        let missed = state.room.take(member_id, batch);
+        TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
     /// Gives lines to `each`, one by one, until it answers `false` or there is no more; then has
     /// the task woken at the next line. Returns how many were missed.
     pub(super) fn take_lines(
         &self,
-        seat: Seat,
+        member_id: MemberId,
         own: Own,
-        relay: &Arc<Relay>,
+        batcher: &Arc<WakeBatcher>,
         cx: &Context<'_>,
         mut each: impl FnMut(Option<u64>, LineView<'_>) -> bool,
-    ) -> Taken {
+    ) -> TakeResult {
         let mut state = self.lock();
         let mut missed = 0;
         let mut goes_on = true;
         while goes_on {
-            let Some(line) = state.room.take_line(seat, own, &mut missed) else { break };
+            let Some(line) = state.room.take_line(member_id, own, &mut missed) else { break };
             let before = std::mem::take(&mut missed);
             goes_on = each((before > 0).then_some(before), line);
         }
-        Taken { missed, more: state.wait(seat, relay, cx) }
+        TakeResult { missed, more: state.wait(member_id, batcher, cx) }
     }
 
     /// The member has not taken all of its batch.
-    pub(super) fn put_back(&self, seat: Seat, next: u64) {
-        self.lock().room.put_back(seat, next);
+    pub(super) fn put_back(&self, member_id: MemberId, next: u64) {
+        self.lock().room.put_back(member_id, next);
     }
 
     /// A member leaves by `leave`; its task is not woken any more.
-    pub(super) fn leave<T>(&self, seat: Seat, leave: impl FnOnce(&mut Room) -> T) -> T {
+    pub(super) fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let result = {
             let mut state = self.lock();
-            if let Some(waiter) = state.waiters.get_mut(seat) {
+            if let Some(waiter) = state.waiters.get_mut(member_id) {
                 // A waker keeps its task alive.
                 *waiter = Waiter::default();
             }
@@ -130,13 +130,13 @@ impl Crowd {
     /// the store; else `None`.
     pub(super) fn at_end<T>(
         &self,
-        seat: Seat,
+        member_id: MemberId,
         settled: bool,
         look: impl FnOnce(&Room) -> T,
     ) -> Option<T> {
         let State { room, .. } = &*self.lock();
         // Who is set aside has not seen what the others have: later, when they are in again.
-        let has_seen_all = room.is_caught_up(seat) && !room.is_expected(seat);
+        let has_seen_all = room.is_caught_up(member_id) && !room.is_suspended(member_id);
         let at_end = has_seen_all && (!settled || room.is_settled());
         at_end.then(|| look(room))
     }
@@ -152,12 +152,12 @@ impl Crowd {
             state.take_wakers()
         };
         // Outside the lock: who wakes on another thread wants it at once.
-        for (relay, wakers) in &mut lists {
-            relay.wake(wakers);
+        for (batcher, wakers) in &mut lists {
+            batcher.wake(wakers);
         }
         let mut state = self.lock();
-        for (relay, wakers) in lists {
-            state.waiting_at(&relay).spare = wakers;
+        for (batcher, wakers) in lists {
+            state.waiting_at(&batcher).spare = wakers;
         }
     }
 
@@ -168,47 +168,54 @@ impl Crowd {
 }
 
 impl State {
-    fn wait(&mut self, seat: Seat, relay: &Arc<Relay>, cx: &Context<'_>) -> Poll<()> {
-        if !self.room.is_caught_up(seat) {
+    fn wait(
+        &mut self,
+        member_id: MemberId,
+        batcher: &Arc<WakeBatcher>,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        if !self.room.is_caught_up(member_id) {
             return Poll::Ready(());
         }
-        if self.waiters.len() <= seat {
-            self.waiters.resize_with(seat + 1, Waiter::default);
+        if self.waiters.len() <= member_id {
+            self.waiters.resize_with(member_id + 1, Waiter::default);
         }
-        let waiter = &mut self.waiters[seat];
+        let waiter = &mut self.waiters[member_id];
         if !waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             waiter.waker = Some(cx.waker().clone());
         }
         if !std::mem::replace(&mut waiter.is_waiting, true) {
-            self.waiting_at(relay).seats.push(seat);
+            self.waiting_at(batcher).memberships.push(member_id);
         }
         Poll::Pending
     }
 
     /// Who waits on the thread of this relay. There are few threads.
-    fn waiting_at(&mut self, relay: &Arc<Relay>) -> &mut Waiting {
-        let same = |waiting: &Waiting| Arc::ptr_eq(&waiting.relay, relay);
+    fn waiting_at(&mut self, batcher: &Arc<WakeBatcher>) -> &mut Waiting {
+        let same = |waiting: &Waiting| Arc::ptr_eq(&waiting.batcher, batcher);
         let index = self.waiting.iter().position(same).unwrap_or_else(|| {
             // A thread that is gone has nobody waiting.
-            self.waiting.retain(|waiting| !waiting.seats.is_empty());
-            let relay = Arc::clone(relay);
-            self.waiting.push(Waiting { relay, seats: Vec::new(), spare: Vec::new() });
+            self.waiting.retain(|waiting| !waiting.memberships.is_empty());
+            let batcher = Arc::clone(batcher);
+            self.waiting.push(Waiting { batcher, memberships: Vec::new(), spare: Vec::new() });
             self.waiting.len() - 1
         });
         &mut self.waiting[index]
     }
 
-    fn take_wakers(&mut self) -> Vec<(Arc<Relay>, Vec<Waker>)> {
+    fn take_wakers(&mut self) -> Vec<(Arc<WakeBatcher>, Vec<Waker>)> {
         let Self { waiting, waiters, .. } = self;
         let mut lists = Vec::new();
-        for Waiting { relay, seats, spare } in waiting.iter_mut().filter(|w| !w.seats.is_empty()) {
+        for Waiting { batcher, memberships, spare } in
+            waiting.iter_mut().filter(|w| !w.memberships.is_empty())
+        {
             let mut wakers = std::mem::take(spare);
-            for seat in seats.drain(..) {
-                let waiter = &mut waiters[seat];
+            for member_id in memberships.drain(..) {
+                let waiter = &mut waiters[member_id];
                 waiter.is_waiting = false;
                 wakers.extend(waiter.waker.clone());
             }
-            lists.push((Arc::clone(relay), wakers));
+            lists.push((Arc::clone(batcher), wakers));
         }
         lists
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Step, User};
-use crate::chat::act::{Act, Change, Outcome, Refusal};
+use super::{Step, UserSession};
 use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, PAST_BYTES_MAX};
 use crate::chat::arguments::{Secret, Target};
 use crate::chat::authority;
@@ -14,9 +13,10 @@ use crate::chat::command_table::Rank;
 use crate::chat::former_users::FormerUser;
 use crate::chat::history::PasswordGuesses;
 use crate::chat::name::Name;
+use crate::chat::operation::{Operation, OperationError, Outcome, RoomChange};
 use crate::chat::operator_password::{self, Checked};
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::chat::person::Person;
+use crate::chat::user::User;
 use crate::net::SourceAction;
 
 /// Entries that `/audit` shows without a number, and at most.
@@ -32,7 +32,7 @@ const AUDIT_CHARACTERS_MAX: usize = 400;
 /// Characters of the reason of a ban.
 const REASON_MAX: usize = 200;
 
-impl User {
+impl UserSession {
     /// Carries out a command for operators.
     pub(super) fn moderate(&mut self, command: Command<'_>) -> Step {
         if self.rank() != Rank::Operator {
@@ -66,10 +66,10 @@ impl User {
         if !self.may(SourceAction::WrongOperatorPassword) {
             return Step::Done;
         }
-        let (hall, given) = (Arc::clone(&self.hall), password.reveal().to_owned());
+        let (chat, given) = (Arc::clone(&self.chat), password.reveal().to_owned());
         Step::Wait(Box::pin(async move {
             tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
-            let checked = operator_password::check(&hall, given).await;
+            let checked = operator_password::check(&chat, given).await;
             Box::new(move |user: &mut Self| match checked {
                 Ok(Checked::Right(proof)) => {
                     user.give_back(SourceAction::WrongOperatorPassword);
@@ -90,11 +90,11 @@ impl User {
     }
 
     fn be_operator(&mut self, proof: Option<Arc<str>>) -> Step {
-        self.perform(Act::BecomeOperator, move |user, outcome| {
+        self.apply_operation(Operation::BecomeOperator, move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
-            user.person.set_operator_proof(proof);
+            user.user.set_operator_proof(proof);
             user.save_session();
             user.audit("became an operator");
             user.notice("You are an operator: /help lists what you can do");
@@ -104,35 +104,40 @@ impl User {
 
     /// Counts a wrong operator password beside the audit log: a guess takes no act's place there.
     fn note_guess(&self) {
-        let source = match self.person.address {
+        let source = match self.user.address {
             Some(address) => network_of(address).to_string(),
             None => "no known address".to_owned(),
         };
         tracing::warn!(by = %self.name(), source, "audit: a wrong operator password");
-        self.hall.archive.guess(self.hall.now_ms(), self.name().as_str(), &source);
+        self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
     }
 
     /// Changes what somebody may do in the current room; `done` is told and written down.
     fn alter_for(
         &mut self,
-        other: &Person,
-        change: Change,
+        other: &User,
+        change: RoomChange,
         done: impl FnOnce(&Name, &Name) -> Done + Send + 'static,
     ) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        let (room, name) = (seated.room.clone(), other.name());
-        self.perform(Act::Alter { room: room.clone(), change }, move |user, outcome| {
-            match outcome.refusal() {
-                None => {
-                    let Done { audit, told } = done(&name, &room);
-                    user.audit(&audit);
-                    user.notice(&told);
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        let (room, name) = (membership.room.clone(), other.name());
+        self.apply_operation(
+            Operation::Alter { room: room.clone(), change },
+            move |user, outcome| {
+                match outcome.refusal() {
+                    None => {
+                        let Done { audit, told } = done(&name, &room);
+                        user.audit(&audit);
+                        user.notice(&told);
+                    }
+                    Some(OperationError::Absent) => {
+                        user.notice(&format!("{name} is not in {room}"))
+                    }
+                    Some(_) => drop(user.refuse(&outcome)),
                 }
-                Some(Refusal::Absent) => user.notice(&format!("{name} is not in {room}")),
-                Some(_) => drop(user.refuse(&outcome)),
-            }
-            Step::Done
-        })
+                Step::Done
+            },
+        )
     }
 
     fn set_operator(&mut self, name: &str, operator: bool) -> Step {
@@ -142,9 +147,11 @@ impl User {
         }
         let now = if operator { "an operator" } else { "no operator any more" };
         let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
-        self.alter_for(&other, Change::Operator(other.session, operator), move |name, room| Done {
-            audit: format!("made {name} {now} of {chat}{room}"),
-            told: format!("{name} is {now} of {chat}{room}"),
+        self.alter_for(&other, RoomChange::Operator(other.session, operator), move |name, room| {
+            Done {
+                audit: format!("made {name} {now} of {chat}{room}"),
+                told: format!("{name} is {now} of {chat}{room}"),
+            }
         })
     }
 
@@ -153,17 +160,17 @@ impl User {
         if self.is_above(&other) {
             return Step::Done;
         }
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        let (room, name, words) = (seated.room.clone(), other.name(), words.to_owned());
-        let act = Act::Kick { room: room.clone(), whom: other.session, words: words.clone() };
-        self.perform(act, move |user, outcome| {
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        let (room, name, words) = (membership.room.clone(), other.name(), words.to_owned());
+        let act = Operation::Kick { room: room.clone(), whom: other.session, words: words.clone() };
+        self.apply_operation(act, move |user, outcome| {
             match outcome.refusal() {
                 None => {
                     let colon = if words.is_empty() { "" } else { ": " };
                     user.audit(&format!("kicked {name} from {room}{colon}{words}"));
                     user.notice(&format!("{name} is out of {room}"));
                 }
-                Some(Refusal::Absent) => user.notice(&format!("{name} is not in {room}")),
+                Some(OperationError::Absent) => user.notice(&format!("{name} is not in {room}")),
                 Some(_) => drop(user.refuse(&outcome)),
             }
             Step::Done
@@ -178,7 +185,7 @@ impl User {
         let is_wider = matches!(target, Target::Network(network) if counted(network) != network);
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
         if let Subject::Name(name) = &subject
-            && self.hall.find(name).is_some_and(|other| self.is_above(&other))
+            && self.chat.find(name).is_some_and(|other| self.is_above(&other))
         {
             return Step::Done;
         }
@@ -195,11 +202,11 @@ impl User {
             Subject::Network(_) => (None, is_wider),
         };
         let ban = Ban { subject, scope, by, reason: reason.clone(), until_ms, lineage };
-        self.perform(Act::Ban(ban), move |user, outcome| {
+        self.apply_operation(Operation::Ban(ban), move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
-            let until = ending(until_ms, user.hall.settings.moment);
+            let until = ending(until_ms, user.chat.settings.moment);
             let colon = if reason.is_empty() { "" } else { ": " };
             user.audit(&format!("{told} {until}{colon}{reason}"));
             user.notice(&format!("You {told} {until}"));
@@ -217,17 +224,17 @@ impl User {
 
     /// The user who has a name, or had it last; and whether they are here.
     fn known_user(&self, name: &Name) -> Option<(FormerUser, bool)> {
-        if let Some(person) = self.hall.find(name) {
-            let (lineage, address, name) = (person.lineage, person.address, person.name());
+        if let Some(user) = self.chat.find(name) {
+            let (lineage, address, name) = (user.lineage, user.address, user.name());
             return Some((FormerUser { name, lineage, address, left_ms: 0 }, true));
         }
-        self.hall.former_user(name).map(|user| (user, false))
+        self.chat.former_user(name).map(|user| (user, false))
     }
 
     fn unban(&mut self, target: Target<'_>) -> Step {
         let Some((subject, scope)) = self.subject_and_scope(target) else { return Step::Done };
-        let act = Act::Unban { subject: subject.clone(), scope: scope.clone() };
-        self.perform(act, move |user, outcome| match outcome {
+        let act = Operation::Unban { subject: subject.clone(), scope: scope.clone() };
+        self.apply_operation(act, move |user, outcome| match outcome {
             Outcome::Unbanned(None) => {
                 user.notice(&format!("{subject} is not banned; /bans lists who is"));
                 Step::Done
@@ -249,14 +256,14 @@ impl User {
             Some(Scope::Room(name)) => Some(name.key()),
             _ => None,
         };
-        let bans = self.hall.bans(room);
+        let bans = self.chat.bans(room);
         if bans.is_empty() {
             self.notice("Nobody is banned");
         }
         let mut budget = Budget::new(LIST_BYTES_MAX);
         for (place, ban) in (1..).zip(&bans).skip_while(|(place, _)| *place < from) {
             let Ban { subject, by, reason, until_ms, .. } = ban;
-            let until = ending(*until_ms, self.hall.settings.moment);
+            let until = ending(*until_ms, self.chat.settings.moment);
             let colon = if reason.is_empty() { "" } else { ": " };
             let line = format!("{subject}, {until}, by {by}{colon}{reason}");
             if !budget.take(line.len()) {
@@ -277,9 +284,9 @@ impl User {
         }
         let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
         let what = if length.is_some() { "muted" } else { "unmuted" };
-        let until = until_ms.map(|until| ending(Some(until), self.hall.settings.moment));
+        let until = until_ms.map(|until| ending(Some(until), self.chat.settings.moment));
         let until = until.map_or_else(String::new, |until| format!(" {until}"));
-        self.alter_for(&other, Change::Mute(other.session, until_ms), move |name, room| Done {
+        self.alter_for(&other, RoomChange::Mute(other.session, until_ms), move |name, room| Done {
             audit: format!("{what} {name} in {room}{until}"),
             told: format!("You {what} {name} in {room}{until}"),
         })
@@ -287,7 +294,7 @@ impl User {
 
     fn invite(&mut self, name: &str) -> Step {
         let Some(other) = self.somebody(name) else { return Step::Done };
-        self.alter_for(&other, Change::Invite(other.session), |name, room| Done {
+        self.alter_for(&other, RoomChange::Invite(other.session), |name, room| Done {
             audit: format!("invited {name} to {room}"),
             told: format!("{name} may join {room}"),
         })
@@ -298,15 +305,15 @@ impl User {
             return Step::Done;
         }
         let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
-        let hall = Arc::clone(&self.hall);
+        let chat = Arc::clone(&self.chat);
         Step::Wait(Box::pin(async move {
-            let acts = hall.archive.acts(most).await;
-            let guesses = hall.archive.guesses(SOURCES_SHOWN).await;
+            let acts = chat.archive.acts(most).await;
+            let guesses = chat.archive.guesses(SOURCES_SHOWN).await;
             Box::new(move |user: &mut Self| {
                 if acts.is_empty() {
                     user.notice("Nothing was done yet");
                 }
-                let moment = user.hall.settings.moment;
+                let moment = user.chat.settings.moment;
                 // The newest that fit one answer, the oldest of them first.
                 let mut budget = Budget::new(PAST_BYTES_MAX);
                 let acts = acts
@@ -332,7 +339,7 @@ impl User {
     /// Whether the user is an operator of the whole chat; else they are told that only such a one
     /// may do this.
     fn is_above_all(&mut self) -> bool {
-        let is_operator = self.person.is_operator();
+        let is_operator = self.user.is_operator();
         if !is_operator {
             self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
         }
@@ -351,16 +358,16 @@ impl User {
                 return Step::Done;
             }
         };
-        let Some(crowd) = self.hall.room(&name) else {
+        let Some(shared_room) = self.chat.room(&name) else {
             self.notice(&format!("There is no room {name}"));
             return Step::Done;
         };
-        if Arc::ptr_eq(&crowd, &self.hall.lobby) {
+        if Arc::ptr_eq(&shared_room, &self.chat.lobby) {
             self.notice(&format!("{name} is the room that everybody comes into: it stays"));
             return Step::Done;
         }
-        let bans = self.hall.bans(Some(name.key())).len();
-        let (room, lost) = crowd.with(|room| {
+        let bans = self.chat.bans(Some(name.key())).len();
+        let (room, lost) = shared_room.with(|room| {
             let (people, last) = (room.count(), room.log.next() - 1);
             let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
             (room.name.clone(), lost)
@@ -371,13 +378,13 @@ impl User {
             ));
             return Step::Done;
         }
-        self.perform(Act::Forget { room: room.clone() }, move |user, outcome| {
+        self.apply_operation(Operation::Forget { room: room.clone() }, move |user, outcome| {
             match outcome.refusal() {
                 None => {
                     user.audit(&format!("removed the room {room} ({lost})"));
                     user.notice(&format!("The room {room} is removed"));
                 }
-                Some(Refusal::Absent) => user.notice(&format!("There is no room {room}")),
+                Some(OperationError::Absent) => user.notice(&format!("There is no room {room}")),
                 Some(_) => drop(user.refuse(&outcome)),
             }
             Step::Done
@@ -388,13 +395,13 @@ impl User {
     pub(super) fn audit(&self, what: &str) {
         let what: String = what.chars().take(AUDIT_CHARACTERS_MAX).collect();
         tracing::info!(by = %self.name(), "audit: {}", crate::chat::text::escape(what.as_bytes()));
-        self.hall.announce(self.person.session, Act::Audit { what });
+        self.chat.announce(self.user.session, Operation::Audit { what });
     }
 
     /// Whether the other is an operator of the whole chat, and this one is not: then nothing can
     /// be done to them.
-    fn is_above(&mut self, other: &Person) -> bool {
-        let above = authority::is_above(other, &self.person);
+    fn is_above(&mut self, other: &User) -> bool {
+        let above = authority::is_above(other, &self.user);
         if above {
             self.notice(&format!("{} is an operator", other.name()));
         }
@@ -417,10 +424,10 @@ impl User {
 
     /// An operator of the whole chat bans from all of it, another one from their room.
     fn scope(&self) -> Option<Scope> {
-        if self.person.is_operator() {
+        if self.user.is_operator() {
             return Some(Scope::Chat);
         }
-        self.inbox.current().map(|seated| Scope::Room(seated.room.clone()))
+        self.feed.current().map(|membership| Scope::Room(membership.room.clone()))
     }
 
     fn place(&self, scope: &Scope) -> String {
@@ -432,7 +439,7 @@ impl User {
 
     fn end_of(&self, length: Option<Duration>) -> Option<u64> {
         let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
-        Some(self.hall.now_ms().saturating_add(length))
+        Some(self.chat.now_ms().saturating_add(length))
     }
 }
 

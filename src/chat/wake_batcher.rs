@@ -20,13 +20,13 @@ const AT_ONCE: usize = 32;
 
 /// The relays of one chat, one for each thread that serves it.
 #[derive(Debug, Default)]
-pub(super) struct Relays {
-    by_thread: Mutex<HashMap<ThreadId, Arc<Relay>>>,
+pub(super) struct WakeBatchers {
+    by_thread: Mutex<HashMap<ThreadId, Arc<WakeBatcher>>>,
 }
 
 /// What wakes the tasks of one thread.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(super) struct WakeBatcher {
     thread: ThreadId,
     state: Mutex<State>,
 }
@@ -40,31 +40,31 @@ struct State {
     is_over: bool,
 }
 
-impl Relays {
+impl WakeBatchers {
     /// The relay of this thread, whose runtime must be the current one.
-    pub(super) fn here(&self) -> Arc<Relay> {
+    pub(super) fn here(&self) -> Arc<WakeBatcher> {
         let thread = thread::current().id();
         let mut by_thread = lock(&self.by_thread);
-        let relay = by_thread.get(&thread).filter(|relay| !lock(&relay.state).is_over);
-        if let Some(relay) = relay {
-            return Arc::clone(relay);
+        let batcher = by_thread.get(&thread).filter(|batcher| !lock(&batcher.state).is_over);
+        if let Some(batcher) = batcher {
+            return Arc::clone(batcher);
         }
-        let relay = Arc::new(Relay { thread, state: Mutex::default() });
-        drop(tokio::spawn(run(Arc::clone(&relay))));
-        by_thread.insert(thread, Arc::clone(&relay));
-        relay
+        let batcher = Arc::new(WakeBatcher { thread, state: Mutex::default() });
+        drop(tokio::spawn(run(Arc::clone(&batcher))));
+        by_thread.insert(thread, Arc::clone(&batcher));
+        batcher
     }
 }
 
-impl Drop for Relays {
+impl Drop for WakeBatchers {
     fn drop(&mut self) {
-        for relay in lock(&self.by_thread).values() {
-            relay.end();
+        for batcher in lock(&self.by_thread).values() {
+            batcher.end();
         }
     }
 }
 
-impl Relay {
+impl WakeBatcher {
     /// Wakes all of `wakers`, and leaves the list empty for the next time.
     pub(super) fn wake(&self, wakers: &mut Vec<Waker>) {
         if let Some(task) = self.hand_over(wakers) {
@@ -97,12 +97,12 @@ impl Relay {
 }
 
 /// The task of a relay: ends with its chat.
-async fn run(relay: Arc<Relay>) {
+async fn run(batcher: Arc<WakeBatcher>) {
     // Dropped with the runtime, it still wakes whom it was given.
-    let relay = AtEnd(relay);
+    let batcher = AtEnd(batcher);
     let mut next = Vec::with_capacity(AT_ONCE);
     poll_fn(|cx| {
-        let mut state = lock(&relay.0.state);
+        let mut state = lock(&batcher.0.state);
         if state.is_over {
             return Poll::Ready(());
         }
@@ -123,7 +123,7 @@ async fn run(relay: Arc<Relay>) {
     .await;
 }
 
-struct AtEnd(Arc<Relay>);
+struct AtEnd(Arc<WakeBatcher>);
 
 impl Drop for AtEnd {
     fn drop(&mut self) {
@@ -161,13 +161,13 @@ mod tests {
     /// Everybody is woken: from this thread, from another one, and when the runtime is gone.
     #[test]
     fn nobody_is_left_asleep() {
-        let (relays, count) = (Relays::default(), Arc::new(Count::default()));
+        let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let relay = runtime.block_on(async { relays.here() });
+        let batcher = runtime.block_on(async { batchers.here() });
         let other = |number| {
-            let (relay, mut list) = (Arc::clone(&relay), wakers(&count, number));
+            let (batcher, mut list) = (Arc::clone(&batcher), wakers(&count, number));
             thread::spawn(move || {
-                relay.wake(&mut list);
+                batcher.wake(&mut list);
                 assert!(list.is_empty());
             })
             .join()
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 1, "the task has them");
         runtime.block_on(tokio::task::yield_now());
         assert_eq!(count.0.load(Ordering::SeqCst), 11);
-        relay.wake(&mut wakers(&count, 5));
+        batcher.wake(&mut wakers(&count, 5));
         assert_eq!(count.0.load(Ordering::SeqCst), 16, "on its own thread at once");
         other(20);
         drop(runtime);
@@ -205,13 +205,13 @@ mod tests {
     /// Many are woken some at a time, whoever wakes them, and what else there is comes between.
     #[test]
     fn others_have_their_turn() {
-        let (relays, count) = (Relays::default(), Arc::new(Count::default()));
+        let (batchers, count) = (WakeBatchers::default(), Arc::new(Count::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         // As a task: it has its turns as the others have.
         let work = runtime.spawn(async move {
-            let relay = relays.here();
+            let batcher = batchers.here();
             next_turn().await;
-            relay.wake(&mut wakers(&count, 3 * AT_ONCE - 1));
+            batcher.wake(&mut wakers(&count, 3 * AT_ONCE - 1));
             for woken in [0, AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE - 1, 3 * AT_ONCE - 1] {
                 assert_eq!(count.0.load(Ordering::SeqCst), woken);
                 next_turn().await;

@@ -3,15 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Step, User};
+use super::{Step, UserSession};
 use crate::chat::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::chat::arguments::Passage;
-use crate::chat::crowd::Crowd;
 use crate::chat::days::Days;
-use crate::chat::hall::Hall;
 use crate::chat::history::{LineKind, MISSING, StoreError, StoredLine};
 use crate::chat::line::terminal_text;
 use crate::chat::name::Name;
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::state::Chat;
 use crate::chat::view::View;
 
 /// Lines that `/history` shows without a number, and at most.
@@ -32,11 +32,11 @@ pub(super) enum Part {
     Numbers(Range<u64>),
 }
 
-impl User {
+impl UserSession {
     pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        let crowd = Arc::clone(&seated.crowd);
-        let end = crowd.with(|room| room.log.visible());
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        let shared_room = Arc::clone(&membership.shared_room);
+        let end = shared_room.with(|room| room.log.visible());
         let is_range = matches!(passage, Some(Passage::Between { .. }));
         let part = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
             Passage::Last(count) => Part::Newest { before: end, count: count.min(HISTORY_MAX) },
@@ -46,14 +46,14 @@ impl User {
                 Part::Numbers(from..until.min(end))
             }
         };
-        if !self.hall.archive.is_lasting() || part.is_in_memory(&crowd) {
-            let lines = part.kept(&crowd, &self.inbox.view);
+        if !self.chat.archive.is_lasting() || part.is_in_memory(&shared_room) {
+            let lines = part.kept(&shared_room, &self.feed.view);
             self.show_passage(&lines, is_range);
             return Step::Done;
         }
-        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
+        let (chat, room) = (Arc::clone(&self.chat), membership.room.clone());
         Step::Wait(Box::pin(async move {
-            let found = part.stored(&hall, &room).await;
+            let found = part.stored(&chat, &room).await;
             Box::new(move |user: &mut Self| {
                 match found {
                     Ok(lines) => user.show_passage(&lines, is_range),
@@ -68,17 +68,17 @@ impl User {
     }
 
     pub(super) fn quote(&mut self, number: u64) -> Step {
-        let Some(seated) = self.inbox.current() else { return Step::Done };
-        if let Some(line) = kept(&seated.crowd, number) {
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        if let Some(line) = kept(&membership.shared_room, number) {
             return self.say_again(&line);
         }
-        if !self.hall.archive.is_lasting() {
+        if !self.chat.archive.is_lasting() {
             self.notice(&format!("There is no line {number}"));
             return Step::Done;
         }
-        let (hall, room) = (Arc::clone(&self.hall), seated.room.clone());
+        let (chat, room) = (Arc::clone(&self.chat), membership.room.clone());
         Step::Wait(Box::pin(async move {
-            let found = hall.archive.lines(&room, number..=number, 1).await;
+            let found = chat.archive.lines(&room, number..=number, 1).await;
             let line = found.ok().and_then(|mut lines| lines.pop());
             Box::new(move |user: &mut Self| match line {
                 Some(line) => user.say_again(&line),
@@ -113,32 +113,32 @@ impl User {
     }
 
     pub(super) fn show_past(&mut self, lines: &[StoredLine], nothing: &str) {
-        let view = &self.inbox.view;
+        let view = &self.feed.view;
         let is_seen = |line: &&StoredLine| !view.hides_past(line.kind, 0, &line.name);
         let lines: Vec<&StoredLine> = lines.iter().filter(is_seen).collect();
         if lines.is_empty() {
             self.notice(nothing);
         }
-        let date = self.hall.settings.date;
-        let mut days = Days::new(date(self.hall.now_ms()));
+        let date = self.chat.settings.date;
+        let mut days = Days::new(date(self.chat.now_ms()));
         for line in lines {
             if let Some(separator) = days.turn(date(line.time_ms)) {
                 self.reply(&separator);
             }
-            let time = (self.hall.settings.time)(line.time_ms);
+            let time = (self.chat.settings.time)(line.time_ms);
             self.reply(&format!("#{} {time} {}", line.number, terminal_text(line)));
         }
     }
 }
 
 /// A line that is still in memory.
-fn kept(crowd: &Crowd, number: u64) -> Option<StoredLine> {
-    crowd.with(|room| room.log.line(number).map(StoredLine::from))
+fn kept(shared_room: &SharedRoom, number: u64) -> Option<StoredLine> {
+    shared_room.with(|room| room.log.line(number).map(StoredLine::from))
 }
 
 /// A line that is in memory, unless the view hides its author.
-fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<StoredLine> {
-    crowd.with(|room| {
+fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<StoredLine> {
+    shared_room.with(|room| {
         let line = room.log.line(number);
         let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
         line.map(StoredLine::from)
@@ -147,8 +147,8 @@ fn seen(crowd: &Crowd, number: u64, view: &View) -> Option<StoredLine> {
 
 impl Part {
     /// Whether the log has all of these lines, and nothing of them is in the store alone.
-    pub(super) fn is_in_memory(&self, crowd: &Crowd) -> bool {
-        let first = crowd.with(|room| room.log.first());
+    pub(super) fn is_in_memory(&self, shared_room: &SharedRoom) -> bool {
+        let first = shared_room.with(|room| room.log.first());
         match *self {
             Self::Newest { before, count } => before.saturating_sub(count).max(1) >= first,
             Self::Numbers(ref numbers) => numbers.start >= first,
@@ -156,16 +156,16 @@ impl Part {
     }
 
     /// Those of the lines that the log has, oldest first, without those that the view hides.
-    pub(super) fn kept(&self, crowd: &Crowd, view: &View) -> Vec<StoredLine> {
+    pub(super) fn kept(&self, shared_room: &SharedRoom, view: &View) -> Vec<StoredLine> {
         let mut lines: Vec<StoredLine> = match *self {
             Self::Newest { before, count } => {
-                let earlier = |number| crowd.with(|room| room.log.kept_before(number));
+                let earlier = |number| shared_room.with(|room| room.log.kept_before(number));
                 let numbers = std::iter::successors(earlier(before), |number| earlier(*number));
-                let lines = numbers.filter_map(|number| seen(crowd, number, view));
+                let lines = numbers.filter_map(|number| seen(shared_room, number, view));
                 lines.take(count as usize).collect()
             }
             Self::Numbers(ref numbers) => {
-                numbers.clone().rev().filter_map(|number| seen(crowd, number, view)).collect()
+                numbers.clone().rev().filter_map(|number| seen(shared_room, number, view)).collect()
             }
         };
         lines.reverse();
@@ -175,10 +175,10 @@ impl Part {
     /// Those of the lines that the store has, oldest first, and notices of missing ones.
     pub(super) async fn stored(
         self,
-        hall: &Hall,
+        chat: &Chat,
         room: &Name,
     ) -> Result<Vec<StoredLine>, StoreError> {
-        let archive = &hall.archive;
+        let archive = &chat.archive;
         let (found, until, most) = match self {
             Self::Newest { before, count } => {
                 (archive.last(room, before, count as usize).await, before, count as usize)

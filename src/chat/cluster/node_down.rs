@@ -18,19 +18,19 @@ pub(in crate::chat) fn words(machine: &str, reason: &str, names: &[String]) -> S
 }
 
 /// Who is gone by such a line; `None` where it is another.
-pub(in crate::chat) fn read(words: &str) -> Option<Departed<'_>> {
+pub(in crate::chat) fn read(words: &str) -> Option<NodeDownLine<'_>> {
     let (_, names) = words.split_once(BEFORE)?;
     let (names, is_all) = match names.split_once(" and ") {
         Some((names, more)) if more.ends_with(" more") => (names, false),
         Some(_) => return None,
         None => (names, true),
     };
-    Some(Departed { names: names.split(", ").collect(), is_all })
+    Some(NodeDownLine { names: names.split(", ").collect(), is_all })
 }
 
 /// Who is gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::chat) struct Departed<'a> {
+pub(in crate::chat) struct NodeDownLine<'a> {
     pub(in crate::chat) names: Vec<&'a str>,
     /// Whether nobody else is.
     pub(in crate::chat) is_all: bool,

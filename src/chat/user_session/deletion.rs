@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Step, User};
-use crate::chat::act::{Act, Outcome, Refusal};
+use super::{Step, UserSession};
 use crate::chat::command_table::Rank;
-use crate::chat::crowd::Crowd;
 use crate::chat::history::{DELETED, LineKind};
 use crate::chat::name::Name;
+use crate::chat::operation::{Operation, OperationError, Outcome};
+use crate::chat::shared_room::SharedRoom;
 
 /// A line with words.
 struct Deletable {
@@ -19,16 +19,16 @@ struct Deletable {
     is_topic: bool,
 }
 
-impl User {
+impl UserSession {
     /// Deletes a line of this user, or any line if they are an operator here.
     pub(super) fn delete(&mut self, number: u64) -> Step {
-        let Some(seated) = self.inbox.current() else {
+        let Some(membership) = self.feed.current() else {
             self.notice(super::IN_NO_ROOM);
             return Step::Done;
         };
-        let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
         let is_operator = self.rank() == Rank::Operator;
-        let line = crowd.with(|room| {
+        let line = shared_room.with(|room| {
             let line = room.log.line(number)?;
             let has_words = line.kind.has_words() && !line.text.is_empty();
             let is_topic = line.kind == LineKind::Topic && *line.text == *room.topic;
@@ -40,24 +40,30 @@ impl User {
                 Step::Done
             }
             Some((_, author, _, is_topic)) => {
-                let own = author == self.person.lineage;
+                let own = author == self.user.lineage;
                 let line = Deletable { room, number, own, is_topic };
                 self.delete_if_allowed(line, is_operator)
             }
-            None if !self.hall.archive.is_lasting() => {
+            None if !self.chat.archive.is_lasting() => {
                 self.notice(&format!("There is no line {number}"));
                 Step::Done
             }
             // The store does not know the lineage of an author.
-            None => self.delete_stored(&crowd, room, number, is_operator),
+            None => self.delete_stored(&shared_room, room, number, is_operator),
         }
     }
 
-    fn delete_stored(&mut self, crowd: &Crowd, room: Name, number: u64, is_operator: bool) -> Step {
-        let hall = Arc::clone(&self.hall);
-        let topic = crowd.with(|room| Arc::clone(&room.topic));
+    fn delete_stored(
+        &mut self,
+        shared_room: &SharedRoom,
+        room: Name,
+        number: u64,
+        is_operator: bool,
+    ) -> Step {
+        let chat = Arc::clone(&self.chat);
+        let topic = shared_room.with(|room| Arc::clone(&room.topic));
         Step::Wait(Box::pin(async move {
-            let found = hall.archive.lines(&room, number..=number, 1).await;
+            let found = chat.archive.lines(&room, number..=number, 1).await;
             let line = found.ok().and_then(|mut lines| lines.pop());
             Box::new(move |user: &mut Self| match line {
                 Some(line)
@@ -86,22 +92,25 @@ impl User {
             self.notice(&words);
             return Step::Done;
         }
-        self.perform(Act::Delete { room: room.clone(), number, own }, move |user, outcome| {
-            match outcome {
-                Outcome::Refused(Refusal::Absent) => {
-                    user.notice(&format!("There is no line {number}"));
-                    Step::Done
-                }
-                outcome if outcome.refusal().is_some() => user.refuse(&outcome),
-                _ => {
-                    if !own {
-                        user.audit(&format!("deleted line {number} of {room}"));
+        self.apply_operation(
+            Operation::Delete { room: room.clone(), number, own },
+            move |user, outcome| {
+                match outcome {
+                    Outcome::Refused(OperationError::Absent) => {
+                        user.notice(&format!("There is no line {number}"));
+                        Step::Done
                     }
-                    // The topic that holds has the same words.
-                    if is_topic { user.topic(Some("-")) } else { Step::Done }
+                    outcome if outcome.refusal().is_some() => user.refuse(&outcome),
+                    _ => {
+                        if !own {
+                            user.audit(&format!("deleted line {number} of {room}"));
+                        }
+                        // The topic that holds has the same words.
+                        if is_topic { user.topic(Some("-")) } else { Step::Done }
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 

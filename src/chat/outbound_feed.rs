@@ -10,22 +10,22 @@ use std::task::{Context, Poll, Waker};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
-use super::act::Said;
 use super::answer_limits::names_in_words;
 use super::batch::Batch;
 use super::bot;
 use super::days::Days;
-use super::hall::{Hall, Seated};
 use super::history::LineKind;
 use super::line::{EOL, Shape};
-use super::mailbox::Letter;
+use super::mailbox::Notification;
 use super::name::Name;
+use super::operation::SaidLine;
 use super::people::People;
-use super::person::Person;
-use super::relay::Relay;
-use super::sessions::person_id;
+use super::state::{Chat, Membership};
 use super::text::excerpt;
+use super::user::User;
+use super::user_table::person_id;
 use super::view::{Frame, View, print_json};
+use super::wake_batcher::WakeBatcher;
 use crate::net::{Closed, Outlet};
 
 /// How often an answer is put off because lines wait for the store.
@@ -36,13 +36,13 @@ const PRINTED_BYTES: usize = 16 * 1024;
 
 /// Everything that one member reads.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    hall: Arc<Hall>,
-    person: Arc<Person>,
+pub(super) struct OutboundFeed {
+    chat: Arc<Chat>,
+    user: Arc<User>,
     /// Wakes the tasks of this member's thread.
-    relay: Arc<Relay>,
+    batcher: Arc<WakeBatcher>,
     /// The rooms that the member is in, in the order in which they came.
-    pub(super) seats: Vec<Seated>,
+    pub(super) memberships: Vec<Membership>,
     /// The one in which they speak.
     current: usize,
     pub(super) view: View,
@@ -72,15 +72,15 @@ pub(super) enum Question {
     Lag,
 }
 
-impl Inbox {
-    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>) -> Self {
-        let relay = hall.relays.here();
+impl OutboundFeed {
+    pub(super) fn new(chat: Arc<Chat>, user: Arc<User>) -> Self {
+        let batcher = chat.batchers.here();
         Self {
-            hall,
-            person,
-            relay,
+            chat,
+            user,
+            batcher,
             // One room is what most are in.
-            seats: Vec::with_capacity(1),
+            memberships: Vec::with_capacity(1),
             current: 0,
             view: View::default(),
             has_said: false,
@@ -93,13 +93,13 @@ impl Inbox {
     }
 
     /// The room in which the member speaks; `None` where they were expelled from all.
-    pub(super) fn current(&self) -> Option<&Seated> {
-        self.seats.get(self.current)
+    pub(super) fn current(&self) -> Option<&Membership> {
+        self.memberships.get(self.current)
     }
 
     /// Where the member is, in this room.
     pub(super) fn position(&self, room: &Name) -> Option<usize> {
-        self.seats.iter().position(|seated| seated.room.same_as(room))
+        self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
 
     /// Speaks in the room at `index` from now on.
@@ -108,26 +108,26 @@ impl Inbox {
     }
 
     /// The member is in one room more, and speaks there.
-    pub(super) fn enter(&mut self, seated: Seated) {
-        let first = seated.crowd.with(|room| room.standing(seated.seat).0);
+    pub(super) fn enter(&mut self, membership: Membership) {
+        let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
         // A program reads times.
-        let has_past = first < seated.joined && !self.view.is_json();
+        let has_past = first < membership.joined && !self.view.is_json();
         let past = has_past.then(|| {
-            let today = (self.hall.settings.date)(self.hall.now_ms());
+            let today = (self.chat.settings.date)(self.chat.now_ms());
             Box::new(Days::new(today))
         });
-        self.seats.push(Seated { past, ..seated });
-        self.current = self.seats.len() - 1;
+        self.memberships.push(Membership { past, ..membership });
+        self.current = self.memberships.len() - 1;
     }
 
     /// The member is out of the room at `index`, and speaks in the one before it.
-    pub(super) fn remove(&mut self, index: usize) -> Seated {
+    pub(super) fn remove(&mut self, index: usize) -> Membership {
         self.question = None;
-        let seated = self.seats.remove(index);
+        let membership = self.memberships.remove(index);
         if self.current >= index {
             self.current = self.current.saturating_sub(1);
         }
-        seated
+        membership
     }
 
     /// Has a question answered in its place.
@@ -153,11 +153,11 @@ impl Inbox {
             return Poll::Ready(Ok(()));
         }
         let mut more = Poll::Pending;
-        for index in 0..self.seats.len() {
+        for index in 0..self.memberships.len() {
             if outlet.is_full() {
                 return Poll::Ready(Ok(()));
             }
-            let is_past = self.seats[index].past.is_some();
+            let is_past = self.memberships[index].past.is_some();
             let is_plain = index == self.current && self.view.is_plain() && !is_past;
             let polled = if is_plain {
                 self.pass_on(index, outlet, cx)?
@@ -176,13 +176,13 @@ impl Inbox {
 
     /// The rooms that the member is in and where they stand there, for a page.
     pub(super) fn rooms(&self) -> Value {
-        let session = self.person.session;
-        let seats: Vec<Value> = self
-            .seats
+        let session = self.user.session;
+        let memberships: Vec<Value> = self
+            .memberships
             .iter()
-            .map(|Seated { crowd, seat, room: name, .. }| {
-                crowd.with(|room| {
-                    let (next, operator) = room.standing(*seat);
+            .map(|Membership { shared_room, member_id, room: name, .. }| {
+                shared_room.with(|room| {
+                    let (next, operator) = room.standing(*member_id);
                     let operator = operator && room.seat_of(session).is_some();
                     json!({
                         "room": name.as_str(), "next": next, "topic": &*room.topic,
@@ -191,16 +191,18 @@ impl Inbox {
                 })
             })
             .collect();
-        let current = self.current().map(|seated| seated.room.as_str());
-        json!({ "kind": "seats", "current": current, "rooms": seats })
+        let current = self.current().map(|membership| membership.room.as_str());
+        json!({ "kind": "seats", "current": current, "rooms": memberships })
     }
 
     /// Wakes those who wait for what this member said.
     pub(super) fn announce(&mut self) {
         if std::mem::take(&mut self.has_said) {
-            match &self.hall.cluster {
-                Some(cluster) => cluster.send(self.person.session),
-                None => self.seats.iter().for_each(|seated| seated.crowd.wake()),
+            match &self.chat.cluster {
+                Some(cluster) => cluster.send(self.user.session),
+                None => {
+                    self.memberships.iter().for_each(|membership| membership.shared_room.wake())
+                }
             }
         }
     }
@@ -212,9 +214,9 @@ impl Inbox {
         outlet: &mut Outlet<'_, S>,
         cx: &mut Context<'_>,
     ) -> Result<Poll<()>, Closed> {
-        let Seated { crowd, seat, .. } = &self.seats[index];
+        let Membership { shared_room, member_id, .. } = &self.memberships[index];
         let mut batch = Batch::default();
-        let taken = crowd.take(*seat, &mut batch, &self.relay, cx);
+        let taken = shared_room.take(*member_id, &mut batch, &self.batcher, cx);
         if taken.missed > 0 {
             outlet.write(missed(taken.missed).as_bytes());
         }
@@ -225,7 +227,7 @@ impl Inbox {
         if sent < batch.bytes() {
             let progress = batch.progress(sent);
             outlet.write(progress.rest);
-            crowd.put_back(*seat, progress.next);
+            shared_room.put_back(*member_id, progress.next);
         }
         Ok(taken.more)
     }
@@ -237,43 +239,49 @@ impl Inbox {
         outlet: &mut Outlet<'_, S>,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        let joined = self.seats[index].joined;
-        let mut past = self.seats[index].past.take();
-        let Seated { crowd, seat, room, .. } = &self.seats[index];
+        let joined = self.memberships[index].joined;
+        let mut past = self.memberships[index].past.take();
+        let Membership { shared_room, member_id, room, .. } = &self.memberships[index];
         let frame = Frame {
             view: &self.view,
-            lineage: self.person.lineage,
+            lineage: self.user.lineage,
             room: room.as_str(),
             is_current: index == self.current,
-            time: self.hall.settings.time,
+            time: self.chat.settings.time,
         };
         let mut printed = String::new();
-        let taken = crowd.take_lines(*seat, self.view.own(), &self.relay, cx, |before, line| {
-            if let Some(count) = before {
-                self.print_missed(count, index, &mut printed);
-            }
-            if let Some(days) = &mut past
-                && let Some(separator) = days.turn((self.hall.settings.date)(line.time_ms))
-            {
-                frame.print_separator(&separator, &mut printed);
-            }
-            if line.number >= joined {
-                past = None;
-            }
-            frame.print(&line, &mut printed);
-            printed.len() < PRINTED_BYTES
-        });
+        let taken = shared_room.take_lines(
+            *member_id,
+            self.view.own(),
+            &self.batcher,
+            cx,
+            |before, line| {
+                if let Some(count) = before {
+                    self.print_missed(count, index, &mut printed);
+                }
+                if let Some(days) = &mut past
+                    && let Some(separator) = days.turn((self.chat.settings.date)(line.time_ms))
+                {
+                    frame.print_separator(&separator, &mut printed);
+                }
+                if line.number >= joined {
+                    past = None;
+                }
+                frame.print(&line, &mut printed);
+                printed.len() < PRINTED_BYTES
+            },
+        );
         if taken.missed > 0 {
             self.print_missed(taken.missed, index, &mut printed);
         }
         outlet.write(printed.as_bytes());
         let more = taken.more;
-        self.seats[index].past = past;
+        self.memberships[index].past = past;
         more
     }
 
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
-        let room = self.seats[index].room.as_str();
+        let room = self.memberships[index].room.as_str();
         if self.view.is_json() {
             print_json(&json!({ "kind": "missed", "room": room, "count": count }), printed);
         } else {
@@ -292,20 +300,20 @@ impl Inbox {
     ) -> Result<Poll<()>, Closed> {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
-            self.person.mailbox.register(cx);
+            self.user.mailbox.register(cx);
         }
-        if !self.person.mailbox.has_news() {
+        if !self.user.mailbox.has_news() {
             return Ok(Poll::Pending);
         }
         let mut printed = String::new();
-        while let Some(letter) = self.person.mailbox.take() {
-            self.read(letter, &mut printed);
+        while let Some(notification) = self.user.mailbox.take() {
+            self.read(notification, &mut printed);
             if printed.len() >= PRINTED_BYTES {
                 outlet.write(printed.as_bytes());
                 return Ok(Poll::Ready(()));
             }
         }
-        let ending = self.person.mailbox.ending();
+        let ending = self.user.mailbox.ending();
         if let Some(ending) = &ending {
             if self.view.is_page() {
                 // It is not to come back by itself.
@@ -319,22 +327,22 @@ impl Inbox {
         ending.map_or(Ok(Poll::Pending), |_| Err(Closed::Finished))
     }
 
-    fn read(&mut self, letter: Letter, printed: &mut String) {
-        match letter {
-            Letter::Private { from, session, lineage, kind, text, time_ms } => {
+    fn read(&mut self, notification: Notification, printed: &mut String) {
+        match notification {
+            Notification::Private { from, session, lineage, kind, text, time_ms } => {
                 if self.view.ignores(lineage, from.as_str()) {
                     return;
                 }
                 if self.view.is_json() {
                     let name = from.as_str();
-                    let mut letter = json!({
+                    let mut notification = json!({
                         "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
                         "person": person_id(lineage),
                     });
                     if kind == LineKind::Action {
-                        letter["action"] = true.into();
+                        notification["action"] = true.into();
                     }
-                    print_json(&letter, printed);
+                    print_json(&notification, printed);
                 } else {
                     let action =
                         if kind == LineKind::Action { format!("* {from} ") } else { String::new() };
@@ -342,24 +350,24 @@ impl Inbox {
                 }
                 self.reply_to = NonZeroU64::new(session);
             }
-            Letter::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
-            Letter::Invitation { by, lineage, room } => {
+            Notification::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
+            Notification::Invitation { by, lineage, room } => {
                 if !self.view.ignores(lineage, by.as_str()) {
                     self.view.print(&format!("*** {by} invites you: /join {room} ***"), printed);
                 }
             }
-            Letter::NotDelivered { room, reason, lines } => {
+            Notification::NotDelivered { room, reason, lines } => {
                 self.give_up(&room, &reason, &lines, printed);
             }
-            Letter::Ahead { room, author, kind, name, text, time_ms } => {
+            Notification::Ahead { room, author, kind, name, text, time_ms } => {
                 // Who typed it at a terminal sees it there.
-                let is_own = author == self.person.lineage && !self.view.is_json();
+                let is_own = author == self.user.lineage && !self.view.is_json();
                 if !is_own && !self.view.ignores(author, name.as_str()) {
                     let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
                     self.show_ahead(&line, printed);
                 }
             }
-            Letter::Link { is_lost, words } => {
+            Notification::Link { is_lost, words } => {
                 if self.view.is_json() {
                     let link = json!({ "kind": "link", "lost": is_lost, "text": words });
                     print_json(&link, printed);
@@ -367,10 +375,10 @@ impl Inbox {
                     self.view.print(&format!("*** {words} ***"), printed);
                 }
             }
-            Letter::Expelled { room, words } => {
+            Notification::Expelled { room, words } => {
                 if let Some(index) = self.position(&room) {
-                    let seated = self.remove(index);
-                    self.hall.give_back(&self.person, &seated.crowd);
+                    let membership = self.remove(index);
+                    self.chat.give_back(&self.user, &membership.shared_room);
                     if self.view.is_page() {
                         print_json(&self.rooms(), printed);
                     }
@@ -392,10 +400,10 @@ impl Inbox {
 
     /// Adds the room or the private thread of the member's last line to a message for a page.
     pub(super) fn in_thread(&self, mut message: Value) -> Value {
-        if let Some(person) = &self.private {
-            message["person"] = (&**person).into();
-        } else if let Some(seated) = self.current() {
-            message["room"] = seated.room.as_str().into();
+        if let Some(user) = &self.private {
+            message["person"] = (&**user).into();
+        } else if let Some(membership) = self.current() {
+            message["room"] = membership.room.as_str().into();
         }
         message
     }
@@ -410,15 +418,21 @@ impl Inbox {
             });
             return print_json(&ahead, printed);
         }
-        let is_current = self.current().is_some_and(|seated| seated.room.same_as(room));
+        let is_current = self.current().is_some_and(|membership| membership.room.same_as(room));
         let place = if is_current { String::new() } else { format!("[{room}] ") };
         let shown = Shape::encode(kind, name.as_str(), text).1.concat();
         self.view.print(&format!("~ {place}{shown}"), printed);
     }
 
     /// Tells the user that lines of theirs came to nothing.
-    pub(super) fn give_up(&self, room: &Name, reason: &str, lines: &[Said], printed: &mut String) {
-        for Said { kind, text } in lines {
+    pub(super) fn give_up(
+        &self,
+        room: &Name,
+        reason: &str,
+        lines: &[SaidLine],
+        printed: &mut String,
+    ) {
+        for SaidLine { kind, text } in lines {
             if self.view.is_json() {
                 let lost = json!({
                     "kind": "undelivered", "of": kind.label(), "room": room.as_str(),
@@ -439,19 +453,19 @@ impl Inbox {
     /// room; whether it did. Where it did not, the room wakes the task when there is more to see.
     fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
         let Some(question) = self.question else { return false };
-        let Some(Seated { crowd, seat, .. }) = self.current() else {
+        let Some(Membership { shared_room, member_id, .. }) = self.current() else {
             self.question = None;
             return true;
         };
         let (mut people, mut sentence) = (None, None);
-        let answered = crowd.at_end(*seat, self.patience > 0, |room| match question {
+        let answered = shared_room.at_end(*member_id, self.patience > 0, |room| match question {
             Question::People { after } => people = Some(People::of(room, after)),
             Question::Users => {
                 let members = room.members();
                 let names = names_in_words(members.iter().map(|member| member.name.as_str()));
                 sentence = Some(format!("Online: {names}"));
             }
-            Question::Lag => sentence = Some(super::user::lags_in_words(&room.lags())),
+            Question::Lag => sentence = Some(super::user_session::lags_in_words(&room.lags())),
         });
         if answered.is_none() {
             self.patience = self.patience.saturating_sub(1);
@@ -463,7 +477,7 @@ impl Inbox {
         }
         if let Some(people) = people {
             // Not under the room's lock: the hall's comes before it.
-            print_json(&people.json(&self.hall, &self.view), &mut printed);
+            print_json(&people.json(&self.chat, &self.view), &mut printed);
         }
         self.question = None;
         outlet.write(printed.as_bytes());

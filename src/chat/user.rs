@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer_limits::{AWAY_CHARACTERS_MAX, start_of};
+use super::apply_operation::{GOES_ON, OperationContext};
 use super::bans::{Suspect, network_of};
-use super::crowd::Crowd;
 use super::flood_mutes::{ContinuedMute, Writer};
-use super::mailbox::{Ending, Letter, Mailbox};
+use super::mailbox::{Disconnect, Mailbox, Notification};
 use super::name::Name;
-use super::perform::{Actor, GOES_ON};
-use super::room::{Seat, Who};
+use super::room::{MemberId, MemberIdentity};
+use super::shared_room::SharedRoom;
 use crate::SecretText;
 
 /// One session's person.
 #[derive(Debug)]
-pub(super) struct Person {
+pub(super) struct User {
     /// The number of the session, which no other has.
     pub(super) session: u64,
     /// The number of the user, which is the same in all sessions that a token restored.
@@ -43,20 +43,20 @@ pub(super) struct Person {
     last: AtomicU64,
     /// Whether that one came to nothing.
     was_refused: AtomicBool,
-    card: Mutex<Card>,
+    profile: Mutex<Profile>,
 }
 
 #[derive(Debug)]
-struct Card {
+struct Profile {
     name: Name,
     /// The rooms that they are in, and their places there.
-    seats: Vec<(Arc<Crowd>, Seat)>,
+    memberships: Vec<(Arc<SharedRoom>, MemberId)>,
     /// Made for the first of it: most people need none.
-    more: Option<Box<More>>,
+    more: Option<Box<ProfileExtras>>,
 }
 
 #[derive(Debug, Default)]
-struct More {
+struct ProfileExtras {
     /// The away text.
     away: Option<Arc<str>>,
     /// Restores name, rooms and positions in another connection; made when it is first asked for.
@@ -67,24 +67,29 @@ struct More {
     operator_proof: Option<Arc<str>>,
 }
 
-impl Person {
-    pub(super) fn new(actor: Actor, address: Option<IpAddr>, name: Name, lineage: u64) -> Self {
+impl User {
+    pub(super) fn new(
+        context: OperationContext,
+        address: Option<IpAddr>,
+        name: Name,
+        lineage: u64,
+    ) -> Self {
         Self {
-            session: actor.session,
+            session: context.session,
             lineage,
-            since_ms: actor.now_ms,
-            is_here: actor.is_here,
+            since_ms: context.now_ms,
+            is_here: context.is_here,
             served: None,
-            node: AtomicU32::new(actor.node),
+            node: AtomicU32::new(context.node),
             address,
             mailbox: Mailbox::default(),
-            spoke_ms: AtomicU64::new(actor.now_ms),
+            spoke_ms: AtomicU64::new(context.now_ms),
             operator: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             last: AtomicU64::new(0),
             was_refused: AtomicBool::new(false),
             // One room is what most are in.
-            card: Mutex::new(Card { name, seats: Vec::with_capacity(1), more: None }),
+            profile: Mutex::new(Profile { name, memberships: Vec::with_capacity(1), more: None }),
         }
     }
 
@@ -94,11 +99,11 @@ impl Person {
     }
 
     /// Stands for somebody whom this machine serves, until they are back.
-    pub(super) fn standing_for(self, served: Option<Arc<Self>>) -> Self {
+    pub(super) fn representing(self, served: Option<Arc<Self>>) -> Self {
         Self { served, ..self }
     }
 
-    pub(super) fn stands_for_another(&self) -> bool {
+    pub(super) fn represents_local_user(&self) -> bool {
         self.served.is_some()
     }
 
@@ -120,12 +125,12 @@ impl Person {
 
     /// The mute for writing too fast that the session began with.
     pub(super) fn flood_mute(&self) -> Option<ContinuedMute> {
-        self.card().more.as_ref()?.flood_mute
+        self.profile().more.as_ref()?.flood_mute
     }
 
     pub(super) fn set_flood_mute(&self, mute: Option<ContinuedMute>) {
         if mute.is_some() {
-            self.card().more.get_or_insert_default().flood_mute = mute;
+            self.profile().more.get_or_insert_default().flood_mute = mute;
         }
     }
 
@@ -140,20 +145,20 @@ impl Person {
     }
 
     /// Whose seats are theirs.
-    pub(super) fn who(&self) -> Who {
-        Who { session: self.session, lineage: self.lineage, is_here: self.is_here }
+    pub(super) fn who(&self) -> MemberIdentity {
+        MemberIdentity { session: self.session, lineage: self.lineage, is_here: self.is_here }
     }
 
     /// Delivers a letter; `false` where too many wait already. Whom another machine serves hears
     /// of it there.
-    pub(super) fn deliver(&self, letter: Letter) -> bool {
-        self.reader().is_none_or(|person| person.mailbox.deliver(letter))
+    pub(super) fn deliver(&self, notification: Notification) -> bool {
+        self.reader().is_none_or(|user| user.mailbox.deliver(notification))
     }
 
     /// Tells them that they are out of a room.
-    pub(super) fn hear_of_leaving(&self, room: Name, words: String) {
-        if let Some(person) = self.reader() {
-            person.mailbox.insist(Letter::Expelled { room, words });
+    pub(super) fn notify_expelled(&self, room: Name, words: String) {
+        if let Some(user) = self.reader() {
+            user.mailbox.deliver_unbounded(Notification::Expelled { room, words });
         }
     }
 
@@ -164,48 +169,53 @@ impl Person {
 
     /// Has them go, with these words; a page shows the reason.
     pub(super) fn end_because(&self, words: &str, reason: Option<&str>) {
-        if let Some(person) = self.reader() {
+        if let Some(user) = self.reader() {
             let (words, reason) = (words.to_owned(), reason.map(str::to_owned));
-            person.mailbox.end(Ending { words, reason });
+            user.mailbox.end(Disconnect { words, reason });
         }
     }
 
     /// The rooms that they are in, and their places there.
-    pub(super) fn seats(&self) -> Vec<(Arc<Crowd>, Seat)> {
-        self.card().seats.clone()
+    pub(super) fn memberships(&self) -> Vec<(Arc<SharedRoom>, MemberId)> {
+        self.profile().memberships.clone()
     }
 
     /// All places, which are given back with that.
-    pub(super) fn take_seats(&self) -> Vec<(Arc<Crowd>, Seat)> {
-        std::mem::take(&mut self.card().seats)
+    pub(super) fn take_memberships(&self) -> Vec<(Arc<SharedRoom>, MemberId)> {
+        std::mem::take(&mut self.profile().memberships)
     }
 
-    pub(super) fn take_seat(&self, crowd: Arc<Crowd>, seat: Seat) {
-        self.card().seats.push((crowd, seat));
+    pub(super) fn add_membership(&self, shared_room: Arc<SharedRoom>, member_id: MemberId) {
+        self.profile().memberships.push((shared_room, member_id));
     }
 
-    pub(super) fn seat_in(&self, crowd: &Arc<Crowd>) -> Option<Seat> {
-        let card = self.card();
-        let mut seats = card.seats.iter();
-        seats.find(|(theirs, _)| Arc::ptr_eq(theirs, crowd)).map(|&(_, seat)| seat)
+    pub(super) fn member_id_in(&self, shared_room: &Arc<SharedRoom>) -> Option<MemberId> {
+        let profile = self.profile();
+        let mut memberships = profile.memberships.iter();
+        memberships
+            .find(|(theirs, _)| Arc::ptr_eq(theirs, shared_room))
+            .map(|&(_, member_id)| member_id)
     }
 
     /// Their place in a room, which is given back with that.
-    pub(super) fn leave_seat(&self, crowd: &Arc<Crowd>) -> Option<Seat> {
-        let mut card = self.card();
-        let index = card.seats.iter().position(|(theirs, _)| Arc::ptr_eq(theirs, crowd))?;
-        Some(card.seats.remove(index).1)
+    pub(super) fn remove_membership(&self, shared_room: &Arc<SharedRoom>) -> Option<MemberId> {
+        let mut profile = self.profile();
+        let index =
+            profile.memberships.iter().position(|(theirs, _)| Arc::ptr_eq(theirs, shared_room))?;
+        Some(profile.memberships.remove(index).1)
     }
 
     /// Where this one is out, whom it stands for does not come back to.
-    pub(super) fn lose_seat_to_come(&self, crowd: &Arc<Crowd>) {
-        if let Some(seat) = self.served.as_ref().and_then(|served| served.seat_in(crowd)) {
-            crowd.with(|room| room.give_up(seat));
+    pub(super) fn cancel_suspended_membership(&self, shared_room: &Arc<SharedRoom>) {
+        if let Some(member_id) =
+            self.served.as_ref().and_then(|served| served.member_id_in(shared_room))
+        {
+            shared_room.with(|room| room.give_up(member_id));
         }
     }
 
     /// They are in another session now, or in none.
-    pub(super) fn go_on_elsewhere(&self) {
+    pub(super) fn retire_and_end(&self) {
         self.retire();
         self.end(GOES_ON);
     }
@@ -243,31 +253,31 @@ impl Person {
     }
 
     pub(super) fn name(&self) -> Name {
-        self.card().name.clone()
+        self.profile().name.clone()
     }
 
     pub(super) fn set_name(&self, name: Name) {
-        self.card().name = name;
+        self.profile().name = name;
     }
 
     /// The away text.
     pub(super) fn away(&self) -> Option<Arc<str>> {
-        self.card().more.as_ref()?.away.clone()
+        self.profile().more.as_ref()?.away.clone()
     }
 
     /// Sets these words, or their beginning: an earlier version may have kept longer ones.
     pub(super) fn set_away(&self, words: Option<&str>) {
         let words = words.map(|words| start_of(words, AWAY_CHARACTERS_MAX));
-        self.card().more.get_or_insert_default().away = words.map(Arc::from);
+        self.profile().more.get_or_insert_default().away = words.map(Arc::from);
     }
 
     /// The person's token, made by `make` if there is none yet.
     pub(super) fn token_or(&self, make: impl FnOnce() -> SecretText) -> SecretText {
-        self.card().more.get_or_insert_default().token.get_or_insert_with(make).clone()
+        self.profile().more.get_or_insert_default().token.get_or_insert_with(make).clone()
     }
 
     pub(super) fn token(&self) -> Option<SecretText> {
-        self.card().more.as_ref()?.token.clone()
+        self.profile().more.as_ref()?.token.clone()
     }
 
     /// Whether they may do everything, in every room.
@@ -283,12 +293,12 @@ impl Person {
     /// The proof that they are an operator of the chat, for the saved session; `None` if they are
     /// none now.
     pub(super) fn operator_proof(&self) -> Option<Arc<str>> {
-        let card = self.card();
-        card.more.as_ref()?.operator_proof.clone().filter(|_| self.is_operator())
+        let profile = self.profile();
+        profile.more.as_ref()?.operator_proof.clone().filter(|_| self.is_operator())
     }
 
     pub(super) fn set_operator_proof(&self, proof: Option<Arc<str>>) {
-        self.card().more.get_or_insert_default().operator_proof = proof;
+        self.profile().more.get_or_insert_default().operator_proof = proof;
     }
 
     /// Whether they go on in another session, so that this one has nothing to come back to.
@@ -300,7 +310,7 @@ impl Person {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    fn card(&self) -> MutexGuard<'_, Card> {
-        self.card.lock().unwrap_or_else(PoisonError::into_inner)
+    fn profile(&self) -> MutexGuard<'_, Profile> {
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

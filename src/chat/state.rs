@@ -13,7 +13,6 @@ use ipnet::IpNet;
 use super::archive::Archive;
 use super::bans::{Ban, Bans, Scope, Suspect, network_of};
 use super::cluster::Cluster;
-use super::crowd::Crowd;
 use super::days::Days;
 use super::flood_mutes::FloodMutes;
 use super::former_users::{FormerUser, FormerUsers};
@@ -21,28 +20,29 @@ use super::key::Key;
 use super::log::Log;
 use super::name::Name;
 use super::password_checks::PasswordChecks;
-use super::person::Person;
-use super::relay::Relays;
-use super::room::{Room, Seat};
+use super::room::{MemberId, Room};
 use super::rules::LiveRules;
-use super::sessions::{Sessions, lineage_of_id};
 use super::settings::Settings;
+use super::shared_room::SharedRoom;
 use super::source_gates::SourceGates;
 use super::tokens::Tokens;
+use super::user::User;
+use super::user_table::{UserTable, lineage_of_id};
+use super::wake_batcher::WakeBatchers;
 use crate::net::Sources;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
-pub struct Hall {
+pub struct Chat {
     /// As the chat began; what may have changed since is in `rules`.
     pub(super) settings: Settings,
     pub(super) rules: LiveRules,
     pub(super) archive: Archive,
-    pub(super) relays: Relays,
+    pub(super) batchers: WakeBatchers,
     pub(super) passwords: PasswordChecks,
     /// Bounds the passwords and searches of one source at the same time.
     pub(super) gates: SourceGates,
-    pub(super) lobby: Arc<Crowd>,
+    pub(super) lobby: Arc<SharedRoom>,
     /// The other machines, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
@@ -51,14 +51,14 @@ pub struct Hall {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) people: Sessions,
+    pub(super) people: UserTable,
     /// Every key of every name that is in use, and whose it is.
     pub(super) names: HashMap<Key, u64>,
     /// The lobby too.
-    pub(super) rooms: BTreeMap<Key, Arc<Crowd>>,
+    pub(super) rooms: BTreeMap<Key, Arc<SharedRoom>>,
     /// Rooms that were removed while members of this machine, which was taken for gone, may come
     /// back to them.
-    pub(super) awaiting: BTreeMap<Key, Arc<Crowd>>,
+    pub(super) awaiting: BTreeMap<Key, Arc<SharedRoom>>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
     pub(super) former_users: FormerUsers,
@@ -70,7 +70,7 @@ pub(super) struct State {
 
 /// What a store brings back.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct RestoredChat {
     pub(super) rooms: Vec<Room>,
     pub(super) bans: Bans,
     pub(super) tokens: Tokens,
@@ -80,10 +80,10 @@ pub(super) struct Kept {
 
 /// Somebody's place in a room.
 #[derive(Debug)]
-pub(super) struct Seated {
-    pub(super) crowd: Arc<Crowd>,
+pub(super) struct Membership {
+    pub(super) shared_room: Arc<SharedRoom>,
     pub(super) room: Name,
-    pub(super) seat: Seat,
+    pub(super) member_id: MemberId,
     /// The number of the line that says that they came.
     pub(super) joined: u64,
     /// Whether this machine serves them.
@@ -93,16 +93,16 @@ pub(super) struct Seated {
     pub(super) past: Option<Box<Days>>,
 }
 
-impl Seated {
+impl Membership {
     /// Whether they are an operator of the room.
     pub(super) fn is_operator(&self) -> bool {
-        self.crowd.with(|room| room.standing(self.seat).1)
+        self.shared_room.with(|room| room.standing(self.member_id).1)
     }
 }
 
 /// Why somebody cannot have a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NameTaken {
+pub(super) enum ClaimNameError {
     /// Somebody has it.
     Taken(Name),
     /// Somebody has one that looks like it.
@@ -115,7 +115,7 @@ pub(super) enum NameTaken {
 
 /// Why somebody cannot enter a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NotIn {
+pub(super) enum JoinError {
     Already,
     Banned(String),
     Invited,
@@ -134,7 +134,7 @@ pub(super) enum NotIn {
 /// What a newcomer to a room has shown.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Pass {
+pub(super) enum Credential {
     Nothing,
     /// They know the words of which this is the hash.
     Password(String),
@@ -153,36 +153,47 @@ pub(super) enum Pass {
     },
 }
 
-impl Hall {
+impl Chat {
     /// An empty chat that keeps everything in memory.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self::open(settings, Archive::default(), Kept::default())
+        Self::open(settings, Archive::default(), RestoredChat::default())
     }
 
     /// A chat with what was kept.
-    pub(super) fn open(settings: Settings, archive: Archive, kept: Kept) -> Self {
+    pub(super) fn open(settings: Settings, archive: Archive, kept: RestoredChat) -> Self {
         let mut rooms = BTreeMap::new();
         for room in kept.rooms {
-            rooms.insert(room.name.key().clone(), Arc::new(Crowd::new(room)));
+            rooms.insert(room.name.key().clone(), Arc::new(SharedRoom::new(room)));
         }
         let lobby = rooms.entry(settings.lobby.key().clone()).or_insert_with(|| {
             let mut room = Room::new(settings.lobby.clone(), Log::new(settings.log, 1, 0));
             room.log.holds = archive.holds;
-            Arc::new(Crowd::new(room))
+            Arc::new(SharedRoom::new(room))
         });
         let lobby = Arc::clone(lobby);
-        let Kept { bans, tokens, dropped_tokens, .. } = kept;
+        let RestoredChat { bans, tokens, dropped_tokens, .. } = kept;
         dropped_tokens.iter().for_each(|token| archive.token_used(token));
         // Each process numbers its sessions from 1: by this, no two of them have the same lineages.
-        let people = Sessions::new(random());
+        let people = UserTable::new(random());
         let numbers_from = tokens.last_born().map_or(0, |born| born.saturating_add(1));
         let state = State { people, rooms, bans, tokens, numbers_from, ..State::default() };
         let state = Mutex::new(state);
         let rules = LiveRules::new(&settings);
-        let (relays, passwords, gates, sessions) = Default::default();
+        let (batchers, passwords, gates, sessions) = Default::default();
         let cluster = None;
-        Self { settings, rules, archive, relays, passwords, gates, lobby, cluster, sessions, state }
+        Self {
+            settings,
+            rules,
+            archive,
+            batchers,
+            passwords,
+            gates,
+            lobby,
+            cluster,
+            sessions,
+            state,
+        }
     }
 
     /// The rates and penalties of each source.
@@ -209,14 +220,14 @@ impl Hall {
     }
 
     /// Who is called so, or so that it looks the same.
-    pub(super) fn find(&self, name: &Name) -> Option<Arc<Person>> {
+    pub(super) fn find(&self, name: &Name) -> Option<Arc<User>> {
         let state = self.lock();
         let session = name.keys().find_map(|key| state.names.get(key))?;
         state.people.get(session).cloned()
     }
 
     /// The person of this session, while it lasts.
-    pub(super) fn person(&self, session: u64) -> Option<Arc<Person>> {
+    pub(super) fn user(&self, session: u64) -> Option<Arc<User>> {
         self.lock().people.get(&session).cloned()
     }
 
@@ -232,20 +243,20 @@ impl Hall {
 
     /// Returns the number of users from this network, without the user of this lineage.
     pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
-        let from = |person: &&Arc<Person>| person.address.map(network_of) == Some(network);
+        let from = |user: &&Arc<User>| user.address.map(network_of) == Some(network);
         let state = self.lock();
         let people = state.people.values().filter(from);
-        people.filter(|person| person.lineage != lineage && !person.is_retired()).count()
+        people.filter(|user| user.lineage != lineage && !user.is_retired()).count()
     }
 
     /// The bans that mean this person, `name` being theirs: of the chat and of its rooms.
-    pub(super) fn bans_of(&self, person: &Person, name: &Name) -> Vec<Ban> {
+    pub(super) fn bans_of(&self, user: &User, name: &Name) -> Vec<Ban> {
         let now_ms = self.now_ms();
-        self.lock().bans.all_of(now_ms, person.suspect(name)).cloned().collect()
+        self.lock().bans.all_of(now_ms, user.suspect(name)).cloned().collect()
     }
 
     /// Returns the user with this id, if they are in the chat.
-    pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<Person>> {
+    pub(super) fn person_with_id(&self, id: &str) -> Option<Arc<User>> {
         self.lock().people.of_lineage(lineage_of_id(id)?).cloned()
     }
 
@@ -261,12 +272,12 @@ impl Hall {
     }
 
     /// The room of this name.
-    pub(super) fn room(&self, name: &Name) -> Option<Arc<Crowd>> {
+    pub(super) fn room(&self, name: &Name) -> Option<Arc<SharedRoom>> {
         self.lock().rooms.get(name.key()).cloned()
     }
 
     /// All rooms.
-    pub(super) fn rooms(&self) -> Vec<Arc<Crowd>> {
+    pub(super) fn rooms(&self) -> Vec<Arc<SharedRoom>> {
         self.lock().rooms.values().cloned().collect()
     }
 
@@ -313,18 +324,22 @@ pub(super) enum Leaving<'a> {
 
 impl State {
     /// Whether the session can have the name: no other session has it, or one that looks like it.
-    pub(super) fn is_free(&self, name: &Name, session: u64) -> Result<(), NameTaken> {
+    pub(super) fn is_free(&self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
         let other = name.keys().filter_map(|key| self.names.get(key)).find(|&&s| s != session);
-        if let Some(person) = other.and_then(|session| self.people.get(session)) {
-            let theirs = person.name();
+        if let Some(user) = other.and_then(|session| self.people.get(session)) {
+            let theirs = user.name();
             let same = theirs.same_as(name);
-            return Err(if same { NameTaken::Taken(theirs) } else { NameTaken::LooksLike(theirs) });
+            return Err(if same {
+                ClaimNameError::Taken(theirs)
+            } else {
+                ClaimNameError::LooksLike(theirs)
+            });
         }
         Ok(())
     }
 
     /// Makes `name` the session's, unless another session has it.
-    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), NameTaken> {
+    pub(super) fn claim(&mut self, name: &Name, session: u64) -> Result<(), ClaimNameError> {
         self.is_free(name, session)?;
         for key in name.keys() {
             self.names.insert(key.clone(), session);

@@ -1,11 +1,11 @@
 //! The words and commands of one user, applied to the chat and its rooms. No connection here.
 
-mod asked;
 mod deletion;
+mod history_commands;
 mod moderation;
-mod past;
 mod penalties;
 mod people;
+mod queries;
 mod rates;
 mod rooms;
 mod saving;
@@ -18,39 +18,39 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::act::{Act, Keep, Outcome, Said};
 use super::arguments::Switch;
 use super::bans::ending;
 use super::cluster::{Cluster, Proposed, Room};
 use super::command::Command;
 use super::command_table::Rank;
-use super::hall::{Hall, Leaving, NotIn, Pass, Seated};
 use super::help::help;
 use super::history::LineKind;
-use super::inbox::{Inbox, Question};
 use super::name::Name;
-use super::person::Person;
+use super::operation::{Operation, Outcome, ResumeToken, SaidLine};
+use super::outbound_feed::{OutboundFeed, Question};
 use super::resume;
-use super::room::See;
+use super::room::ReplayFrom;
+use super::state::{Chat, Credential, JoinError, Leaving, Membership};
 use super::text::escape;
-use super::tokens::{Place, Position};
+use super::tokens::{Position, SavedSession};
+use super::user::User;
 use super::view::{Medium, View, print_json};
 use crate::net::{Source, SourceAction};
 
-pub(super) use asked::Subject;
 pub(super) use people::lags_in_words;
+pub(super) use queries::Subject;
 
 /// What somebody hears who was sent out of all rooms.
 const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
 
 /// One user, who is in the chat.
 #[derive(Debug)]
-pub(super) struct User {
-    pub(super) hall: Arc<Hall>,
-    pub(super) person: Arc<Person>,
+pub(super) struct UserSession {
+    pub(super) chat: Arc<Chat>,
+    pub(super) user: Arc<User>,
     /// The source whose rates apply to the actions of the user.
     source: Source,
-    pub(super) inbox: Inbox,
+    pub(super) feed: OutboundFeed,
     /// The bytes to write to the user.
     pub(super) replies: String,
     /// The last search, if it did not come to the first line.
@@ -76,29 +76,29 @@ pub(super) enum Step {
 pub(super) type Job = Pin<Box<dyn Future<Output = Rest> + Send>>;
 
 /// The rest of a command whose first part took a while.
-pub(super) type Rest = Box<dyn FnOnce(&mut User) -> Step + Send>;
+pub(super) type Rest = Box<dyn FnOnce(&mut UserSession) -> Step + Send>;
 
-impl User {
+impl UserSession {
     /// Somebody who has just given their name and is in no room yet.
-    pub(super) fn new(hall: Arc<Hall>, person: Arc<Person>, source: Source) -> Self {
-        let inbox = Inbox::new(Arc::clone(&hall), Arc::clone(&person));
+    pub(super) fn new(chat: Arc<Chat>, user: Arc<User>, source: Source) -> Self {
+        let feed = OutboundFeed::new(Arc::clone(&chat), Arc::clone(&user));
         let (knows_more, has_left) = (false, false);
         let (replies, last_search) = (String::new(), None);
-        Self { hall, person, source, inbox, replies, last_search, knows_more, has_left }
+        Self { chat, user, source, feed, replies, last_search, knows_more, has_left }
     }
 
     /// What they are called now.
     fn name(&self) -> Name {
-        self.person.name()
+        self.user.name()
     }
 
     /// Does something that others see; then follows what `then` makes of what came of it.
-    fn perform(
+    fn apply_operation(
         &mut self,
-        act: Act,
+        act: Operation,
         then: impl FnOnce(&mut Self, Outcome) -> Step + Send + 'static,
     ) -> Step {
-        match self.hall.propose(self.person.session, act) {
+        match self.chat.propose(self.user.session, act) {
             Proposed::Done(outcome) => then(self, outcome),
             Proposed::Later(wait) => Step::Wait(Box::pin(async move {
                 let outcome = wait.await;
@@ -110,7 +110,7 @@ impl User {
     /// Tells the user why something came to nothing.
     fn refuse(&mut self, outcome: &Outcome) -> Step {
         if let Some(refusal) = outcome.refusal() {
-            let reason = refusal.reason(self.hall.settings.moment);
+            let reason = refusal.reason(self.chat.settings.moment);
             self.notice(&format!("That was not done: {reason}"));
         }
         Step::Done
@@ -119,8 +119,13 @@ impl User {
     /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
     ///
     /// A page is told `max_line`, the most bytes that one message may have.
-    pub(super) async fn arrive(&mut self, place: Option<Place>, is_back: bool, max_line: usize) {
-        let Person { session, address, .. } = &*self.person;
+    pub(super) async fn arrive(
+        &mut self,
+        place: Option<SavedSession>,
+        is_back: bool,
+        max_line: usize,
+    ) {
+        let User { session, address, .. } = &*self.user;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name(), address, "joined");
         self.knows_more = place.is_some();
@@ -128,7 +133,7 @@ impl User {
         for position in rooms {
             self.take_position(position, is_back).await;
         }
-        if self.inbox.seats.is_empty() {
+        if self.feed.memberships.is_empty() {
             self.enter_lobby().await;
         }
         self.restore(more, is_back);
@@ -138,54 +143,54 @@ impl User {
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
     fn welcome(&mut self, max_line: usize) {
         let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
-        let medium = self.inbox.view.medium;
+        let medium = self.feed.view.medium;
         match medium {
             Medium::Terminal => return,
             // A program that made a room needs a token to be its operator again.
-            Medium::Program if !self.inbox.seats.iter().any(Seated::is_operator) => {}
+            Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => {}
             Medium::Program | Medium::Page if !self.may_have_token() => {}
             Medium::Program | Medium::Page => {
-                let token = resume::token_of(&self.hall, &self.person, &self.inbox);
+                let token = resume::token_of(&self.chat, &self.user, &self.feed);
                 welcome["token"] = token.reveal().into();
             }
         }
-        if self.inbox.view.is_page() {
+        if self.feed.view.is_page() {
             welcome["max_line"] = max_line.into();
-            welcome["view"] = self.inbox.view.json();
+            welcome["view"] = self.feed.view.json();
         }
         let mut first = String::new();
         print_json(&welcome, &mut first);
-        if self.inbox.view.is_page() {
-            print_json(&self.inbox.rooms(), &mut first);
+        if self.feed.view.is_page() {
+            print_json(&self.feed.rooms(), &mut first);
         }
         self.replies.insert_str(0, &first);
     }
 
     /// Tells a page which rooms it is in now.
     pub(super) fn tell_rooms(&mut self) {
-        if self.inbox.view.is_page() {
-            print_json(&self.inbox.rooms(), &mut self.replies);
+        if self.feed.view.is_page() {
+            print_json(&self.feed.rooms(), &mut self.replies);
         }
     }
 
     async fn take_position(&mut self, position: Position, is_back: bool) {
-        if self.hall.room(&position.room).is_none() && !self.may(SourceAction::Room) {
+        if self.chat.room(&position.room).is_none() && !self.may(SourceAction::Room) {
             return;
         }
         let Position { room, next, operator, password, born } = position;
-        let back = Pass::Return { operator, password, born };
-        let pass = if is_back { back } else { Pass::Nothing };
-        let is_full = self.inbox.seats.len() >= self.hall.settings.max_rooms_each;
+        let back = Credential::Return { operator, password, born };
+        let pass = if is_back { back } else { Credential::Nothing };
+        let is_full = self.feed.memberships.len() >= self.chat.settings.max_rooms_each;
         let joined = match is_full {
-            true => Err(NotIn::TooManyOfYours),
-            false => self.join_at_once(&room, See::From(next), pass).await,
+            true => Err(JoinError::TooManyOfYours),
+            false => self.join_at_once(&room, ReplayFrom::From(next), pass).await,
         };
         match joined {
-            Ok(seated) => {
-                if is_back && !self.inbox.view.is_json() {
+            Ok(membership) => {
+                if is_back && !self.feed.view.is_json() {
                     self.notice(&format!("Back in {room}, from line {next} on"));
                 }
-                self.inbox.enter(seated);
+                self.feed.enter(membership);
             }
             Err(not_in) => {
                 let sentence = not_in.sentence(&room);
@@ -195,12 +200,12 @@ impl User {
     }
 
     async fn enter_lobby(&mut self) {
-        let lobby = self.hall.settings.lobby.clone();
-        let see = See::Last(self.hall.rules().replay);
-        match self.join_at_once(&lobby, see, Pass::Nothing).await {
-            Ok(seated) => {
-                let earlier = self.lines_before(&seated);
-                self.inbox.enter(seated);
+        let lobby = self.chat.settings.lobby.clone();
+        let replay_from = ReplayFrom::Last(self.chat.rules().replay);
+        match self.join_at_once(&lobby, replay_from, Credential::Nothing).await {
+            Ok(membership) => {
+                let earlier = self.lines_before(&membership);
+                self.feed.enter(membership);
                 self.separate(earlier);
             }
             Err(not_in) => {
@@ -211,17 +216,22 @@ impl User {
     }
 
     /// Joins a room where nothing is to be told meanwhile.
-    async fn join_at_once(&self, room: &Name, see: See, pass: Pass) -> Result<Seated, NotIn> {
-        let act = Act::Join { room: room.clone(), see, pass };
-        match self.hall.propose(self.person.session, act).outcome().await {
+    async fn join_at_once(
+        &self,
+        room: &Name,
+        replay_from: ReplayFrom,
+        pass: Credential,
+    ) -> Result<Membership, JoinError> {
+        let act = Operation::Join { room: room.clone(), replay_from, credential: pass };
+        match self.chat.propose(self.user.session, act).outcome().await {
             Outcome::Joined(joined) => joined,
-            outcome => Err(NotIn::of(&outcome)),
+            outcome => Err(JoinError::of(&outcome)),
         }
     }
 
     /// Does what a line says that is clean and trimmed.
     pub(super) fn act(&mut self, line: &str) -> Step {
-        if self.person.mailbox.ending().is_some() {
+        if self.user.mailbox.ending().is_some() {
             // They are out already, and hear of it when all that they sent before is read.
             return Step::Done;
         }
@@ -230,7 +240,7 @@ impl User {
         }
         match Command::parse(line) {
             Ok(Command::Say(words)) => self.say(LineKind::Said, words),
-            Ok(command) => self.obey(command),
+            Ok(command) => self.run_command(command),
             Err(error) => {
                 self.notice(&error.to_string());
                 Step::Done
@@ -246,8 +256,8 @@ impl User {
     /// A command sees what its author has said before it: where that is still on its way to the
     /// other machines, the command waits, unless they cannot be reached.
     fn wait_for_own(&self, line: &str) -> Option<Step> {
-        let cluster = self.hall.cluster.as_ref().filter(|_| line.starts_with('/'))?;
-        let session = self.person.session;
+        let cluster = self.chat.cluster.as_ref().filter(|_| line.starts_with('/'))?;
+        let session = self.user.session;
         if cluster.is_settled(session) || cluster.is_lost() {
             return None;
         }
@@ -260,36 +270,36 @@ impl User {
 
     /// Whether something of theirs is still on its way to the other machines.
     pub(super) fn is_held(&self) -> bool {
-        let cluster = self.hall.cluster.as_ref();
-        cluster.is_some_and(|cluster| !cluster.is_settled(self.person.session))
+        let cluster = self.chat.cluster.as_ref();
+        cluster.is_some_and(|cluster| !cluster.is_settled(self.user.session))
     }
 
     fn say(&mut self, kind: LineKind, words: &str) -> Step {
-        if let Some(cluster) = self.hall.cluster.clone() {
+        if let Some(cluster) = self.chat.cluster.clone() {
             return self.say_to_all(&cluster, kind, words);
         }
-        let (now_ms, lineage) = (self.hall.now_ms(), self.person.lineage);
-        let Some(seated) = self.inbox.current() else {
+        let (now_ms, lineage) = (self.chat.now_ms(), self.user.lineage);
+        let Some(membership) = self.feed.current() else {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
         let name = self.name();
-        let said = seated.crowd.with(|room| {
+        let said = membership.shared_room.with(|room| {
             if let Some(until) = room.muted_until(now_ms, name.key(), lineage) {
                 return Err(Some(until));
             }
-            self.hall.elect_if_due(room, now_ms);
-            let appended = room.say(now_ms, seated.seat, kind, words).ok_or(None)?;
-            self.hall.archive.line(room, appended, kind, &name, words);
+            self.chat.elect_if_due(room, now_ms);
+            let appended = room.say(now_ms, membership.member_id, kind, words).ok_or(None)?;
+            self.chat.archive.line(room, appended, kind, &name, words);
             tracing::debug!(room = %room.name, %name, "{}", escape(words.as_bytes()));
             Ok(())
         });
         match said {
             Ok(()) => {
-                self.person.note_speech(now_ms);
-                self.inbox.has_said = true;
+                self.user.note_speech(now_ms);
+                self.feed.has_said = true;
             }
             Err(Some(until)) => {
-                let until = ending(Some(until), self.hall.settings.moment);
+                let until = ending(Some(until), self.chat.settings.moment);
                 let reason = format!("You may not speak in this room {until}");
                 return self.refuse_line(kind, words, &reason);
             }
@@ -300,11 +310,11 @@ impl User {
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
     pub(super) fn refuse_line(&mut self, kind: LineKind, words: &str, reason: &str) -> Step {
-        if self.inbox.view.is_page() {
+        if self.feed.view.is_page() {
             let refused = json!({
                 "kind": "refused", "of": kind.label(), "text": words, "reason": reason,
             });
-            print_json(&self.inbox.in_thread(refused), &mut self.replies);
+            print_json(&self.feed.in_thread(refused), &mut self.replies);
         } else {
             self.notice(reason);
         }
@@ -313,23 +323,23 @@ impl User {
 
     /// Says something to all machines, which is sent when its author has no more to say.
     fn say_to_all(&mut self, cluster: &Arc<Cluster>, kind: LineKind, words: &str) -> Step {
-        let Some(seated) = self.inbox.current() else {
+        let Some(membership) = self.feed.current() else {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
-        let (session, room) = (self.person.session, seated.room.clone());
+        let (session, room) = (self.user.session, membership.room.clone());
         let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
-            true => self.hall.show_here(&self.person, seated, kind, words),
+            true => self.chat.show_here(&self.user, membership, kind, words),
             false => Vec::new(),
         };
-        let line = Said { kind, text: words.to_owned() };
+        let line = SaidLine { kind, text: words.to_owned() };
         match cluster.say(session, &room, line, shown) {
             Ok(Room::ForMore) => {
-                self.person.note_speech(self.hall.now_ms());
-                self.inbox.has_said = true;
+                self.user.note_speech(self.chat.now_ms());
+                self.feed.has_said = true;
                 Step::Done
             }
             Ok(Room::Full) => {
-                self.inbox.announce();
+                self.feed.announce();
                 cluster.send(session);
                 let settled = cluster.settled(session);
                 Step::Wait(Box::pin(async move {
@@ -338,18 +348,18 @@ impl User {
                 }))
             }
             Err(refusal) => {
-                let reason = refusal.reason(self.hall.settings.moment);
-                let lines = [Said { kind, text: words.to_owned() }];
-                self.inbox.give_up(&room, &reason, &lines, &mut self.replies);
+                let reason = refusal.reason(self.chat.settings.moment);
+                let lines = [SaidLine { kind, text: words.to_owned() }];
+                self.feed.give_up(&room, &reason, &lines, &mut self.replies);
                 Step::Done
             }
         }
     }
 
     /// Carries out a command. The lesson's two are all that a newcomer knows.
-    fn obey(&mut self, command: Command<'_>) -> Step {
+    fn run_command(&mut self, command: Command<'_>) -> Step {
         // What a command finds is to include what was said before it.
-        self.inbox.announce();
+        self.feed.announce();
         self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
         if command.needs_operator() {
             return self.moderate(command);
@@ -384,7 +394,7 @@ impl User {
             Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
             Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
             Command::Status => {
-                for sentence in self.hall.status_words() {
+                for sentence in self.chat.status_words() {
                     self.notice(&sentence);
                 }
             }
@@ -403,10 +413,10 @@ impl User {
     }
 
     fn set(&mut self, choice: fn(&mut View) -> &mut bool, what: &str, switch: Switch) {
-        *choice(&mut self.inbox.view) = switch.is_on();
+        *choice(&mut self.feed.view) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
-        if self.inbox.view.is_page() {
-            let view = json!({ "kind": "view", "view": self.inbox.view.json() });
+        if self.feed.view.is_page() {
+            let view = json!({ "kind": "view", "view": self.feed.view.json() });
             print_json(&view, &mut self.replies);
         }
         self.save_session();
@@ -414,7 +424,7 @@ impl User {
     }
 
     pub(super) fn ask(&mut self, question: Question) -> Step {
-        if self.inbox.current().is_some() {
+        if self.feed.current().is_some() {
             return Step::Ask(question);
         }
         self.notice(IN_NO_ROOM);
@@ -423,7 +433,7 @@ impl User {
 
     /// Writes a line to the user.
     pub(super) fn reply(&mut self, text: &str) {
-        self.inbox.print_reply(text, &mut self.replies);
+        self.feed.print_reply(text, &mut self.replies);
     }
 
     /// Writes the server's words to the user.
@@ -433,51 +443,51 @@ impl User {
 
     /// Returns the user's rank in their current room.
     fn rank(&self) -> Rank {
-        let in_room = self.inbox.current().is_some_and(Seated::is_operator);
-        if in_room || self.person.is_operator() { Rank::Operator } else { Rank::Member }
+        let in_room = self.feed.current().is_some_and(Membership::is_operator);
+        if in_room || self.user.is_operator() { Rank::Operator } else { Rank::Member }
     }
 
     /// Leaves for good. Who knows that there is more is told how to come back.
     pub(super) fn leave_chat(&mut self, leaving: Leaving<'_>) {
         let mut keep = None;
-        if !self.person.is_retired() {
-            let tells = self.knows_more && !self.inbox.view.is_json();
+        if !self.user.is_retired() {
+            let tells = self.knows_more && !self.feed.view.is_json();
             if tells && self.may_have_token_quietly() {
-                let token = self.person.token_or(resume::new_token);
+                let token = self.user.token_or(resume::new_token);
                 self.notice(&format!("/resume {} brings you back", token.reveal()));
             }
-            keep = resume::keep_if_token(&self.hall, &self.person, &self.inbox);
+            keep = resume::keep_if_token(&self.chat, &self.user, &self.feed);
         }
         self.exit(leaving, keep);
     }
 
-    fn exit(&mut self, leaving: Leaving<'_>, keep: Option<Keep>) {
-        let session = self.person.session;
+    fn exit(&mut self, leaving: Leaving<'_>, keep: Option<ResumeToken>) {
+        let session = self.user.session;
         tracing::info!(session, name = %self.name(), "left");
         self.has_left = true;
-        self.inbox.announce();
-        self.inbox.seats.clear();
-        match (leaving, &self.hall.cluster, keep) {
+        self.feed.announce();
+        self.feed.memberships.clear();
+        match (leaving, &self.chat.cluster, keep) {
             // The machine takes its leave, and all its people with it.
             (Leaving::Silently, Some(_), None) => {}
             (Leaving::Silently, Some(_), Some(keep)) => {
-                self.hall.announce(session, Act::Keep(keep));
+                self.chat.announce(session, Operation::SaveSession(keep));
             }
             (leaving, cluster, keep) => {
                 if let Some(cluster) = cluster {
-                    cluster.see_out(&self.person);
+                    cluster.retire_session(&self.user);
                 }
                 let reason = match leaving {
                     Leaving::Because(reason) => Some(reason.to_owned()),
                     Leaving::Silently => None,
                 };
-                self.hall.announce(session, Act::Exit { reason, keep });
+                self.chat.announce(session, Operation::Exit { reason, keep });
             }
         }
     }
 }
 
-impl Drop for User {
+impl Drop for UserSession {
     /// A session that was broken off in the middle leaves too.
     fn drop(&mut self) {
         if !self.has_left {

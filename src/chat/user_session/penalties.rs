@@ -1,15 +1,15 @@
 //! `/penalties`: the sources that are refused now, for operators of the chat.
 
-use super::{Step, User};
+use super::{Step, UserSession};
 use crate::net::Source;
 
 /// Penalties that are listed.
 const LISTED_MAX: usize = 50;
 
-impl User {
+impl UserSession {
     /// Lists the penalties of this node; or ends those of the source that `pardoned` names.
     pub(super) fn penalties(&mut self, pardoned: Option<&str>) -> Step {
-        if !self.person.is_operator() {
+        if !self.user.is_operator() {
             self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
             return Step::Done;
         }
@@ -22,7 +22,7 @@ impl User {
     }
 
     fn list_penalties(&mut self) {
-        let sources = &self.hall.settings.sources;
+        let sources = &self.chat.settings.sources;
         let (_, count) = sources.counts();
         let listed = sources.penalised(LISTED_MAX);
         if listed.is_empty() {
@@ -42,7 +42,7 @@ impl User {
     }
 
     fn end_penalties(&mut self, source: Source) {
-        if self.hall.settings.sources.pardon(source) {
+        if self.chat.settings.sources.pardon(source) {
             self.audit(&format!("ended the penalties of {source}"));
             self.notice(&format!("{source} has no penalty any more"));
         } else {

@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Step, User};
-use crate::chat::act::{Act, Outcome, Refusal};
+use super::{Step, UserSession};
 use crate::chat::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::chat::command::Command;
 use crate::chat::history::LineKind;
 use crate::chat::name::Name;
-use crate::chat::person::Person;
-use crate::chat::sessions::person_id;
+use crate::chat::operation::{Operation, OperationError, Outcome};
+use crate::chat::user::User;
+use crate::chat::user_table::person_id;
 use crate::chat::view::print_json;
 use crate::net::SourceAction;
 
 /// Members that `/lag` lists.
 const LAGS_SHOWN: usize = 20;
 
-impl User {
+impl UserSession {
     pub(super) fn users_of(&mut self, room: &str) {
-        let Some((name, crowd)) = self.visible_room(room) else { return };
-        let names = crowd
+        let Some((name, shared_room)) = self.visible_room(room) else { return };
+        let names = shared_room
             .with(|room| names_in_words(room.members().iter().map(|member| member.name.as_str())));
         if names.is_empty() {
             self.reply(&format!("Nobody is in {name}"));
@@ -59,44 +59,46 @@ impl User {
         kind: LineKind,
         words: &str,
     ) -> Step {
-        if self.person.mailbox.ending().is_some() {
+        if self.user.mailbox.ending().is_some() {
             return Step::Done;
         }
-        match self.hall.person_with_id(id) {
+        match self.chat.person_with_id(id) {
             Some(other) => self.write_to(&other, kind, words),
             None => self.refuse_line(kind, words, "That person has left"),
         }
     }
 
-    fn write_to(&mut self, other: &Person, kind: LineKind, words: &str) -> Step {
-        if other.session == self.person.session {
+    fn write_to(&mut self, other: &User, kind: LineKind, words: &str) -> Step {
+        if other.session == self.user.session {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
         }
-        self.person.note_speech(self.hall.now_ms());
+        self.user.note_speech(self.chat.now_ms());
         let name = other.name();
         if let Some(away) = other.away() {
-            match self.inbox.view.ignores(other.lineage, name.as_str()) {
+            match self.feed.view.ignores(other.lineage, name.as_str()) {
                 true => self.notice(&format!("{name} is away")),
                 false => self.notice(&format!("{name} is away: {away}")),
             }
         }
         let words = words.to_owned();
         let lineage = other.lineage;
-        let act = Act::Write { to: other.session, words: words.clone(), kind };
-        self.perform(act, move |user, outcome| {
+        let act = Operation::Write { to: other.session, words: words.clone(), kind };
+        self.apply_operation(act, move |user, outcome| {
             let reason = match outcome.refusal() {
                 None => {
                     user.show_written(lineage, &name, kind, &words);
                     return Step::Done;
                 }
-                Some(Refusal::Absent | Refusal::Outside) => {
+                Some(OperationError::Absent | OperationError::Outside) => {
                     format!("{name} has left: that was not delivered")
                 }
-                Some(Refusal::NotDelivered(why)) => format!("Not delivered to {name}, {why}"),
+                Some(OperationError::NotDelivered(why)) => {
+                    format!("Not delivered to {name}, {why}")
+                }
                 Some(_) => format!("{name} does not read: that was not delivered"),
             };
-            match user.inbox.private {
+            match user.feed.private {
                 Some(_) => user.refuse_line(kind, &words, &reason),
                 None => {
                     user.notice(&reason);
@@ -107,10 +109,10 @@ impl User {
     }
 
     fn show_written(&mut self, lineage: u64, to: &Name, kind: LineKind, words: &str) {
-        if self.inbox.view.is_page() {
+        if self.feed.view.is_page() {
             let mut sent = json!({
                 "kind": "private", "name": self.name().as_str(), "to": to.as_str(),
-                "time_ms": self.hall.now_ms(), "text": words, "own": true,
+                "time_ms": self.chat.now_ms(), "text": words, "own": true,
                 "person": person_id(lineage),
             });
             if kind == LineKind::Action {
@@ -123,11 +125,11 @@ impl User {
     }
 
     pub(super) fn answer(&mut self, words: &str) -> Step {
-        let Some(session) = self.inbox.reply_to else {
+        let Some(session) = self.feed.reply_to else {
             self.notice("Nobody has written to you yet: /msg NAME WORDS");
             return Step::Done;
         };
-        match self.hall.person(session.get()) {
+        match self.chat.user(session.get()) {
             Some(other) => self.write_to(&other, LineKind::Said, words),
             None => {
                 self.notice("Who wrote to you last has left");
@@ -151,7 +153,7 @@ impl User {
         if !self.may(SourceAction::Login) {
             return Step::Done;
         }
-        self.perform(Act::Rename { name }, |user, outcome| match outcome {
+        self.apply_operation(Operation::Rename { name }, |user, outcome| match outcome {
             Outcome::Renamed(renamed) => {
                 match renamed {
                     Ok(()) => user.save_session(),
@@ -165,7 +167,7 @@ impl User {
 
     pub(super) fn ignore(&mut self, name: Option<&str>) {
         let Some(name) = name else {
-            let names: Vec<String> = self.inbox.view.ignored().map(Name::to_string).collect();
+            let names: Vec<String> = self.feed.view.ignored().map(Name::to_string).collect();
             return match names.as_slice() {
                 [] => self.notice("You ignore nobody"),
                 names => self.reply(&format!("Ignored: {}", names.join(", "))),
@@ -173,9 +175,9 @@ impl User {
         };
         let Some(other) = self.somebody(name) else { return };
         let name = other.name();
-        if other.session == self.person.session {
+        if other.session == self.user.session {
             self.notice("You cannot ignore yourself");
-        } else if self.inbox.view.ignore(name.clone(), other.lineage) {
+        } else if self.feed.view.ignore(name.clone(), other.lineage) {
             self.save_session();
             self.notice(&format!("You do not see what {name} says; /unignore {name} ends that"));
         } else {
@@ -185,7 +187,7 @@ impl User {
 
     pub(super) fn unignore(&mut self, name: &str) {
         match Name::parse(name) {
-            Ok(name) if self.inbox.view.heed(&name) => {
+            Ok(name) if self.feed.view.heed(&name) => {
                 self.save_session();
                 self.notice(&format!("You see what {name} says again"));
             }
@@ -200,7 +202,7 @@ impl User {
             return Step::Done;
         }
         let words = words.map(str::to_owned);
-        self.perform(Act::Away { words: words.clone() }, move |user, outcome| {
+        self.apply_operation(Operation::Away { words: words.clone() }, move |user, outcome| {
             if outcome.refusal().is_some() {
                 return user.refuse(&outcome);
             }
@@ -216,10 +218,10 @@ impl User {
     }
 
     /// Who is called so; where nobody is, the user is told.
-    pub(super) fn somebody(&mut self, text: &str) -> Option<Arc<Person>> {
-        let found = Name::parse(text).map(|name| self.hall.find(&name));
+    pub(super) fn somebody(&mut self, text: &str) -> Option<Arc<User>> {
+        let found = Name::parse(text).map(|name| self.chat.find(&name));
         match found {
-            Ok(Some(person)) => Some(person),
+            Ok(Some(user)) => Some(user),
             Ok(None) => {
                 let shown = crate::chat::text::excerpt(text);
                 self.notice(&format!("Nobody here is called {shown}; /users lists who is"));

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::bans::{Ban, Scope, Subject, ending};
-use super::hall::{NameTaken, NotIn, Pass, Seated};
 use super::history::LineKind;
 use super::name::Name;
-use super::person::Person;
-use super::room::See;
-use super::tokens::Place;
+use super::room::ReplayFrom;
+use super::state::{ClaimNameError, Credential, JoinError, Membership};
+use super::tokens::SavedSession;
+use super::user::User;
 
 /// Something that somebody does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Act {
+pub(super) enum Operation {
     /// Comes in under a name.
     Enter {
         name: Name,
@@ -31,17 +31,24 @@ pub(super) enum Act {
     /// Wants back what a token stands for.
     Redeem { token: String },
     /// Goes: with words for the others, or silently where everybody has to go.
-    Exit { reason: Option<String>, keep: Option<Keep> },
-    /// Keeps their place, to come back to it by a token.
-    Keep(Keep),
+    Exit { reason: Option<String>, keep: Option<ResumeToken> },
+    /// Saves the session under a token that restores it.
+    #[serde(rename = "keep")]
+    SaveSession(ResumeToken),
     /// Takes another name.
     Rename { name: Name },
     /// Goes to a room.
-    Join { room: Name, see: See, pass: Pass },
+    Join {
+        room: Name,
+        #[serde(rename = "see")]
+        replay_from: ReplayFrom,
+        #[serde(rename = "pass")]
+        credential: Credential,
+    },
     /// Leaves a room.
     Part { room: Name },
     /// Says lines in a room.
-    Say { room: Name, lines: Vec<Said> },
+    Say { room: Name, lines: Vec<SaidLine> },
     /// Deletes the words of a line: their own, or as an operator.
     Delete { room: Name, number: u64, own: bool },
     /// Sets the topic of a room, or removes it.
@@ -69,15 +76,17 @@ pub(super) enum Act {
     /// Lets them in again.
     Unban { subject: Subject, scope: Scope },
     /// Changes a setting of a room, or the rights of a member.
-    Alter { room: Name, change: Change },
+    Alter { room: Name, change: RoomChange },
     /// Removes a room and all its lines.
     Forget { room: Name },
     /// Writes down what an operator did.
     Audit { what: String },
-    /// A machine is gone, and all its people with it.
-    Gone { node: u32, name: String, reason: String },
-    /// People of a machine that was taken for gone are here again.
-    Return { people: Vec<Returning> },
+    /// A node went down, and all its users with it.
+    #[serde(rename = "gone")]
+    NodeDown { node: u32, name: String, reason: String },
+    /// Users of a node whose lease had expired rejoin.
+    #[serde(rename = "return")]
+    Rejoin { people: Vec<RejoiningUser> },
 }
 
 /// The part of a saved session that every node has to know.
@@ -92,14 +101,14 @@ pub(super) struct Back {
 
 /// Where somebody stands, and the token that brings them back there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Keep {
+pub(super) struct ResumeToken {
     pub(super) token: String,
-    pub(super) place: Place,
+    pub(super) place: SavedSession,
 }
 
 /// A line that somebody says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Said {
+pub(super) struct SaidLine {
     /// `Said` or `Action`.
     #[serde(rename = "k", default = "said", skip_serializing_if = "is_said")]
     pub(super) kind: LineKind,
@@ -118,7 +127,7 @@ fn is_said(kind: &LineKind) -> bool {
 /// A change of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Change {
+pub(super) enum RoomChange {
     /// Only who is invited may come in.
     Private(bool),
     /// Who knows the words may come in of which this is the hash.
@@ -133,7 +142,7 @@ pub(super) enum Change {
 
 /// Somebody who comes back with their machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Returning {
+pub(super) struct RejoiningUser {
     pub(super) session: u64,
     #[serde(default)]
     pub(super) lineage: u64,
@@ -153,19 +162,19 @@ pub(super) struct Returning {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Done,
-    Entered(Result<Arc<Person>, NameTaken>),
+    Entered(Result<Arc<User>, ClaimNameError>),
     /// What the token brings back, and the token.
-    Redeemed(Option<Keep>),
-    Renamed(Result<(), NameTaken>),
-    Joined(Result<Seated, NotIn>),
+    Redeemed(Option<ResumeToken>),
+    Renamed(Result<(), ClaimNameError>),
+    Joined(Result<Membership, JoinError>),
     /// The ban that was lifted, if there was one.
     Unbanned(Option<Ban>),
-    Refused(Refusal),
+    Refused(OperationError),
 }
 
 /// Why an act came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum OperationError {
     /// Who acts is not in the room any more.
     Outside,
     /// Who acts may not speak there until then.
@@ -182,7 +191,7 @@ pub(super) enum Refusal {
     NotDelivered(&'static str),
 }
 
-impl Refusal {
+impl OperationError {
     /// Why, in words that stand behind others; `moment` says when something ends.
     pub(super) fn reason(&self, moment: fn(u64) -> String) -> String {
         match self {
@@ -203,7 +212,7 @@ impl Refusal {
 
 impl Outcome {
     /// Why it came to nothing, in the words of the server.
-    pub(super) fn refusal(&self) -> Option<&Refusal> {
+    pub(super) fn refusal(&self) -> Option<&OperationError> {
         match self {
             Self::Refused(refusal) => Some(refusal),
             _ => None,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::past::newest_that_fit;
-use super::{IN_NO_ROOM, Rest, Step, User};
-use crate::chat::crowd::Crowd;
+use super::history_commands::newest_that_fit;
+use super::{IN_NO_ROOM, Rest, Step, UserSession};
 use crate::chat::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 use crate::chat::name::Name;
+use crate::chat::shared_room::SharedRoom;
 use crate::chat::view::View;
 
 /// Lines that `/search` shows at most.
@@ -25,14 +25,14 @@ pub(super) struct Search {
     before: u64,
 }
 
-impl User {
+impl UserSession {
     /// Searches from the newest line on; without words, from where the last search ended.
     pub(super) fn search(&mut self, words: &str) -> Step {
-        let Some(seated) = self.inbox.current() else {
+        let Some(membership) = self.feed.current() else {
             self.notice(IN_NO_ROOM);
             return Step::Done;
         };
-        let (crowd, room) = (Arc::clone(&seated.crowd), seated.room.clone());
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
             ("", None) => {
@@ -42,14 +42,14 @@ impl User {
             ("", Some(last)) => *last,
             (words, _) => Search { room, words: words.into(), before: u64::MAX },
         };
-        let (hall, source) = (Arc::clone(&self.hall), self.source);
-        let view = self.inbox.view.clone();
+        let (chat, source) = (Arc::clone(&self.chat), self.source);
+        let view = self.feed.view.clone();
         Step::Wait(Box::pin(async move {
-            let passed = hall.gates.pass(source).await;
+            let passed = chat.gates.pass(source).await;
             let Search { room, words, before } = &search;
-            let found = match hall.archive.is_lasting() {
-                true => hall.archive.search(room, words, *before, FOUND_MAX).await,
-                false => Ok(search_memory(&crowd, words, *before, &view).await),
+            let found = match chat.archive.is_lasting() {
+                true => chat.archive.search(room, words, *before, FOUND_MAX).await,
+                false => Ok(search_memory(&shared_room, words, *before, &view).await),
             };
             drop(passed);
             Box::new(move |user: &mut Self| user.show_found(search, found)) as Rest
@@ -93,12 +93,17 @@ impl User {
 
 /// Searches the lines in memory that the view does not hide, in steps between which other users of
 /// the thread have their turn.
-async fn search_memory(crowd: &Crowd, words: &str, before: u64, view: &View) -> SearchPage {
+async fn search_memory(
+    shared_room: &SharedRoom,
+    words: &str,
+    before: u64,
+    view: &View,
+) -> SearchPage {
     let (terms, mut buffer) = (SearchTerms::new(words), CaseFoldBuffer::default());
     let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
-    at = crowd.with(|room| room.log.visible()).min(at);
+    at = shared_room.with(|room| room.log.visible()).min(at);
     loop {
-        let is_end = crowd.with(|room| {
+        let is_end = shared_room.with(|room| {
             for _ in 0..STEP_LINES.min(LINES_MAX - looked) {
                 let Some(number) = room.log.kept_before(at) else { break };
                 if lines.len() >= FOUND_MAX {

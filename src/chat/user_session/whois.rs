@@ -3,25 +3,25 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Step, User};
+use super::{Step, UserSession};
 use crate::chat::bans::{Ban, Scope, network_of};
-use crate::chat::crowd::Crowd;
 use crate::chat::entrance::Entrance;
 use crate::chat::former_users::FormerUser;
 use crate::chat::name::Name;
-use crate::chat::person::Person;
-use crate::chat::room::Seat;
+use crate::chat::room::MemberId;
+use crate::chat::shared_room::SharedRoom;
+use crate::chat::user::User;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;
 
-impl User {
+impl UserSession {
     pub(super) fn whois(&mut self, text: &str) -> Step {
         let name = Name::parse(text).ok();
-        let found = name.as_ref().and_then(|name| self.hall.find(name));
+        let found = name.as_ref().and_then(|name| self.chat.find(name));
         if found.is_none()
-            && self.person.is_operator()
-            && let Some(former) = name.and_then(|name| self.hall.former_user(&name))
+            && self.user.is_operator()
+            && let Some(former) = name.and_then(|name| self.chat.former_user(&name))
         {
             return self.whois_former(&former);
         }
@@ -32,7 +32,7 @@ impl User {
         let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
         let away = other.away().map(|words| format!("; away: {words}")).unwrap_or_default();
         self.reply(&format!("{name} is in {rooms}{away}"));
-        if self.person.is_operator() {
+        if self.user.is_operator() {
             self.whois_for_operator(&other, &name);
         }
         Step::Done
@@ -40,42 +40,42 @@ impl User {
 
     /// The rooms of a user that this one may know of; marked if the user is their operator or
     /// muted in them.
-    fn rooms_of(&self, other: &Person) -> Vec<String> {
-        let (lineage, sees_all) = (self.person.lineage, self.person.is_operator());
-        let now_ms = self.hall.now_ms();
-        let room = |(crowd, _): (Arc<Crowd>, Seat)| {
-            crowd.with(|room| {
+    fn rooms_of(&self, other: &User) -> Vec<String> {
+        let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
+        let now_ms = self.chat.now_ms();
+        let room = |(shared_room, _): (Arc<SharedRoom>, MemberId)| {
+            shared_room.with(|room| {
                 // The seat may have been given back meanwhile.
-                let seat = room.seat_of(other.session)?;
+                let member_id = room.seat_of(other.session)?;
                 let is_open = room.entrance(lineage) != Entrance::Invited;
-                let is_known = is_open || room.seat_of(self.person.session).is_some();
-                let operator = if room.is_operator(seat) { " (operator)" } else { "" };
+                let is_known = is_open || room.seat_of(self.user.session).is_some();
+                let operator = if room.is_operator(member_id) { " (operator)" } else { "" };
                 let muted = room.muted_until(now_ms, other.name().key(), other.lineage);
                 let muted = if sees_all && muted.is_some() { " (muted)" } else { "" };
                 (is_known || sees_all).then(|| format!("{}{operator}{muted}", room.name))
             })
         };
-        let mut rooms: Vec<String> = other.seats().into_iter().filter_map(room).collect();
+        let mut rooms: Vec<String> = other.memberships().into_iter().filter_map(room).collect();
         rooms.sort_unstable();
         rooms
     }
 
-    fn whois_for_operator(&mut self, other: &Person, name: &Name) {
-        let since = (self.hall.settings.moment)(other.since_ms);
+    fn whois_for_operator(&mut self, other: &User, name: &Name) {
+        let since = (self.chat.settings.moment)(other.since_ms);
         let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
-        let token = match self.hall.has_token(other.lineage) {
+        let token = match self.chat.has_token(other.lineage) {
             true => "a token restores the session",
             false => "without a token",
         };
         let from = self.origin(other.address, other.lineage);
         self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
-        for ban in self.hall.bans_of(other, name).iter().take(BANS_SHOWN) {
+        for ban in self.chat.bans_of(other, name).iter().take(BANS_SHOWN) {
             self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
         }
     }
 
     fn whois_former(&mut self, former: &FormerUser) -> Step {
-        let left = (self.hall.settings.moment)(former.left_ms);
+        let left = (self.chat.settings.moment)(former.left_ms);
         let from = self.origin(former.address, former.lineage);
         self.reply(&format!("{} left at {left}, {from}", former.name));
         Step::Done
@@ -86,7 +86,7 @@ impl User {
     pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
         let Some(address) = address else { return "from no known address".to_owned() };
         let network = network_of(address);
-        let others = self.hall.people_from(network, lineage);
+        let others = self.chat.people_from(network, lineage);
         let counted = match address.to_canonical() {
             IpAddr::V6(_) => format!(" (counted as {network})"),
             IpAddr::V4(_) => String::new(),
@@ -118,7 +118,7 @@ impl User {
         self.notice(&format!(
             "That holds for the name {name}, and for this user under any name: session and token"
         ));
-        if !self.person.is_operator() {
+        if !self.user.is_operator() {
             self.notice("An operator of the chat can see and ban their address too");
             return;
         }

@@ -5,18 +5,18 @@ use std::collections::hash_map::Drain;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::person::Person;
+use super::user::User;
 
 /// The sessions in the chat, by number.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    people: HashMap<u64, Arc<Person>>,
+pub(super) struct UserTable {
+    people: HashMap<u64, Arc<User>>,
     /// The sessions that a token restored, by lineage: these cannot be calculated.
     restored: HashMap<u64, u64>,
     lineages_from: u64,
 }
 
-impl Sessions {
+impl UserTable {
     /// No sessions; the lineage of session 0 would be `lineages_from`.
     pub(super) fn new(lineages_from: u64) -> Self {
         Self { lineages_from, ..Self::default() }
@@ -27,37 +27,37 @@ impl Sessions {
         self.lineages_from.wrapping_add(session)
     }
 
-    pub(super) fn insert(&mut self, person: Arc<Person>) {
-        if person.lineage != self.lineage(person.session) && !person.is_retired() {
-            self.restored.insert(person.lineage, person.session);
+    pub(super) fn insert(&mut self, user: Arc<User>) {
+        if user.lineage != self.lineage(user.session) && !user.is_retired() {
+            self.restored.insert(user.lineage, user.session);
         }
-        self.people.insert(person.session, person);
+        self.people.insert(user.session, user);
     }
 
     pub(super) fn remove(&mut self, session: u64) {
-        if let Some(person) = self.people.remove(&session)
-            && self.restored.get(&person.lineage) == Some(&session)
+        if let Some(user) = self.people.remove(&session)
+            && self.restored.get(&user.lineage) == Some(&session)
         {
-            self.restored.remove(&person.lineage);
+            self.restored.remove(&user.lineage);
         }
     }
 
-    pub(super) fn drain(&mut self) -> Drain<'_, u64, Arc<Person>> {
+    pub(super) fn drain(&mut self) -> Drain<'_, u64, Arc<User>> {
         self.restored.clear();
         self.people.drain()
     }
 
     /// Returns the session in which the user of this lineage is now, if any.
-    pub(super) fn of_lineage(&self, lineage: u64) -> Option<&Arc<Person>> {
+    pub(super) fn of_lineage(&self, lineage: u64) -> Option<&Arc<User>> {
         let restored = self.restored.get(&lineage).copied();
         let session = restored.unwrap_or(lineage.wrapping_sub(self.lineages_from));
-        let person = self.people.get(&session)?;
-        (person.lineage == lineage && !person.is_retired()).then_some(person)
+        let user = self.people.get(&session)?;
+        (user.lineage == lineage && !user.is_retired()).then_some(user)
     }
 }
 
-impl Deref for Sessions {
-    type Target = HashMap<u64, Arc<Person>>;
+impl Deref for UserTable {
+    type Target = HashMap<u64, Arc<User>>;
 
     fn deref(&self) -> &Self::Target {
         &self.people
@@ -77,28 +77,27 @@ pub(super) fn lineage_of_id(id: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::apply_operation::OperationContext;
     use super::super::name::Name;
-    use super::super::perform::Actor;
     use super::*;
 
-    fn person(session: u64, lineage: u64) -> Arc<Person> {
-        let actor = Actor { session, node: 0, is_here: true, now_ms: 0 };
-        Arc::new(Person::new(actor, None, Name::parse("ann").unwrap(), lineage))
+    fn user(session: u64, lineage: u64) -> Arc<User> {
+        let context = OperationContext { session, node: 0, is_here: true, now_ms: 0 };
+        Arc::new(User::new(context, None, Name::parse("ann").unwrap(), lineage))
     }
 
     /// Issue 11, item 7: an id means the same user after each resume, also while the session before
     /// has not ended, and no other user.
     #[test]
     fn regression_a_lineage_finds_the_session_in_which_its_user_is() {
-        let mut sessions = Sessions::new(u64::MAX - 1);
-        let find = |sessions: &Sessions, lineage| {
-            sessions.of_lineage(lineage).map(|person| person.session)
-        };
+        let mut sessions = UserTable::new(u64::MAX - 1);
+        let find =
+            |sessions: &UserTable, lineage| sessions.of_lineage(lineage).map(|user| user.session);
         let lineage = sessions.lineage(3);
         assert_eq!(lineage, 1, "it wraps around");
-        let (first, second) = (person(3, lineage), person(8, lineage));
+        let (first, second) = (user(3, lineage), user(8, lineage));
         sessions.insert(Arc::clone(&first));
-        sessions.insert(person(4, sessions.lineage(4)));
+        sessions.insert(user(4, sessions.lineage(4)));
         assert_eq!((find(&sessions, lineage), find(&sessions, 2)), (Some(3), Some(4)));
         first.retire();
         assert_eq!(find(&sessions, lineage), None, "it goes on elsewhere");
@@ -107,13 +106,13 @@ mod tests {
         sessions.remove(3);
         assert_eq!(find(&sessions, lineage), Some(8));
         second.retire();
-        sessions.insert(person(12, lineage));
+        sessions.insert(user(12, lineage));
         sessions.remove(8);
         assert_eq!(find(&sessions, lineage), Some(12));
         sessions.remove(12);
         assert_eq!((find(&sessions, lineage), sessions.restored.len()), (None, 0));
         assert_eq!(find(&sessions, 2), Some(4), "another user is not affected");
-        sessions.insert(person(13, 77));
+        sessions.insert(user(13, 77));
         assert_eq!(sessions.drain().count(), 2);
         assert_eq!((find(&sessions, 77), sessions.restored.len()), (None, 0));
     }

@@ -3,11 +3,11 @@
 
 use serde_json::json;
 
-use super::User;
+use super::UserSession;
 use crate::chat::view::print_json;
 use crate::net::{SourceAction, SourceRefusal};
 
-impl User {
+impl UserSession {
     /// Takes a token of `action` from the user's source. If there is none, tells the user how long
     /// to wait.
     pub(super) fn may(&mut self, action: SourceAction) -> bool {
@@ -25,38 +25,38 @@ impl User {
 
     /// Whether the user may have a token. If not, says so, unless the user has one already.
     pub(super) fn may_have_token(&mut self) -> bool {
-        self.person.token().is_some() || self.may(SourceAction::Token)
+        self.user.token().is_some() || self.may(SourceAction::Token)
     }
 
     /// The same, without a word.
     pub(super) fn may_have_token_quietly(&self) -> bool {
-        self.person.token().is_some() || self.take(SourceAction::Token, 1).is_ok()
+        self.user.token().is_some() || self.take(SourceAction::Token, 1).is_ok()
     }
 
     /// Gives back a token that was taken before a password was checked: it was right.
     pub(super) fn give_back(&self, action: SourceAction) {
-        self.hall.settings.sources.give_back(self.source, action);
+        self.chat.settings.sources.give_back(self.source, action);
     }
 
     fn take(&self, action: SourceAction, count: u32) -> Result<(), SourceRefusal> {
         // An operator of the chat works against floods.
         let is_trusted = matches!(action, SourceAction::Moderation | SourceAction::Expensive);
-        if is_trusted && self.person.is_operator() {
+        if is_trusted && self.user.is_operator() {
             return Ok(());
         }
-        self.hall.settings.sources.take_many(self.source, action, count)
+        self.chat.settings.sources.take_many(self.source, action, count)
     }
 
     fn tell_refusal(&mut self, refusal: &SourceRefusal) {
-        if !self.inbox.view.is_json() {
+        if !self.feed.view.is_json() {
             return self.notice(&refusal.to_string());
         }
         let error = json!({
             "kind": "error", "text": refusal.to_string(), "about": "rate",
             "action": refusal.action.label(), "wait_ms": refusal.wait_ms(),
         });
-        let is_page = self.inbox.view.is_page();
-        let error = if is_page { self.inbox.in_thread(error) } else { error };
+        let is_page = self.feed.view.is_page();
+        let error = if is_page { self.feed.in_thread(error) } else { error };
         print_json(&error, &mut self.replies);
     }
 }
