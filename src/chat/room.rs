@@ -118,8 +118,8 @@ impl Room {
         Appended { number, time_ms }
     }
 
-    /// Adds a member and the line that says so, which the newcomer sees too. `replay_from` selects the
-    /// earlier lines that they see. A terminal is not shown those that a replay leaves out.
+    /// Adds a member and the line of the join, which the newcomer sees too. `replay_from` selects
+    /// the earlier lines that they see. A terminal does not see the lines that a replay leaves out.
     pub(super) fn join(
         &mut self,
         now_ms: u64,
