@@ -6,9 +6,10 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use echoline_base::file_access::exposed_data_folder;
+
 use super::error::StoreError;
 use super::options::SharedFolder;
-use echoline_base::file_access::exposed_data_folder;
 
 /// A folder that this process alone uses, locked by flock(2). The system releases the lock however
 /// the process ends.
