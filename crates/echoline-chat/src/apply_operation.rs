@@ -50,7 +50,7 @@ impl Chat {
                 Outcome::Joined(self.join(context, &room, replay_from, &pass))
             }
             Operation::Part { room } => self.part(context, &room),
-            Operation::Say { room, lines } => self.say(context, &room, &lines, &[]),
+            Operation::Say { room, lines } => self.say(context, &room, &lines),
             Operation::Delete { room, number, own } => {
                 self.delete_line(context, &room, number, own)
             }
@@ -289,13 +289,12 @@ impl Chat {
         Outcome::Done
     }
 
-    /// Somebody says lines; `shown` are, for each, the sessions that have seen it already.
+    /// Appends the context's lines to a room.
     pub(super) fn say(
         &self,
         context: OperationContext,
         room: &Name,
         lines: &[SaidLine],
-        shown: &[Vec<u64>],
     ) -> Outcome {
         let Some((user, shared_room)) = self.member(context, room) else {
             return Outcome::Refused(OperationError::Outside);
@@ -309,16 +308,14 @@ impl Chat {
                 return Outcome::Refused(OperationError::Muted(until));
             }
             self.elect_if_due(room, context.now_ms);
-            for (index, SaidLine { kind, text }) in lines.iter().enumerate() {
+            for SaidLine { kind, text } in lines {
                 let Some(appended) = room.say(context.now_ms, member_id, *kind, text) else {
                     return Outcome::Refused(OperationError::Outside);
                 };
                 self.archive.line(room, appended, *kind, &name, text);
-                let shown = shown.get(index).map_or(&[][..], Vec::as_slice);
-                room.hide(shown, appended.number);
                 if user.represents_local_user() {
                     // This node serves the author.
-                    room.hide(&[user.session], appended.number);
+                    room.hide(user.session, appended.number);
                 }
             }
             Outcome::Done

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
 use super::history::LineKind;
 use super::name::Name;
 use super::operation::SaidLine;
+use echoline_base::poison::IgnorePoison;
 
 /// Letters that may wait; beyond it the sender is told that they cannot be delivered.
 const LETTERS_MAX: usize = 100;
@@ -35,8 +36,6 @@ pub(super) enum Notification {
     Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver's came to nothing.
     NotDelivered { room: Name, reason: String, lines: Vec<SaidLine> },
-    /// The author, a lineage, says this in a room; the other machines do not have it yet.
-    Ahead { room: Name, author: u64, kind: LineKind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The other machines cannot be reached, or can be again.
     Link { is_lost: bool, words: String },
     /// Somebody took the receiver out of this room, with these words, if any.
@@ -77,7 +76,7 @@ struct Post {
 impl Notification {
     fn bytes(&self) -> usize {
         match self {
-            Self::Private { text, .. } | Self::Ahead { text, .. } => text.len(),
+            Self::Private { text, .. } => text.len(),
             Self::Notice(words) | Self::Link { words, .. } | Self::Expelled { words, .. } => {
                 words.len()
             }
@@ -176,7 +175,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

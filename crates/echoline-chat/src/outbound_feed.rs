@@ -7,19 +7,18 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
-use super::answer_limits::names_in_words;
+use super::answer_limits::{lags_in_words, names_in_words};
 use super::batch::Batch;
-use super::bot;
 use super::days::Days;
 use super::history::LineKind;
-use super::line::{EOL, Shape};
+use super::line::EOL;
 use super::mailbox::Notification;
 use super::name::Name;
 use super::operation::SaidLine;
 use super::people::People;
+use super::protocol::{JoinedRoom, ServerMessage, Thread};
 use super::state::{Chat, Membership};
 use super::text::excerpt;
 use super::user::User;
@@ -49,7 +48,7 @@ pub(super) struct OutboundFeed {
     /// Somebody may be waiting for what this member said.
     pub(super) has_said: bool,
     /// To be answered at the member's place in the order of their current room.
-    question: Option<Question>,
+    question: Option<RoomQuestion>,
     /// How often an answer may still be put off because lines wait for the store: who is in is to
     /// be what the lines that were seen add up to, but not at the price of never saying it.
     patience: u8,
@@ -63,7 +62,7 @@ pub(super) struct OutboundFeed {
 
 /// A question whose answer has a position in the room's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum RoomQuestion {
     /// The members of the room.
     Users,
     /// The same with all that a page shows of them, for those who came after this arrival.
@@ -102,8 +101,8 @@ impl OutboundFeed {
         self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
 
-    /// Speaks in the room at `index` from now on.
-    pub(super) fn turn_to(&mut self, index: usize) {
+    /// Makes the room at `index` the one in which the member speaks.
+    pub(super) fn set_current(&mut self, index: usize) {
         self.current = index;
     }
 
@@ -131,7 +130,7 @@ impl OutboundFeed {
     }
 
     /// Has a question answered in its place.
-    pub(super) fn ask(&mut self, question: Question) {
+    pub(super) fn ask(&mut self, question: RoomQuestion) {
         self.question = Some(question);
         self.patience = PATIENCE;
     }
@@ -139,6 +138,17 @@ impl OutboundFeed {
     /// Whether no question is left to be answered.
     pub(super) fn is_answered(&self) -> bool {
         self.question.is_none()
+    }
+
+    /// Whether the member has been sent the lines from before they joined their rooms, as far as
+    /// these lines are visible.
+    pub(super) fn has_shown_earlier_lines(&self) -> bool {
+        self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
+            shared_room.with(|room| {
+                room.is_expelled(*member_id)
+                    || room.standing(*member_id).0 >= room.log.visible().min(*joined)
+            })
+        })
     }
 
     /// Writes what there is to tell, as much as the peer takes; Pending where that was all, and
@@ -175,24 +185,21 @@ impl OutboundFeed {
     }
 
     /// The rooms that the member is in and where they stand there, for a page.
-    pub(super) fn rooms(&self) -> Value {
+    pub(super) fn rooms(&self) -> ServerMessage<'_> {
         let session = self.user.session;
-        let memberships: Vec<Value> = self
-            .memberships
-            .iter()
-            .map(|Membership { shared_room, member_id, room: name, .. }| {
-                shared_room.with(|room| {
-                    let (next, operator) = room.standing(*member_id);
-                    let operator = operator && room.seat_of(session).is_some();
-                    json!({
-                        "room": name.as_str(), "next": next, "topic": &*room.topic,
-                        "operator": operator,
-                    })
-                })
+        let joined = |membership: &'_ Membership| {
+            membership.shared_room.with(|room| {
+                let (next, operator) = room.standing(membership.member_id);
+                let operator = operator && room.seat_of(session).is_some();
+                (next, room.topic.to_string().into(), operator)
             })
-            .collect();
-        let current = self.current().map(|membership| membership.room.as_str());
-        json!({ "kind": "seats", "current": current, "rooms": memberships })
+        };
+        let rooms = self.memberships.iter().map(|membership| {
+            let (next, topic, operator) = joined(membership);
+            JoinedRoom { room: membership.room.as_str().into(), next, topic, operator }
+        });
+        let current = self.current().map(|membership| membership.room.as_str().into());
+        ServerMessage::Seats { current, rooms: rooms.collect() }
     }
 
     /// Wakes those who wait for what this member said.
@@ -283,7 +290,7 @@ impl OutboundFeed {
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
         let room = self.memberships[index].room.as_str();
         if self.view.is_json() {
-            print_json(&json!({ "kind": "missed", "room": room, "count": count }), printed);
+            print_json(&ServerMessage::Missed { room: room.into(), count }, printed);
         } else {
             if index != self.current {
                 printed.push_str(&format!("[{room}] "));
@@ -318,7 +325,7 @@ impl OutboundFeed {
             if self.view.is_page() {
                 // It is not to come back by itself.
                 let words = ending.reason.as_ref().unwrap_or(&ending.words);
-                print_json(&bot::dismissal(words), &mut printed);
+                print_json(&ServerMessage::dismissal(words), &mut printed);
             } else {
                 self.view.print(&format!("*** {} ***", ending.words), &mut printed);
             }
@@ -334,15 +341,16 @@ impl OutboundFeed {
                     return;
                 }
                 if self.view.is_json() {
-                    let name = from.as_str();
-                    let mut notification = json!({
-                        "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
-                        "person": person_id(lineage),
-                    });
-                    if kind == LineKind::Action {
-                        notification["action"] = true.into();
-                    }
-                    print_json(&notification, printed);
+                    let private = ServerMessage::Private {
+                        name: from.as_str().into(),
+                        to: None,
+                        time_ms,
+                        text: (&*text).into(),
+                        person: person_id(lineage).into(),
+                        action: kind == LineKind::Action,
+                        own: false,
+                    };
+                    print_json(&private, printed);
                 } else {
                     let action =
                         if kind == LineKind::Action { format!("* {from} ") } else { String::new() };
@@ -359,17 +367,9 @@ impl OutboundFeed {
             Notification::NotDelivered { room, reason, lines } => {
                 self.give_up(&room, &reason, &lines, printed);
             }
-            Notification::Ahead { room, author, kind, name, text, time_ms } => {
-                // Who typed it at a terminal sees it there.
-                let is_own = author == self.user.lineage && !self.view.is_json();
-                if !is_own && !self.view.ignores(author, name.as_str()) {
-                    let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
-                    self.show_ahead(&line, printed);
-                }
-            }
             Notification::Link { is_lost, words } => {
                 if self.view.is_json() {
-                    let link = json!({ "kind": "link", "lost": is_lost, "text": words });
+                    let link = ServerMessage::Link { lost: is_lost, text: words.into() };
                     print_json(&link, printed);
                 } else {
                     self.view.print(&format!("*** {words} ***"), printed);
@@ -395,33 +395,19 @@ impl OutboundFeed {
         if !self.view.is_page() {
             return self.view.print(text, printed);
         }
-        print_json(&self.in_thread(json!({ "kind": "reply", "text": text })), printed);
+        print_json(&ServerMessage::Reply { text: text.into(), thread: self.thread() }, printed);
     }
 
-    /// Adds the room or the private thread of the member's last line to a message for a page.
-    pub(super) fn in_thread(&self, mut message: Value) -> Value {
-        if let Some(user) = &self.private {
-            message["person"] = (&**user).into();
-        } else if let Some(membership) = self.current() {
-            message["room"] = membership.room.as_str().into();
+    /// The room or the private thread of the last line, if a page typed it.
+    pub(super) fn thread(&self) -> Thread<'_> {
+        if !self.view.is_page() {
+            return Thread::default();
         }
-        message
-    }
-
-    /// Shows a line that has no number yet.
-    fn show_ahead(&self, line: &Ahead<'_>, printed: &mut String) {
-        let Ahead { room, kind, name, text, time_ms } = *line;
-        if self.view.is_json() {
-            let ahead = json!({
-                "kind": "ahead", "of": kind.label(), "room": room.as_str(), "time_ms": time_ms,
-                "name": name.as_str(), "text": text,
-            });
-            return print_json(&ahead, printed);
+        if let Some(person) = &self.private {
+            return Thread { person: Some((&**person).into()), room: None };
         }
-        let is_current = self.current().is_some_and(|membership| membership.room.same_as(room));
-        let place = if is_current { String::new() } else { format!("[{room}] ") };
-        let shown = Shape::encode(kind, name.as_str(), text).1.concat();
-        self.view.print(&format!("~ {place}{shown}"), printed);
+        let room = self.current().map(|membership| membership.room.as_str().into());
+        Thread { room, person: None }
     }
 
     /// Tells the user that lines of theirs came to nothing.
@@ -434,11 +420,13 @@ impl OutboundFeed {
     ) {
         for SaidLine { kind, text } in lines {
             if self.view.is_json() {
-                let lost = json!({
-                    "kind": "undelivered", "of": kind.label(), "room": room.as_str(),
-                    "text": text, "reason": reason,
-                });
-                print_json(&lost, printed);
+                let undelivered = ServerMessage::Undelivered {
+                    of: *kind,
+                    room: room.as_str().into(),
+                    text: text.into(),
+                    reason: reason.into(),
+                };
+                print_json(&undelivered, printed);
             } else {
                 // As it was typed, so that it can be said again.
                 let command = if *kind == LineKind::Action { "/me " } else { "" };
@@ -459,13 +447,13 @@ impl OutboundFeed {
         };
         let (mut people, mut sentence) = (None, None);
         let answered = shared_room.at_end(*member_id, self.patience > 0, |room| match question {
-            Question::People { after } => people = Some(People::of(room, after)),
-            Question::Users => {
+            RoomQuestion::People { after } => people = Some(People::of(room, after)),
+            RoomQuestion::Users => {
                 let members = room.members();
                 let names = names_in_words(members.iter().map(|member| member.name.as_str()));
                 sentence = Some(format!("Online: {names}"));
             }
-            Question::Lag => sentence = Some(super::user_session::lags_in_words(&room.lags())),
+            RoomQuestion::Lag => sentence = Some(lags_in_words(&room.lags())),
         });
         if answered.is_none() {
             self.patience = self.patience.saturating_sub(1);
@@ -477,21 +465,12 @@ impl OutboundFeed {
         }
         if let Some(people) = people {
             // Not under the room's lock: the hall's comes before it.
-            print_json(&people.json(&self.chat, &self.view), &mut printed);
+            print_json(&people.message(&self.chat, &self.view), &mut printed);
         }
         self.question = None;
         outlet.write(printed.as_bytes());
         true
     }
-}
-
-/// A line that was said here and that the other machines do not have yet.
-struct Ahead<'a> {
-    room: &'a Name,
-    kind: LineKind,
-    name: &'a Name,
-    text: &'a str,
-    time_ms: u64,
 }
 
 fn missed(count: u64) -> String {

@@ -6,8 +6,7 @@ use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
 use crate::apply_operation::OperationContext;
 use crate::follower::{Entry, Follower, Link, Snapshot};
 use crate::mailbox::Notification;
-use crate::name::Name;
-use crate::operation::{Operation, OperationError, Outcome, SaidLine};
+use crate::operation::{Operation, OperationError, Outcome};
 use crate::state::{Chat, JoinError};
 use crate::user::User;
 use bytes::Bytes;
@@ -103,7 +102,7 @@ impl Chat {
             }
             _ if is_gone => Outcome::Refused(OperationError::NotDelivered(TAKEN_FOR_GONE)),
             act if session == NODE => self.take_of_machine(cluster, context, number, act),
-            act => self.take_of_person(cluster, context, number, act, &id),
+            act => self.take_of_person(cluster, context, number, act),
         };
         self.settle(cluster, &id, session, outcome);
     }
@@ -135,7 +134,6 @@ impl Chat {
         context: OperationContext,
         number: u64,
         act: Operation,
-        id: &str,
     ) -> Outcome {
         let comes = matches!(act, Operation::Enter { .. } | Operation::Redeem { .. });
         let user = self.user(context.session);
@@ -161,10 +159,7 @@ impl Chat {
         }
         let (exits, says) =
             (matches!(act, Operation::Exit { .. }), matches!(act, Operation::Say { .. }));
-        let outcome = match act {
-            Operation::Say { room, lines } => self.say_of(cluster, context, &room, &lines, id),
-            act => self.apply_operation(context, act),
-        };
+        let outcome = self.apply_operation(context, act);
         if let Some(user) = user {
             // What comes of other acts is not the same on all machines: a full mailbox, say.
             user.set_refused(says && outcome.refusal().is_some());
@@ -178,18 +173,6 @@ impl Chat {
             state.end_session(context.session);
         }
         outcome
-    }
-
-    fn say_of(
-        &self,
-        cluster: &Cluster,
-        context: OperationContext,
-        room: &Name,
-        lines: &[SaidLine],
-        id: &str,
-    ) -> Outcome {
-        let shown = cluster.shown(id, context.session);
-        self.say(context, room, lines, &shown)
     }
 
     /// An act of this machine's has come back: its author hears of it, and goes on.
@@ -262,16 +245,6 @@ impl Chat {
         if let Err(outcome) = reply.send(outcome) {
             cluster.undo(outcome);
         }
-    }
-}
-
-impl Cluster {
-    /// Whom of this machine each line of an act was shown that comes back now.
-    fn shown(&self, id: &str, session: u64) -> Vec<Vec<u64>> {
-        let state = self.lock();
-        let sent = state.outboxes.get(&session).and_then(|outbox| outbox.sent());
-        let sent = sent.filter(|sent| sent.id == id && sent.shown.iter().any(|to| !to.is_empty()));
-        sent.map_or_else(Vec::new, |sent| sent.shown.clone())
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use echoline_base::file_access::exposed_data_folder;
+use echoline_base::file_access::{exposed_data_folder, if_there};
 
 use super::error::StoreError;
 use super::options::SharedFolder;
@@ -111,12 +111,7 @@ impl DataFolder {
     pub(crate) fn read_through(&self) -> Result<(), StoreError> {
         for path in [self.database(), self.wal()] {
             let read = open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
-            match read {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::file(&path, error));
-                }
-                _ => {}
-            }
+            if_there(read).map_err(|error| StoreError::file(&path, error))?;
         }
         Ok(())
     }
@@ -171,11 +166,8 @@ pub(crate) fn is_store_file(name: &OsStr) -> bool {
 /// Whether there is no file of that name, not even a dangling symbolic link. Fails if this cannot
 /// be determined.
 pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(StoreError::file(path, error)),
-    }
+    let found = if_there(fs::symlink_metadata(path));
+    found.map(|found| found.is_none()).map_err(|error| StoreError::file(path, error))
 }
 
 /// Renames a file without replacing another. Fails with `AlreadyExists` if `to` exists.
@@ -203,11 +195,7 @@ fn rename_over_new(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Renames a file if it exists; returns whether it did.
 fn rename_if_present(from: &Path, to: &Path) -> io::Result<bool> {
-    match rename_new(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(if_there(rename_new(from, to))?.is_some())
 }
 
 /// Copies a file to a new name, durably. Fails if `to` exists.
@@ -286,10 +274,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file(path, error)),
-        _ => Ok(()),
-    }
+    if_there(fs::remove_file(path)).map(drop).map_err(|error| StoreError::file(path, error))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use echoline_base::poison::IgnorePoison;
 use tokio::sync::oneshot;
 
 use super::data_folder::DataFolder;
@@ -197,7 +198,7 @@ impl Store {
         self.queue.close(start + limit * 5 / 6);
         // The last attempt of the thread may end a little after its limit, and still counts.
         let (has_ended, unwritten) = self.queue.wait_for_end(start + limit);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().ignore_poison().take();
         if let Some(thread) = thread.filter(|_| has_ended) {
             // The thread has only to release the lock of the folder.
             let _ = thread.join();
@@ -208,7 +209,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.thread.get_mut().ignore_poison().is_some() {
             self.queue.close(now() + CLOSE_MAX);
         }
     }

@@ -1,8 +1,10 @@
 //! The bounded queue of the writer thread: changes, queries and searches.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use echoline_base::poison::IgnorePoison;
 
 use super::super::options::SyncPolicy;
 use super::super::record::StoreChange;
@@ -168,7 +170,7 @@ impl WorkQueue {
             match state.ended {
                 Some(left) => return (true, left),
                 None if rest.is_zero() => return (false, state.count() as u64 + state.lost),
-                None => state = self.end.wait_timeout(state, rest).unwrap_or_else(ignore_poison).0,
+                None => state = self.end.wait_timeout(state, rest).ignore_poison().0,
             }
         }
     }
@@ -200,15 +202,15 @@ impl WorkQueue {
     ) -> MutexGuard<'s, State> {
         state.asleep = true;
         let mut state = match length {
-            Some(length) => self.work.wait_timeout(state, length).unwrap_or_else(ignore_poison).0,
-            None => self.work.wait(state).unwrap_or_else(ignore_poison),
+            Some(length) => self.work.wait_timeout(state, length).ignore_poison().0,
+            None => self.work.wait(state).ignore_poison(),
         };
         state.asleep = false;
         state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(ignore_poison)
+        self.state.lock().ignore_poison()
     }
 }
 
@@ -223,11 +225,6 @@ impl State {
 pub(crate) enum QueueError {
     Full,
     Closed,
-}
-
-/// Ignores the poison: the state is consistent whenever code can panic.
-fn ignore_poison<T>(poisoned: PoisonError<T>) -> T {
-    poisoned.into_inner()
 }
 
 /// The time of the writer thread, which waits for the disk and not for tokio's clock.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use echoline_base::backoff::Backoff;
+
 use super::super::options::SyncPolicy;
 
 /// The time of the next attempt to commit.
@@ -29,12 +31,13 @@ pub(crate) struct QueueLoad {
 pub(crate) struct CommitSchedule {
     sync: SyncPolicy,
     last_commit: Option<Instant>,
-    retry: Option<Backoff>,
+    backoff: Backoff,
+    retry: Option<ScheduledRetry>,
 }
 
 /// The next retry, and the pause before it.
 #[derive(Clone, Copy, Debug)]
-struct Backoff {
+struct ScheduledRetry {
     at: Instant,
     pause: Duration,
 }
@@ -50,7 +53,8 @@ const RETRY_CLOSING: Duration = Duration::from_millis(500);
 
 impl CommitSchedule {
     pub(crate) const fn new(sync: SyncPolicy) -> Self {
-        Self { sync, last_commit: None, retry: None }
+        let backoff = Backoff::new(RETRY_FIRST, RETRY_LAST);
+        Self { sync, last_commit: None, backoff, retry: None }
     }
 
     /// Returns the time of the next attempt.
@@ -71,13 +75,14 @@ impl CommitSchedule {
     /// Records a commit, which ends the backoff.
     pub(crate) const fn committed(&mut self, now: Instant) {
         self.last_commit = Some(now);
+        self.backoff.reset();
         self.retry = None;
     }
 
     /// Records a failed attempt, and schedules a retry.
     pub(crate) fn failed(&mut self, now: Instant) {
-        let pause = self.retry.map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_LAST));
-        self.retry = Some(Backoff { at: now + pause, pause });
+        let pause = self.backoff.next_delay();
+        self.retry = Some(ScheduledRetry { at: now + pause, pause });
     }
 
     /// Whether the last attempt failed.
