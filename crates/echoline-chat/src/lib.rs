@@ -116,6 +116,7 @@ pub use command_table::Rank;
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use help::help;
 pub use key::Key;
+pub use line::terminal_text;
 pub use log::LogLimits;
 pub use misdirected_protocol::MisdirectedProtocol;
 pub use name::Name;

@@ -413,7 +413,7 @@ impl super::State {
 mod tests {
     use super::*;
     use crate::cluster::ClusterOptions;
-    use crate::history::Kind;
+    use crate::history::LineKind;
     use crate::operation::{Back, SaidLine};
     use crate::room::ReplayFrom;
     use crate::settings::Settings;
@@ -447,7 +447,7 @@ mod tests {
         };
         // The number of the later session is lower, as it can be if another node serves it.
         enter(9, None);
-        let lines = vec![SaidLine { kind: Kind::Said, text: "mine".into() }];
+        let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
         does(9, Operation::Say { room: lobby.clone(), lines });
         let id = person_id(chat.user(9).unwrap().lineage);
         let old = chat.user(9).unwrap();

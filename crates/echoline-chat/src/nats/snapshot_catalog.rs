@@ -8,6 +8,7 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{Context, Message};
 use bytes::{Bytes, BytesMut};
+use crc::{CRC_32_ISCSI, Crc};
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -19,7 +20,6 @@ use super::names::StreamNames;
 use super::options::NatsOptions;
 use super::snapshot_label::{SnapshotLabel, SnapshotProof};
 use super::stream;
-use crate::history::Checksum;
 use crate::replicated_state::StateSnapshot;
 
 /// The maximum size of a part. Smaller if the server takes smaller messages.
@@ -185,5 +185,5 @@ fn digest(state: &[u8]) -> String {
 }
 
 fn checksum(state: &[u8]) -> u32 {
-    Checksum::new().bytes(state).end()
+    Crc::<u32>::new(&CRC_32_ISCSI).checksum(state)
 }

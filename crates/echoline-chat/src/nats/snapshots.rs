@@ -139,7 +139,7 @@ impl ActiveConnection<'_> {
             None => self.overdue_snapshot(&catalog, created_ns).await.map_err(unusable)?,
         };
         let Some((snapshot, time_ms)) = snapshot else { return Ok(()) };
-        let writer = (driver.random.borrow_mut().next() >> 32) as u32;
+        let writer = (driver.random.borrow_mut().next_u64() >> 32) as u32;
         let label = catalog.label((&snapshot, time_ms), created_ns, writer, driver.key.as_ref());
         driver.written.borrow_mut().add(&label);
         catalog.write(&label, &snapshot.state).await.map_err(unusable)?;

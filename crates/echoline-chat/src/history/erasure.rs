@@ -1,4 +1,4 @@
-//! Erases a person from a history that no chat uses: words, name, and copies of both in unused
+//! Erases a user from a history that no chat uses: words, the name, and remains of both in unused
 //! parts of the file.
 
 use std::collections::BTreeSet;
@@ -6,50 +6,50 @@ use std::path::Path;
 
 use rusqlite::{Connection, Result, params};
 
+use super::data_folder::{DataFolder, is_absent};
 use super::error::StoreError;
-use super::folder::{Folder, is_absent};
 use super::options::SharedFolder;
-use super::read::{self, ban_sum, line_sum, number, room_sum};
-use super::record::{DELETED, Kind, Stored};
-use super::schema;
-use super::tables::recount;
+use super::sql::checksum::{ban_sum, line_sum, room_sum};
+use super::sql::schema::saturating;
+use super::sql::{read, recount, schema};
+use super::stored_line::{DELETED, LineKind, StoredLine};
 
-/// Counts of erased things.
+/// The result of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Erased {
+pub struct ErasureReport {
     /// Lines that were changed.
     pub lines: u64,
-    /// Rooms that these lines are in.
+    /// Rooms with such lines.
     pub rooms: u64,
     /// Tokens that were removed.
     pub tokens: u64,
-    /// Entries of the audit log, and bans, in which the name was replaced.
+    /// Entries of the audit log and bans in which the name was replaced.
     pub entries: u64,
-    /// Names that the person took, or had before, as far as renames tell.
+    /// Other names of the user, according to renames.
     pub other_names: BTreeSet<String>,
-    /// Copies of damaged files in the folder, which were not touched.
+    /// Renamed damaged files in the folder, which were not changed.
     pub copies: Vec<String>,
 }
 
-/// Erases all people whose name `is_it` accepts. Lines keep their numbers and times:
+/// Erases all users whose name `is_it` accepts. Lines keep their numbers and times:
 ///
-/// * words and actions: name and text become `[deleted]`;
-/// * joining, leaving and renaming: the name becomes `[deleted]`, and so do last words;
-/// * topics: name and text; a topic that still holds is removed;
-/// * notices, reasons of kicks and the audit log: the name, where it stands as a word.
+/// * said lines and actions: name and text become `[deleted]`;
+/// * joins, leaves and renames: the name becomes `[deleted]`, and so does the text of a leave;
+/// * topics: name and text; a current topic is removed;
+/// * notices, reasons of kicks and the audit log: the name, if it is a whole word.
 ///
-/// Tokens of the name go; bans of the name stay. Words of other people about the person stay.
+/// Tokens of the name are removed; bans of the name stay. Other users' words about the user stay.
 ///
 /// # Errors
-/// When a chat uses the folder, there is no history in it, or it cannot be read or written. Then
+/// When a chat uses the folder, it has no history, or the history cannot be read or written. Then
 /// nothing was changed, unless only rewriting the file failed.
 pub fn erase(
     folder: &Path,
     shared: SharedFolder,
     is_it: impl Fn(&str) -> bool,
-) -> std::result::Result<Erased, StoreError> {
+) -> std::result::Result<ErasureReport, StoreError> {
     let path = folder;
-    let folder = Folder::enter(path, shared)?;
+    let folder = DataFolder::lock(path, shared)?;
     let database = folder.database();
     if is_absent(&database)? {
         return Err(StoreError::Absent { folder: path.to_owned() });
@@ -57,20 +57,21 @@ pub fn erase(
     let failed = |error: rusqlite::Error| StoreError::database(&database, &error);
     let mut connection = schema::open(&database)?;
     let transaction = connection.transaction().map_err(failed)?;
-    let mut eraser = Eraser { connection: &transaction, is_it: &is_it, erased: Erased::default() };
+    let mut eraser =
+        Eraser { connection: &transaction, is_it: &is_it, erased: ErasureReport::default() };
     eraser.run().map_err(failed)?;
     let mut erased = eraser.erased;
     recount(&transaction).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     schema::rewrite(&connection).map_err(failed)?;
-    erased.copies = folder.copies()?;
+    erased.copies = folder.damaged_files()?;
     Ok(erased)
 }
 
 struct Eraser<'a> {
     connection: &'a Connection,
     is_it: &'a dyn Fn(&str) -> bool,
-    erased: Erased,
+    erased: ErasureReport,
 }
 
 impl Eraser<'_> {
@@ -97,7 +98,7 @@ impl Eraser<'_> {
         let sql = "UPDATE line SET name = ?3, text = ?4, checksum = ?5
                    WHERE room = ?1 AND number = ?2";
         let mut update = self.connection.prepare(sql)?;
-        // Whether the topic that holds is of this person.
+        // Whether the user set the current topic.
         let mut is_topic_erased = false;
         let mut from = 0;
         loop {
@@ -105,12 +106,12 @@ impl Eraser<'_> {
             let Some(last) = lines.last() else { break };
             from = last.number.saturating_add(1);
             for line in lines {
-                if line.kind == Kind::Topic {
+                if line.kind == LineKind::Topic {
                     is_topic_erased = (self.is_it)(&line.name);
                 }
                 let Some(line) = self.without(&line) else { continue };
                 let sum = line_sum(id, &line);
-                update.execute(params![id, number(line.number), line.name, line.text, sum])?;
+                update.execute(params![id, saturating(line.number), line.name, line.text, sum])?;
                 self.erased.lines += 1;
             }
         }
@@ -127,12 +128,12 @@ impl Eraser<'_> {
         self.connection.execute(sql, params![id, sum]).map(drop)
     }
 
-    /// The line without the person; `None` if it has nothing of them.
-    fn without(&mut self, line: &Stored) -> Option<Stored> {
+    /// Returns the line without the user; `None` if nothing of the user is in it.
+    fn without(&mut self, line: &StoredLine) -> Option<StoredLine> {
         let is_theirs = (self.is_it)(&line.name);
         let name = if is_theirs { DELETED.into() } else { line.name.clone() };
         let text = match line.kind {
-            Kind::Renamed => {
+            LineKind::Renamed => {
                 let is_new_name = (self.is_it)(&line.text);
                 match (is_theirs, is_new_name) {
                     (true, false) => self.erased.other_names.insert(line.text.to_string()),
@@ -141,17 +142,17 @@ impl Eraser<'_> {
                 };
                 if is_new_name { DELETED.into() } else { line.text.clone() }
             }
-            Kind::Notice => self.without_name(&line.text).unwrap_or_else(|| line.text.clone()),
+            LineKind::Notice => self.without_name(&line.text).unwrap_or_else(|| line.text.clone()),
             _ if is_theirs && !line.text.is_empty() => DELETED.into(),
-            // The reason of a kick names who kicked.
-            Kind::Left => self.without_name(&line.text).unwrap_or_else(|| line.text.clone()),
+            // The reason of a kick names the operator.
+            LineKind::Left => self.without_name(&line.text).unwrap_or_else(|| line.text.clone()),
             _ => line.text.clone(),
         };
-        let changed = Stored { name, text, ..line.clone() };
+        let changed = StoredLine { name, text, ..line.clone() };
         (changed != *line).then_some(changed)
     }
 
-    /// A text in which the name stands as a word, with [`DELETED`] in its place.
+    /// Replaces the name by [`DELETED`] in a text; `None` if the text does not have it as a word.
     fn without_name<T: for<'a> From<&'a str>>(&self, text: &str) -> Option<T> {
         let mut found = false;
         let words = text.split(' ').map(|word| {
@@ -177,7 +178,7 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    /// A ban of the name has to hold; who banned is replaced.
+    /// Replaces the operator of bans. A ban of the name itself stays.
     fn bans(&mut self) -> Result<()> {
         for mut ban in read::bans(self.connection, &mut Vec::new())? {
             if (self.is_it)(&ban.by) {

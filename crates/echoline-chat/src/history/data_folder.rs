@@ -1,4 +1,4 @@
-//! The folder of a store: its lock, its files, and copies of damaged files.
+//! The folder of a store: its lock, its files, and renamed damaged files.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -6,35 +6,37 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use echoline_base::file_access::{exposed_data_folder, if_there};
+
 use super::error::StoreError;
 use super::options::SharedFolder;
-use echoline_base::file_access::exposed_data_folder;
-use echoline_base::file_access::if_there;
 
-/// A folder that nobody else uses while this lives: an flock(2), which the system takes back
-/// however the process ends.
+/// A folder that this process alone uses, locked by flock(2). The system releases the lock however
+/// the process ends.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct DataFolder {
     path: PathBuf,
     lock: File,
 }
 
-/// The file whose lock says that a process uses the folder.
+/// The lock file.
 const LOCK: &str = "chat.lock";
 
-/// More than the number of a process and the end of its line take.
+/// The limit of the lock file, which holds a process id and a line end.
 const LOCK_BYTES_MAX: u64 = 32;
 
-pub(super) const DATABASE: &str = "chat.sqlite3";
-/// How many damaged files may lie there before somebody has to clear them away.
-const SET_ASIDE_MAX: u32 = 100;
+/// The database file.
+pub(crate) const DATABASE: &str = "chat.sqlite3";
+/// The limit of renamed damaged files. An operator has to remove some before a start succeeds
+/// again.
+const DAMAGED_MAX: u32 = 100;
 
-impl Folder {
-    /// Makes the folder if it is missing (mode 0700), and locks it.
-    pub(super) fn enter(path: &Path, shared: SharedFolder) -> Result<Self, StoreError> {
-        make_folder(path).map_err(|error| StoreError::file(path, error))?;
-        // From now on no link in the path leads elsewhere.
-        let path = &real(path)?;
+impl DataFolder {
+    /// Creates the folder if it is missing (mode 0700), and locks it.
+    pub(crate) fn lock(path: &Path, shared: SharedFolder) -> Result<Self, StoreError> {
+        create_folder(path).map_err(|error| StoreError::file(path, error))?;
+        // The canonical path has no symbolic link that could change later.
+        let path = &canonical(path)?;
         if shared == SharedFolder::Refuse {
             refuse_exposed(path)?;
         }
@@ -50,23 +52,24 @@ impl Folder {
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::file(&name, error)),
         }
-        // For the sentence that another process gets; on a full disk it gets one without a number.
+        // The id is only for the error of another process. On a full disk it stays empty.
         let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         Ok(Self { path: path.to_owned(), lock })
     }
 
-    pub(super) fn database(&self) -> PathBuf {
+    /// The path of the database.
+    pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
     }
 
-    /// SQLite's write-ahead log.
-    pub(super) fn log(&self) -> PathBuf {
+    /// The path of SQLite's write-ahead log.
+    pub(crate) fn wal(&self) -> PathBuf {
         self.path.join(format!("{DATABASE}-wal"))
     }
 
-    /// Where a new database is prepared, so that one under its right name is always complete.
-    /// An empty file is there (mode 0600), and nothing of an earlier attempt.
-    pub(super) fn prepare(&self) -> Result<PathBuf, StoreError> {
+    /// Creates an empty file (mode 0600) for a new database, and removes an unfinished one. The
+    /// database gets its final name by [`install`](Self::install), when it is complete.
+    pub(crate) fn prepare(&self) -> Result<PathBuf, StoreError> {
         self.discard()?;
         let path = self.path.join(format!("{DATABASE}.new"));
         let made = private(OpenOptions::new().write(true).create_new(true)).open(&path);
@@ -74,14 +77,14 @@ impl Folder {
         Ok(path)
     }
 
-    /// Removes what was prepared and is not going to be used.
-    pub(super) fn discard(&self) -> Result<(), StoreError> {
+    /// Removes an unfinished new database.
+    pub(crate) fn discard(&self) -> Result<(), StoreError> {
         let path = self.path.join(format!("{DATABASE}.new"));
         ["", "-wal", "-shm", "-journal"].iter().try_for_each(|end| remove(&with_ending(&path, end)))
     }
 
-    /// The names of the damaged files that were kept.
-    pub(super) fn copies(&self) -> Result<Vec<String>, StoreError> {
+    /// Returns the names of the renamed damaged files.
+    pub(crate) fn damaged_files(&self) -> Result<Vec<String>, StoreError> {
         let failed = |error| StoreError::file(&self.path, error);
         let mut names = Vec::new();
         for file in fs::read_dir(&self.path).map_err(failed)? {
@@ -92,60 +95,48 @@ impl Folder {
         Ok(names)
     }
 
-    /// Gives the prepared database its name, and makes sure that it keeps it. Fails if there is a
-    /// file of that name already.
-    pub(super) fn install(&self, prepared: &Path) -> Result<(), StoreError> {
+    /// Gives a prepared database its final name, durably. Fails if there is a file of that name.
+    pub(crate) fn install(&self, prepared: &Path) -> Result<(), StoreError> {
         rename_new(prepared, &self.database())
             .and_then(|()| self.sync())
             .map_err(|error| StoreError::file(&self.database(), error))
     }
 
-    /// Makes the names of the files durable.
+    /// Makes the directory entries durable.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Reads the database and its log to their ends, so that an error of the disk is found.
-    pub(super) fn read_through(&self) -> Result<(), StoreError> {
-        for path in [self.database(), self.log()] {
+    /// Reads the database and its log to their ends, to find errors of the disk.
+    pub(crate) fn read_through(&self) -> Result<(), StoreError> {
+        for path in [self.database(), self.wal()] {
             let read = open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
             if_there(read).map_err(|error| StoreError::file(&path, error))?;
         }
         Ok(())
     }
 
-    /// Gives the database and its log another name, under which SQLite can still open them; returns
-    /// that name. If the log cannot be renamed, the database gets its name back.
-    pub(super) fn set_aside(&self) -> Result<String, StoreError> {
+    /// Renames a damaged database and its log, so that SQLite can still open them; returns the new
+    /// name. If the log cannot be renamed, the database gets its name back.
+    pub(crate) fn rename_damaged(&self) -> Result<String, StoreError> {
         let name = self.free_name()?;
         let (from, to) = (self.database(), self.path.join(&name));
-        let moved = rename_if_there(&from, &to).map_err(|error| StoreError::file(&from, error))?;
-        if let Err(error) = rename_if_there(&self.log(), &with_ending(&to, "-wal")) {
+        let moved =
+            rename_if_present(&from, &to).map_err(|error| StoreError::file(&from, error))?;
+        if let Err(error) = rename_if_present(&self.wal(), &with_ending(&to, "-wal")) {
             if moved {
                 rename_new(&to, &from).map_err(|error| StoreError::file(&to, error))?;
             }
-            return Err(StoreError::file(&self.log(), error));
+            return Err(StoreError::file(&self.wal(), error));
         }
-        // SQLite rebuilds this index of the log at any time.
+        // The index of the log, which SQLite rebuilds when needed.
         remove(&with_ending(&self.database(), "-shm"))?;
         self.sync().map_err(|error| StoreError::file(&self.path, error))?;
         Ok(name)
     }
 
-    /// Keeps a copy of the log, and of the database that it belongs to; returns the copy's name.
-    pub(super) fn copy_aside(&self) -> Result<String, StoreError> {
-        let name = self.free_name()?;
-        for ending in ["", "-wal"] {
-            let from = with_ending(&self.database(), ending);
-            open(&from)
-                .and_then(|from| copy_new(from, &with_ending(&self.path.join(&name), ending)))
-                .map_err(|error| StoreError::file(&from, error))?;
-        }
-        Ok(name)
-    }
-
     fn free_name(&self) -> Result<String, StoreError> {
-        for number in 1..=SET_ASIDE_MAX {
+        for number in 1..=DAMAGED_MAX {
             let name = format!("{DATABASE}.damaged-{number}");
             let path = self.path.join(&name);
             if is_absent(&path)? && is_absent(&with_ending(&path, "-wal"))? {
@@ -157,29 +148,29 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    /// Gives the lock back at once. Closing the file alone would not: a child process that another
-    /// thread has forked, and that has not called execve(2) yet, shares the open file.
+impl Drop for DataFolder {
+    /// Releases the lock at once. Closing the file would not: a child process that another thread
+    /// has forked shares the open file until it calls execve(2).
     fn drop(&mut self) {
         let _ = self.lock.unlock();
     }
 }
 
-/// Whether a file of this name in a folder of a store belongs to the store: the database, the files
-/// of SQLite beside it, damaged copies, the lock.
-pub(super) fn is_of_store(name: &OsStr) -> bool {
+/// Whether a file name in the folder belongs to the store: the database, SQLite's files beside it,
+/// renamed damaged files, and the lock.
+pub(crate) fn is_store_file(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name == LOCK.as_bytes() || name.starts_with(DATABASE.as_bytes())
 }
 
-/// Whether there is no file of that name, not even a dangling symbolic link. An error that leaves
-/// this open is no answer.
-pub(super) fn is_absent(path: &Path) -> Result<bool, StoreError> {
+/// Whether there is no file of that name, not even a dangling symbolic link. Fails if this cannot
+/// be determined.
+pub(crate) fn is_absent(path: &Path) -> Result<bool, StoreError> {
     let found = if_there(fs::symlink_metadata(path));
     found.map(|found| found.is_none()).map_err(|error| StoreError::file(path, error))
 }
 
-/// Renames a file and never replaces one: fails with `AlreadyExists` if `to` is there.
+/// Renames a file without replacing another. Fails with `AlreadyExists` if `to` exists.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => fs::remove_file(from),
@@ -196,28 +187,28 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The same without hard links: only an empty file that this call has made is replaced.
+/// Does the same without hard links: replaces only an empty file that this call has created.
 fn rename_over_new(from: &Path, to: &Path) -> io::Result<()> {
     private(OpenOptions::new().write(true).create_new(true)).open(to)?;
     fs::rename(from, to)
 }
 
-/// Renames a file if there is one: whether there was.
-fn rename_if_there(from: &Path, to: &Path) -> io::Result<bool> {
+/// Renames a file if it exists; returns whether it did.
+fn rename_if_present(from: &Path, to: &Path) -> io::Result<bool> {
     Ok(if_there(rename_new(from, to))?.is_some())
 }
 
-/// Copies a file under a name that is not taken, durably.
-pub(super) fn copy_new(mut source: File, to: &Path) -> io::Result<()> {
+/// Copies a file to a new name, durably. Fails if `to` exists.
+pub(crate) fn copy_new(mut source: File, to: &Path) -> io::Result<()> {
     let mut copy = private(OpenOptions::new().write(true).create_new(true)).open(to)?;
     io::copy(&mut source, &mut copy)?;
     copy.sync_all()
 }
 
-/// Makes a folder that is missing, and those above it.
-fn make_folder(path: &Path) -> io::Result<()> {
+/// Creates a folder and the missing folders above it.
+fn create_folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        // Said of a file as well, and of a folder that could not be looked at.
+        // A file, or a folder without access, causes the same error.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             match fs::metadata(path)?.is_dir() {
                 true => Ok(()),
@@ -228,12 +219,12 @@ fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The folder itself, whatever links lead to it.
-pub(super) fn real(folder: &Path) -> Result<PathBuf, StoreError> {
+/// Returns the path of a folder without symbolic links.
+pub(crate) fn canonical(folder: &Path) -> Result<PathBuf, StoreError> {
     fs::canonicalize(folder).map_err(|error| StoreError::file(folder, error))
 }
 
-/// Refuses a folder in which another user could replace the files of the chat.
+/// Fails if another user can replace files in the folder.
 fn refuse_exposed(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
     let exposed = opened.and_then(|folder| exposed_data_folder(&folder));
@@ -245,14 +236,14 @@ fn refuse_exposed(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens a file of the store to read it: never what a symbolic link leads to, and never a pipe.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+/// Opens a file of the store for reading. Fails for a symbolic link or a pipe.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_regular_file()) }
 }
 
-/// Opens or makes the lock, which is going to be emptied: never another file.
+/// Opens or creates the lock file. Fails for another file, because the caller empties it.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     private(options.read(true).write(true).create(true).truncate(false));
@@ -291,20 +282,20 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn enter(path: &Path) -> Result<Folder, StoreError> {
-        Folder::enter(path, SharedFolder::Refuse)
+    fn lock(path: &Path) -> Result<DataFolder, StoreError> {
+        DataFolder::lock(path, SharedFolder::Refuse)
     }
 
     #[test]
     fn a_folder_is_made_for_its_owner_alone_and_taken_once() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let folder = enter(&path).unwrap();
+        let folder = lock(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        let error = enter(&path).unwrap_err().to_string();
+        let error = lock(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
         drop(folder);
-        enter(&path).unwrap();
+        lock(&path).unwrap();
     }
 
     /// Issue 11, item H: a process that another thread has just forked holds a copy of the lock's
@@ -312,10 +303,10 @@ mod tests {
     #[test]
     fn regression_a_copied_descriptor_does_not_keep_the_lock() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = enter(parent.path()).unwrap();
+        let folder = lock(parent.path()).unwrap();
         let copy = folder.lock.try_clone().unwrap();
         drop(folder);
-        enter(parent.path()).unwrap();
+        lock(parent.path()).unwrap();
         drop(copy);
     }
 
@@ -323,7 +314,7 @@ mod tests {
     #[test]
     fn regression_installing_never_replaces_a_file() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = enter(parent.path()).unwrap();
+        let folder = lock(parent.path()).unwrap();
         fs::write(folder.database(), b"300 lines").unwrap();
         let prepared = folder.prepare().unwrap();
         let error = folder.install(&prepared).unwrap_err();
@@ -351,14 +342,14 @@ mod tests {
     #[test]
     fn damaged_files_get_names_of_their_own() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = enter(parent.path()).unwrap();
+        let folder = lock(parent.path()).unwrap();
         for number in 1..=3 {
             fs::write(folder.database(), b"no database").unwrap();
-            fs::write(folder.log(), b"no log").unwrap();
-            let name = folder.set_aside().unwrap();
+            fs::write(folder.wal(), b"no log").unwrap();
+            let name = folder.rename_damaged().unwrap();
             assert_eq!(name, format!("chat.sqlite3.damaged-{number}"));
             assert_eq!(fs::read(parent.path().join(name + "-wal")).unwrap(), b"no log");
-            assert!(!folder.database().exists() && !folder.log().exists());
+            assert!(!folder.database().exists() && !folder.wal().exists());
         }
     }
 
@@ -370,18 +361,18 @@ mod tests {
         let (data, precious) = (parent.path().join("data"), parent.path().join("precious"));
         fs::create_dir(&data).unwrap();
         fs::write(&precious, "precious words, more than a lock has").unwrap();
-        let lock = data.join(LOCK);
-        symlink(&precious, &lock).unwrap();
+        let lock_file = data.join(LOCK);
+        symlink(&precious, &lock_file).unwrap();
         for shared in [SharedFolder::Refuse, SharedFolder::Allow] {
-            assert!(matches!(Folder::enter(&data, shared), Err(StoreError::File { .. })));
+            assert!(matches!(DataFolder::lock(&data, shared), Err(StoreError::File { .. })));
         }
-        fs::remove_file(&lock).unwrap();
-        fs::hard_link(&precious, &lock).unwrap();
-        let error = Folder::enter(&data, SharedFolder::Allow).unwrap_err().to_string();
+        fs::remove_file(&lock_file).unwrap();
+        fs::hard_link(&precious, &lock_file).unwrap();
+        let error = DataFolder::lock(&data, SharedFolder::Allow).unwrap_err().to_string();
         assert!(error.contains("no lock of a chat"), "{error}");
-        fs::remove_file(&lock).unwrap();
-        nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let error = Folder::enter(&data, SharedFolder::Allow).unwrap_err().to_string();
+        fs::remove_file(&lock_file).unwrap();
+        nix::unistd::mkfifo(&lock_file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = DataFolder::lock(&data, SharedFolder::Allow).unwrap_err().to_string();
         assert!(error.contains("no regular file"), "{error}");
         let text = fs::read_to_string(&precious).unwrap();
         assert_eq!(text, "precious words, more than a lock has");
@@ -393,27 +384,27 @@ mod tests {
     fn attack_a_folder_that_others_may_write_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let data = parent.path().join("above/data");
-        drop(enter(&data).unwrap());
+        drop(lock(&data).unwrap());
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
         let above = parent.path().join("above");
         for (path, mode) in [(&data, 0o777), (&data, 0o1777), (&data, 0o720), (&above, 0o777)] {
             open(path, mode);
-            let error = enter(&data).unwrap_err();
+            let error = lock(&data).unwrap_err();
             assert!(matches!(error, StoreError::Exposed { .. }), "{mode:o}: {error}");
-            drop(Folder::enter(&data, SharedFolder::Allow).unwrap());
+            drop(DataFolder::lock(&data, SharedFolder::Allow).unwrap());
             open(path, 0o700);
         }
-        drop(enter(&data).unwrap());
+        drop(lock(&data).unwrap());
         if !nix::unistd::Uid::effective().is_root() {
             eprintln!("SKIPPED, not passed: the rest of this test needs root");
             return;
         }
         std::os::unix::fs::chown(&data, Some(54_321), Some(54_321)).unwrap();
-        drop(enter(&data).unwrap());
+        drop(lock(&data).unwrap());
         std::os::unix::fs::chown(&above, Some(54_321), None).unwrap();
-        let error = enter(&data).unwrap_err().to_string();
+        let error = lock(&data).unwrap_err().to_string();
         assert!(error.contains("belongs to user 54321, who can replace"), "{error}");
     }
 
@@ -421,12 +412,11 @@ mod tests {
     #[test]
     fn attack_a_symlink_in_place_of_the_log_is_not_read() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = enter(&parent.path().join("data")).unwrap();
+        let folder = lock(&parent.path().join("data")).unwrap();
         let secret = parent.path().join("secret");
         fs::write(&secret, "secret").unwrap();
         fs::write(folder.database(), b"no database").unwrap();
-        symlink(&secret, folder.log()).unwrap();
+        symlink(&secret, folder.wal()).unwrap();
         assert!(folder.read_through().is_err());
-        assert!(folder.copy_aside().is_err());
     }
 }

@@ -1,25 +1,25 @@
-//! The tables, their version, and the way from an older one.
+//! The tables, their version, and the migration from older versions.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Result, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, Result, Row, config::DbConfig};
 
-use super::error::StoreError;
+use super::super::error::StoreError;
 
-/// "echo" as a number, in the file's header: whose file it is.
+/// The `application_id` in the header of the file: "echo" as a number.
 const APPLICATION: i64 = 0x6563_686F;
 
 /// The longest wait for another program that has locked the file.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What holds for every file that is opened: a connection is used by one thread at a time, and a
-/// symbolic link on the way to the file is an error.
-pub(super) const OPEN_FLAGS: OpenFlags =
+/// Flags of every connection: one thread at a time uses it, and a symbolic link in the path of the
+/// file is an error.
+pub(crate) const OPEN_FLAGS: OpenFlags =
     OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
-/// The steps from each version to the next; the first makes the tables. Never change one that was
-/// released: add another.
+/// The migrations from each version to the next; the first creates the tables. Never change a
+/// released one: add another.
 const STEPS: &[&str] = &[
     "
     -- `lines` and `bytes` are what the room holds, so that nobody has to count.
@@ -78,11 +78,11 @@ const STEPS: &[&str] = &[
 ",
 ];
 
-/// The newest version that is known.
+/// The newest known version.
 const VERSION: i64 = STEPS.len() as i64;
 
-/// Makes a database of the newest version in the empty file at `path`, and syncs it.
-pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+/// Creates a database of the newest version in the empty file at `path`, and syncs it.
+pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     let made = connect(path).and_then(|mut connection| {
         connection.pragma_update(None, "application_id", APPLICATION)?;
         migrate(&mut connection, STEPS)?;
@@ -91,9 +91,9 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     made.map_err(|error| StoreError::database(path, &error))
 }
 
-/// Opens the database at `path`, brings its tables up to date, and makes everything that is
-/// visible in it durable.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+/// Opens the database at `path`, migrates its tables to the newest version, and makes its whole
+/// content durable.
+pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| StoreError::database(path, &error);
     let mut connection = connect(path).map_err(failed)?;
     // SQLite opens a file for reading if it cannot be opened for writing.
@@ -103,13 +103,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     }
     check_version(&connection, path)?;
     migrate(&mut connection, STEPS).map_err(failed)?;
-    compare(&connection, path)?;
+    check_tables(&connection, path)?;
     checkpoint(&connection).map_err(failed)?;
     Ok(connection)
 }
 
-/// Whether the file is a chat's history of a version that is known.
-pub(super) fn check_version(
+/// Fails unless the file is a history of a known version.
+pub(crate) fn check_version(
     connection: &Connection,
     path: &Path,
 ) -> std::result::Result<(), StoreError> {
@@ -129,12 +129,12 @@ pub(super) fn check_version(
     Ok(())
 }
 
-/// A commit is synced before it returns (`synchronous = FULL`).
+/// Opens a connection with `synchronous = FULL`: a commit syncs before it returns.
 fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OPEN_FLAGS;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Nothing that a damaged or a forged file says may run or reach out.
+    // The schema of a damaged or forged file must not run code or reach other files.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
@@ -146,7 +146,7 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Takes the steps that are missing, all or none.
+/// Runs the missing migrations, all or none.
 fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<()> {
     let version = usize::try_from(integer(connection, "user_version")?).unwrap_or(usize::MAX);
     let Some(missing @ [_, ..]) = steps.get(version..) else { return Ok(()) };
@@ -158,9 +158,9 @@ fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<()> {
     transaction.commit()
 }
 
-/// The tables have to be those that a new database has: a flipped bit in their description must
-/// not turn up as a puzzling error later.
-fn compare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Fails unless the tables are those of a new database, so that a flipped bit in the schema is
+/// reported as damage at once.
+fn check_tables(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let tables = |connection: &Connection| {
         let mut tables = connection
             .prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
@@ -180,11 +180,10 @@ fn compare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Brings the log's content into the database, syncs it, and begins the log anew.
+/// Copies the write-ahead log into the database, syncs the database, and truncates the log.
 ///
-/// This makes durable what an earlier process, or an earlier connection, wrote without being able
-/// to sync it: what can be read may be in the system's memory alone, and a later sync of the log
-/// would not bring it to the disk.
+/// This makes durable what an earlier process or connection wrote and failed to sync. Such data may
+/// be only in the page cache, and a later sync of the log would not write it to the disk.
 fn checkpoint(connection: &Connection) -> Result<()> {
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
@@ -196,20 +195,21 @@ fn checkpoint(connection: &Connection) -> Result<()> {
     Err(rusqlite::Error::SqliteFailure(busy, Some(reason)))
 }
 
-/// The largest file that is rewritten while the chat runs, in bytes: half a second or so.
+/// The largest file that is rewritten while the chat runs, in bytes; this takes about half a
+/// second.
 const REWRITE_MAX: i64 = 64 * 1024 * 1024;
 
-/// Takes deleted text off the disk: out of the log, and out of unused parts of the file.
+/// Removes deleted text from the disk: from the log, and from unused parts of the file.
 ///
 /// `secure_delete` overwrites deleted text in its place. When SQLite split a page before, it may
 /// have left a second copy in the unused part of a page (measured: for two lines of a hundred).
 /// Rewriting the file removes such copies. A file above [`REWRITE_MAX`] is rewritten only by
 /// [`rewrite`], while no chat runs.
 ///
-/// Another program that reads keeps the log from being emptied. Then this fails at once, and must
-/// be called again. `is_rewritten` keeps it from rewriting the file again meanwhile, which would
-/// make the log longer each time.
-pub(super) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) -> Result<()> {
+/// If another program is reading the file, the log cannot be truncated. Then this fails at once,
+/// and must be called again. `is_rewritten` prevents that each call rewrites the file, which would
+/// extend the log each time.
+pub(crate) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) -> Result<()> {
     if !*is_rewritten {
         let bytes = integer(connection, "page_count")? * integer(connection, "page_size")?;
         if bytes <= REWRITE_MAX {
@@ -217,17 +217,27 @@ pub(super) fn erase_remains(connection: &Connection, is_rewritten: &mut bool) ->
         }
         *is_rewritten = true;
     }
-    // New lines do not wait for a reader.
+    // New lines must not wait for a reader.
     connection.busy_timeout(Duration::ZERO)?;
-    let emptied = checkpoint(connection);
+    let truncated = checkpoint(connection);
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    emptied
+    truncated
 }
 
-/// Writes the whole file again, without what was deleted from it.
-pub(super) fn rewrite(connection: &Connection) -> Result<()> {
+/// Rewrites the whole file without deleted text.
+pub(crate) fn rewrite(connection: &Connection) -> Result<()> {
     connection.execute_batch("VACUUM")?;
     checkpoint(connection)
+}
+
+/// Converts a number for SQLite; numbers above `i64::MAX` become `i64::MAX`.
+pub(crate) fn saturating(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Reads a number; a negative one, which only damage can cause, is 0.
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default())
 }
 
 fn integer(connection: &Connection, pragma: &str) -> Result<i64> {
@@ -304,7 +314,7 @@ mod tests {
         reader.execute_batch("BEGIN; SELECT count(*) FROM room").unwrap();
         let log = || std::fs::metadata(path.with_extension("sqlite3-wal")).unwrap().len();
         let (mut is_rewritten, mut lengths) = (false, Vec::new());
-        let start = super::super::queue::now();
+        let start = super::super::super::worker::now();
         for _ in 0..3 {
             erase_remains(&connection, &mut is_rewritten).unwrap_err();
             lengths.push(log());
@@ -333,9 +343,9 @@ mod tests {
         let connection = open(&path).unwrap();
         assert_eq!(audit::last_id(&connection).unwrap(), 7);
         let new = (2, "bob", "kicked mallory");
-        audit::put(&connection, audit::Scope::Room, 8, new).unwrap();
+        audit::put(&connection, audit::AuditScope::Room, 8, new).unwrap();
         audit::put_guess(&connection, 3, "mallory", "192.0.2.7/32").unwrap();
-        let acts = audit::acts(&connection, 9).unwrap();
+        let acts = audit::entries(&connection, 9).unwrap();
         let acts: Vec<_> = acts.iter().map(|(_, by, what)| format!("{by} {what}")).collect();
         assert_eq!(acts, ["bob kicked mallory", "ann kicked eve"]);
         assert_eq!(audit::guesses(&connection, 9).unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! A history read while a chat may be using it: backups, restoring one, reading all of a room.
+//! Reads a history while a chat may be using it: backups, exports, and restoring a backup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,14 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::data_folder::{DATABASE, DataFolder, canonical, copy_new, is_absent, is_store_file};
 use super::error::StoreError;
-use super::folder::{DATABASE, Folder, copy_new, is_absent, is_of_store, real};
 use super::options::SharedFolder;
-use super::read;
-use super::record::Stored;
-use super::schema;
+use super::sql::{read, schema};
+use super::stored_line::StoredLine;
 
-/// A history that is only read. A running chat does not notice it: with a write-ahead log, readers
-/// and the writer do not wait for each other.
+/// A read-only connection to a history. A running chat is not disturbed: with a write-ahead log,
+/// readers and the writer do not wait for each other.
 #[derive(Debug)]
 pub struct HistoryReader {
     path: PathBuf,
@@ -32,7 +31,7 @@ impl HistoryReader {
         if is_absent(folder)? {
             return Err(StoreError::Absent { folder: folder.to_owned() });
         }
-        let path = real(folder)?.join(DATABASE);
+        let path = canonical(folder)?.join(DATABASE);
         if is_absent(&path)? {
             return Err(StoreError::Absent { folder: folder.to_owned() });
         }
@@ -48,21 +47,21 @@ impl HistoryReader {
         Ok(Self { path, connection })
     }
 
-    /// Copies the whole history, as it is at one moment, into the empty file `to`, and checks the
-    /// copy. The copy has everything that was committed, also what is still in the write-ahead log.
+    /// Copies a snapshot of the whole history into the empty file `to`, and checks the copy. The
+    /// copy has all committed transactions, including those in the write-ahead log.
     ///
     /// # Errors
     /// When the history cannot be read, the copy cannot be written, or is damaged.
     pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
         let written = |error: &rusqlite::Error| StoreError::database(to, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | schema::OPEN_FLAGS;
-        // SQLite follows no link on the way to the file, and the folder may be given as one.
+        // The folder may be a symbolic link, which SQLite does not follow.
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = real(folder.unwrap_or(Path::new(".")))?;
+        let folder = canonical(folder.unwrap_or(Path::new(".")))?;
         let file = folder.join(to.file_name().unwrap_or_default());
         let mut copy = Connection::open_with_flags(file, flags).map_err(|error| written(&error))?;
         let backup = Backup::new(&self.connection, &mut copy).map_err(|error| written(&error))?;
-        // All pages in one step: between two steps of a running chat SQLite would start again.
+        // One step for all pages: SQLite restarts a backup if the chat writes between two steps.
         let step = backup.step(-1).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 StoreError::database(&self.path, &error)
@@ -87,7 +86,7 @@ impl HistoryReader {
         synced.map_err(|error| StoreError::file(to, error))
     }
 
-    /// The names of all rooms.
+    /// Returns the names of all rooms.
     ///
     /// # Errors
     /// When the history cannot be read.
@@ -95,18 +94,18 @@ impl HistoryReader {
         read::room_names(&self.connection).map_err(|error| self.failed(&error))
     }
 
-    /// Gives every line of a room to `each`, oldest first, as it is at one moment, until `each`
-    /// fails; returns how many lines between the first and the last are damaged or missing.
+    /// Passes every line of a room to `each`, oldest first, until `each` fails. Reads one snapshot.
+    /// Returns how many lines between the first and the last are damaged or missing.
     ///
     /// # Errors
     /// The error of `each`, or when the history cannot be read.
     pub fn lines<E: From<StoreError>>(
         &self,
         room: &str,
-        mut each: impl FnMut(Stored) -> Result<(), E>,
+        mut each: impl FnMut(StoredLine) -> Result<(), E>,
     ) -> Result<u64, E> {
         let failed = |error: rusqlite::Error| E::from(self.failed(&error));
-        // Lines that the chat trims meanwhile are still there for this transaction.
+        // The transaction still has the lines that the chat trims meanwhile.
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let (mut from, mut missing, mut is_first) = (0, 0, true);
         loop {
@@ -122,13 +121,13 @@ impl HistoryReader {
         }
     }
 
-    /// Whether a path names a file of this history, there or not: a backup must not replace one.
+    /// Whether a path names a file of this history, existing or not. A backup must not replace it.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
         let folder = |path: &Path| path.parent().and_then(|folder| fs::canonicalize(folder).ok());
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let path = parent.unwrap_or(Path::new(".")).join(path.file_name().unwrap_or_default());
-        folder(&path) == folder(&self.path) && path.file_name().is_some_and(is_of_store)
+        folder(&path) == folder(&self.path) && path.file_name().is_some_and(is_store_file)
     }
 
     fn failed(&self, error: &rusqlite::Error) -> StoreError {
@@ -136,13 +135,13 @@ impl HistoryReader {
     }
 }
 
-/// Puts a backup into a folder in which there is no history; nothing is replaced.
+/// Installs a backup in a folder without a history. Replaces no file.
 ///
 /// # Errors
-/// When the folder is in use, has a history already or cannot be used, or the backup is none.
+/// When the folder is in use, has a history or cannot be used, or the file is no backup.
 pub fn restore(folder: &Path, shared: SharedFolder, backup: &Path) -> Result<(), StoreError> {
-    let folder = Folder::enter(folder, shared)?;
-    for path in [folder.database(), folder.log()] {
+    let folder = DataFolder::lock(folder, shared)?;
+    for path in [folder.database(), folder.wal()] {
         if !is_absent(&path)? {
             return Err(StoreError::Present { path });
         }
