@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
 use super::history::Kind;
 use super::name::Name;
 use super::operation::SaidLine;
+use echoline_base::poison::IgnorePoison;
 
 /// Letters that may wait; beyond it the sender is told that they cannot be delivered.
 const LETTERS_MAX: usize = 100;
@@ -174,7 +175,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
 
@@ -30,6 +30,7 @@ use super::user::User;
 use super::user_table::{UserTable, lineage_of_id};
 use super::wake_batcher::WakeBatchers;
 use echoline::Sources;
+use echoline_base::poison::IgnorePoison;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
@@ -305,7 +306,7 @@ impl Chat {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

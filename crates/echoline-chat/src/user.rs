@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::answer_limits::{AWAY_CHARACTERS_MAX, start_of};
 use super::apply_operation::{GOES_ON, OperationContext};
@@ -13,6 +13,7 @@ use super::name::Name;
 use super::room::{MemberId, MemberIdentity};
 use super::shared_room::SharedRoom;
 use echoline_base::SecretText;
+use echoline_base::poison::IgnorePoison;
 
 /// One session's person.
 #[derive(Debug)]
@@ -311,6 +312,6 @@ impl User {
     }
 
     fn profile(&self) -> MutexGuard<'_, Profile> {
-        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+        self.profile.lock().ignore_poison()
     }
 }
