@@ -15,7 +15,7 @@ use crate::command_cost::LineClass;
 use crate::commands::Flow;
 use crate::erase::obey_erasing;
 use crate::flood::{Flood, Verdict};
-use crate::login::{self, Login};
+use crate::login::{self, LoggedInUser};
 use crate::operation::Operation;
 use crate::protocol::{ClientMessage, ServerMessage};
 use crate::separators::has_break;
@@ -110,7 +110,7 @@ async fn greet<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Arc<Chat>,
     role: Role,
-) -> Result<Option<Login>, Closed> {
+) -> Result<Option<LoggedInUser>, Closed> {
     if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
             // A page that came back by itself would try again and again.
