@@ -12,8 +12,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::Figures;
 use super::binding::OnCrowded;
-use super::bus::BusFlags;
 use super::check::Findings;
+use super::cluster::ClusterFlags;
 use super::doctor::{self, DoctorFlags};
 use super::hash_password::{self, HashPasswordFlags, PASSWORD_MIN};
 use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
@@ -123,7 +123,7 @@ pub(super) struct ChatFlags {
     check: bool,
 
     #[command(flatten)]
-    bus: BusFlags,
+    bus: ClusterFlags,
 
     #[command(flatten)]
     serving: ServingFlags,

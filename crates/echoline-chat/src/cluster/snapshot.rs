@@ -13,11 +13,11 @@ use super::{Cluster, LOST, LastAct, NODE};
 use crate::apply_operation::OperationContext;
 use crate::bans::{Ban, Bans};
 use crate::flood_mutes::FloodMutes;
-use crate::follower::Snapshot;
 use crate::former_users::FormerUsers;
 use crate::key::Key;
 use crate::name::Name;
 use crate::operation::{Operation, OperationError, Outcome};
+use crate::replicated_state::StateSnapshot;
 use crate::room_record::RoomRecord;
 use crate::shared_room::SharedRoom;
 use crate::state::{Chat, State};
@@ -82,9 +82,9 @@ impl Record {
 
 impl Chat {
     /// Everything that is known after the last entry.
-    pub(super) fn record(&self) -> Snapshot {
+    pub(super) fn record(&self) -> StateSnapshot {
         let Some(cluster) = &self.cluster else {
-            return Snapshot { sequence: 0, state: bytes::Bytes::new() };
+            return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };
         };
         let state = self.lock();
         let mut people: Vec<PersonRecord> = state.people.values().map(user).collect();
@@ -107,13 +107,13 @@ impl Chat {
             gone_with: followed.gone_with.clone(),
         };
         let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
-        Snapshot { sequence: followed.applied, state: bytes.into() }
+        StateSnapshot { sequence: followed.applied, state: bytes.into() }
     }
 
     /// Goes on from a snapshot, which is later than what is known. People of this machine miss what
     /// is between, and are brought back by another machine number: what came of their commands
     /// is not known here.
-    pub(super) fn go_on_from(&self, snapshot: &Snapshot) -> Result<(), String> {
+    pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let record = Record::read(&snapshot.state)?;
         let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! `echoline chat --bus`: flags to a chat that is one of several machines.
+//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of one.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,72 +14,77 @@ use super::shared_files::SharedFilesFlag;
 use super::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
-use echoline_chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
+use echoline_chat::nats::{
+    self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
+};
 use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
 
-/// How long the other machines may take to hear that this one ends.
+/// The time that a shutdown waits until the other nodes know of it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The flags that say which machines are one chat.
+/// The flags of a node.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clustering (--bus)")]
-pub(super) struct BusFlags {
-    /// Be one chat with all machines that name the same NATS servers and --cluster:
-    /// nats://HOST:4222, several with commas between; tls:// for encryption. The
-    /// servers need JetStream (`nats-server -js`). A password belongs into the file of --bus-login.
+pub(super) struct ClusterFlags {
+    /// NATS servers that connect the nodes of a cluster: nats://HOST:4222, separated by commas.
+    ///
+    /// All nodes with the same servers and --cluster are one chat. tls:// requires encryption. The
+    /// servers need JetStream (`nats-server -js`). Put a password into the file of --bus-login.
     #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
     bus: Option<SecretText>,
 
     #[command(flatten)]
     stream: StreamFlags,
 
-    /// What this machine is called, for people. [default: the system's host name]
-    #[arg(long, env = "ECHOLINE_MACHINE", value_name = "NAME", requires = "bus")]
-    machine: Option<MachineName>,
+    /// The name of this node that users see. [default: the system's host name]
+    #[arg(long, alias = "machine", env = "ECHOLINE_NODE", value_name = "NAME", requires = "bus")]
+    node: Option<NodeName>,
 
-    /// How long to wait at the start for the servers and all that was said so far.
+    /// Time-out of a start, which waits for the servers and the entries of the stream.
     #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "DURATION", requires = "bus")]
     #[arg(value_parser = values::some_duration, default_value = "30s")]
     bus_timeout: Duration,
 }
 
-/// Which stream is the order of a chat, and how it is kept.
+/// The flags of the stream.
 #[derive(Debug, Args)]
 pub(super) struct StreamFlags {
-    /// What the chat is called on its bus: one server may carry several. [default: chat]
+    /// The name of the cluster: servers may carry several clusters. [default: chat]
     #[arg(long, env = "ECHOLINE_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
 
-    /// On how many NATS servers everything is kept, where the stream is made now.
+    /// The number of replicas, if this start creates the stream; above 1 needs NATS 2.10.26.
     #[arg(long, env = "ECHOLINE_BUS_REPLICAS", value_name = "N", default_value = "1")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=5))]
     bus_replicas: u8,
 
-    /// Entries that the stream keeps, where it is made now: so far a machine can catch up, and so
-    /// much history there is after a restart.
+    /// The number of entries that the stream keeps, if this start creates it.
+    ///
+    /// A node that missed more entries goes on from a snapshot, and the history after a restart is
+    /// limited by it.
     #[arg(long, env = "ECHOLINE_BUS_ENTRIES", value_name = "N", default_value = "200000")]
     #[arg(value_parser = clap::value_parser!(u64).range(1000..))]
     bus_entries: u64,
 
-    /// A file of credentials for the NATS servers, as `nsc` writes it.
+    /// A credentials file for the NATS servers, as `nsc` writes it.
     #[arg(long, env = "ECHOLINE_BUS_CREDENTIALS", value_name = "PATH")]
     bus_credentials: Option<PathBuf>,
 
-    /// A file whose first line is USER:PASSWORD, or a token, for the NATS servers.
+    /// A file whose first line is USER:PASSWORD or a token for the NATS servers.
     #[arg(long, env = "ECHOLINE_BUS_LOGIN", value_name = "PATH")]
     bus_login: Option<PathBuf>,
 
-    /// A file with the key of the cluster, the same on all machines: what others send is ignored.
-    /// Make one with `openssl rand -hex 32`.
+    /// A file with the key of the cluster, the same on all nodes.
+    ///
+    /// A node ignores messages without a tag of this key. Make one with `openssl rand -hex 32`.
     #[arg(long, env = "ECHOLINE_CLUSTER_KEY", value_name = "PATH")]
     cluster_key: Option<PathBuf>,
 
-    /// Trust NATS servers whose certificate was signed by one in this file (PEM), instead of those
-    /// that the system trusts.
+    /// The only certificate authorities to trust for NATS servers (PEM). [default: the system's]
     #[arg(long, env = "ECHOLINE_BUS_CA", value_name = "FILE")]
     bus_ca: Option<PathBuf>,
 
-    /// The certificate to show to NATS servers that ask for one (PEM).
+    /// The client certificate for NATS servers that require one (PEM).
     #[arg(long, env = "ECHOLINE_BUS_CERT", value_name = "FILE")]
     bus_cert: Option<PathBuf>,
 
@@ -88,11 +93,11 @@ pub(super) struct StreamFlags {
     bus_key: Option<PathBuf>,
 }
 
-/// What people are shown of a machine.
+/// The name of a node that users see.
 #[derive(Clone, Debug)]
-struct MachineName(String);
+struct NodeName(String);
 
-impl FromStr for MachineName {
+impl FromStr for NodeName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -104,11 +109,11 @@ impl FromStr for MachineName {
     }
 }
 
-/// A chat on its bus.
+/// A chat that is a node of a cluster.
 #[derive(Debug)]
-pub(super) struct Linked {
+pub(super) struct ClusteredChat {
     chat: Arc<Chat>,
-    bus: Arc<Bus>,
+    driver: Arc<StreamDriver>,
 }
 
 impl StreamFlags {
@@ -145,23 +150,23 @@ impl StreamFlags {
     }
 }
 
-impl BusFlags {
-    /// Whether there are to be several machines.
+impl ClusterFlags {
+    /// Whether the chat is a node of a cluster.
     pub(super) fn is_asked_for(&self) -> bool {
         self.bus.is_some()
     }
 
-    /// Whoever names a cluster and no bus would be alone and not notice.
+    /// Refuses --cluster without --bus, which would be a chat of its own.
     pub(super) fn refuse_half(&self) -> anyhow::Result<()> {
         if self.bus.is_none()
             && let Some(cluster) = &self.stream.cluster
         {
-            bail!("--cluster needs --bus: without NATS servers nobody else is in {cluster}");
+            bail!("--cluster needs --bus: without NATS servers no other node is in {cluster}");
         }
         Ok(())
     }
 
-    /// The part of the address that is secret, if it has one.
+    /// Returns the addresses, if they contain a login.
     pub(super) fn login(&self) -> Option<&str> {
         let servers = self.bus.as_ref()?.reveal();
         servers.contains('@').then_some(servers)
@@ -174,12 +179,12 @@ impl BusFlags {
         Ok(Some(options))
     }
 
-    /// The chat, when it has come up to the others.
+    /// Starts the node. Blocks until the chat has applied all entries of the stream.
     pub(super) fn open(
         &self,
         settings: Settings,
         shared: &SharedFilesFlag,
-    ) -> anyhow::Result<Option<Linked>> {
+    ) -> anyhow::Result<Option<ClusteredChat>> {
         let Some(options) = self.options(shared)? else { return Ok(None) };
         if let Some(warning) = command_line_warning(&options.servers) {
             tracing::warn!("{warning}");
@@ -187,34 +192,36 @@ impl BusFlags {
         let servers = without_login(options.servers.reveal());
         let cluster = ClusterOptions {
             cluster: self.stream.cluster().to_owned(),
-            machine: self.machine_name()?,
-            node: node()?,
+            machine: self.node_name()?,
+            node: node_id()?,
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
-        let bus = nats::start(options, Arc::<Chat>::clone(&chat), proposals);
-        let bus = bus.with_context(|| format!("cannot use --bus {servers}"))?;
-        let status = bus.status();
+        let driver = nats::start(options, Arc::<Chat>::clone(&chat), proposals);
+        let driver = driver.with_context(|| format!("cannot use --bus {servers}"))?;
+        let status = driver.status();
         tracing::info!(
             stream = status.stream,
             entries = status.applied,
             server = status.server_version,
-            "one chat with the machines on {servers}"
+            "joined the cluster at {servers}"
         );
-        Ok(Some(Linked { chat, bus: Arc::new(bus) }))
+        Ok(Some(ClusteredChat { chat, driver: Arc::new(driver) }))
     }
 
-    fn machine_name(&self) -> anyhow::Result<String> {
-        if let Some(MachineName(name)) = &self.machine {
+    fn node_name(&self) -> anyhow::Result<String> {
+        if let Some(NodeName(name)) = &self.node {
             return Ok(name.clone());
         }
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         match name.parse() {
-            Ok(MachineName(name)) => Ok(name),
-            Err(why) => bail!("the host name {name:?} cannot name this machine ({why}): --machine"),
+            Ok(NodeName(name)) => Ok(name),
+            Err(why) => {
+                bail!("the host name {name:?} cannot name this node ({why}): give --node NAME")
+            }
         }
     }
 
-    /// The findings of a check, in sentences.
+    /// Examines servers and stream for `--check`, and describes them in sentences.
     pub(super) fn describe(&self, shared: &SharedFilesFlag) -> anyhow::Result<Vec<String>> {
         let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
         let findings = nats::examine(&options)?;
@@ -222,12 +229,13 @@ impl BusFlags {
             let servers = without_login(options.servers.reveal());
             bail!("--bus {servers}: {}", problem.sentence);
         }
-        let Finding { sentence, .. } = findings.into_iter().next().unwrap_or(Finding {
-            severity: Severity::Fine,
-            sentence: "It was looked at.".to_owned(),
-        });
+        let ClusterFinding { sentence, .. } =
+            findings.into_iter().next().unwrap_or(ClusterFinding {
+                severity: Severity::Fine,
+                sentence: "The servers were examined.".to_owned(),
+            });
         let mut sentences = vec![
-            format!("It is one chat with all machines of the cluster {}.", self.stream.cluster()),
+            format!("It is one chat with all nodes of the cluster {}.", self.stream.cluster()),
             format!("{}.", capitalized(sentence.trim_end_matches('.'))),
         ];
         let warning = command_line_warning(&options.servers);
@@ -236,36 +244,35 @@ impl BusFlags {
     }
 }
 
-impl Linked {
+impl ClusteredChat {
     pub(super) fn chat(&self) -> Arc<Chat> {
         Arc::clone(&self.chat)
     }
 
-    /// What metrics tell of it.
+    /// Returns a function that reads the metrics of the cluster.
     pub(super) fn figures(&self) -> impl Fn() -> Vec<Figure> + Send + Sync + 'static {
-        let (chat, bus) = (Arc::downgrade(&self.chat), Arc::downgrade(&self.bus));
+        let (chat, driver) = (Arc::downgrade(&self.chat), Arc::downgrade(&self.driver));
         move || {
-            let (Some(chat), Some(bus)) = (chat.upgrade(), bus.upgrade()) else {
+            let (Some(chat), Some(driver)) = (chat.upgrade(), driver.upgrade()) else {
                 return Vec::new();
             };
             let Some(chat) = chat.cluster_status() else { return Vec::new() };
             let mut figures = chat_figures(&chat);
-            figures.extend(bus_figures(&bus.status()));
+            figures.extend(driver_figures(&driver.status()));
             figures
         }
     }
 
-    /// Tells the other machines that this one ends.
+    /// Tells the other nodes that this one stops, and closes the driver.
     pub(super) fn leave(self) {
-        let Self { chat, bus } = self;
+        let Self { chat, driver } = self;
         if !chat.take_leave(LEAVE_TIMEOUT) {
             tracing::warn!(
-                "the other machines have not heard that this one ends: they take it for \
-                            gone in a while"
+                "the other nodes do not know that this one stops: its lease expires in a while"
             );
         }
-        if let Some(bus) = Arc::into_inner(bus) {
-            bus.close();
+        if let Some(driver) = Arc::into_inner(driver) {
+            driver.close();
         }
     }
 }
@@ -275,49 +282,49 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<Figure> {
     #[rustfmt::skip]
     let figures = vec![
         gauge("echoline_cluster_linked",
-            "1 while the other machines can be reached.", u64::from(chat.is_linked)),
+            "1 while the stream can be read and appended to.", u64::from(chat.is_linked)),
         gauge("echoline_cluster_machines",
-            "Machines that are heard of, this one too.", chat.machines.len() as u64),
+            "Nodes whose lease has not expired, this one included.", chat.machines.len() as u64),
         gauge("echoline_cluster_applied_entry",
-            "The last entry of the common order that was applied.", chat.applied),
+            "The last applied entry of the stream.", chat.applied),
         gauge("echoline_cluster_held_lines",
-            "Lines said here that are not yet known to have reached the others.", chat.held),
+            "Lines of this node's users that are not in the stream yet.", chat.held),
         counter("echoline_cluster_entries_total",
-            "Entries of the common order that were applied.", chat.entries),
+            "Applied entries of the stream.", chat.entries),
         counter("echoline_cluster_unreadable_total",
-            "Entries that could not be read: of a newer version, say.", chat.unreadable),
+            "Skipped entries: malformed, refused, or of a newer version.", chat.unreadable),
         counter("echoline_cluster_not_delivered_lines_total",
-            "Lines whose authors heard that they were not delivered.", chat.not_delivered),
+            "Lines whose authors were told that they were not delivered.", chat.not_delivered),
         counter("echoline_cluster_link_losses_total",
-            "Times that the link to the other machines was lost.", chat.losses),
+            "Times that the link to the other nodes was lost.", chat.losses),
         counter("echoline_cluster_returns_total",
-            "Times that this machine was taken for gone and came back.", chat.returns),
+            "Times that the lease of this node expired and the node came back.", chat.returns),
         counter("echoline_cluster_gaps_total",
-            "Times that this machine went on from a snapshot, and missed lines.", chat.gaps),
+            "Times that this node went on from a snapshot, and missed lines.", chat.gaps),
     ];
     figures
 }
 
-fn bus_figures(bus: &Status) -> Vec<Figure> {
+fn driver_figures(driver: &DriverStatus) -> Vec<Figure> {
     let counter = Figure::counter;
     #[rustfmt::skip]
     let figures = vec![
         counter("echoline_bus_publishes_total",
-            "Times that something was sent to the bus.", bus.publishes),
+            "Publishes of proposals, retries included.", driver.publishes),
         counter("echoline_bus_retries_total",
-            "Times that one of these was sent again.", bus.retries),
+            "Retries of publishes.", driver.retries),
         counter("echoline_bus_slow_consumer_total",
-            "Times that the bus's client dropped entries, which were read again.",
-            bus.slow_consumers),
+            "Times that the NATS client dropped entries, which were read again.",
+            driver.slow_consumers),
         counter("echoline_bus_restarts_total",
-            "Times that the thread of the bus began again after an error.", bus.restarts),
+            "Times that the driver of the stream started over after an error.", driver.restarts),
         counter("echoline_bus_snapshots_total",
-            "Snapshots that this machine has written.", bus.snapshots),
+            "Snapshots that this node has written.", driver.snapshots),
         counter("echoline_bus_refused_total",
-            "Messages that came from no node with the key of the cluster.", bus.refused),
+            "Messages without a valid tag of the cluster's key.", driver.refused),
         counter("echoline_bus_divergences_total",
-            "Times that this machine's order was not the stream's, and it began anew.",
-            bus.divergences),
+            "Times that this node was reset, because its entries differed from the stream's.",
+            driver.divergences),
     ];
     figures
 }
@@ -327,7 +334,7 @@ pub(super) fn command_line_warning(servers: &SecretText) -> Option<&'static str>
     let servers = servers.reveal();
     let contains = |argument: OsString| argument.to_string_lossy().contains(servers);
     (servers.contains('@') && std::env::args_os().any(contains)).then_some(
-        "the login of the NATS servers is on the command line, where every user of this machine \
+        "the login of the NATS servers is on the command line, where every user of this host \
          can read it (ps): put it into a file for --bus-login, or set ECHOLINE_BUS",
     )
 }
@@ -346,8 +353,8 @@ fn capitalized(sentence: &str) -> String {
     first.into_iter().chain(sentence.chars().skip(1)).collect()
 }
 
-/// A number that no other start has, as good as certainly.
-fn node() -> anyhow::Result<u32> {
+/// Returns a random node id, which is practically unique.
+fn node_id() -> anyhow::Result<u32> {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => Ok(u32::from_ne_bytes(bytes)),

@@ -1,4 +1,4 @@
-//! The stream that is the order: made where it is missing, and checked where it is there.
+//! The stream: created if it does not exist, and checked if it does.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,35 +10,35 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 use async_nats::jetstream::{Context, ErrorCode};
 
 use super::connect::reason;
-use super::error::BusError;
-use super::names::Names;
+use super::error::DriverError;
+use super::names::StreamNames;
 use super::options::NatsOptions;
 use super::version;
 
-/// How long the server knows a message id: longer than a chat holds a line.
+/// The time that the server remembers message ids, longer than a node holds a line back.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// What a stream has that is not as it was wanted.
+/// The differences between the configuration of a stream and the wanted one.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Differences {
-    /// With these it is no order of a chat.
+pub(super) struct ConfigDifferences {
+    /// Differences with which a chat does not work.
     pub(super) fatal: Vec<String>,
-    /// With these it is one.
+    /// Differences with which it works.
     pub(super) harmless: Vec<String>,
 }
 
-/// The stream as it is wanted.
-pub(super) fn wanted(options: &NatsOptions, names: &Names) -> Config {
+/// Returns the wanted configuration.
+pub(super) fn wanted(options: &NatsOptions, names: &StreamNames) -> Config {
     Config {
-        name: names.order.clone(),
-        subjects: vec![names.order_subject.clone()],
+        name: names.stream.clone(),
+        subjects: vec![names.entry_subject.clone()],
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
         num_replicas: usize::from(options.replicas.max(1)),
         max_messages: i64::try_from(options.max_entries).unwrap_or(i64::MAX),
         max_bytes: i64::try_from(options.max_bytes).unwrap_or(i64::MAX),
-        // Bounds of each subject or of age would leave holes between the entries.
+        // A limit per subject or of the age would leave gaps between the entries.
         max_messages_per_subject: -1,
         duplicate_window: DUPLICATE_WINDOW,
         allow_direct: true,
@@ -47,37 +47,41 @@ pub(super) fn wanted(options: &NatsOptions, names: &Names) -> Config {
     }
 }
 
-/// The stream as it is; made if it is not there.
-pub(super) async fn open(
+/// Returns the stream; creates it if it does not exist. Refuses streams that cannot be used, and
+/// several replicas on a server of an old `version`.
+pub(super) async fn open_or_create(
     jetstream: &Context,
+    version: &str,
     options: &NatsOptions,
-    names: &Names,
-) -> Result<Info, BusError> {
-    let info = match look(jetstream, names).await? {
+    names: &StreamNames,
+) -> Result<Info, DriverError> {
+    version::check_replicas(version, &names.stream, options.replicas.into())?;
+    let info = match look_up(jetstream, names).await? {
         Some(info) => info,
         None => create(jetstream, wanted(options, names), names).await?,
     };
+    version::check_replicas(version, &names.stream, info.config.num_replicas)?;
     let differences = differences(&wanted(options, names), &info.config);
     if !differences.fatal.is_empty() {
         let differences = differences.fatal.join(", ");
-        return Err(BusError::Settings { stream: names.order.clone(), differences });
+        return Err(DriverError::Settings { stream: names.stream.clone(), differences });
     }
     Ok(info)
 }
 
-/// Says what is not as it was wanted and can be lived with.
-pub(super) fn warn(info: &Info, version: &str, options: &NatsOptions, names: &Names) {
-    if let Some(sentence) = version::replication(version, info.config.num_replicas) {
-        tracing::warn!("the stream {}: {sentence}", names.order);
-    }
+/// Logs the harmless differences.
+pub(super) fn warn(info: &Info, options: &NatsOptions, names: &StreamNames) {
     for difference in differences(&wanted(options, names), &info.config).harmless {
-        tracing::warn!("the stream {} was made by other settings: {difference}", names.order);
+        tracing::warn!("the stream {} has other settings: {difference}", names.stream);
     }
 }
 
-/// The stream as it is, if it is there.
-pub(super) async fn look(jetstream: &Context, names: &Names) -> Result<Option<Info>, BusError> {
-    match jetstream.get_stream(&names.order).await {
+/// Returns the stream, if it exists.
+pub(super) async fn look_up(
+    jetstream: &Context,
+    names: &StreamNames,
+) -> Result<Option<Info>, DriverError> {
+    match jetstream.get_stream(&names.stream).await {
         Ok(stream) => Ok(Some(stream.cached_info().clone())),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(error) => match error.error_code() {
@@ -89,16 +93,16 @@ pub(super) async fn look(jetstream: &Context, names: &Names) -> Result<Option<In
     }
 }
 
-/// Another machine may make it at the same moment: then it is there, which is what was wanted.
+/// Creates a stream. Returns the existing one if another node was faster.
 pub(super) async fn create(
     jetstream: &Context,
     config: Config,
-    names: &Names,
-) -> Result<Info, BusError> {
+    names: &StreamNames,
+) -> Result<Info, DriverError> {
     let name = config.name.clone();
     match jetstream.create_stream(config).await {
         Ok(stream) => {
-            tracing::info!("made the stream {name}");
+            tracing::info!("created the stream {name}");
             Ok(stream.cached_info().clone())
         }
         Err(error) => match error.kind() {
@@ -117,27 +121,27 @@ pub(super) async fn create(
     }
 }
 
-fn refused(code: ErrorCode, reason: String, names: &Names) -> BusError {
+fn refused(code: ErrorCode, reason: String, names: &StreamNames) -> DriverError {
     match code {
         ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
-            BusError::NoJetStream { servers: names.servers.clone() }
+            DriverError::NoJetStream { servers: names.servers.clone() }
         }
-        _ => BusError::Stream { stream: names.order.clone(), reason },
+        _ => DriverError::Stream { stream: names.stream.clone(), reason },
     }
 }
 
-/// A server without JetStream has nobody who answers questions about streams.
-fn without_answer(error: &dyn Error, names: &Names) -> BusError {
+/// Maps the error of a request without an answer. Without JetStream, the request has no responder.
+fn without_answer(error: &dyn Error, names: &StreamNames) -> DriverError {
     let below = error.source().and_then(|below| below.downcast_ref::<RequestError>());
     if below.is_some_and(|below| below.kind() == RequestErrorKind::NoResponders) {
-        return BusError::NoJetStream { servers: names.servers.clone() };
+        return DriverError::NoJetStream { servers: names.servers.clone() };
     }
-    BusError::Stream { stream: names.order.clone(), reason: reason(error) }
+    DriverError::Stream { stream: names.stream.clone(), reason: reason(error) }
 }
 
-/// Compares what the server took with what is needed.
-pub(super) fn differences(wanted: &Config, is: &Config) -> Differences {
-    let mut found = Differences::default();
+/// Compares a configuration with the wanted one.
+pub(super) fn differences(wanted: &Config, is: &Config) -> ConfigDifferences {
+    let mut found = ConfigDifferences::default();
     let mut fatal = |holds: bool, sentence: String| {
         if holds {
             found.fatal.push(sentence);
@@ -145,19 +149,19 @@ pub(super) fn differences(wanted: &Config, is: &Config) -> Differences {
     };
     let subjects = is.subjects.join(" ");
     fatal(is.subjects != wanted.subjects, format!("it takes the subjects '{subjects}'"));
-    fatal(is.retention != wanted.retention, "it does not keep what was read".to_owned());
+    fatal(is.retention != wanted.retention, "it drops entries that were read".to_owned());
     fatal(is.discard != wanted.discard, "it refuses new entries when it is full".to_owned());
-    fatal(!is.max_age.is_zero(), format!("it forgets entries after {:?}", is.max_age));
+    fatal(!is.max_age.is_zero(), format!("it drops entries after {:?}", is.max_age));
     fatal(
         is.max_messages_per_subject > 0,
         format!("it keeps only {} messages of a subject", is.max_messages_per_subject),
     );
-    fatal(is.duplicate_window.is_zero(), "it does not know duplicates".to_owned());
+    fatal(is.duplicate_window.is_zero(), "it does not detect duplicates".to_owned());
     fatal(is.no_ack, "it acknowledges nothing".to_owned());
     fatal(is.sealed, "it is sealed".to_owned());
     fatal(
         is.mirror.is_some() || is.sources.as_ref().is_some_and(|sources| !sources.is_empty()),
-        "it is fed by other streams".to_owned(),
+        "it copies other streams".to_owned(),
     );
     let mut harmless = |differs: bool, sentence: String| {
         if differs {
@@ -165,7 +169,10 @@ pub(super) fn differences(wanted: &Config, is: &Config) -> Differences {
         }
     };
     let (window, needed) = (is.duplicate_window, wanted.duplicate_window);
-    harmless(!window.is_zero() && window < needed, format!("it knows duplicates for {window:?}"));
+    harmless(
+        !window.is_zero() && window < needed,
+        format!("it detects duplicates for {window:?} only"),
+    );
     harmless(is.storage != wanted.storage, "it is kept in memory only".to_owned());
     for (what, is, wanted) in [
         ("entries", is.max_messages, wanted.max_messages),
@@ -184,12 +191,12 @@ mod tests {
 
     fn config() -> Config {
         let options = NatsOptions::new("nats://a", "tea");
-        wanted(&options, &Names::of(&options).unwrap())
+        wanted(&options, &StreamNames::of(&options).unwrap())
     }
 
     #[test]
-    fn what_would_break_the_order_is_told_from_what_would_not() {
-        assert_eq!(differences(&config(), &config()), Differences::default());
+    fn tells_fatal_differences_from_harmless_ones() {
+        assert_eq!(differences(&config(), &config()), ConfigDifferences::default());
         let breaks: [fn(&mut Config); 6] = [
             |config| config.duplicate_window = Duration::ZERO,
             |config| config.discard = DiscardPolicy::New,
