@@ -280,14 +280,6 @@ impl Frame<'_> {
     }
 }
 
-impl LineKind {
-    /// Whether a line of this kind has words that its author chose, which are not shown to users
-    /// who ignore the author: a new name is such a word.
-    fn has_own_words(self) -> bool {
-        self.has_words() || self == Self::Renamed
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

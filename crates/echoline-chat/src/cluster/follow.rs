@@ -6,10 +6,10 @@ use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
 use crate::apply_operation::OperationContext;
 use crate::mailbox::Notification;
 use crate::operation::{Operation, OperationError, Outcome};
-use crate::replicated_state::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 use crate::state::{Chat, JoinError};
 use crate::user::User;
 use bytes::Bytes;
+use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 use std::sync::Arc;
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.

@@ -9,9 +9,9 @@ use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
 use crate::mailbox::Notification;
 use crate::operation::{OperationError, Outcome};
-use crate::replicated_state::Link;
 use crate::state::Chat;
 use crate::user::User;
+use echoline_chat_core::Link;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;

@@ -29,12 +29,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::name::Name;
 use super::operation::{Operation, OperationError, Outcome, SaidLine};
-use super::replicated_state::{Link, Proposal};
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
 use super::user::User;
 use super::user_table::UserTable;
+use echoline_chat_core::{Link, Proposal};
 use envelope::Envelope;
 use leases::Leases;
 use newcomers::Newcomers;

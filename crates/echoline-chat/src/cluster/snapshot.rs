@@ -17,12 +17,12 @@ use crate::former_users::FormerUsers;
 use crate::key::Key;
 use crate::name::Name;
 use crate::operation::{Operation, OperationError, Outcome};
-use crate::replicated_state::StateSnapshot;
 use crate::room_record::RoomRecord;
 use crate::shared_room::SharedRoom;
 use crate::state::{Chat, State};
 use crate::tokens::{SavedSession, Tokens, digest_of_kept};
 use crate::user::User;
+use echoline_chat_core::StateSnapshot;
 
 /// The form of what is written here.
 const VERSION: u16 = 1;
