@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -21,8 +20,10 @@ use super::life::inherited::{Inherited, Parcel, key};
 use super::life::notify::Notifier;
 use super::life::privileges::Identity;
 use super::life::upgrade::{self, Upgrade};
+use super::ready_file;
 use super::resources;
-use super::serving::{self, Service, ServingFlags};
+use super::service::{Service, needs_connections, usual_address};
+use super::serving_args::ServingFlags;
 use echoline::fault::Faults;
 use echoline::{
     Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
@@ -171,7 +172,7 @@ impl ServingFlags {
         }
         // Not as root: the folder of the file may be one that another user can replace.
         if life.predecessor.is_none() {
-            self.ready_file.as_deref().map_or(Ok(()), serving::remove)?;
+            self.ready_file.as_deref().map_or(Ok(()), ready_file::remove)?;
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
         let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
@@ -244,11 +245,6 @@ fn reach(bound: &[(Address, Sockets)]) -> io::Result<Reach> {
     Ok(Reach::Loopback)
 }
 
-/// What is wrong with datagrams where there is nothing to be done with them.
-pub(super) fn needs_connections(service: &Service, address: &Address) -> String {
-    format!("cannot listen on {address}: a {} needs connections", service.what)
-}
-
 /// Sockets that the process was born with; all those for one address are of one kind.
 fn inherit(
     given: Vec<Parcel>,
@@ -272,11 +268,6 @@ fn is_datagram(parcel: &Parcel) -> bool {
 fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
     let passed = inherited.passed_addresses(also)?;
     Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
-}
-
-/// Where a server listens when nobody says where.
-pub(super) fn usual_address() -> Address {
-    Address::from((Ipv4Addr::LOCALHOST.into(), 8080))
 }
 
 /// The inheritance of a successor: every listening socket with its address.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::check::Findings;
 use super::descriptors::Descriptors;
-use super::reload::{Commit, Fresh, Renewal};
+use super::findings::Findings;
+use super::reload::{Commit, ReloadHook};
 use super::source_limits::SourceLimitFlags;
 use super::values::{self, Timeout};
 use echoline::{Limits, ListenerOptions, LiveLimits, SourceLimits};
@@ -67,7 +67,7 @@ pub(super) struct BoundsFlags {
     backlog: u32,
 
     #[command(flatten)]
-    sources: SourceLimitFlags,
+    pub(super) sources: SourceLimitFlags,
 }
 
 /// The values besides the flags from which limits follow; they stay while the server runs.
@@ -150,10 +150,9 @@ pub(super) fn unacknowledged_timeout(limits: &Limits) -> Option<Duration> {
 }
 
 /// What a reload does to the limits of a server.
-pub(super) fn renewal(basis: Basis, live: LiveLimits) -> Renewal {
+pub(super) fn reload_hook(basis: Basis, live: LiveLimits) -> ReloadHook<BoundsFlags> {
     let given_up = unacknowledged_timeout(&live.current());
-    let prepare = move |fresh: &Fresh| {
-        let flags = &fresh.serving().bounds;
+    let prepare = move |flags: &BoundsFlags| {
         let limits = flags.limits(&basis);
         if limits == live.current() {
             return Ok(None);
@@ -167,7 +166,7 @@ pub(super) fn renewal(basis: Basis, live: LiveLimits) -> Renewal {
         });
         Ok(Some(commit))
     };
-    Renewal { keys: &LIVE, prepare: Box::new(prepare) }
+    ReloadHook { keys: &LIVE, prepare: Box::new(prepare) }
 }
 
 /// The listening sockets were made for the stall time-out of the start.

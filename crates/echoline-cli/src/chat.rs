@@ -12,14 +12,15 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::Figures;
 use super::binding::OnCrowded;
-use super::check::Findings;
 use super::cluster::ClusterFlags;
 use super::doctor::{self, DoctorFlags};
+use super::findings::Findings;
 use super::hash_password::{self, HashPasswordFlags, PASSWORD_MIN};
 use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
 use super::output;
-use super::reload::{Commit, Fresh, Reload, Renewal};
-use super::serving::{Page, Service, ServingFlags};
+use super::reload::{Commit, Reload, ReloadHook};
+use super::service::{Page, Service};
+use super::serving_args::{ServerArgs, ServingFlags};
 use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
@@ -38,6 +39,9 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines that are not written yet are worth a second.
 const CLOSE_MIN: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(6);
+
+/// The action that applies a setting that a reload cannot change.
+pub(super) const APPLIED_BY: &str = "a restart";
 
 /// The flags of `echoline chat`.
 #[derive(Debug, Args)]
@@ -188,7 +192,7 @@ enum SyncName {
 }
 
 /// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
-pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: ChatFlags, mut reload: Reload<ChatFlags>) -> anyhow::Result<ExitCode> {
     match &flags.also {
         Some(Also::Verify(flags)) => return verify::run(flags),
         Some(Also::Doctor(flags)) => return doctor::run(flags),
@@ -215,7 +219,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
         None => flags.open(settings)?,
     };
     let roles = flags.roles(bound.counts().collect());
-    reload.add(renewal(Arc::clone(&chat)));
+    reload.add(reload_hook(Arc::clone(&chat)));
     let crowded = Arc::clone(&chat);
     bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
         crowded.end_idle_users(occupancy.excess());
@@ -235,12 +239,25 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     }
 }
 
-impl ChatFlags {
+impl ServerArgs for ChatFlags {
     /// The flags of every server.
-    pub(super) fn serving(&self) -> &ServingFlags {
+    fn serving(&self) -> &ServingFlags {
         &self.serving
     }
 
+    /// Says whether all of this is right, without listening.
+    fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+        match self.settings().and_then(|settings| self.describe(settings)) {
+            Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
+            // Perhaps by the very chat whose next start is being checked.
+            Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
+            Err(error) => findings.wrong(format!("{error:#}")),
+        }
+        self.serving.check(&self.service(), findings)
+    }
+}
+
+impl ChatFlags {
     fn settings(&self) -> anyhow::Result<Settings> {
         self.bus.refuse_half()?;
         if let Some(login) = self.bus.login() {
@@ -345,17 +362,6 @@ impl ChatFlags {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Says whether all of this is right, without listening.
-    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
-        match self.settings().and_then(|settings| self.describe(settings)) {
-            Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
-            // Perhaps by the very chat whose next start is being checked.
-            Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
-            Err(error) => findings.wrong(format!("{error:#}")),
-        }
-        self.serving.check(&self.service(), findings)
-    }
-
     fn describe(&self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let lobby = settings.lobby.clone();
         self.serving.life.as_user(|| self.open(settings).map(|chat| chat.close()))?;
@@ -382,9 +388,8 @@ fn is_in_use(error: &anyhow::Error) -> bool {
 }
 
 /// What a reload does to a chat.
-fn renewal(chat: Arc<Chat>) -> Renewal {
-    let prepare = move |fresh: &Fresh| {
-        let Some(flags) = fresh.chat() else { return Ok(None) };
+fn reload_hook(chat: Arc<Chat>) -> ReloadHook<ChatFlags> {
+    let prepare = move |flags: &ChatFlags| {
         let settings = flags.settings()?;
         let chat = Arc::clone(&chat);
         let commit: Commit = Box::new(move || {
@@ -403,5 +408,5 @@ fn renewal(chat: Arc<Chat>) -> Renewal {
         "operator-password-file",
         "replay",
     ];
-    Renewal { keys, prepare: Box::new(prepare) }
+    ReloadHook { keys, prepare: Box::new(prepare) }
 }

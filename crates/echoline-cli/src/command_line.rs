@@ -1,18 +1,19 @@
 //! The command line: the commands, and what each of them runs.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use echoline_base::printable::{is_harmful, printable_lines};
-
+use crate::config::{ConfigError, Settings};
 use crate::reload::Reload;
+use crate::serving_args::ServerArgs;
 use crate::{
-    cert, chat, check, compare, config, echo, generate, hangup, load, log, merge, resources, send,
+    cert, chat, check, compare, config, echo, generate, hangup, load, merge, resources, send,
+    usage_error,
 };
+use echoline_base::printable::printable_lines;
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
@@ -61,61 +62,67 @@ pub(crate) enum Command {
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Files may take their time; a server that is told meanwhile to reload must live to do so.
     hangup::hold();
-    let (arguments, settings) = config::read(typed).map_err(config::Refusal::into_error)?;
-    let reload = || Reload::new(typed, settings);
+    usage_error::set_program(Arguments::command());
+    let (arguments, settings) =
+        config::read::<Arguments>(typed).map_err(ConfigError::into_error)?;
     if !matches!(arguments.command, Command::Echo(_) | Command::Chat(_)) {
         hangup::release();
     }
     let ended = match arguments.command {
-        Command::Echo(flags) => echo::run(*flags, reload()),
-        Command::Chat(flags) => chat::run(*flags, reload()),
+        Command::Echo(flags) => {
+            echo::run(*flags, Reload::new(reader(typed, echo_args), settings, echo::APPLIED_BY))
+        }
+        Command::Chat(flags) => {
+            chat::run(*flags, Reload::new(reader(typed, chat_args), settings, chat::APPLIED_BY))
+        }
         Command::Send(flags) => send::run(flags),
         Command::Load(flags) => load::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
-        Command::Check(flags) => check::run(&flags),
+        Command::Check(flags) => check::run(&flags, &Arguments::command(), read_server),
         Command::Cert(flags) => cert::run(&flags),
         Command::Merge(flags) => merge::run(&flags),
-        Command::Generate(flags) => generate::run(&flags),
+        Command::Generate(flags) => generate::run(&flags, Arguments::command()),
     };
     ended.map_err(resources::explain)
+}
+
+fn echo_args(command: Command) -> Option<echo::EchoFlags> {
+    if let Command::Echo(args) = command { Some(*args) } else { None }
+}
+
+fn chat_args(command: Command) -> Option<chat::ChatFlags> {
+    if let Command::Chat(args) = command { Some(*args) } else { None }
+}
+
+/// Reads the settings of a server again, and checks that its flags fit together.
+fn reader<F: ServerArgs>(
+    typed: &[OsString],
+    args: fn(Command) -> Option<F>,
+) -> impl FnMut() -> anyhow::Result<(F, Settings)> + Send + 'static {
+    let typed = typed.to_vec();
+    move || {
+        let read = config::read::<Arguments>(&typed);
+        let (arguments, settings) = read.map_err(|error| anyhow!("{}", error.sentence()))?;
+        let args = args(arguments.command).ok_or_else(|| anyhow!("no server"))?;
+        match args.mistake() {
+            Some(mistake) => Err(anyhow!(mistake)),
+            None => Ok((args, settings)),
+        }
+    }
+}
+
+/// Reads the flags of a server for `echoline check`; `None` for a client.
+fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerArgs>>, ConfigError> {
+    let (arguments, _) = config::read::<Arguments>(typed)?;
+    Ok(match arguments.command {
+        Command::Echo(args) => Some(args),
+        Command::Chat(args) => Some(args),
+        _ => None,
+    })
 }
 
 /// The sentence of an error for a terminal: what it quotes of files and peers gives no orders.
 #[must_use]
 pub(crate) fn shown(error: &anyhow::Error) -> String {
     printable_lines(&format!("{error:#}")).into_owned()
-}
-
-/// Ends the program with the error of its usage, or the help that was asked for.
-pub(crate) fn exit(error: &clap::Error) -> ! {
-    // The help shows the values of variables.
-    let is_foreign =
-        |(_, value): (OsString, OsString)| value.to_string_lossy().contains(is_harmful);
-    if !error.use_stderr() && !std::env::vars_os().any(is_foreign) {
-        error.exit();
-    }
-    // An error quotes the command line, the configuration or a variable. The colours of the parser
-    // cannot be told from escape sequences in these, so there is one of ours.
-    let text = printable_lines(&error.render().to_string()).into_owned();
-    let text = match text.strip_prefix("error:") {
-        Some(rest) if log::has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),
-        _ => text,
-    };
-    // Without the stream there is no place for the error.
-    let _ = match error.use_stderr() {
-        true => std::io::stderr().write_all(text.as_bytes()),
-        false => std::io::stdout().write_all(text.as_bytes()),
-    };
-    std::process::exit(error.exit_code())
-}
-
-/// Ends the program for a wrong use that only the command itself can see, in the words and with
-/// the usage line of every other wrong use.
-pub(crate) fn wrong_use(command: &str, kind: ErrorKind, text: &str) -> ! {
-    let mut program = Arguments::command();
-    program.build();
-    exit(&match program.find_subcommand_mut(command) {
-        Some(command) => command.error(kind, text),
-        None => program.error(kind, text),
-    })
 }

@@ -6,15 +6,20 @@ use std::sync::{Arc, Mutex};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
-use super::check::Findings;
 use super::datagrams::DatagramFlags;
-use super::reload::{Commit, Fresh, Reload, Renewal};
-use super::serving::{Service, ServingFlags};
+use super::findings::Findings;
+use super::reload::{Commit, Reload, ReloadHook};
+use super::service::Service;
+use super::serving_args::{ServerArgs, ServingFlags};
 use super::tls::Outdated;
+use super::usage_error::wrong_use;
 use super::values::EolName;
 use echoline::echo::{self, Dialogue, Mode};
 use echoline::{Address, Framing, Limits, Scheme, SourceLimits};
 use echoline_base::poison::IgnorePoison;
+
+/// The action that applies a setting that a reload cannot change.
+pub(super) const APPLIED_BY: &str = "a restart or an upgrade (SIGUSR2)";
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -94,27 +99,27 @@ impl ModeName {
 }
 
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-pub(super) fn run(flags: EchoFlags, mut reload: Reload) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: EchoFlags, mut reload: Reload<EchoFlags>) -> anyhow::Result<ExitCode> {
     if let Some(text) = flags.mistake() {
-        super::wrong_use("echo", ErrorKind::ArgumentConflict, &text);
+        wrong_use("echo", ErrorKind::ArgumentConflict, &text);
     }
     let dialogue = flags.dialogue();
     let bound = flags.serving.bind(flags.service(&dialogue))?;
     let _log = flags.serving.start_log(&mut reload)?;
     let current = Current::new(dialogue);
-    reload.add(renewal(current.clone()));
+    reload.add(reload_hook(current.clone()));
     let handler = move |client| echo::serve(client, current.dialogue());
     flags.serving.run(bound, reload, handler)
 }
 
-impl EchoFlags {
+impl ServerArgs for EchoFlags {
     /// The flags of every server.
-    pub(super) fn serving(&self) -> &ServingFlags {
+    fn serving(&self) -> &ServingFlags {
         &self.serving
     }
 
     /// What is wrong with flags that are right by themselves.
-    pub(super) fn mistake(&self) -> Option<String> {
+    fn mistake(&self) -> Option<String> {
         let (name, mode) = (self.mode.name(), self.mode.mode());
         let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
         let amplification = self.datagrams.udp_allow_amplification;
@@ -142,14 +147,16 @@ impl EchoFlags {
     }
 
     /// Says whether all of this is right, without listening.
-    pub(super) fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+    fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
         match self.mistake() {
             Some(mistake) => findings.wrong(mistake),
             None => findings.right(format!("an echo in mode {}", self.mode.name())),
         }
         self.serving.check(&self.service(&self.dialogue()), findings)
     }
+}
 
+impl EchoFlags {
     fn service(&self, dialogue: &Dialogue) -> Service {
         Service {
             listen: self.listen.clone(),
@@ -207,9 +214,8 @@ impl Current {
 }
 
 /// What a reload does to an echo: it greets and echoes in other words.
-fn renewal(current: Current) -> Renewal {
-    let prepare = move |fresh: &Fresh| {
-        let Some(flags) = fresh.echo() else { return Ok(None) };
+fn reload_hook(current: Current) -> ReloadHook<EchoFlags> {
+    let prepare = move |flags: &EchoFlags| {
         let running = current.dialogue();
         // Mode and line end stay, whatever the flags say now.
         let usual = Dialogue::new(running.mode, running.clock);
@@ -221,7 +227,7 @@ fn renewal(current: Current) -> Renewal {
         });
         Ok(Some(commit))
     };
-    Renewal { keys: &["greeting", "prefix"], prepare: Box::new(prepare) }
+    ReloadHook { keys: &["greeting", "prefix"], prepare: Box::new(prepare) }
 }
 
 /// The local time with its offset, to the microsecond like the lesson's `isoformat()`.

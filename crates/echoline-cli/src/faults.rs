@@ -7,8 +7,8 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::admin::FaultControl;
-use super::check::Findings;
-use super::reload::{Commit, Fresh, Renewal};
+use super::findings::Findings;
+use super::reload::{Commit, ReloadHook};
 use echoline::fault::{FaultKind, FaultPlan, FaultRule, Faults};
 use echoline::{Address, Scheme};
 use echoline_base::poison::IgnorePoison;
@@ -79,10 +79,10 @@ impl FaultFlags {
 
     /// What a reload does to the plan: it reads flags and file again. One that was put in place
     /// over the admin address stays, unless they have changed.
-    pub(super) fn renewal(&self, faults: &Faults) -> Renewal {
+    pub(super) fn reload_hook(&self, faults: &Faults) -> ReloadHook<Self> {
         let (faults, read) = (faults.clone(), Arc::new(Mutex::new(faults.plan())));
-        let prepare = move |fresh: &Fresh| {
-            let plan = fresh.serving().faults.plan()?;
+        let prepare = move |flags: &Self| {
+            let plan = flags.plan()?;
             if plan == *read.lock().ignore_poison() {
                 return Ok(None);
             }
@@ -95,7 +95,7 @@ impl FaultFlags {
             });
             Ok(Some(commit))
         };
-        Renewal { keys: &["fault", "fault-file"], prepare: Box::new(prepare) }
+        ReloadHook { keys: &["fault", "fault-file"], prepare: Box::new(prepare) }
     }
 }
 

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Command, CommandFactory as _, Subcommand};
+use clap::{Args, Command, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::Arguments;
 use super::destination::write_file;
 
 /// The flags of `echoline generate`.
@@ -58,17 +57,17 @@ Units for
 "#;
 
 /// Writes what was asked for.
-pub(super) fn run(flags: &GenerateFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(flags: &GenerateFlags, mut program: Command) -> anyhow::Result<ExitCode> {
     match &flags.what {
         What::Man { folder } => {
-            let mut program = Arguments::command().disable_help_subcommand(true);
+            program = program.disable_help_subcommand(true);
             program.build();
             write_pages(&program, folder)
                 .with_context(|| format!("cannot write pages to {}", folder.display()))?;
         }
         What::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut Arguments::command(), "echoline", &mut text);
+            clap_complete::generate(*shell, &mut program, "echoline", &mut text);
             io::stdout().write_all(&text).context("cannot write to standard output")?;
         }
     }

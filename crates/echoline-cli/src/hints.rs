@@ -83,7 +83,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
+    use crate::command_line::Arguments;
 
     fn typed(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()

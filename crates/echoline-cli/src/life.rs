@@ -20,10 +20,9 @@ use anyhow::Context as _;
 use tokio::sync::{SetOnce, oneshot};
 
 use notify::{News, Notifier};
-use upgrade::{Old, Predecessor, Upgrade};
+use upgrade::{Heir, Old, Predecessor, Upgrade};
 
 use super::hangup::{Hangups, Meaning};
-use super::reload::Reload;
 use echoline::internals::{Hangup, Signals, obey};
 use echoline::{Closed, Connection, LiveLimits, Phase, Pulse, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
@@ -43,21 +42,13 @@ pub(super) struct Life {
     pub(super) status: String,
 }
 
-/// Who has what belongs to the service when a process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heir {
-    Nobody,
-    /// The process of an upgrade.
-    Successor,
-}
-
 impl Life {
     /// Serves until a signal ends it, then drains; a second one aborts. SIGHUP reloads. `announce`
     /// is called once connections are accepted; its error ends the server.
     pub(super) async fn serve<H, F>(
         self,
         server: Server,
-        reload: Reload,
+        reload: impl FnMut() + Send + 'static,
         announce: impl FnOnce() -> anyhow::Result<()>,
         handler: H,
     ) -> anyhow::Result<(Report, Heir)>
@@ -139,7 +130,7 @@ async fn watch(notifier: &Notifier, pulse: &Pulse) -> Infallible {
 /// come during a reload are one more reload.
 async fn reload_when_told(
     mut hangups: Hangups,
-    reload: Reload,
+    reload: impl FnMut() + Send + 'static,
     shutdown: &Shutdown,
     notifier: &Notifier,
 ) -> Infallible {
@@ -160,12 +151,12 @@ async fn reload_when_told(
 
 /// Runs the reload on a thread of its own, because files may take long (a pipe: for ever), which
 /// must hold up neither those who connect nor the end.
-async fn run_aside(reload: Arc<Mutex<Reload>>) {
+async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
     let (finished, end) = oneshot::channel::<()>();
     let run = move || {
         let _finished = finished;
         // A reload that panicked has changed nothing that the next one does not look at again.
-        reload.lock().ignore_poison().run();
+        (*reload.lock().ignore_poison())();
     };
     match thread::Builder::new().name("reload".to_owned()).spawn(run) {
         // An error means that it is over too: the sender is gone.

@@ -10,30 +10,23 @@ pub(super) mod received;
 mod sink;
 
 use std::env;
-use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use self::harmless::{HarmlessFields, HarmlessJson};
-use self::sink::{Kind, Sink, Successor, Target};
-use super::check::{self, Findings};
+use self::harmless::{HarmlessFields, HarmlessJson, escaped};
+use self::sink::{Kind, Successor, Target, Writing, write};
+use super::findings::{self, Findings};
 use super::newest_lines::KeepNewest;
-use super::reload::{Commit, Fresh, Renewal};
-use super::resources;
-use echoline_base::printable::printable;
-
-/// Lines that wait to be written before more are dropped.
-const QUEUE_LINES: usize = 8192;
+use super::output::has_colours;
+use super::reload::{Commit, ReloadHook};
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,7 +89,7 @@ impl LogFlags {
     /// Says whether the log can be written.
     pub(super) fn check(&self, findings: &mut Findings) {
         if let Some(path) = &self.log_file {
-            check::writable("--log-file", path, findings);
+            findings::writable("--log-file", path, findings);
         }
     }
 }
@@ -115,34 +108,6 @@ pub(super) struct Log {
     successor: Successor,
     kind: Kind,
     _writing: WorkerGuard,
-}
-
-/// The way of lines to their file, on a thread of its own.
-struct Writing {
-    /// Never blocks: lines for which the queue has no room are dropped and counted.
-    writer: NonBlocking,
-    successor: Successor,
-    /// Writes what is queued when it is dropped.
-    guard: WorkerGuard,
-}
-
-/// Begins to write a log of this kind to `path`, or to its standard stream.
-fn write(kind: Kind, path: Option<&Path>) -> anyhow::Result<Writing> {
-    let target = Target::open(kind, path)?;
-    // Its thread panics if it cannot be started.
-    resources::try_thread().context("cannot start the thread of the log")?;
-    let (dropped, successor) = (Arc::default(), Successor::new(kind, path));
-    let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
-    let (writer, guard) = builder.finish(sink);
-    let _ = dropped.set(writer.error_counter());
-    Ok(Writing { writer, successor, guard })
-}
-
-/// Whether text on stderr may be coloured (<https://no-color.org>).
-pub(super) fn has_colours() -> bool {
-    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_refused
 }
 
 impl Log {
@@ -182,10 +147,9 @@ impl Log {
     }
 
     /// The part of the log in a reload.
-    pub(super) fn renewal(&self) -> Renewal {
+    pub(super) fn reload_hook(&self) -> ReloadHook<LogFlags> {
         let (level, successor, kind) = (self.level.clone(), self.successor.clone(), self.kind);
-        let prepare = move |fresh: &Fresh| {
-            let flags = &fresh.serving().log;
+        let prepare = move |flags: &LogFlags| {
             let path = flags.log_file.clone();
             let moved = (path != successor.path()).then(|| Target::open(kind, path.as_deref()));
             let moved = moved.transpose()?;
@@ -201,7 +165,7 @@ impl Log {
             });
             Ok(Some(commit))
         };
-        Renewal { keys: &["log-file", "log-level"], prepare: Box::new(prepare) }
+        ReloadHook { keys: &["log-file", "log-level"], prepare: Box::new(prepare) }
     }
 }
 
@@ -215,32 +179,4 @@ fn log_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, payload, "panicked");
     }));
-}
-
-/// Foreign text for a line of the log: control characters can give a terminal no orders and forge
-/// no line, and it is not longer than a line should be.
-fn escaped(text: &str, characters_max: usize) -> String {
-    let mut shown: String = text.chars().take(characters_max).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    printable(&shown).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Fault 22: what comes from outside is escaped and short where it is logged.
-    #[test]
-    fn foreign_text_is_harmless() {
-        for order in ["\x1b[2J", "\u{9b}2J", "\x1b]52;c;aGk=\x07", "a\rb", "a\nINFO b", "\u{202e}a"]
-        {
-            let shown = escaped(order, 128);
-            let harmless = |letter: char| !letter.is_control() && letter != '\u{202e}';
-            assert!(shown.chars().all(harmless), "{shown}");
-        }
-        assert_eq!(escaped("plain", 128), "plain");
-        assert_eq!(escaped(&"x".repeat(1000), 128).chars().count(), 129);
-    }
 }

@@ -16,6 +16,7 @@ mod destination;
 mod doctor;
 mod echo;
 mod faults;
+mod findings;
 mod generate;
 mod hangup;
 mod hash_password;
@@ -30,17 +31,21 @@ mod log;
 mod merge;
 mod newest_lines;
 mod output;
+mod ready_file;
 mod reload;
 mod report_files;
 mod resources;
 mod restart;
 mod send;
+mod service;
 mod serving;
+mod serving_args;
 mod shared_files;
 mod socket_flags;
 mod source_limits;
 mod tls;
 mod tls_client;
+mod usage_error;
 mod values;
 mod verify;
 mod web;
@@ -49,7 +54,7 @@ mod wires;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use command_line::{Arguments, Command, exit, wrong_use};
+use usage_error::wrong_use;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -38,3 +38,9 @@ pub(super) fn tell(text: &str) {
 pub(super) fn tell_plainly(text: &str) {
     let _ = io::stderr().write_all(printable_lines(text).as_bytes());
 }
+
+/// Whether text on stderr may be coloured (<https://no-color.org>).
+pub(crate) fn has_colours() -> bool {
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_refused
+}

@@ -1,168 +1,52 @@
-//! What every serving command has in common: where to listen, what to bound, how to end.
+//! The run of a server: from bound addresses to an exit code.
 
 use std::future::Future;
 use std::io;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
 use tokio::time::Instant;
 
-use super::admin::{Admin, AdminFlags, Served};
-use super::binding::{self, Bound, OnCrowded, Sockets};
-use super::bounds::{self, Basis, BoundsFlags, Reach};
-use super::check::{self, Findings};
-use super::config::ConfigFlags;
-use super::datagrams::{DatagramService, DatagramThread};
+use super::admin::{Admin, Served};
+use super::binding::{Bound, OnCrowded, Sockets};
+use super::bounds;
+use super::datagrams::DatagramThread;
 use super::descriptors::Descriptors;
-use super::destination::Destination;
-use super::faults::{self, FaultFlags};
-use super::life::Heir;
-use super::life::flags::LifeFlags;
-use super::log::access::{AccessLog, AccessLogFlags};
+use super::faults;
+use super::life::upgrade::Heir;
+use super::log::access::AccessLog;
 use super::log::received::{Shown, log_messages};
-use super::log::{Log, LogFlags, Newest};
-use super::reload::Reload;
+use super::log::{Log, Newest};
+use super::ready_file;
+use super::reload::{Reload, ReloadHook};
 use super::resources;
-use super::shared_files::SharedFilesFlag;
-use super::socket_flags::SocketFlags;
+use super::service::{Page, Service};
+use super::serving_args::{ServerArgs, ServingFlags};
 use super::source_limits;
-use super::tls::{Outdated, TlsFlags};
-use super::values;
+use super::tls;
 use super::web;
-use super::wires::WireFlags;
 use echoline::{
-    Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server, Shutdown, SourceLimits,
+    Address, Certificates, Closed, Connection, Limits, Listener, Phase, Report, Server, Shutdown,
+    SourceLimits, Sources,
 };
-use echoline_base::file_access::if_there;
-
-/// The flags of every command that serves.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Serving")]
-pub(super) struct ServingFlags {
-    /// Write the addresses that were really bound to this file, one a line, once connections are
-    /// accepted, then `admin` and each address of --admin; remove it at the end.
-    #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
-    pub(super) ready_file: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(super) bounds: BoundsFlags,
-
-    #[command(flatten)]
-    pub(super) sockets: SocketFlags,
-
-    /// Threads that serve connections. [default: one per core]
-    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
-    #[arg(value_parser = values::count::<NonZeroUsize>)]
-    workers: Option<NonZeroUsize>,
-
-    /// Look for work this long after each message before sleeping, for example 50us: less
-    /// latency for few connections, at the price of the core.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION")]
-    #[arg(value_parser = values::duration)]
-    busy_poll: Option<Duration>,
-
-    #[command(flatten)]
-    wires: WireFlags,
-
-    #[command(flatten)]
-    pub(super) tls: TlsFlags,
-
-    #[command(flatten)]
-    pub(super) admin: AdminFlags,
-
-    #[command(flatten)]
-    pub(super) life: LifeFlags,
-
-    #[command(flatten)]
-    pub(super) faults: FaultFlags,
-
-    #[command(flatten)]
-    pub(super) log: LogFlags,
-
-    #[command(flatten)]
-    access: AccessLogFlags,
-
-    /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
-    /// at most 1,000 lines a second. A chat hides passwords and tokens. In --mode raw, the bytes of
-    /// each read; no datagrams.
-    #[arg(long, env = "ECHOLINE_LOG_MESSAGES")]
-    log_messages: bool,
-
-    #[command(flatten)]
-    config: ConfigFlags,
-}
-
-/// What a command serves.
-#[derive(Debug)]
-pub(super) struct Service {
-    /// All of them are bound before the first is served. Where there are none, what a service
-    /// manager has passed is served, or else 127.0.0.1:8080.
-    pub(super) listen: Vec<Address>,
-    /// Addresses that are never left to the service manager.
-    pub(super) also: Vec<Address>,
-    /// Where browsers get a page instead.
-    pub(super) page: Option<Page>,
-    /// Said in the log.
-    pub(super) what: &'static str,
-    pub(super) eol: Eol,
-    pub(super) farewell: Farewell,
-    /// The form in which the handler reads and writes the messages of a WebSocket.
-    pub(super) framing: Framing,
-    /// Whether a certificate that is not valid now is served.
-    pub(super) outdated: Outdated,
-    /// The limits without flags.
-    pub(super) limits: Limits,
-    /// The rates of each source without flags.
-    pub(super) source_limits: SourceLimits,
-    /// Hides the secrets of a received line from the log.
-    pub(super) shown: Shown,
-    /// What is done with datagrams; `None` where only connections are served.
-    pub(super) datagrams: Option<DatagramService>,
-    /// Whether another process can take the service over while this one still has connections;
-    /// if not, why.
-    pub(super) upgrade: Result<(), &'static str>,
-}
-
-/// A page, at the last addresses of a service.
-#[derive(Debug)]
-pub(super) struct Page {
-    /// How many.
-    pub(super) addresses: usize,
-    pub(super) assets: &'static [Asset],
-}
-
-impl Page {
-    /// What to type into a browser. `sockets` are all of the service.
-    fn links(&self, sockets: &[Sockets]) -> io::Result<Vec<String>> {
-        let mut links = Vec::new();
-        for sockets in &sockets[sockets.len() - self.addresses..] {
-            links.extend(sockets.addresses()?.iter().map(web::link));
-        }
-        Ok(links)
-    }
-}
 
 impl ServingFlags {
     /// Starts the log, which ends when it is dropped, and has it take part in reloads.
-    pub(super) fn start_log(&self, reload: &mut Reload) -> anyhow::Result<Log> {
+    pub(super) fn start_log<A: ServerArgs>(&self, reload: &mut Reload<A>) -> anyhow::Result<Log> {
         let newest = if self.admin.is_asked_for() { Newest::Kept } else { Newest::Forgotten };
         let log = Log::start(&self.log, newest)?;
         reload.always(log.reopener());
-        reload.add(log.renewal());
+        reload.add(part(log.reload_hook(), |serving| &serving.log));
         Ok(log)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    pub(super) fn run<H, F>(
+    pub(super) fn run<A: ServerArgs, H, F>(
         &self,
         bound: Bound,
-        reload: Reload,
+        reload: Reload<A>,
         handler: H,
     ) -> anyhow::Result<ExitCode>
     where
@@ -173,10 +57,10 @@ impl ServingFlags {
     }
 
     /// As `run`; also returns what is left of --drain-timeout for the steps that follow.
-    pub(super) fn run_and_leave<H, F>(
+    pub(super) fn run_and_leave<A: ServerArgs, H, F>(
         &self,
         bound: Bound,
-        reload: Reload,
+        reload: Reload<A>,
         handler: H,
     ) -> anyhow::Result<(ExitCode, Duration)>
     where
@@ -188,10 +72,10 @@ impl ServingFlags {
         Ok((code, left))
     }
 
-    async fn serve<H, F>(
+    async fn serve<A: ServerArgs, H, F>(
         &self,
         bound: Bound,
-        mut reload: Reload,
+        mut reload: Reload<A>,
         handler: H,
     ) -> anyhow::Result<(Report, Duration)>
     where
@@ -201,11 +85,9 @@ impl ServingFlags {
         let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
         let (mut life, figures, sources) = (bound.life, bound.figures, bound.sources);
         let sockets = self.dress(&service, sockets, certificates.as_ref())?;
-        let mut addresses = Vec::new();
-        for sockets in &sockets {
-            addresses.extend(sockets.addresses()?);
-        }
-        let links = service.page.as_ref().map_or(Ok(Vec::new()), |page| page.links(&sockets))?;
+        let addresses = addresses(&sockets)?;
+        let links =
+            service.page.as_ref().map_or(Ok(Vec::new()), |page| page_links(page, &sockets))?;
         let (listeners, datagrams) = Sockets::split(sockets);
         let mut server = self
             .server(listeners)
@@ -216,7 +98,7 @@ impl ServingFlags {
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
             faults::announce(faults, &service.listen);
-            reload.add(self.faults.renewal(faults));
+            reload.add(part(self.faults.reload_hook(faults), |serving| &serving.faults));
         }
         if let Some(OnCrowded(hook)) = bound.on_crowded {
             server = server.on_crowded(hook);
@@ -243,11 +125,11 @@ impl ServingFlags {
         });
         let answering = answering.transpose()?;
         if let Some(certificates) = &certificates {
-            let renewal = self.tls.follow(certificates);
-            reload.add(renewal.context("cannot start the thread that looks after --cert")?);
+            self.follow_certificates(certificates, &mut reload)?;
         }
-        reload.add(bounds::renewal(basis.clone(), server.live_limits()));
-        reload.add(source_limits::renewal(service.source_limits.clone(), Arc::clone(&sources)));
+        let hook = bounds::reload_hook(basis.clone(), server.live_limits());
+        reload.add(part(hook, |serving| &serving.bounds));
+        reload.add(source_hook(&service.source_limits, &sources));
         // A ready file that cannot be written ends the server: whoever waits for it would wait for
         // ever.
         let announce = || {
@@ -256,7 +138,7 @@ impl ServingFlags {
         };
         let datagrams = DatagramThread::end_with(server.shutdown(), datagrams);
         let (shutdown, live) = (server.shutdown(), server.live_limits());
-        let serving = life.serve(server, reload, announce, handler);
+        let serving = life.serve(server, move || reload.run(), announce, handler);
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
         let ((report, heir), ()) = ended?;
@@ -271,6 +153,18 @@ impl ServingFlags {
         Ok((report, live.current().drain_timeout.saturating_sub(drained)))
     }
 
+    /// Reloads `certificates` when their files change, and at each reload.
+    fn follow_certificates<A: ServerArgs>(
+        &self,
+        certificates: &Certificates,
+        reload: &mut Reload<A>,
+    ) -> anyhow::Result<()> {
+        let hook = tls::watch::follow(&self.tls, certificates);
+        let hook = hook.context("cannot start the thread that looks after --cert")?;
+        reload.add(part(hook, |serving| &serving.tls));
+        Ok(())
+    }
+
     /// A server with the threads that the flags ask for.
     fn server(&self, listeners: Vec<Listener>) -> Server {
         let server = Server::new(listeners).workers(self.workers());
@@ -283,17 +177,17 @@ impl ServingFlags {
     /// Removes the ready file, unless the service goes on in another process.
     fn remove_ready_file(&self, heir: Heir) -> anyhow::Result<()> {
         match (&self.ready_file, heir) {
-            (Some(path), Heir::Nobody) => remove(path),
+            (Some(path), Heir::Nobody) => ready_file::remove(path),
             _ => Ok(()),
         }
     }
 
     /// Has `server` log its connections and their lines, if the flags ask for it.
-    fn log_clients(
+    fn log_clients<A>(
         &self,
         mut server: Server,
         shown: Shown,
-        reload: &mut Reload,
+        reload: &mut Reload<A>,
     ) -> anyhow::Result<(Server, Option<AccessLog>)> {
         let access_log = self.access.start(reload)?;
         if let Some(access_log) = &access_log {
@@ -359,91 +253,24 @@ impl ServingFlags {
         if let Some(sentence) = self.bounds.shortage(limits, *descriptors) {
             tracing::warn!("{sentence}");
         }
-        self.ready_file.as_deref().map_or(Ok(()), |path| write_ready(path, addresses, admin_at))
+        self.ready_file
+            .as_deref()
+            .map_or(Ok(()), |path| ready_file::write_ready(path, addresses, admin_at))
     }
+}
 
-    /// Says whether all of this is right, without listening.
-    pub(super) fn check(&self, service: &Service, findings: &mut Findings) -> anyhow::Result<()> {
-        let usual = binding::usual_address();
-        let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
-        for address in listen.iter().chain(&service.also) {
-            if address.scheme() == Scheme::Udp && service.datagrams.is_none() {
-                findings.wrong(binding::needs_connections(service, address));
-                continue;
-            }
-            if let Err(error) = self.probe_folder(address) {
-                findings.wrong(format!("cannot listen on {address}: {error}"));
-                continue;
-            }
-            self.wires.check(address, self.sockets.unix_mode(), findings);
-            check::listening("listens on", address, findings)?;
-        }
-        let addresses = listen.iter().chain(&service.also);
-        self.tls.check(addresses, service.outdated, findings);
-        self.admin.check(self.shared_files(), findings)?;
-        self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
-        self.faults.check(listen, findings);
-        self.log.check(findings);
-        self.access.check(findings);
-        if let Some(path) = &self.ready_file {
-            check::writable("--ready-file", path, findings);
-        }
-        Ok(())
-    }
+/// The hook of a part of the flags of every server.
+fn part<A: ServerArgs, P: 'static>(
+    hook: ReloadHook<P>,
+    part: fn(&ServingFlags) -> &P,
+) -> ReloadHook<A> {
+    hook.within(move |args: &A| part(args.serving()))
+}
 
-    /// Checks the folder of a Unix socket that root would make without the rights of --user.
-    fn probe_folder(&self, address: &Address) -> io::Result<()> {
-        let path = address.unix_path().filter(|path| !path.starts_with('@'));
-        match path.filter(|_| self.life.user.is_none()) {
-            Some(path) => Listener::probe_folder(Path::new(path)),
-            None => Ok(()),
-        }
-    }
-
-    /// The treatment of files that other users can read or write.
-    pub(super) fn shared_files(&self) -> &SharedFilesFlag {
-        &self.tls.shared_files
-    }
-
-    /// Checks that other users cannot read the configuration file if it contains `secret`.
-    pub(super) fn check_config(&self, secret: &str) -> anyhow::Result<()> {
-        let Some(path) = &self.config.config else { return Ok(()) };
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        if text.contains(secret) {
-            self.shared_files().check_secret("--config", path)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The facts that are known before the addresses are bound.
-    pub(super) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
-        Basis {
-            defaults: service.limits.clone(),
-            listeners: service.listen.len() + service.also.len(),
-            reach: Reach::Network,
-            workers: self.workers(),
-            descriptors,
-        }
-    }
-
-    fn workers(&self) -> NonZeroUsize {
-        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        self.workers.unwrap_or_else(cores)
-    }
-
-    /// Threads of the server, each of which needs memory of its own.
-    pub(super) fn threads(&self) -> usize {
-        self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
-    }
-
-    pub(super) fn listener_options(&self, limits: &Limits) -> ListenerOptions {
-        self.sockets.apply(ListenerOptions {
-            backlog: self.bounds.backlog(),
-            unacknowledged_timeout: bounds::unacknowledged_timeout(limits),
-            ..ListenerOptions::default()
-        })
-    }
+/// The hook of the rates and penalties of sources.
+fn source_hook<A: ServerArgs>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
+    let hook = source_limits::reload_hook(defaults.clone(), Arc::clone(sources));
+    part(hook, |serving| &serving.bounds.sources)
 }
 
 /// Waits for the end of the server; also returns how long it drained.
@@ -459,6 +286,18 @@ async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (
     }
 }
 
+/// The bound addresses of all sockets.
+fn addresses(sockets: &[Sockets]) -> io::Result<Vec<Address>> {
+    let bound = sockets.iter().map(Sockets::addresses).collect::<io::Result<Vec<_>>>()?;
+    Ok(bound.into_iter().flatten().collect())
+}
+
+/// What to type into a browser. `sockets` are all of the service.
+fn page_links(page: &Page, sockets: &[Sockets]) -> io::Result<Vec<String>> {
+    let sockets = &sockets[sockets.len() - page.addresses..];
+    Ok(addresses(sockets)?.iter().map(web::link).collect())
+}
+
 fn log_report(report: &Report) {
     let ends: Vec<String> =
         report.ends.iter().map(|(closed, count)| format!("{}={count}", closed.label())).collect();
@@ -468,19 +307,4 @@ fn log_report(report: &Report) {
         "ended; {}",
         if ends.is_empty() { "nobody came".to_owned() } else { ends.join(" ") }
     );
-}
-
-pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
-    let removed = if_there(std::fs::remove_file(path)).map(drop);
-    removed.with_context(|| format!("cannot remove --ready-file {}", path.display()))
-}
-
-/// A program that waits for the file must never see half of it.
-fn write_ready(path: &Path, addresses: &[Address], admin_at: &[Address]) -> anyhow::Result<()> {
-    let served = addresses.iter().map(|address| format!("{address}\n"));
-    let admin = admin_at.iter().map(|address| format!("admin {address}\n"));
-    let lines: String = served.chain(admin).collect();
-    Destination::File(path.to_owned())
-        .write(&lines)
-        .with_context(|| format!("cannot write --ready-file {}", path.display()))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::reload::{Commit, Fresh, Renewal};
+use super::reload::{Commit, ReloadHook};
 use echoline::{SourceLimits, Sources};
 
 /// The flag that changes the rates of a source.
@@ -43,9 +43,12 @@ impl SourceLimitFlags {
 }
 
 /// Puts changed limits in force; penalties stay.
-pub(super) fn renewal(defaults: SourceLimits, sources: Arc<Sources>) -> Renewal {
-    let prepare = move |fresh: &Fresh| {
-        let limits = fresh.serving().bounds.source_limits(&defaults);
+pub(super) fn reload_hook(
+    defaults: SourceLimits,
+    sources: Arc<Sources>,
+) -> ReloadHook<SourceLimitFlags> {
+    let prepare = move |flags: &SourceLimitFlags| {
+        let limits = flags.limits(&defaults);
         if limits == sources.limits() {
             return Ok(None);
         }
@@ -56,5 +59,5 @@ pub(super) fn renewal(defaults: SourceLimits, sources: Arc<Sources>) -> Renewal 
         });
         Ok(Some(commit))
     };
-    Renewal { keys: &["source-limit"], prepare: Box::new(prepare) }
+    ReloadHook { keys: &["source-limit"], prepare: Box::new(prepare) }
 }

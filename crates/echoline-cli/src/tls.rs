@@ -1,23 +1,17 @@
 //! The certificates of a server: from flags to what it shows, at the start and later.
 
-mod watch;
+pub(super) mod watch;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use watch::Watch;
 
-use super::check::Findings;
 use super::config;
-use super::reload::{Commit, Fresh, Renewal};
+use super::findings::Findings;
 use super::shared_files::SharedFilesFlag;
 use echoline::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
-
-/// What takes effect without a restart.
-const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 
 /// A certificate that is valid for no longer than this is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -111,29 +105,6 @@ impl TlsFlags {
             }
         };
         Ok(Offer::new(&identity, &clients)?)
-    }
-
-    /// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
-    ///
-    /// # Errors
-    /// Where the thread cannot be started.
-    pub(super) fn follow(&self, certificates: &Certificates) -> io::Result<Renewal> {
-        announce(certificates, "TLS");
-        let watch = Watch::start(self.clone(), certificates.clone())?;
-        let certificates = certificates.clone();
-        let prepare = move |fresh: &Fresh| {
-            // Always: the files may have changed while the flags have not.
-            let flags = fresh.serving().tls.clone();
-            let offer = flags.offer(replacement(&certificates))?;
-            let (certificates, watch) = (certificates.clone(), watch.clone());
-            let commit: Commit = Box::new(move || {
-                certificates.replace(offer);
-                watch.follow(flags);
-                describe(&certificates)
-            });
-            Ok(Some(commit))
-        };
-        Ok(Renewal { keys: &LIVE, prepare: Box::new(prepare) })
     }
 
     /// Says whether a server that listens on `listen` could be started with these files.

@@ -9,7 +9,7 @@ use clap::Args;
 use ipnet::IpNet;
 use nix::unistd::User;
 
-use super::check::Findings;
+use super::findings::Findings;
 use super::socket_flags::admits_everybody;
 use echoline::{
     AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, Listener, OpenWebSocket,

@@ -1,6 +1,7 @@
 //! The rights of a request to the admin address, and the secret that gives them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -87,6 +88,15 @@ fn carries(header: &str, secret: &Secret) -> bool {
     let decoded = STANDARD.decode(value).unwrap_or_default();
     let password = decoded.splitn(2, |byte| *byte == b':').nth(1);
     password.is_some_and(|password| secret.is(password))
+}
+
+/// A client, by its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// The rights of its requests without a secret.
+    pub(super) access: Access,
+    /// `None` over a Unix socket.
+    pub(super) address: Option<SocketAddr>,
 }
 
 #[cfg(test)]

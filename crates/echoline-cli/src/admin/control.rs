@@ -1,4 +1,29 @@
-//! The plan of faults, as the admin address shows and changes it.
+//! The server that an admin address tells of, and the control of its planned faults.
+
+use std::sync::Arc;
+
+use super::figure::Figures;
+use echoline::{Certificates, DatagramCounts, Observer, Shutdown, Sources};
+
+/// The server that an admin address tells of.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) observer: Observer,
+    pub(crate) shutdown: Shutdown,
+    /// A mode of the echo, or `chat`.
+    pub(crate) mode: &'static str,
+    pub(crate) addresses: Vec<String>,
+    /// `None` where the server takes no datagrams.
+    pub(crate) datagrams: Option<DatagramCounts>,
+    /// `None` where the server cannot have planned faults.
+    pub(crate) faults: Option<FaultControl>,
+    /// `None` where no TLS is spoken.
+    pub(crate) certificates: Option<Certificates>,
+    /// The rates of each source, and the penalties that there are.
+    pub(crate) sources: Arc<Sources>,
+    /// What else there is to tell of what is served.
+    pub(crate) figures: Option<Figures>,
+}
 
 /// What can be asked of a plan of faults while the server works.
 ///

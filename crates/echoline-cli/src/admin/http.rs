@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::access::Access;
+use super::access::{Access, Client};
 use super::site::Site;
 use echoline::{Phase, Shutdown, Stream};
 
@@ -43,15 +43,6 @@ pub(super) struct Door {
     pub(super) is_unix: bool,
     /// The rights of those who connect, without a secret.
     pub(super) access: Access,
-}
-
-/// A client, by its connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    /// The rights of its requests without a secret.
-    pub(super) access: Access,
-    /// `None` over a Unix socket.
-    pub(super) address: Option<SocketAddr>,
 }
 
 #[derive(Debug)]

@@ -25,18 +25,15 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::check::{self, Findings};
+use super::findings::{self, Findings};
 use super::life::inherited::{Inherited, Parcel};
 use super::restart::keep_running;
 use super::shared_files::SharedFilesFlag;
 use super::socket_flags;
 use access::Secret;
-pub(super) use control::FaultControl;
+pub(super) use control::{FaultControl, Served};
 use echoline::internals::is_loopback;
-use echoline::{
-    Address, Certificates, DatagramCounts, FileUser, ListenerOptions, Observer, Scheme, Shutdown,
-    Sources,
-};
+use echoline::{Address, FileUser, ListenerOptions, Scheme};
 pub(super) use figure::{Figure, Figures};
 use gate::Reach;
 use site::Site;
@@ -87,26 +84,6 @@ pub(super) struct Admin {
 #[derive(Debug)]
 pub(super) struct Answering(Vec<AdminSocket>);
 
-/// The server that an admin address tells of.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) observer: Observer,
-    pub(super) shutdown: Shutdown,
-    /// A mode of the echo, or `chat`.
-    pub(super) mode: &'static str,
-    pub(super) addresses: Vec<String>,
-    /// `None` where the server takes no datagrams.
-    pub(super) datagrams: Option<DatagramCounts>,
-    /// `None` where the server cannot have planned faults.
-    pub(super) faults: Option<FaultControl>,
-    /// `None` where no TLS is spoken.
-    pub(super) certificates: Option<Certificates>,
-    /// The rates of each source, and the penalties that there are.
-    pub(super) sources: Arc<Sources>,
-    /// What else there is to tell of what is served.
-    pub(super) figures: Option<Figures>,
-}
-
 impl AdminFlags {
     /// Whether there will be an admin address.
     pub(super) fn is_asked_for(&self) -> bool {
@@ -131,7 +108,7 @@ impl AdminFlags {
     ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
-                Ok(()) => check::listening("shows itself at", address, findings)?,
+                Ok(()) => findings::listening("shows itself at", address, findings)?,
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }

@@ -12,12 +12,12 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// The `Content-Type` of an answer.
 pub(super) mod kind {
-    pub(in super::super) const TEXT: &str = "text/plain; charset=utf-8";
-    pub(in super::super) const METRICS: &str = super::super::exposition::CONTENT_TYPE;
-    pub(in super::super) const HTML: &str = "text/html; charset=utf-8";
-    pub(in super::super) const STYLE: &str = "text/css; charset=utf-8";
-    pub(in super::super) const SCRIPT: &str = "text/javascript; charset=utf-8";
-    pub(in super::super) const JSON: &str = "application/json";
+    pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+    pub(crate) const METRICS: &str = crate::admin::exposition::CONTENT_TYPE;
+    pub(crate) const HTML: &str = "text/html; charset=utf-8";
+    pub(crate) const STYLE: &str = "text/css; charset=utf-8";
+    pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
+    pub(crate) const JSON: &str = "application/json";
 }
 
 /// A page may load what this address has, run no script but the one file, and be shown in no

@@ -10,13 +10,11 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, StatusCode};
 use tokio::time::{Instant, sleep};
 
-use super::Served;
-use super::access::{Access, Secret, authorize};
-use super::control::FaultControl;
+use super::access::{Access, Client, Secret, authorize};
+use super::control::{FaultControl, Served};
 use super::figure;
 use super::gate::{Reach, admit, admit_change};
 use super::history::History;
-use super::http::Client;
 use super::metrics::{self, Figures, SourceFigures};
 use super::process::ProcessState;
 use super::refusals::Refusals;

@@ -121,7 +121,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
+    use crate::command_line::Arguments;
 
     /// Returns the arguments that these variables give a command, or the error.
     fn read(command: &str, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {

@@ -19,7 +19,7 @@ const HEAD: &str = "\
 /// The text of the file.
 pub(super) fn text(program: &Command) -> String {
     let mut text = HEAD.to_owned();
-    for command in super::configurable(program) {
+    for command in keys::configurable(program) {
         text.push_str(&format!("\n[{}]\n", command.get_name()));
         for (key, flag) in keys::flags(command) {
             text.push('\n');
@@ -86,8 +86,8 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
-    use crate::config::{self, file::File};
+    use crate::command_line::Arguments;
+    use crate::config::file::File;
 
     /// The file that is shipped has every flag and its default.
     #[test]
@@ -103,7 +103,7 @@ mod tests {
     fn every_default_can_be_written_out() {
         let program = Arguments::command();
         let mut count = 0;
-        for command in config::configurable(&program) {
+        for command in keys::configurable(&program) {
             let has_default =
                 |flag: &Arg| keys::is_switch(flag) || !flag.get_default_values().is_empty();
             let lines: String = keys::flags(command)

@@ -12,12 +12,21 @@ use crate::hints;
 /// Flags that choose what the program does; a file only says how.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 
+/// The name of the flag `--config`, and of its field.
+pub(super) const CONFIG: &str = "config";
+
 /// The flags of `command` that a file can set, in the order of its help.
 pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     command
         .get_arguments()
         .filter_map(|flag| Some((flag.get_long()?, flag)))
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
+}
+
+/// The commands that a file can configure, each in a table of its own.
+pub(super) fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
+    let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
+    program.get_subcommands().filter(has_flag)
 }
 
 /// The former names of a flag, which stay valid.
@@ -86,7 +95,7 @@ fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Ar
 
 /// Another command that has such a flag.
 fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
-    let mut commands = super::configurable(program);
+    let mut commands = configurable(program);
     commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
 }
 
@@ -158,7 +167,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
+    use crate::command_line::Arguments;
     use crate::config::file::File;
 
     fn read(text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
@@ -231,7 +240,7 @@ mod tests {
     #[test]
     fn every_key_has_its_variable() {
         let program = Arguments::command();
-        for command in crate::config::configurable(&program) {
+        for command in configurable(&program) {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {
                     // The same flag means another thing in other commands.

@@ -22,14 +22,12 @@ use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 use self::environment::Setting;
 pub(super) use self::environment::may_set;
 use self::file::{File, Mistake};
+use self::keys::{CONFIG, configurable};
 pub(super) use self::settings::{Change, Settings};
-use super::{Arguments, hints};
+use super::{hints, usage_error};
 
 /// Longer than any configuration; a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The name of the flag, and of its field.
-const CONFIG: &str = "config";
 
 /// The flag of every command that a file can configure.
 #[derive(Debug, Args)]
@@ -43,18 +41,18 @@ pub(super) struct ConfigFlags {
 
 /// Why the settings cannot be had.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ConfigError {
     /// Wrong usage of the command line, or a wish for help.
     Usage(clap::Error),
     /// The file cannot be used.
     File(anyhow::Error),
 }
 
-impl Refusal {
+impl ConfigError {
     /// For the start of the program: ends it in the parser's words if these are right.
     pub(super) fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Usage(error) => super::exit(&error),
+            Self::Usage(error) => usage_error::exit(&error),
             Self::File(error) => error,
         }
     }
@@ -69,13 +67,15 @@ impl Refusal {
 }
 
 /// Reads arguments, the program's name first, and the file that they or the environment name.
-pub(super) fn read(typed: &[OsString]) -> Result<(Arguments, Settings), Refusal> {
-    let program = Arguments::command();
+pub(super) fn read<P: CommandFactory + FromArgMatches>(
+    typed: &[OsString],
+) -> Result<(P, Settings), ConfigError> {
+    let program = P::command();
     let bare = without_environment(program.clone());
     let (arguments, variables) = with_layers(&program, &bare, typed)?;
     let matches = bare.try_get_matches_from(arguments);
     let mut matches = matches.map_err(|error| {
-        Refusal::Usage(match error.kind() {
+        ConfigError::Usage(match error.kind() {
             // With the names of the variables.
             ErrorKind::DisplayHelp => {
                 program.clone().try_get_matches_from(typed).err().unwrap_or(error)
@@ -89,14 +89,8 @@ pub(super) fn read(typed: &[OsString]) -> Result<(Arguments, Settings), Refusal>
         None => None,
     };
     let settings = settings.map(|(command, matches)| Settings::of(command, matches));
-    let arguments = Arguments::from_arg_matches_mut(&mut matches).map_err(Refusal::Usage)?;
+    let arguments = P::from_arg_matches_mut(&mut matches).map_err(ConfigError::Usage)?;
     Ok((arguments, settings.unwrap_or_default()))
-}
-
-/// The commands that a file can configure, each in a table of its own.
-fn configurable(program: &Command) -> impl Iterator<Item = &Command> {
-    let has_flag = |command: &&Command| command.get_arguments().any(|flag| flag.get_id() == CONFIG);
-    program.get_subcommands().filter(has_flag)
 }
 
 /// Adds a hint to the error of an unknown flag if another program has the flag.
@@ -125,7 +119,7 @@ fn with_layers(
     program: &Command,
     bare: &Command,
     typed: &[OsString],
-) -> Result<(Vec<OsString>, Vec<Setting>), Refusal> {
+) -> Result<(Vec<OsString>, Vec<Setting>), ConfigError> {
     let mut arguments = typed.to_vec();
     // The second reading, together with the file, reports their mistakes.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
@@ -145,7 +139,7 @@ fn with_layers(
     let variables = variables.map_err(|words| {
         let named = format!("{} {}", program.get_name(), command.get_name());
         let mut command = command.clone().bin_name(named);
-        Refusal::Usage(command.error(ErrorKind::ValueValidation, words))
+        ConfigError::Usage(command.error(ErrorKind::ValueValidation, words))
     })?;
     let mut said: HashSet<String> = variables.iter().map(|found| found.key.clone()).collect();
     said.extend(keys::flags(command).filter(|(_, flag)| is_typed(flag)).map(|(key, _)| key.into()));
@@ -156,7 +150,7 @@ fn with_layers(
     };
     let is_configurable = configurable(program).any(|one| std::ptr::eq(one, command));
     let of_file = match path.filter(|_| is_configurable) {
-        Some(path) => settings(program, command, &path, &said).map_err(Refusal::File)?,
+        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::File)?,
         None => Vec::new(),
     };
     if place > 0 {
@@ -194,22 +188,21 @@ fn settings(
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.
-pub(super) fn tables(path: &Path) -> anyhow::Result<Vec<String>> {
-    let program = Arguments::command();
+pub(super) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<String>> {
     let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
-    check_tables(&program, &file).map_err(wrong)?;
+    check_tables(program, &file).map_err(wrong)?;
     for table in &file.tables {
         if let Some(command) = program.find_subcommand(&table.name) {
-            keys::arguments(&program, command, table).map_err(wrong)?;
+            keys::arguments(program, command, table).map_err(wrong)?;
         }
     }
     Ok(file.tables.into_iter().map(|table| table.name).collect())
 }
 
 /// A file with every key there is.
-pub(super) fn example() -> String {
-    example::text(&Arguments::command())
+pub(super) fn example(program: &Command) -> String {
+    example::text(program)
 }
 
 /// The file's text, read and parsed.

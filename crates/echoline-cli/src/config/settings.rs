@@ -73,7 +73,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::Arguments;
+    use crate::command_line::Arguments;
 
     fn settings(arguments: &[&str]) -> Settings {
         let program = Arguments::command();

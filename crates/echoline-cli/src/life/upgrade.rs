@@ -21,7 +21,6 @@ use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use super::Heir;
 use super::handover::{self, Line, Parcel, Word};
 use super::inherited::UPGRADE;
 use super::notify::{News, Notifier};
@@ -38,6 +37,14 @@ pub(crate) struct Upgrade {
     arguments: Vec<OsString>,
     parcels: Vec<Parcel>,
     times: Times,
+}
+
+/// Who has what belongs to the service when a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heir {
+    Nobody,
+    /// The process of an upgrade.
+    Successor,
 }
 
 /// How long things may take at an upgrade.

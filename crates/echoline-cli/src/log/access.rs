@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::sink::{Kind, Target};
-use super::{Writing, write};
-use crate::check::{self, Findings};
+use super::sink::{Kind, Target, Writing, write};
+use crate::findings::{self, Findings};
 use crate::reload::Reload;
 use echoline::{ConnectionSummary, Server};
 use echoline_base::printable::{printable, printable_json};
@@ -54,7 +53,7 @@ impl AccessLogFlags {
     /// Says whether the access log can be written.
     pub(crate) fn check(&self, findings: &mut Findings) {
         if let Some(path) = self.path() {
-            check::writable("--access-log", path, findings);
+            findings::writable("--access-log", path, findings);
         }
     }
 
@@ -62,7 +61,7 @@ impl AccessLogFlags {
     ///
     /// # Errors
     /// One sentence if the file cannot be written.
-    pub(crate) fn start(&self, reload: &mut Reload) -> anyhow::Result<Option<AccessLog>> {
+    pub(crate) fn start<F>(&self, reload: &mut Reload<F>) -> anyhow::Result<Option<AccessLog>> {
         if self.access_log.is_none() {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use super::escaped;
+use super::harmless::escaped;
 use echoline::{ReceivedLine, Server};
 
 /// Lines of one second that are logged; the others are counted. The queue of the log holds several

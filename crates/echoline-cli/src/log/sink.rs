@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context;
-use tracing_appender::non_blocking::ErrorCounter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::links::Followed;
+use crate::resources;
 use echoline_base::poison::IgnorePoison;
+
+/// Lines that wait to be written before more are dropped.
+const QUEUE_LINES: usize = 8192;
 
 /// The mode of the file: its owner and group may read it, because it holds addresses of people.
 const FILE_MODE: u32 = 0o640;
@@ -171,6 +175,28 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The way of lines to their file, on a thread of its own.
+pub(super) struct Writing {
+    /// Never blocks: lines for which the queue has no room are dropped and counted.
+    pub(super) writer: NonBlocking,
+    pub(super) successor: Successor,
+    /// Writes what is queued when it is dropped.
+    pub(super) guard: WorkerGuard,
+}
+
+/// Begins to write a log of this kind to `path`, or to its standard stream.
+pub(super) fn write(kind: Kind, path: Option<&Path>) -> anyhow::Result<Writing> {
+    let target = Target::open(kind, path)?;
+    // Its thread panics if it cannot be started.
+    resources::try_thread().context("cannot start the thread of the log")?;
+    let (dropped, successor) = (Arc::default(), Successor::new(kind, path));
+    let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
+    let (writer, guard) = builder.finish(sink);
+    let _ = dropped.set(writer.error_counter());
+    Ok(Writing { writer, successor, guard })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{TlsFlags, announce, describe, left, replacement};
+use crate::reload::{Commit, ReloadHook};
 use crate::restart::keep_running;
 use echoline::Certificates;
 use echoline_base::poison::IgnorePoison;
@@ -24,13 +25,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often somebody is warned whose certificate is about to expire.
 const WARN_EVERY: u32 = 24 * 60 * 60;
 
+/// What takes effect without a restart.
+const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
+
 /// The thread that looks; it ends with the process.
 #[derive(Clone, Debug)]
-pub(super) struct Watch(Arc<Mutex<Follower>>);
+struct Watch(Arc<Mutex<Follower>>);
 
 impl Watch {
     /// Has `certificates` follow the files of `flags`.
-    pub(super) fn start(flags: TlsFlags, certificates: Certificates) -> io::Result<Self> {
+    fn start(flags: TlsFlags, certificates: Certificates) -> io::Result<Self> {
         let watch = Self(Arc::new(Mutex::new(Follower::new(flags))));
         let follower = Arc::clone(&watch.0);
         let look = move || {
@@ -52,9 +56,35 @@ impl Watch {
     }
 
     /// Has it look at the files of `flags`, which have just been read, from now on.
-    pub(super) fn follow(&self, flags: TlsFlags) {
+    fn follow(&self, flags: TlsFlags) {
         *lock(&self.0) = Follower::new(flags);
     }
+}
+
+/// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
+///
+/// # Errors
+/// Where the thread cannot be started.
+pub(crate) fn follow(
+    flags: &TlsFlags,
+    certificates: &Certificates,
+) -> io::Result<ReloadHook<TlsFlags>> {
+    announce(certificates, "TLS");
+    let watch = Watch::start(flags.clone(), certificates.clone())?;
+    let certificates = certificates.clone();
+    let prepare = move |flags: &TlsFlags| {
+        // Always: the files may have changed while the flags have not.
+        let flags = flags.clone();
+        let offer = flags.offer(replacement(&certificates))?;
+        let (certificates, watch) = (certificates.clone(), watch.clone());
+        let commit: Commit = Box::new(move || {
+            certificates.replace(offer);
+            watch.follow(flags);
+            describe(&certificates)
+        });
+        Ok(Some(commit))
+    };
+    Ok(ReloadHook { keys: &LIVE, prepare: Box::new(prepare) })
 }
 
 /// A follower is never left half changed, so a panic elsewhere must not take it away.
