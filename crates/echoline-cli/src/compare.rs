@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, error::ErrorKind};
 
-use super::load_output::BROKEN;
+use super::load_output::EXIT_CHECK_FAILED;
 use super::output;
-use super::report_files::{self, Loaded};
+use super::report_files::{self, LoadedReport};
 use super::values::{self, Share};
 use echoline_base::printable::printable;
-use echoline_load::{Difference, Finding, Metric, Report, RunComparison};
+use echoline_load::report::{ChangeVerdict, Difference};
+use echoline_load::{LoadReport, Metric, RunComparison};
 
 /// The flags of `echoline compare`.
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ pub(super) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
     let (before, after) = flags.sides();
     let all = report_files::load(&[before, after].concat())?;
     let (before, after) = all.split_at(before.len());
-    let reports = |side: &[Loaded]| -> Vec<Report> {
+    let reports = |side: &[LoadedReport]| -> Vec<LoadReport> {
         side.iter().map(|loaded| loaded.report.clone()).collect()
     };
     let (runs_before, runs_after) = (reports(before), reports(after));
@@ -69,8 +70,9 @@ pub(super) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
         writeln!(text, "--max-worse is exceeded: {metric} {}", change(difference))?;
     }
     output::print(&text).context("cannot write the comparison to stdout")?;
-    let is_worse = !worse.is_empty() || comparison.found(Finding::Worse).next().is_some();
-    Ok(if is_worse { ExitCode::from(BROKEN) } else { ExitCode::SUCCESS })
+    let is_worse =
+        !worse.is_empty() || comparison.with_verdict(ChangeVerdict::Worse).next().is_some();
+    Ok(if is_worse { ExitCode::from(EXIT_CHECK_FAILED) } else { ExitCode::SUCCESS })
 }
 
 impl CompareFlags {
@@ -98,8 +100,8 @@ impl CompareFlags {
 
 fn write_comparison(
     comparison: &RunComparison,
-    before: &[Loaded],
-    after: &[Loaded],
+    before: &[LoadedReport],
+    after: &[LoadedReport],
     text: &mut String,
 ) -> std::fmt::Result {
     for (side, loaded) in [("before", before), ("after", after)] {
@@ -112,8 +114,8 @@ fn write_comparison(
         writeln!(text, "not the same setting: {}", printable(&setting))?;
     }
     for run in before.iter().chain(after) {
-        for distrust in &run.report.distrust {
-            writeln!(text, "{}: do not trust this run: {distrust}", run.name)?;
+        for warning in &run.report.warnings {
+            writeln!(text, "{}: do not trust this run: {warning}", run.name)?;
         }
     }
     writeln!(text, "\n{:<8}{:>22}{:>22}{:>12}{:>9}", "", "before", "after", "change", "p")?;
@@ -124,20 +126,20 @@ fn write_comparison(
 }
 
 fn write_difference(difference: &Difference, text: &mut String) -> std::fmt::Result {
-    let Difference { metric, before, after, p_value, finding } = difference;
+    let Difference { metric, before, after, p_value, verdict } = difference;
     let (one, other) = difference.medians().map_or_else(
         || ("-".to_owned(), "-".to_owned()),
         |medians| (side(*metric, before, medians.0), side(*metric, after, medians.1)),
     );
     let p_value = p_value.map_or_else(|| "-".to_owned(), |p_value| format!("{p_value:.3}"));
-    let finding = match finding {
-        Finding::Worse => "worse",
-        Finding::Better => "better",
-        Finding::Same => "no difference",
-        Finding::Unknown => "",
+    let verdict = match verdict {
+        ChangeVerdict::Worse => "worse",
+        ChangeVerdict::Better => "better",
+        ChangeVerdict::Same => "no difference",
+        ChangeVerdict::Unknown => "",
     };
     let line =
-        format!("{metric:<8}{one:>22}{other:>22}{:>12}{p_value:>9}  {finding}", change(difference));
+        format!("{metric:<8}{one:>22}{other:>22}{:>12}{p_value:>9}  {verdict}", change(difference));
     writeln!(text, "{}", line.trim_end())
 }
 
@@ -161,12 +163,12 @@ fn change(difference: &Difference) -> String {
 }
 
 fn verdict(comparison: &RunComparison) -> String {
-    let names = |finding| {
-        let found = comparison.found(finding);
+    let names = |verdict| {
+        let found = comparison.with_verdict(verdict);
         let names: Vec<_> = found.map(|difference| difference.metric.to_string()).collect();
         names.join(", ")
     };
-    let (worse, better) = (names(Finding::Worse), names(Finding::Better));
+    let (worse, better) = (names(ChangeVerdict::Worse), names(ChangeVerdict::Better));
     match comparison.runs_needed {
         Some(runs) => format!(
             "Verdict: cannot tell. So few runs do not tell a difference from chance: it takes \

@@ -1,8 +1,8 @@
 //! `echoline load`: flags to settings, a report to stdout and an exit code.
 
-mod live;
 mod message;
 mod network;
+mod progress_display;
 mod traffic;
 
 use std::num::NonZero;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::{Args, error::ErrorKind};
 
-use self::live::Live;
 use self::message::MessageFlags;
 use self::network::NetworkFlags;
+use self::progress_display::ProgressDisplay;
 use self::traffic::TrafficFlags;
 use super::config::ConfigFlags;
 use super::descriptors::Descriptors;
@@ -24,7 +24,8 @@ use super::tls_client::{TlsClientFlags, TlsSide};
 use echoline::internals::{Hangup, Signals};
 use echoline::{Address, Phase, Resumption, Scheme, Shutdown};
 use echoline_base::amount::figures;
-use echoline_load::{self, Expect, Objectives, Report, Settings, View};
+use echoline_load::search::check_search;
+use echoline_load::{Expect, LoadReport, LoadSettings, Objectives, RunProgress};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -112,7 +113,7 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     resources::check_memory(threads)?;
     let runtime = resources::runtime()?;
     let stop = Shutdown::new();
-    let report = runtime.block_on(run_until_told(flags, &settings, &stop))?;
+    let report = runtime.block_on(run_until_stopped(flags, &settings, &stop))?;
     let code = flags.output.write(report);
     // A closed loop for a duration plans no more than it sends, so its ledger shows no stop.
     let is_cut = stop.phase() != Phase::Running && flags.output.fail_if().is_none();
@@ -120,43 +121,48 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// The first signal ends the sending, the second everything; there is a report each time.
-async fn run_until_told(
+async fn run_until_stopped(
     flags: &LoadFlags,
-    settings: &Settings,
+    settings: &LoadSettings,
     stop: &Shutdown,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<LoadReport> {
     let mut signals = Signals::listen(Hangup::Ends).context("cannot listen to signals")?;
-    let live = Live::start(settings.plan.total(), flags.quiet);
+    let display = ProgressDisplay::start(settings.plan.total(), flags.quiet);
     let running = async {
         match &flags.slo {
-            None => echoline_load::run(settings, stop, |view| live.show("", view)).await,
+            None => echoline_load::run(settings, stop, |view| display.show("", view)).await,
             Some(goals) => {
                 let label = |rate| format!("{}/s: ", figures::per_second(rate));
                 let first = flags.traffic.first_rate();
-                let show = |rate, _, view: &View| live.show(&label(rate), view);
+                let show = |rate, _, view: &RunProgress| display.show(&label(rate), view);
                 echoline_load::find_max(settings, goals, first, stop, show).await
             }
         }
     };
     let report = tokio::select! {
         report = running => report,
-        () = stop_when_told(&mut signals, stop, &live, settings) => unreachable!("it only tells"),
+        () = stop_on_signal(&mut signals, stop, &display, settings) => unreachable!("it only tells"),
     };
-    live.clear();
+    display.clear();
     report.context("cannot run the load")
 }
 
 /// Never ends.
-async fn stop_when_told(signals: &mut Signals, stop: &Shutdown, live: &Live, settings: &Settings) {
+async fn stop_on_signal(
+    signals: &mut Signals,
+    stop: &Shutdown,
+    display: &ProgressDisplay,
+    settings: &LoadSettings,
+) {
     let signal = signals.next().await;
     stop.drain();
-    live.tell(&format!(
+    display.tell(&format!(
         "{signal}: sends no more and waits up to {:?} for what is in flight; once more reports at \
          once",
         settings.timeout
     ));
     let signal = signals.next().await;
-    live.tell(&format!("{signal}: ends at once"));
+    display.tell(&format!("{signal}: ends at once"));
     stop.abort();
     std::future::pending().await
 }
@@ -168,15 +174,14 @@ impl LoadFlags {
     }
 
     /// The settings, or the end of the program for flags that do not fit together.
-    fn settings(&self) -> anyhow::Result<Settings> {
+    fn settings(&self) -> anyhow::Result<LoadSettings> {
         let depth = self.traffic.depth();
-        if let Some(text) = self.traffic.mistake().or_else(|| self.messages.mistake(depth)) {
+        if let Some(text) = self.traffic.usage_error().or_else(|| self.messages.usage_error(depth))
+        {
             super::wrong_use("load", ErrorKind::ArgumentConflict, text);
         }
         let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
-        if let Some(Err(text)) =
-            searched.map(|(goals, first)| echoline_load::check_search(goals, first))
-        {
+        if let Some(Err(text)) = searched.map(|(goals, first)| check_search(goals, first)) {
             super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
         }
         let plan = self.messages.plan(self.traffic.clients(), self.messages_each())?;
@@ -187,12 +192,12 @@ impl LoadFlags {
         let expect = self.messages.expect();
         let is_udp = |address: &Address| address.scheme() == Scheme::Udp;
         if self.addresses.iter().any(is_udp)
-            && let Some(text) = datagram_mistake(&expect, plan.size())
+            && let Some(text) = datagram_usage_error(&expect, plan.size())
         {
             super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
         }
         // Where there is at least one address, because the flag is required.
-        let mut settings = Settings::new(self.addresses[0].clone(), plan);
+        let mut settings = LoadSettings::new(self.addresses[0].clone(), plan);
         settings.expect = expect;
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         settings.wall_clock = Some(since_epoch);
@@ -206,7 +211,7 @@ impl LoadFlags {
 
 impl LoadFlags {
     /// How TLS is begun, which is also noted for the report.
-    fn tls(&self, settings: &mut Settings) -> anyhow::Result<TlsSide> {
+    fn tls(&self, settings: &mut LoadSettings) -> anyhow::Result<TlsSide> {
         let (resumption, handshakes) = match self.tls_resume {
             true => (Resumption::On, "handshakes resumed"),
             false => (Resumption::Off, "each handshake whole"),
@@ -227,7 +232,7 @@ fn since_epoch() -> Duration {
 }
 
 /// What cannot be sent or expected over `udp://`, as a sentence.
-fn datagram_mistake(expect: &Expect, size: usize) -> Option<String> {
+fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(
             "a message of {size} bytes, its line end included, does not fit into a datagram of \

@@ -7,11 +7,11 @@ use clap::{Args, error::ErrorKind};
 
 use super::destination::Destination;
 use super::output;
-use echoline_load::{Metric, Objectives, Percentile, Report};
+use echoline_load::{LoadReport, Metric, Objectives, Percentile};
 
 /// The exit code where a condition of `--fail-if` came true, or a comparison found something
 /// worse.
-pub(super) const BROKEN: u8 = 3;
+pub(super) const EXIT_CHECK_FAILED: u8 = 3;
 
 /// Percentiles that the columns of a report have room for.
 const PERCENTILES_MAX: usize = 12;
@@ -65,10 +65,10 @@ fn percentile(text: &str) -> Result<Percentile, String> {
 }
 
 /// One of the files: its flag, where it goes, and what is in it.
-struct Output {
+struct OutputFile {
     flag: &'static str,
     to: Destination,
-    content: fn(&Report) -> String,
+    content: fn(&LoadReport) -> String,
 }
 
 impl OutputFlags {
@@ -94,7 +94,7 @@ impl OutputFlags {
                 super::wrong_use(command, ErrorKind::ArgumentConflict, &text);
             }
             if let Err(error) = output.to.probe() {
-                let Output { flag, to, .. } = output;
+                let OutputFile { flag, to, .. } = output;
                 output::tell(&format!("{flag} {to} will not be written: {error}"));
             }
         }
@@ -104,7 +104,7 @@ impl OutputFlags {
     ///
     /// Each output is written whatever becomes of the others: one that cannot be written is told at
     /// once.
-    pub(super) fn write(&self, mut report: Report) -> ExitCode {
+    pub(super) fn write(&self, mut report: LoadReport) -> ExitCode {
         if !self.percentiles.is_empty() {
             report.settings.percentiles.clone_from(&self.percentiles);
         }
@@ -118,7 +118,7 @@ impl OutputFlags {
             output::tell(&format!("cannot write the report to stdout: {error}"));
             is_written = false;
         }
-        for Output { flag, to, content } in outputs {
+        for OutputFile { flag, to, content } in outputs {
             if let Err(error) = to.write(&content(report)) {
                 output::tell(&format!("{flag}: cannot write {to}: {error}"));
                 is_written = false;
@@ -127,14 +127,14 @@ impl OutputFlags {
         self.exit_code(report, is_written)
     }
 
-    fn exit_code(&self, report: &Report, is_written: bool) -> ExitCode {
+    fn exit_code(&self, report: &LoadReport, is_written: bool) -> ExitCode {
         let figure = |metric: Metric| metric.of(&report.record, report.elapsed);
         let breaches = self.fail_if.as_ref().map(|alarms| alarms.check(figure));
         for breach in breaches.iter().flatten() {
             output::tell(&format!("--fail-if {breach}"));
         }
         match breaches {
-            Some(breaches) if !breaches.is_empty() => ExitCode::from(BROKEN),
+            Some(breaches) if !breaches.is_empty() => ExitCode::from(EXIT_CHECK_FAILED),
             _ if !is_written => ExitCode::FAILURE,
             Some(_) if self.overlooks_outage(report) => {
                 output::tell(
@@ -143,8 +143,8 @@ impl OutputFlags {
                 );
                 ExitCode::FAILURE
             }
-            None if report.walk.is_some() => {
-                let found = report.walk.as_ref().is_some_and(|walk| walk.highest.is_some());
+            None if report.search.is_some() => {
+                let found = report.search.as_ref().is_some_and(|search| search.highest.is_some());
                 if found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             None if !report.is_clean() || report.record.ledger.ok() == 0 => ExitCode::FAILURE,
@@ -153,7 +153,7 @@ impl OutputFlags {
     }
 
     /// Whether the conditions say nothing of clients that had no server at the end.
-    fn overlooks_outage(&self, report: &Report) -> bool {
+    fn overlooks_outage(&self, report: &LoadReport) -> bool {
         let judges = |metric| matches!(metric, Metric::Errors | Metric::Skipped);
         let named = self
             .fail_if
@@ -162,16 +162,16 @@ impl OutputFlags {
         report.record.outage.clients > 0 && !named
     }
 
-    fn outputs(&self) -> Vec<Output> {
+    fn outputs(&self) -> Vec<OutputFile> {
         let output = |flag, path: &Option<PathBuf>, content| {
             let to = Destination::from(path.clone()?);
-            Some(Output { flag, to, content })
+            Some(OutputFile { flag, to, content })
         };
         [
-            output("--json", &self.json, Report::to_json as fn(&Report) -> String),
-            output("--csv", &self.csv, Report::to_csv),
-            output("--hdr", &self.hdr, Report::to_hdr_log),
-            output("--html", &self.html, Report::to_html),
+            output("--json", &self.json, LoadReport::to_json as fn(&LoadReport) -> String),
+            output("--csv", &self.csv, LoadReport::to_csv),
+            output("--hdr", &self.hdr, LoadReport::to_hdr_log),
+            output("--html", &self.html, LoadReport::to_html),
         ]
         .into_iter()
         .flatten()

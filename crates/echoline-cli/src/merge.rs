@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::load_output::OutputFlags;
-use super::report_files::{self, Loaded};
-use echoline_load::MergeError;
+use super::report_files::{self, LoadedReport};
+use echoline_load::report::MergeError;
 
 /// The flags of `echoline merge`.
 #[derive(Debug, Args)]
@@ -34,14 +34,14 @@ pub(super) struct MergeFlags {
 }
 
 /// Refuses runs of which two never ran at the same time.
-fn check_together(loaded: &[Loaded]) -> anyhow::Result<()> {
+fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
     for (index, one) in loaded.iter().enumerate() {
         for other in &loaded[index + 1..] {
-            let together = one.report.check_together(&other.report);
+            let together = one.report.check_concurrent(&other.report);
             together.map_err(|error| {
                 let names = format!("{} and {}", one.name, other.name);
                 match error {
-                    MergeError::NotTogether { .. } => {
+                    MergeError::NotConcurrent { .. } => {
                         anyhow!("{names}: {error}; --not-at-once merges them as one after another")
                     }
                     _ => anyhow!("{names}: {error}"),
@@ -57,15 +57,15 @@ pub(super) fn run(flags: &MergeFlags) -> anyhow::Result<ExitCode> {
     flags.output.check("merge");
     let loaded = report_files::load(&flags.files)?;
     if !flags.not_at_once {
-        check_together(&loaded)?;
+        check_concurrent(&loaded)?;
     }
     let names: Vec<_> = loaded.iter().map(|one| one.name.clone()).collect();
     let mut loaded = loaded.into_iter();
-    let Loaded { name: first, report: mut merged, .. } =
+    let LoadedReport { name: first, report: mut merged, .. } =
         loaded.next().ok_or_else(|| anyhow!("there is no file to merge"))?;
-    for Loaded { name, report, .. } in loaded {
+    for LoadedReport { name, report, .. } in loaded {
         let result = match flags.not_at_once {
-            true => merged.merge_in_turn(&report),
+            true => merged.merge_sequential(&report),
             false => merged.merge(&report),
         };
         result.map_err(|error| anyhow!("{first} and {name}: {error}"))?;

@@ -3,14 +3,12 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use super::dial::{Family, Resolve, Targets};
-use super::expect::Expect;
-use super::objective::Objectives;
-use super::pacer::Pacer;
-use super::plan::Plan;
-use super::report::{Mode, Summary};
-use super::times::Percentile;
-use super::turns::WhenLate;
+use crate::message::{Expect, Plan};
+use crate::report::{LoopMode, RunSummary};
+use crate::schedule::{LatePolicy, Pacer};
+use crate::statistics::Percentile;
+use crate::target::{AddressFamily, ResolvePolicy, Targets};
+use crate::verdict::Objectives;
 use echoline::{Address, Eol};
 
 /// So that adding times never overflows.
@@ -19,10 +17,10 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The longest time-out.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What to do. [`Settings::new`] gives an engine's usual choices; every field may be changed.
+/// What to do. [`LoadSettings::new`] gives an engine's usual choices; every field may be changed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Settings {
+pub struct LoadSettings {
     /// The servers and the way to them.
     pub targets: Targets,
     /// What to send.
@@ -55,7 +53,7 @@ pub struct Settings {
     /// before `grace` after the last message is due.
     pub reconnect: bool,
     /// What becomes of messages whose time has passed while their connection was busy.
-    pub when_late: WhenLate,
+    pub late_policy: LatePolicy,
     /// Threads, each with its share of the clients.
     pub workers: NonZero<usize>,
     /// The time before each due time in which a thread does not sleep; it costs a core.
@@ -71,7 +69,7 @@ pub struct Settings {
     pub wall_clock: Option<fn() -> Duration>,
 }
 
-impl Settings {
+impl LoadSettings {
     /// A closed loop to one server, without a pause, on one thread.
     #[must_use]
     pub fn new(address: Address, plan: Plan) -> Self {
@@ -88,7 +86,7 @@ impl Settings {
             depth: NonZero::<u32>::MIN,
             per_connection: None,
             reconnect: false,
-            when_late: WhenLate::CatchUp,
+            late_policy: LatePolicy::CatchUp,
             workers: NonZero::<usize>::MIN,
             busy_poll: Duration::ZERO,
             stop_if: None,
@@ -99,17 +97,17 @@ impl Settings {
     }
 
     /// When the plan ends, from the start, warm-up included.
-    pub(super) fn end(&self) -> Option<Duration> {
+    pub(crate) fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
     }
 
     /// Returns the most messages that are measured, if that is known before the run.
-    pub(super) fn planned(&self) -> Option<u64> {
+    pub(crate) fn planned(&self) -> Option<u64> {
         let total = self.plan.total();
         let exact = self.messages.is_open() && self.messages.seed().is_none();
         let timed = self.end().filter(|_| exact).map(|end| {
-            let warm_up = self.messages.rest_until(self.warm_up);
-            self.messages.rest_until(end).saturating_sub(warm_up)
+            let warm_up = self.messages.remaining_until(self.warm_up);
+            self.messages.remaining_until(end).saturating_sub(warm_up)
         });
         match (total, timed) {
             (Some(total), Some(timed)) => Some(total.min(timed)),
@@ -118,31 +116,31 @@ impl Settings {
     }
 
     /// Whether clients send without a plan of their own until the time is over.
-    pub(super) fn is_closed_for_a_time(&self) -> bool {
+    pub(crate) fn is_closed_for_a_time(&self) -> bool {
         self.duration.is_some() && !self.messages.is_open()
     }
 
-    pub(super) fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout.min(TIMEOUT_MAX)
     }
 
-    pub(super) fn grace(&self) -> Duration {
+    pub(crate) fn grace(&self) -> Duration {
         self.grace.min(LONGEST)
     }
 
     /// The settings as they are shown.
-    pub(super) fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> RunSummary {
         let plan = &self.plan;
         let end = self.end();
-        Summary {
-            mode: if self.messages.is_open() { Mode::Open } else { Mode::Closed },
+        RunSummary {
+            mode: if self.messages.is_open() { LoopMode::Open } else { LoopMode::Closed },
             clients: plan.clients(),
             rate: self.messages.average_until(end.unwrap_or(LONGEST)),
             duration: self.duration,
             targets: self.targets.addresses.iter().map(ToString::to_string).collect(),
             bytes: plan.size(),
             seed: plan.seed(),
-            percentiles: Percentile::SHOWN.into(),
+            percentiles: Percentile::DEFAULTS.into(),
             listed: self.listed(),
         }
     }
@@ -192,20 +190,20 @@ impl Settings {
         let bytes = |count: Option<u32>| count.map(|count| format!("{count} bytes"));
         let sources: Vec<_> = targets.sources.iter().map(ToString::to_string).collect();
         let family = match targets.family {
-            Family::Any => None,
-            Family::Ipv4 => Some("IPv4 only"),
-            Family::Ipv6 => Some("IPv6 only"),
+            AddressFamily::Any => None,
+            AddressFamily::Ipv4 => Some("IPv4 only"),
+            AddressFamily::Ipv6 => Some("IPv6 only"),
         };
         let resolve = match targets.resolve {
-            Resolve::Once => None,
-            Resolve::Rotate => Some("rotate"),
-            Resolve::Each => Some("each"),
+            ResolvePolicy::Once => None,
+            ResolvePolicy::Rotate => Some("rotate"),
+            ResolvePolicy::Each => Some("each"),
         };
         let yes = |is: bool, text: &'static str| is.then(|| text.to_owned());
         [
             ("messages-per-connection", self.per_connection.map(|count| count.to_string())),
             ("reconnect", yes(self.reconnect, "yes")),
-            ("when-late", yes(self.when_late == WhenLate::Skip, "skip")),
+            ("when-late", yes(self.late_policy == LatePolicy::Skip, "skip")),
             ("busy-poll", (!self.busy_poll.is_zero()).then(|| format!("{:?}", self.busy_poll))),
             ("source", (!sources.is_empty()).then(|| sources.join(","))),
             ("family", family.map(str::to_owned)),

@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::values::{self, EolName};
-use echoline_load::{Expect, Pattern, Plan, Reply, Template};
+use echoline_load::message::LinePattern;
+use echoline_load::{Expect, ExpectedReply, Plan, Template};
 
 /// The largest file of messages: it is held in memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -43,7 +44,7 @@ pub(super) struct MessageFlags {
     /// it), 'any' (any bytes).
     #[arg(long, env = "ECHOLINE_EXPECT", value_name = "REPLY", value_parser = reply)]
     #[arg(default_value = "echo")]
-    expect: Reply,
+    expect: ExpectedReply,
 
     /// What stands before the text in an echo, 'Echo: ' [default: learnt from the first reply].
     #[arg(long, env = "ECHOLINE_PREFIX", value_name = "TEXT")]
@@ -60,18 +61,20 @@ pub(super) struct MessageFlags {
 }
 
 /// Reads what a right reply is.
-fn reply(text: &str) -> Result<Reply, String> {
+fn reply(text: &str) -> Result<ExpectedReply, String> {
     match text.split_once(':') {
-        None if text == "echo" => Ok(Reply::Echo { prefix: None }),
-        None if text == "line" => Ok(Reply::Line),
-        None if text == "any" => Ok(Reply::Any),
+        None if text == "echo" => Ok(ExpectedReply::Echo { prefix: None }),
+        None if text == "line" => Ok(ExpectedReply::Line),
+        None if text == "any" => Ok(ExpectedReply::Any),
         Some(("text", template)) => {
-            template.parse().map(Reply::Text).map_err(|error| format!("{error}"))
+            template.parse().map(ExpectedReply::Text).map_err(|error| format!("{error}"))
         }
         Some(("regex", pattern)) => {
             let regex = regex::bytes::Regex::new(pattern)
                 .map_err(|error| format!("'{pattern}' is no regular expression: {error}"))?;
-            Ok(Reply::Matching(Pattern::new(pattern, move |line: &[u8]| regex.is_match(line))))
+            Ok(ExpectedReply::Matching(LinePattern::new(pattern, move |line: &[u8]| {
+                regex.is_match(line)
+            })))
         }
         _ => Err(format!(
             "'{text}' is no reply to expect: write echo, line, any, text:TEXT or regex:PATTERN, \
@@ -82,20 +85,20 @@ fn reply(text: &str) -> Result<Reply, String> {
 
 impl MessageFlags {
     /// What does not fit together, as a sentence.
-    pub(super) fn mistake(&self, depth: u32) -> Option<&'static str> {
-        let echo = matches!(self.expect, Reply::Echo { .. });
+    pub(super) fn usage_error(&self, depth: u32) -> Option<&'static str> {
+        let echo = matches!(self.expect, ExpectedReply::Echo { .. });
         if self.prefix.is_some() && !echo {
             return Some("--prefix is what stands before an echo: leave out --expect");
         }
-        (matches!(self.expect, Reply::Any) && depth > 1).then_some(
+        (matches!(self.expect, ExpectedReply::Any) && depth > 1).then_some(
             "--expect any cannot tell one reply from the next: use --depth 1, or --expect line",
         )
     }
 
     pub(super) fn expect(&self) -> Expect {
         let reply = match (&self.expect, &self.prefix) {
-            (Reply::Echo { .. }, Some(prefix)) => {
-                Reply::Echo { prefix: Some(prefix.clone().into_bytes()) }
+            (ExpectedReply::Echo { .. }, Some(prefix)) => {
+                ExpectedReply::Echo { prefix: Some(prefix.clone().into_bytes()) }
             }
             (reply, _) => reply.clone(),
         };

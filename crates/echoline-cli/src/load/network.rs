@@ -11,7 +11,8 @@ use crate::tls_client::TlsSide;
 use crate::values;
 use crate::wires::{ClientWireFlags, network_value};
 use echoline::Address;
-use echoline_load::{Family, Resolve, Settings, SocketOptions, Targets};
+use echoline_load::target::{AddressFamily, ResolvePolicy, SocketOptions};
+use echoline_load::{LoadSettings, Targets};
 
 /// How connections are made, and by which threads.
 #[derive(Debug, Args)]
@@ -38,7 +39,7 @@ pub(super) struct NetworkFlags {
 
     /// TCP_NODELAY: off lets the system hold small packets back.
     #[arg(long, env = "ECHOLINE_NODELAY", value_enum, default_value = "on")]
-    nodelay: Switch,
+    nodelay: OnOff,
 
     /// The system's buffer for what is sent (SO_SNDBUF) [default: the system's].
     #[arg(long, env = "ECHOLINE_SEND_BUFFER", value_name = "BYTES", value_parser = buffer)]
@@ -80,7 +81,7 @@ enum ResolveName {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Switch {
+enum OnOff {
     On,
     Off,
 }
@@ -102,7 +103,7 @@ impl NetworkFlags {
         &self,
         addresses: &[Address],
         tls: &TlsSide,
-        settings: &mut Settings,
+        settings: &mut LoadSettings,
     ) -> anyhow::Result<()> {
         let transport =
             |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
@@ -110,18 +111,18 @@ impl NetworkFlags {
             addresses: addresses.to_vec(),
             transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
             family: match (self.ipv4, self.ipv6) {
-                (true, _) => Family::Ipv4,
-                (_, true) => Family::Ipv6,
-                _ => Family::Any,
+                (true, _) => AddressFamily::Ipv4,
+                (_, true) => AddressFamily::Ipv6,
+                _ => AddressFamily::Any,
             },
             resolve: match self.resolve {
-                ResolveName::Once => Resolve::Once,
-                ResolveName::Rotate => Resolve::Rotate,
-                ResolveName::Each => Resolve::Each,
+                ResolveName::Once => ResolvePolicy::Once,
+                ResolveName::Rotate => ResolvePolicy::Rotate,
+                ResolveName::Each => ResolvePolicy::Each,
             },
             sources: self.source.clone(),
             socket: SocketOptions {
-                nodelay: self.nodelay == Switch::On,
+                nodelay: self.nodelay == OnOff::On,
                 send_buffer: self.send_buffer,
                 receive_buffer: self.receive_buffer,
                 reset: self.rst,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::values::{self, MaxRate, RateRange};
-use echoline_load::{Pacer, Settings, WhenLate};
+use echoline_load::schedule::LatePolicy;
+use echoline_load::{LoadSettings, Pacer};
 
 /// How long an open loop lasts where nothing says so.
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
@@ -59,12 +60,12 @@ pub(super) struct TrafficFlags {
 
     /// Whether messages of an open loop come at equal distances, or independently of one another.
     #[arg(long, env = "ECHOLINE_ARRIVAL", value_enum, default_value = "constant")]
-    arrival: Arrival,
+    arrival: ArrivalProcess,
 
     /// What becomes of messages of an open loop whose time has passed while their connection was
     /// busy: they are sent as soon as it is free, or left out but for the last. Both are counted.
     #[arg(long, env = "ECHOLINE_WHEN_LATE", value_enum, default_value = "catch-up")]
-    when_late: Late,
+    late_policy: LateChoice,
 
     /// Closed loop: how long a client waits after a reply before it sends again.
     #[arg(long, env = "ECHOLINE_THINK", value_name = "DURATION", conflicts_with = "rate")]
@@ -86,7 +87,7 @@ pub(super) struct TrafficFlags {
     /// --rate, else never]. Without a server it tries after 10 ms, then less and less often, up to
     /// once per second.
     #[arg(long, env = "ECHOLINE_RECONNECT", value_enum)]
-    reconnect: Option<Reconnect>,
+    reconnect: Option<ReconnectChoice>,
 
     /// Sends as planned for so long before it begins to measure; accounted for apart.
     #[arg(long, env = "ECHOLINE_WARMUP", value_name = "DURATION", default_value = "0s")]
@@ -110,19 +111,19 @@ pub(super) struct TrafficFlags {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Arrival {
+enum ArrivalProcess {
     Constant,
     Poisson,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Late {
+enum LateChoice {
     CatchUp,
     Skip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Reconnect {
+enum ReconnectChoice {
     Always,
     Never,
 }
@@ -157,7 +158,7 @@ impl TrafficFlags {
     }
 
     /// What does not fit together, as a sentence.
-    pub(super) fn mistake(&self) -> Option<&'static str> {
+    pub(super) fn usage_error(&self) -> Option<&'static str> {
         let range = self.rate.is_some_and(|rate| rate.from != rate.to);
         let two = self.steps.is_some() || self.over.is_some();
         match (range, two) {
@@ -168,14 +169,14 @@ impl TrafficFlags {
                 "--over and --steps go through a range of rates: write for example --rate \
                  1000..20000/s",
             ),
-            _ if self.arrival == Arrival::Poisson && self.rate.is_none() => {
+            _ if self.arrival == ArrivalProcess::Poisson && self.rate.is_none() => {
                 Some("--arrival poisson is for an open loop: add for example --rate 1000/s")
             }
             _ => None,
         }
     }
 
-    pub(super) fn apply(&self, seed: u64, settings: &mut Settings) {
+    pub(super) fn apply(&self, seed: u64, settings: &mut LoadSettings) {
         settings.messages = self.pacer(seed);
         settings.connects = self.connect_rate.0.map_or_else(Pacer::closed_loop, Pacer::constant);
         settings.duration = self.planned_duration();
@@ -185,10 +186,10 @@ impl TrafficFlags {
         settings.depth = self.depth;
         settings.per_connection = self.messages_per_connection;
         let goes_on = settings.duration.is_some() || self.rate.is_some();
-        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == Reconnect::Always);
-        settings.when_late = match self.when_late {
-            Late::CatchUp => WhenLate::CatchUp,
-            Late::Skip => WhenLate::Skip,
+        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == ReconnectChoice::Always);
+        settings.late_policy = match self.late_policy {
+            LateChoice::CatchUp => LatePolicy::CatchUp,
+            LateChoice::Skip => LatePolicy::Skip,
         };
     }
 
@@ -201,7 +202,7 @@ impl TrafficFlags {
             (Some(over), None) => Pacer::ramp(from, to, over, self.warmup),
             (None, _) => Pacer::constant(from),
         };
-        if self.arrival == Arrival::Poisson { pacer.poisson(seed) } else { pacer }
+        if self.arrival == ArrivalProcess::Poisson { pacer.poisson(seed) } else { pacer }
     }
 
     fn planned_duration(&self) -> Option<Duration> {

@@ -3,16 +3,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::Report;
-use super::wall_clock::rfc_3339;
-use crate::series::Slot;
-use crate::strays::Strays;
-use crate::times::Percentile;
+use super::LoadReport;
+use super::encoding::rfc_3339;
+use crate::statistics::{DatagramAnomalies, Percentile, SeriesInterval};
 
 const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.9_ns,max_ns,\
                       late,duplicated,reordered,unasked,began";
 
-impl Report {
+impl LoadReport {
     /// The run second by second as CSV. A percentile is left empty where too few samples lie
     /// beyond it. The last column is the wall-clock time at which the stretch began (RFC 3339, in
     /// UTC), or empty if that is not known; percentiles that were asked for beside the usual ones
@@ -26,21 +24,24 @@ impl Report {
             .extra_percentiles()
             .for_each(|percentile| text.push_str(&format!(",{percentile}_ns")));
         text.push_str("\r\n");
-        for (index, slot) in (0u64..).zip(series.slots()) {
-            let Slot { sent, ok, failed, strays, .. } = slot;
+        for (index, interval) in (0u64..).zip(series.intervals()) {
+            let SeriesInterval { sent, ok, failed, anomalies, .. } = interval;
             write!(text, "{},{length},{sent},{ok},{failed}", index * length)
                 .expect("a text takes all that is written");
-            let percentiles = Percentile::SHOWN.map(|percentile| slot_percentile(slot, percentile));
-            let times = percentiles.into_iter().chain([slot_max(slot)]);
+            let percentiles =
+                Percentile::DEFAULTS.map(|percentile| interval_percentile(interval, percentile));
+            let times = percentiles.into_iter().chain([interval_max(interval)]);
             times.for_each(|time| text.push_str(&cell(time)));
-            let Strays { late, duplicated, reordered, unasked } = strays;
+            let DatagramAnomalies { late, duplicated, reordered, unasked } = anomalies;
             let offset = Duration::from_secs(index * length);
             let began = self.measuring_began.and_then(|began| began.checked_add(offset));
             let began = began.map_or_else(String::new, rfc_3339);
             write!(text, ",{late},{duplicated},{reordered},{unasked},{began}")
                 .expect("a text takes all that is written");
             let extra = self.settings.extra_percentiles();
-            extra.for_each(|percentile| text.push_str(&cell(slot_percentile(slot, percentile))));
+            extra.for_each(|percentile| {
+                text.push_str(&cell(interval_percentile(interval, percentile)))
+            });
             text.push_str("\r\n");
         }
         text
@@ -53,14 +54,18 @@ fn cell(time: Option<Duration>) -> String {
 }
 
 /// The latency in one slot; `None` where too few samples lie beyond it.
-pub(super) fn slot_percentile(slot: &Slot, percentile: Percentile) -> Option<Duration> {
-    let value = || slot.latency.value_at_quantile(percentile.quantile()).min(slot.latency.max());
-    percentile.is_certain(slot.latency.len()).then(|| Duration::from_nanos(value()))
+pub(super) fn interval_percentile(
+    interval: &SeriesInterval,
+    percentile: Percentile,
+) -> Option<Duration> {
+    let value =
+        || interval.latency.value_at_quantile(percentile.quantile()).min(interval.latency.max());
+    percentile.is_certain(interval.latency.len()).then(|| Duration::from_nanos(value()))
 }
 
 /// The longest latency in one slot; `None` where there is none.
-pub(super) fn slot_max(slot: &Slot) -> Option<Duration> {
-    (!slot.latency.is_empty()).then(|| Duration::from_nanos(slot.latency.max()))
+pub(super) fn interval_max(interval: &SeriesInterval) -> Option<Duration> {
+    (!interval.latency.is_empty()).then(|| Duration::from_nanos(interval.latency.max()))
 }
 
 #[cfg(test)]
@@ -73,7 +78,7 @@ mod tests {
         let csv = report.to_csv();
         let lines: Vec<Vec<&str>> =
             csv.trim_end().split("\r\n").map(|line| line.split(',').collect()).collect();
-        assert_eq!(lines.len(), 1 + report.record.series.slots().len());
+        assert_eq!(lines.len(), 1 + report.record.series.intervals().len());
         assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{csv}");
         let column = |name: &str| lines[0].iter().position(|found| *found == name).unwrap();
         let sum = |name: &str| -> u64 {

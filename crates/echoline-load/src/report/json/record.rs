@@ -6,18 +6,18 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{CLIENTS_MAX, Percentile, ReadError, bounded, nanos, time};
-use crate::ledger::{End, Ledger, Outcome};
-use crate::outage::Outage;
-use crate::record::Record;
-use crate::report::histogram;
-use crate::series::{SLOTS_MAX, Series, Slot};
-use crate::strays::Strays;
-use crate::times::Times;
+use super::super::encoding;
+use super::values::{CLIENTS_MAX, ReadError, bounded, time};
+use crate::statistics::nanos::nanos;
+use crate::statistics::series::INTERVALS_MAX;
+use crate::statistics::{
+    DatagramAnomalies, DurationHistogram, Ledger, MessageOutcome, Percentile, RunRecord, Series,
+    SeriesInterval, ServerOutage, SkipReason,
+};
 
 /// Digits of the histograms of a whole run, and of one slot of the series.
 const DIGITS: u8 = 3;
-const SLOT_DIGITS: u8 = 2;
+const INTERVAL_DIGITS: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct RecordDocument {
@@ -27,17 +27,18 @@ pub(super) struct RecordDocument {
     /// Only if there was an outage, or a closed loop for a time.
     #[serde(default, skip_serializing_if = "OutageDocument::is_none")]
     outage: OutageDocument,
-    latency: TimesDocument,
-    service: TimesDocument,
-    connect: TimesDocument,
+    latency: HistogramDocument,
+    service: HistogramDocument,
+    connect: HistogramDocument,
     /// Only where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    handshake: Option<TimesDocument>,
-    lag: TimesDocument,
-    #[serde(default)]
-    strays: StraysDocument,
+    handshake: Option<HistogramDocument>,
+    lag: HistogramDocument,
+    /// Beside the ledger; reports from before UDP was supported have none.
+    #[serde(default, rename = "strays")]
+    anomalies: DatagramAnomalies,
     /// The ages of what failed, by outcome; only of what there was.
-    failures: BTreeMap<String, TimesDocument>,
+    failures: BTreeMap<String, HistogramDocument>,
     series: SeriesDocument,
     reasons: Vec<ReasonDocument>,
     wrong_example: Option<String>,
@@ -72,18 +73,9 @@ struct OutageDocument {
     client_time_us: u64,
 }
 
-/// Beside the ledger; reports from before there was UDP have none.
-#[derive(Default, PartialEq, Serialize, Deserialize)]
-struct StraysDocument {
-    late: u64,
-    duplicated: u64,
-    reordered: u64,
-    unasked: u64,
-}
-
 /// Percentiles are null where too few samples lie beyond them.
 #[derive(Serialize, Deserialize)]
-struct TimesDocument {
+struct HistogramDocument {
     #[serde(skip_deserializing)]
     count: u64,
     #[serde(skip_deserializing)]
@@ -99,17 +91,18 @@ struct TimesDocument {
 #[derive(Serialize, Deserialize)]
 struct SeriesDocument {
     length_s: u64,
-    slots: Vec<SlotDocument>,
+    #[serde(rename = "slots")]
+    intervals: Vec<IntervalDocument>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SlotDocument {
+struct IntervalDocument {
     sent: u64,
     ok: u64,
     failed: u64,
     /// Left out where there is none.
-    #[serde(default, skip_serializing_if = "StraysDocument::is_none")]
-    strays: StraysDocument,
+    #[serde(default, rename = "strays", skip_serializing_if = "is_empty")]
+    anomalies: DatagramAnomalies,
     /// Null where nothing was answered.
     hdr: Option<String>,
 }
@@ -122,9 +115,9 @@ struct ReasonDocument {
 
 impl RecordDocument {
     /// Each time has the usual percentiles and the `extra` ones.
-    pub(super) fn new(record: &Record, extra: &[Percentile]) -> Self {
-        let document = |times| TimesDocument::new(times, extra);
-        let failures = Outcome::ALL.into_iter().filter_map(|outcome| {
+    pub(super) fn new(record: &RunRecord, extra: &[Percentile]) -> Self {
+        let document = |times| HistogramDocument::new(times, extra);
+        let failures = MessageOutcome::ALL.into_iter().filter_map(|outcome| {
             let ages = record.failures(outcome);
             (ages.count() > 0).then(|| (key(outcome.name()), document(ages)))
         });
@@ -140,7 +133,7 @@ impl RecordDocument {
             connect: document(&record.connect),
             handshake: (record.handshake.count() > 0).then(|| document(&record.handshake)),
             lag: document(&record.lag),
-            strays: StraysDocument::from(&record.strays),
+            anomalies: record.anomalies,
             failures: failures.collect(),
             series: SeriesDocument::from(&record.series),
             reasons: record.reasons().into_iter().map(reason).collect(),
@@ -149,11 +142,11 @@ impl RecordDocument {
     }
 
     /// `at` names this record in sentences.
-    pub(super) fn record(self, at: &str) -> Result<Record, ReadError> {
+    pub(super) fn record(self, at: &str) -> Result<RunRecord, ReadError> {
         if self.clients_ok > CLIENTS_MAX {
             return Err(ReadError::field(format!("{at}.clients_ok"), "there cannot be so many"));
         }
-        let mut record = Record::new(0);
+        let mut record = RunRecord::new(0);
         record.ledger = self.ledger.ledger(at)?;
         record.clients_ok = self.clients_ok;
         record.connections = bounded(self.connections, &format!("{at}.connections"))?;
@@ -165,7 +158,7 @@ impl RecordDocument {
             record.handshake = handshake.times(&format!("{at}.handshake"))?;
         }
         record.lag = self.lag.times(&format!("{at}.lag"))?;
-        record.strays = self.strays.strays(&format!("{at}.strays"))?;
+        record.anomalies = checked(self.anomalies, &format!("{at}.strays"))?;
         record.series = self.series.series(at)?;
         for (name, ages) in self.failures {
             let field = format!("{at}.failures.{name}");
@@ -185,8 +178,9 @@ impl RecordDocument {
 
 impl LedgerDocument {
     fn new(ledger: &Ledger, error_share: f64) -> Self {
-        let skipped =
-            ledger.skipped_by_end().map(|(end, messages)| (end_key(end).to_owned(), messages));
+        let skipped = ledger
+            .skipped_by_reason()
+            .map(|(end, messages)| (skip_reason_key(end).to_owned(), messages));
         Self {
             planned: ledger.planned(),
             sent: ledger.sent(),
@@ -205,19 +199,19 @@ impl LedgerDocument {
     fn ledger(self, at: &str) -> Result<Ledger, ReadError> {
         let mut ledger = Ledger::new(bounded(self.planned, &format!("{at}.ledger.planned"))?);
         for (outcome, messages) in [
-            (Outcome::Ok, self.ok),
-            (Outcome::Wrong, self.wrong),
-            (Outcome::TimedOut, self.timed_out),
-            (Outcome::Reset, self.reset),
-            (Outcome::Lost, self.lost),
-            (Outcome::InFlight, self.in_flight),
+            (MessageOutcome::Ok, self.ok),
+            (MessageOutcome::Wrong, self.wrong),
+            (MessageOutcome::TimedOut, self.timed_out),
+            (MessageOutcome::Reset, self.reset),
+            (MessageOutcome::Lost, self.lost),
+            (MessageOutcome::InFlight, self.in_flight),
         ] {
             let field = format!("{at}.ledger.{}", key(outcome.name()));
             ledger.settle_many(outcome, bounded(messages, &field)?);
         }
         for (name, messages) in self.skipped {
             let field = format!("{at}.ledger.skipped.{name}");
-            let end = End::ALL.into_iter().find(|&end| end_key(end) == name);
+            let end = SkipReason::ALL.into_iter().find(|&end| skip_reason_key(end) == name);
             let end = end.ok_or_else(|| ReadError::field(&field, "there is no such reason"))?;
             ledger.skip(bounded(messages, &field)?, end);
         }
@@ -226,8 +220,8 @@ impl LedgerDocument {
     }
 }
 
-impl From<&Outage> for OutageDocument {
-    fn from(outage: &Outage) -> Self {
+impl From<&ServerOutage> for OutageDocument {
+    fn from(outage: &ServerOutage) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
             clients: outage.clients,
@@ -242,11 +236,11 @@ impl OutageDocument {
         *self == Self::default()
     }
 
-    fn outage(self, at: &str) -> Result<Outage, ReadError> {
+    fn outage(self, at: &str) -> Result<ServerOutage, ReadError> {
         if self.clients > CLIENTS_MAX {
             return Err(ReadError::field(format!("{at}.clients"), "there cannot be so many"));
         }
-        Ok(Outage {
+        Ok(ServerOutage {
             clients: self.clients,
             time: Duration::from_micros(bounded(self.time_us, at)?),
             client_time: Duration::from_micros(bounded(self.client_time_us, at)?),
@@ -254,30 +248,20 @@ impl OutageDocument {
     }
 }
 
-impl From<&Strays> for StraysDocument {
-    fn from(strays: &Strays) -> Self {
-        let Strays { late, duplicated, reordered, unasked } = *strays;
-        Self { late, duplicated, reordered, unasked }
-    }
+fn is_empty(anomalies: &DatagramAnomalies) -> bool {
+    *anomalies == DatagramAnomalies::default()
 }
 
-impl StraysDocument {
-    fn is_none(&self) -> bool {
-        *self == Self::default()
+fn checked(anomalies: DatagramAnomalies, at: &str) -> Result<DatagramAnomalies, ReadError> {
+    let DatagramAnomalies { late, duplicated, reordered, unasked } = anomalies;
+    for count in [late, duplicated, reordered, unasked] {
+        bounded(count, at)?;
     }
-
-    fn strays(self, at: &str) -> Result<Strays, ReadError> {
-        Ok(Strays {
-            late: bounded(self.late, at)?,
-            duplicated: bounded(self.duplicated, at)?,
-            reordered: bounded(self.reordered, at)?,
-            unasked: bounded(self.unasked, at)?,
-        })
-    }
+    Ok(anomalies)
 }
 
-impl TimesDocument {
-    fn new(times: &Times, extra: &[Percentile]) -> Self {
+impl HistogramDocument {
+    fn new(times: &DurationHistogram, extra: &[Percentile]) -> Self {
         let percentile = |percentile: Percentile| {
             (format!("{percentile}_ns"), times.percentile(percentile).map(nanos))
         };
@@ -285,14 +269,19 @@ impl TimesDocument {
             count: times.count(),
             min_ns: times.min().map(nanos),
             mean_ns: times.mean().map(nanos),
-            percentiles: Percentile::SHOWN.iter().chain(extra).copied().map(percentile).collect(),
+            percentiles: Percentile::DEFAULTS
+                .iter()
+                .chain(extra)
+                .copied()
+                .map(percentile)
+                .collect(),
             max_ns: times.max().map(nanos),
-            hdr: histogram::encode(times.histogram()),
+            hdr: encoding::encode(times.histogram()),
         }
     }
 
-    fn times(self, at: &str) -> Result<Times, ReadError> {
-        let histogram: Histogram<u64> = histogram::decode(&self.hdr, DIGITS)
+    fn times(self, at: &str) -> Result<DurationHistogram, ReadError> {
+        let histogram: Histogram<u64> = encoding::decode(&self.hdr, DIGITS)
             .map_err(|problem| ReadError::field(format!("{at}.hdr"), problem))?;
         let field = format!("{at}.max_ns");
         let max = self.max_ns.map(|max| time(max, &field)).transpose()?;
@@ -302,23 +291,23 @@ impl TimesDocument {
                 Err(ReadError::field(field, "the histogram holds another"))
             }
             None if !histogram.is_empty() => Err(ReadError::field(field, "it is missing")),
-            max => Ok(Times::from_histogram(histogram, max)),
+            max => Ok(DurationHistogram::from_histogram(histogram, max)),
         }
     }
 }
 
 impl From<&Series> for SeriesDocument {
     fn from(series: &Series) -> Self {
-        let slot = |slot: &Slot| SlotDocument {
-            sent: slot.sent,
-            ok: slot.ok,
-            failed: slot.failed,
-            strays: StraysDocument::from(&slot.strays),
-            hdr: (!slot.latency.is_empty()).then(|| histogram::encode(&slot.latency)),
+        let interval = |interval: &SeriesInterval| IntervalDocument {
+            sent: interval.sent,
+            ok: interval.ok,
+            failed: interval.failed,
+            anomalies: interval.anomalies,
+            hdr: (!interval.latency.is_empty()).then(|| encoding::encode(&interval.latency)),
         };
         Self {
             length_s: series.length().as_secs(),
-            slots: series.slots().iter().map(slot).collect(),
+            intervals: series.intervals().iter().map(interval).collect(),
         }
     }
 }
@@ -328,34 +317,35 @@ impl SeriesDocument {
         let field = format!("{at}.series");
         let length = time(self.length_s.saturating_mul(1_000_000_000), &field)?;
         // Before they are unpacked: a histogram takes hundreds of times the memory of its text.
-        if self.slots.len() > SLOTS_MAX {
+        if self.intervals.len() > INTERVALS_MAX {
             return Err(ReadError::field(field, "no run of ours is cut like that"));
         }
-        let slots: Result<_, _> = self.slots.into_iter().map(|slot| slot.slot(&field)).collect();
-        Series::from_slots(length, slots?)
+        let intervals: Result<_, _> =
+            self.intervals.into_iter().map(|interval| interval.interval(&field)).collect();
+        Series::from_intervals(length, intervals?)
             .ok_or_else(|| ReadError::field(field, "no run of ours is cut like that"))
     }
 }
 
-impl SlotDocument {
-    fn slot(self, field: &str) -> Result<Slot, ReadError> {
-        let mut slot = Slot {
+impl IntervalDocument {
+    fn interval(self, field: &str) -> Result<SeriesInterval, ReadError> {
+        let mut interval = SeriesInterval {
             sent: bounded(self.sent, field)?,
             ok: bounded(self.ok, field)?,
             failed: bounded(self.failed, field)?,
-            strays: self.strays.strays(field)?,
-            ..Slot::default()
+            anomalies: checked(self.anomalies, field)?,
+            ..SeriesInterval::default()
         };
         if let Some(text) = self.hdr {
-            slot.latency = histogram::decode(&text, SLOT_DIGITS)
+            interval.latency = encoding::decode(&text, INTERVAL_DIGITS)
                 .map_err(|problem| ReadError::field(format!("{field}.slots.hdr"), problem))?;
         }
-        Ok(slot)
+        Ok(interval)
     }
 }
 
-fn outcome(name: &str) -> Option<Outcome> {
-    Outcome::ALL.into_iter().find(|outcome| key(outcome.name()) == name)
+fn outcome(name: &str) -> Option<MessageOutcome> {
+    MessageOutcome::ALL.into_iter().find(|outcome| key(outcome.name()) == name)
 }
 
 /// A name of the report as the key of a field.
@@ -363,16 +353,16 @@ fn key(name: &str) -> String {
     name.replace(' ', "_")
 }
 
-fn end_key(end: End) -> &'static str {
+fn skip_reason_key(end: SkipReason) -> &'static str {
     match end {
-        End::Finished => "finished",
-        End::NotConnected => "not_connected",
-        End::Wrong => "wrong",
-        End::TimedOut => "timed_out",
-        End::Lost => "lost",
-        End::Stopped => "stopped",
-        End::Late => "late",
-        End::Overdue => "overdue",
+        SkipReason::Finished => "finished",
+        SkipReason::NotConnected => "not_connected",
+        SkipReason::Wrong => "wrong",
+        SkipReason::TimedOut => "timed_out",
+        SkipReason::Lost => "lost",
+        SkipReason::Stopped => "stopped",
+        SkipReason::Late => "late",
+        SkipReason::Overdue => "overdue",
     }
 }
 
@@ -382,7 +372,7 @@ mod tests {
 
     use super::super::super::sample;
     use super::*;
-    use crate::Report;
+    use crate::report::LoadReport;
 
     /// Issue 11, items 33 and 36: an outage and a stop are written and read, and a file from before
     /// they were known is read too.
@@ -390,20 +380,20 @@ mod tests {
     fn regression_an_outage_and_a_stop_are_kept() {
         let mut report = sample::closed();
         report.record.ledger.plan(70);
-        report.record.ledger.skip(70, End::Stopped);
+        report.record.ledger.skip(70, SkipReason::Stopped);
         let (time, client_time) = (Duration::from_millis(1500), Duration::from_secs(6));
-        report.record.outage = Outage { clients: 1, time, client_time };
+        report.record.outage = ServerOutage { clients: 1, time, client_time };
         let json = report.to_json();
         let mut document: Value = serde_json::from_str(&json).unwrap();
         let ledger = &document["measured"]["ledger"];
         assert_eq!((&ledger["stopped"], &ledger["skipped"]["stopped"]), (&70.into(), &70.into()));
         assert_eq!(ledger["error_share"], 0.25);
-        let read = Report::from_json(&json).unwrap();
+        let read = LoadReport::from_json(&json).unwrap();
         assert_eq!(read.record.outage, report.record.outage);
         assert_eq!((read.record.ledger.stopped(), read.to_json()), (70, json));
         document["measured"].as_object_mut().unwrap().remove("outage");
         document["measured"]["ledger"].as_object_mut().unwrap().remove("stopped");
-        let old = Report::from_json(&document.to_string()).unwrap();
+        let old = LoadReport::from_json(&document.to_string()).unwrap();
         assert_eq!((old.record.ledger.stopped(), old.record.error_share()), (70, 0.0));
     }
 
@@ -413,9 +403,9 @@ mod tests {
     fn attack_a_file_of_many_small_histograms_is_refused_before_they_are_unpacked() {
         let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
         // A histogram that cannot be unpacked; unpacking it would give another error.
-        let slot = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
-        document["measured"]["series"]["slots"] = vec![slot; SLOTS_MAX + 1].into();
-        let error = Report::from_json(&document.to_string()).unwrap_err().to_string();
+        let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
+        document["measured"]["series"]["slots"] = vec![interval; INTERVALS_MAX + 1].into();
+        let error = LoadReport::from_json(&document.to_string()).unwrap_err().to_string();
         assert!(error.contains("measured.series is wrong: no run of ours is cut"), "{error}");
     }
 }
