@@ -1,5 +1,4 @@
-//! `echoline compare`: runs before and after a change side by side, and whether it made them
-//! worse.
+//! `echoline compare`: compares runs before and after a change.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -28,31 +27,31 @@ claimed.
 Exit code: 0 no worse, or too few runs to tell; 3 worse; 1 files that cannot be compared; 2 wrong \
 usage.")]
 pub(super) struct CompareFlags {
-    /// Two files that 'echoline load --json FILE' wrote.
+    /// Two files written by 'echoline load --json FILE'.
     #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2)]
     files: Vec<PathBuf>,
 
-    /// Runs before the change.
+    /// Files of runs before the change.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "after")]
     #[arg(conflicts_with = "files")]
     before: Vec<PathBuf>,
 
-    /// Runs after it.
+    /// Files of runs after the change.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "before")]
     after: Vec<PathBuf>,
 
-    /// A difference of the medians up to this does not matter.
+    /// Difference of the medians that does not matter.
     #[arg(long, env = "ECHOLINE_TOLERANCE", value_name = "PERCENT", default_value = "5%")]
     #[arg(value_parser = values::share)]
     tolerance: Share,
 
-    /// End with exit code 3 where the median of a figure is worse by more than this, also where
-    /// there are too few runs to tell it from chance.
+    /// End with exit code 3 if the median of a metric is worse by more than this, even if there are
+    /// too few runs for a verdict.
     #[arg(long, env = "ECHOLINE_MAX_WORSE", value_name = "PERCENT", value_parser = values::share)]
     max_worse: Option<Share>,
 }
 
-/// Compares the files. Exit code 0 where nothing is worse, else 3.
+/// Compares the files. Returns exit code 0 if nothing is worse, else 3.
 pub(super) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
     let (before, after) = flags.sides();
     let all = report_files::load(&[before, after].concat())?;
@@ -143,7 +142,7 @@ fn write_difference(difference: &Difference, text: &mut String) -> std::fmt::Res
     writeln!(text, "{}", line.trim_end())
 }
 
-/// The median, and how far the runs spread to either side of it: `1.20 ms ±3 %`.
+/// The median and the spread of the runs around it: `1.20 ms ±3 %`.
 fn side(metric: Metric, figures: &[f64], median: f64) -> String {
     let shown = metric.show(median);
     let distance = figures.iter().map(|figure| (figure - median).abs()).fold(0.0, f64::max);

@@ -27,10 +27,10 @@ use echoline_base::amount::figures;
 use echoline_load::search::check_search;
 use echoline_load::{Expect, LoadReport, LoadSettings, Objectives, RunProgress};
 
-/// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
+/// The largest datagram: 65,535 bytes less the headers of IPv4 and UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
-/// The flags of `echoline load`.
+/// Flags of `echoline load`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --rate it is a closed loop: each client sends a line, waits for the reply and checks it. \
@@ -47,8 +47,8 @@ conditions came true; 3 when one did; 1 otherwise, also when a report cannot be 
 clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
 sending, waits for what is in flight and reports; a second one reports at once.")]
 pub(super) struct LoadFlags {
-    /// The servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
-    /// unix:PATH; clients take several in turn.
+    /// Servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
+    /// unix:PATH. Clients use several in turn.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,
 
@@ -64,30 +64,30 @@ pub(super) struct LoadFlags {
     #[command(flatten)]
     tls: TlsClientFlags,
 
-    /// Begins each connection but the first with a ticket of an earlier one, as browsers do,
-    /// instead of a whole handshake.
+    /// Resume the TLS session of an earlier connection, as browsers do, instead of a full
+    /// handshake.
     #[arg(long, env = "ECHOLINE_TLS_RESUME", help_heading = "TLS")]
     tls_resume: bool,
 
-    /// Searches the highest rate that keeps to --slo: doubles it until it breaks, bisects,
-    /// confirms. Begins at --rate [default: 1000/s]; each rate is tried for --duration
-    /// [default: 5s], or for up to 10 minutes if its percentiles take more messages.
+    /// Search the highest rate that meets --slo: double it until it breaks, bisect, confirm. The
+    /// search begins at --rate [default: 1000/s]. Each rate is tried for --duration [default: 5s],
+    /// or for up to 10 minutes if its percentiles need more messages.
     #[arg(long, env = "ECHOLINE_FIND_MAX", requires = "slo", help_heading = "Search")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     find_max: bool,
 
-    /// What must hold: percentiles, max, mean, errors …
+    /// Objectives that must hold: percentiles, max, mean, errors …
     // If --messages excuses --find-max, clap excuses what needs --find-max as well.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     #[arg(value_parser = goals, help_heading = "Search")]
     slo: Option<Objectives>,
 
-    /// Runs to the end although a condition of --fail-if is certain to come true before.
+    /// Run to the end even if a condition of --fail-if is certain to come true.
     #[arg(long, env = "ECHOLINE_KEEP_GOING", requires = "fail_if", help_heading = "Reports")]
     keep_going: bool,
 
-    /// Shows nothing while it runs.
+    /// Show no progress.
     #[arg(long, short, env = "ECHOLINE_QUIET", help_heading = "Reports")]
     quiet: bool,
 
@@ -102,7 +102,7 @@ fn goals(text: &str) -> Result<Objectives, String> {
     Objectives::goals(text).map_err(|error| error.to_string())
 }
 
-/// Runs the load and reports.
+/// Runs the load and writes the report.
 pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     let settings = flags.settings()?;
     flags.output.check("load");
@@ -115,12 +115,13 @@ pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     let stop = Shutdown::new();
     let report = runtime.block_on(run_until_stopped(flags, &settings, &stop))?;
     let code = flags.output.write(report);
-    // A closed loop for a duration plans no more than it sends, so its ledger shows no stop.
+    // A closed loop for a duration plans only what it sends, so its ledger does not show a stop.
     let is_cut = stop.phase() != Phase::Running && flags.output.fail_if().is_none();
     Ok(if is_cut && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
 }
 
-/// The first signal ends the sending, the second everything; there is a report each time.
+/// Runs until the end of the plan. The first signal ends the sending, the second everything; there
+/// is a report in each case.
 async fn run_until_stopped(
     flags: &LoadFlags,
     settings: &LoadSettings,
@@ -147,7 +148,7 @@ async fn run_until_stopped(
     report.context("cannot run the load")
 }
 
-/// Never ends.
+/// Stops the run on signals. Never returns.
 async fn stop_on_signal(
     signals: &mut Signals,
     stop: &Shutdown,
@@ -168,12 +169,12 @@ async fn stop_on_signal(
 }
 
 impl LoadFlags {
-    /// A search ends by itself.
+    /// The number of messages of each client; `None` for a search, which ends by itself.
     fn messages_each(&self) -> Option<NonZero<u32>> {
         if self.find_max { None } else { self.traffic.messages() }
     }
 
-    /// The settings, or the end of the program for flags that do not fit together.
+    /// Returns the settings, or exits with a usage error if flags do not fit together.
     fn settings(&self) -> anyhow::Result<LoadSettings> {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.usage_error().or_else(|| self.messages.usage_error(depth))
@@ -196,7 +197,7 @@ impl LoadFlags {
         {
             super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
         }
-        // Where there is at least one address, because the flag is required.
+        // There is at least one address, because the flag is required.
         let mut settings = LoadSettings::new(self.addresses[0].clone(), plan);
         settings.expect = expect;
         settings.started = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
@@ -210,7 +211,7 @@ impl LoadFlags {
 }
 
 impl LoadFlags {
-    /// How TLS is begun, which is also noted for the report.
+    /// Prepares TLS, and notes it for the report.
     fn tls(&self, settings: &mut LoadSettings) -> anyhow::Result<TlsSide> {
         let (resumption, handshakes) = match self.tls_resume {
             true => (Resumption::On, "handshakes resumed"),
@@ -225,13 +226,13 @@ impl LoadFlags {
     }
 }
 
-/// The wall-clock time, to the millisecond from the beginning of 1970 in UTC.
+/// The wall-clock time in whole milliseconds since the Unix epoch.
 fn since_epoch() -> Duration {
     let millis = jiff::Timestamp::now().as_millisecond();
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// What cannot be sent or expected over `udp://`, as a sentence.
+/// The usage error of a run over `udp://`.
 fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(
@@ -247,7 +248,7 @@ fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     })
 }
 
-/// Ends the program for a wrong value that only the command itself can see.
+/// Exits with a usage error for an invalid value.
 fn wrong_value(text: &str) -> ! {
     super::wrong_use("load", ErrorKind::ValueValidation, text)
 }

@@ -1,4 +1,4 @@
-//! `echoline merge`: the reports of several machines as one.
+//! `echoline merge`: merges the reports of several machines.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,12 +20,12 @@ the time is that of the longest run. Runs that did not run at the same time are 
 
 Exit code: as of 'echoline load'.")]
 pub(super) struct MergeFlags {
-    /// Files that 'echoline load --json FILE' wrote; '-' is stdin.
+    /// Files written by 'echoline load --json FILE'; '-' is stdin.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Merges runs that came one after another: their times are added, and the report says that it
-    /// is not to be trusted as one run.
+    /// Merge sequential runs: their times are added, and the report warns that they were not one
+    /// run.
     #[arg(long)]
     not_at_once: bool,
 
@@ -33,7 +33,7 @@ pub(super) struct MergeFlags {
     output: OutputFlags,
 }
 
-/// Refuses runs of which two never ran at the same time.
+/// Refuses runs if two of them were not concurrent.
 fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
     for (index, one) in loaded.iter().enumerate() {
         for other in &loaded[index + 1..] {
@@ -52,7 +52,7 @@ fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Merges the files and reports as a run does.
+/// Merges the files and writes the report.
 pub(super) fn run(flags: &MergeFlags) -> anyhow::Result<ExitCode> {
     flags.output.check("merge");
     let loaded = report_files::load(&flags.files)?;

@@ -1,4 +1,4 @@
-//! Reports that earlier runs wrote with `--json`.
+//! Reads the reports that earlier runs wrote with `--json`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,13 +9,13 @@ use anyhow::{Context, bail, ensure};
 use echoline_base::printable::printable;
 use echoline_load::LoadReport;
 
-/// Bytes of one file, at most: a report has a few hundred kilobytes.
+/// The most bytes of a file: a report has a few hundred kilobytes.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// Files at once, at most.
+/// The most files at once.
 const FILES_MAX: usize = 200;
 
-/// A report and the file that it is from.
+/// A report with the name of its file.
 #[derive(Debug)]
 pub(super) struct LoadedReport {
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct LoadedReport {
 /// Reads reports; `-` is stdin.
 ///
 /// # Errors
-/// One sentence that names the file and what is wrong with it, also where a file is given twice.
+/// An error with the name of the file and the problem; also if a file is given twice.
 pub(super) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<LoadedReport>> {
     ensure!(paths.len() <= FILES_MAX, "more than {FILES_MAX} files at once are too many");
     let mut loaded: Vec<LoadedReport> = Vec::new();

@@ -1,5 +1,5 @@
-//! How far a run is, on stderr while it goes: one line that changes on a terminal, else a line
-//! every few seconds.
+//! Shows the progress of a run on stderr: one line that changes on a terminal, else a line every
+//! few seconds.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -16,22 +16,22 @@ use echoline_load::RunProgress;
 /// The interval between two lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// The display of a run while it goes on.
+/// The display of a running load.
 pub(super) struct ProgressDisplay {
     kind: DisplayKind,
-    /// It was said that a condition is certain to come true.
+    /// Whether it was shown that a condition is certain to come true.
     certain_alarm_shown: Cell<bool>,
 }
 
 enum DisplayKind {
     Quiet,
     Terminal(ProgressBar),
-    /// When the next line is due, from the start of the run.
+    /// The due time of the next line, from the start of the run.
     Plain(Cell<Duration>),
 }
 
 impl ProgressDisplay {
-    /// Watches a run of so many messages, or of a length of time.
+    /// Displays a run of `planned` messages, or of a duration.
     pub(super) fn start(planned: Option<u64>, quiet: bool) -> Self {
         let kind = if quiet {
             DisplayKind::Quiet
@@ -43,7 +43,7 @@ impl ProgressDisplay {
         Self { kind, certain_alarm_shown: Cell::new(false) }
     }
 
-    /// Shows how far the run is, after a word on which run it is.
+    /// Shows the progress after a label of the run.
     pub(super) fn show(&self, label: &str, view: &RunProgress) {
         if let Some(condition) =
             view.certain_alarm.filter(|_| !self.certain_alarm_shown.replace(true))
@@ -64,7 +64,7 @@ impl ProgressDisplay {
                 bar.set_message(format!("{label}{}", describe(view)));
             }
             DisplayKind::Plain(due) => {
-                // The next of several runs begins at zero.
+                // Each of several runs begins at zero.
                 due.set(due.get().min(view.elapsed + PLAIN_EVERY));
                 if view.elapsed >= due.get() {
                     due.set(view.elapsed + PLAIN_EVERY);
@@ -75,7 +75,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Says something beside it.
+    /// Prints a line beside the display.
     pub(super) fn tell(&self, text: &str) {
         match &self.kind {
             DisplayKind::Terminal(bar) => bar.suspend(|| output::tell(text)),
@@ -83,7 +83,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Takes it away.
+    /// Removes the display.
     pub(super) fn clear(&self) {
         if let DisplayKind::Terminal(bar) = &self.kind {
             bar.finish_and_clear();
@@ -109,7 +109,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The last second in one line, and what failed so far.
+/// The last second and the failures so far, in one line.
 fn describe(view: &RunProgress) -> String {
     let ledger = &view.ledger;
     let mut line = String::new();

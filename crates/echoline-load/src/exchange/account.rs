@@ -32,7 +32,7 @@ pub(crate) struct ClientAccount {
     pub(super) failed: bool,
 }
 
-/// A message that was begun and is not settled.
+/// A message that was started and is not settled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlightMessage {
     pub(super) number: u32,
@@ -41,8 +41,8 @@ pub(super) struct InFlightMessage {
     /// When it should have been sent; `None` in closed loop.
     pub(super) intended: Option<Instant>,
     /// Before it was sent.
-    pub(super) begun: Instant,
-    /// From the later of its due time and its connection being free, until it was begun.
+    pub(super) started: Instant,
+    /// From the later of its due time and its connection being free, until it was started.
     pub(super) lag: Duration,
     /// Whether its connection was busy at its intended time.
     pub(super) delayed: bool,
@@ -52,14 +52,14 @@ pub(super) struct InFlightMessage {
 impl InFlightMessage {
     /// The time since the message should have been sent.
     fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.intended.unwrap_or(self.begun))
+        now.saturating_duration_since(self.intended.unwrap_or(self.started))
     }
 
     /// Records that the message was sent. Called when it is settled, so that the ledger always
     /// adds up.
-    fn record_sent(&self, begun_at: Duration, record: &mut RunRecord) {
+    fn record_sent(&self, sent_at: Duration, record: &mut RunRecord) {
         record.ledger.plan(1);
-        record.series.sent(begun_at);
+        record.series.sent(sent_at);
         if self.intended.is_some() {
             record.lag.record(self.lag);
             record.delayed += u64::from(self.delayed);
@@ -82,7 +82,7 @@ impl ClientAccount {
     /// Records a correct reply.
     pub(super) fn reply(&mut self, message: &InFlightMessage, now: Instant) {
         let at = self.offset(message.is_warm_up, now);
-        let service = now.saturating_duration_since(message.begun);
+        let service = now.saturating_duration_since(message.started);
         let latency = message.intended.map(|_| message.age(now));
         self.availability.note_reply();
         let mut records = self.worker.records();
@@ -103,10 +103,10 @@ impl ClientAccount {
     ) {
         self.failed = true;
         let at = self.offset(message.is_warm_up, now);
-        let begun_at = self.offset(message.is_warm_up, message.begun);
+        let sent_at = self.offset(message.is_warm_up, message.started);
         let mut records = self.worker.records();
         let record = records.of(message.is_warm_up);
-        message.record_sent(begun_at, record);
+        message.record_sent(sent_at, record);
         record.fail(outcome, at, message.age(now));
         if !message.is_warm_up {
             records.last_failure = records.last_failure.max(at);

@@ -1,5 +1,4 @@
-//! To which message an answer belongs that came as a datagram: datagrams get lost, come twice, late
-//! and out of their order. Pure.
+//! Matches datagrams with messages: datagrams get lost, duplicated, delayed and reordered. Pure.
 
 use std::collections::VecDeque;
 
@@ -7,25 +6,25 @@ use crate::exchange::reply::{ReplyFault, without_eol};
 use crate::message::{Expect, ExpectedReply};
 use echoline_base::checksum::Fnv1a;
 
-/// Messages that are remembered after they were settled, to tell what comes late or twice.
+/// Settled messages that are remembered, to recognise late and duplicated replies.
 const SETTLED_MAX: usize = 4096;
 
-/// Bytes at the beginning of a message that are looked at before all of it is.
+/// Bytes at the beginning of a message that its fingerprint covers.
 const FINGERPRINT_BYTES: usize = 64;
 
-/// The messages of one socket: those that wait for an answer, and the newest that do not.
+/// The messages of one socket: those that await a reply, and the newest that were settled.
 #[derive(Debug)]
 pub(crate) struct DatagramMatcher {
     /// In the order in which they were sent.
     open: VecDeque<SentMessage>,
     settled: VecDeque<(SentMessage, Settled)>,
-    /// What the server puts before each answer; learnt from the first.
+    /// The prefix that the server puts before each reply; learnt from the first.
     prefix: Option<Vec<u8>>,
-    /// Where in `open` the next answer belongs, if none is lost and none overtakes another.
+    /// The index in `open` of the next reply, if none is lost and none overtakes another.
     cursor: usize,
-    /// The highest number that was answered.
+    /// The highest number with a reply.
     highest: Option<u32>,
-    /// A message made again, to be compared.
+    /// A buffer for an expected reply.
     text: Vec<u8>,
 }
 
@@ -42,29 +41,29 @@ enum Settled {
     TimedOut,
 }
 
-/// What a datagram is.
+/// The meaning of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DatagramMatch {
-    /// The right answer to the message at this place among those that wait.
+    /// A correct reply to the message at this index of those that await one.
     Correct { index: usize, order: ArrivalOrder },
-    /// A wrong one.
+    /// A wrong reply to it.
     Wrong { index: usize, fault: ReplyFault },
-    /// The answer to a message that was given up before.
+    /// A reply to a message that has timed out.
     Late,
-    /// One more answer to the same message.
+    /// Another reply to the same message.
     Duplicate,
-    /// Nothing is waited for.
+    /// No message awaits a reply.
     Unasked,
 }
 
-/// Whether an answer came after one to a later message.
+/// Whether a reply came after one to a later message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ArrivalOrder {
     InOrder,
     Overtaken,
 }
 
-/// Makes again what the right answer to message `number` says.
+/// Writes the expected reply to message `number`.
 pub(crate) trait ExpectedText: Fn(u32, &mut Vec<u8>) {}
 
 impl<F: Fn(u32, &mut Vec<u8>)> ExpectedText for F {}
@@ -85,19 +84,19 @@ impl DatagramMatcher {
         }
     }
 
-    /// Message `number` was sent, the last so far.
+    /// Awaits the reply to message `number`, the newest.
     pub(crate) fn wait_for(&mut self, number: u32, expected_text: impl ExpectedText) {
         self.text.clear();
         expected_text(number, &mut self.text);
         self.open.push_back(SentMessage { number, fingerprint: fingerprint(&self.text) });
     }
 
-    /// The message at the front has waited for too long.
+    /// Gives up the oldest message.
     pub(crate) fn give_up(&mut self) {
         self.settle(0, Settled::TimedOut);
     }
 
-    /// What has come. Whatever is settled by it leaves those that wait.
+    /// Matches a datagram. If it settles a message, that no longer awaits a reply.
     pub(crate) fn take(
         &mut self,
         expect: &Expect,
@@ -107,7 +106,7 @@ impl DatagramMatcher {
         let body = without_eol(datagram);
         let found = match &expect.reply {
             ExpectedReply::Echo { .. } | ExpectedReply::Text(_) => self.find(body, expected_text),
-            // Nothing in it says to which message it belongs.
+            // The content does not tell the message.
             ExpectedReply::Line | ExpectedReply::Any => MatchLocation::Open(0),
             ExpectedReply::Matching(pattern) if pattern.matches(body) => MatchLocation::Open(0),
             ExpectedReply::Matching(_) => {
@@ -191,7 +190,8 @@ impl DatagramMatcher {
         MatchLocation::Nowhere { nearest: self.nearest(body, expected_text), fault: wrong }
     }
 
-    /// The message that begins most like `body`: whose answer it probably is, but for the damage.
+    /// The message with the longest common prefix with `body`, to which a damaged reply probably
+    /// belongs.
     fn nearest(&mut self, body: &[u8], expected_text: impl ExpectedText) -> usize {
         let prefix = self.prefix.as_deref().unwrap_or(b"");
         let body = body.strip_prefix(prefix).unwrap_or(body);
@@ -207,7 +207,7 @@ impl DatagramMatcher {
     }
 }
 
-/// Where a datagram belongs.
+/// The message that a datagram belongs to.
 enum MatchLocation {
     Open(usize),
     Settled(usize),
@@ -224,7 +224,7 @@ fn make<'text>(
     text
 }
 
-/// A number that is the same for the same text, and hardly ever for two different ones.
+/// A hash that rarely collides.
 fn fingerprint(text: &[u8]) -> u64 {
     let beginning = &text[..text.len().min(FINGERPRINT_BYTES)];
     let length = (text.len() as u64).to_le_bytes();
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(answers.take(&expect, b"11:ab", text), wrong(9));
         assert_eq!(answers.take(&expect, b"?", text), wrong(0));
         assert_eq!(answers.take(&expect, b"", text), wrong(0));
-        // The right one comes too: that makes two.
+        // The correct reply comes too: a duplicate.
         assert_eq!(answers.take(&expect, b"5:abc", text), DatagramMatch::Duplicate);
     }
 
@@ -312,8 +312,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a network does to them: every message is answered once or given up, and every
-        /// other datagram is late or one too many.
+        /// However the network delivers: each message is answered or given up once, and every other
+        /// datagram is late or duplicated.
         #[test]
         fn every_datagram_is_counted_once(
             deliveries in prop::collection::vec((0u32..20, any::<bool>()), 0..120),

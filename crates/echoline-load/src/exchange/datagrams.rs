@@ -1,5 +1,5 @@
-//! The messages and matcher on one UDP socket: each message has a time-out of its own, and a loss
-//! ends nothing.
+//! The messages and replies on one UDP socket. Each message has its own time-out, and a loss ends
+//! nothing.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,21 +20,21 @@ use crate::settings::LoadSettings;
 use crate::statistics::{DatagramAnomaly, MessageOutcome, SkipReason};
 use echoline::internals::broken;
 
-/// How much longer than the message an answer may be; what is beyond that is cut off.
+/// How much longer than the message a reply may be; the rest is truncated.
 const EXTRA_BYTES: usize = 1024;
 
-/// How much of what came is shown.
+/// Bytes of a datagram that are shown.
 const SHOWN_BYTES: usize = 80;
 
-/// One socket of a client.
+/// The exchange on one UDP socket of a client.
 pub(super) struct DatagramExchange<'account> {
     socket: Arc<UdpSocket>,
     account: &'account mut ClientAccount,
     dispatcher: Dispatcher,
     matcher: DatagramMatcher,
-    /// The message that was begun last.
+    /// The message that was started last.
     message: Vec<u8>,
-    /// The system has no room for it yet.
+    /// Whether `message` waits for room in the socket's buffer.
     unsent: bool,
     buffer: Vec<u8>,
 }
@@ -54,8 +54,7 @@ impl<'account> DatagramExchange<'account> {
         }
     }
 
-    /// Sends all messages of the client, or as many as there is sense in, and records what
-    /// became of them.
+    /// Sends the messages of the client until the socket ends, and records their outcomes.
     pub(super) async fn run(mut self) -> ExchangeEnd {
         let socket = Arc::clone(&self.socket);
         let ended = tokio::select! {
@@ -70,14 +69,14 @@ impl<'account> DatagramExchange<'account> {
             }
             Err(error) => {
                 self.fail(&error);
-                // As a connection that is refused: nobody is there, now.
+                // As for a refused connection: no server is there now.
                 ExchangeEnd::Finished(SkipReason::NotConnected)
             }
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExchangeEnd>> {
-        // Who was woken does not know when.
+        // The wake-up carries no timestamp, so the clock is read again on the next use.
         self.dispatcher.now = None;
         loop {
             self.give_up_late();
@@ -95,7 +94,7 @@ impl<'account> DatagramExchange<'account> {
         }
     }
 
-    /// Begins and sends every message whose turn it is, as far as there is room.
+    /// Begins and sends every message that is due, up to the depth.
     fn begin_due_messages(&mut self, cx: &mut Context<'_>) -> io::Result<Option<ExchangeEnd>> {
         let depth = self.account.worker.settings().depth.get() as usize;
         loop {
@@ -130,19 +129,19 @@ impl<'account> DatagramExchange<'account> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when something came.
+    /// Ready when a datagram was received.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = ReadBuf::new(&mut self.buffer);
         ready!(self.socket.poll_recv(cx, &mut room))?;
         let length = room.filled().len();
         self.dispatcher.now = Some(Instant::now());
-        // What comes too late is late, however busy the tester was meanwhile.
+        // A late reply is late, even if the tester was busy meanwhile.
         self.give_up_late();
         self.check(length);
         Poll::Ready(Ok(()))
     }
 
-    /// What has come already when everything is settled: a second answer, perhaps.
+    /// Receives what has arrived when all messages are settled, such as second replies.
     fn take_rest(&mut self) {
         while let Ok(length) = self.socket.try_recv(&mut self.buffer) {
             self.check(length);
@@ -188,18 +187,18 @@ impl<'account> DatagramExchange<'account> {
         self.dispatcher.settle(self.account, now);
     }
 
-    /// Gives up every message that has waited for as long as it may.
+    /// Gives up every message whose time-out has passed.
     fn give_up_late(&mut self) {
         let timeout = self.account.worker.settings().timeout();
         while let Some(&sent) = self.account.in_flight.front() {
-            let due = sent.begun + timeout;
+            let due = sent.started + timeout;
             let now = self.dispatcher.now();
             if now < due {
                 break;
             }
             self.account.in_flight.pop_front();
             self.matcher.give_up();
-            // One that the system had no room for all the time is not sent any more.
+            // A message that waited for room all the time is not sent any more.
             self.unsent &= !self.account.in_flight.is_empty();
             let reason = format!("no reply within {timeout:?}");
             self.account.note_reason(&reason);
@@ -208,7 +207,7 @@ impl<'account> DatagramExchange<'account> {
         }
     }
 
-    /// The system says that nothing gets there: everything in flight is lost.
+    /// Fails everything in flight after an error of the socket.
     fn fail(&mut self, error: &io::Error) {
         let now = Instant::now();
         let reason = format!("cannot send or receive: {}", describe(error));
@@ -217,7 +216,7 @@ impl<'account> DatagramExchange<'account> {
     }
 }
 
-/// Makes what the right answer to a message of `client` says.
+/// Returns a function that writes the expected reply to a message of `client`.
 fn expected_text(settings: &LoadSettings, client: u32) -> impl Fn(u32, &mut Vec<u8>) {
     move |number, text| match &settings.expect.reply {
         ExpectedReply::Text(template) => template.write(settings.plan.seed(), client, number, text),

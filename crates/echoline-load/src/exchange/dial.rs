@@ -1,4 +1,4 @@
-//! Opens connections: to which address, from which, and with which socket options.
+//! Opens connections: resolves names, chooses the addresses and sets socket options.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,32 +13,32 @@ use tokio::time::Instant;
 use crate::target::{AddressFamily, ResolvePolicy, Targets};
 use echoline::{Address, Origin, Protocol, Scheme, Stream, Transport};
 
-/// What messages travel over.
+/// An open socket of a client.
 #[derive(Debug)]
 pub(crate) enum ClientSocket {
     Stream(Stream),
     Datagrams(UdpSocket),
 }
 
-/// Targets whose names are resolved.
+/// The targets with their resolved names.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     targets: Targets,
     resolved: Vec<Vec<SocketAddr>>,
 }
 
-/// A connection that can be used.
+/// An open connection.
 #[derive(Debug)]
 pub(crate) struct DialedConnection {
     pub(crate) socket: ClientSocket,
-    /// How long it took until the socket was open.
+    /// The time until the socket was open.
     pub(crate) connect: Duration,
-    /// How long what was to be done then has taken; `None` where there was nothing.
+    /// The time of the handshakes after that; `None` without handshakes.
     pub(crate) handshake: Option<Duration>,
 }
 
 impl Dialer {
-    /// Fails for the first name that cannot be resolved, and says which.
+    /// Resolves the names of `targets`. Fails for the first name that cannot be resolved.
     pub(crate) async fn new(targets: &Targets) -> io::Result<Self> {
         if targets.addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address to load"));
@@ -58,20 +58,20 @@ impl Dialer {
         Ok(Self { targets: targets.clone(), resolved })
     }
 
-    /// The connection `number` of `client`, or its socket.
+    /// Opens connection `number` of `client`.
     pub(crate) async fn connect(&self, client: u32, number: u64) -> io::Result<DialedConnection> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let target = client as usize % self.targets.addresses.len();
         if self.targets.addresses[target].scheme() == Scheme::Udp {
             let socket = self.open_datagrams(target, client, number).await?;
             let socket = ClientSocket::Datagrams(socket);
-            return Ok(DialedConnection { socket, connect: begun.elapsed(), handshake: None });
+            return Ok(DialedConnection { socket, connect: started.elapsed(), handshake: None });
         }
         let stream = match self.targets.addresses[target].unix_path() {
             Some(path) => Stream::connect_unix(path).await?,
             None => self.connect_tcp(target, client, number).await?.into(),
         };
-        let connect = begun.elapsed();
+        let connect = started.elapsed();
         let transport = self.targets.transports.get(target);
         let Some(transport) = transport.filter(|transport| !transport.is_plain()) else {
             return Ok(DialedConnection {
@@ -84,11 +84,11 @@ impl Dialer {
         Ok(DialedConnection {
             socket,
             connect,
-            handshake: Some(begun.elapsed().saturating_sub(connect)),
+            handshake: Some(started.elapsed().saturating_sub(connect)),
         })
     }
 
-    /// From the first address that takes us.
+    /// Connects to the first address that accepts.
     async fn connect_tcp(&self, target: usize, client: u32, number: u64) -> io::Result<TcpStream> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in self.candidates(target, client, number).await? {
@@ -100,8 +100,8 @@ impl Dialer {
         Err(last)
     }
 
-    /// A socket that sends to the first address and hears it alone: whether anybody is there, only
-    /// an answer tells.
+    /// Opens a socket that is connected to the first address. Whether a server is there is known
+    /// only after a reply.
     async fn open_datagrams(
         &self,
         target: usize,
@@ -132,7 +132,7 @@ impl Dialer {
         Ok(socket)
     }
 
-    /// The addresses of a target, the one whose turn it is first.
+    /// The addresses of a target in the order in which they are tried.
     async fn candidates(
         &self,
         target: usize,
@@ -145,7 +145,7 @@ impl Dialer {
             ResolvePolicy::Once | ResolvePolicy::Rotate => self.resolved[target].clone(),
         };
         if self.targets.resolve == ResolvePolicy::Rotate {
-            // Clients of the same target have numbers that are the number of targets apart.
+            // The numbers of clients of the same target differ by the number of targets.
             let turn = u64::from(client) / self.targets.addresses.len() as u64 + number;
             let first = index(turn, found.len());
             found.rotate_left(first);
@@ -153,8 +153,7 @@ impl Dialer {
         Ok(found)
     }
 
-    /// Tries the local addresses, beginning with the one whose turn it is, as long as their ports
-    /// are used up.
+    /// Tries the local addresses, beginning with number `turn`, while their ports are used up.
     async fn connect_from_any(&self, to: SocketAddr, turn: u64) -> io::Result<TcpStream> {
         let same = |source: &&IpAddr| source.is_ipv4() == to.is_ipv4();
         let count = self.targets.sources.iter().filter(same).count();
@@ -183,8 +182,8 @@ impl Dialer {
             socket.set_recv_buffer_size(bytes)?;
         }
         if let Some(from) = from {
-            // Else the system chooses the port before it knows where the connection goes, and
-            // one port serves one connection instead of one to each server.
+            // Without this, the system chooses the port before it knows the destination, and one
+            // port serves one connection instead of one to each server.
             #[cfg(target_os = "linux")]
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(SocketAddr::new(from, 0)).map_err(|error| {
@@ -198,7 +197,7 @@ impl Dialer {
     }
 }
 
-/// Refuses an address whose scheme asks for a protocol that nothing on the way to it speaks.
+/// Refuses an address whose scheme needs a protocol that its transport does not have.
 fn check_transport(address: &Address, transport: Option<&Transport>) -> io::Result<()> {
     let plain = Transport::plain();
     let Some(missing) = transport.unwrap_or(&plain).missing(address.scheme()) else {
@@ -249,12 +248,12 @@ fn index(turn: u64, length: usize) -> usize {
     (turn % length as u64) as usize
 }
 
-/// Whether all local ports towards that server are in use.
+/// Whether all local ports towards the server are in use.
 pub(crate) fn ports_used_up(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
 }
 
-/// What went wrong, and what to do where that is not obvious.
+/// Describes an error, with a remedy unless it is obvious.
 pub(crate) fn describe(error: &io::Error) -> String {
     match error.kind() {
         _ if ports_used_up(error) => {
@@ -293,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Fault of a generator and not of the server: the sentence says what to do.
+    /// A fault of the tester and not of the server: the text names the remedy.
     #[test]
     fn what_the_system_lacks_is_said_with_what_to_do() {
         for (code, wanted) in [

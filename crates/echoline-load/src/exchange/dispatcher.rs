@@ -112,7 +112,7 @@ impl Dispatcher {
             number,
             length,
             intended,
-            begun: now,
+            started: now,
             lag: now.saturating_duration_since(ready),
             delayed: intended.is_some_and(|intended| intended < self.free_since),
             is_warm_up,
@@ -126,7 +126,7 @@ impl Dispatcher {
     pub(super) fn settle(&mut self, account: &ClientAccount, now: Instant) {
         self.free_since = now;
         if let Some(next) = account.in_flight.front() {
-            self.deadline.postpone(next.begun + account.worker.settings().timeout());
+            self.deadline.postpone(next.started + account.worker.settings().timeout());
         }
     }
 

@@ -1,5 +1,5 @@
-//! Whether a reply is right. Pure: bytes go in as they come, verdicts come out; how the bytes
-//! were cut into packets never changes a verdict, and no byte is searched twice.
+//! Checks replies as their bytes arrive. Pure. The packet boundaries never change a result, and no
+//! byte is searched twice.
 
 use std::ops::Range;
 
@@ -7,22 +7,22 @@ use memchr::memchr;
 
 use crate::message::{Expect, ExpectedReply};
 
-/// Lines that may come before the first answer.
+/// Lines of a greeting that may precede the first reply.
 const GREETING_LINES: u32 = 16;
 
 /// How much longer than the message a line of the server may be.
 const EXTRA_BYTES: usize = 64 * 1024;
 
-/// Room for replies before it is known how long they are: most servers' prefix.
+/// Buffer space for the prefix of the first reply.
 const FIRST_EXTRA_BYTES: usize = 128;
 
-/// Room for the replies to several messages at first, unless one takes more.
+/// The first buffer for replies to several messages, unless one needs more.
 const FIRST_BYTES_MAX: usize = 16 * 1024;
 
-/// How much of the server's own words is shown.
+/// Bytes of a reply that are shown.
 const SHOWN_BYTES: usize = 80;
 
-/// What is wrong with a reply.
+/// The fault of a wrong reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReplyFault {
     /// It does not end with the text that was sent.
@@ -31,11 +31,11 @@ pub(crate) enum ReplyFault {
     Unexpected,
     /// It does not match the pattern.
     NotMatching,
-    /// It ends with the text, but what stands before that is not what stood there at first.
+    /// It ends with the text, but the prefix has changed.
     PrefixChanged,
-    /// It goes on and on.
+    /// The line is too long.
     TooLong,
-    /// So many lines, and none of them is an answer.
+    /// None of the first lines is a reply.
     NoAnswer,
 }
 
@@ -52,43 +52,43 @@ impl ReplyFault {
     }
 }
 
-/// What the bytes so far say about the message that was sent last.
+/// The result of checking the received bytes against the oldest message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyCheck {
     /// The reply is not complete.
     Incomplete,
-    /// It came back.
+    /// The reply is correct.
     Correct,
-    /// Something else came back.
+    /// The reply is wrong.
     Wrong(ReplyFault),
 }
 
-/// What one connection receives.
+/// Buffers the bytes that one connection receives, and checks them as replies.
 #[derive(Debug)]
 pub(crate) struct ReplyChecker {
-    /// Only `taken..filled` holds anything.
+    /// `taken..filled` holds the received bytes.
     buffer: Vec<u8>,
-    /// Bytes at the front that were judged.
+    /// Bytes at the front that were checked.
     taken: usize,
     /// Bytes after `taken` that are known to hold no line end.
     scanned: usize,
     filled: usize,
     /// The longest line, its end included.
     line_bytes_max: usize,
-    /// What the server puts before each answer; learnt from the first.
+    /// The prefix that the server puts before each reply; learnt from the first.
     prefix: Option<Vec<u8>>,
-    /// Lines before the first answer.
+    /// Lines of the greeting so far.
     greeting_lines: u32,
-    /// Lines of the greeting that are still to come.
+    /// Lines of the greeting that are still skipped.
     skip: u32,
-    /// Lines of the reply in hand that are still to come before the one that is judged.
+    /// Lines of the current reply before the one that is checked.
     before_last: u32,
-    /// The last line of the greeting, or the one that was wrong, as far as it is shown.
+    /// The start of the last line of the greeting, or of the wrong reply.
     last_other: Vec<u8>,
 }
 
 impl ReplyChecker {
-    /// For messages of up to `size` bytes, so many of them under way at the same time.
+    /// For messages of up to `size` bytes, `depth` of them in flight.
     pub(crate) fn new(size: usize, depth: usize, expect: &Expect) -> Self {
         let first = size.saturating_add(FIRST_EXTRA_BYTES).saturating_mul(depth);
         Self {
@@ -108,14 +108,14 @@ impl ReplyChecker {
         }
     }
 
-    /// Whether everything that came has been judged.
+    /// Whether all received bytes were checked.
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == self.filled
     }
 
-    /// Room for what comes next; never empty.
+    /// The buffer space for the next read; never empty.
     ///
-    /// Bounded: a line that is longer than `line_bytes_max` is a fault before it needs more.
+    /// Bounded, because a line over `line_bytes_max` is a fault before it needs more.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.taken == self.filled {
             (self.taken, self.filled) = (0, 0);
@@ -130,13 +130,12 @@ impl ReplyChecker {
         &mut self.buffer[self.filled..]
     }
 
-    /// So many bytes were put into [`room`](Self::room).
+    /// Marks bytes of [`room`](Self::room) as received.
     pub(crate) fn fill(&mut self, count: usize) {
         self.filled += count;
     }
 
-    /// Judges what has come. `text` is what the reply is held against, without a line end: the
-    /// message of an echo, or what is expected instead.
+    /// Checks the received bytes. `text` is the expected reply without a line end.
     pub(crate) fn check(&mut self, expect: &Expect, text: &[u8]) -> ReplyCheck {
         if matches!(expect.reply, ExpectedReply::Any) && self.skip == 0 {
             let came = !self.is_empty();
@@ -170,7 +169,7 @@ impl ReplyChecker {
         }
     }
 
-    /// Incomplete: the line was part of a greeting.
+    /// Returns `Incomplete` if the line was part of a greeting.
     fn check_line(&mut self, expect: &Expect, text: &[u8], range: Range<usize>) -> ReplyCheck {
         let line = without_eol(&self.buffer[range.clone()]);
         let fault = match &expect.reply {
@@ -216,8 +215,8 @@ impl ReplyChecker {
         self.last_other.extend_from_slice(&line[..excerpt]);
     }
 
-    /// The wrong reply, or before the first answer the last line of the greeting, fit for a
-    /// terminal; empty where there was none.
+    /// The escaped start of the wrong reply, or before the first reply of the last line of the
+    /// greeting.
     pub(crate) fn last_other(&self) -> String {
         excerpt(&self.last_other)
     }
@@ -235,7 +234,7 @@ impl ReplyChecker {
     }
 }
 
-/// The beginning of `bytes`, fit for a terminal.
+/// The escaped start of `bytes`.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let rest = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
     format!("{}{rest}", bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii())
@@ -253,7 +252,7 @@ mod tests {
     use super::*;
     use crate::message::LinePattern;
 
-    /// The verdict on each message in turn, as far as `input`, which comes in `pieces`, goes.
+    /// The result for each message in turn, for an `input` that arrives in `pieces`.
     fn checks(texts: &[&[u8]], input: &[u8], pieces: &[usize]) -> Vec<ReplyCheck> {
         checked(&Expect::default(), texts, input, pieces)
     }

@@ -15,30 +15,30 @@ use super::reply::{ReplyCheck, ReplyChecker, ReplyFault, excerpt};
 use crate::message::ExpectedReply;
 use crate::statistics::{MessageOutcome, SkipReason};
 
-/// Sent bytes that are kept in front of those in flight before they are moved away.
+/// Bytes of settled messages at the front of the buffer, before the others are moved to the front.
 const SPENT_BYTES_MAX: usize = 64 * 1024;
 
-/// One connection of a client.
+/// The exchange on one stream connection of a client.
 ///
-/// There is one buffer of messages for all that are in flight, so that nothing is allocated for
-/// each, and one time is asked for each packet that comes: it is when its replies were complete,
-/// and, where there was but one, when the message that it makes room for is begun.
+/// One buffer holds all messages in flight, so nothing is allocated per message. The clock is read
+/// once per packet that is received. That time is when its replies were complete, and if there was
+/// only one, when the next message is started.
 pub(super) struct StreamExchange<'account, S> {
     stream: S,
     account: &'account mut ClientAccount,
     replies: ReplyChecker,
-    /// The messages in flight: `answered..sent` was sent, the rest is to be.
+    /// The messages in flight: `answered..sent` was written, the rest is not.
     outgoing: Vec<u8>,
     answered: usize,
     sent: usize,
-    /// The stream took something and may not have passed it on, as one that encrypts.
+    /// The stream may have buffered bytes, as TLS does.
     unflushed: bool,
-    /// What a reply is held against where that is not the message.
+    /// The expected reply, if it is not the message.
     expected: Vec<u8>,
     dispatcher: Dispatcher,
 }
 
-/// Why an exchange failed.
+/// The failure of an exchange.
 enum ExchangeFailure {
     Wrong(ReplyFault),
     TimedOut,
@@ -67,8 +67,8 @@ where
         }
     }
 
-    /// Sends all messages of the client, or as many as there is sense in, and records what
-    /// became of them. Gives the stream back, to be closed.
+    /// Sends the messages of the client until the connection ends, and records their outcomes.
+    /// Returns the stream, to be closed.
     pub(super) async fn run(mut self) -> (ExchangeEnd, S) {
         let end = match poll_fn(|cx| self.poll(cx)).await {
             Ok(end) => end,
@@ -78,13 +78,13 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ExchangeEnd, ExchangeFailure>> {
-        // Who was woken does not know when.
+        // The wake-up carries no timestamp, so the clock is read again on the next use.
         self.dispatcher.now = None;
         loop {
             if let Some(end) = self.begin_due_messages(cx) {
                 return Poll::Ready(Ok(end));
             }
-            // A server that takes no more may still have said why: first that is read.
+            // A server that accepts no more data may have sent the reason: that is read first.
             let broken = match self.poll_send(cx) {
                 Poll::Ready(Err(error)) => Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -104,7 +104,7 @@ where
         }
     }
 
-    /// Begins every message whose turn it is, as far as there is room.
+    /// Begins every message that is due, up to the depth.
     fn begin_due_messages(&mut self, cx: &Context<'_>) -> Option<ExchangeEnd> {
         let depth = self.account.worker.settings().depth.get() as usize;
         let mut end = None;
@@ -142,7 +142,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when at least one message was answered, so that there is room for others.
+    /// Ready when at least one message was answered.
     fn poll_answers(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,12 +151,12 @@ where
         loop {
             let answered = self.check()?;
             if answered > 0 {
-                // What took so many replies has taken time.
+                // The time has passed while several replies were checked.
                 self.dispatcher.now = self.dispatcher.now.filter(|_| answered == 1);
                 return Poll::Ready(Ok(()));
             }
             if self.account.in_flight.is_empty() && !self.replies.is_empty() {
-                // Nobody asked for it: it will be held against the next message.
+                // Nothing is awaited: it will be checked against the next message.
                 return Poll::Pending;
             }
             match ready!(self.poll_receive(cx)) {
@@ -164,7 +164,7 @@ where
                     self.replies.fill(count);
                     self.dispatcher.now = Some(Instant::now());
                 }
-                // A reset is told once: whoever hears of it by sending reads a plain end.
+                // A reset is reported once. If the write reported it, the read returns a plain end.
                 Ok(0) if broken => return Poll::Pending,
                 Ok(0) => return Poll::Ready(Err(ExchangeFailure::Closed)),
                 Err(error) => return Poll::Ready(Err(ExchangeFailure::Broken(error))),
@@ -172,7 +172,7 @@ where
         }
     }
 
-    /// How many messages were answered by what has come.
+    /// Returns the number of messages that the received bytes answer.
     fn check(&mut self) -> Result<u32, ExchangeFailure> {
         let mut answered = 0;
         while let Some(&message) = self.account.in_flight.front() {
@@ -219,7 +219,7 @@ where
         Poll::Ready(Ok(room.filled().len()))
     }
 
-    /// Records what becomes of everything in flight: the oldest failed, the others with it.
+    /// Fails everything in flight: the oldest message for this reason, the others with it.
     fn fail(&mut self, failure: ExchangeFailure) -> SkipReason {
         let now = Instant::now();
         let outcome = failure.outcome();
@@ -243,7 +243,7 @@ where
         outcome.into()
     }
 
-    /// What was sent beside what came.
+    /// Shows the oldest message and the reply to it.
     fn compare(&self) -> String {
         let length = self.account.in_flight.front().map_or(0, |message| message.length);
         let message = &self.outgoing[self.answered..self.answered + length];

@@ -1,4 +1,4 @@
-//! Whole dialogues over pipes, on a clock that stands still.
+//! Whole exchanges over pipes, with paused time.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ async fn what_the_server_says_before_it_closes_is_the_reason() {
     assert!(reason.ends_with("the last it said: \"Server is busy.\""), "{reason}");
 }
 
-/// A server that answers twice: the second reply is held against the next message.
+/// A server that answers twice: the second reply is checked against the next message.
 #[tokio::test(start_paused = true)]
 async fn a_stale_reply_is_wrong() {
     let record = run(settings(Some(10), 16), 64, |there| async move {
@@ -191,7 +191,7 @@ async fn a_stop_lets_the_message_in_flight_come_back() {
     assert_eq!(skipped(&record), [(SkipReason::Stopped, 9)]);
 }
 
-/// The ledger adds up when clients are broken off, and what was in flight keeps its age.
+/// The ledger adds up when clients are stopped, and messages in flight keep their age.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_broken_off_leaves_a_whole_account() {
     for (stop_reason, outcome, end) in [
@@ -240,7 +240,7 @@ async fn the_warm_up_is_accounted_for_apart() {
     assert_eq!(record.series.intervals().len(), 3);
 }
 
-/// Answers every message at once, but stops for half a second once per second.
+/// Answers every message at once, but pauses for half a second once per second.
 async fn stall(there: DuplexStream) {
     let begin = Instant::now();
     let mut there = BufReader::new(there);

@@ -1,48 +1,48 @@
-//! What a right reply is. Pure.
+//! The replies that a run expects. Pure.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::message::Template;
 
-/// What the replies of a server are held against.
+/// The expectations that replies are checked against.
 #[derive(Clone, Debug)]
 pub struct Expect {
-    /// What the last line of a reply must be.
+    /// The expected last line of a reply.
     pub reply: ExpectedReply,
-    /// Lines of a reply, at least one; all but the last may say anything.
+    /// Lines of a reply, at least one. All but the last are ignored.
     pub lines: u32,
-    /// Lines that each connection begins with and that are no reply.
+    /// Lines of the greeting at the start of each connection.
     pub greeting_lines: u32,
 }
 
 impl Default for Expect {
-    /// An echo, whose prefix is learnt from the first reply, in one line.
+    /// An echo of one line, whose prefix is learnt from the first reply.
     fn default() -> Self {
         Self { reply: ExpectedReply::Echo { prefix: None }, lines: 1, greeting_lines: 0 }
     }
 }
 
-/// What a line of the server must be, its line end left out.
+/// The expected line of a reply, without its line end.
 #[derive(Clone, Debug)]
 pub enum ExpectedReply {
-    /// What was sent, and before it this prefix. Where none is given, each connection learns it
-    /// from its first reply, and takes up to 16 lines before that for a greeting.
+    /// The message after a prefix. Without a prefix, each connection learns it from its first
+    /// reply, and takes up to 16 lines before that for a greeting.
     Echo {
-        /// What stands before the text, as `Echo: `.
+        /// The prefix, as `Echo: `.
         prefix: Option<Vec<u8>>,
     },
-    /// Exactly this, made anew for each message.
+    /// The text of a template.
     Text(Template),
     /// Any line.
     Line,
-    /// A line with something in it.
+    /// A line that matches a pattern.
     Matching(LinePattern),
-    /// Any bytes, line or not: what comes first after a message is its reply.
+    /// Any bytes: the first bytes after a message are its reply.
     Any,
 }
 
-/// A question to a line, with the words in which it is shown.
+/// A predicate on a line, and the text in which it is shown.
 #[derive(Clone)]
 pub struct LinePattern {
     name: String,
@@ -52,7 +52,7 @@ pub struct LinePattern {
 type LinePredicate = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl LinePattern {
-    /// Takes the lines for which `matches` says yes.
+    /// A pattern that matches the lines for which `matches` returns true.
     pub fn new(
         name: impl Into<String>,
         matches: impl Fn(&[u8]) -> bool + Send + Sync + 'static,

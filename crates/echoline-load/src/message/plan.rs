@@ -1,4 +1,4 @@
-//! What is sent. Pure: the same plan gives the same bytes on every machine.
+//! The messages of a run. Pure: the same plan produces the same bytes on every machine.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use super::template::{Template, push_letters, push_number};
 use echoline::Eol;
 use echoline_base::random::Random;
 
-/// Letters that bodies are cut from: a prime, so that a long body does not repeat in step with
-/// anybody's buffers.
+/// The length of the pool that bodies are taken from: a prime, so that a long body does not repeat
+/// in step with the server's buffers.
 const POOL_LETTERS: usize = 4093;
 
-/// All messages of one run: client `c` sends message `0`, `1`, `2` …, each a line.
+/// All messages of a run: client `c` sends the lines `0`, `1`, `2` ….
 ///
-/// Where nothing else is asked for, a message is of `size` bytes and says whose it is and which,
-/// `17:004:kqXbz…`: no two messages of a run are the same, so that a reply that is swapped with
-/// another client's, stale, cut or corrupted is found.
+/// By default, a message has `size` bytes and contains the numbers of its client and of itself,
+/// `17:004:kqXbz…`. No two messages of a run are the same, so a reply that is swapped with another
+/// client's, stale, truncated or corrupted is found.
 ///
 /// ```
 /// use std::num::NonZero;
@@ -28,13 +28,14 @@ const POOL_LETTERS: usize = 4093;
 /// plan.push_message(7, 42, &mut message);
 /// assert_eq!(message.len(), 12);
 /// assert!(message.starts_with(b"7:42:") && message.ends_with(b"\n"));
-/// # Ok::<(), echoline_load::PlanError>(())
+/// # Ok::<(), echoline_load::message::PlanError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     clients: NonZero<u32>,
     messages: Option<NonZero<u32>>,
-    /// Messages of all clients together, if they share a number; else each sends `messages`.
+    /// The number of messages of all clients together, if they share one; else each sends
+    /// `messages`.
     total: Option<u64>,
     text: MessageText,
     size: usize,
@@ -42,36 +43,36 @@ pub struct Plan {
     seed: u64,
 }
 
-/// What a message says, its line end left out.
+/// The text of messages, without the line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MessageText {
-    /// The numbers of client and message and random letters, up to the plan's size.
+    /// The numbers of client and message, then random letters up to the plan's size.
     Numbered {
-        /// Digits of the highest client number and of the highest message number: with fixed
-        /// widths no message begins like another.
+        /// Digits of the highest client number and of the highest message number: with fixed widths
+        /// no message is a prefix of another.
         digits: (usize, usize),
-        /// What bodies are cut from, each at another place: to draw each letter of each message
-        /// anew takes longer than all the rest of sending it.
+        /// The pool that bodies are taken from, each at another position: generating the letters of
+        /// each message would cost more than the rest of sending it.
         letters: Arc<[u8]>,
     },
     Template(Template),
-    /// One after the other and again from the first; each client begins where its number says.
+    /// The lines of a file in turn, repeatedly. Each client begins at the line of its number.
     Lines(Arc<[Vec<u8>]>),
 }
 
-/// Why there is no such plan.
+/// The error of an impossible plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The numbers that make a message the only one of its kind do not fit.
+    /// The numbers that make each message unique do not fit.
     #[error(
         "{size} bytes are too few for {clients} clients with {messages} messages each: a message \
          holds both numbers and its line end, so it takes at least {least} bytes"
     )]
     TooSmall {
-        /// What was asked for.
+        /// The requested size.
         size: usize,
-        /// The smallest size that would do.
+        /// The smallest possible size.
         least: usize,
         /// Clients of the plan.
         clients: u32,
@@ -84,11 +85,11 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// `clients` times `messages` lines of `size` bytes, their end included; with no number of
-    /// messages as many as there is time for (at most four thousand million each).
+    /// A plan of `messages` lines of `size` bytes, line end included, for each of `clients`.
+    /// Without a number of messages, clients send for as long as the run lasts, at most 2^32 each.
     ///
     /// # Errors
-    /// [`PlanError::TooSmall`] where client and message number do not fit in `size` bytes.
+    /// [`PlanError::TooSmall`] if the numbers of client and message do not fit in `size` bytes.
     pub fn new(
         clients: NonZero<u32>,
         messages: impl Into<Option<NonZero<u32>>>,
@@ -110,7 +111,7 @@ impl Plan {
         Ok(Self { clients, messages, total: None, text, size, eol, seed })
     }
 
-    /// Messages made from a template.
+    /// A plan of messages from a template.
     #[must_use]
     pub fn template(
         clients: NonZero<u32>,
@@ -124,10 +125,10 @@ impl Plan {
         Self { clients, messages, total: None, text, size, eol, seed }
     }
 
-    /// These messages, each without its line end, in turn.
+    /// A plan of these lines, given without their line ends, in turn.
     ///
     /// # Errors
-    /// [`PlanError::NoLines`] where there is none.
+    /// [`PlanError::NoLines`] if `lines` is empty.
     pub fn lines(
         clients: NonZero<u32>,
         messages: Option<NonZero<u32>>,
@@ -140,15 +141,15 @@ impl Plan {
         Ok(Self { clients, messages, total: None, text, size, eol, seed: 0 })
     }
 
-    /// Shares `total` messages out over all clients: the first clients send one more than the
-    /// others if the number cannot be divided. No client sends more than before.
+    /// Distributes `total` messages evenly over all clients; the first clients send one more if it
+    /// cannot be divided. No client sends more than before.
     #[must_use]
     pub fn with_total(mut self, total: u64) -> Self {
         self.total = Some(total);
         self
     }
 
-    /// How many clients there are.
+    /// The number of clients.
     #[must_use]
     pub fn clients(&self) -> u32 {
         self.clients.get()
@@ -159,7 +160,7 @@ impl Plan {
     pub fn messages_of(&self, client: u32) -> Option<u32> {
         let messages = self.messages()?;
         let Some(total) = self.total else { return Some(messages) };
-        // Of messages that are dealt out in turn, those with the numbers client + i × clients.
+        // Of messages that are assigned in turn: the numbers client + i × clients.
         let own = total.saturating_sub(client.into()).div_ceil(self.clients().into());
         Some(u32::try_from(own).map_or(messages, |own| own.min(messages)))
     }
@@ -178,30 +179,30 @@ impl Plan {
         Some(self.total.map_or(all, |total| total.min(all)))
     }
 
-    /// Whether the number of messages is one of all clients together.
+    /// Whether a total number of messages is distributed over the clients.
     pub(crate) fn is_dealt_out(&self) -> bool {
         self.total.is_some()
     }
 
-    /// The bytes of the longest message, its line end included.
+    /// The size of the longest message in bytes, line end included.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// What a message ends with.
+    /// The line end of messages.
     #[must_use]
     pub fn eol(&self) -> Eol {
         self.eol
     }
 
-    /// What the bodies are made from.
+    /// The seed of the bodies.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// What is sent, in words.
+    /// A description of the messages.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.text {
@@ -239,9 +240,10 @@ fn count_digits(number: u32) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-/// Appends so many letters of `pool`, from a place on that a random number says, round and round.
+/// Appends `count` letters of `pool`, from the position that the random number `place` selects,
+/// wrapping around.
 fn push_cut(pool: &[u8], place: u64, mut count: usize, bytes: &mut Vec<u8>) {
-    // The upper half of the product is below the length, and costs less than a remainder.
+    // The upper half of the product is below the length, and cheaper than a remainder.
     let place = (u128::from(place) * pool.len() as u128) >> u64::BITS;
     let mut rest = &pool[place as usize..];
     while count > 0 {
@@ -271,7 +273,7 @@ mod tests {
         message.split_off(b"before".len())
     }
 
-    /// Issue 11, item 44: a number of messages of all clients together is shared out evenly.
+    /// Issue 11, item 44: a total number of messages is distributed evenly.
     #[test]
     fn regression_a_total_of_messages_is_shared_out() {
         for (clients, total) in [(1, 1), (3, 7), (3, 9), (100, 250), (7, 7)] {

@@ -1,21 +1,21 @@
-//! Messages that are made from a pattern, `PING {seq}`. Pure.
+//! Templates of messages, `PING {seq}`. Pure.
 
 use std::fmt::Write;
 
 use echoline_base::random::Random;
 
-/// The letters of a message's body: 32 of them, so that five random bits make one. No white
-/// space, which a line server would strip.
+/// The letters of a message's body: 32, so that five random bits select one. No white space, which
+/// a line server would strip.
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
 
-/// Letters that `{random}` stands for.
+/// The number of letters of `{random}`.
 const RANDOM_LETTERS: usize = 12;
 
-/// A message with places that differ from one to the next.
+/// A message with placeholders.
 ///
-/// `{seq}` is the number of the message of its client, from 0; `{client}` the number of the
-/// client; `{random}` twelve letters made from the seed. `\n`, `\r`, `\t`, `\\` and `\xHH` stand
-/// for bytes, `{{` and `}}` for braces.
+/// `{seq}` is the number of the message of its client, from 0. `{client}` is the number of the
+/// client. `{random}` is twelve letters derived from the seed. `\n`, `\r`, `\t`, `\\` and `\xHH`
+/// are escapes of bytes, `{{` and `}}` of braces.
 ///
 /// ```
 /// use echoline_load::Template;
@@ -24,7 +24,7 @@ const RANDOM_LETTERS: usize = 12;
 /// let mut message = Vec::new();
 /// template.write(1, 7, 42, &mut message);
 /// assert_eq!(message, b"SET key:7\t42");
-/// # Ok::<(), echoline_load::TemplateError>(())
+/// # Ok::<(), echoline_load::message::TemplateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -40,20 +40,20 @@ enum TemplatePart {
     Random,
 }
 
-/// Why a text is no [`Template`]; the message says what to write instead.
+/// The error of a text that is no [`Template`]; its message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// Braces around something else.
+    /// An unknown placeholder.
     #[error("'{{{0}}}' is no place: write {{seq}}, {{client}} or {{random}}, or {{{{ for a brace")]
     UnknownPlaceholder(String),
-    /// A brace that has no other.
+    /// An unmatched brace.
     #[error("a brace stands alone: write {{{{ or }}}} for one that is meant")]
     LoneBrace,
-    /// A backslash before something else.
+    /// An unknown escape.
     #[error(r"a backslash stands before '{0}': write \n, \r, \t, \\ or \xHH")]
     UnknownEscape(String),
-    /// Nothing at all.
+    /// The template is empty.
     #[error("there is no text: write for example 'PING {{seq}}'")]
     Empty,
 }
@@ -73,7 +73,7 @@ impl Template {
         }
     }
 
-    /// The most bytes that a message takes.
+    /// The length of the longest message.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         let bytes = self.parts.iter().map(|part| match part {
@@ -90,8 +90,8 @@ fn push_decimal(number: u32, message: &mut Vec<u8>) {
     push_number(number, width, message);
 }
 
-/// Appends `number` with leading zeros. By hand, because `write!` takes longer than all the rest
-/// of a short message.
+/// Appends `number` with leading zeros. Hand-written, because `write!` costs more than the rest of
+/// a short message.
 pub(crate) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     bytes.resize(start + width, b'0');
@@ -101,7 +101,7 @@ pub(crate) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Appends so many random letters.
+/// Appends `count` random letters.
 pub(crate) fn push_letters(random: &mut Random, mut count: usize, bytes: &mut Vec<u8>) {
     while count > 0 {
         let letters = letters(random);
@@ -111,7 +111,7 @@ pub(crate) fn push_letters(random: &mut Random, mut count: usize, bytes: &mut Ve
     }
 }
 
-/// Twelve letters out of 64 bits.
+/// Twelve letters from 64 random bits.
 fn letters(random: &mut Random) -> [u8; 12] {
     let mut bits = random.next();
     std::array::from_fn(|_| {
@@ -167,7 +167,7 @@ fn placeholder(name: &str) -> Result<TemplatePart, TemplateError> {
     }
 }
 
-/// Appends what the text after a backslash stands for, and gives back what follows it.
+/// Appends the byte of the escape after a backslash, and returns the text after it.
 fn escape<'text>(rest: &'text str, bytes: &mut Vec<u8>) -> Result<&'text str, TemplateError> {
     let unknown = |letters: usize| {
         TemplateError::UnknownEscape(rest.chars().take(letters).collect::<String>())

@@ -1,17 +1,17 @@
 //! Line charts as SVG for a page. Pure.
 //!
-//! The colours are names: the page's style sheet finds each by its value and says what it is in
-//! light and in dark. Without a style sheet they are what they say.
+//! The style sheet of the page recognises each colour by its value, and sets its shade in light and
+//! in dark mode. Without a style sheet the values are used.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-/// Units of the drawing per pixel of the page: the library places everything at whole units.
+/// Units of the drawing per pixel: the library places everything at whole units.
 const FINE: i32 = 4;
 
-/// Points up to which each one is marked: a run of one second has no line.
+/// The most points that are marked by dots: a run of one second has no line.
 const MARKED_MAX: usize = 40;
 
 /// Two sizes of the same chart; the page shows the one that fits, so that text stays readable.
@@ -21,16 +21,16 @@ const NARROW: ChartSize = ChartSize { width: 360, height: 250, ticks: 4 };
 const INK: RGBColor = RGBColor(0x60, 0x66, 0x70);
 const GRID: RGBColor = RGBColor(0xd8, 0xdc, 0xe2);
 
-/// What a line means; the same thing has the same colour in all charts.
+/// The meaning of a line, which determines its colour in all charts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineRole {
-    /// What is usual: medians, right answers, service time.
+    /// Typical values: medians, correct replies, service time.
     Usual,
-    /// What users complain of: high percentiles, latency.
+    /// High values: high percentiles, latency.
     Tail,
-    /// What only frames the others: the maximum, what was sent.
+    /// Bounds of the others: the maximum, sent messages.
     Frame,
-    /// What failed.
+    /// Failures.
     Bad,
 }
 
@@ -44,7 +44,7 @@ impl LineRole {
         }
     }
 
-    /// The class that the page's style sheet knows it by.
+    /// The class in the page's style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Usual => "usual",
@@ -55,7 +55,7 @@ impl LineRole {
     }
 }
 
-/// One line, from left to right; broken where there is no figure.
+/// A line from left to right; interrupted at points without a value.
 #[derive(Clone, Debug)]
 pub(super) struct ChartLine {
     pub(super) name: String,
@@ -80,24 +80,24 @@ impl ChartLine {
     }
 }
 
-/// How one axis is divided.
+/// The division of an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Axis {
     /// Equal steps, from zero.
     Linear(fn(f64) -> String),
-    /// Seconds from the start to this end, so that charts of one run lie below one another.
+    /// Seconds from the start to this end, so that the charts of a run are aligned.
     Seconds(f64),
     /// Equal factors, with steps at 1, 2, 5.
     Logarithmic(fn(f64) -> String),
-    /// The share of samples beyond, `-log10(1 - q)`: as much room for the last thousandth as for
-    /// the first nine tenths.
+    /// The share of samples beyond a percentile, `-log10(1 - q)`: as much space for the last
+    /// thousandth as for the first nine tenths.
     Tail,
 }
 
-/// What is to be drawn.
+/// A chart.
 #[derive(Clone, Debug)]
 pub(super) struct LineChart {
-    /// What it shows, for whoever cannot see it.
+    /// The description for screen readers.
     pub(super) label: String,
     pub(super) x: Axis,
     pub(super) y: Axis,
@@ -105,7 +105,7 @@ pub(super) struct LineChart {
 }
 
 impl LineChart {
-    /// The chart in both sizes; empty where there is nothing to draw.
+    /// The chart in both sizes; empty if there is nothing to draw.
     pub(super) fn svg(&self) -> String {
         if !self.lines.iter().any(ChartLine::has_figures) {
             return String::new();
@@ -115,7 +115,7 @@ impl LineChart {
 
     fn draw(&self, class: &str, size: ChartSize) -> String {
         let mut svg = String::new();
-        // Writing to a text does not fail, and a chart that cannot be laid out is left out.
+        // Writing to a string does not fail, and a chart that cannot be laid out is left out.
         if self.draw_into(&mut svg, size).is_err() {
             return String::new();
         }
@@ -174,7 +174,7 @@ impl LineChart {
     }
 }
 
-/// Pixels of the page, and how many steps the horizontal axis has room for.
+/// The size in pixels, and the number of ticks on the horizontal axis.
 #[derive(Clone, Copy)]
 struct ChartSize {
     width: i32,
@@ -182,7 +182,7 @@ struct ChartSize {
     ticks: usize,
 }
 
-/// An axis with its ends and its steps.
+/// An axis with its range and its ticks.
 #[derive(Clone)]
 struct AxisScale {
     ends: Range<f64>,
@@ -191,7 +191,7 @@ struct AxisScale {
 }
 
 impl AxisScale {
-    /// For `values`, with about so many steps.
+    /// An axis for `values`, with about `count` ticks.
     fn new(axis: Axis, values: impl Iterator<Item = f64>, count: usize) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {

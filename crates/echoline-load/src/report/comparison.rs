@@ -1,80 +1,79 @@
-//! Whether runs after a change are worse than before it. Pure.
+//! Compares runs before and after a change. Pure.
 //!
-//! The unit of comparison is the run: its samples depend on one another (one busy moment slows
-//! thousands of them), so pooled they would make chance look like proof. Each figure of each run
-//! counts once, and groups of runs are held against one another by the test in [`rank`].
+//! The unit of comparison is the run. The samples of a run depend on one another (one busy moment
+//! slows thousands of them), so pooling them would make chance look significant. Each run counts
+//! once per metric, and the groups are compared by the test in [`rank`].
 
 use crate::report::{LoadReport, LoopMode};
 use crate::statistics::{Percentile, rank};
 use crate::verdict::Metric;
 
-/// How likely an error may be where a difference is claimed.
+/// The significance level.
 const ALPHA: f64 = 0.05;
 
-/// Runs of one side, at most.
+/// The most runs of one side.
 pub(crate) const RUNS_MAX: usize = rank::GROUP_MAX;
 
-/// Runs before and after a change, figure by figure.
+/// A comparison of runs before and after a change, metric by metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunComparison {
-    /// One for each figure that is compared.
+    /// The difference in each metric.
     pub differences: Vec<Difference>,
-    /// Settings that are not the same before and after: name, before, after.
+    /// Settings that differ: name, value before, value after.
     pub settings: Vec<(String, String, String)>,
-    /// Runs on each side that it takes to tell a difference from chance, where these were fewer.
+    /// The number of runs on each side that the test needs, if there were fewer.
     pub runs_needed: Option<usize>,
 }
 
-/// One figure before and after.
+/// A metric before and after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Which figure.
+    /// The metric.
     pub metric: Metric,
-    /// That of each run before; empty where a run has too few samples for it.
+    /// Its value in each run before; empty if a run has too few samples for it.
     pub before: Vec<f64>,
-    /// That of each run after.
+    /// Its value in each run after.
     pub after: Vec<f64>,
-    /// How likely chance alone makes a difference like this in any of the figures compared;
-    /// `None` with one run on a side.
+    /// The p-value, corrected for the number of metrics; `None` with one run on a side.
     pub p_value: Option<f64>,
-    /// What follows from that.
+    /// The verdict that follows.
     pub verdict: ChangeVerdict,
 }
 
-/// What can be said of a figure.
+/// The verdict on a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeVerdict {
-    /// A difference that is hardly chance and matters, for the worse.
+    /// Significantly worse by more than the tolerance.
     Worse,
-    /// The same, for the better.
+    /// Significantly better by more than the tolerance.
     Better,
-    /// No difference that is hardly chance, or none that matters.
+    /// Not significantly different, or by no more than the tolerance.
     Same,
     /// Too few runs or samples.
     Unknown,
 }
 
-/// Why runs cannot be compared.
+/// The error of runs that cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
     /// Latency and service time are different things.
     #[error("open loop and closed loop cannot be compared: what they measure is not the same")]
     Modes,
-    /// There is nothing on one side.
+    /// One side has no runs.
     #[error("a comparison takes at least one run before and one after")]
     Missing,
-    /// More than anybody repeats.
+    /// One side has too many runs.
     #[error("more than {RUNS_MAX} runs on one side are too many")]
     TooMany,
 }
 
 impl RunComparison {
-    /// Compares `after` with `before`. A difference of the medians of no more than `tolerance`, a
-    /// share of what was before, does not matter.
+    /// Compares `after` with `before`. Medians that differ by no more than `tolerance`, a share of
+    /// the value before, count as the same.
     ///
     /// # Errors
-    /// Where one side is empty or too large, or where open and closed loop are mixed.
+    /// If one side is empty or too large, or if open and closed loop are mixed.
     pub fn new(
         before: &[LoadReport],
         after: &[LoadReport],
@@ -103,7 +102,7 @@ impl RunComparison {
         Ok(Self { differences, settings: different_settings(before, after), runs_needed })
     }
 
-    /// The figures of which this was found.
+    /// The metrics with this verdict.
     pub fn with_verdict(&self, verdict: ChangeVerdict) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(move |difference| difference.verdict == verdict)
     }
@@ -119,21 +118,20 @@ impl Difference {
         Self { metric, before, after, p_value: None, verdict: ChangeVerdict::Unknown }
     }
 
-    /// The median of each side; `None` where one of them is empty.
+    /// The median of each side; `None` if one of them is empty.
     #[must_use]
     pub fn medians(&self) -> Option<(f64, f64)> {
         rank::median(&self.before).zip(rank::median(&self.after))
     }
 
-    /// How much more it is after than before, as a share of what was before, from median to
-    /// median; infinite where it was nothing before.
+    /// The relative change of the median; infinite if it was zero before.
     #[must_use]
     pub fn change(&self) -> Option<f64> {
         let (before, after) = self.medians()?;
         Some(if before == after { 0.0 } else { (after - before) / before })
     }
 
-    /// The same, as a share by which it is worse; negative where it is better.
+    /// The relative change for the worse; negative if it is better.
     #[must_use]
     pub fn worsening(&self) -> Option<f64> {
         let change = self.change()?;
@@ -167,7 +165,7 @@ fn judge(differences: &mut [Difference], tolerance: f64) {
     }
 }
 
-/// How many runs on each side could tell, where these cannot.
+/// The number of runs on each side that the test needs, if these are too few.
 fn runs_needed((before, after): (usize, usize), figures: usize) -> Option<usize> {
     let tells = |before, after| rank::p_value_least(before, after) * figures as f64 <= ALPHA;
     if tells(before, after) { None } else { (2..RUNS_MAX).find(|&runs| tells(runs, runs)) }
@@ -206,7 +204,7 @@ mod tests {
     use crate::report::sample;
     use crate::statistics::{CorrectReply, MessageOutcome, RunRecord};
 
-    /// A run of two thousand answers that take so long each.
+    /// A run of two thousand replies that take this long each.
     fn run(micros: u64) -> LoadReport {
         let mut report = sample::closed();
         report.record = RunRecord::new(2000);

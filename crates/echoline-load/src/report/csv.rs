@@ -1,4 +1,4 @@
-//! The series as CSV (RFC 4180): one line for each second, or for each stretch of a longer run.
+//! The series as CSV (RFC 4180): one line per interval, which is a second unless the run is long.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,10 +11,9 @@ const HEADER: &str = "offset_s,length_s,sent,ok,failed,p50_ns,p90_ns,p99_ns,p99.
                       late,duplicated,reordered,unasked,began";
 
 impl LoadReport {
-    /// The run second by second as CSV. A percentile is left empty where too few samples lie
-    /// beyond it. The last column is the wall-clock time at which the stretch began (RFC 3339, in
-    /// UTC), or empty if that is not known; percentiles that were asked for beside the usual ones
-    /// follow it.
+    /// The series as CSV. A percentile is empty if too few samples lie beyond it. After the default
+    /// columns come the wall-clock time at which the interval began (RFC 3339, in UTC; empty if
+    /// unknown) and the additional percentiles.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let series = &self.record.series;
@@ -48,12 +47,12 @@ impl LoadReport {
     }
 }
 
-/// A time in nanoseconds after a comma; only the comma if there is none.
+/// A comma, and the time in nanoseconds if there is one.
 fn cell(time: Option<Duration>) -> String {
     time.map_or_else(|| ",".to_owned(), |time| format!(",{}", time.as_nanos()))
 }
 
-/// The latency in one slot; `None` where too few samples lie beyond it.
+/// A percentile of the latency in an interval; `None` if too few samples lie beyond it.
 pub(super) fn interval_percentile(
     interval: &SeriesInterval,
     percentile: Percentile,
@@ -63,7 +62,7 @@ pub(super) fn interval_percentile(
     percentile.is_certain(interval.latency.len()).then(|| Duration::from_nanos(value()))
 }
 
-/// The longest latency in one slot; `None` where there is none.
+/// The longest latency in an interval; `None` without a sample.
 pub(super) fn interval_max(interval: &SeriesInterval) -> Option<Duration> {
     (!interval.latency.is_empty()).then(|| Duration::from_nanos(interval.latency.max()))
 }
@@ -91,7 +90,7 @@ mod tests {
         assert_eq!(lines[2][column("p99.9_ns")], "");
     }
 
-    /// Issue 11, item 38: each row says when it began; the column follows the others, so that
+    /// Issue 11, item 38: each row contains when it began. The column follows the others, so that
     /// readers that count columns still find those.
     #[test]
     fn regression_rows_have_wall_clock_time() {

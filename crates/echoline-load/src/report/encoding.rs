@@ -1,8 +1,8 @@
-//! Histograms in text: HdrHistogram's V2 encoding, deflated, in base64, as every HdrHistogram
-//! tool reads and writes it. Pure.
+//! Text encodings of report files. Histograms: HdrHistogram's V2 encoding, deflated, in base64, as
+//! every HdrHistogram tool reads and writes it. Wall-clock times: RFC 3339. Pure.
 //!
-//! What is read may come from anywhere: it is unpacked by no more than it is allowed to grow, and
-//! walked through, before the library that keeps the histogram sees it.
+//! The input is untrusted: it is decompressed up to a limit and validated before the library
+//! decodes it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,22 +13,22 @@ use jiff::Timestamp;
 use std::io::Read;
 use std::time::Duration;
 
-/// The first four bytes of a deflated histogram, and of the plain one inside.
+/// The magic numbers of a deflated histogram, and of the plain one inside.
 const DEFLATED_COOKIE: u32 = 0x1c84_9314;
 const PLAIN_COOKIE: u32 = 0x1c84_9313;
 
 /// Bytes before the counts of a plain histogram.
 const HEADER: usize = 40;
 
-/// Bytes of a plain histogram, at most: 64 bits of range with three digits are 55,000 counts, of
-/// up to nine bytes each.
+/// The most bytes of a plain histogram: 64 bits of range with three digits are 55,000 counts, of up
+/// to nine bytes each.
 const PLAIN_MAX: usize = HEADER + 9 * 56 * 1024;
 
-/// Samples of one histogram, at most: as many as JSON tells apart, and more than a year at a
-/// hundred million per second.
+/// The most samples of a histogram: the largest number in JSON, and more than a year at a hundred
+/// million per second.
 const SAMPLES_MAX: u64 = 1 << 53;
 
-/// A histogram in text: V2, deflated, base64.
+/// Encodes a histogram: V2, deflated, base64.
 pub(super) fn encode<C: Counter>(histogram: &Histogram<C>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
@@ -37,8 +37,8 @@ pub(super) fn encode<C: Counter>(histogram: &Histogram<C>) -> String {
     BASE64.encode(bytes)
 }
 
-/// Reads a histogram that has `digits` significant digits and begins at 1; or says what is wrong.
-/// It grows by itself, so that any other of its kind can be added.
+/// Decodes a histogram with `digits` significant digits that begins at 1. It resizes itself, so
+/// that any other of its kind can be added.
 pub(super) fn decode<C: Counter>(text: &str, digits: u8) -> Result<Histogram<C>, &'static str> {
     let plain = unpack(text)?;
     check_header(&plain, digits)?;
@@ -50,7 +50,7 @@ pub(super) fn decode<C: Counter>(text: &str, digits: u8) -> Result<Histogram<C>,
     Ok(histogram)
 }
 
-/// The plain V2 bytes within the envelopes.
+/// Decodes base64 and decompresses.
 fn unpack(text: &str) -> Result<Vec<u8>, &'static str> {
     let bytes = BASE64.decode(text.trim()).map_err(|_| "it is no base64")?;
     if number(&bytes, 0) != Some(DEFLATED_COOKIE) {
@@ -72,7 +72,7 @@ fn check_header(plain: &[u8], digits: u8) -> Result<(), &'static str> {
     if number(plain, 0) != Some(PLAIN_COOKIE) || plain.len() < HEADER {
         return Err("it holds no V2 histogram");
     }
-    // The library takes a buffer of this size before it reads.
+    // The library allocates this size before it reads.
     if number(plain, 4).and_then(|size| usize::try_from(size).ok()) != Some(plain.len() - HEADER) {
         return Err("its size is not what it says");
     }
@@ -82,7 +82,7 @@ fn check_header(plain: &[u8], digits: u8) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Counts are varints, zigzag; a negative one stands for so many zeros.
+/// Checks the counts: zigzag varints, of which a negative one is a run of zeros.
 fn check_counts(mut bytes: &[u8]) -> Result<(), &'static str> {
     let mut samples = 0u64;
     while !bytes.is_empty() {
@@ -115,16 +115,16 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// `2026-11-30T09:00:00.250Z` for the time so long after the beginning of 1970 in UTC; empty if it
-/// is beyond the year 9999.
+/// Formats a time since the Unix epoch as `2026-11-30T09:00:00.250Z`; empty if it is beyond the
+/// year 9999.
 pub(super) fn rfc_3339(since_epoch: Duration) -> String {
     let millis = i64::try_from(since_epoch.as_millis()).ok();
     let timestamp = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
     timestamp.map_or_else(String::new, |timestamp| format!("{timestamp:.3}"))
 }
 
-/// Reads a time, to the millisecond from the beginning of 1970 in UTC; `None` if `text` is no time
-/// with an offset, or one before that.
+/// Parses a time, to the millisecond since the Unix epoch; `None` if `text` is no time with an
+/// offset, or one before the epoch.
 pub(super) fn since_epoch(text: &str) -> Option<Duration> {
     let timestamp: Timestamp = text.parse().ok()?;
     u64::try_from(timestamp.as_millisecond()).ok().map(Duration::from_millis)
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn counts_that_would_panic_or_overflow_are_refused() {
-        // The most negative count there is, more samples than can be counted, and half a count.
+        // The most negative count, too many samples, and half a count.
         let most_negative = [0xff; 9];
         let billions = [[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]; 9].concat();
         assert_eq!(error(&envelope(&plain(&most_negative))), "it counts more than there can be");

@@ -1,8 +1,8 @@
 //! The histograms as an interval log of HdrHistogram, version 1.3, for its plotters and analysers.
 //!
-//! Lines with a tag are the whole run, kept to three digits: `latency`, `service`, `connect`,
-//! `handshake`, `lag`, `timed_out` …. Lines without one are the latency second by second, to two
-//! digits.
+//! Lines with a tag are histograms of the whole run, with three digits: `latency`, `service`,
+//! `connect`, `handshake`, `lag`, `timed_out` …. Lines without a tag are the latency of each
+//! interval, with two digits.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use super::LoadReport;
 use crate::statistics::{DurationHistogram, MessageOutcome};
 
-/// The longest value of a line is there for people: in milliseconds.
+/// The divisor of the maximum in each line, which is in milliseconds.
 const NANOS_PER_MILLI: f64 = 1e6;
 
 /// The names of the columns. Readers expect them after all comments of the header.
@@ -20,13 +20,13 @@ const LEGEND: &str = "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
                       \"Interval_Compressed_Histogram\"\n";
 
 impl LoadReport {
-    /// The histograms as an interval log: values in nanoseconds, time from the start of what was
-    /// measured.
+    /// The histograms as an interval log: values in nanoseconds, times from the start of the
+    /// measuring.
     #[must_use]
     pub fn to_hdr_log(&self) -> String {
         let written = "a vector takes all bytes, and counts come from a u64 below 2^63";
         let (builder, mut serializer) = (self.log_builder(), V2DeflateSerializer::new());
-        // The writer has no legend, so its header is written alone to find out where it ends.
+        // The writer writes no legend, so the header is written separately to find its end.
         let mut header = Vec::new();
         drop(builder.begin_log_with(&mut header, &mut serializer).expect(written));
         let mut log = Vec::new();

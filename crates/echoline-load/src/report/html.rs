@@ -1,5 +1,5 @@
-//! The report as one page: no network, no script, light and dark, wide and narrow. Everything from
-//! outside is escaped by the template, `templates/load-report.html`.
+//! The report as one HTML page without network access or scripts, in light and dark, wide and
+//! narrow. The template `templates/load-report.html` escapes everything.
 
 use std::time::Duration;
 
@@ -44,14 +44,14 @@ struct ReportPage<'report> {
     steps: Vec<StepRow>,
 }
 
-/// One figure in large letters.
+/// A key figure in large letters.
 struct KeyFigure {
     name: String,
     value: String,
     is_bad: bool,
 }
 
-/// A chart with what it says.
+/// A chart with its caption and legend.
 struct ChartSection {
     title: &'static str,
     caption: String,
@@ -59,7 +59,7 @@ struct ChartSection {
     svg: String,
 }
 
-/// A line of the account.
+/// A row of the ledger.
 struct OutcomeRow {
     name: &'static str,
     messages: String,
@@ -67,7 +67,7 @@ struct OutcomeRow {
     is_bad: bool,
 }
 
-/// A rate that the search tried.
+/// A row of the search.
 struct StepRow {
     cells: Vec<String>,
     held: bool,
@@ -75,7 +75,7 @@ struct StepRow {
 }
 
 impl LoadReport {
-    /// The report as one HTML page that needs nothing else.
+    /// The report as one self-contained HTML page.
     #[must_use]
     pub fn to_html(&self) -> String {
         let ledger = &self.record.ledger;
@@ -122,7 +122,7 @@ impl LoadReport {
                 .collect(),
         };
         let page = page.render().expect("every value of the page can be written into a text");
-        // Askama escapes markup; this is about characters that reorder the text around them.
+        // Askama escapes markup; this escapes characters that reorder the text around them.
         printable_lines(&page).into_owned()
     }
 
@@ -171,7 +171,7 @@ impl LoadReport {
 
     fn figures(&self) -> Vec<ChartSection> {
         let mut figures = vec![self.percentile_curve()];
-        // One dot would say no more than the figures above.
+        // One point would repeat the figures above.
         if self.elapsed >= 2 * self.record.series.length() {
             figures.extend([self.latency_over_time(), self.rates()]);
         }
@@ -214,7 +214,7 @@ impl LoadReport {
         figure("Latency over time", caption, seconds, Axis::Logarithmic(axis_time), lines)
     }
 
-    /// The highest percentile that at least half of the slots have enough samples for.
+    /// The highest percentile that at least half of the intervals have enough samples for.
     fn tail_of_most_intervals(&self) -> Percentile {
         let intervals = self.record.series.intervals();
         let [_, p90, p99, p999] = Percentile::DEFAULTS;
@@ -270,8 +270,8 @@ impl LoadReport {
         let intervals = self.record.series.intervals();
         let points = intervals.iter().enumerate().filter_map(|(index, interval)| {
             let start = index as f64 * length;
-            // The last stretch may be cut short: its rate is that of the time that it had; where
-            // that is next to nothing, it has none.
+            // The last interval may be cut short. Its rate is that of its actual length, and
+            // omitted if that is too short.
             let covered = (self.elapsed.as_secs_f64() - start).min(length);
             let is_telling = covered >= length / 4.0 || (index == 0 && covered > 0.0);
             is_telling.then(|| (start, Some(count(interval) as f64 / covered)))
@@ -294,7 +294,7 @@ fn figure(
     ChartSection { title, caption, legend, svg: LineChart { label, x, y, lines }.svg() }
 }
 
-/// The percentiles as far as ten samples lie beyond.
+/// The percentiles with at least ten samples beyond.
 fn curve(name: &str, role: LineRole, times: &DurationHistogram) -> ChartLine {
     let points = (0..).map(|step| f64::from(step) / CURVE_STEPS).map_while(|x| {
         let percentile = Percentile::new(100.0 * (1.0 - 10f64.powf(-x)))?;
@@ -309,7 +309,7 @@ fn curve(name: &str, role: LineRole, times: &DurationHistogram) -> ChartLine {
 fn search_curve(search: &SearchTrace) -> ChartSection {
     let mut steps: Vec<&SearchStep> = search.steps.iter().collect();
     steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-    // A rate that was tried again has one place on the line: the middle of what it showed.
+    // A rate that was tried repeatedly has one point: the median of its trials.
     let line = |name: &str, role, figure: fn(&SearchStep) -> Option<Duration>| {
         let tries = steps.chunk_by(|one, other| one.rate == other.rate);
         let point = |tries: &[&SearchStep]| {
@@ -331,7 +331,7 @@ fn search_curve(search: &SearchTrace) -> ChartSection {
     figure("Search for the highest rate", caption, axes.0, axes.1, lines)
 }
 
-/// Marks where the objective did not hold: dots without a line between them.
+/// Marks the rates that did not hold with dots, without a line between them.
 fn broken_rates(steps: &[&SearchStep]) -> ChartLine {
     let broken = steps.iter().filter(|step| !step.held());
     let dot = |step: &&SearchStep| {
@@ -360,7 +360,7 @@ fn step_row(step: &SearchStep) -> StepRow {
     StepRow { cells, held: step.held(), broken: step.broken.join("; ") }
 }
 
-/// `5 ms`: at an axis only round figures stand.
+/// Formats a tick: `5 ms`. Ticks are round figures.
 fn axis_time(seconds: f64) -> String {
     let (value, unit) = match seconds {
         ..0.999e-6 => (seconds * 1e9, "ns"),
@@ -422,8 +422,8 @@ mod tests {
         assert!(page.contains("<td class=\"number\">0</td>") && !page.contains("NaN"));
     }
 
-    /// Issue 12, item 15: a report of a stranger puts neither markup nor characters that reorder
-    /// text into the page, and nothing that a spreadsheet would run into the table.
+    /// Issue 12, item 15: a foreign report injects neither markup nor characters that reorder text
+    /// into the page, and no formula into the table.
     #[test]
     fn attack_a_report_puts_nothing_into_the_page_or_the_table() {
         let mut report = sample::open();

@@ -1,26 +1,25 @@
-//! Reports of several machines as one. Pure, and exact: histograms and counts are added, never
-//! percentiles averaged.
+//! Merges the reports of several machines. Pure and exact: histograms and counts are added,
+//! percentiles are never averaged.
 
 use std::time::Duration;
 
 use super::{LoadReport, RunSummary};
 use crate::verdict::{MeasurementWarning, ProcessorTime};
 
-/// The part of the shorter run for which two runs are to overlap before their rates are added
-/// without a warning.
+/// The overlap, as a share of the shorter run, below which merged runs get a warning.
 const OVERLAP_MIN: f64 = 0.9;
 
-/// Why two reports cannot be one.
+/// The error of reports that cannot be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
     /// Latency and service time are different things.
     #[error("open loop and closed loop cannot be merged: what they measure is not the same")]
     Modes,
-    /// A search has an answer of its own.
+    /// A search is not one run.
     #[error("a search for the highest rate cannot be merged: its rates were not tried together")]
     Searches,
-    /// They did not run at the same time, so their rates and clients do not add up to anything.
+    /// The runs were not concurrent, so the sum of their clients and rates means nothing.
     #[error(
         "they did not run at the same time: {gap:.1?} lie between them, so their clients and rates \
          cannot be added"
@@ -32,14 +31,14 @@ pub enum MergeError {
 }
 
 impl LoadReport {
-    /// Takes in the report of another machine that ran at the same time.
+    /// Merges the report of another machine that ran at the same time.
     ///
-    /// Counts, histograms, clients and planned rates are added; the time is that of the longer. If
-    /// the runs overlapped for less than nine tenths of the shorter, the report says so. Reports
-    /// that do not know when they ran count as those of the same time.
+    /// Counts, histograms, clients and planned rates are added; the time is that of the longer run.
+    /// If the runs overlapped for less than nine tenths of the shorter, the report gets a warning.
+    /// Reports without a start time count as concurrent.
     ///
     /// # Errors
-    /// [`MergeError`] if adding them would mean nothing; then nothing has changed.
+    /// [`MergeError`] if the sum would mean nothing; then the report is unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
         let partly = self.check_concurrent(other)?;
         self.settings.merge(&other.settings);
@@ -54,11 +53,11 @@ impl LoadReport {
         Ok(())
     }
 
-    /// Takes in the report of another run that came before or after. The times are added and the
-    /// higher planned rate is kept; the report says that the runs were not at the same time.
+    /// Merges the report of another run that came before or after. The times are added and the
+    /// higher planned rate is kept. The report gets a warning that the runs were not concurrent.
     ///
     /// # Errors
-    /// [`MergeError`] if adding them would mean nothing; then nothing has changed.
+    /// [`MergeError`] if the sum would mean nothing; then the report is unchanged.
     pub fn merge_sequential(&mut self, other: &Self) -> Result<(), MergeError> {
         self.check_kind(other)?;
         self.settings.merge(&other.settings);
@@ -66,7 +65,7 @@ impl LoadReport {
             self.settings.rate.zip(other.settings.rate).map(|(mine, theirs)| mine.max(theirs));
         let durations = self.settings.duration.zip(other.settings.duration);
         self.settings.duration = durations.map(|(mine, theirs)| mine + theirs);
-        // There is no one time from which the seconds of the series could be counted.
+        // The seconds of the series have no common start.
         self.measuring_began = None;
         self.elapsed += other.elapsed;
         let mut record = other.record.clone();
@@ -88,7 +87,7 @@ impl LoadReport {
         Ok(())
     }
 
-    /// Whether both can be merged as runs of the same time; a warning if they overlapped in part.
+    /// Checks that both runs were concurrent. Returns a warning if they overlapped only in part.
     ///
     /// # Errors
     /// [`MergeError`] if they cannot.
@@ -111,7 +110,7 @@ impl LoadReport {
         self.warnings.extend(warnings.filter(|warnings| !self.warnings.contains(warnings)));
     }
 
-    /// Merges the parts for which it does not matter when the runs were; `add` adds their times.
+    /// Merges the parts that do not depend on when the runs were; `add` adds their times.
     fn merge_rest(&mut self, other: &Self, add: fn(Duration, Duration) -> Duration) {
         if self.started.is_empty() || (!other.started.is_empty() && other.started < self.started) {
             self.started.clone_from(&other.started);
@@ -127,7 +126,7 @@ impl LoadReport {
                 system: mine.system + theirs.system,
                 elapsed: add(mine.elapsed, theirs.elapsed),
             }),
-            // Half of a sum would say that the testers had time to spare.
+            // A partial sum would suggest that the testers had time to spare.
             _ => None,
         };
         for warnings in &other.warnings {
@@ -203,7 +202,7 @@ mod tests {
         assert_eq!(gap, MergeError::NotConcurrent { gap: seconds(5) / 2 });
         assert_eq!(later(12_500).merge(&sample::open()), Err(gap));
         assert_eq!((merged.record.ledger.ok(), merged.warnings.len()), (9980, 1));
-        // Nearly together is together; a part of it is told.
+        // Nearly concurrent runs count as concurrent; a partial overlap gives a warning.
         merged.merge(&later(999)).unwrap();
         assert_eq!(merged.warnings.len(), 1);
         merged.merge(&later(7000)).unwrap();
@@ -215,7 +214,7 @@ mod tests {
         assert_eq!(LoadReport::from_json(&json).unwrap().warnings, merged.warnings);
     }
 
-    /// Issue 11, item 30: what is merged as runs one after another is marked as that.
+    /// Issue 11, item 30: sequential runs are merged with a warning.
     #[test]
     fn regression_runs_in_turn_add_their_times_and_say_so() {
         let mut merged = sample::open();
@@ -244,7 +243,7 @@ mod tests {
         assert_eq!(open.record.ledger.ok(), 9980);
     }
 
-    /// One machine is fast and one is slow: the mean of their p99 would be half of the true one.
+    /// One machine is fast and one is slow: the mean of their p99 would be half of the correct one.
     #[test]
     fn a_percentile_is_that_of_all_samples() {
         let report = |latency: Duration| {

@@ -47,7 +47,7 @@ pub struct RunSummary {
     pub rate: Option<f64>,
     /// The planned time; `None` if a number of messages ends the run.
     pub duration: Option<Duration>,
-    /// The servers, as they were named.
+    /// The addresses of the servers.
     pub targets: Vec<String>,
     /// The longest message, its line end included.
     pub bytes: usize,
@@ -98,7 +98,7 @@ impl RunSummary {
 }
 
 impl LoadReport {
-    /// Whether every planned message was answered right.
+    /// Whether every planned message was answered correctly.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.record.ledger.ok() == self.record.ledger.planned()

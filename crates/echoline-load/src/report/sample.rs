@@ -1,4 +1,4 @@
-//! Reports to test with: what they hold is made up, and what comes from outside is hostile.
+//! Sample reports for tests, with hostile text.
 
 use std::time::Duration;
 

@@ -24,9 +24,9 @@ pub enum TrialPurpose {
 pub struct SearchStep {
     /// Messages per second as planned.
     pub rate: f64,
-    /// Right answers per second.
+    /// Correct replies per second.
     pub achieved: f64,
-    /// Why it was tried.
+    /// The purpose of the trial.
     pub purpose: TrialPurpose,
     /// Median latency from the intended time. Time-outs count with their age.
     #[serde(rename = "p50_ns", with = "nanos::option")]

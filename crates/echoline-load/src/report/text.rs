@@ -1,5 +1,5 @@
-//! The report for people: what was done, whether to believe it, the lesson's four figures, the
-//! times side by side, the account. At most about a hundred columns.
+//! The report as text: settings, warnings, the four figures of the original load test, times and
+//! ledger, in at most about a hundred columns.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::statistics::{
 use echoline_base::amount::figures;
 use echoline_base::printable::printable;
 
-/// Columns of the settings before they go on in the next line.
+/// The column at which lines are wrapped.
 const COLUMNS: usize = 96;
 
 impl fmt::Display for LoadReport {
@@ -72,7 +72,7 @@ fn targets(settings: &RunSummary) -> String {
     printable(&settings.targets.join(", ")).into_owned()
 }
 
-/// Open or closed, how fast, how many: `open loop, 5,000/s for 10s, 100 clients`.
+/// The load in one line: `open loop, 5,000/s for 10s, 100 clients`.
 pub(super) fn headline(settings: &RunSummary) -> String {
     let pace = match (settings.mode, settings.rate) {
         (LoopMode::Closed, _) => "closed loop (service time only)".to_owned(),
@@ -97,7 +97,7 @@ fn write_warnings(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     Ok(())
 }
 
-/// Writes a text in lines of at most so many columns, broken between words.
+/// Writes a text, wrapped between words.
 fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut line = String::new();
     for word in text.split(' ') {
@@ -146,7 +146,7 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// What there is to show, with its name.
+/// The histograms to show, with their names.
 pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> {
     let row = |name: &str, times: &DurationHistogram| (name.to_owned(), times.clone());
     let users = if record.latency.count() > 0 { "latency" } else { "service time" };
@@ -185,7 +185,7 @@ fn has_gaps(times: &DurationHistogram, percentiles: &[Percentile]) -> bool {
     percentiles.iter().any(|&percentile| times.percentile(percentile).is_none())
 }
 
-/// `7.31 ms`, or `-` where there is none.
+/// Formats a time: `7.31 ms`, or `-` for none.
 pub(super) fn time(time: Option<Duration>) -> String {
     time.map_or_else(|| "-".to_owned(), figures::time)
 }
@@ -221,8 +221,7 @@ pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     }
 }
 
-/// What became of answers that did not come once, in time and in order; `None` for a run without
-/// datagrams.
+/// Counts of irregular replies; `None` for a run without UDP.
 pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]> {
     let record = &report.record;
     let anomalies = record.anomalies;
@@ -237,7 +236,7 @@ pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]>
     report.settings.targets.iter().any(is_udp).then_some(counts)
 }
 
-/// Why messages were skipped.
+/// The text of a skip reason.
 pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
     match end {
         SkipReason::Finished => "nothing was left to send",
@@ -301,7 +300,7 @@ fn write_search(search: &SearchTrace, f: &mut fmt::Formatter<'_>) -> fmt::Result
     writeln!(f, "What follows is the last run at that rate.")
 }
 
-/// Why a rate was tried.
+/// The name of a purpose.
 pub(super) fn purpose_name(purpose: TrialPurpose) -> &'static str {
     match purpose {
         TrialPurpose::Bracket => "bracket",

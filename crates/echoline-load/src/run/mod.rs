@@ -169,9 +169,9 @@ async fn start_clients(
     let context = &worker.context;
     let share = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let mut connects = context.settings.connects.share(share(number), share(threads));
-    let begun = Instant::now();
+    let start = Instant::now();
     for index in (share(number)..context.settings.plan.clients()).step_by(threads) {
-        let due = begun + connects.next(begun.elapsed());
+        let due = start + connects.next(start.elapsed());
         if due > Instant::now() {
             tokio::select! {
                 () = sleep_until(due) => {}

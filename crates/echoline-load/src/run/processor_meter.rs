@@ -10,14 +10,14 @@ use crate::verdict::ProcessorTime;
 
 /// Measures the processor time of this process from one instant on.
 pub(super) struct ProcessorMeter {
-    begun: Instant,
+    start: Instant,
     /// In the program and in the system on its behalf; `None` if the system does not tell.
     used: Option<(Duration, Duration)>,
 }
 
 impl ProcessorMeter {
     pub(super) fn start() -> Self {
-        Self { begun: Instant::now(), used: processor_time() }
+        Self { start: Instant::now(), used: processor_time() }
     }
 
     pub(super) fn read(&self) -> Option<ProcessorTime> {
@@ -25,7 +25,7 @@ impl ProcessorMeter {
         Some(ProcessorTime {
             user: user.saturating_sub(user_before),
             system: system.saturating_sub(system_before),
-            elapsed: self.begun.elapsed(),
+            elapsed: self.start.elapsed(),
         })
     }
 }

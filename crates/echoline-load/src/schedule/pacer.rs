@@ -1,4 +1,4 @@
-//! When things are to happen. Pure: the schedule is a value, and time is an argument.
+//! Schedules of events. Pure: the schedule is a value, and time is an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use echoline_base::random::Random;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So many events in so much time, `1000/s`.
+/// A rate of events, `1000/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
@@ -16,14 +16,14 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` events `per` time; `None` where one of them is zero.
+    /// `count` events `per` time; `None` if one of them is zero.
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Option<Self> {
         (count > 0 && !per.is_zero()).then_some(Self { count, per })
     }
 
-    /// The nearest rate of whole events in a thousand seconds; `None` where that is none, or more
-    /// than four million events per second.
+    /// The nearest rate of whole events in a thousand seconds; `None` if that is zero or over four
+    /// million events per second.
     #[must_use]
     pub fn per_second(events: f64) -> Option<Self> {
         let count = (events * 1000.0).round();
@@ -37,22 +37,23 @@ impl Rate {
         f64::from(self.count) / self.per.as_secs_f64()
     }
 
-    /// When event `number` is due, counted from the first, which is due at once.
+    /// The due time of event `number`; event 0 is due at once.
     ///
-    /// Always from the number, never from the event before: so errors do not add up.
+    /// Computed from the number and not from the previous event, so that rounding errors do not add
+    /// up.
     fn due(self, number: u64) -> Duration {
         let nanos = self.per.as_nanos().saturating_mul(number.into()) / u128::from(self.count);
         u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
     }
 
-    /// How many events are due before `time`.
+    /// The number of events that are due before `time`.
     fn count_until(self, time: Duration) -> u64 {
         let events = time.as_nanos().saturating_mul(self.count.into());
         u64::try_from(events.div_ceil(self.per.as_nanos())).unwrap_or(u64::MAX)
     }
 }
 
-/// A schedule, and how far it has come. Times count from the start of the run.
+/// A schedule and the position in it. Times count from the start of the run.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,12 +74,12 @@ impl Rate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pacer {
     schedule: Pacing,
-    /// Where arrivals come independently of one another; else at equal distances.
+    /// For arrivals that are independent of one another; else they come at equal intervals.
     poisson: Option<Poisson>,
-    /// Of all events, those with the number `first + i × stride`.
+    /// This pacer yields the events `first + i × stride`.
     first: u64,
     stride: u64,
-    /// Events that were given out.
+    /// Events that were yielded.
     given: u64,
 }
 
@@ -89,13 +90,13 @@ enum Pacing {
     Changing(RateCurve),
 }
 
-/// A Poisson process of rate one, stretched to the schedule's rate; the processes of several
-/// clients make one of their common rate.
+/// A Poisson process of rate one, scaled to the schedule's rate. The processes of several clients
+/// add up to one of their common rate.
 #[derive(Clone, Debug, PartialEq)]
 struct Poisson {
     seed: u64,
     random: Random,
-    /// The sum of all distances so far, in events of the whole schedule.
+    /// The sum of all intervals so far, in events of the whole schedule.
     position: f64,
 }
 
@@ -110,32 +111,32 @@ impl Pacer {
         Self { schedule, poisson: None, first: 0, stride: 1, given: 0 }
     }
 
-    /// Each event as soon as the one who asks is ready for it.
+    /// Each event as soon as the caller is ready for it.
     #[must_use]
     pub fn closed_loop() -> Self {
         Self::thinking(Duration::ZERO)
     }
 
-    /// Each event but the first this long after the one who asks is ready for it.
+    /// Each event but the first `think` after the caller is ready for it.
     #[must_use]
     pub fn thinking(think: Duration) -> Self {
         Self::new(Pacing::ClosedLoop { think })
     }
 
-    /// Events at equal distances, whoever is ready or not.
+    /// Events at equal intervals, even if the caller is not ready.
     #[must_use]
     pub fn constant(rate: Rate) -> Self {
         Self::new(Pacing::Constant(rate))
     }
 
-    /// A rate that changes evenly from one to another `over` a time and then stays, after a
-    /// `lead` at the first.
+    /// A rate that stays at `from` for `lead`, changes linearly `over` a time, and then stays at
+    /// `to`.
     #[must_use]
     pub fn ramp(from: Rate, to: Rate, over: Duration, lead: Duration) -> Self {
         Self::new(Pacing::Changing(Self::curve(from, to, over, lead, None)))
     }
 
-    /// The same in so many steps (at least one) of equal length.
+    /// The same with `steps` equal steps, at least one, instead of a linear change.
     #[must_use]
     pub fn steps(from: Rate, to: Rate, over: Duration, lead: Duration, steps: u32) -> Self {
         Self::new(Pacing::Changing(Self::curve(from, to, over, lead, Some(steps.max(1)))))
@@ -152,15 +153,15 @@ impl Pacer {
         RateCurve { from, to, over: over.as_secs_f64(), steps, lead: lead.as_secs_f64() }
     }
 
-    /// The same rates, and events that come independently of one another, as users do: a Poisson
-    /// process made from `seed`. A closed loop stays one.
+    /// The same rates with independent arrivals, as of users: a Poisson process derived from
+    /// `seed`. A closed loop stays one.
     #[must_use]
     pub fn poisson(mut self, seed: u64) -> Self {
         self.poisson = self.is_open().then(|| Poisson::new(seed, 0));
         self
     }
 
-    /// The part of a fresh schedule that is this client's, of so many clients.
+    /// The share of one of `clients` in this schedule, from its beginning.
     #[must_use]
     pub fn share(&self, client: u32, clients: u32) -> Self {
         Self {
@@ -172,8 +173,8 @@ impl Pacer {
         }
     }
 
-    /// When the next event is to happen. The answer may lie before `now`: then whoever asks is
-    /// late, and by how much.
+    /// Yields the due time of the next event. If it is before `now`, the caller is late by the
+    /// difference.
     pub fn next(&mut self, now: Duration) -> Duration {
         let number = self.first.saturating_add(self.given.saturating_mul(self.stride));
         self.given += 1;
@@ -196,8 +197,8 @@ impl Pacer {
         }
     }
 
-    /// How many events that were not given out are due before `end`; for a Poisson process the
-    /// expected number, in closed loop none, because nothing is due there.
+    /// The number of remaining events that are due before `end`. For a Poisson process the expected
+    /// number; in closed loop zero, because nothing is due there.
     #[must_use]
     pub fn remaining_until(&self, end: Duration) -> u64 {
         let all = match self.schedule {
@@ -213,8 +214,8 @@ impl Pacer {
         own.saturating_sub(self.given)
     }
 
-    /// When event `index` of these is due, from 0; for a Poisson process the expected time, in
-    /// closed loop the start.
+    /// The due time of event `index` of this pacer, from 0. For a Poisson process the expected
+    /// time; in closed loop the start.
     pub(crate) fn time_of(&self, index: u64) -> Duration {
         let number = self.first.saturating_add(index.saturating_mul(self.stride));
         match self.schedule {
@@ -224,19 +225,20 @@ impl Pacer {
         }
     }
 
-    /// Whether events have times of their own; else each waits for the one before.
+    /// Whether events have due times; else each waits for the one before.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !matches!(self.schedule, Pacing::ClosedLoop { .. })
     }
 
-    /// What the arrivals of a Poisson process are made from; `None` for others.
+    /// The seed of a Poisson process; `None` for others.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
         self.poisson.as_ref().map(|poisson| poisson.seed)
     }
 
-    /// Events per second of the whole schedule, on average until `end`; `None` in closed loop.
+    /// The mean rate of the whole schedule until `end`, in events per second; `None` in closed
+    /// loop.
     #[must_use]
     pub fn average_until(&self, end: Duration) -> Option<f64> {
         match self.schedule {
@@ -324,7 +326,7 @@ mod tests {
     }
 
     proptest! {
-        /// Errors of rounding do not add up: after whole periods the schedule is exact.
+        /// Rounding errors do not add up: after whole periods the schedule is exact.
         #[test]
         fn a_constant_rate_keeps_its_rate(count in 1u32..5000, periods in 0u64..5000) {
             let rate = rate(count);
@@ -348,7 +350,7 @@ mod tests {
             prop_assert_eq!(times, others);
         }
 
-        /// The shares of all clients together are the schedule, no event twice or never.
+        /// The shares of all clients make up the schedule, each event once.
         #[test]
         fn shares_make_up_the_whole(clients in 1u32..9, count in 1u32..500, taken in 0usize..40) {
             let whole = Pacer::constant(rate(count));
@@ -362,9 +364,9 @@ mod tests {
                 }
                 prop_assert!(own.iter().all(|&due| due < end));
                 prop_assert!(share.next(Duration::ZERO) >= end);
-                let mut begun = whole.share(client, clients);
-                (0..taken).for_each(|_| _ = begun.next(Duration::ZERO));
-                prop_assert_eq!(begun.remaining_until(end) as usize, own.len().saturating_sub(taken));
+                let mut started = whole.share(client, clients);
+                (0..taken).for_each(|_| _ = started.next(Duration::ZERO));
+                prop_assert_eq!(started.remaining_until(end) as usize, own.len().saturating_sub(taken));
                 times.extend(own);
             }
             times.sort_unstable();

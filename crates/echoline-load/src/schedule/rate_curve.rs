@@ -1,24 +1,24 @@
-//! How many events a schedule has brought by a time, and when a given one is due. Pure.
+//! A rate that changes over time, and its integral and inverse. Pure.
 
 use std::time::Duration;
 
-/// A rate that changes from one value to another, at once smoothly or in steps, and stays there;
-/// before that it may stay at the first value for a while.
+/// A rate that changes from one value to another, linearly or in steps, and stays there. It may
+/// stay at the first value before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RateCurve {
-    /// Events per second at first and at last.
+    /// Events per second before and after the change.
     pub(crate) from: f64,
     pub(crate) to: f64,
-    /// How long the change takes, in seconds.
+    /// The duration of the change in seconds.
     pub(crate) over: f64,
-    /// Of how many equal stretches of constant rate the change is made; `None` for a ramp.
+    /// The number of equal steps of the change; `None` for a linear one.
     pub(crate) steps: Option<u32>,
-    /// How long the first rate is kept before the change begins, in seconds.
+    /// How long the first rate lasts before the change begins, in seconds.
     pub(crate) lead: f64,
 }
 
 impl RateCurve {
-    /// How many events, as a fraction, are due before `time`.
+    /// The number of events, as a fraction, that are due before `time`.
     pub(crate) fn count_until(&self, time: Duration) -> f64 {
         let seconds = time.as_secs_f64();
         if seconds <= self.lead {
@@ -34,7 +34,7 @@ impl RateCurve {
         before + changing + after
     }
 
-    /// When the event at `position` is due; [`Duration::MAX`] where it never comes.
+    /// The due time of the event at `position`; [`Duration::MAX`] if it never comes.
     pub(crate) fn time_of(&self, position: f64) -> Duration {
         let lead_count = self.from * self.lead;
         let seconds = if position < lead_count {
@@ -60,7 +60,7 @@ impl RateCurve {
         if position <= 0.0 {
             return 0.0;
         }
-        // The root of from·t + slope·t²/2 = position, in the form that loses no digits.
+        // The root of from·t + slope·t²/2 = position, in the numerically stable form.
         let root = (self.from * self.from + 2.0 * self.slope() * position).max(0.0).sqrt();
         2.0 * position / (self.from + root)
     }
@@ -90,7 +90,7 @@ impl RateCurve {
     }
 }
 
-/// A time of constant rate.
+/// A step of constant rate.
 struct RateStep {
     start: f64,
     length: f64,
@@ -98,7 +98,7 @@ struct RateStep {
 }
 
 impl RateStep {
-    /// How much of it lies before `seconds`.
+    /// The part of the step before `seconds`.
     fn overlap(&self, seconds: f64) -> f64 {
         (seconds - self.start).clamp(0.0, self.length)
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// One is the inverse of the other, and time never goes back.
+        /// The two functions are inverse, and time never decreases.
         #[test]
         fn an_event_is_due_when_so_many_were(
             from in 0.0f64..1e5, to in 1.0f64..1e5, lead in 0.0f64..5.0,

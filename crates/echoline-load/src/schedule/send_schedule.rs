@@ -1,45 +1,45 @@
-//! Whose turn it is: which message a client sends next, and when. Pure.
+//! The send times of one client: which message it sends next, and when. Pure.
 
 use std::time::Duration;
 
 use crate::schedule::Pacer;
 
-/// What becomes of messages whose time has passed while their connection was busy.
+/// The policy for messages whose due time passed while their connection was busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LatePolicy {
-    /// They are sent as soon as the connection is free: the plan is kept.
+    /// They are sent as soon as the connection is free.
     #[default]
     CatchUp,
-    /// They are left out, all but the last that is due: the server gets time to breathe.
+    /// All but the last that is due are skipped, so that the server can recover.
     Skip,
 }
 
-/// The messages of one client, in turn. Times count from the start of the run.
+/// The planned messages of one client in their order. Times count from the start of the run.
 #[derive(Clone, Debug)]
 pub(crate) struct SendSchedule {
     pacer: Pacer,
-    /// When the next message is due, once that was asked for.
+    /// The due time of the next message, once it was computed.
     upcoming: Option<Duration>,
     /// The number of the next message.
     number: u32,
     messages: Option<u32>,
-    /// What is due at this time or later is no part of the plan.
+    /// The end of the plan: messages due at or after it are not part of it.
     end: Option<Duration>,
     late_policy: LatePolicy,
     finished: bool,
 }
 
-/// What a client is to do.
+/// The next action of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextSend {
-    /// Send this message, which was due at this time.
+    /// Send this message.
     Send {
         number: u32,
         due: Duration,
-        /// Messages that were left out before it because they were late.
+        /// Messages that were skipped before it because they were late.
         skipped: u32,
     },
-    /// Wait until then.
+    /// Wait until this time.
     Wait(Duration),
     /// Everything was sent.
     Finished,
@@ -55,7 +55,7 @@ impl SendSchedule {
         Self { pacer, upcoming: None, number: 0, messages, end, late_policy, finished: false }
     }
 
-    /// The next turn of a client that could send at `now`.
+    /// The next action of a client that could send at `now`.
     pub(crate) fn take(&mut self, now: Duration) -> NextSend {
         let Some(mut due) = self.due(now) else { return NextSend::Finished };
         if due > now {
@@ -70,7 +70,7 @@ impl SendSchedule {
         NextSend::Send { number: self.number - 1, due, skipped: self.number - 1 - first }
     }
 
-    /// When the next message is due for a client that could send at `now`; `None` where there is
+    /// The due time of the next message of a client that could send at `now`; `None` if there is
     /// none.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Duration> {
         let late = !self.is_open() && self.end.is_some_and(|end| now >= end);
@@ -83,8 +83,8 @@ impl SendSchedule {
         (!self.finished).then_some(due)
     }
 
-    /// Counts the messages of the plan that were not taken. A closed loop for a time, or without a
-    /// number of messages, has no plan beyond what it sends.
+    /// Counts the planned messages that were not taken. A closed loop for a time, or without a
+    /// number of messages, plans only what it sends.
     pub(crate) fn remaining(&self) -> u64 {
         if self.finished {
             return 0;
@@ -97,19 +97,19 @@ impl SendSchedule {
         }
     }
 
-    /// Counts those of them that are due before `now`; in closed loop the one that comes next.
+    /// Counts the remaining messages that are due before `now`; in closed loop the next one.
     pub(crate) fn remaining_due(&self, now: Duration) -> u64 {
         let due = if self.is_open() { self.remaining_until(now) } else { 1 };
         self.remaining().min(due)
     }
 
-    /// When the last message of an open loop is due; `None` if no number of messages ends it.
+    /// The due time of the last message of an open loop; `None` if no number of messages ends it.
     pub(crate) fn last_due(&self) -> Option<Duration> {
         let messages = self.messages.filter(|_| self.is_open())?;
         Some(self.pacer.time_of(messages.saturating_sub(1).into()))
     }
 
-    /// Messages up to the limit of their number.
+    /// Messages up to the limit of their number that were not taken.
     fn unsent(&self) -> u64 {
         self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
     }
@@ -119,12 +119,12 @@ impl SendSchedule {
         self.pacer.remaining_until(time) + u64::from(upcoming)
     }
 
-    /// Whether messages have times of their own.
+    /// Whether messages have due times.
     pub(crate) fn is_open(&self) -> bool {
         self.pacer.is_open()
     }
 
-    /// How many messages were taken.
+    /// The number of messages that were taken.
     #[cfg(test)]
     fn taken(&self) -> u32 {
         self.number
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(timed.remaining(), 0);
     }
 
-    /// Issue 11, item 36: in a closed loop for a time, what there was no time for is not planned.
+    /// Issue 11, item 36: a closed loop for a time plans no messages beyond those that it sends.
     #[test]
     fn regression_a_closed_loop_for_a_time_plans_no_rest() {
         let end = Some(10 * MILLISECOND);
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((both.remaining(), both.remaining_due(MILLISECOND)), (0, 0));
     }
 
-    /// Issue 11, item 36: at a stop, only what is due already may count as an error.
+    /// Issue 11, item 36: at a stop, only messages that are due may count as errors.
     #[test]
     fn a_stop_finds_what_is_due() {
         let mut open = SendSchedule::new(constant(1000), Some(50), None, LatePolicy::CatchUp);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        /// However late a client comes each time: sent, left out and rest are the whole plan.
+        /// However late a client is: the sent, skipped and remaining messages are the whole plan.
         #[test]
         fn no_message_is_lost(
             waits in prop::collection::vec(0u32..40, 0..60), skip: bool, poisson: bool,

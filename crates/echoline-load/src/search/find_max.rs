@@ -1,4 +1,4 @@
-//! Finds the highest rate that holds an objective: runs again and again.
+//! Finds the highest rate that meets objectives, by repeated runs.
 
 use std::io;
 use std::time::Duration;
@@ -15,34 +15,35 @@ use crate::verdict::{Breach, Metric, Objectives};
 use echoline::{Phase, Shutdown};
 use echoline_base::amount::figures;
 
-/// How long a rate is tried where the settings name no duration.
+/// The duration of a trial if the settings contain none.
 const DURATION_DEFAULT: Duration = Duration::from_secs(5);
 
-/// The longest time that a rate is tried so that enough messages come for a percentile.
+/// The longest trial that provides enough samples for a percentile.
 const DURATION_MAX: Duration = Duration::from_secs(600);
 
-/// Connections have settled by then.
+/// The warm-up of a trial, in which connections settle.
 const WARM_UP_DEFAULT: Duration = Duration::from_millis(500);
 
-/// A rate that breaks leaves much in flight, which says no more.
+/// The longest grace: the messages that a broken rate leaves in flight carry no information.
 const GRACE_MAX: Duration = Duration::from_secs(1);
 
-/// Where the objectives name no share of errors, this is too much.
+/// The largest share of errors if the objectives do not limit it.
 const ERRORS_MAX: f64 = 0.01;
 
-/// Samples that a percentile takes, beside the ten beyond it: some are warm-up or fail.
+/// The factor on the samples that a percentile needs, because some are warm-up or fail.
 const SAMPLES_SPARE: f64 = 1.2;
 
-/// Tries rates, `first` first, as messages per second of an open loop, until the highest is found
-/// that keeps to `goals`, or until `stop` is drained. The report is that of the last run at the
-/// rate that was found (else of the last run), with the [`SearchTrace`]. `watch` hears which rate is
-/// tried.
+/// Searches the highest rate of an open loop, in messages per second, that meets `goals`. It begins
+/// at `first` and ends early when `stop` is drained.
 ///
-/// A rate is tried for as long as its percentiles need: a lack of samples never counts as a broken
-/// objective. The search ends when nothing answers at all.
+/// The report is that of the last run at the rate that was found, else of the last run, and
+/// contains the [`SearchTrace`]. `on_progress` receives the rate that is tried.
+///
+/// A trial lasts as long as its percentiles need: too few samples never count as a broken
+/// objective. The search ends when no message is answered.
 ///
 /// # Errors
-/// As those of [`run`] and [`check_search`], and if a target takes no connection.
+/// Those of [`run`] and [`check_search`], and a target that refuses connections.
 pub async fn find_max(
     settings: &LoadSettings,
     goals: &Objectives,
@@ -108,10 +109,10 @@ pub async fn find_max(
     Ok(report)
 }
 
-/// Refuses a search whose first rate brings too few messages for its percentiles.
+/// Refuses a search whose first rate provides too few messages for its percentiles.
 ///
 /// # Errors
-/// One sentence that names the rate that would do.
+/// A sentence with the rate that would suffice.
 pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     let first = RateSearch::from(first).next().map_or(first, |(rate, _)| rate);
     let samples = samples_needed(goals);
@@ -127,8 +128,8 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     ))
 }
 
-/// Opens and closes a connection to each target, so that a search does not walk through all rates
-/// against a server that is not there.
+/// Opens and closes a connection to each target, so that a search does not try all rates without a
+/// server.
 async fn probe(settings: &LoadSettings) -> io::Result<()> {
     let dialer = Dialer::new(&settings.targets).await?;
     for (client, address) in (0..).zip(&settings.targets.addresses) {
@@ -148,24 +149,24 @@ async fn probe(settings: &LoadSettings) -> io::Result<()> {
 /// The reason why a search ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SearchEnd {
-    /// There is no more to find out.
+    /// The rate was found.
     MatchLocation,
-    /// It was stopped from outside.
+    /// The search was stopped.
     Stopped,
-    /// A rate could not be judged, for this reason.
+    /// A trial was inconclusive, for this reason.
     Inconclusive(String),
-    /// Nothing was answered, for this reason.
+    /// No message was answered, for this reason.
     NoServer(String),
 }
 
-/// The result of holding a run against the objectives.
+/// The result of checking a run against the objectives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct TrialResult {
-    /// The objectives that do not hold, as sentences.
+    /// The objectives that were not met, as sentences.
     broken: Vec<String>,
-    /// The objectives that too few samples cannot tell, as sentences.
+    /// The objectives with too few samples, as sentences.
     inconclusive: Vec<String>,
-    /// The reasons why the tester may have a part in it.
+    /// The warnings that the tester may be the reason.
     warnings: Vec<String>,
 }
 
@@ -187,15 +188,15 @@ impl TrialResult {
         Self { broken, inconclusive, warnings }
     }
 
-    /// All of it, if the rate does not hold.
+    /// All of these sentences, if the rate does not hold.
     fn sentences(self) -> Vec<String> {
         let Self { broken, inconclusive, warnings } = self;
         if broken.is_empty() { broken } else { [broken, inconclusive, warnings].concat() }
     }
 }
 
-/// Why there is no sense in another rate: nothing was answered, and either nothing has been before
-/// or no client has a server any more.
+/// The reason to end the search because no message was answered: either none was before, or no
+/// client has a server any more.
 fn silence(report: &LoadReport, held_before: bool) -> Option<String> {
     let record = &report.record;
     let warm_up = report.warm_up.as_ref().map_or(0, |warm_up| warm_up.ledger.ok());
@@ -207,10 +208,10 @@ fn silence(report: &LoadReport, held_before: bool) -> Option<String> {
     })
 }
 
-/// The settings of one run.
+/// The settings of a trial.
 ///
 /// # Errors
-/// A sentence for a rate that cannot be judged in the longest time there is.
+/// A sentence for a rate that the longest trial cannot judge.
 fn at_rate(settings: &LoadSettings, goals: &Objectives, rate: f64) -> Result<LoadSettings, String> {
     let mut settings = settings.clone();
     let shown = figures::rate(rate);
@@ -235,7 +236,7 @@ fn at_rate(settings: &LoadSettings, goals: &Objectives, rate: f64) -> Result<Loa
     Ok(settings)
 }
 
-/// Lets the next run last twice as long, if there is time for it.
+/// Doubles the duration of the next trial, up to the longest.
 fn extend(settings: &mut LoadSettings) -> bool {
     let longer = settings.duration.map(|duration| 2 * duration);
     let fits = longer.is_some_and(|longer| longer <= DURATION_MAX);
@@ -245,7 +246,7 @@ fn extend(settings: &mut LoadSettings) -> bool {
     fits
 }
 
-/// Returns the number of answers that make the percentiles of the goals more than chance.
+/// The number of replies that the percentiles of the goals need.
 fn samples_needed(goals: &Objectives) -> f64 {
     let needed = goals.list().iter().map(|objective| match objective.metric {
         Metric::Percentile(percentile) => percentile.samples_min() as f64,
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(check("max<1s,errors<1%", 0.0), Ok(()));
     }
 
-    /// Issue 11, item 35: a lack of samples is no broken objective.
+    /// Issue 11, item 35: too few samples are no broken objective.
     #[test]
     fn regression_too_few_samples_break_no_objective() {
         let goals = Objectives::goals("p99.9<5ms,max<1s,errors<50%").unwrap();

@@ -1,22 +1,23 @@
-//! Which rate to try next in the search for the highest that holds. Pure.
+//! The order of trials in the search for the highest rate. Pure.
 
 use crate::report::TrialPurpose;
 
-/// The search ends when the lowest rate that broke is at most so many times the highest that held.
+/// The search ends when the lowest rate that broke is at most this factor above the highest that
+/// held.
 const RESOLUTION: f64 = 1.05;
 
-/// Runs at the rate that was found, beside the one that found it.
+/// Runs that confirm the rate that was found.
 const CONFIRMATIONS: u32 = 2;
 
-/// Runs in all, so that an objective that holds by chance ends the search too.
+/// The most runs of a search: it also ends for an objective that holds by chance.
 const RUNS_MAX: u32 = 40;
 
-/// Messages per second: less is no load, more no tester of ours drives.
+/// The range of rates in messages per second.
 const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 4_000_000.0;
 
-/// Doubles the rate until it breaks (or halves it until it holds), bisects what lies between, and
-/// confirms what was found. A rate that does not hold again counts as broken.
+/// Doubles the rate until it breaks (or halves it until it holds), bisects the range between, and
+/// confirms the result. A rate that does not hold again counts as broken.
 #[derive(Clone, Debug)]
 pub(crate) struct RateSearch {
     first: f64,
@@ -29,13 +30,13 @@ pub(crate) struct RateSearch {
 }
 
 impl RateSearch {
-    /// Begins at a rate in messages per second.
+    /// Begins at `first` messages per second.
     pub(crate) fn from(first: f64) -> Self {
         let first = first.clamp(RATE_MIN, RATE_MAX);
         Self { first, held: Vec::new(), broke: None, confirmations: 0, runs: 0 }
     }
 
-    /// The next rate and why; `None` where there is no more to find out.
+    /// The next rate and its purpose; `None` when the search is over.
     pub(crate) fn next(&self) -> Option<(f64, TrialPurpose)> {
         if self.runs >= RUNS_MAX {
             return None;
@@ -57,7 +58,7 @@ impl RateSearch {
         }
     }
 
-    /// What became of the rate that [`next`](Self::next) said.
+    /// Records the result of the rate that [`next`](Self::next) returned.
     pub(crate) fn record(&mut self, rate: f64, holds: bool) {
         self.runs += 1;
         let again = self.highest() == Some(rate);
@@ -85,13 +86,13 @@ impl RateSearch {
         self.broke
     }
 
-    /// How often the highest rate held.
+    /// The number of runs in which the highest rate held.
     pub(crate) fn times(&self) -> u32 {
         self.confirmations + 1
     }
 }
 
-/// A rate as one would write it. Half of a step of five per cent is more than the last digit.
+/// Rounds to three digits, which is finer than half of the resolution.
 fn three_digits(rate: f64) -> f64 {
     let unit = 10f64.powf(rate.log10().floor() - 2.0);
     (rate / unit).round() * unit
@@ -103,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs the search against a server; the rates that were tried.
+    /// Runs the search against a server, and returns the rates that were tried.
     fn try_rates(
         search: &mut RateSearch,
         mut holds: impl FnMut(f64) -> bool,

@@ -1,4 +1,4 @@
-//! How long things took, and which percentiles of it may be shown. Pure.
+//! Histograms of durations, and the percentiles that they have enough samples for. Pure.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use hdrhistogram::Histogram;
 
 use super::nanos::nanos;
 
-/// A percentile is shown when so many samples lie beyond it; with fewer it is chance.
+/// The samples that must lie beyond a percentile. With fewer, its value is chance.
 const BEYOND_MIN: u64 = 10;
 
-/// The longest time that is told from longer ones: a day, the longest time-out there is.
+/// The longest time that is distinguished: a day, as the longest time-out.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Significant decimal digits that are kept: an error of at most one in a thousand.
+/// Significant decimal digits of the histogram: its error is at most 0.1 %.
 const DIGITS: u8 = 3;
 
-/// The share of samples that a figure is not exceeded by.
+/// A percentile, from 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percentile {
     per_million: u32,
 }
 
 impl Percentile {
-    /// The percentiles of a report where nothing else is asked for: p50, p90, p99, p99.9.
+    /// The percentiles of a report by default: p50, p90, p99, p99.9.
     pub const DEFAULTS: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P999];
 
     pub(crate) const P50: Self = Self { per_million: 500_000 };
@@ -30,11 +30,11 @@ impl Percentile {
     pub(crate) const P99: Self = Self { per_million: 990_000 };
     pub(crate) const P999: Self = Self { per_million: 999_000 };
 
-    /// `percent` from 0 to 100, exact to four decimals; `None` outside of that.
+    /// A percentile from 0 to 100, exact to four decimals; `None` outside of that range.
     #[must_use]
     pub fn new(percent: f64) -> Option<Self> {
         let per_million = (percent * 10_000.0).round();
-        // The range is checked, so that nothing is cut off.
+        // The range is checked, so the conversion is exact.
         (0.0..=1e6).contains(&per_million).then_some(Self { per_million: per_million as u32 })
     }
 
@@ -44,7 +44,7 @@ impl Percentile {
         f64::from(self.per_million) / 10_000.0
     }
 
-    /// As a share of one.
+    /// The percentile as a quantile, from 0 to 1.
     #[must_use]
     pub fn quantile(self) -> f64 {
         f64::from(self.per_million) / 1e6
@@ -56,7 +56,7 @@ impl Percentile {
         (BEYOND_MIN * 1_000_000).div_ceil(beyond)
     }
 
-    /// Whether at least ten of so many samples lie beyond it: with fewer it is chance.
+    /// Whether at least ten of `samples` lie beyond the percentile.
     #[must_use]
     pub fn is_certain(self, samples: u64) -> bool {
         // In whole numbers: 100 × (1 − 0.9) is not 10 in binary fractions.
@@ -71,17 +71,17 @@ impl std::fmt::Display for Percentile {
     }
 }
 
-/// Lengths of time, as a histogram of nanoseconds with three digits; bounded memory for any
-/// number of samples.
+/// A histogram of durations: nanoseconds with three digits, in bounded memory.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use echoline_load::{Percentile, Times};
+/// use echoline_load::Percentile;
+/// use echoline_load::statistics::DurationHistogram;
 ///
-/// let mut times = Times::default();
+/// let mut times = DurationHistogram::default();
 /// (1..=100).for_each(|nanos| times.record(Duration::from_nanos(nanos)));
-/// let [p50, _, p99, _] = Percentile::SHOWN;
+/// let [p50, _, p99, _] = Percentile::DEFAULTS;
 /// assert_eq!(times.percentile(p50), Some(Duration::from_nanos(50)));
 /// // One sample lies beyond: that is chance.
 /// assert_eq!(times.percentile(p99), None);
@@ -104,8 +104,8 @@ impl Default for DurationHistogram {
 }
 
 impl DurationHistogram {
-    /// From a histogram of nanoseconds that was read from elsewhere, and the longest time where
-    /// it is known better than to the histogram's digits.
+    /// Takes a histogram of nanoseconds that was read from a file. `max` is the longest time if it
+    /// is known more exactly than the histogram's digits.
     #[must_use]
     pub fn from_histogram(mut histogram: Histogram<u64>, max: Option<Duration>) -> Self {
         histogram.auto(true);
@@ -113,27 +113,26 @@ impl DurationHistogram {
         Self { histogram, max }
     }
 
-    /// One more sample; a time over a day counts as a day.
+    /// Records a sample; a time over a day counts as a day.
     pub fn record(&mut self, time: Duration) {
         let time = time.min(LONGEST);
         self.histogram.record(nanos(time)).expect("it grows by itself up to a day");
         self.max = self.max.max(time);
     }
 
-    /// Takes in the samples of `other`; as exact as if all had been recorded here.
+    /// Adds the samples of `other`, as exactly as if all had been recorded here.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("it grows by itself up to any value");
         self.max = self.max.max(other.max);
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// The time that this share of the samples did not exceed; `None` where fewer than ten lie
-    /// beyond it.
+    /// The value of a percentile; `None` if fewer than ten samples lie beyond it.
     #[must_use]
     pub fn percentile(&self, percentile: Percentile) -> Option<Duration> {
         percentile.is_certain(self.count()).then(|| {
@@ -143,25 +142,25 @@ impl DurationHistogram {
         })
     }
 
-    /// The longest time, exactly; `None` where there is no sample.
+    /// The longest time, exactly; `None` if there is no sample.
     #[must_use]
     pub fn max(&self) -> Option<Duration> {
         (self.count() > 0).then_some(self.max)
     }
 
-    /// The shortest time, to three digits; `None` where there is no sample.
+    /// The shortest time, to three digits; `None` if there is no sample.
     #[must_use]
     pub fn min(&self) -> Option<Duration> {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.min()))
     }
 
-    /// The mean, to three digits; `None` where there is no sample.
+    /// The mean, to three digits; `None` if there is no sample.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         (self.count() > 0).then(|| Duration::from_nanos(self.histogram.mean() as u64))
     }
 
-    /// Counts the samples that are longer than `limit`, as far as three digits tell.
+    /// Counts the samples over `limit`, with the precision of the histogram.
     pub(crate) fn count_above(&self, limit: Duration) -> u64 {
         let lowest = self.histogram.next_non_equivalent(nanos(limit));
         match lowest <= self.histogram.max() {
@@ -170,7 +169,7 @@ impl DurationHistogram {
         }
     }
 
-    /// The samples in nanoseconds, to be exported.
+    /// The histogram of the samples in nanoseconds.
     #[must_use]
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram

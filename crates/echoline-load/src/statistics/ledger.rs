@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What became of a message that was sent.
+/// The outcome of a message that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MessageOutcome {
-    /// The right reply came in time.
+    /// The correct reply came in time.
     Ok,
-    /// Another reply came.
+    /// A wrong reply came.
     Wrong,
     /// No reply came in time.
     TimedOut,
@@ -17,7 +17,7 @@ pub enum MessageOutcome {
     Reset,
     /// The connection was closed before the reply.
     Lost,
-    /// The run was stopped while the reply was awaited: neither right nor an error.
+    /// The run was stopped before the reply: neither a success nor an error.
     InFlight,
 }
 
@@ -26,7 +26,7 @@ impl MessageOutcome {
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::Wrong, Self::TimedOut, Self::Reset, Self::Lost, Self::InFlight];
 
-    /// As it is written in reports.
+    /// The name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -40,29 +40,29 @@ impl MessageOutcome {
     }
 }
 
-/// Why a client sent no more, or not this message.
+/// The reason why a client ended, and why messages were not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// It had sent everything.
+    /// The client sent everything.
     Finished,
-    /// It never had a connection.
+    /// The client could not connect.
     NotConnected,
-    /// A wrong reply: which reply belongs to which message is not known any more.
+    /// A reply was wrong, so it is unknown which reply belongs to which message.
     Wrong,
-    /// No reply in time: one that comes late would be taken for the next.
+    /// A reply did not come in time. If it came late, it would be matched with the next message.
     TimedOut,
     /// The connection ended.
     Lost,
     /// The run was stopped.
     Stopped,
-    /// It was so late that it was left out, as `--when-late skip` says.
+    /// The message was late, and the late policy is to skip.
     Late,
-    /// The run was over before its turn came: its connection was busy until then.
+    /// The run was over before the connection was free for the message.
     Overdue,
 }
 
 impl SkipReason {
-    /// Every end.
+    /// Every reason.
     pub const ALL: [Self; 8] = [
         Self::Finished,
         Self::NotConnected,
@@ -76,7 +76,7 @@ impl SkipReason {
 }
 
 impl SkipReason {
-    /// Whether something went wrong with the connection or its server.
+    /// Whether the connection or its server failed.
     pub(crate) fn is_failure(self) -> bool {
         match self {
             Self::NotConnected | Self::Wrong | Self::TimedOut | Self::Lost => true,
@@ -91,7 +91,7 @@ impl SkipReason {
 }
 
 impl From<MessageOutcome> for SkipReason {
-    /// Why a client whose message had this outcome sends no more.
+    /// The reason why a client whose message had this outcome sends no more.
     fn from(outcome: MessageOutcome) -> Self {
         match outcome {
             MessageOutcome::Ok => Self::Finished,
@@ -103,9 +103,9 @@ impl From<MessageOutcome> for SkipReason {
     }
 }
 
-/// Every planned message, in one column: planned = sent + skipped + stopped, and
-/// sent = ok + wrong + timed out + reset + lost + in flight. Messages that were stopped, or in
-/// flight at a stop, are neither right nor errors.
+/// The account of all planned messages: planned = sent + skipped + stopped, and sent = ok + wrong +
+/// timed out + reset + lost + in flight. Messages that were stopped, or in flight at a stop, are
+/// neither successes nor errors.
 ///
 /// A plan without an end (a closed loop for a time) plans what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,28 +116,28 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// So many messages are to be sent.
+    /// An account of `planned` messages.
     #[must_use]
     pub fn new(planned: u64) -> Self {
         Self { planned, ..Self::default() }
     }
 
-    /// One message was sent, and this became of it.
+    /// Counts a sent message with its outcome.
     pub fn settle(&mut self, outcome: MessageOutcome) {
         self.settle_many(outcome, 1);
     }
 
-    /// So many messages were sent, and this became of them.
+    /// Counts sent messages with this outcome.
     pub fn settle_many(&mut self, outcome: MessageOutcome, messages: u64) {
         self.settled[outcome as usize] += messages;
     }
 
-    /// So many more messages are to be sent.
+    /// Adds messages to the plan.
     pub fn plan(&mut self, messages: u64) {
         self.planned += messages;
     }
 
-    /// Takes in the account of another worker or machine.
+    /// Adds the account of another worker or machine.
     pub fn merge(&mut self, other: &Self) {
         self.planned += other.planned;
         for (mine, theirs) in self.settled.iter_mut().zip(other.settled) {
@@ -148,20 +148,20 @@ impl Ledger {
         }
     }
 
-    /// So many messages will not be sent.
+    /// Counts planned messages that are not sent.
     pub fn skip(&mut self, messages: u64, reason: SkipReason) {
         if messages > 0 {
             *self.skipped.entry(reason).or_default() += messages;
         }
     }
 
-    /// Whether every planned message is accounted for, once.
+    /// Whether every planned message is counted exactly once.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.planned == self.sent() + self.skipped() + self.stopped()
     }
 
-    /// Messages of the plan.
+    /// Planned messages.
     #[must_use]
     pub fn planned(&self) -> u64 {
         self.planned
@@ -173,19 +173,19 @@ impl Ledger {
         self.settled.iter().sum()
     }
 
-    /// Messages of which this became.
+    /// Messages with this outcome.
     #[must_use]
     pub fn count(&self, outcome: MessageOutcome) -> u64 {
         self.settled[outcome as usize]
     }
 
-    /// Messages that were answered right and in time.
+    /// Messages with a correct reply in time.
     #[must_use]
     pub fn ok(&self) -> u64 {
         self.count(MessageOutcome::Ok)
     }
 
-    /// Messages with another reply.
+    /// Messages with a wrong reply.
     #[must_use]
     pub fn wrong(&self) -> u64 {
         self.count(MessageOutcome::Wrong)
@@ -203,21 +203,21 @@ impl Ledger {
         self.count(MessageOutcome::Reset)
     }
 
-    /// Messages whose reply was still awaited when the run was broken off.
+    /// Messages whose reply was awaited when the run was stopped.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.count(MessageOutcome::InFlight)
     }
 
-    /// Everything that was planned and did not get its right answer in time, as a share of what
-    /// was planned; what a stop from outside left unsent or unanswered is no error.
+    /// The share of planned messages without a correct reply in time. Messages that a stop left
+    /// unsent or unanswered are not counted.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let counted = self.counted();
         if counted == 0 { 0.0 } else { (counted.saturating_sub(self.ok())) as f64 / counted as f64 }
     }
 
-    /// Planned messages that a stop from outside has not cut off: each was right or an error.
+    /// Planned messages that were not cut off by a stop: each is a success or an error.
     #[must_use]
     pub fn counted(&self) -> u64 {
         self.planned.saturating_sub(self.stopped() + self.in_flight())
@@ -247,20 +247,20 @@ impl Ledger {
     }
 }
 
-/// How an answer came.
+/// An irregular reply over UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramAnomaly {
-    /// Right, after the time-out of its message, which stays timed out.
+    /// A correct reply after the time-out of its message, which stays timed out.
     Late,
-    /// Right, once more.
+    /// A second correct reply.
     Duplicated,
-    /// Right and in time, after the answer to a message that was sent later.
+    /// A correct reply in time, after the reply to a message that was sent later.
     Reordered,
-    /// While nothing was waited for, and as none of these.
+    /// A datagram that matches no message.
     Unasked,
 }
 
-/// How many came so. None of them settles a message: they stand beside the ledger.
+/// Counts of irregular replies. None of them settles a message, so they are not part of the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatagramAnomalies {
     /// [`DatagramAnomaly::Late`].
@@ -274,7 +274,7 @@ pub struct DatagramAnomalies {
 }
 
 impl DatagramAnomalies {
-    /// One more.
+    /// Counts an irregular reply.
     pub fn count(&mut self, anomaly: DatagramAnomaly) {
         *match anomaly {
             DatagramAnomaly::Late => &mut self.late,
@@ -284,7 +284,7 @@ impl DatagramAnomalies {
         } += 1;
     }
 
-    /// Takes in what others have counted.
+    /// Adds the counts of another record.
     pub fn merge(&mut self, other: &Self) {
         self.late += other.late;
         self.duplicated += other.duplicated;
@@ -328,7 +328,7 @@ mod tests {
         assert!(!ledger.adds_up());
     }
 
-    /// Issue 11, item 36: what a stop cuts off is neither right nor an error.
+    /// Issue 11, item 36: messages that a stop cuts off are neither successes nor errors.
     #[test]
     fn regression_a_stop_is_an_outcome_of_its_own() {
         let mut ledger = Ledger::new(1000);

@@ -19,7 +19,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     u64::deserialize(deserializer).map(Duration::from_nanos)
 }
 
-/// The same for a time that may be missing.
+/// The same encoding for a time that may be missing.
 pub(crate) mod option {
     use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The time that clients were without a server, added up over all clients.
 ///
-/// A closed loop for a time has no plan beyond the messages that it sends, so a server that is gone
-/// would cost it nothing. There this share of the time counts as failed messages: see
+/// A closed loop for a time plans only the messages that it sends, so an outage would cost it
+/// nothing. There this share of the time counts as failed messages: see
 /// [`RunRecord::error_share`](super::RunRecord::error_share).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerOutage {
@@ -13,7 +13,7 @@ pub struct ServerOutage {
     pub clients: u32,
     /// Closed loop for a time: the time that clients were without a server.
     pub time: Duration,
-    /// Closed loop for a time: the time that all clients were to send.
+    /// Closed loop for a time: the time in which the clients should have sent.
     pub client_time: Duration,
 }
 
@@ -35,13 +35,13 @@ impl ServerOutage {
     }
 }
 
-/// Follows whether one client has a server. Times count from the start of the run.
+/// Tracks whether one client has a server. Times count from the start of the run.
 ///
-/// A connection counts as a server only when a message was replied over it, so a server that
-/// accepts and closes at once is none.
+/// A connection counts as a server only when it has carried a reply. A server that accepts and
+/// closes at once is an outage.
 #[derive(Clone, Debug)]
 pub(crate) struct Availability {
-    /// The time that is judged: after the warm-up, until the end of the plan.
+    /// The measured time: from the end of the warm-up to the end of the plan.
     judged: (Duration, Duration),
     /// The time since which the client has no server.
     since: Option<Duration>,
@@ -49,9 +49,9 @@ pub(crate) struct Availability {
     ended: Duration,
     /// When the connection in use was opened.
     connected: Option<Duration>,
-    /// A message was replied over the last connection.
+    /// Whether the last connection has carried a reply.
     replied: bool,
-    /// Time without a server that is over.
+    /// The total of all outages that are over.
     past: Duration,
 }
 
@@ -61,24 +61,24 @@ impl Availability {
         Self { judged, since: None, ended, connected: None, replied: false, past: Duration::ZERO }
     }
 
-    /// A connection was opened.
+    /// Notes that a connection was opened.
     pub(crate) fn connect(&mut self, at: Duration) {
         self.connected = Some(at);
         self.replied = false;
     }
 
-    /// A connection could not be opened: the outage began when the one before ended.
+    /// Notes that a connection could not be opened. The outage began when the previous one ended.
     pub(crate) fn refuse(&mut self) {
         self.replied = false;
         self.since.get_or_insert(self.ended);
     }
 
-    /// A message was replied.
+    /// Notes a reply.
     pub(crate) fn note_reply(&mut self) {
         self.replied = true;
     }
 
-    /// The connection ended, after a failure or because all was sent.
+    /// Notes that the connection ended, after a failure or because everything was sent.
     pub(crate) fn disconnect(&mut self, at: Duration, failed: bool) {
         self.recover();
         if failed && !self.replied {
@@ -88,17 +88,18 @@ impl Availability {
         self.connected = None;
     }
 
-    /// Whether a message was replied over the last connection.
+    /// Whether the last connection has carried a reply.
     pub(crate) fn has_replied(&self) -> bool {
         self.replied
     }
 
-    /// Returns the time since which there is no server.
+    /// The start of the present outage.
     pub(crate) fn since(&self) -> Option<Duration> {
         self.since
     }
 
-    /// Ends the account. A client that gave up before the end of the plan has no server until then.
+    /// Ends the account. If the client gave up before the end of the plan, the outage lasts until
+    /// that end.
     pub(crate) fn finish(&mut self, at: Duration, gave_up: bool) -> ServerOutage {
         self.recover();
         if gave_up {
@@ -113,7 +114,7 @@ impl Availability {
         }
     }
 
-    /// The outage ended when the connection was opened over which a message was replied.
+    /// Ends an outage at the time when the connection that carried a reply was opened.
     fn recover(&mut self) {
         if let (true, Some(connected)) = (self.replied, self.connected)
             && let Some(since) = self.since.take()
@@ -167,7 +168,7 @@ mod tests {
         client.disconnect(seconds(3), true);
         client.refuse();
         client.refuse();
-        // Accepted and closed: no server yet.
+        // Accepted and closed: still an outage.
         client.connect(seconds(5));
         client.disconnect(seconds(5), true);
         client.connect(seconds(7));
@@ -187,7 +188,7 @@ mod tests {
         client.note_reply();
         client.disconnect(seconds(6), true);
         assert_eq!(client.finish(seconds(6), true), outage(1, 5, 10));
-        // A failure after the end of the plan is none of a server that is gone.
+        // A failure after the end of the plan is no outage.
         let mut late = availability();
         late.connect(seconds(0));
         late.note_reply();

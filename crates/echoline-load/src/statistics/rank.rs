@@ -1,17 +1,16 @@
-//! Whether two groups of figures differ by more than chance: the Mann–Whitney U test. Pure.
+//! The Mann–Whitney U test: whether two groups of figures differ by more than chance. Pure.
 //!
-//! It asks only how the figures are ordered, so it needs no assumption about how latencies are
-//! distributed, and one wild run does not decide it. The p-value is exact for any number of ties:
-//! all ways of dealing the same ranks to the two groups are counted, none is approximated.
-//! (Mann and Whitney, 1947; ties as in Lehmann, *Nonparametrics*, 1975.)
+//! The test depends only on the order of the figures. It makes no assumption about the distribution
+//! of latencies, and one outlier does not decide it. The p-value is exact for any number of ties:
+//! all ways to assign the ranks to the two groups are counted. (Mann and Whitney, 1947; ties as in
+//! Lehmann, *Nonparametrics*, 1975.)
 
-/// Figures of one group, at most: the count of all ways grows with the cube of it.
+/// The most figures of one group: the cost grows with the cube of it.
 pub(crate) const GROUP_MAX: usize = 50;
 
-/// How likely it is that two groups drawn from the same source are ordered at least as unevenly
-/// as these, to either side; 1 where a group is empty.
+/// The two-sided p-value of two groups; 1 if a group is empty.
 ///
-/// Groups of more than [`GROUP_MAX`] are cut, and figures that are no number are left out.
+/// Groups of more than [`GROUP_MAX`] are truncated. NaN is ignored.
 pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     let (one, other) = (numbers(one), numbers(other));
     if one.is_empty() || other.is_empty() {
@@ -33,15 +32,13 @@ pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     (uneven / all).min(1.0)
 }
 
-/// The smallest p-value that groups of these sizes can reach: two of all ways to deal the ranks
-/// separate them, all low here or all low there.
+/// The smallest p-value of groups of these sizes, which is that of complete separation.
 pub(crate) fn p_value_least(one: usize, other: usize) -> f64 {
     let ways: f64 = (1..=one).map(|number| (other + number) as f64 / number as f64).product();
     (2.0 / ways).min(1.0)
 }
 
-/// The p-values as they must be read where several are asked for at once: with six figures one of
-/// them seems to differ too easily. (Holm, 1979.)
+/// Corrects p-values for multiple comparisons. (Holm, 1979.)
 pub(crate) fn corrected(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
@@ -55,7 +52,7 @@ pub(crate) fn corrected(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The middle figure, or the mean of the two in the middle; `None` of nothing.
+/// The median; `None` of no figures.
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -80,13 +77,13 @@ fn doubled_ranks(one: &[f64], other: &[f64]) -> Vec<usize> {
     all.iter().map(rank).collect()
 }
 
-/// In how many ways `size` of the ranks add up to each sum.
+/// Counts the ways in which `size` of the ranks add up to each sum.
 fn ways_by_sum(ranks: &[usize], size: usize) -> Vec<f64> {
     let total: usize = ranks.iter().sum();
     let mut ways = vec![vec![0.0; total + 1]; size + 1];
     ways[0][0] = 1.0;
     for &rank in ranks {
-        // From the largest group down, so that no rank is dealt twice.
+        // From the largest group down, so that no rank is used twice.
         for taken in (0..size).rev() {
             for sum in (rank..=total).rev() {
                 let more = ways[taken][sum - rank];
@@ -145,7 +142,7 @@ mod tests {
         }
     }
 
-    /// All ways counted one by one.
+    /// The p-value by enumeration.
     fn by_hand(one: &[f64], other: &[f64]) -> f64 {
         let ranks = doubled_ranks(one, other);
         let middle = one.len() * (ranks.len() + 1);

@@ -1,4 +1,4 @@
-//! What happened: the ledger, the times, and the reasons of failures. Pure.
+//! The record of a run: its ledger, its times, and the reasons of failures. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,42 +8,40 @@ use crate::statistics::{
     ServerOutage, SkipReason,
 };
 
-/// Different reasons that are kept apart; a server can make up any number of them.
+/// The most distinct reasons that are kept; a server can cause any number of them.
 const REASONS_MAX: usize = 20;
 
-/// What reasons beyond those are counted under.
+/// The text under which further reasons are counted.
 const OTHER_REASONS: &str = "other reasons";
 
-/// Everything that a run has to say about its messages and clients. Records of several workers
-/// or machines are merged exactly.
+/// The measurements of a run. Records of several workers or machines are merged exactly.
 #[derive(Clone, Debug, Default)]
 pub struct RunRecord {
     /// The account of all planned messages.
     pub ledger: Ledger,
-    /// Clients all of whose messages were answered right.
+    /// Clients whose messages were all answered correctly.
     pub clients_ok: u32,
     /// The time that clients were without a server.
     pub outage: ServerOutage,
     /// Connections that were opened.
     pub connections: u64,
-    /// In open loop, of right answers: from the intended time of the plan until the reply was
-    /// complete. Empty in closed loop, where nothing is intended.
+    /// In open loop, of correct replies: from the intended time until the reply was complete. Empty
+    /// in closed loop.
     pub latency: DurationHistogram,
-    /// Of right answers: from before the message was sent until the reply was complete.
+    /// Of correct replies: from just before the message was sent until the reply was complete.
     pub service: DurationHistogram,
-    /// From the beginning of a connection until its socket was open.
+    /// From the start of connecting until the socket was open.
     pub connect: DurationHistogram,
-    /// From then until it could be used: the handshakes of TLS and WebSocket. Empty where there is
-    /// nothing to be done.
+    /// From then until the end of the TLS and WebSocket handshakes. Empty without handshakes.
     pub handshake: DurationHistogram,
-    /// In open loop: how much later than intended, or than its connection was free, the tester
-    /// began to send. It is the tester's own fault.
+    /// In open loop: from the later of the intended time and the connection being free, until the
+    /// message was sent. The tester causes this delay.
     pub lag: DurationHistogram,
     /// In open loop: messages that found their connection busy at their intended time.
     pub delayed: u64,
-    /// Over UDP: answers that came otherwise than once, in time and in order.
+    /// Over UDP: irregular replies.
     pub anomalies: DatagramAnomalies,
-    /// The same, second by second.
+    /// The development over the run.
     pub series: Series,
     failures: [DurationHistogram; MessageOutcome::ALL.len()],
     reasons: BTreeMap<String, u64>,
@@ -51,25 +49,25 @@ pub struct RunRecord {
     wrong_example: Option<String>,
 }
 
-/// A right answer.
+/// A correct reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CorrectReply {
-    /// When it was complete, from the start of what is measured.
+    /// When it was complete, from the start of the measuring.
     pub at: Duration,
     /// From the intended time until then; `None` in closed loop.
     pub latency: Option<Duration>,
-    /// From before the message was sent until then.
+    /// From just before the message was sent until then.
     pub service: Duration,
 }
 
 impl RunRecord {
-    /// For `planned` messages.
+    /// A record of `planned` messages.
     #[must_use]
     pub fn new(planned: u64) -> Self {
         Self { ledger: Ledger::new(planned), ..Self::default() }
     }
 
-    /// A message was answered right.
+    /// Records a correct reply.
     pub fn reply(&mut self, reply: CorrectReply) {
         self.ledger.settle(MessageOutcome::Ok);
         self.service.record(reply.service);
@@ -79,42 +77,40 @@ impl RunRecord {
         self.series.answered(reply.at, reply.latency.unwrap_or(reply.service));
     }
 
-    /// A message was not answered right: its age at this moment, from the intended time where
-    /// there is one.
+    /// Records that a message failed at `at`, with its age from the intended time or from sending.
     pub fn fail(&mut self, outcome: MessageOutcome, at: Duration, age: Duration) {
         self.ledger.settle(outcome);
         self.failures[outcome as usize].record(age);
         self.series.failed(at);
     }
 
-    /// How old the messages were when they failed in this way. A time-out's age is the least that
-    /// its latency would have been.
+    /// The ages of messages that failed in this way. The age of a time-out is a lower bound of its
+    /// latency.
     #[must_use]
     pub fn failures(&self, outcome: MessageOutcome) -> &DurationHistogram {
         &self.failures[outcome as usize]
     }
 
-    /// Puts back the ages of failures that were read from elsewhere.
+    /// Sets the ages of failures that were read from a file.
     pub fn set_failures(&mut self, outcome: MessageOutcome, ages: DurationHistogram) {
         self.failures[outcome as usize] = ages;
     }
 
-    /// A datagram came at this time that settles nothing.
+    /// Records an irregular reply.
     pub fn note_anomaly(&mut self, anomaly: DatagramAnomaly, at: Duration) {
         self.anomalies.count(anomaly);
         self.series.anomaly(anomaly, at);
     }
 
-    /// The share of planned messages that were not answered right, from 0 to 1. In a closed loop
-    /// for a time, which has no plan, the time without a server counts as if messages had been due
-    /// in it.
+    /// The share of planned messages without a correct reply, from 0 to 1. In a closed loop for a
+    /// time, the time without a server counts as if messages had been due in it.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let errors = self.ledger.error_share();
         errors + (1.0 - errors) * self.outage.share()
     }
 
-    /// Messages that were sent and never answered, neither in time nor late.
+    /// Messages that were never answered, neither in time nor late.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
         let ledger = &self.ledger;
@@ -122,8 +118,8 @@ impl RunRecord {
         ledger.timed_out() - late + ledger.reset() + ledger.lost()
     }
 
-    /// The times that a user would tell of: latency (in closed loop service time), and time-outs
-    /// with their age, which must not vanish from the longest times.
+    /// The response times as users see them: latency (in closed loop service time), and the age of
+    /// time-outs.
     #[must_use]
     pub fn response_times(&self) -> DurationHistogram {
         let [answers, timed_out] = self.user_visible_times();
@@ -147,7 +143,7 @@ impl RunRecord {
         [answers, self.failures(MessageOutcome::TimedOut)]
     }
 
-    /// Takes in what another worker or machine has recorded.
+    /// Adds the record of another worker or machine.
     pub fn merge(&mut self, other: &Self) {
         self.ledger.merge(&other.ledger);
         self.clients_ok += other.clients_ok;
@@ -173,29 +169,29 @@ impl RunRecord {
         }
     }
 
-    /// Keeps the first wrong reply, beside what was sent, to be shown.
+    /// Keeps the first wrong reply together with its message.
     pub fn note_wrong(&mut self, example: impl FnOnce() -> String) {
         self.wrong_example.get_or_insert_with(example);
     }
 
-    /// The first wrong reply, beside what was sent.
+    /// The first wrong reply, together with its message.
     #[must_use]
     pub fn wrong_example(&self) -> Option<&str> {
         self.wrong_example.as_deref()
     }
 
-    /// A client ends with so many messages unsent.
+    /// Records that a client ended with unsent messages.
     pub fn end_client(&mut self, unsent: u64, end: SkipReason) {
         self.ledger.skip(unsent, end);
         self.clients_ok += u32::from(end == SkipReason::Finished);
     }
 
-    /// Something went wrong, because of `reason`.
+    /// Counts a reason for failures.
     pub fn note_reason(&mut self, reason: &str) {
         self.note_reasons(reason, 1);
     }
 
-    /// Something went wrong so many times, because of `reason`.
+    /// Counts a reason for failures so many times.
     pub fn note_reasons(&mut self, reason: &str, count: u64) {
         if reason == OTHER_REASONS {
             self.reasons_dropped += count;
@@ -208,8 +204,8 @@ impl RunRecord {
         }
     }
 
-    /// Each different reason and how often there was one, the most frequent first; at most 20,
-    /// and the rest as "other reasons".
+    /// The distinct reasons with their counts, the most frequent first: at most 20, and the rest as
+    /// "other reasons".
     #[must_use]
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         let mut reasons: Vec<_> =
@@ -267,8 +263,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever becomes of the messages of each client, as `worker` records it, in one record
-        /// or in one for each client.
+        /// For any outcomes of the messages of each client, in one record or in one for each
+        /// client.
         #[test]
         fn the_ledger_adds_up_for_any_sequence_of_outcomes(
             clients in prop::collection::vec(

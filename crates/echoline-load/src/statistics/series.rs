@@ -1,4 +1,4 @@
-//! What happened in each second of a run. Pure, and of bounded size for a run of any length.
+//! The series of a run: its counts and latencies second by second, in bounded memory. Pure.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use hdrhistogram::Histogram;
 use crate::statistics::nanos::nanos;
 use crate::statistics::{DatagramAnomalies, DatagramAnomaly};
 
-/// Slots that are kept. When one more is needed, each two neighbours become one.
+/// The most intervals that are kept. If one more is needed, neighbours are merged in pairs.
 pub(crate) const INTERVALS_MAX: usize = 300;
 
-/// One stretch of a run.
+/// The measurements of one interval of a run.
 #[derive(Clone, Debug)]
 pub struct SeriesInterval {
     /// Messages that were sent in it.
     pub sent: u64,
-    /// Messages that were answered right in it, whenever they were sent.
+    /// Messages that were answered correctly in it, whenever they were sent.
     pub ok: u64,
     /// Messages that failed in it, whenever they were sent.
     pub failed: u64,
-    /// Datagrams that came in it otherwise than once, in time and in order.
+    /// Irregular replies in it.
     pub anomalies: DatagramAnomalies,
-    /// The latency of those that were answered right in it, in nanoseconds with two digits: from
-    /// the intended time in open loop, from sending in closed loop.
+    /// The latency of the correct replies in it, in nanoseconds with two digits: from the intended
+    /// time in open loop, from sending in closed loop.
     pub latency: Histogram<u32>,
 }
 
@@ -43,20 +43,20 @@ impl SeriesInterval {
     }
 }
 
-/// A run cut into stretches of equal length: of a second, and of two, four … seconds in longer
-/// runs, so that there are never more than 300.
+/// A run in intervals of equal length: one second, or two, four … seconds in longer runs, so that
+/// there are at most 300.
 ///
-/// Offsets count from the start of what is measured, after the warm-up.
+/// Offsets count from the start of the measuring, after the warm-up.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
-    /// A slot is two to the power of this seconds long: to shift is cheaper than to divide.
+    /// The binary logarithm of the interval length in seconds: a shift is cheaper than a division.
     exponent: u32,
     intervals: Vec<SeriesInterval>,
 }
 
 impl Series {
-    /// From what was read from elsewhere; `None` where `length` is no power of two of seconds, or
-    /// where there are more than 300 slots.
+    /// Takes intervals that were read from a file; `None` if `length` is no power of two in
+    /// seconds, or if there are more than 300.
     #[must_use]
     pub fn from_intervals(length: Duration, intervals: Vec<SeriesInterval>) -> Option<Self> {
         let fits = length.subsec_nanos() == 0
@@ -65,53 +65,53 @@ impl Series {
         fits.then(|| Self { exponent: length.as_secs().ilog2(), intervals })
     }
 
-    /// How long each slot is: a power of two of seconds.
+    /// The length of each interval: a power of two in seconds.
     #[must_use]
     pub fn length(&self) -> Duration {
         Duration::from_secs(1 << self.exponent)
     }
 
-    /// Slot `i` begins at `i` times [`length`](Self::length).
+    /// The intervals. Number `i` begins at `i` times [`length`](Self::length).
     #[must_use]
     pub fn intervals(&self) -> &[SeriesInterval] {
         &self.intervals
     }
 
-    /// The slot before the one that `offset` lies in, where there is one and something happened.
+    /// The last complete interval at `offset`, if anything was recorded since.
     pub(crate) fn last_complete(&self, offset: Duration) -> Option<&SeriesInterval> {
         self.intervals.get(self.index(offset).checked_sub(1)?)
     }
 
-    /// A message was sent at `offset`.
+    /// Records that a message was sent at `offset`.
     pub fn sent(&mut self, offset: Duration) {
         self.at(offset).sent += 1;
     }
 
-    /// A message was answered right at `offset`, after `latency`.
+    /// Records a correct reply at `offset`, after `latency`.
     pub fn answered(&mut self, offset: Duration, latency: Duration) {
         let interval = self.at(offset);
         interval.ok += 1;
         interval.latency.record(nanos(latency)).expect("it grows by itself up to any value");
     }
 
-    /// A message failed at `offset`.
+    /// Records a failure at `offset`.
     pub fn failed(&mut self, offset: Duration) {
         self.at(offset).failed += 1;
     }
 
-    /// A datagram came at `offset` that settles nothing.
+    /// Records an irregular reply at `offset`.
     pub fn anomaly(&mut self, anomaly: DatagramAnomaly, offset: Duration) {
         self.at(offset).anomalies.count(anomaly);
     }
 
-    /// Makes slots up to `end`, so that a silence at the end is seen.
+    /// Adds empty intervals up to `end`, so that a silence at the end is visible.
     pub fn cover(&mut self, end: Duration) {
         if let Some(last) = end.checked_sub(Duration::from_nanos(1)) {
             self.at(last);
         }
     }
 
-    /// Takes in the slots of `other`, each where it lies in time.
+    /// Adds the intervals of `other` at the same offsets.
     pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();
         while self.exponent < other.exponent {
@@ -128,7 +128,7 @@ impl Series {
         }
     }
 
-    /// Takes in the slots of `other` after its own, as those of a run that came later.
+    /// Appends the intervals of `other`, which is a later run.
     pub fn append(&mut self, other: &Self) {
         let mut other = other.clone();
         while self.exponent < other.exponent {
@@ -159,7 +159,7 @@ impl Series {
         usize::try_from(offset.as_secs() >> self.exponent).unwrap_or(usize::MAX)
     }
 
-    /// Makes one slot of each two.
+    /// Merges the intervals in pairs.
     fn coarsen(&mut self) {
         self.exponent += 1;
         let mut intervals = std::mem::take(&mut self.intervals).into_iter();

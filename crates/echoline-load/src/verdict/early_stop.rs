@@ -1,4 +1,4 @@
-//! Whether a condition of a run is certain to come true before the run has ended. Pure.
+//! Alarms that are certain to come true before the run has ended. Pure.
 
 use std::time::Duration;
 
@@ -6,10 +6,9 @@ use crate::statistics::RunRecord;
 use crate::verdict::{ComparisonOperator, Metric, Objective};
 
 impl Objective {
-    /// Counts the messages in `record` that speak for an alarm; for `max`, 1 if it came true.
+    /// Counts the messages in `record` that count towards an alarm; for `max`, 1 if it came true.
     ///
-    /// Records of several workers are asked one by one and the numbers added, so that no histogram
-    /// is copied while the run goes on.
+    /// The counts of several workers are added, so that no histogram is copied during the run.
     pub(crate) fn count_for(&self, record: &RunRecord) -> u64 {
         let ledger = &record.ledger;
         let limit = || Duration::try_from_secs_f64(self.limit).unwrap_or(Duration::MAX);
@@ -21,13 +20,13 @@ impl Objective {
             Metric::Late => record.anomalies.late,
             Metric::Duplicated => record.anomalies.duplicated,
             Metric::Reordered => record.anomalies.reordered,
-            // A late answer takes a loss back, and a mean or a rate can recover.
+            // A late reply reverts a loss, and a mean or a rate can recover.
             Metric::Lost | Metric::Mean | Metric::Rate => 0,
         }
     }
 
-    /// Whether an alarm comes true in every case in a run of at most `planned` messages; `None` if
-    /// their number is not known.
+    /// Whether an alarm is certain to come true in a run of at most `planned` messages; `None` if
+    /// their number is unknown.
     pub(crate) fn is_certain(&self, count: u64, planned: Option<u64>) -> bool {
         let is_upper =
             matches!(self.comparison, ComparisonOperator::Above | ComparisonOperator::AtLeast);
@@ -61,7 +60,7 @@ mod tests {
         record
     }
 
-    /// Issue 11, item 44: what can no longer hold is seen before the end, and nothing else.
+    /// Issue 11, item 44: an objective that can no longer be met is found before the end.
     #[test]
     fn regression_a_condition_that_is_certain_is_seen_before_the_end() {
         let certain_alarm = |text: &str, planned| {

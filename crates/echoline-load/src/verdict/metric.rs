@@ -1,4 +1,4 @@
-//! What a run is judged by: `p99`, `errors`, `rate`. Pure.
+//! The metrics of a run, as objectives name them: `p99`, `errors`, `rate`. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,40 +7,38 @@ use std::time::Duration;
 use crate::statistics::{Percentile, RunRecord};
 use echoline_base::amount::{self, figures};
 
-/// What is measured.
+/// A metric of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// The latency that this share of messages did not exceed: `p99`, `p99.9`. Of right answers
-    /// and of time-outs with their age; in open loop from the intended time, in closed loop the
-    /// service time. In seconds.
+    /// A percentile of the latency, `p99`, in seconds. It counts correct replies, and time-outs
+    /// with their age: in open loop from the intended time, in closed loop the service time.
     Percentile(Percentile),
-    /// The longest latency: `max`. In seconds.
+    /// The longest latency, `max`, in seconds.
     Max,
-    /// The average latency: `mean`. In seconds.
+    /// The mean latency, `mean`, in seconds.
     Mean,
-    /// The share of messages planned that were not answered right: `errors`. In a closed loop for
-    /// a time, the time without a server counts too. From 0 to 1.
+    /// The share of planned messages without a correct reply, `errors`, from 0 to 1. In a closed
+    /// loop for a time, the time without a server counts too.
     Errors,
-    /// The share of messages planned that were never sent: `skipped`. Messages that a stop of
-    /// the run cut off are not counted. From 0 to 1.
+    /// The share of planned messages that were never sent, `skipped`, from 0 to 1. Messages that a
+    /// stop cut off are not counted.
     Skipped,
-    /// The share of messages sent that were never answered, neither in time nor late: `lost`. From
+    /// The share of sent messages that were never answered, neither in time nor late, `lost`, from
     /// 0 to 1.
     Lost,
-    /// The share of messages sent whose right answer came after the time-out, over UDP: `late`.
+    /// Over UDP: the share of sent messages with a late reply, `late`.
     Late,
-    /// Second answers, as a share of messages sent, over UDP: `duplicated`.
+    /// Over UDP: second replies as a share of sent messages, `duplicated`.
     Duplicated,
-    /// The share of messages sent whose answer came after one to a later message, over UDP:
+    /// Over UDP: the share of sent messages whose reply came after one to a later message,
     /// `reordered`.
     Reordered,
-    /// Right answers per second: `rate`.
+    /// Correct replies per second, `rate`.
     Rate,
 }
 
 impl Metric {
-    /// What a run of this length shows; `None` where too few samples lie beyond a percentile, or
-    /// where there are none at all.
+    /// Computes the metric of a run; `None` without enough samples.
     #[must_use]
     pub fn of(self, record: &RunRecord, elapsed: Duration) -> Option<f64> {
         let ledger = &record.ledger;
@@ -60,7 +58,7 @@ impl Metric {
         }
     }
 
-    /// A limit as it is typed for this metric, in its unit; `None` where it is none.
+    /// Parses a limit for this metric.
     pub(crate) fn read_limit(self, text: &str) -> Option<f64> {
         match self {
             Self::Percentile(_) | Self::Max | Self::Mean => {
@@ -71,14 +69,14 @@ impl Metric {
         }
     }
 
-    /// The same limit as it would be typed.
+    /// Formats a limit so that it parses as the same.
     pub(crate) fn write_limit(self, limit: f64) -> String {
         match self {
             Self::Percentile(_) | Self::Max | Self::Mean => {
                 format!("{:?}", Duration::try_from_secs_f64(limit).unwrap_or_default())
             }
             share if share.is_share() => {
-                // Ten decimals are more than anybody types, and coarser than a fraction's error.
+                // Ten decimals are enough for any input, and hide the error of a binary fraction.
                 let percent = format!("{:.10}", limit * 100.0);
                 format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
             }
@@ -86,7 +84,7 @@ impl Metric {
         }
     }
 
-    /// An objective of this kind that is right.
+    /// A valid objective for this metric.
     pub(crate) fn example(self, is_upper: bool) -> &'static str {
         match (self, is_upper) {
             (Self::Percentile(_) | Self::Max | Self::Mean, true) => "p99<5ms",
@@ -98,7 +96,7 @@ impl Metric {
         }
     }
 
-    /// A figure of this metric for people.
+    /// Formats a figure of this metric for people.
     #[must_use]
     pub fn show(self, figure: f64) -> String {
         match self {
@@ -110,7 +108,7 @@ impl Metric {
         }
     }
 
-    /// Whether it is a part of a whole, which is written in percent.
+    /// Whether the metric is a share, which is written in percent.
     fn is_share(self) -> bool {
         match self {
             Self::Errors

@@ -1,17 +1,17 @@
-//! What a run must keep to, `p99<5ms,errors<0.1%`: read, and held against figures. Pure.
+//! Objectives of a run, `p99<5ms,errors<0.1%`: parsed and checked. Pure.
 
 use std::fmt;
 
 use crate::verdict::Metric;
 
-/// Objectives of one list; far more than anybody writes.
+/// The most objectives of one list.
 const OBJECTIVES_MAX: usize = 32;
 
-/// An example that is right, for each kind of list.
+/// A valid example of each kind of list.
 const GOAL_EXAMPLE: &str = "p99<5ms,errors<0.1%";
 const ALARM_EXAMPLE: &str = "p99>5ms,errors>0.1%";
 
-/// How a figure is held against a limit.
+/// The operator between a figure and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ComparisonOperator {
     /// `<`
@@ -27,22 +27,22 @@ pub enum ComparisonOperator {
 /// One comparison, `p99<5ms`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
-    /// What is measured.
+    /// The metric.
     pub metric: Metric,
-    /// How it is compared.
+    /// The operator.
     pub comparison: ComparisonOperator,
-    /// With what, in the unit of the metric.
+    /// The limit, in the unit of the metric.
     pub limit: f64,
 }
 
-/// Whether a list says what must hold or what must not happen.
+/// Whether a list contains goals, which must hold, or alarms, which must not come true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ObjectiveKind {
     Goal,
     Alarm,
 }
 
-/// A list of comparisons; a run is good when none of them finds anything.
+/// A list of objectives.
 ///
 /// ```
 /// use echoline_load::{Metric, Objectives};
@@ -54,7 +54,7 @@ enum ObjectiveKind {
 /// });
 /// assert_eq!(breaches[0].to_string(), "p99<5ms does not hold: measured 7.30 ms");
 /// assert_eq!(breaches.len(), 1);
-/// # Ok::<(), echoline_load::ObjectiveError>(())
+/// # Ok::<(), echoline_load::verdict::ObjectiveError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objectives {
@@ -62,86 +62,86 @@ pub struct Objectives {
     list: Vec<Objective>,
 }
 
-/// One objective that a run did not keep.
+/// An objective that a run did not meet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Breach {
     sense: ObjectiveKind,
-    /// Which.
+    /// The objective.
     pub objective: Objective,
-    /// What was measured; `None` where there were too few samples to tell.
+    /// The measured value; `None` if there were too few samples.
     pub measured: Option<f64>,
 }
 
-/// Why a text is no list of objectives.
+/// The error of a text that is no list of objectives.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectiveError {
-    /// It is empty, or has an empty part.
+    /// The list or a part of it is empty.
     #[error("an objective is missing: write for example '{0}'")]
     Missing(&'static str),
-    /// More than anybody means.
+    /// There are too many objectives.
     #[error("more than {OBJECTIVES_MAX} objectives are too many: write for example '{0}'")]
     TooMany(&'static str),
-    /// No comparison sign.
+    /// A part has no operator.
     #[error("'{part}' compares nothing: write for example '{example}'")]
     NoComparison {
-        /// What was read.
+        /// The text that was read.
         part: String,
-        /// What would be right.
+        /// A valid example.
         example: &'static str,
     },
-    /// The first half is no metric.
+    /// The left side is no metric.
     #[error(
         "'{name}' is nothing that is measured: write p50, p99.9 (up to p99.999), max, mean, \
          errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
-        /// What was read.
+        /// The text that was read.
         name: String,
-        /// What would be right.
+        /// A valid example.
         example: &'static str,
     },
-    /// The second half is no limit for this metric.
+    /// The right side is no limit for the metric.
     #[error("'{limit}' is no limit for {metric}: write for example '{example}'")]
     NoLimit {
-        /// What was read.
+        /// The text that was read.
         limit: String,
-        /// What it should limit.
+        /// The metric.
         metric: Metric,
-        /// What would be right.
+        /// A valid example.
         example: &'static str,
     },
-    /// A goal where an alarm is asked for, or the other way round.
+    /// A goal was given for an alarm, or an alarm for a goal.
     #[error("'{part}' is the wrong way round: {meaning}, so write for example '{example}'")]
     WrongWay {
-        /// What was read.
+        /// The text that was read.
         part: String,
-        /// What the list says.
+        /// The meaning of the list.
         meaning: &'static str,
-        /// What would be right.
+        /// A valid example.
         example: String,
     },
 }
 
 impl Objectives {
-    /// Reads what must hold, `p99<5ms,errors<0.1%`.
+    /// Parses goals, which must hold: `p99<5ms,errors<0.1%`.
     ///
     /// # Errors
-    /// One sentence that says what was read and what would be right.
+    /// [`ObjectiveError`] with the offending text and a valid example.
     pub fn goals(text: &str) -> Result<Self, ObjectiveError> {
         Self::read(text, ObjectiveKind::Goal)
     }
 
-    /// Reads what must not happen, `p99>5ms,errors>0.1%`.
+    /// Parses alarms, which must not come true: `p99>5ms,errors>0.1%`.
     ///
     /// # Errors
-    /// One sentence that says what was read and what would be right.
+    /// [`ObjectiveError`] with the offending text and a valid example.
     pub fn alarms(text: &str) -> Result<Self, ObjectiveError> {
         Self::read(text, ObjectiveKind::Alarm)
     }
 
-    /// The objectives that the figures do not keep. What cannot be told (`None`) is not kept: a
-    /// limit that nobody could check must not pass for one that held.
+    /// Returns the objectives that the figures do not meet. A metric without a value (`None`) meets
+    /// none.
     pub fn check(&self, figure: impl Fn(Metric) -> Option<f64>) -> Vec<Breach> {
         let breach = |&objective: &Objective| {
             let measured = figure(objective.metric);
@@ -156,7 +156,7 @@ impl Objectives {
         self.list.iter().filter_map(breach).collect()
     }
 
-    /// Each comparison, as written.
+    /// The objectives in their order.
     #[must_use]
     pub fn list(&self) -> &[Objective] {
         &self.list
@@ -208,7 +208,7 @@ impl ObjectiveKind {
         }
     }
 
-    /// Less is better in everything but the rate; an alarm says what is worse.
+    /// Whether the operator must be `<` or `<=`. Only for the rate, more is better.
     fn wants_upper(self, metric: Metric) -> bool {
         (metric == Metric::Rate) != (self == Self::Goal)
     }
@@ -224,7 +224,7 @@ impl ObjectiveKind {
 }
 
 impl ComparisonOperator {
-    /// The sign that `text` begins with, and what follows it.
+    /// Splits the operator from the beginning of `text`.
     fn split(text: &str) -> Option<(Self, &str)> {
         [("<=", Self::AtMost), (">=", Self::AtLeast), ("<", Self::Below), (">", Self::Above)]
             .into_iter()
@@ -269,7 +269,7 @@ impl fmt::Display for Objective {
 }
 
 impl fmt::Display for Objectives {
-    /// As it was written, so that it can be typed again.
+    /// Formats the list so that it parses as the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list: Vec<_> = self.list.iter().map(ToString::to_string).collect();
         f.write_str(&list.join(","))
@@ -310,7 +310,7 @@ mod tests {
         ] {
             assert_eq!(Objectives::goals(text).unwrap().to_string(), shown);
         }
-        // A condition reads what a flag reads.
+        // Alarms accept the units of flags.
         let alarms = Objectives::alarms("p99>1h,max>1m30s,rate<10K/s").unwrap();
         let limits: Vec<f64> = alarms.list().iter().map(|alarm| alarm.limit).collect();
         assert_eq!(limits, [3600.0, 90.0, 10_000.0]);

@@ -1,4 +1,4 @@
-//! Warnings that the figures of a run tell of the tester and not of the server. Pure.
+//! Warnings that the figures of a run are unreliable. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::statistics::nanos;
 use crate::statistics::{Percentile, RunRecord};
 
-/// A lag of a tenth of the measured time is too much.
+/// The lag must be below the median latency divided by this.
 const LAG_DIVISOR: u32 = 10;
 
 /// The share of its cores from which on the tester may be the bottleneck.
 const SATURATED: f64 = 0.95;
 
-/// The system counts processor time in ticks of up to 10 ms, and a run begins with work that is not
-/// sending: in less time than this, the share of a core says nothing.
+/// The least processor time that is judged: the system counts in ticks of up to 10 ms, and a run
+/// begins with work other than sending.
 const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
 
 /// A reason why the figures of a run are unreliable.
@@ -23,7 +23,7 @@ const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum MeasurementWarning {
-    /// The tester sent late by itself: its lag is a good part of what was measured.
+    /// The tester sent late: its lag is a considerable part of the latency.
     Lag {
         /// The 99th percentile of the lag.
         #[serde(rename = "p99_ns", with = "nanos")]
@@ -41,23 +41,23 @@ pub enum MeasurementWarning {
     },
     /// The system had no local port left for so many connections.
     PortsUsedUp {
-        /// How often.
+        /// The number of failed attempts.
         times: u64,
     },
-    /// The run never had all the connections that it was to have.
+    /// Fewer connections than planned were open.
     FewerConnections {
         /// Connections of the plan.
         wanted: u32,
-        /// The most that were open at the same time.
+        /// The most connections that were open at the same time.
         opened: u32,
     },
-    /// Merged runs overlapped in time for a part of the shortest only.
+    /// Merged runs overlapped in time only for a part of the shortest.
     #[serde(rename = "partly_together")]
     PartialOverlap {
         /// The time for which all of them ran.
         #[serde(rename = "together_ns", with = "nanos")]
         overlap: Duration,
-        /// The time that the shortest took.
+        /// The length of the shortest.
         #[serde(rename = "shortest_ns", with = "nanos")]
         shortest: Duration,
     },
@@ -74,7 +74,7 @@ pub(crate) struct MeasurementConditions<'run> {
     pub(crate) workers: usize,
     /// Whether threads poll, and so use up their cores by intent.
     pub(crate) busy_polls: bool,
-    /// How often there was no local port left.
+    /// Attempts to connect that found no free local port.
     pub(crate) ports_used_up: u64,
     /// Connections of the plan, and the most that were open at the same time.
     pub(crate) connections: (u32, u32),
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 39: a run of some milliseconds uses a whole core, which says nothing.
+    /// Issue 11, item 39: a run of a few milliseconds uses a whole core, which is no warning.
     #[test]
     fn regression_a_tiny_run_is_not_judged_by_its_processor_time() {
         let millis = Duration::from_millis;

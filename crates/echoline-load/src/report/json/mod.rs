@@ -44,7 +44,7 @@ struct Document {
     mode: LoopMode,
     settings: SettingsDocument,
     elapsed_ns: u64,
-    /// Right answers per second.
+    /// Correct replies per second.
     #[serde(skip_deserializing)]
     ok_per_second: f64,
     measured: RecordDocument,
@@ -64,7 +64,7 @@ struct SettingsDocument {
     bytes: usize,
     #[serde(serialize_with = "serialize_seed", deserialize_with = "deserialize_seed")]
     seed: u64,
-    /// From 0 to 100; only if they are not the usual ones.
+    /// From 0 to 100; only if they differ from the default ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     percentiles: Option<Vec<f64>>,
     listed: Vec<SettingDocument>,
@@ -109,7 +109,7 @@ struct StepDocument {
 }
 
 impl LoadReport {
-    /// The report as JSON, in lines that a person can read.
+    /// The report as JSON, indented for people.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(&Document::from(self))
@@ -118,7 +118,7 @@ impl LoadReport {
         printable_json(&text).into_owned()
     }
 
-    /// Reads what [`to_json`](Self::to_json) wrote.
+    /// Parses the output of [`to_json`](Self::to_json).
     ///
     /// # Errors
     /// If it is something else, of another version, or has an impossible value.
@@ -156,7 +156,7 @@ impl From<&LoadReport> for Document {
 
 impl Document {
     fn report(self) -> Result<LoadReport, ReadError> {
-        // A report from before this field says only when the command began.
+        // Reports from before this field contain only the start of the command.
         let began = match self.measuring_began {
             Some(text) => Some(since_epoch(&text).ok_or_else(|| {
                 ReadError::field("measuring_began", "it is no time as RFC 3339 writes it")
@@ -331,8 +331,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Recorded on several machines, written, read and merged: still the percentiles of all
-        /// samples, as sorting them gives, within the histogram's error of one in a thousand.
+        /// After recording on several machines, writing, reading and merging: still the percentiles
+        /// of all samples, within the histogram's error of 0.1 %.
         #[test]
         fn percentiles_survive_files_and_merging(
             samples in prop::collection::vec(1_000u64..5_000_000_000, 20..600),

@@ -15,7 +15,7 @@ use crate::statistics::{
     SeriesInterval, ServerOutage, SkipReason,
 };
 
-/// Digits of the histograms of a whole run, and of one slot of the series.
+/// Digits of the histograms of a run, and of one interval of the series.
 const DIGITS: u8 = 3;
 const INTERVAL_DIGITS: u8 = 2;
 
@@ -30,14 +30,14 @@ pub(super) struct RecordDocument {
     latency: HistogramDocument,
     service: HistogramDocument,
     connect: HistogramDocument,
-    /// Only where there were any.
+    /// Only if there were handshakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handshake: Option<HistogramDocument>,
     lag: HistogramDocument,
     /// Beside the ledger; reports from before UDP was supported have none.
     #[serde(default, rename = "strays")]
     anomalies: DatagramAnomalies,
-    /// The ages of what failed, by outcome; only of what there was.
+    /// The ages of failed messages, by outcome; only for outcomes that occurred.
     failures: BTreeMap<String, HistogramDocument>,
     series: SeriesDocument,
     reasons: Vec<ReasonDocument>,
@@ -57,10 +57,10 @@ struct LedgerDocument {
     in_flight: u64,
     /// Messages that were never sent, by reason.
     skipped: BTreeMap<String, u64>,
-    /// The part of `skipped` that a stop of the run cut off: no error.
+    /// The part of `skipped` that a stop of the run cut off, which are no errors.
     #[serde(skip_deserializing)]
     stopped: u64,
-    /// Of what was planned.
+    /// As a share of the planned messages.
     #[serde(skip_deserializing)]
     error_share: f64,
 }
@@ -73,7 +73,7 @@ struct OutageDocument {
     client_time_us: u64,
 }
 
-/// Percentiles are null where too few samples lie beyond them.
+/// Percentiles are null if too few samples lie beyond them.
 #[derive(Serialize, Deserialize)]
 struct HistogramDocument {
     #[serde(skip_deserializing)]
@@ -100,10 +100,10 @@ struct IntervalDocument {
     sent: u64,
     ok: u64,
     failed: u64,
-    /// Left out where there is none.
+    /// Omitted if all counts are zero.
     #[serde(default, rename = "strays", skip_serializing_if = "is_empty")]
     anomalies: DatagramAnomalies,
-    /// Null where nothing was answered.
+    /// Null without replies.
     hdr: Option<String>,
 }
 
@@ -114,7 +114,7 @@ struct ReasonDocument {
 }
 
 impl RecordDocument {
-    /// Each time has the usual percentiles and the `extra` ones.
+    /// Each histogram has the default percentiles and the `extra` ones.
     pub(super) fn new(record: &RunRecord, extra: &[Percentile]) -> Self {
         let document = |times| HistogramDocument::new(times, extra);
         let failures = MessageOutcome::ALL.into_iter().filter_map(|outcome| {
@@ -141,7 +141,7 @@ impl RecordDocument {
         }
     }
 
-    /// `at` names this record in sentences.
+    /// Converts the document. `at` is its path for errors.
     pub(super) fn record(self, at: &str) -> Result<RunRecord, ReadError> {
         if self.clients_ok > CLIENTS_MAX {
             return Err(ReadError::field(format!("{at}.clients_ok"), "there cannot be so many"));
@@ -285,7 +285,7 @@ impl HistogramDocument {
             .map_err(|problem| ReadError::field(format!("{at}.hdr"), problem))?;
         let field = format!("{at}.max_ns");
         let max = self.max_ns.map(|max| time(max, &field)).transpose()?;
-        // A longest time that is not that of the histogram would lower the percentiles.
+        // A maximum that differs from the histogram's would lower the percentiles.
         match max {
             Some(max) if !histogram.equivalent(nanos(max), histogram.max()) => {
                 Err(ReadError::field(field, "the histogram holds another"))
@@ -316,7 +316,8 @@ impl SeriesDocument {
     fn series(self, at: &str) -> Result<Series, ReadError> {
         let field = format!("{at}.series");
         let length = time(self.length_s.saturating_mul(1_000_000_000), &field)?;
-        // Before they are unpacked: a histogram takes hundreds of times the memory of its text.
+        // Checked before they are decoded: a histogram takes hundreds of times the memory of its
+        // text.
         if self.intervals.len() > INTERVALS_MAX {
             return Err(ReadError::field(field, "no run of ours is cut like that"));
         }
@@ -348,7 +349,7 @@ fn outcome(name: &str) -> Option<MessageOutcome> {
     MessageOutcome::ALL.into_iter().find(|outcome| key(outcome.name()) == name)
 }
 
-/// A name of the report as the key of a field.
+/// Turns a name of the report into the key of a field.
 fn key(name: &str) -> String {
     name.replace(' ', "_")
 }
@@ -374,8 +375,8 @@ mod tests {
     use super::*;
     use crate::report::LoadReport;
 
-    /// Issue 11, items 33 and 36: an outage and a stop are written and read, and a file from before
-    /// they were known is read too.
+    /// Issue 11, items 33 and 36: an outage and a stop are written and read. A file from before
+    /// these fields is read too.
     #[test]
     fn regression_an_outage_and_a_stop_are_kept() {
         let mut report = sample::closed();
@@ -397,12 +398,12 @@ mod tests {
         assert_eq!((old.record.ledger.stopped(), old.record.error_share()), (70, 0.0));
     }
 
-    /// Issue 12: a file cannot make the reader unpack a histogram for each of its lines: they are
-    /// counted before the first is unpacked.
+    /// Issue 12: a file cannot make the reader decode a histogram for each of its lines: they are
+    /// counted first.
     #[test]
     fn attack_a_file_of_many_small_histograms_is_refused_before_they_are_unpacked() {
         let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
-        // A histogram that cannot be unpacked; unpacking it would give another error.
+        // A histogram that cannot be decoded; decoding it would give another error.
         let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
         document["measured"]["series"]["slots"] = vec![interval; INTERVALS_MAX + 1].into();
         let error = LoadReport::from_json(&document.to_string()).unwrap_err().to_string();

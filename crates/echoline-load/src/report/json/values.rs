@@ -1,5 +1,5 @@
-//! The numbers of a report file: their limits, their encodings, and the error for those that are
-//! out of range.
+//! The numbers of a report file: their limits, their encodings, and the error of numbers out of
+//! range.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::statistics::nanos::nanos;
 /// The format in the first field of every file. Its number changes with the meaning of a field.
 pub const FORMAT: &str = "echoline-load/1";
 
-/// The largest number of a file: JSON readers with doubles tell all up to it apart.
+/// The largest number of a file: JSON readers with doubles represent all numbers up to it exactly.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// The most connections of a file; no system has more descriptors.
@@ -58,7 +58,8 @@ pub(super) fn bounded_time(time: Duration, field: &str) -> Result<Duration, Read
     bounded(nanos(time), field).map(|_| time)
 }
 
-/// A seed: a number, or a text if many readers would round it. Older files have a number of any size.
+/// A seed: a number, or a string if many readers would round it. Older files have a number of any
+/// size.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Seed {
