@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_come_in_any_order_late_and_twice() {
+    fn recognises_late_duplicated_and_reordered_replies() {
         use DatagramMatch::{Correct, Duplicate, Late, Unasked};
         let expect = Expect::default();
         let mut answers = after(4, &expect);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_answers_the_oldest() {
+    fn an_unspecific_reply_answers_the_oldest_message() {
         let expect = Expect { reply: ExpectedReply::Any, ..Expect::default() };
         let mut answers = after(2, &expect);
         for _ in 0..2 {

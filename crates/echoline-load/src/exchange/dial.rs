@@ -62,30 +62,23 @@ impl Dialer {
     pub(crate) async fn connect(&self, client: u32, number: u64) -> io::Result<DialedConnection> {
         let started = Instant::now();
         let target = client as usize % self.targets.addresses.len();
-        if self.targets.addresses[target].scheme() == Scheme::Udp {
+        let address = &self.targets.addresses[target];
+        if address.scheme() == Scheme::Udp {
             let socket = self.open_datagrams(target, client, number).await?;
             let socket = ClientSocket::Datagrams(socket);
             return Ok(DialedConnection { socket, connect: started.elapsed(), handshake: None });
         }
-        let stream = match self.targets.addresses[target].unix_path() {
+        let mut stream = match address.unix_path() {
             Some(path) => Stream::connect_unix(path).await?,
             None => self.connect_tcp(target, client, number).await?.into(),
         };
         let connect = started.elapsed();
-        let transport = self.targets.transports.get(target);
-        let Some(transport) = transport.filter(|transport| !transport.is_plain()) else {
-            return Ok(DialedConnection {
-                socket: ClientSocket::Stream(stream),
-                connect,
-                handshake: None,
-            });
-        };
-        let socket = ClientSocket::Stream(shake_hands(transport, stream).await?);
-        Ok(DialedConnection {
-            socket,
-            connect,
-            handshake: Some(started.elapsed().saturating_sub(connect)),
-        })
+        let mut handshake = None;
+        if let Some(transport) = self.targets.transports.get(target).filter(|t| !t.is_plain()) {
+            stream = shake_hands(transport, stream).await?;
+            handshake = Some(started.elapsed().saturating_sub(connect));
+        }
+        Ok(DialedConnection { socket: ClientSocket::Stream(stream), connect, handshake })
     }
 
     /// Connects to the first address that accepts.
@@ -118,16 +111,8 @@ impl Dialer {
             0 => Ipv6Addr::UNSPECIFIED.into(),
             count => *sources[index(u64::from(client) + number, count)],
         };
-        let socket = UdpSocket::bind((from, 0)).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot send from --source {from}: {error}"))
-        })?;
-        let options = SockRef::from(&socket);
-        if let Some(bytes) = self.targets.socket.send_buffer {
-            options.set_send_buffer_size(bytes as usize)?;
-        }
-        if let Some(bytes) = self.targets.socket.receive_buffer {
-            options.set_recv_buffer_size(bytes as usize)?;
-        }
+        let socket = UdpSocket::bind((from, 0)).await.map_err(|error| cannot_bind(from, &error))?;
+        self.set_buffers(SockRef::from(&socket))?;
         socket.connect(to).await?;
         Ok(socket)
     }
@@ -171,24 +156,23 @@ impl Dialer {
         Err(last)
     }
 
+    fn set_buffers(&self, socket: SockRef<'_>) -> io::Result<()> {
+        let options = self.targets.socket;
+        options.send_buffer.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes as usize))?;
+        options.receive_buffer.map_or(Ok(()), |bytes| socket.set_recv_buffer_size(bytes as usize))
+    }
+
     async fn connect_from(&self, to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
         let options = self.targets.socket;
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_nodelay(options.nodelay)?;
-        if let Some(bytes) = options.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = options.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
+        self.set_buffers(SockRef::from(&socket))?;
         if let Some(from) = from {
             // Without this, the system chooses the port before it knows the destination, and one
             // port serves one connection instead of one to each server.
             #[cfg(target_os = "linux")]
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
-            socket.bind(SocketAddr::new(from, 0)).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot send from --source {from}: {error}"))
-            })?;
+            socket.bind(SocketAddr::new(from, 0)).map_err(|error| cannot_bind(from, &error))?;
         }
         if options.reset {
             socket.set_zero_linger()?;
@@ -213,6 +197,10 @@ fn check_transport(address: &Address, transport: Option<&Transport>) -> io::Resu
          Targets::transports"
     );
     Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
+fn cannot_bind(from: IpAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot send from --source {from}: {error}"))
 }
 
 fn no_source(to: SocketAddr) -> io::Error {
@@ -281,7 +269,7 @@ mod tests {
 
     /// Issue 11, item 1: a run against `tls://` without a TLS step sends nothing in the clear.
     #[tokio::test]
-    async fn regression_a_target_whose_scheme_nothing_speaks_is_refused() {
+    async fn regression_rejects_a_target_whose_scheme_needs_a_missing_protocol() {
         for (address, wanted) in
             [("tls://127.0.0.1:1", "TlsClient"), ("ws://127.0.0.1:1", "OpenWebSocket")]
         {
@@ -294,7 +282,7 @@ mod tests {
 
     /// A fault of the tester and not of the server: the text names the remedy.
     #[test]
-    fn what_the_system_lacks_is_said_with_what_to_do() {
+    fn describes_exhausted_resources_with_a_remedy() {
         for (code, wanted) in [
             (libc::EADDRNOTAVAIL, "local ports used up"),
             (libc::EMFILE, "ulimit -n"),
@@ -332,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_family_without_an_address_is_said() {
+    async fn rejects_a_family_without_an_address() {
         let addresses = vec!["127.0.0.1:1".parse().unwrap()];
         let targets = Targets { addresses, family: AddressFamily::Ipv6, ..Targets::default() };
         let error = Dialer::new(&targets).await.unwrap_err().to_string();

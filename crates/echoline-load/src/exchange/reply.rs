@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_a_greeting_and_both_line_ends_are_right() {
+    fn accepts_a_prefix_a_greeting_and_both_line_ends() {
         use ReplyCheck::{Correct, Incomplete};
         let texts: [&[u8]; 2] = [b"0:0", b"0:1"];
         for input in ["0:0\n0:1\n", "Echo: 0:0\r\nEcho: 0:1\r\n", "Hi\r\n\r\n> 0:0\n> 0:1\n"] {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_wrong() {
+    fn rejects_other_lines() {
         use ReplyCheck::{Correct, Wrong};
         let texts: [&[u8]; 2] = [b"0:0", b"0:1"];
         for (input, fault) in [
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn other_expectations_take_other_lines() {
+    fn checks_each_kind_of_expectation() {
         use ReplyCheck::{Correct, Incomplete, Wrong};
         let of = |reply| Expect { reply, ..Expect::default() };
         let texts: [&[u8]; 2] = [b"5", b"6"];
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_cannot_harm_a_terminal() {
+    fn escapes_the_excerpt_for_a_terminal() {
         let expect = Expect::default();
         let mut replies = ReplyChecker::new(8, 1, &expect);
         let input = b"busy\x1b[2J\xff\n";
@@ -380,7 +380,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn splitting_a_reply_anywhere_gives_the_same_verdict(
+        fn splitting_a_reply_anywhere_gives_the_same_result(
             lines in prop::collection::vec("(> )?0:[012](\r)?\n|.{0,3}\n|\r\n", 0..24),
             tail in ".{0,3}",
             pieces in prop::collection::vec(1usize..9, 0..60),

@@ -101,7 +101,7 @@ async fn a_pipe_of_eight_bytes_is_enough_at_any_depth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_times_out_when_it_should() {
+async fn a_silent_server_times_out() {
     let begin = Instant::now();
     let record = run(settings(Some(10), 16), 64, |there| async move {
         echo(there, 48).await;
@@ -126,7 +126,7 @@ async fn a_silent_server_times_out_when_it_should() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trickle_is_no_reply_and_an_endless_line_is_wrong() {
+async fn a_trickle_times_out_and_an_endless_line_is_wrong() {
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
         while there.write_all(b"x").await.is_ok() {
             sleep(SECOND).await;
@@ -140,7 +140,7 @@ async fn a_trickle_is_no_reply_and_an_endless_line_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_says_before_it_closes_is_the_reason() {
+async fn the_last_line_before_a_close_is_the_reason() {
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
         there.write_all(b"Server is busy.\r\n").await.unwrap();
     })
@@ -167,7 +167,7 @@ async fn a_stale_reply_is_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_flight_beside_a_failure_is_lost() {
+async fn messages_in_flight_beside_a_failure_are_lost() {
     let mut settings = settings(Some(10), 16);
     settings.depth = NonZero::new(4).unwrap();
     let record = run(settings, 1024, |there| echo(there, 16)).await;
@@ -176,7 +176,7 @@ async fn what_is_in_flight_beside_a_failure_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_lets_the_message_in_flight_come_back() {
+async fn a_stop_awaits_the_message_in_flight() {
     let worker = worker(settings(Some(10), 16)).await;
     let stop = worker.context.stop.clone();
     let record = run_job(&worker, 64, |mut there| async move {
@@ -193,7 +193,7 @@ async fn a_stop_lets_the_message_in_flight_come_back() {
 
 /// The ledger adds up when clients are stopped, and messages in flight keep their age.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_broken_off_leaves_a_whole_account() {
+async fn the_account_of_a_stopped_client_balances() {
     for (stop_reason, outcome, end) in [
         (StopReason::Aborted, MessageOutcome::InFlight, SkipReason::Stopped),
         (StopReason::GraceOver, MessageOutcome::TimedOut, SkipReason::Overdue),
@@ -229,7 +229,7 @@ async fn messages_keep_to_their_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_warm_up_is_accounted_for_apart() {
+async fn the_warm_up_is_counted_separately() {
     let mut settings = settings(None, 16);
     settings.messages = Pacer::constant(Rate::new(10, SECOND).unwrap());
     (settings.warm_up, settings.duration) = (2 * SECOND, Some(3 * SECOND));
@@ -280,7 +280,7 @@ async fn a_planted_stall_is_seen_at_its_full_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_skips_leaves_out_what_a_stall_has_delayed() {
+async fn skips_messages_that_a_stall_has_delayed() {
     let mut settings = settings(None, 32);
     settings.messages = Pacer::constant(Rate::new(200, SECOND).unwrap());
     settings.duration = Some(10 * SECOND);

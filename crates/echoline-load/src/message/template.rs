@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn places_and_escapes_become_bytes() {
+    fn replaces_placeholders_and_escapes() {
         assert_eq!(written("PING {seq}").unwrap(), b"PING 1000");
         assert_eq!(written(r"{client}\x00\\\r\t{{}}").unwrap(), b"3\0\\\r\t{}");
         assert_eq!(written("{random}").unwrap().len(), 12);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_form_says_what_to_write() {
+    fn rejects_invalid_templates_with_a_remedy() {
         for (text, wanted) in [
             ("{sequence}", "{seq}, {client} or {random}"),
             ("{seq", "stands alone"),

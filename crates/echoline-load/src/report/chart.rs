@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_round() {
+    fn ticks_are_round() {
         assert_eq!(labels(&AxisScale::linear(37.0, 4, label)), ["0", "10", "20", "30", "40"]);
         assert_eq!(labels(&AxisScale::linear(0.0, 4, label)).len(), 2);
         assert_eq!(
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_of_nothing_is_nothing() {
+    fn a_chart_without_values_is_empty() {
         let line =
             ChartLine { name: String::new(), role: LineRole::Bad, points: vec![(1.0, None)] };
         let axis = Axis::Linear(label);

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_does_not_matter_and_what_overlaps_is_chance() {
+    fn small_or_overlapping_differences_are_no_findings() {
         let before = runs(&[1000, 1001, 1002, 1003, 1004]);
         let small = RunComparison::new(&before, &runs(&[1010, 1011, 1012, 1013, 1014]), 0.05);
         assert_eq!(metrics_with(&small.unwrap(), ChangeVerdict::Worse).len(), 0);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn few_runs_tell_nothing_and_say_how_many_would() {
+    fn too_few_runs_give_no_verdict_but_the_number_needed() {
         let one = RunComparison::new(&runs(&[1000]), &runs(&[9000]), 0.05).unwrap();
         assert_eq!(metrics_with(&one, ChangeVerdict::Unknown).len(), 6);
         assert_eq!(one.runs_needed, Some(5));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_from_none_are_worse_without_end() {
+    fn errors_after_none_are_infinitely_worse() {
         let mut bad = run(1000);
         bad.record.ledger.plan(10);
         bad.record.ledger.settle_many(MessageOutcome::Lost, 10);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_refused_and_what_differs_is_named() {
+    fn rejects_incomparable_runs_and_lists_different_settings() {
         let compare =
             |before: &[LoadReport], after: &[LoadReport]| RunComparison::new(before, after, 0.05);
         assert_eq!(compare(&[], &runs(&[1])), Err(CompareError::Missing));

@@ -72,7 +72,7 @@ mod tests {
     use super::super::sample;
 
     #[test]
-    fn each_second_is_a_line_and_no_percentile_is_chance() {
+    fn writes_a_line_per_second_and_only_certain_percentiles() {
         let report = sample::open();
         let csv = report.to_csv();
         let lines: Vec<Vec<&str>> =

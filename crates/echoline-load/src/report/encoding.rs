@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_elsewhere_or_cut_is_refused() {
+    fn rejects_foreign_and_truncated_histograms() {
         assert_eq!(error("%%%"), "it is no base64");
         assert_eq!(error(""), "it does not begin as a deflated V2 histogram does");
         let good = encode(&Histogram::<u64>::new(3).unwrap());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_would_panic_or_overflow_are_refused() {
+    fn rejects_counts_that_would_panic_or_overflow() {
         // The most negative count, too many samples, and half a count.
         let most_negative = [0xff; 9];
         let billions = [[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]; 9].concat();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_written_and_read() {
+    fn formats_and_parses_a_time() {
         let millis = Duration::from_millis(1_796_000_400_250);
         assert_eq!(rfc_3339(millis), "2026-11-30T01:00:00.250Z");
         assert_eq!(since_epoch(&rfc_3339(millis)), Some(millis));
@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_as_the_same(
+        fn decodes_an_encoded_histogram_as_the_same(
             samples in prop::collection::vec(1u64..u64::MAX / 2, 0..200),
         ) {
             let mut histogram = Histogram::<u64>::new(3).unwrap();
@@ -211,7 +211,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_read_panics(
+        fn never_panics_on_any_input(
             counts in prop::collection::vec(any::<u8>(), 0..60), text in "\\PC{0,40}",
             at in 0usize..100, byte in any::<u8>(),
         ) {

@@ -74,7 +74,7 @@ impl LoadReport {
             ("lag".to_owned(), &record.lag),
         ];
         for outcome in MessageOutcome::ALL {
-            tagged.push((outcome.name().replace(' ', "_"), record.failures(outcome)));
+            tagged.push((outcome.key(), record.failures(outcome)));
         }
         tagged
     }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_is_read_as_what_was_recorded() {
+    fn the_log_contains_the_recorded_histograms() {
         let report = sample::open();
         let log = report.to_hdr_log();
         let mut seconds = 0;

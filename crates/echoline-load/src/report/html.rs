@@ -382,7 +382,7 @@ mod tests {
     use echoline_base::printable::is_harmful;
 
     #[test]
-    fn a_page_needs_nothing_else_and_escapes_what_it_is_given() {
+    fn a_page_is_self_contained_and_escaped() {
         for report in [sample::open(), sample::closed(), sample::search()] {
             let page = report.to_html();
             for stranger in
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_shows_what_there_is() {
+    fn a_page_has_the_charts_of_its_run() {
         let titles = |page: &str| {
             ["Search for the", "Percentiles", "Latency over", "Rate over", "Do not trust"]
                 .map(|title| page.contains(title))
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_an_answer_has_a_page_too() {
+    fn writes_a_page_for_a_run_without_replies() {
         let mut report = sample::closed();
         report.record = RunRecord::new(30);
         report.elapsed = std::time::Duration::ZERO;

@@ -216,7 +216,7 @@ mod tests {
 
     /// Issue 11, item 30: sequential runs are merged with a warning.
     #[test]
-    fn regression_runs_in_turn_add_their_times_and_say_so() {
+    fn regression_sequential_runs_add_their_times_with_a_warning() {
         let mut merged = sample::open();
         merged.merge_sequential(&sample::open()).unwrap();
         assert_eq!((merged.settings.rate, merged.elapsed), (Some(1000.0), seconds(20)));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_together_is_refused() {
+    fn rejects_reports_whose_sum_means_nothing() {
         let mut open = sample::open();
         assert_eq!(open.merge(&sample::closed()), Err(MergeError::Modes));
         assert_eq!(open.merge(&sample::search()), Err(MergeError::Searches));

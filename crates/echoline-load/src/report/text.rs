@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_shows_the_rates_that_it_walked() {
+    fn a_search_shows_the_rates_that_it_tried() {
         let text = sample::search().to_string();
         assert_lines(
             &text,

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_nothing_is_none() {
+    fn rejects_a_rate_of_zero() {
         assert_eq!(Rate::new(0, SECOND), None);
         assert_eq!(Rate::new(1, Duration::ZERO), None);
         assert_eq!(Rate::per_second(0.0001), None);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn poisson_arrivals_keep_the_rate_and_the_seed_says_which() {
+    fn poisson_arrivals_keep_the_rate_and_depend_on_the_seed() {
         let arrivals = |seed, client| {
             let mut share = Pacer::constant(rate(1000)).poisson(seed).share(client, 4);
             let end = 100 * SECOND;

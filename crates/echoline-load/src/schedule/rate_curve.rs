@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_stretches_of_constant_rate() {
+    fn each_step_has_a_constant_rate() {
         let steps = RateCurve { steps: Some(5), ..ramp(100.0, 500.0) };
         for (second, rate) in [(0, 100.0), (3, 200.0), (9, 500.0), (12, 500.0)] {
             let until = |second| steps.count_until(Duration::from_secs(second));
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         /// The two functions are inverse, and time never decreases.
         #[test]
-        fn an_event_is_due_when_so_many_were(
+        fn the_due_time_is_the_inverse_of_the_count(
             from in 0.0f64..1e5, to in 1.0f64..1e5, lead in 0.0f64..5.0,
             steps in prop::option::of(2u32..20), share in 0.0f64..1.5,
         ) {

@@ -203,7 +203,7 @@ mod tests {
 
     /// Issue 11, item 36: a closed loop for a time plans no messages beyond those that it sends.
     #[test]
-    fn regression_a_closed_loop_for_a_time_plans_no_rest() {
+    fn regression_a_closed_loop_for_a_time_plans_only_what_it_sends() {
         let end = Some(10 * MILLISECOND);
         let mut both =
             SendSchedule::new(Pacer::closed_loop(), Some(1000), end, LatePolicy::CatchUp);
@@ -213,7 +213,7 @@ mod tests {
 
     /// Issue 11, item 36: at a stop, only messages that are due may count as errors.
     #[test]
-    fn a_stop_finds_what_is_due() {
+    fn counts_due_messages_at_a_stop() {
         let mut open = SendSchedule::new(constant(1000), Some(50), None, LatePolicy::CatchUp);
         assert_eq!(open.take(Duration::ZERO), send(0, 0, 0));
         assert_eq!(open.take(Duration::ZERO), NextSend::Wait(MILLISECOND));

@@ -49,7 +49,7 @@ pub async fn find_max(
     goals: &Objectives,
     first: f64,
     stop: &Shutdown,
-    mut watch: impl FnMut(f64, TrialPurpose, &RunProgress),
+    mut on_progress: impl FnMut(f64, TrialPurpose, &RunProgress),
 ) -> io::Result<LoadReport> {
     check_search(goals, first)
         .map_err(|sentence| io::Error::new(io::ErrorKind::InvalidInput, sentence))?;
@@ -57,30 +57,31 @@ pub async fn find_max(
     let mut search = RateSearch::from(first);
     let mut steps = Vec::new();
     let mut best: Option<LoadReport> = None;
-    let mut ending = SearchEnd::MatchLocation;
+    let mut end = SearchEnd::Found;
     while let Some((rate, purpose)) = search.next() {
         let mut settings = match at_rate(settings, goals, rate) {
             Ok(settings) => settings,
             Err(sentence) => {
-                ending = SearchEnd::Inconclusive(sentence);
+                end = SearchEnd::Inconclusive(sentence);
                 break;
             }
         };
         let (report, result) = loop {
-            let report = run(&settings, stop, |view| watch(rate, purpose, view)).await?;
+            let report =
+                run(&settings, stop, |progress| on_progress(rate, purpose, progress)).await?;
             let result = TrialResult::new(goals, &report);
-            let is_told = stop.phase() != Phase::Running || result.inconclusive.is_empty();
-            if is_told || !result.broken.is_empty() || !extend(&mut settings) {
+            let is_conclusive = stop.phase() != Phase::Running || result.inconclusive.is_empty();
+            if is_conclusive || !result.broken.is_empty() || !extend(&mut settings) {
                 break (report, result);
             }
         };
         if stop.phase() != Phase::Running {
             best.get_or_insert(report);
-            ending = SearchEnd::Stopped;
+            end = SearchEnd::Stopped;
             break;
         }
         if result.broken.is_empty() && !result.inconclusive.is_empty() {
-            ending = SearchEnd::Inconclusive(result.inconclusive.join("; "));
+            end = SearchEnd::Inconclusive(result.inconclusive.join("; "));
             best.get_or_insert(report);
             break;
         }
@@ -98,13 +99,13 @@ pub async fn find_max(
             best = Some(report);
         }
         if let Some(reason) = silence {
-            ending = SearchEnd::NoServer(reason);
+            end = SearchEnd::NoServer(reason);
             break;
         }
     }
     let mut report = best.ok_or_else(|| io::Error::other("no rate could be tried"))?;
-    let highest = search.highest().filter(|_| !matches!(ending, SearchEnd::NoServer(_)));
-    let verdict = verdict(&search, &steps, &ending);
+    let highest = search.highest().filter(|_| !matches!(end, SearchEnd::NoServer(_)));
+    let verdict = verdict(&search, &steps, &end);
     report.search = Some(SearchTrace { objective: goals.to_string(), steps, highest, verdict });
     Ok(report)
 }
@@ -150,7 +151,7 @@ async fn probe(settings: &LoadSettings) -> io::Result<()> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SearchEnd {
     /// The rate was found.
-    MatchLocation,
+    Found,
     /// The search was stopped.
     Stopped,
     /// A trial was inconclusive, for this reason.
@@ -255,9 +256,9 @@ fn samples_needed(goals: &Objectives) -> f64 {
     needed.fold(0.0, f64::max) * SAMPLES_SPARE
 }
 
-fn verdict(search: &RateSearch, steps: &[SearchStep], ending: &SearchEnd) -> String {
-    let prefix = match ending {
-        SearchEnd::MatchLocation => String::new(),
+fn verdict(search: &RateSearch, steps: &[SearchStep], end: &SearchEnd) -> String {
+    let prefix = match end {
+        SearchEnd::Found => String::new(),
         SearchEnd::Stopped => "stopped before the end of the search: ".to_owned(),
         SearchEnd::Inconclusive(sentence) => format!("the search ended because {sentence}: "),
         SearchEnd::NoServer(reason) => format!("the search ended without a server ({reason}): "),
@@ -361,8 +362,8 @@ mod tests {
         assert_eq!(silence(&silent, false).unwrap(), "no message was answered");
         // A rate that is too high may leave nothing answered, although a lower one held.
         assert_eq!(silence(&silent, true), None);
-        let ending = SearchEnd::NoServer("connection refused".to_owned());
-        let text = verdict(&RateSearch::from(9.0), &[], &ending);
+        let end = SearchEnd::NoServer("connection refused".to_owned());
+        let text = verdict(&RateSearch::from(9.0), &[], &end);
         assert!(text.contains("without a server (connection refused): no rate"), "{text}");
     }
 }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn it_brackets_bisects_and_confirms() {
+    fn brackets_bisects_and_confirms() {
         let mut search = RateSearch::from(1000.0);
         let tried = try_rates(&mut search, |rate| rate <= 5000.0);
         let rates: Vec<_> = tried[..4].iter().map(|&(rate, _)| rate).collect();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_hold_again_is_not_the_answer() {
+    fn a_rate_that_does_not_hold_again_is_not_the_result() {
         let mut runs = 0;
         let mut search = RateSearch::from(1000.0);
         try_rates(&mut search, |rate| {
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_comes_within_five_per_cent(limit in 1.0f64..3e6, first in 0.1f64..1e7) {
+        fn finds_the_limit_within_five_per_cent(limit in 1.0f64..3e6, first in 0.1f64..1e7) {
             let mut search = RateSearch::from(first);
             try_rates(&mut search, |rate| rate <= limit);
             let highest = search.highest().unwrap();

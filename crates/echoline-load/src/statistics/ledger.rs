@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The outcome of a message that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MessageOutcome {
     /// The correct reply came in time.
     Ok,
@@ -38,10 +39,16 @@ impl MessageOutcome {
             Self::InFlight => "in flight",
         }
     }
+
+    /// The name as the key of a field.
+    pub(crate) fn key(self) -> String {
+        self.name().replace(' ', "_")
+    }
 }
 
 /// The reason why a client ended, and why messages were not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// The client sent everything.
     Finished,
@@ -59,20 +66,6 @@ pub enum SkipReason {
     Late,
     /// The run was over before the connection was free for the message.
     Overdue,
-}
-
-impl SkipReason {
-    /// Every reason.
-    pub const ALL: [Self; 8] = [
-        Self::Finished,
-        Self::NotConnected,
-        Self::Wrong,
-        Self::TimedOut,
-        Self::Lost,
-        Self::Stopped,
-        Self::Late,
-        Self::Overdue,
-    ];
 }
 
 impl SkipReason {
@@ -318,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_or_counted_twice_is_seen() {
+    fn detects_messages_that_are_missing_or_counted_twice() {
         let mut ledger = Ledger::new(2);
         ledger.settle(MessageOutcome::Ok);
         assert!(!ledger.adds_up());

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_lasts_from_the_end_of_a_connection_to_the_next_that_is_replied() {
+    fn an_outage_lasts_until_a_connection_carries_a_reply() {
         let mut client = availability();
         client.connect(seconds(0));
         client.note_reply();

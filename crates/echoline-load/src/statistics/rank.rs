@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn separate_groups_reach_the_least_value() {
+    fn separate_groups_reach_the_smallest_p_value() {
         for (size, ways) in [(1u32, 2.0), (2, 6.0), (3, 20.0), (4, 70.0), (5, 252.0)] {
             let low: Vec<_> = (0..size).map(f64::from).collect();
             let high: Vec<_> = (0..size).map(|number| 1e6 + f64::from(number)).collect();
@@ -119,13 +119,13 @@ mod tests {
     /// As `wilcox.test(c(1.1, 2.3, 3.8, 4.4), c(2.9, 5.1, 6.2, 7.7, 8.0))` of R and
     /// `scipy.stats.mannwhitneyu(…, method="exact")` have it.
     #[test]
-    fn it_agrees_with_other_programs() {
+    fn agrees_with_r_and_scipy() {
         let p = p_value(&[1.1, 2.3, 3.8, 4.4], &[2.9, 5.1, 6.2, 7.7, 8.0]);
         assert!(close(p, 0.063_492_063_492_063_49), "{p}");
     }
 
     #[test]
-    fn what_is_equal_or_missing_does_not_differ() {
+    fn equal_or_missing_figures_do_not_differ() {
         assert!(close(p_value(&[1.0; 5], &[1.0; 5]), 1.0));
         assert!(close(p_value(&[], &[1.0]), 1.0));
         assert!(close(p_value(&[f64::NAN], &[1.0]), 1.0));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_correction_is_that_of_holm() {
+    fn corrects_as_holm_does() {
         let shown = corrected(&[0.01, 0.04, 0.03, 0.005]);
         for (found, wanted) in shown.iter().zip([0.03, 0.06, 0.06, 0.02]) {
             assert!(close(*found, wanted), "{shown:?}");
@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_exact_with_ties_too(
+        fn is_exact_with_ties(
             one in prop::collection::vec(0u8..6, 1..6),
             other in prop::collection::vec(0u8..6, 1..6),
         ) {

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn time_outs_do_not_vanish_from_the_longest_times() {
+    fn time_outs_count_in_the_response_times() {
         let mut record = RunRecord::new(2);
         record.reply(reply());
         record.fail(MessageOutcome::TimedOut, SECOND, 5 * SECOND);

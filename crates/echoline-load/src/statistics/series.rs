@@ -113,13 +113,7 @@ impl Series {
 
     /// Adds the intervals of `other` at the same offsets.
     pub fn merge(&mut self, other: &Self) {
-        let mut other = other.clone();
-        while self.exponent < other.exponent {
-            self.coarsen();
-        }
-        while other.exponent < self.exponent {
-            other.coarsen();
-        }
+        let other = self.aligned(other);
         if self.intervals.len() < other.intervals.len() {
             self.intervals.resize_with(other.intervals.len(), SeriesInterval::default);
         }
@@ -130,6 +124,15 @@ impl Series {
 
     /// Appends the intervals of `other`, which is a later run.
     pub fn append(&mut self, other: &Self) {
+        let mut other = self.aligned(other);
+        self.intervals.append(&mut other.intervals);
+        while self.intervals.len() > INTERVALS_MAX {
+            self.coarsen();
+        }
+    }
+
+    /// Makes the intervals of both equally long. Returns the changed `other`.
+    fn aligned(&mut self, other: &Self) -> Self {
         let mut other = other.clone();
         while self.exponent < other.exponent {
             self.coarsen();
@@ -137,10 +140,7 @@ impl Series {
         while other.exponent < self.exponent {
             other.coarsen();
         }
-        self.intervals.append(&mut other.intervals);
-        while self.intervals.len() > INTERVALS_MAX {
-            self.coarsen();
-        }
+        other
     }
 
     fn at(&mut self, offset: Duration) -> &mut SeriesInterval {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_run_has_few_slots_and_loses_nothing() {
+    fn merges_the_intervals_of_a_long_run_without_loss() {
         let mut series = Series::default();
         for second in 0..10_000 {
             series.sent(Duration::from_secs(second));
@@ -196,7 +196,7 @@ mod tests {
 
     /// Issue 11, item 38: a silence at the end of a run is part of its series.
     #[test]
-    fn regression_silent_seconds_at_the_end_are_slots() {
+    fn regression_silent_seconds_at_the_end_are_intervals() {
         let mut series = Series::default();
         series.answered(Duration::from_millis(200), Duration::from_micros(9));
         series.cover(Duration::ZERO);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_series_is_refused() {
+    fn rejects_impossible_intervals() {
         let seconds = Duration::from_secs;
         assert!(Series::from_intervals(seconds(3), Vec::new()).is_none());
         assert!(Series::from_intervals(Duration::from_millis(2500), Vec::new()).is_none());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_run_comes_after_an_earlier_one() {
+    fn appends_the_intervals_of_a_later_run() {
         let series = |seconds: u64| {
             let mut series = Series::default();
             (0..seconds).for_each(|second| series.sent(Duration::from_secs(second)));

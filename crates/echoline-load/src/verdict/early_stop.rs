@@ -62,7 +62,7 @@ mod tests {
 
     /// Issue 11, item 44: an objective that can no longer be met is found before the end.
     #[test]
-    fn regression_a_condition_that_is_certain_is_seen_before_the_end() {
+    fn regression_a_certain_alarm_is_found_before_the_end() {
         let certain_alarm = |text: &str, planned| {
             let alarm = Objectives::alarms(text).unwrap().list()[0];
             alarm.is_certain(alarm.count_for(&record()), planned)

@@ -37,6 +37,19 @@ pub enum Metric {
     Rate,
 }
 
+/// The names of the metrics other than percentiles.
+const NAMES: [(Metric, &str); 9] = [
+    (Metric::Max, "max"),
+    (Metric::Mean, "mean"),
+    (Metric::Errors, "errors"),
+    (Metric::Skipped, "skipped"),
+    (Metric::Lost, "lost"),
+    (Metric::Late, "late"),
+    (Metric::Duplicated, "duplicated"),
+    (Metric::Reordered, "reordered"),
+    (Metric::Rate, "rate"),
+];
+
 impl Metric {
     /// Computes the metric of a run; `None` without enough samples.
     #[must_use]
@@ -110,15 +123,7 @@ impl Metric {
 
     /// Whether the metric is a share, which is written in percent.
     fn is_share(self) -> bool {
-        match self {
-            Self::Errors
-            | Self::Skipped
-            | Self::Lost
-            | Self::Late
-            | Self::Duplicated
-            | Self::Reordered => true,
-            Self::Percentile(_) | Self::Max | Self::Mean | Self::Rate => false,
-        }
+        !matches!(self, Self::Percentile(_) | Self::Max | Self::Mean | Self::Rate)
     }
 }
 
@@ -130,17 +135,9 @@ impl FromStr for Metric {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "max" => Ok(Self::Max),
-            "mean" => Ok(Self::Mean),
-            "errors" => Ok(Self::Errors),
-            "skipped" => Ok(Self::Skipped),
-            "lost" => Ok(Self::Lost),
-            "late" => Ok(Self::Late),
-            "duplicated" => Ok(Self::Duplicated),
-            "reordered" => Ok(Self::Reordered),
-            "rate" => Ok(Self::Rate),
-            _ => text.strip_prefix('p').and_then(percentile).ok_or(()),
+        match NAMES.iter().find(|(_, name)| *name == text) {
+            Some(&(metric, _)) => Ok(metric),
+            None => text.strip_prefix('p').and_then(percentile).ok_or(()),
         }
     }
 }
@@ -162,15 +159,10 @@ impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percentile(percentile) => percentile.fmt(f),
-            Self::Max => f.pad("max"),
-            Self::Mean => f.pad("mean"),
-            Self::Errors => f.pad("errors"),
-            Self::Skipped => f.pad("skipped"),
-            Self::Lost => f.pad("lost"),
-            Self::Late => f.pad("late"),
-            Self::Duplicated => f.pad("duplicated"),
-            Self::Reordered => f.pad("reordered"),
-            Self::Rate => f.pad("rate"),
+            metric => {
+                let name = NAMES.iter().find(|(known, _)| known == metric);
+                f.pad(name.map_or("", |&(_, name)| name))
+            }
         }
     }
 }
@@ -181,7 +173,7 @@ mod tests {
     use crate::statistics::{CorrectReply, DatagramAnomalies, MessageOutcome, SkipReason};
 
     #[test]
-    fn a_metric_is_read_and_shown() {
+    fn parses_and_formats_a_metric() {
         let texts =
             "p50 p99.9 p99.999 p7 max mean errors skipped lost late duplicated reordered rate";
         for text in texts.split(' ') {
@@ -193,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_measured() {
+    fn computes_each_metric_of_a_record() {
         let mut record = RunRecord::new(40);
         let millis = Duration::from_millis;
         for number in 1..=20 {

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_read_and_shown_again() {
+    fn parses_and_formats_objectives() {
         for (text, shown) in [
             ("p99<5ms,errors<0.1%", "p99<5ms,errors<0.1%"),
             (" p99.90 <= 250us , max < 1s", "p99.9<=250µs,max<1s"),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_what_would_be_right() {
+    fn rejects_invalid_objectives_with_an_example() {
         for (text, wanted) in [
             ("", "an objective is missing: write for example 'p99<5ms,errors<0.1%'"),
             ("p99<5ms,", "an objective is missing"),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_kept_up_to_its_sign() {
+    fn the_operator_decides_at_the_limit() {
         let broken =
             |objectives: Objectives, seconds: f64| !objectives.check(|_| Some(seconds)).is_empty();
         for (goal, alarm, at_limit_broken) in
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_breach_is_one_sentence() {
+    fn describes_a_breach_in_one_sentence() {
         let figure = |metric| match metric {
             Metric::Percentile(p) if p.quantile() < 0.999 => Some(0.00731),
             Metric::Errors => Some(0.0125),
@@ -387,12 +387,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_typed_panics(text in "\\PC{0,40}") {
+        fn never_panics_on_any_input(text in "\\PC{0,40}") {
             let _ = (Objectives::goals(&text), Objectives::alarms(&text));
         }
 
         #[test]
-        fn what_is_shown_is_read_as_the_same(
+        fn formatted_objectives_parse_as_the_same(
             whole in 1u32..100, thousandths in 0u32..1000, micros in 0u64..10_000_000,
             basis_points in 0u32..=10_000,
         ) {

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_is_found_and_says_what_to_do() {
+    fn finds_each_warning_and_names_the_remedy() {
         let micros = Duration::from_micros;
         let used = |millis| ProcessorTime {
             user: Duration::from_millis(millis),

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_the_same() {
+    fn parses_its_own_output_as_the_same() {
         for report in [sample::open(), sample::closed(), sample::search()] {
             let json = report.to_json();
             let read = LoadReport::from_json(&json).unwrap();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_where_people_look_for_them() {
+    fn writes_each_figure_at_its_documented_place() {
         let document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
         assert_eq!(document["format"], "echoline-load/1");
         assert_eq!(document["loop"], "open");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_in_one_sentence() {
+    fn rejects_impossible_values_in_one_sentence() {
         let report = sample::open();
         let error = |text: &str| LoadReport::from_json(text).unwrap_err().to_string();
         assert!(error("").contains("is no report of echoline load (EOF"));

@@ -38,7 +38,7 @@ pub(super) struct RecordDocument {
     #[serde(default, rename = "strays")]
     anomalies: DatagramAnomalies,
     /// The ages of failed messages, by outcome; only for outcomes that occurred.
-    failures: BTreeMap<String, HistogramDocument>,
+    failures: BTreeMap<MessageOutcome, HistogramDocument>,
     series: SeriesDocument,
     reasons: Vec<ReasonDocument>,
     wrong_example: Option<String>,
@@ -56,7 +56,7 @@ struct LedgerDocument {
     lost: u64,
     in_flight: u64,
     /// Messages that were never sent, by reason.
-    skipped: BTreeMap<String, u64>,
+    skipped: BTreeMap<SkipReason, u64>,
     /// The part of `skipped` that a stop of the run cut off, which are no errors.
     #[serde(skip_deserializing)]
     stopped: u64,
@@ -119,7 +119,7 @@ impl RecordDocument {
         let document = |times| HistogramDocument::new(times, extra);
         let failures = MessageOutcome::ALL.into_iter().filter_map(|outcome| {
             let ages = record.failures(outcome);
-            (ages.count() > 0).then(|| (key(outcome.name()), document(ages)))
+            (ages.count() > 0).then(|| (outcome, document(ages)))
         });
         let reason =
             |(reason, count): (&str, u64)| ReasonDocument { reason: reason.to_owned(), count };
@@ -160,10 +160,8 @@ impl RecordDocument {
         record.lag = self.lag.times(&format!("{at}.lag"))?;
         record.anomalies = checked(self.anomalies, &format!("{at}.strays"))?;
         record.series = self.series.series(at)?;
-        for (name, ages) in self.failures {
-            let field = format!("{at}.failures.{name}");
-            let outcome = outcome(&name)
-                .ok_or_else(|| ReadError::field(&field, "there is no such outcome"))?;
+        for (outcome, ages) in self.failures {
+            let field = format!("{at}.failures.{}", outcome.key());
             record.set_failures(outcome, ages.times(&field)?);
         }
         for ReasonDocument { reason, count } in self.reasons {
@@ -178,9 +176,6 @@ impl RecordDocument {
 
 impl LedgerDocument {
     fn new(ledger: &Ledger, error_share: f64) -> Self {
-        let skipped = ledger
-            .skipped_by_reason()
-            .map(|(end, messages)| (skip_reason_key(end).to_owned(), messages));
         Self {
             planned: ledger.planned(),
             sent: ledger.sent(),
@@ -190,7 +185,7 @@ impl LedgerDocument {
             reset: ledger.reset(),
             lost: ledger.lost(),
             in_flight: ledger.in_flight(),
-            skipped: skipped.collect(),
+            skipped: ledger.skipped_by_reason().collect(),
             stopped: ledger.stopped(),
             error_share,
         }
@@ -206,14 +201,11 @@ impl LedgerDocument {
             (MessageOutcome::Lost, self.lost),
             (MessageOutcome::InFlight, self.in_flight),
         ] {
-            let field = format!("{at}.ledger.{}", key(outcome.name()));
+            let field = format!("{at}.ledger.{}", outcome.key());
             ledger.settle_many(outcome, bounded(messages, &field)?);
         }
-        for (name, messages) in self.skipped {
-            let field = format!("{at}.ledger.skipped.{name}");
-            let end = SkipReason::ALL.into_iter().find(|&end| skip_reason_key(end) == name);
-            let end = end.ok_or_else(|| ReadError::field(&field, "there is no such reason"))?;
-            ledger.skip(bounded(messages, &field)?, end);
+        for (reason, messages) in self.skipped {
+            ledger.skip(bounded(messages, &format!("{at}.ledger.skipped"))?, reason);
         }
         let adds_up = ledger.adds_up().then_some(ledger);
         adds_up.ok_or_else(|| ReadError::field(format!("{at}.ledger"), "it does not add up"))
@@ -342,28 +334,6 @@ impl IntervalDocument {
                 .map_err(|problem| ReadError::field(format!("{field}.slots.hdr"), problem))?;
         }
         Ok(interval)
-    }
-}
-
-fn outcome(name: &str) -> Option<MessageOutcome> {
-    MessageOutcome::ALL.into_iter().find(|outcome| key(outcome.name()) == name)
-}
-
-/// Turns a name of the report into the key of a field.
-fn key(name: &str) -> String {
-    name.replace(' ', "_")
-}
-
-fn skip_reason_key(end: SkipReason) -> &'static str {
-    match end {
-        SkipReason::Finished => "finished",
-        SkipReason::NotConnected => "not_connected",
-        SkipReason::Wrong => "wrong",
-        SkipReason::TimedOut => "timed_out",
-        SkipReason::Lost => "lost",
-        SkipReason::Stopped => "stopped",
-        SkipReason::Late => "late",
-        SkipReason::Overdue => "overdue",
     }
 }
 
