@@ -37,10 +37,10 @@ pub struct LoadSettings {
     pub duration: Option<Duration>,
     /// The warm-up. Messages that are due in it are sent and counted separately.
     pub warm_up: Duration,
-    /// The time-out of a reply from when its message is begun, and of connecting; at most a day.
+    /// The time-out of connecting, and of a reply from the start of sending its message; at most a
+    /// day.
     pub timeout: Duration,
-    /// How long after `duration` late messages may still be sent, and messages in flight are
-    /// awaited.
+    /// The time after `duration` in which late messages may still be sent and replies are awaited.
     pub grace: Duration,
     /// The most messages in flight on a connection.
     pub depth: NonZero<u32>,
@@ -56,7 +56,8 @@ pub struct LoadSettings {
     pub late_policy: LatePolicy,
     /// Threads, each with its share of the clients.
     pub workers: NonZero<usize>,
-    /// How long before each due time a thread polls instead of sleeping, which costs a core.
+    /// The time before each due time in which a thread polls instead of sleeping, which costs a
+    /// core.
     pub busy_poll: Duration,
     /// Alarms that stop the run as soon as one is certain to come true.
     pub stop_if: Option<Objectives>,
@@ -152,7 +153,7 @@ impl LoadSettings {
             Duration::ZERO => "none".to_owned(),
             time => format!("{time:?}"),
         };
-        let messages = match (plan.is_dealt_out(), plan.messages(), plan.total()) {
+        let messages = match (plan.is_distributed(), plan.messages(), plan.total()) {
             (true, _, Some(total)) => ("total-messages", total.to_string()),
             (_, Some(messages), _) => ("messages", messages.to_string()),
             (_, None, _) => ("messages", "no limit".to_owned()),

@@ -137,7 +137,7 @@ impl ClientAccount {
         }
     }
 
-    /// Changes the record of what is measured.
+    /// Changes the record of the time after the warm-up.
     pub(super) fn note(&self, note: impl FnOnce(&mut RunRecord)) {
         note(&mut self.worker.records().measured);
     }
@@ -156,7 +156,7 @@ impl ClientAccount {
         self.since_start(now) < self.worker.settings().warm_up
     }
 
-    /// The time since the beginning of the warm-up, or of what is measured.
+    /// The time since the start of the phase: of the warm-up, or of the measuring after it.
     fn offset(&self, is_warm_up: bool, now: Instant) -> Duration {
         let warm_up = if is_warm_up { Duration::ZERO } else { self.worker.settings().warm_up };
         self.since_start(now).saturating_sub(warm_up)
@@ -168,7 +168,8 @@ impl ClientAccount {
         let unsent = self.schedule.remaining();
         let stopped = !self.worker.is_running();
         let outage = self.availability.finish(at, end.is_failure() && !stopped);
-        // A stop is no fault of the server, but what was due before it and found no server is.
+        // A stop is no fault of the server. Messages that were due before it and found no server
+        // are errors.
         let failed = match stopped {
             true if outage.clients > 0 => self.schedule.remaining_due(at),
             true => 0,

@@ -34,7 +34,7 @@ struct SentMessage {
     fingerprint: u64,
 }
 
-/// How a message was settled.
+/// The way in which a message was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settled {
     Answered,
@@ -110,17 +110,17 @@ impl DatagramMatcher {
             ExpectedReply::Line | ExpectedReply::Any => MatchLocation::Open(0),
             ExpectedReply::Matching(pattern) if pattern.matches(body) => MatchLocation::Open(0),
             ExpectedReply::Matching(_) => {
-                MatchLocation::Nowhere { nearest: 0, fault: ReplyFault::NotMatching }
+                MatchLocation::Unmatched { nearest: 0, fault: ReplyFault::NotMatching }
             }
         };
         match found {
-            MatchLocation::Open(index) | MatchLocation::Nowhere { nearest: index, .. }
+            MatchLocation::Open(index) | MatchLocation::Unmatched { nearest: index, .. }
                 if index >= self.open.len() =>
             {
                 DatagramMatch::Unasked
             }
             MatchLocation::Open(index) => self.answer(index),
-            MatchLocation::Nowhere { nearest, fault } => {
+            MatchLocation::Unmatched { nearest, fault } => {
                 self.settle(nearest, Settled::Answered);
                 DatagramMatch::Wrong { index: nearest, fault }
             }
@@ -164,30 +164,31 @@ impl DatagramMatcher {
         };
         if let Some(text) = body.strip_prefix(prefix) {
             let wanted = fingerprint(text);
-            let mut is_it = |sent: &SentMessage| {
+            let mut matches = |sent: &SentMessage| {
                 sent.fingerprint == wanted
-                    && make(&mut self.text, sent.number, &expected_text) == text
+                    && write_expected(&mut self.text, sent.number, &expected_text) == text
             };
             let (before, after) = (0..self.cursor, self.cursor..self.open.len());
-            if let Some(index) = after.chain(before).find(|&index| is_it(&self.open[index])) {
+            if let Some(index) = after.chain(before).find(|&index| matches(&self.open[index])) {
                 self.prefix.get_or_insert_default();
                 return MatchLocation::Open(index);
             }
-            if let Some(index) = (0..self.settled.len()).rev().find(|&p| is_it(&self.settled[p].0))
+            if let Some(index) =
+                (0..self.settled.len()).rev().find(|&p| matches(&self.settled[p].0))
             {
                 return MatchLocation::Settled(index);
             }
         }
         if self.prefix.is_none() {
             for index in 0..self.open.len() {
-                let text = make(&mut self.text, self.open[index].number, &expected_text);
+                let text = write_expected(&mut self.text, self.open[index].number, &expected_text);
                 if let Some(before) = body.strip_suffix(text) {
                     self.prefix = Some(before.to_vec());
                     return MatchLocation::Open(index);
                 }
             }
         }
-        MatchLocation::Nowhere { nearest: self.nearest(body, expected_text), fault: wrong }
+        MatchLocation::Unmatched { nearest: self.nearest(body, expected_text), fault: wrong }
     }
 
     /// The message with the longest common prefix with `body`, to which a damaged reply probably
@@ -197,10 +198,10 @@ impl DatagramMatcher {
         let body = body.strip_prefix(prefix).unwrap_or(body);
         let mut best = (0, 0);
         for (index, sent) in self.open.iter().enumerate() {
-            let text = make(&mut self.text, sent.number, &expected_text);
-            let alike = text.iter().zip(body).take_while(|(a, b)| a == b).count();
-            if alike > best.0 {
-                best = (alike, index);
+            let text = write_expected(&mut self.text, sent.number, &expected_text);
+            let length = text.iter().zip(body).take_while(|(a, b)| a == b).count();
+            if length > best.0 {
+                best = (length, index);
             }
         }
         best.1
@@ -211,10 +212,10 @@ impl DatagramMatcher {
 enum MatchLocation {
     Open(usize),
     Settled(usize),
-    Nowhere { nearest: usize, fault: ReplyFault },
+    Unmatched { nearest: usize, fault: ReplyFault },
 }
 
-fn make<'text>(
+fn write_expected<'text>(
     text: &'text mut Vec<u8>,
     number: u32,
     expected_text: &impl ExpectedText,

@@ -20,7 +20,7 @@ use crate::settings::LoadSettings;
 use crate::statistics::{DatagramAnomaly, MessageOutcome, SkipReason};
 use echoline::internals::broken;
 
-/// How much longer than the message a reply may be; the rest is truncated.
+/// Bytes that a reply may have beyond the size of the message; the rest is truncated.
 const EXTRA_BYTES: usize = 1024;
 
 /// Bytes of a datagram that are shown.
@@ -35,7 +35,7 @@ pub(super) struct DatagramExchange<'account> {
     /// The message that was started last.
     message: Vec<u8>,
     /// Whether `message` waits for room in the socket's buffer.
-    unsent: bool,
+    is_unsent: bool,
     buffer: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ impl<'account> DatagramExchange<'account> {
             dispatcher: Dispatcher::new(account, now),
             matcher: DatagramMatcher::new(&settings.expect),
             message: Vec::with_capacity(settings.plan.size()),
-            unsent: false,
+            is_unsent: false,
             buffer: vec![0; settings.plan.size() + EXTRA_BYTES],
             account,
         }
@@ -79,7 +79,7 @@ impl<'account> DatagramExchange<'account> {
         // The wake-up carries no timestamp, so the clock is read again on the next use.
         self.dispatcher.now = None;
         loop {
-            self.give_up_late();
+            self.give_up_timed_out();
             if let Some(leave) = self.begin_due_messages(cx)? {
                 return Poll::Ready(Ok(leave));
             }
@@ -98,7 +98,7 @@ impl<'account> DatagramExchange<'account> {
     fn begin_due_messages(&mut self, cx: &mut Context<'_>) -> io::Result<Option<ExchangeEnd>> {
         let depth = self.account.worker.settings().depth.get() as usize;
         loop {
-            if self.unsent && self.poll_send(cx)?.is_pending() {
+            if self.is_unsent && self.poll_send(cx)?.is_pending() {
                 return Ok(None);
             }
             if self.account.in_flight.len() >= depth {
@@ -120,12 +120,12 @@ impl<'account> DatagramExchange<'account> {
         settings.plan.push_message(self.account.index, message.number, &mut self.message);
         self.matcher.wait_for(message.number, expected_text(settings, self.account.index));
         self.dispatcher.begin(self.account, message, self.message.len());
-        self.unsent = true;
+        self.is_unsent = true;
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.socket.poll_send(cx, &self.message))?;
-        self.unsent = false;
+        self.is_unsent = false;
         Poll::Ready(Ok(()))
     }
 
@@ -136,7 +136,7 @@ impl<'account> DatagramExchange<'account> {
         let length = room.filled().len();
         self.dispatcher.now = Some(Instant::now());
         // A late reply is late, even if the tester was busy meanwhile.
-        self.give_up_late();
+        self.give_up_timed_out();
         self.check(length);
         Poll::Ready(Ok(()))
     }
@@ -188,7 +188,7 @@ impl<'account> DatagramExchange<'account> {
     }
 
     /// Gives up every message whose time-out has passed.
-    fn give_up_late(&mut self) {
+    fn give_up_timed_out(&mut self) {
         let timeout = self.account.worker.settings().timeout();
         while let Some(&sent) = self.account.in_flight.front() {
             let due = sent.started + timeout;
@@ -199,7 +199,7 @@ impl<'account> DatagramExchange<'account> {
             self.account.in_flight.pop_front();
             self.matcher.give_up();
             // A message that waited for room all the time is not sent any more.
-            self.unsent &= !self.account.in_flight.is_empty();
+            self.is_unsent &= !self.account.in_flight.is_empty();
             let reason = format!("no reply within {timeout:?}");
             self.account.note_reason(&reason);
             self.account.fail(&sent, MessageOutcome::TimedOut, now);

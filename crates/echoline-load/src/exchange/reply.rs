@@ -10,7 +10,7 @@ use crate::message::{Expect, ExpectedReply};
 /// Lines of a greeting that may precede the first reply.
 const GREETING_LINES: u32 = 16;
 
-/// How much longer than the message a line of the server may be.
+/// Bytes that a line of the server may have beyond the size of the message.
 const EXTRA_BYTES: usize = 64 * 1024;
 
 /// Buffer space for the prefix of the first reply.
@@ -84,7 +84,7 @@ pub(crate) struct ReplyChecker {
     /// Lines of the current reply before the one that is checked.
     before_last: u32,
     /// The start of the last line of the greeting, or of the wrong reply.
-    last_other: Vec<u8>,
+    unmatched: Vec<u8>,
 }
 
 impl ReplyChecker {
@@ -104,7 +104,7 @@ impl ReplyChecker {
             greeting_lines: 0,
             skip: expect.greeting_lines,
             before_last: expect.lines.saturating_sub(1),
-            last_other: Vec::new(),
+            unmatched: Vec::new(),
         }
     }
 
@@ -158,7 +158,7 @@ impl ReplyChecker {
             if self.skip > 0 || self.before_last > 0 {
                 let counter = if self.skip > 0 { &mut self.skip } else { &mut self.before_last };
                 *counter -= 1;
-                self.note_other(line);
+                self.keep_excerpt(line);
                 continue;
             }
             self.before_last = expect.lines.saturating_sub(1);
@@ -181,7 +181,7 @@ impl ReplyChecker {
             ExpectedReply::Line | ExpectedReply::Any => None,
         };
         let Some(fault) = fault else { return ReplyCheck::Correct };
-        self.note_other(range);
+        self.keep_excerpt(range);
         ReplyCheck::Wrong(fault)
     }
 
@@ -192,33 +192,33 @@ impl ReplyChecker {
             (Some(prefix), Some(before)) if prefix == before => return ReplyCheck::Correct,
             (None, Some(before)) => {
                 self.prefix = Some(before.to_vec());
-                self.last_other.clear();
+                self.unmatched.clear();
                 return ReplyCheck::Correct;
             }
             (Some(_), Some(_)) => ReplyFault::PrefixChanged,
             (None, None) if expect.lines == 1 && self.greeting_lines < GREETING_LINES => {
                 self.greeting_lines += 1;
-                self.note_other(range);
+                self.keep_excerpt(range);
                 return ReplyCheck::Incomplete;
             }
             (None, None) if expect.lines == 1 => ReplyFault::NoAnswer,
             (_, None) => ReplyFault::Different,
         };
-        self.note_other(range);
+        self.keep_excerpt(range);
         ReplyCheck::Wrong(fault)
     }
 
-    fn note_other(&mut self, line: Range<usize>) {
+    fn keep_excerpt(&mut self, line: Range<usize>) {
         let line = without_eol(&self.buffer[line]);
-        let excerpt = line.len().min(SHOWN_BYTES + 1);
-        self.last_other.clear();
-        self.last_other.extend_from_slice(&line[..excerpt]);
+        let length = line.len().min(SHOWN_BYTES + 1);
+        self.unmatched.clear();
+        self.unmatched.extend_from_slice(&line[..length]);
     }
 
     /// The escaped start of the wrong reply, or before the first reply of the last line of the
     /// greeting.
-    pub(crate) fn last_other(&self) -> String {
-        excerpt(&self.last_other)
+    pub(crate) fn unmatched_excerpt(&self) -> String {
+        excerpt(&self.unmatched)
     }
 
     fn next_line(&mut self) -> Option<Range<usize>> {
@@ -375,7 +375,7 @@ mod tests {
         replies.room()[..input.len()].copy_from_slice(input);
         replies.fill(input.len());
         assert_eq!(replies.check(&expect, b"0:0"), ReplyCheck::Incomplete);
-        assert_eq!(replies.last_other(), "busy\\x1b[2J\\xff");
+        assert_eq!(replies.unmatched_excerpt(), "busy\\x1b[2J\\xff");
     }
 
     proptest! {

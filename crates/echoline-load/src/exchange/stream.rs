@@ -247,7 +247,7 @@ where
     fn compare(&self) -> String {
         let length = self.account.in_flight.front().map_or(0, |message| message.length);
         let message = &self.outgoing[self.answered..self.answered + length];
-        format!("sent \"{}\", got \"{}\"", excerpt(message), self.replies.last_other())
+        format!("sent \"{}\", got \"{}\"", excerpt(message), self.replies.unmatched_excerpt())
     }
 
     fn describe(&self, failure: ExchangeFailure) -> String {
@@ -263,7 +263,7 @@ where
                 format!("the connection broke {when}: {}", describe(&error))
             }
         };
-        match self.replies.last_other() {
+        match self.replies.unmatched_excerpt() {
             said if said.is_empty() => reason,
             said => format!("{reason}; the last it said: \"{said}\""),
         }

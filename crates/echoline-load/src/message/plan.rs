@@ -180,7 +180,7 @@ impl Plan {
     }
 
     /// Whether a total number of messages is distributed over the clients.
-    pub(crate) fn is_dealt_out(&self) -> bool {
+    pub(crate) fn is_distributed(&self) -> bool {
         self.total.is_some()
     }
 
@@ -223,8 +223,8 @@ impl Plan {
                 if message.len() < end {
                     message.push(b':');
                 }
-                let place = Random::new(self.seed, client, number).next();
-                push_cut(letters, place, end - message.len(), message);
+                let position = Random::new(self.seed, client, number).next();
+                push_letters_of(letters, position, end - message.len(), message);
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),
             MessageText::Lines(lines) => {
@@ -240,12 +240,12 @@ fn count_digits(number: u32) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-/// Appends `count` letters of `pool`, from the position that the random number `place` selects,
+/// Appends `count` letters of `pool`, from the position that the random number `position` selects,
 /// wrapping around.
-fn push_cut(pool: &[u8], place: u64, mut count: usize, bytes: &mut Vec<u8>) {
+fn push_letters_of(pool: &[u8], position: u64, mut count: usize, bytes: &mut Vec<u8>) {
     // The upper half of the product is below the length, and cheaper than a remainder.
-    let place = (u128::from(place) * pool.len() as u128) >> u64::BITS;
-    let mut rest = &pool[place as usize..];
+    let position = (u128::from(position) * pool.len() as u128) >> u64::BITS;
+    let mut rest = &pool[position as usize..];
     while count > 0 {
         let wanted = count.min(rest.len());
         bytes.extend_from_slice(&rest[..wanted]);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_gives_other_bodies() {
+    fn the_seed_determines_the_bodies() {
         let number = |number| NonZero::new(number).unwrap();
         let plans = [1, 2].map(|seed| Plan::new(number(1), number(1), 64, Eol::Lf, seed).unwrap());
         assert_ne!(message(&plans[0], 0, 0), message(&plans[1], 0, 0));

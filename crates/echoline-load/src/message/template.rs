@@ -131,8 +131,8 @@ impl std::str::FromStr for Template {
         while let Some(letter) = rest.chars().next() {
             rest = &rest[letter.len_utf8()..];
             match letter {
-                '{' if rest.starts_with('{') => rest = take_brace(rest, &mut bytes),
-                '}' if rest.starts_with('}') => rest = take_brace(rest, &mut bytes),
+                '{' if rest.starts_with('{') => rest = push_brace(rest, &mut bytes),
+                '}' if rest.starts_with('}') => rest = push_brace(rest, &mut bytes),
                 '{' => {
                     let (name, after) = rest.split_once('}').ok_or(TemplateError::LoneBrace)?;
                     parts.push(TemplatePart::Bytes(std::mem::take(&mut bytes)));
@@ -153,7 +153,7 @@ impl std::str::FromStr for Template {
     }
 }
 
-fn take_brace<'text>(rest: &'text str, bytes: &mut Vec<u8>) -> &'text str {
+fn push_brace<'text>(rest: &'text str, bytes: &mut Vec<u8>) -> &'text str {
     bytes.push(rest.as_bytes()[0]);
     &rest[1..]
 }

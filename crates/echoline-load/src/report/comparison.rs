@@ -95,7 +95,7 @@ impl RunComparison {
             .chain(Percentile::DEFAULTS.map(Metric::Percentile));
         let mut differences: Vec<_> =
             metrics.map(|metric| Difference::new(metric, before, after)).collect();
-        judge(&mut differences, tolerance);
+        set_verdicts(&mut differences, tolerance);
         let sizes = (before.len(), after.len());
         let tested = differences.iter().filter(|difference| difference.is_known()).count();
         let runs_needed = runs_needed(sizes, tested);
@@ -143,7 +143,7 @@ impl Difference {
     }
 }
 
-fn judge(differences: &mut [Difference], tolerance: f64) {
+fn set_verdicts(differences: &mut [Difference], tolerance: f64) {
     let mut tested: Vec<_> = differences
         .iter_mut()
         .filter(|difference| difference.before.len().min(difference.after.len()) > 1)

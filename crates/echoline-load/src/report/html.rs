@@ -27,7 +27,7 @@ struct ReportPage<'report> {
     title: String,
     headline: String,
     is_open: bool,
-    tiles: Vec<KeyFigure>,
+    key_figures: Vec<KeyFigure>,
     figures: Vec<ChartSection>,
     times: Vec<(String, String, Vec<String>)>,
     percentiles: Vec<String>,
@@ -87,7 +87,7 @@ impl LoadReport {
             title: printable(&self.settings.targets.join(", ")).into_owned(),
             headline: headline(&self.settings),
             is_open: self.settings.mode == LoopMode::Open,
-            tiles: self.tiles(),
+            key_figures: self.key_figures(),
             figures: self.figures(),
             times: time_rows(&self.record)
                 .into_iter()
@@ -126,8 +126,8 @@ impl LoadReport {
         printable_lines(&page).into_owned()
     }
 
-    fn tiles(&self) -> Vec<KeyFigure> {
-        let tile = |metric: Metric, name: &str| {
+    fn key_figures(&self) -> Vec<KeyFigure> {
+        let key_figure = |metric: Metric, name: &str| {
             let figure = metric.of(&self.record, self.elapsed);
             KeyFigure {
                 name: name.to_owned(),
@@ -136,20 +136,20 @@ impl LoadReport {
             }
         };
         let [p50, _, p99, p999] = Percentile::DEFAULTS.map(Metric::Percentile);
-        let mut tiles = vec![
-            tile(Metric::Rate, "right answers"),
-            tile(p50, "p50"),
-            tile(p99, "p99"),
-            tile(p999, "p99.9"),
-            tile(Metric::Max, "max"),
-            tile(Metric::Errors, "errors"),
+        let mut key_figures = vec![
+            key_figure(Metric::Rate, "right answers"),
+            key_figure(p50, "p50"),
+            key_figure(p99, "p99"),
+            key_figure(p999, "p99.9"),
+            key_figure(Metric::Max, "max"),
+            key_figure(Metric::Errors, "errors"),
         ];
         if let Some(search) = &self.search {
             let value = search.highest.map_or_else(|| "none".to_owned(), figures::rate);
             let name = "highest rate that held".to_owned();
-            tiles.insert(0, KeyFigure { name, value, is_bad: search.highest.is_none() });
+            key_figures.insert(0, KeyFigure { name, value, is_bad: search.highest.is_none() });
         }
-        tiles
+        key_figures
     }
 
     fn outcomes(&self) -> Vec<OutcomeRow> {
@@ -199,7 +199,7 @@ impl LoadReport {
     }
 
     fn latency_over_time(&self) -> ChartSection {
-        let tail = self.tail_of_most_intervals();
+        let tail = self.highest_common_percentile();
         let [p50, ..] = Percentile::DEFAULTS;
         let percentile =
             |percentile| move |interval: &SeriesInterval| interval_percentile(interval, percentile);
@@ -215,7 +215,7 @@ impl LoadReport {
     }
 
     /// The highest percentile that at least half of the intervals have enough samples for.
-    fn tail_of_most_intervals(&self) -> Percentile {
+    fn highest_common_percentile(&self) -> Percentile {
         let intervals = self.record.series.intervals();
         let [_, p90, p99, p999] = Percentile::DEFAULTS;
         let tells_most = |percentile: &Percentile| {

@@ -140,7 +140,7 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
              sending it."
         )?,
     }
-    if time_rows.iter().any(|(_, times)| has_gaps(times, percentiles)) {
+    if time_rows.iter().any(|(_, times)| lacks_samples(times, percentiles)) {
         writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
     }
     Ok(())
@@ -181,7 +181,7 @@ fn write_row(
     writeln!(f, "{:>10}", time(times.max()))
 }
 
-fn has_gaps(times: &DurationHistogram, percentiles: &[Percentile]) -> bool {
+fn lacks_samples(times: &DurationHistogram, percentiles: &[Percentile]) -> bool {
     percentiles.iter().any(|&percentile| times.percentile(percentile).is_none())
 }
 

@@ -366,7 +366,8 @@ mod tests {
                 prop_assert!(share.next(Duration::ZERO) >= end);
                 let mut started = whole.share(client, clients);
                 (0..taken).for_each(|_| _ = started.next(Duration::ZERO));
-                prop_assert_eq!(started.remaining_until(end) as usize, own.len().saturating_sub(taken));
+                let remaining = started.remaining_until(end) as usize;
+                prop_assert_eq!(remaining, own.len().saturating_sub(taken));
                 times.extend(own);
             }
             times.sort_unstable();

@@ -59,7 +59,7 @@ pub async fn find_max(
     let mut best: Option<LoadReport> = None;
     let mut end = SearchEnd::Found;
     while let Some((rate, purpose)) = search.next() {
-        let mut settings = match at_rate(settings, goals, rate) {
+        let mut settings = match trial_settings(settings, goals, rate) {
             Ok(settings) => settings,
             Err(sentence) => {
                 end = SearchEnd::Inconclusive(sentence);
@@ -71,7 +71,7 @@ pub async fn find_max(
                 run(&settings, stop, |progress| on_progress(rate, purpose, progress)).await?;
             let result = TrialResult::new(goals, &report);
             let is_conclusive = stop.phase() != Phase::Running || result.inconclusive.is_empty();
-            if is_conclusive || !result.broken.is_empty() || !extend(&mut settings) {
+            if is_conclusive || !result.broken.is_empty() || !double_duration(&mut settings) {
                 break (report, result);
             }
         };
@@ -86,7 +86,7 @@ pub async fn find_max(
             break;
         }
         let holds = result.broken.is_empty();
-        let silence = silence(&report, search.highest().is_some());
+        let no_server_reason = no_server_reason(&report, search.highest().is_some());
         steps.push(SearchStep::new(
             rate,
             purpose,
@@ -95,10 +95,10 @@ pub async fn find_max(
             result.sentences(),
         ));
         search.record(rate, holds);
-        if holds || search.highest().is_none() || silence.is_some() {
+        if holds || search.highest().is_none() || no_server_reason.is_some() {
             best = Some(report);
         }
-        if let Some(reason) = silence {
+        if let Some(reason) = no_server_reason {
             end = SearchEnd::NoServer(reason);
             break;
         }
@@ -198,7 +198,7 @@ impl TrialResult {
 
 /// The reason to end the search because no message was answered: either none was before, or no
 /// client has a server any more.
-fn silence(report: &LoadReport, held_before: bool) -> Option<String> {
+fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
     let record = &report.record;
     let warm_up = report.warm_up.as_ref().map_or(0, |warm_up| warm_up.ledger.ok());
     let gone = record.outage.clients == report.settings.clients;
@@ -213,7 +213,11 @@ fn silence(report: &LoadReport, held_before: bool) -> Option<String> {
 ///
 /// # Errors
 /// A sentence for a rate that the longest trial cannot judge.
-fn at_rate(settings: &LoadSettings, goals: &Objectives, rate: f64) -> Result<LoadSettings, String> {
+fn trial_settings(
+    settings: &LoadSettings,
+    goals: &Objectives,
+    rate: f64,
+) -> Result<LoadSettings, String> {
     let mut settings = settings.clone();
     let shown = figures::rate(rate);
     let pacer = Pacer::constant(Rate::per_second(rate).ok_or(format!("there is no rate {shown}"))?);
@@ -238,7 +242,7 @@ fn at_rate(settings: &LoadSettings, goals: &Objectives, rate: f64) -> Result<Loa
 }
 
 /// Doubles the duration of the next trial, up to the longest.
-fn extend(settings: &mut LoadSettings) -> bool {
+fn double_duration(settings: &mut LoadSettings) -> bool {
     let longer = settings.duration.map(|duration| 2 * duration);
     let fits = longer.is_some_and(|longer| longer <= DURATION_MAX);
     if fits {
@@ -304,7 +308,8 @@ mod tests {
     fn regression_a_rate_is_tried_until_its_percentiles_are_no_chance() {
         let seconds = |goals: &str, rate| {
             let goals = Objectives::goals(goals).unwrap();
-            at_rate(&settings(), &goals, rate).map(|settings| settings.duration.unwrap().as_secs())
+            trial_settings(&settings(), &goals, rate)
+                .map(|settings| settings.duration.unwrap().as_secs())
         };
         let goals = "p99.9<5ms,errors<0.1%";
         assert_eq!(seconds(goals, 1000.0), Ok(12));
@@ -343,25 +348,25 @@ mod tests {
         assert_eq!(result.sentences().len(), 2);
         let mut longer = settings();
         longer.duration = Some(Duration::from_secs(200));
-        assert!(extend(&mut longer));
+        assert!(double_duration(&mut longer));
         assert_eq!(longer.duration, Some(Duration::from_secs(400)));
-        assert!(!extend(&mut longer));
+        assert!(!double_duration(&mut longer));
     }
 
     /// Issue 11, item 35: the search ends when there is no server, and says why.
     #[test]
     fn regression_a_search_ends_without_a_server() {
         let mut report = sample::closed();
-        assert_eq!(silence(&report, false), None);
+        assert_eq!(no_server_reason(&report, false), None);
         report.record.outage.clients = 1;
         report.record.note_reason("cannot connect: connection refused");
-        assert_eq!(silence(&report, true).unwrap(), "cannot connect: connection refused");
+        assert_eq!(no_server_reason(&report, true).unwrap(), "cannot connect: connection refused");
         let mut silent = sample::closed();
         silent.record = RunRecord::new(5);
         silent.record.end_client(5, SkipReason::TimedOut);
-        assert_eq!(silence(&silent, false).unwrap(), "no message was answered");
+        assert_eq!(no_server_reason(&silent, false).unwrap(), "no message was answered");
         // A rate that is too high may leave nothing answered, although a lower one held.
-        assert_eq!(silence(&silent, true), None);
+        assert_eq!(no_server_reason(&silent, true), None);
         let end = SearchEnd::NoServer("connection refused".to_owned());
         let text = verdict(&RateSearch::from(9.0), &[], &end);
         assert!(text.contains("without a server (connection refused): no rate"), "{text}");

@@ -234,7 +234,7 @@ impl Ledger {
         self.skipped.get(&SkipReason::Stopped).copied().unwrap_or(0)
     }
 
-    /// The number of messages that were never sent, by reason; [`SkipReason::Stopped`] is one of them.
+    /// The messages that were never sent, by reason, including [`SkipReason::Stopped`].
     pub fn skipped_by_reason(&self) -> impl Iterator<Item = (SkipReason, u64)> {
         self.skipped.iter().map(|(&reason, &messages)| (reason, messages))
     }

@@ -275,7 +275,10 @@ mod tests {
             for (outcomes, connected) in &clients {
                 let mut record = RunRecord::new(20);
                 let mut sent = 0;
-                let mut end = if *connected { SkipReason::Stopped } else { SkipReason::NotConnected };
+                let mut end = SkipReason::NotConnected;
+                if *connected {
+                    end = SkipReason::Stopped;
+                }
                 for &outcome in outcomes.iter().filter(|_| *connected) {
                     sent += 1;
                     match outcome {

@@ -260,7 +260,7 @@ mod tests {
             merged.merge(&other);
             prop_assert_eq!(merged.length(), whole.length());
             let counts = |series: &Series| -> Vec<_> {
-                series.intervals().iter().map(|interval| (interval.ok, interval.latency.clone())).collect()
+                series.intervals().iter().map(|one| (one.ok, one.latency.clone())).collect()
             };
             prop_assert_eq!(counts(&merged), counts(&whole));
         }
