@@ -223,7 +223,7 @@ impl Plan {
                 if message.len() < end {
                     message.push(b':');
                 }
-                let position = Random::new(self.seed, client, number).next();
+                let position = Random::new(self.seed, client, number).next_u64();
                 push_letters_of(letters, position, end - message.len(), message);
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),

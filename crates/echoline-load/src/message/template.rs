@@ -113,7 +113,7 @@ pub(crate) fn push_letters(random: &mut Random, mut count: usize, bytes: &mut Ve
 
 /// Twelve letters from 64 random bits.
 fn letters(random: &mut Random) -> [u8; 12] {
-    let mut bits = random.next();
+    let mut bits = random.next_u64();
     std::array::from_fn(|_| {
         let letter = LETTERS[(bits % 32) as usize];
         bits /= 32;

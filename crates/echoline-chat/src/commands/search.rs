@@ -1,0 +1,118 @@
+//! `/search`: the lines of a room with some words, a bounded part of the room at a time.
+
+use std::sync::Arc;
+
+use super::history::newest_that_fit;
+use crate::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
+use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
+use crate::shared_room::SharedRoom;
+use crate::telnet_stream::ByteStream;
+use crate::view::View;
+use echoline::Closed;
+
+/// Lines that `/search` shows at most.
+const FOUND_MAX: usize = 50;
+
+/// Lines of a room in memory that one search looks at, and in one turn of the worker's thread.
+const LINES_MAX: u64 = 20_000;
+const STEP_LINES: u64 = 256;
+
+impl<S: ByteStream> Session<S> {
+    /// `/search`: searches from the newest line on; without words, from the end of the last search.
+    pub(super) async fn search(&mut self, words: &str) -> Result<(), Closed> {
+        let Some(membership) = self.feed.current() else {
+            self.notice(IN_NO_ROOM);
+            return Ok(());
+        };
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let last = self.last_search.take().filter(|last| last.room.same_as(&room));
+        let search = match (words, last) {
+            ("", None) => {
+                self.notice("No search can go on in this room: /search WORDS");
+                return Ok(());
+            }
+            ("", Some(last)) => *last,
+            (words, _) => UnfinishedSearch { room, words: words.into(), before: u64::MAX },
+        };
+        let (chat, source) = (Arc::clone(&self.chat), self.source);
+        let (view, UnfinishedSearch { room, words, before }) =
+            (self.feed.view.clone(), search.clone());
+        let found = self.wait(async move {
+            let _passed = chat.gates.pass(source).await;
+            match chat.archive.is_lasting() {
+                true => chat.archive.search(&room, &words, before, FOUND_MAX).await,
+                false => Ok(search_memory(&shared_room, &words, before, &view).await),
+            }
+        });
+        match found.await? {
+            Ok(found) => self.show_found(search, found),
+            Err(StoreError::Busy) => {
+                self.notice("Too many people search now: try again in a moment");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the history");
+                self.notice("The history cannot be read now");
+            }
+        }
+        Ok(())
+    }
+
+    fn show_found(&mut self, search: UnfinishedSearch, found: SearchPage) {
+        let SearchPage { mut lines, before } = found;
+        lines.reverse();
+        let fitting = newest_that_fit(&lines);
+        let before = match fitting.first() {
+            Some(first) if fitting.len() < lines.len() => Some(first.number),
+            _ => before,
+        };
+        let lines = fitting;
+        match before {
+            None => self.show_past(lines, "Nothing was found"),
+            Some(before) => {
+                if !lines.is_empty() {
+                    self.show_past(lines, "");
+                }
+                let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
+                self.notice(&format!("{found} back to line {before}: /search alone goes on"));
+                self.last_search = Some(Box::new(UnfinishedSearch { before, ..search }));
+            }
+        }
+    }
+}
+
+/// Searches the lines in memory that the view does not hide, in steps between which other users of
+/// the thread have their turn.
+async fn search_memory(
+    shared_room: &SharedRoom,
+    words: &str,
+    before: u64,
+    view: &View,
+) -> SearchPage {
+    let (terms, mut buffer) = (SearchTerms::new(words), CaseFoldBuffer::default());
+    let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
+    at = shared_room.with(|room| room.log.visible()).min(at);
+    loop {
+        let is_end = shared_room.with(|room| {
+            for _ in 0..STEP_LINES.min(LINES_MAX - looked) {
+                let Some(number) = room.log.kept_before(at) else { break };
+                if lines.len() >= FOUND_MAX {
+                    break;
+                }
+                (at, looked) = (number, looked + 1);
+                let line = room.log.line(number);
+                let line =
+                    line.filter(|line| terms.matches_line(line.name, line.text, &mut buffer));
+                let seen = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
+                lines.extend(seen.map(StoredLine::from));
+            }
+            room.log.kept_before(at).is_none()
+        });
+        if is_end {
+            return SearchPage { lines, before: None };
+        }
+        if looked >= LINES_MAX || lines.len() >= FOUND_MAX {
+            return SearchPage { lines, before: Some(at) };
+        }
+        tokio::task::yield_now().await;
+    }
+}
