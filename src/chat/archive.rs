@@ -1,5 +1,5 @@
-//! Between the hall and its store: what is kept, and in which words. Without a store all of it is
-//! in memory only, and gone with the process.
+//! The records that a chat keeps in its store, and their form. Without a store all of it is in memory
+//! only, and gone with the process.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::audit_log::{AuditLog, Entry};
 use super::bans::{Ban, Scope, Subject};
-use super::history::{self, Change, Found, Guesses, Kind, Store, StoreError, Stored, Sync};
+use super::effect::Effect;
+use super::history::{self, Change, Found, Guesses, Store, StoreError, Stored, Sync};
 use super::line::Shape;
 use super::log::LineView;
 use super::name::Name;
-use super::room::{Appended, Room};
 use super::tokens::{Position, SavedSession, SessionState};
 
 /// What outlives a room, or the process.
@@ -52,95 +52,45 @@ impl Archive {
         }
     }
 
-    /// Keeps a line; called under the room's lock, so that lines come in their order.
-    pub(super) fn line(
-        &self,
-        room: &Room,
-        appended: Appended,
-        kind: Kind,
-        name: &Name,
-        text: &str,
-    ) {
-        self.line_of(room, appended, kind, name.as_str(), text);
+    /// Carries out the effects of a change that are to be kept.
+    pub(super) fn keep(&self, effect: Effect<'_>) {
+        match effect {
+            Effect::KeepLine { room, appended, kind, name, text } => self.write(|| Change::Line {
+                room: Arc::from(room.name.as_str()),
+                line: Stored {
+                    number: appended.number,
+                    time_ms: appended.time_ms,
+                    kind,
+                    name: Arc::from(name),
+                    text: Arc::from(text),
+                },
+            }),
+            Effect::DeleteLine { room, number } => {
+                self.write(|| Change::Deleted { room: Arc::from(room.name.as_str()), number });
+            }
+            Effect::KeepRoom(room) => self.write(|| Change::Room {
+                name: room.name.to_string(),
+                topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
+                private: room.private,
+                password: room.password.as_deref().map(str::to_owned),
+                more: serde_json::to_string(&room.origin)
+                    .expect("it is made of numbers and addresses"),
+            }),
+            Effect::DeleteRoom(room) => self.write(|| Change::RoomGone(room.to_string())),
+            Effect::KeepBan(ban) => self.write(|| Change::Ban(stored_ban(ban))),
+            Effect::DeleteBan(ban) => self.write(|| Change::Unban(subject(ban))),
+            Effect::KeepToken { token, saved } => {
+                self.write(|| Change::Token(stored_token(token, saved)));
+            }
+            Effect::DeleteToken(token) => self.write(|| Change::TokenUsed(token.to_owned())),
+            Effect::Audit { is_of_chat, time_ms, by, what } => {
+                self.audit(is_of_chat, (time_ms, by.to_owned(), what));
+            }
+            Effect::Notify { .. } | Effect::Disconnect { .. } => {}
+        }
     }
 
-    /// As `line`, where it may be nobody's.
-    pub(super) fn line_of(
-        &self,
-        room: &Room,
-        appended: Appended,
-        kind: Kind,
-        name: &str,
-        text: &str,
-    ) {
-        self.write(|| Change::Line {
-            room: Arc::from(room.name.as_str()),
-            line: Stored {
-                number: appended.number,
-                time_ms: appended.time_ms,
-                kind,
-                name: Arc::from(name),
-                text: Arc::from(text),
-            },
-        });
-    }
-
-    /// Deletes the words of a line that was kept.
-    pub(super) fn deleted(&self, room: &Room, number: u64) {
-        self.write(|| Change::Deleted { room: Arc::from(room.name.as_str()), number });
-    }
-
-    /// Keeps what a room is.
-    pub(super) fn room(&self, room: &Room) {
-        self.write(|| Change::Room {
-            name: room.name.to_string(),
-            topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
-            private: room.private,
-            password: room.password.as_deref().map(str::to_owned),
-            more: serde_json::to_string(&room.origin).expect("it is made of numbers and addresses"),
-        });
-    }
-
-    /// Deletes a room that was removed, with its lines.
-    pub(super) fn room_gone(&self, room: &Name) {
-        self.write(|| Change::RoomGone(room.to_string()));
-    }
-
-    pub(super) fn ban(&self, ban: &Ban) {
-        self.write(|| {
-            Change::Ban(history::Ban {
-                subject: subject(ban),
-                shown: ban.subject.to_string(),
-                by: ban.by.clone(),
-                reason: ban.reason.clone(),
-                until_ms: ban.until_ms,
-                more: BanMore { lineage: ban.lineage }.write(),
-            })
-        });
-    }
-
-    pub(super) fn unban(&self, ban: &Ban) {
-        self.write(|| Change::Unban(subject(ban)));
-    }
-
-    pub(super) fn token(&self, token: &str, place: &SavedSession) {
-        let rooms = || place.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
-        self.write(|| {
-            Change::Token(history::Token {
-                token: token.to_owned(),
-                name: place.name.to_string(),
-                rooms: rooms().collect(),
-                until_ms: place.until_ms,
-                more: SavedMore::of(place).write(),
-            })
-        });
-    }
-
-    pub(super) fn token_used(&self, token: &str) {
-        self.write(|| Change::TokenUsed(token.to_owned()));
-    }
-
-    /// Writes down an act of an operator, of the chat or only of rooms.
+    /// Writes down an operation of an operator, of the chat or only of rooms.
     pub(super) fn audit(&self, is_of_chat: bool, (time_ms, by, what): Entry) {
         if !self.is_lasting() {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
@@ -293,6 +243,28 @@ impl SavedMore {
     /// Reads what `write` wrote; a session of an earlier version has nothing of it.
     pub(super) fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
+fn stored_ban(ban: &Ban) -> history::Ban {
+    history::Ban {
+        subject: subject(ban),
+        shown: ban.subject.to_string(),
+        by: ban.by.clone(),
+        reason: ban.reason.clone(),
+        until_ms: ban.until_ms,
+        more: BanMore { lineage: ban.lineage }.write(),
+    }
+}
+
+fn stored_token(token: &str, saved: &SavedSession) -> history::Token {
+    let rooms = saved.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
+    history::Token {
+        token: token.to_owned(),
+        name: saved.name.to_string(),
+        rooms: rooms.collect(),
+        until_ms: saved.until_ms,
+        more: SavedMore::of(saved).write(),
     }
 }
 

@@ -128,6 +128,19 @@ impl Scope {
 }
 
 impl Ban {
+    /// The words for a user whom the ban keeps out; `moment` prints a time in milliseconds since
+    /// 1970.
+    pub(super) fn words(&self, moment: fn(u64) -> String) -> String {
+        let place = match &self.scope {
+            Scope::Chat => "this chat".to_owned(),
+            Scope::Room(name) => format!("the room {}", name.as_str()),
+        };
+        let until = self.until_ms.map(|until| format!(" until {}", moment(until)));
+        let reason = if self.reason.is_empty() { "" } else { ": " };
+        let until = until.unwrap_or_default();
+        format!("You are banned from {place}{until}{reason}{}", self.reason)
+    }
+
     fn holds(&self, now_ms: u64) -> bool {
         self.until_ms.is_none_or(|until| until > now_ms)
     }

@@ -1,11 +1,13 @@
-//! Deleting what was said: a line keeps its number, its time and its author's name, and reads
-//! `[deleted]` from then on, in memory, in the store and on every machine of a cluster.
+//! Deletes a line: it keeps its number, its time and its author's name, and reads `[deleted]` from
+//! then on, in memory, in the store and on every node of a cluster. Pure.
 
-use super::apply_operation::OperationContext;
+use super::chat_state::ChatState;
+use super::effect::{Effect, Effects};
 use super::history::Kind;
 use super::name::Name;
-use super::operation::{OperationError, Outcome};
-use super::state::Chat;
+use super::operation::OperationContext;
+use super::outcome::{OperationError, Outcome};
+use super::room_cell::RoomCell;
 
 /// The words with which the server tells a room that a line was deleted.
 fn announcement(number: u64, by: &Name) -> String {
@@ -18,31 +20,32 @@ pub(super) fn deleted_by(notice: &str) -> Option<u64> {
     (!by.is_empty()).then(|| number.parse().ok())?
 }
 
-impl Chat {
-    /// Deletes the words of a line. That a line is `own` was checked by the machine that serves its
-    /// author; the rights of an operator are part of the common state.
+impl<R: RoomCell> ChatState<R> {
+    /// Deletes the words of a line. The node that serves the author has checked that a line is
+    /// `own`; the rights of an operator are part of the state.
     pub(super) fn delete_line(
         &self,
         context: OperationContext,
         room: &Name,
         number: u64,
         is_own: bool,
+        effects: &mut dyn Effects,
     ) -> Outcome {
-        let Some((user, shared_room)) = self.member(context, room) else {
+        let Some((user, cell)) = self.user(context.session).zip(self.rooms.get(room.key())) else {
             return Outcome::Refused(OperationError::Outside);
         };
-        if !is_own && !self.keeps_order_in(context, room) {
+        if !is_own && self.authority(context, room).is_err() {
             return Outcome::Refused(OperationError::NotOperator);
         }
         let words = announcement(number, &user.name());
-        shared_room.change(|room| {
+        cell.change(|room| {
             if !(1..room.log.next()).contains(&number) {
                 return Outcome::Refused(OperationError::Absent);
             }
             room.log.delete(number);
-            self.archive.deleted(room, number);
+            effects.emit(Effect::DeleteLine { room, number });
             let appended = room.announce(context.now_ms, &words);
-            self.archive.line_of(room, appended, Kind::Notice, "", &words);
+            effects.keep_line(room, appended, Kind::Notice, "", &words);
             Outcome::Done
         })
     }

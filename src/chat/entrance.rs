@@ -1,7 +1,7 @@
 //! The conditions for coming into a room. Pure.
 
+use super::outcome::JoinError;
 use super::room::Room;
-use super::state::{Credential, JoinError};
 use super::tokens::Position;
 
 /// Invitations of one room at most; the oldest is forgotten first.
@@ -24,6 +24,28 @@ pub(super) struct Newcomer {
     pub(super) lineage: u64,
     /// An operator of the whole chat, who may come in everywhere.
     pub(super) is_operator: bool,
+}
+
+/// The credential that a newcomer to a room shows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Credential {
+    Nothing,
+    /// The password that has this hash.
+    Password(String),
+    /// A token says that they were a member; in the form of an earlier version.
+    Token {
+        operator: bool,
+    },
+    /// A token says that they were a member, an operator or not, and the stamp of the password that
+    /// the room had then.
+    Return {
+        operator: bool,
+        password: Option<String>,
+        /// The number of the room's first line, see [`Origin`](super::room_origin::Origin).
+        #[serde(default)]
+        born: u64,
+    },
 }
 
 impl Credential {
@@ -72,25 +94,28 @@ impl Room {
         self.invited.push_back(lineage);
     }
 
-    /// The pass, if it is of this room: one of a room that had its name and was removed counts for
-    /// nothing.
-    pub(super) fn valid<'a>(&self, pass: &'a Credential) -> &'a Credential {
-        match pass {
+    /// Returns the credential, if it is for this room and not for a removed one of the same name.
+    pub(super) fn valid<'a>(&self, credential: &'a Credential) -> &'a Credential {
+        match credential {
             Credential::Return { born, .. } if *born != self.origin.born => &Credential::Nothing,
-            pass => pass,
+            credential => credential,
         }
     }
 
-    /// Whether a user may come in who has shown this pass.
-    pub(super) fn admit(&self, newcomer: Newcomer, pass: &Credential) -> Result<(), JoinError> {
+    /// Whether a user with this credential may come in.
+    pub(super) fn admit(
+        &self,
+        newcomer: Newcomer,
+        credential: &Credential,
+    ) -> Result<(), JoinError> {
         if self.seat_of(newcomer.session).is_some() {
             return Err(JoinError::Already);
         }
-        let is_operator = newcomer.is_operator || pass.is_operators();
+        let is_operator = newcomer.is_operator || credential.is_operators();
         if is_operator || self.operators.remembers(newcomer.lineage) {
             return Ok(());
         }
-        match (self.entrance(newcomer.lineage), pass, &self.password) {
+        match (self.entrance(newcomer.lineage), credential, &self.password) {
             (Entrance::Open, ..) | (_, Credential::Token { .. }, _) => Ok(()),
             (_, Credential::Return { password, .. }, _)
                 if !self.has_new_password(password.as_deref()) =>

@@ -10,12 +10,13 @@ use super::command::Command;
 use super::erase::obey_erasing;
 use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
-use super::operation::{Back, Operation, Outcome, ResumeToken};
+use super::operation::{Back, Operation, ResumeToken};
+use super::outcome::Outcome;
+use super::session_handle::SessionHandle;
 use super::state::{Chat, ClaimNameError};
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{SavedSession, digest};
-use super::user::User;
 use crate::net::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
 
 /// The prompt for a name.
@@ -81,7 +82,7 @@ impl Visitor {
 /// Somebody who gave a name that is theirs now.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) user: Arc<User>,
+    pub(super) user: Arc<SessionHandle>,
     /// Where they go; `None` is the lobby.
     pub(super) place: Option<SavedSession>,
     /// A token says that they were there, so they need no password.
@@ -92,7 +93,7 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// Somebody new, who goes to the lobby.
-    pub(super) fn new(user: Arc<User>) -> Self {
+    pub(super) fn new(user: Arc<SessionHandle>) -> Self {
         Self { user, place: None, is_back: false, renewed: Vec::new() }
     }
 }
@@ -196,13 +197,15 @@ pub(super) async fn enter(
     name: Name,
     address: Option<IpAddr>,
     back: Option<Back>,
-) -> Result<Arc<User>, ClaimNameError> {
+) -> Result<Arc<SessionHandle>, ClaimNameError> {
     if let Some(taken) = chat.refuses_here(&name, address, back.as_ref()) {
         return Err(taken);
     }
     let act = Operation::Enter { name, address, back };
     match chat.propose_entrance(chat.next_session(), act).await {
-        Outcome::Entered(entered) => entered,
+        Outcome::Entered(entered) => {
+            chat.session(entered?.session).ok_or(ClaimNameError::NotDelivered)
+        }
         _ => Err(ClaimNameError::NotDelivered),
     }
 }
@@ -295,7 +298,7 @@ impl Chat {
         let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };
         let (now_ms, state) = (self.now_ms(), self.lock());
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
-            return Some(ClaimNameError::Banned(self.ban_words(ban)));
+            return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         state.is_free(name, 0).err()
     }
@@ -308,11 +311,11 @@ impl Chat {
         let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
         let suspect = Suspect { name: Some(&place.name), address, lineage };
         if let Some(ban) = state.bans.find(now_ms, suspect, None) {
-            return Some(ClaimNameError::Banned(self.ban_words(ban)));
+            return Some(ClaimNameError::Banned(state.ban_words(ban)));
         }
         let session = place.session.unwrap_or_default();
         // The session may have another name by now, under which it comes back.
-        let is_here = state.people.contains_key(&session);
+        let is_here = state.users.contains_key(&session);
         if is_here { None } else { state.is_free(&place.name, session).err() }
     }
 

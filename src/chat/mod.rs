@@ -25,17 +25,21 @@
 
 mod aliases;
 mod answer_limits;
-mod apply_operation;
+mod apply;
+mod apply_in_rooms;
+#[cfg(test)]
+mod apply_tests;
 mod archive;
 mod arguments;
 #[cfg(test)]
 mod attacks;
 mod audit_log;
-mod authority;
+
 mod bans;
 mod batch;
 mod bot;
 mod character;
+mod chat_state;
 mod clock;
 mod cluster;
 mod command;
@@ -46,10 +50,11 @@ mod days;
 mod deletion;
 mod duration;
 mod echo_suppression;
+mod effect;
 mod entrance;
 mod erase;
 mod evictions;
-mod exclusion;
+
 mod flood;
 mod flood_mutes;
 mod follower;
@@ -65,23 +70,29 @@ mod log_limits;
 mod login;
 mod mailbox;
 mod misdirected_protocol;
+mod moderation;
 mod muted;
 mod name;
 mod name_error;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod node_down_line;
+mod notification;
 mod operation;
 mod operator_password;
 mod outbound_feed;
+mod outcome;
 #[cfg(feature = "web")]
 mod page;
 mod password_checks;
 mod people;
 mod persistence;
 mod position;
+mod rejoin;
 mod replay;
 mod resume;
 mod room;
+mod room_cell;
 mod room_operators;
 mod room_origin;
 mod room_record;
@@ -90,10 +101,12 @@ mod rules;
 mod secret_words;
 mod separators;
 mod session;
+mod session_handle;
 mod settings;
 mod shared_room;
 mod source;
 mod source_gates;
+mod speech;
 mod state;
 mod telnet;
 mod telnet_stream;

@@ -1,22 +1,31 @@
-//! What somebody does that others can see, as a value: the one way in which a chat changes. Pure.
+//! A change of the chat, as a value: the only way in which a chat changes. Pure.
 //!
-//! In one process an act is performed at once. In a cluster it goes to all machines first, and each
-//! performs it when it comes back in their common order.
+//! In one process an operation is applied at once. In a cluster it goes through the stream, and
+//! every node applies it when it comes back.
 
 use core::net::IpAddr;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::bans::{Ban, Scope, Subject, ending};
+use super::bans::{Ban, Scope, Subject};
+use super::entrance::Credential;
 use super::history::Kind;
 use super::name::Name;
 use super::room::ReplayFrom;
-use super::state::{ClaimNameError, Credential, JoinError, Membership};
 use super::tokens::SavedSession;
-use super::user::User;
 
-/// Something that somebody does.
+/// The author and the time of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OperationContext {
+    pub(super) session: u64,
+    /// The node that serves the session; 0 if there is only one.
+    pub(super) node: u32,
+    /// Whether that is this node.
+    pub(super) is_here: bool,
+    /// Milliseconds since 1970.
+    pub(super) now_ms: u64,
+}
+
+/// A change of the chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Operation {
@@ -156,66 +165,4 @@ pub(super) struct RejoiningUser {
     pub(super) rooms: Vec<(Name, bool)>,
     /// The last of their acts that was performed.
     pub(super) last: u64,
-}
-
-/// What came of an act.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Done,
-    Entered(Result<Arc<User>, ClaimNameError>),
-    /// What the token brings back, and the token.
-    Redeemed(Option<ResumeToken>),
-    Renamed(Result<(), ClaimNameError>),
-    Joined(Result<Membership, JoinError>),
-    /// The ban that was lifted, if there was one.
-    Unbanned(Option<Ban>),
-    Refused(OperationError),
-}
-
-/// Why an act came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OperationError {
-    /// Who acts is not in the room any more.
-    Outside,
-    /// Who acts may not speak there until then.
-    Muted(u64),
-    /// The author is not an operator there.
-    NotOperator,
-    /// The user of the operation is not in the chat.
-    Absent,
-    /// The recipient's mailbox is full.
-    Unread,
-    /// The list of bans is full: how many it holds.
-    TooManyBans(usize),
-    /// It did not reach the other machines: why.
-    NotDelivered(&'static str),
-}
-
-impl OperationError {
-    /// Why, in words that stand behind others; `moment` says when something ends.
-    pub(super) fn reason(&self, moment: fn(u64) -> String) -> String {
-        match self {
-            Self::Outside => "you are not in that room any more".to_owned(),
-            Self::Muted(until) => {
-                format!("you may not speak there {}", ending(Some(*until), moment))
-            }
-            Self::NotOperator => "only an operator can do that".to_owned(),
-            Self::Absent => "who it is about is not there any more".to_owned(),
-            Self::Unread => "who it is for does not read".to_owned(),
-            Self::TooManyBans(most) => {
-                format!("there are {most} bans already; /bans lists them, /unban lifts one")
-            }
-            Self::NotDelivered(why) => (*why).to_owned(),
-        }
-    }
-}
-
-impl Outcome {
-    /// Why it came to nothing, in the words of the server.
-    pub(super) fn refusal(&self) -> Option<&OperationError> {
-        match self {
-            Self::Refused(refusal) => Some(refusal),
-            _ => None,
-        }
-    }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
+use super::chat_state::RestoredState;
+use super::effect::Effect;
 use super::history::{Kind, MISSING};
 use super::history::{
     Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Stored, Token,
@@ -57,7 +59,8 @@ impl Chat {
     /// Removes rooms in which there is nothing. Every other one is told that the present begins
     /// here.
     fn start_rooms(&self) {
-        self.remove_worthless();
+        let now_ms = self.now_ms();
+        self.change(&mut self.lock(), |state, effects| state.remove_worthless(now_ms, effects));
         for shared_room in self.rooms() {
             shared_room.change(|room| {
                 room.log.holds = self.archive.holds;
@@ -98,6 +101,7 @@ impl Chat {
     /// Tells every room in which there is somebody; lines are held for the store again, or not.
     fn tell_all(&self, is_well: bool, words: &str) {
         self.archive.set_well(is_well);
+        self.lock().options.holds_lines = self.holds();
         for shared_room in self.rooms() {
             shared_room.change(|room| {
                 room.log.holds = self.holds();
@@ -150,15 +154,15 @@ fn kept(settings: &Settings, found: Restored) -> RestoredChat {
         }
     }
     let rooms = found.rooms.into_iter().filter_map(|room| restore(settings, room)).collect();
-    RestoredChat { rooms, bans, tokens, dropped_tokens }
+    RestoredChat { state: RestoredState { rooms, bans, tokens }, dropped_tokens }
 }
 
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
 fn replace_by_digest(archive: &Archive, token: Token) {
     let digest = digest_of_kept(token.token.clone());
     if let Some(place) = place(&token).filter(|_| digest != token.token) {
-        archive.token_used(&token.token);
-        archive.token(&digest, &place);
+        archive.keep(Effect::DeleteToken(&token.token));
+        archive.keep(Effect::KeepToken { token: &digest, saved: &place });
     }
 }
 
@@ -220,7 +224,7 @@ fn view(line: &Stored) -> LineView<'_> {
 impl Archive {
     /// Keeps what the server said.
     fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
-        self.line_of(room, appended, Kind::Notice, "", words);
+        self.keep(Effect::KeepLine { room, appended, kind: Kind::Notice, name: "", text: words });
     }
 }
 

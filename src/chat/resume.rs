@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::operation::{Back, Operation, ResumeToken};
 use super::operator_password::is_proof;
 use super::outbound_feed::OutboundFeed;
+use super::session_handle::SessionHandle;
 use super::state::{Chat, Membership};
 use super::tokens::{BRIEF_MS, Position, SavedSession, SessionState, TOKEN_LETTERS, digest, token};
-use super::user::User;
 use crate::SecretText;
 use crate::net::Source;
 
@@ -28,24 +28,28 @@ fn positions(memberships: &[Membership]) -> Vec<Position> {
 }
 
 /// The session as its token restores it, once this is performed. Makes the token if there is none.
-pub(super) fn keep(chat: &Chat, user: &User, feed: &OutboundFeed) -> ResumeToken {
+pub(super) fn keep(chat: &Chat, user: &SessionHandle, feed: &OutboundFeed) -> ResumeToken {
     let token = digest(user.token_or(new_token).reveal());
     ResumeToken { token, place: place(chat, user, feed) }
 }
 
 /// Announces the session as its token restores it from now on, and returns the token.
-pub(super) fn token_of(chat: &Chat, user: &User, feed: &OutboundFeed) -> SecretText {
+pub(super) fn token_of(chat: &Chat, user: &SessionHandle, feed: &OutboundFeed) -> SecretText {
     chat.announce(user.session, Operation::SaveSession(keep(chat, user, feed)));
     user.token_or(new_token)
 }
 
 /// The session as its token restores it; `None` if it has no token.
-pub(super) fn keep_if_token(chat: &Chat, user: &User, feed: &OutboundFeed) -> Option<ResumeToken> {
+pub(super) fn keep_if_token(
+    chat: &Chat,
+    user: &SessionHandle,
+    feed: &OutboundFeed,
+) -> Option<ResumeToken> {
     let token = digest(user.token()?.reveal());
     Some(ResumeToken { token, place: place(chat, user, feed) })
 }
 
-fn place(chat: &Chat, user: &User, feed: &OutboundFeed) -> SavedSession {
+fn place(chat: &Chat, user: &SessionHandle, feed: &OutboundFeed) -> SavedSession {
     let lifetime = u64::try_from(chat.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
     let until_ms = chat.now_ms().saturating_add(lifetime);
     let more = SessionState {

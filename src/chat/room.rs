@@ -40,6 +40,8 @@ pub(super) struct Room {
     pub(super) muted: Vec<(Muted, u64)>,
     pub(super) operators: RoomOperators,
     pub(super) origin: Origin,
+    /// Whether this is the room that every user enters first: it stays, and elects no operator.
+    pub(super) is_lobby: bool,
 }
 
 /// Somebody who is in a room.
@@ -103,6 +105,7 @@ impl Room {
             muted: Vec::new(),
             operators: RoomOperators::default(),
             origin: Origin::default(),
+            is_lobby: false,
         }
     }
 
@@ -202,8 +205,8 @@ impl Room {
         was_in
     }
 
-    /// A member who was set aside is not expected back; `false` where they were not.
-    pub(super) fn give_up(&mut self, member_id: MemberId) -> bool {
+    /// Expels a suspended member for good; `false` if the member is not suspended.
+    pub(super) fn cancel_suspension(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
         let was_expected = member.standing == Standing::Expected;
         if was_expected {
@@ -418,6 +421,17 @@ impl Room {
     /// Whether one of those who are in is an operator of the room.
     pub(super) fn has_operator(&self) -> bool {
         self.present().any(|(_, member)| member.operator)
+    }
+
+    /// The name of a member.
+    pub(super) fn member_name(&self, member_id: MemberId) -> &Name {
+        &self.members[member_id].name
+    }
+
+    /// Returns the end of a member's mute, if they are muted.
+    pub(super) fn member_muted_until(&self, now_ms: u64, member_id: MemberId) -> Option<u64> {
+        let member = &self.members[member_id];
+        self.muted_until(now_ms, member.name.key(), member.lineage)
     }
 
     /// The seat of a session that is in.

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use super::effect::Effects;
+use super::history::Kind;
 use super::name::Name;
 use super::room::{Appended, Room};
 
@@ -83,10 +85,21 @@ impl Room {
         let appended = self.announce(now_ms, &words(&name));
         Some((name, appended))
     }
+
+    /// Notes whether an operator is in the room, and elects one if it had none for too long. The
+    /// lobby elects none: every user is in it.
+    pub(super) fn review_operators(&mut self, now_ms: u64, effects: &mut dyn Effects) {
+        if self.is_lobby {
+            return;
+        }
+        if let Some((name, appended)) = self.elect(now_ms) {
+            effects.keep_line(self, appended, Kind::Notice, "", &words(&name));
+        }
+    }
 }
 
 /// The line that names the new operator.
-pub(super) fn words(name: &Name) -> String {
+fn words(name: &Name) -> String {
     format!("{name} is an operator of this room now: it had none for a day")
 }
 

@@ -40,10 +40,10 @@ impl Room {
             && since.is_some_and(|since| now_ms >= since.saturating_add(AWAITED_MS))
     }
 
-    /// Becomes another room, which is made now. Members of this one who are awaited go on in it,
+    /// Becomes a new room. Suspended members of this one go on in it,
     /// and miss the lines between.
-    pub(super) fn become_another(&mut self, name: Name, limits: LogLimits, origin: Origin) {
-        self.begin_anew(limits);
+    pub(super) fn renew(&mut self, name: Name, limits: LogLimits, origin: Origin) {
+        self.reset(limits);
         (self.name, self.origin) = (name, origin);
         self.log = Log::new(limits, origin.born, 0);
     }

@@ -9,10 +9,9 @@ use super::key::Key;
 use super::log::{LineView, Log, LogLimits};
 use super::muted::Muted;
 use super::name::Name;
-use super::room::{MemberId, Room};
+use super::room::{MemberId, MemberIdentity, Room};
 use super::room_operators::RoomOperators;
 use super::room_origin::Origin;
-use super::user::User;
 
 /// The last lines of a room that are told, and their bytes.
 pub(super) const LINES_MAX: u64 = 100;
@@ -119,13 +118,18 @@ impl Room {
         record.members
     }
 
-    /// Somebody is in whom the others have seen come.
-    pub(super) fn member_id(&mut self, user: &User, operator: bool) -> MemberId {
-        self.place(user.who(), user.name(), self.log.next(), operator)
+    /// Adds a member without appending a line.
+    pub(super) fn add_member(
+        &mut self,
+        identity: MemberIdentity,
+        name: Name,
+        operator: bool,
+    ) -> MemberId {
+        self.place(identity, name, self.log.next(), operator)
     }
 
-    /// Everything that was is forgotten.
-    pub(super) fn begin_anew(&mut self, limits: LogLimits) {
+    /// Forgets all lines and settings.
+    pub(super) fn reset(&mut self, limits: LogLimits) {
         self.log = Log::new(limits, 1, 0);
         (self.topic, self.private, self.password) = Default::default();
         self.invited.clear();

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use super::batch::Batch;
 use super::log::LineView;
 use super::room::{MemberId, Own, Room};
+use super::room_cell::RoomCell;
 use super::wake_batcher::WakeBatcher;
 
 /// A room that sessions share.
@@ -113,7 +114,7 @@ impl SharedRoom {
     }
 
     /// A member leaves by `leave`; its task is not woken any more.
-    pub(super) fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
+    fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
         let result = {
             let mut state = self.lock();
             if let Some(waiter) = state.waiters.get_mut(member_id) {
@@ -164,6 +165,28 @@ impl SharedRoom {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under it is a defect, but a room that is half changed still has its order.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RoomCell for Arc<SharedRoom> {
+    fn new(room: Room) -> Self {
+        Self::new(SharedRoom::new(room))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
+        SharedRoom::with(self, look)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        SharedRoom::change(self, change)
+    }
+
+    fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
+        SharedRoom::leave(self, member_id, leave)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
     }
 }
 

@@ -1,25 +1,23 @@
-//! The sessions in the chat, by their number and by the lineage of their user.
+//! The sessions in the chat, by their number and by the lineage of their user. Pure.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Drain;
+use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use super::user::User;
 
-/// The sessions in the chat, by number.
-#[derive(Debug, Default)]
-pub(super) struct UserTable {
-    people: HashMap<u64, Arc<User>>,
+/// The users in the chat, by session.
+#[derive(Debug)]
+pub(super) struct UserTable<R> {
+    users: BTreeMap<u64, Box<User<R>>>,
     /// The sessions that a token restored, by lineage: these cannot be calculated.
-    restored: HashMap<u64, u64>,
+    restored: BTreeMap<u64, u64>,
     lineages_from: u64,
 }
 
-impl UserTable {
+impl<R> UserTable<R> {
     /// No sessions; the lineage of session 0 would be `lineages_from`.
     pub(super) fn new(lineages_from: u64) -> Self {
-        Self { lineages_from, ..Self::default() }
+        Self { users: BTreeMap::new(), restored: BTreeMap::new(), lineages_from }
     }
 
     /// Returns the lineage of a session that does not continue another one.
@@ -27,40 +25,45 @@ impl UserTable {
         self.lineages_from.wrapping_add(session)
     }
 
-    pub(super) fn insert(&mut self, user: Arc<User>) {
+    pub(super) fn get_mut(&mut self, session: u64) -> Option<&mut User<R>> {
+        self.users.get_mut(&session).map(|user| &mut **user)
+    }
+
+    pub(super) fn insert(&mut self, user: Box<User<R>>) {
         if user.lineage != self.lineage(user.session) && !user.is_retired() {
             self.restored.insert(user.lineage, user.session);
         }
-        self.people.insert(user.session, user);
+        self.users.insert(user.session, user);
     }
 
-    pub(super) fn remove(&mut self, session: u64) {
-        if let Some(user) = self.people.remove(&session)
-            && self.restored.get(&user.lineage) == Some(&session)
-        {
+    pub(super) fn remove(&mut self, session: u64) -> Option<Box<User<R>>> {
+        let user = self.users.remove(&session)?;
+        if self.restored.get(&user.lineage) == Some(&session) {
             self.restored.remove(&user.lineage);
         }
+        Some(user)
     }
 
-    pub(super) fn drain(&mut self) -> Drain<'_, u64, Arc<User>> {
+    /// Removes all users, and returns them by session.
+    pub(super) fn take_all(&mut self) -> BTreeMap<u64, Box<User<R>>> {
         self.restored.clear();
-        self.people.drain()
+        std::mem::take(&mut self.users)
     }
 
     /// Returns the session in which the user of this lineage is now, if any.
-    pub(super) fn of_lineage(&self, lineage: u64) -> Option<&Arc<User>> {
+    pub(super) fn of_lineage(&self, lineage: u64) -> Option<&User<R>> {
         let restored = self.restored.get(&lineage).copied();
         let session = restored.unwrap_or(lineage.wrapping_sub(self.lineages_from));
-        let user = self.people.get(&session)?;
+        let user = self.users.get(&session)?;
         (user.lineage == lineage && !user.is_retired()).then_some(user)
     }
 }
 
-impl Deref for UserTable {
-    type Target = HashMap<u64, Arc<User>>;
+impl<R> Deref for UserTable<R> {
+    type Target = BTreeMap<u64, Box<User<R>>>;
 
     fn deref(&self) -> &Self::Target {
-        &self.people
+        &self.users
     }
 }
 
@@ -77,13 +80,13 @@ pub(super) fn lineage_of_id(id: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::apply_operation::OperationContext;
     use super::super::name::Name;
+    use super::super::operation::OperationContext;
     use super::*;
 
-    fn user(session: u64, lineage: u64) -> Arc<User> {
+    fn user(session: u64, lineage: u64) -> Box<User<()>> {
         let context = OperationContext { session, node: 0, is_here: true, now_ms: 0 };
-        Arc::new(User::new(context, None, Name::parse("ann").unwrap(), lineage))
+        Box::new(User::new(context, None, Name::parse("ann").unwrap(), lineage))
     }
 
     /// Issue 11, item 7: an id means the same user after each resume, also while the session before
@@ -91,21 +94,21 @@ mod tests {
     #[test]
     fn regression_a_lineage_finds_the_session_in_which_its_user_is() {
         let mut sessions = UserTable::new(u64::MAX - 1);
-        let find =
-            |sessions: &UserTable, lineage| sessions.of_lineage(lineage).map(|user| user.session);
+        let find = |sessions: &UserTable<()>, lineage| {
+            sessions.of_lineage(lineage).map(|user| user.session)
+        };
         let lineage = sessions.lineage(3);
         assert_eq!(lineage, 1, "it wraps around");
-        let (first, second) = (user(3, lineage), user(8, lineage));
-        sessions.insert(Arc::clone(&first));
+        sessions.insert(user(3, lineage));
         sessions.insert(user(4, sessions.lineage(4)));
         assert_eq!((find(&sessions, lineage), find(&sessions, 2)), (Some(3), Some(4)));
-        first.retire();
+        sessions.get_mut(3).unwrap().retire();
         assert_eq!(find(&sessions, lineage), None, "it goes on elsewhere");
-        sessions.insert(Arc::clone(&second));
+        sessions.insert(user(8, lineage));
         assert_eq!(find(&sessions, lineage), Some(8));
         sessions.remove(3);
         assert_eq!(find(&sessions, lineage), Some(8));
-        second.retire();
+        sessions.get_mut(8).unwrap().retire();
         sessions.insert(user(12, lineage));
         sessions.remove(8);
         assert_eq!(find(&sessions, lineage), Some(12));
@@ -113,7 +116,7 @@ mod tests {
         assert_eq!((find(&sessions, lineage), sessions.restored.len()), (None, 0));
         assert_eq!(find(&sessions, 2), Some(4), "another user is not affected");
         sessions.insert(user(13, 77));
-        assert_eq!(sessions.drain().count(), 2);
+        assert_eq!(sessions.take_all().len(), 2);
         assert_eq!((find(&sessions, 77), sessions.restored.len()), (None, 0));
     }
 

@@ -54,7 +54,7 @@ fn say(text: &str) -> Value {
 
 fn names(chat: &Chat) -> Vec<String> {
     let mut names: Vec<String> =
-        chat.lock().people.values().map(|user| user.name().to_string()).collect();
+        chat.lock().users.values().map(|user| user.name().to_string()).collect();
     names.sort();
     names
 }

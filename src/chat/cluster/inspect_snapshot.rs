@@ -27,7 +27,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// Why no honest node has written it.
 pub(super) fn inspect(record: &mut Record) -> Result<(), String> {
     let Record { rooms, people, bans, tokens, former_users, flood_mutes, .. } = record;
-    number("of a line", record.numbers_from)?;
+    number("of a line", record.next_first_line)?;
     if rooms.len() > ROOMS_MAX {
         return Err(format!("it has {} rooms", rooms.len()));
     }

@@ -8,10 +8,10 @@ use super::leases::Heartbeat;
 use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, OnLoss, State};
 use crate::chat::follower::Link;
-use crate::chat::mailbox::Notification;
-use crate::chat::operation::{OperationError, Outcome};
+use crate::chat::notification::Notification;
+use crate::chat::outcome::{OperationError, Outcome};
+use crate::chat::session_handle::SessionHandle;
 use crate::chat::state::Chat;
-use crate::chat::user::User;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;
@@ -39,8 +39,8 @@ impl Cluster {
             true => tracing::warn!("{words}"),
             false => tracing::info!("{words}"),
         }
-        for user in chat.served_here(self) {
-            user.deliver(Notification::Link { is_lost, words: words.clone() });
+        for session in chat.served_here(self) {
+            session.mailbox.deliver(Notification::Link { is_lost, words: words.clone() });
         }
     }
 
@@ -59,7 +59,7 @@ impl Cluster {
 
     /// A second has passed, about.
     pub(super) fn tick(&self, chat: &Chat) {
-        let nodes = chat.nodes();
+        let nodes = chat.lock().nodes();
         {
             let mut state = self.lock();
             state.now += 1;
@@ -81,9 +81,9 @@ impl Cluster {
             chat.tell_expired(self, session, waiting);
         }
         if sweeps {
-            let here = chat.lock().people.keys().copied().collect();
+            let here = chat.lock().users.keys().copied().collect();
             let over = self.lock().sweep(&here);
-            over.iter().for_each(|user| chat.give_all_back(user));
+            over.into_iter().for_each(|session| chat.lock().end_session(session));
         }
     }
 
@@ -129,15 +129,6 @@ impl State {
 }
 
 impl Chat {
-    /// The machines that serve somebody.
-    fn nodes(&self) -> Vec<u32> {
-        let state = self.lock();
-        let mut nodes: Vec<u32> = state.people.values().map(|user| user.node()).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
-    }
-
     fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting) {
         let Waiting { act, reply, .. } = waiting;
         if let Some(reply) = reply {
@@ -147,14 +138,12 @@ impl Chat {
         }
     }
 
-    /// Whom this machine serves, in the order of their sessions, those too who are just coming
-    /// back with it.
-    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<User>> {
+    /// The sessions that this node serves, in their order, with those that are about to rejoin.
+    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<SessionHandle>> {
         let mut served = cluster.lock().returning.clone();
-        let state = self.lock();
-        let here = state.people.values().filter(|user| user.is_here);
-        served.extend(here.map(|user| (user.session, Arc::clone(user))));
-        drop(state);
-        served.into_values().collect()
+        let live = self.lock();
+        let here = live.users.values().filter(|user| user.is_here);
+        served.extend(here.map(|user| user.session));
+        served.iter().filter_map(|&session| live.session(session).cloned()).collect()
     }
 }

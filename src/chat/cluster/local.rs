@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use crate::chat::history::Kind;
-use crate::chat::mailbox::Notification;
+use crate::chat::notification::Notification;
+use crate::chat::session_handle::SessionHandle;
 use crate::chat::state::{Chat, Membership};
-use crate::chat::user::User;
 
 impl Chat {
     /// Shows a line to those in the room whom this machine serves; returns who was shown it. What
     /// would come to nothing, as far as this machine knows, is shown to nobody.
     pub(in crate::chat) fn show_here(
         &self,
-        author: &User,
+        author: &SessionHandle,
         membership: &Membership,
         kind: Kind,
         text: &str,
@@ -33,7 +33,8 @@ impl Chat {
                 text: Arc::clone(&text),
                 time_ms: now_ms,
             };
-            self.user(session).is_some_and(|user| user.deliver(notification))
+            let session = self.session(session);
+            session.is_some_and(|session| session.mailbox.deliver(notification))
         };
         let mut shown: Vec<u64> = sessions.into_iter().filter(shown).collect();
         // What is one's own is not shown again either way.

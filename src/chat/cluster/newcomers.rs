@@ -9,7 +9,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::NODE;
-use crate::chat::operation::{Operation, Outcome};
+use crate::chat::operation::Operation;
+use crate::chat::outcome::Outcome;
 use crate::chat::state::Chat;
 
 /// Acts before login that are on their way at once.

@@ -4,15 +4,14 @@
 //! Pure but for the channels in it, on which nothing waits here. Time is counted in ticks.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::OnLoss;
 use super::envelope::Envelope;
 use crate::chat::name::Name;
-use crate::chat::operation::{Operation, Outcome, SaidLine};
-use crate::chat::user::User;
+use crate::chat::operation::{Operation, SaidLine};
+use crate::chat::outcome::Outcome;
 
 /// Bytes of text in one act: far below what a bus takes.
 const SAY_BYTES: usize = 64 * 1024;
@@ -56,8 +55,8 @@ pub(super) struct Outbox {
     last: u64,
     sent: Option<Sent>,
     waiting: VecDeque<Waiting>,
-    /// Its author, whose session is over.
-    pub(super) leaver: Option<Arc<User>>,
+    /// The author's session is over.
+    pub(super) is_over: bool,
 }
 
 /// An act that is on its way.

@@ -6,7 +6,8 @@ use super::{Step, UserSession};
 use crate::chat::command_table::Rank;
 use crate::chat::history::{DELETED, Kind};
 use crate::chat::name::Name;
-use crate::chat::operation::{Operation, OperationError, Outcome};
+use crate::chat::operation::Operation;
+use crate::chat::outcome::{OperationError, Outcome};
 use crate::chat::shared_room::SharedRoom;
 
 /// A line with words.

@@ -20,20 +20,20 @@ use serde_json::json;
 
 use super::arguments::Switch;
 use super::bans::ending;
-use super::cluster::{Cluster, Proposed, Room};
+use super::cluster::{Backpressure, Proposed};
 use super::command::Command;
 use super::command_table::Rank;
 use super::help::help;
 use super::history::Kind;
 use super::name::Name;
-use super::operation::{Operation, Outcome, ResumeToken, SaidLine};
+use super::operation::{Operation, ResumeToken, SaidLine};
 use super::outbound_feed::{OutboundFeed, Question};
+use super::outcome::{OperationError, Outcome};
 use super::resume;
 use super::room::ReplayFrom;
+use super::session_handle::SessionHandle;
 use super::state::{Chat, Credential, JoinError, Leaving, Membership};
-use super::text::escape;
 use super::tokens::{Position, SavedSession};
-use super::user::User;
 use super::view::{Medium, View, print_json};
 use crate::net::{Source, SourceAction};
 
@@ -47,7 +47,7 @@ const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
 #[derive(Debug)]
 pub(super) struct UserSession {
     pub(super) chat: Arc<Chat>,
-    pub(super) user: Arc<User>,
+    pub(super) user: Arc<SessionHandle>,
     /// The source whose rates apply to the actions of the user.
     source: Source,
     pub(super) feed: OutboundFeed,
@@ -80,7 +80,7 @@ pub(super) type Rest = Box<dyn FnOnce(&mut UserSession) -> Step + Send>;
 
 impl UserSession {
     /// Somebody who has just given their name and is in no room yet.
-    pub(super) fn new(chat: Arc<Chat>, user: Arc<User>, source: Source) -> Self {
+    pub(super) fn new(chat: Arc<Chat>, user: Arc<SessionHandle>, source: Source) -> Self {
         let feed = OutboundFeed::new(Arc::clone(&chat), Arc::clone(&user));
         let (knows_more, has_left) = (false, false);
         let (replies, last_search) = (String::new(), None);
@@ -125,7 +125,7 @@ impl UserSession {
         is_back: bool,
         max_line: usize,
     ) {
-        let User { session, address, .. } = &*self.user;
+        let SessionHandle { session, address, .. } = &*self.user;
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(session, name = %self.name(), address, "joined");
         self.knows_more = place.is_some();
@@ -224,7 +224,7 @@ impl UserSession {
     ) -> Result<Membership, JoinError> {
         let act = Operation::Join { room: room.clone(), replay_from, credential: pass };
         match self.chat.propose(self.user.session, act).outcome().await {
-            Outcome::Joined(joined) => joined,
+            Outcome::Joined(joined) => self.chat.membership(joined?).ok_or(JoinError::Gone),
             outcome => Err(JoinError::of(&outcome)),
         }
     }
@@ -275,37 +275,49 @@ impl UserSession {
     }
 
     fn say(&mut self, kind: Kind, words: &str) -> Step {
-        if let Some(cluster) = self.chat.cluster.clone() {
-            return self.say_to_all(&cluster, kind, words);
-        }
-        let (now_ms, lineage) = (self.chat.now_ms(), self.user.lineage);
         let Some(membership) = self.feed.current() else {
             return self.refuse_line(kind, words, IN_NO_ROOM);
         };
-        let name = self.name();
-        let said = membership.shared_room.with(|room| {
-            if let Some(until) = room.muted_until(now_ms, name.key(), lineage) {
-                return Err(Some(until));
-            }
-            self.chat.elect_if_due(room, now_ms);
-            let appended = room.say(now_ms, membership.member_id, kind, words).ok_or(None)?;
-            self.chat.archive.line(room, appended, kind, &name, words);
-            tracing::debug!(room = %room.name, %name, "{}", escape(words.as_bytes()));
-            Ok(())
-        });
-        match said {
-            Ok(()) => {
-                self.user.note_speech(now_ms);
+        match self.chat.say(&self.user, membership, kind, words) {
+            Ok(Backpressure::None) => {
                 self.feed.has_said = true;
+                Step::Done
             }
-            Err(Some(until)) => {
-                let until = ending(Some(until), self.chat.settings.moment);
-                let reason = format!("You may not speak in this room {until}");
-                return self.refuse_line(kind, words, &reason);
-            }
-            Err(None) => return self.refuse_line(kind, words, "You are not in this room any more"),
+            Ok(Backpressure::Wait) => self.wait_for_all(),
+            Err(error) => self.refuse_said(kind, words, &error),
         }
-        Step::Done
+    }
+
+    /// Waits until the other nodes have all that the user has said.
+    fn wait_for_all(&mut self) -> Step {
+        self.feed.has_said = true;
+        self.feed.announce();
+        let Some(cluster) = &self.chat.cluster else { return Step::Done };
+        let settled = cluster.settled(self.user.session);
+        Step::Wait(Box::pin(async move {
+            settled.await;
+            Box::new(|_: &mut Self| Step::Done) as Rest
+        }))
+    }
+
+    /// Tells the author why a line did not come into the room.
+    fn refuse_said(&mut self, kind: Kind, words: &str, error: &OperationError) -> Step {
+        let moment = self.chat.settings.moment;
+        match error {
+            OperationError::Muted(until) => {
+                let until = ending(Some(*until), moment);
+                let reason = format!("You may not speak in this room {until}");
+                self.refuse_line(kind, words, &reason)
+            }
+            OperationError::NotDelivered(reason) => {
+                let Some(membership) = self.feed.current() else { return Step::Done };
+                let room = membership.room.clone();
+                let lines = [SaidLine { kind, text: words.to_owned() }];
+                self.feed.give_up(&room, reason, &lines, &mut self.replies);
+                Step::Done
+            }
+            _ => self.refuse_line(kind, words, "You are not in this room any more"),
+        }
     }
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
@@ -319,41 +331,6 @@ impl UserSession {
             self.notice(reason);
         }
         Step::Done
-    }
-
-    /// Says something to all machines, which is sent when its author has no more to say.
-    fn say_to_all(&mut self, cluster: &Arc<Cluster>, kind: Kind, words: &str) -> Step {
-        let Some(membership) = self.feed.current() else {
-            return self.refuse_line(kind, words, IN_NO_ROOM);
-        };
-        let (session, room) = (self.user.session, membership.room.clone());
-        let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
-            true => self.chat.show_here(&self.user, membership, kind, words),
-            false => Vec::new(),
-        };
-        let line = SaidLine { kind, text: words.to_owned() };
-        match cluster.say(session, &room, line, shown) {
-            Ok(Room::ForMore) => {
-                self.user.note_speech(self.chat.now_ms());
-                self.feed.has_said = true;
-                Step::Done
-            }
-            Ok(Room::Full) => {
-                self.feed.announce();
-                cluster.send(session);
-                let settled = cluster.settled(session);
-                Step::Wait(Box::pin(async move {
-                    settled.await;
-                    Box::new(|_: &mut Self| Step::Done) as Rest
-                }))
-            }
-            Err(refusal) => {
-                let reason = refusal.reason(self.chat.settings.moment);
-                let lines = [SaidLine { kind, text: words.to_owned() }];
-                self.feed.give_up(&room, &reason, &lines, &mut self.replies);
-                Step::Done
-            }
-        }
     }
 
     /// Carries out a command. The lesson's two are all that a newcomer knows.
@@ -475,7 +452,7 @@ impl UserSession {
             }
             (leaving, cluster, keep) => {
                 if let Some(cluster) = cluster {
-                    cluster.retire_session(&self.user);
+                    cluster.retire_session(session);
                 }
                 let reason = match leaving {
                     Leaving::Because(reason) => Some(reason.to_owned()),

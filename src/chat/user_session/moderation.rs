@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::{Step, UserSession};
 use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, PAST_BYTES_MAX};
 use crate::chat::arguments::{Secret, Target};
-use crate::chat::authority;
 use crate::chat::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use crate::chat::command::Command;
 use crate::chat::command_table::Rank;
 use crate::chat::former_users::FormerUser;
 use crate::chat::history::Guesses;
 use crate::chat::name::Name;
-use crate::chat::operation::{Operation, OperationError, Outcome, RoomChange};
+use crate::chat::operation::{Operation, RoomChange};
 use crate::chat::operator_password::{self, Checked};
+use crate::chat::outcome::{OperationError, Outcome};
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
-use crate::chat::user::User;
+use crate::chat::state::ChatUser;
 use crate::net::SourceAction;
 
 /// Entries that `/audit` shows without a number, and at most.
@@ -115,7 +115,7 @@ impl UserSession {
     /// Changes what somebody may do in the current room; `done` is told and written down.
     fn alter_for(
         &mut self,
-        other: &User,
+        other: &ChatUser,
         change: RoomChange,
         done: impl FnOnce(&Name, &Name) -> Done + Send + 'static,
     ) -> Step {
@@ -400,8 +400,8 @@ impl UserSession {
 
     /// Whether the other is an operator of the whole chat, and this one is not: then nothing can
     /// be done to them.
-    fn is_above(&mut self, other: &User) -> bool {
-        let above = authority::is_above(other, &self.user);
+    fn is_above(&mut self, other: &ChatUser) -> bool {
+        let above = other.is_operator() && !self.user.is_operator();
         if above {
             self.notice(&format!("{} is an operator", other.name()));
         }

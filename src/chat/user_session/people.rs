@@ -1,7 +1,5 @@
 //! Other people: who is there, what is said to one alone, names, who is ignored and who is away.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::{Step, UserSession};
@@ -9,8 +7,9 @@ use crate::chat::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::chat::command::Command;
 use crate::chat::history::Kind;
 use crate::chat::name::Name;
-use crate::chat::operation::{Operation, OperationError, Outcome};
-use crate::chat::user::User;
+use crate::chat::operation::Operation;
+use crate::chat::outcome::{OperationError, Outcome};
+use crate::chat::state::ChatUser;
 use crate::chat::user_table::person_id;
 use crate::chat::view::print_json;
 use crate::net::SourceAction;
@@ -63,7 +62,7 @@ impl UserSession {
         }
     }
 
-    fn write_to(&mut self, other: &User, kind: Kind, words: &str) -> Step {
+    fn write_to(&mut self, other: &ChatUser, kind: Kind, words: &str) -> Step {
         if other.session == self.user.session {
             self.notice("You need nobody to talk to yourself");
             return Step::Done;
@@ -213,7 +212,7 @@ impl UserSession {
     }
 
     /// Who is called so; where nobody is, the user is told.
-    pub(super) fn somebody(&mut self, text: &str) -> Option<Arc<User>> {
+    pub(super) fn somebody(&mut self, text: &str) -> Option<ChatUser> {
         let found = Name::parse(text).map(|name| self.chat.find(&name));
         match found {
             Ok(Some(user)) => Some(user),

@@ -7,7 +7,8 @@ use crate::chat::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::chat::arguments::{Secret, Switch};
 use crate::chat::entrance::Entrance;
 use crate::chat::name::Name;
-use crate::chat::operation::{Operation, OperationError, Outcome, RoomChange};
+use crate::chat::operation::{Operation, RoomChange};
+use crate::chat::outcome::{OperationError, Outcome};
 use crate::chat::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::chat::room::ReplayFrom;
 use crate::chat::shared_room::SharedRoom;
@@ -97,10 +98,13 @@ impl UserSession {
         let replay_from = ReplayFrom::Last(self.chat.rules().replay);
         let act = Operation::Join { room: room.clone(), replay_from, credential: pass };
         self.apply_operation(act, move |user, outcome| match outcome {
-            Outcome::Joined(Ok(membership)) => {
-                user.settle_in(membership);
-                Step::Done
-            }
+            Outcome::Joined(Ok(joined)) => match user.chat.membership(joined) {
+                Some(membership) => {
+                    user.settle_in(membership);
+                    Step::Done
+                }
+                None => refused(user, room, JoinError::Gone),
+            },
             Outcome::Joined(Err(not_in)) => refused(user, room, not_in),
             outcome => refused(user, room, JoinError::of(&outcome)),
         })

@@ -10,7 +10,7 @@ use crate::chat::former_users::FormerUser;
 use crate::chat::name::Name;
 use crate::chat::room::MemberId;
 use crate::chat::shared_room::SharedRoom;
-use crate::chat::user::User;
+use crate::chat::state::ChatUser;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;
@@ -40,7 +40,7 @@ impl UserSession {
 
     /// The rooms of a user that this one may know of; marked if the user is their operator or
     /// muted in them.
-    fn rooms_of(&self, other: &User) -> Vec<String> {
+    fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();
         let room = |(shared_room, _): (Arc<SharedRoom>, MemberId)| {
@@ -60,7 +60,7 @@ impl UserSession {
         rooms
     }
 
-    fn whois_for_operator(&mut self, other: &User, name: &Name) {
+    fn whois_for_operator(&mut self, other: &ChatUser, name: &Name) {
         let since = (self.chat.settings.moment)(other.since_ms);
         let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
         let token = match self.chat.has_token(other.lineage) {
@@ -69,7 +69,7 @@ impl UserSession {
         };
         let from = self.origin(other.address, other.lineage);
         self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
-        for ban in self.chat.bans_of(other, name).iter().take(BANS_SHOWN) {
+        for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
             self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
         }
     }

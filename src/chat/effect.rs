@@ -1,0 +1,80 @@
+//! The effects of a change outside the chat's state: messages to sessions and records to keep. Pure.
+//!
+//! The caller carries an effect out when it is emitted, while the room or the chat is still locked.
+//! So a store and a mailbox see all effects in their order, and nothing is allocated for them.
+
+use super::bans::Ban;
+use super::history::Kind;
+use super::name::Name;
+use super::notification::{Disconnect, Notification};
+use super::room::{Appended, Room};
+use super::tokens::SavedSession;
+
+/// Something that the caller does because the chat has changed.
+#[derive(Debug)]
+pub(super) enum Effect<'a> {
+    /// Delivers a notification to a session, if this node serves it.
+    Notify { session: u64, notification: Notification },
+    /// Ends a session, if this node serves it.
+    Disconnect { session: u64, disconnect: Disconnect },
+    /// Keeps a line that was appended to a room.
+    KeepLine { room: &'a Room, appended: Appended, kind: Kind, name: &'a str, text: &'a str },
+    /// Deletes the words of a line that was kept.
+    DeleteLine { room: &'a Room, number: u64 },
+    /// Keeps the settings of a room.
+    KeepRoom(&'a Room),
+    /// Deletes a room that was removed, with its lines.
+    DeleteRoom(&'a Name),
+    /// Keeps a ban.
+    KeepBan(&'a Ban),
+    /// Deletes a ban that was lifted.
+    DeleteBan(&'a Ban),
+    /// Keeps a saved session under the digest of its token.
+    KeepToken { token: &'a str, saved: &'a SavedSession },
+    /// Deletes the token of this digest.
+    DeleteToken(&'a str),
+    /// Keeps an entry of the audit log; `is_of_chat` if the author is an operator of the chat.
+    Audit { is_of_chat: bool, time_ms: u64, by: &'a str, what: String },
+}
+
+/// The receiver of effects.
+pub(super) trait Effects {
+    /// Carries an effect out, or notes it.
+    fn emit(&mut self, effect: Effect<'_>);
+}
+
+impl<F: FnMut(Effect<'_>)> Effects for F {
+    fn emit(&mut self, effect: Effect<'_>) {
+        self(effect);
+    }
+}
+
+impl dyn Effects + '_ {
+    /// Delivers a notification to a session.
+    pub(super) fn notify(&mut self, session: u64, notification: Notification) {
+        self.emit(Effect::Notify { session, notification });
+    }
+
+    /// Delivers words of the server to a session.
+    pub(super) fn notice(&mut self, session: u64, words: impl Into<String>) {
+        self.notify(session, Notification::Notice(words.into()));
+    }
+
+    /// Ends a session with these words.
+    pub(super) fn disconnect(&mut self, session: u64, words: impl Into<String>) {
+        let disconnect = Disconnect { words: words.into(), reason: None };
+        self.emit(Effect::Disconnect { session, disconnect });
+    }
+
+    /// Keeps a line; emitted under the room's lock, so that lines are kept in their order.
+    pub(super) fn keep_line(
+        &mut self,
+        room: &Room,
+        appended: Appended,
+        kind: Kind,
+        name: &str,
+        text: &str,
+    ) {
+        self.emit(Effect::KeepLine { room, appended, kind, name, text });
+    }
+}
