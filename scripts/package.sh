@@ -27,7 +27,7 @@ mkdir -p "$out/man"
 "$program" generate completions fish >"$out/echoline.fish"
 bash -n "$out/echoline.bash"
 for script in packaging/debian/p*; do sh -n "$script"; done
-maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
+maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' crates/echoline-cli/Cargo.toml)
 version=$("$program" --version | cut -d' ' -f2)
 cat >"$out/changelog" <<END
 echoline ($version-1) unstable; urgency=medium
@@ -38,7 +38,7 @@ echoline ($version-1) unstable; urgency=medium
 END
 
 say "package"
-cargo deb --no-build --locked --output "$out/"
+cargo deb -p echoline-cli --no-build --locked --output "$out/"
 package=$(echo "$out"/echoline_*.deb)
 dpkg-deb --info "$package" | grep -E '^ (Package|Version|Architecture|Depends|Installed-Size):'
 

@@ -11,11 +11,11 @@ first=${2:-$(date +%s)000}
 batch=2000
 end=$((SECONDS + seconds))
 
-cargo test --release --test chat_simulation --test chat_cluster --no-run
+cargo test --release -p echoline-chat --test chat_simulation --test chat_cluster --no-run
 while ((SECONDS < end)); do
     echo "seeds from $first"
     ECHOLINE_FIRST_SEED=$first ECHOLINE_SEEDS=$batch \
-        cargo test --quiet --release --test chat_simulation --test chat_cluster
+        cargo test --quiet --release -p echoline-chat --test chat_simulation --test chat_cluster
     first=$((first + batch))
 done
 echo "no promise was broken"

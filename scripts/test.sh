@@ -55,17 +55,19 @@ done
 export RUSTFLAGS="${RUSTFLAGS:--D warnings}"
 
 say "format"
-cargo fmt --check
+cargo fmt --all --check
 
 say "lints"
-cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --workspace --all-targets --locked -- -D warnings
 
 say "features"
 # The library and its tests with few features: what needs a feature that is not there is seen here.
-feature_sets=("" "chat,proxy,websocket" "tls" "report" "nats" "web")
-for features in "${feature_sets[@]}"; do
-    cargo clippy --lib --no-default-features --features "$features" --locked -- -D warnings
-    cargo clippy --lib --profile test --no-default-features --features "$features" --locked -- \
+for features in "" "proxy,websocket" "tls" "web"; do
+    cargo clippy -p echoline --all-targets --features "$features" --locked -- -D warnings
+done
+for features in "" "web" "nats"; do
+    cargo clippy -p echoline-chat --lib --features "$features" --locked -- -D warnings
+    cargo clippy -p echoline-chat --lib --profile test --features "$features" --locked -- \
         -D warnings
 done
 
@@ -108,22 +110,23 @@ if ! type -P nats-server >/dev/null; then
 fi
 
 say "tests"
-cargo build --locked --all-targets
+cargo build --workspace --locked --all-targets
 if cargo nextest --version >/dev/null 2>&1; then
     # Tests of whole programs wait more than they compute, so two run for each core. On a machine
     # that is busy with something else, one test in a thousand may fail. A test that passes at its
     # second attempt is listed as FLAKY at the end; mend it.
-    cargo nextest run --locked --no-fail-fast --retries 1 --test-threads $(($(nproc) * 2))
+    cargo nextest run --workspace --locked --no-fail-fast --retries 1 \
+        --test-threads $(($(nproc) * 2))
 else
     echo "cargo-nextest is not installed: running the tests with cargo test"
-    cargo test --locked --all-targets --no-fail-fast
+    cargo test --workspace --locked --all-targets --no-fail-fast
 fi
 
 say "documentation tests"
-cargo test --locked --doc
+cargo test --workspace --locked --doc
 
 say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --locked --no-deps --document-private-items
 
 say "dependencies"
 if cargo deny --version >/dev/null 2>&1; then

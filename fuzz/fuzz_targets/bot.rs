@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use echoline::chat::{self, Chat, Role, Settings};
 use echoline::{Connection, Eol, Limits};
+use echoline_chat::{self, Chat, Role, Settings};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
@@ -20,9 +20,9 @@ async fn converse(input: &[u8], role: Role) -> Vec<u8> {
     let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
     let limits = Limits { max_line: 4096, ..Limits::default() };
     let (near, far) = duplex(1 << 20);
-    let far = Connection::accepted(far, limits, Eol::CrLf, chat::farewell());
+    let far = Connection::accepted(far, limits, Eol::CrLf, echoline_chat::farewell());
     let (mut reader, mut writer) = tokio::io::split(near);
-    let session = tokio::spawn(chat::serve(far, chat, role));
+    let session = tokio::spawn(echoline_chat::serve(far, chat, role));
     let mut answer = Vec::new();
     let write = async {
         let _ = writer.write_all(input).await;
@@ -48,6 +48,6 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
     for line in answer.split("\r\n").filter(|line| !line.is_empty()) {
         let value: serde_json::Value = serde_json::from_str(line).expect(line);
         assert!(value["kind"].is_string(), "{line}");
-        assert!(chat::is_clean(line), "{line:?}");
+        assert!(echoline_chat::is_clean(line), "{line:?}");
     }
 });

@@ -1,7 +1,7 @@
 //! Every clean line is something to say, a command, or gets a short clean sentence.
 #![no_main]
 
-use echoline::chat::{Command, clean, is_clean};
+use echoline_chat::{Command, clean, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

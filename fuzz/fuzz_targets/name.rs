@@ -1,7 +1,7 @@
 //! A name is short, clean and reads back as itself; a sentence about a bad one is clean too.
 #![no_main]
 
-use echoline::chat::{Name, is_clean};
+use echoline_chat::{Name, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

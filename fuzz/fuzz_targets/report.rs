@@ -2,7 +2,7 @@
 //! can be shown in every format and merged with itself.
 #![no_main]
 
-use echoline::load::Report;
+use echoline_load::Report;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

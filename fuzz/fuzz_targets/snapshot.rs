@@ -2,11 +2,11 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Chat, OnLoss, Settings, Snapshot};
+use echoline_chat::{Chat, ClusterOptions, Entry, Follower, OnLoss, Settings, Snapshot};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let chat = chat(9);
+    let chat = open_node(9);
     let snapshot = Snapshot { sequence: 10, state: bytes.to_vec().into() };
     if chat.restore(&snapshot).is_err() {
         assert_eq!(chat.applied(), 0, "nothing has changed");
@@ -23,12 +23,12 @@ fuzz_target!(|bytes: &[u8]| {
         chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload }]);
     }
     let known = chat.snapshot();
-    let late = chat(8);
+    let late = open_node(8);
     late.restore(&known).expect("what a node knows is what another one takes");
     assert_eq!(late.snapshot(), known);
 });
 
-fn chat(node: u32) -> std::sync::Arc<Chat> {
+fn open_node(node: u32) -> std::sync::Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
     let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
     Chat::clustered(Settings::default(), options).0

@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline::chat::{ClusterOptions, Entry, Follower, Chat, OnLoss, Settings, is_clean};
+use echoline_chat::{Chat, ClusterOptions, Entry, Follower, OnLoss, Settings, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.

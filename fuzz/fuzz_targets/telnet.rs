@@ -1,7 +1,7 @@
 //! How the bytes were cut into packets changes nothing, and the answers have a bound.
 #![no_main]
 
-use echoline::chat::Parser;
+use echoline_chat::Parser;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, Vec<u8>)| {

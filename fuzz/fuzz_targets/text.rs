@@ -1,7 +1,7 @@
 //! What is let through is clean, stays so, and holds nothing that steers a terminal.
 #![no_main]
 
-use echoline::chat::{clean, escape, is_clean};
+use echoline_chat::{clean, escape, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! Arbitrary transcripts are compared, always with the same result. A byte 0xFF separates them.
 #![no_main]
 
-use echoline::chat::{Name, Transcript, verify};
+use echoline_chat::{Name, Transcript, verify};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

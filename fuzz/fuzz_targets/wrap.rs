@@ -1,7 +1,7 @@
 //! Nothing is lost but spaces and joiners, and every part after the first is indented.
 #![no_main]
 
-use echoline::chat::wrap;
+use echoline_chat::wrap;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u16, &str)| {

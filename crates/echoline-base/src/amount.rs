@@ -1,0 +1,289 @@
+//! Lengths of time, sizes and rates as people type them, for every flag and every plan. Pure.
+
+use std::time::Duration;
+
+/// The names of each unit of time and its nanoseconds, the largest unit first.
+const TIMES: [(&[&str], u64); 8] = [
+    (&["w", "week", "weeks"], 7 * 24 * 3600 * SECOND),
+    (&["d", "day", "days"], 24 * 3600 * SECOND),
+    (&["h", "hr", "hrs", "hour", "hours"], 3600 * SECOND),
+    (&["m", "min", "mins", "minute", "minutes"], 60 * SECOND),
+    (&["s", "sec", "secs", "second", "seconds"], SECOND),
+    (&["ms", "msec", "msecs", "millisecond", "milliseconds"], 1_000_000),
+    (&["us", "µs", "μs", "usec", "usecs", "microsecond", "microseconds"], 1000),
+    (&["ns", "nsec", "nanosecond", "nanoseconds"], 1),
+];
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Units of sizes in lower case: as in GNU coreutils, a unit with a `B` alone counts thousands.
+const SIZES: [(&[&str], u64); 7] = [
+    (&["", "b"], 1),
+    (&["k", "kib"], 1 << 10),
+    (&["kb"], 1000),
+    (&["m", "mib"], 1 << 20),
+    (&["mb"], 1_000_000),
+    (&["g", "gib"], 1 << 30),
+    (&["gb"], 1_000_000_000),
+];
+
+/// The longest time in seconds, 100 years: clocks take it, and sums of a few such times.
+const LONGEST: u64 = 36_525 * 24 * 3600;
+
+/// Digits behind a decimal point that are read.
+const DECIMALS_MAX: usize = 9;
+
+/// Reads a length of time: `500ms`, `1.5s`, `1h30m`, `1 min 30 s`, `2 days`; each unit once, the
+/// larger before the smaller; at most 100 years. A number without a unit is none.
+pub fn time(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let (mut nanos, mut smallest) = (0u128, u64::MAX);
+    while !rest.is_empty() {
+        let (number, behind) = number(rest)?;
+        let behind = behind.trim_start();
+        let end = behind.find(|letter: char| !letter.is_alphabetic()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let (_, size) = TIMES.iter().find(|(names, _)| names.contains(&unit))?;
+        if *size >= smallest {
+            return None;
+        }
+        smallest = *size;
+        nanos = nanos.checked_add(number.times(*size))?;
+        rest = behind.trim_start();
+    }
+    (smallest < u64::MAX).then_some(())?;
+    let seconds = u64::try_from(nanos / u128::from(SECOND)).ok();
+    let seconds = seconds.filter(|&seconds| seconds <= LONGEST)?;
+    Some(Duration::new(seconds, (nanos % u128::from(SECOND)) as u32))
+}
+
+/// Reads a length of time, of which a number without a unit counts seconds: `30` is `30s`.
+pub fn time_or_seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    match number(text)? {
+        (_, "") => time(&format!("{text}s")),
+        _ => time(text),
+    }
+}
+
+/// Reads a size: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each), `1.5 MiB`; upper or lower
+/// case, whole bytes.
+pub fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = number(text.trim())?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let (_, size) = SIZES.iter().find(|(names, _)| names.contains(&unit.as_str()))?;
+    number.whole_times(*size)
+}
+
+/// Reads a rate of bytes per second: `10KiB/s`, `10K/s`, `1MB/min`, at least one.
+pub fn bytes_per_second(text: &str) -> Option<u64> {
+    let (size, unit) = text.split_once('/')?;
+    let per = per(unit)?;
+    let rate = bytes(size)?.checked_mul(SECOND)? / u64::try_from(per.as_nanos()).ok()?;
+    (rate > 0).then_some(rate)
+}
+
+/// Reads a rate of events: `1000/s`, `0.5/s`, `90/m`, `1/h`, `10K/s` (10,000); a number without a
+/// unit counts events per second. So many events in so much time, neither of them zero.
+pub fn rate(text: &str) -> Option<(u32, Duration)> {
+    let (count, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
+    let (number, unit, per) = {
+        let (number, behind) = number(count)?;
+        (number, behind.trim(), per(unit)?)
+    };
+    let thousands: u64 = match unit {
+        "" => 1,
+        "k" | "K" => 1000,
+        "M" => 1_000_000,
+        _ => return None,
+    };
+    let digits = number.digits.checked_mul(u128::from(thousands))?;
+    // 1.5 in a second are 15 in ten seconds; with as few digits as can be.
+    let scale = 10u128.pow(number.decimals);
+    let shared = gcd(digits, scale);
+    let count = u32::try_from(digits / shared).ok().filter(|&count| count > 0)?;
+    let factor = u32::try_from(scale / shared).ok()?;
+    Some((count, per.checked_mul(factor)?))
+}
+
+/// The time of a rate's unit: `s`, `min`, `hour`.
+fn per(unit: &str) -> Option<Duration> {
+    let unit = unit.trim();
+    let known = TIMES.iter().find(|(names, _)| names.contains(&unit));
+    known.filter(|(_, nanos)| *nanos >= SECOND).map(|(_, nanos)| Duration::from_nanos(*nanos))
+}
+
+/// A number as it is typed, exactly: `digits` with the last `decimals` of them behind the point.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    digits: u128,
+    decimals: u32,
+}
+
+impl Number {
+    /// So many `units`, rounded down.
+    fn times(self, unit: u64) -> u128 {
+        self.digits.saturating_mul(unit.into()) / 10u128.pow(self.decimals)
+    }
+
+    /// So many `units`, if they are whole and not too many.
+    fn whole_times(self, unit: u64) -> Option<u64> {
+        let total = self.digits.checked_mul(unit.into())?;
+        let scale = 10u128.pow(self.decimals);
+        total.is_multiple_of(scale).then_some(())?;
+        u64::try_from(total / scale).ok()
+    }
+}
+
+/// Splits `text` into the number at its beginning, never negative, and the rest.
+fn number(text: &str) -> Option<(Number, &str)> {
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let (number, rest) = text.split_at(end.unwrap_or(text.len()));
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let point_without_digits = number.len() > whole.len() && decimals.is_empty();
+    if whole.is_empty() || point_without_digits || decimals.len() > DECIMALS_MAX {
+        return None;
+    }
+    let decimals = decimals.trim_end_matches('0');
+    let digits: u128 = [whole, decimals].concat().parse().ok()?;
+    // Far above every limit, and far from where products would overflow.
+    (digits < 1 << 96).then_some((Number { digits, decimals: decimals.len() as u32 }, rest))
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Issue 11, item 44: the forms that people type.
+    #[test]
+    fn regression_times_are_read_as_people_type_them() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("1m 30s", 90_000),
+            ("2 minutes 3 seconds", 123_000),
+            ("10min", 600_000),
+            ("2hours", 7_200_000),
+            ("1d", 86_400_000),
+            ("1w", 604_800_000),
+            (" 0.5h ", 1_800_000),
+            ("0s", 0),
+            ("36525d", 3_155_760_000_000),
+        ] {
+            assert_eq!(time(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(time("1.5us"), Some(Duration::from_nanos(1500)));
+        assert_eq!(time("2µs"), time("2us"));
+        for wrong in [
+            "",
+            " ",
+            "ten",
+            "5",
+            "ms",
+            "-5s",
+            "5 parsecs",
+            "1.2.3s",
+            "1..2s",
+            "1.s",
+            ".5s",
+            "1e3s",
+            "30m1h",
+            "1m1m",
+            "5M",
+            "99999999999999999999999999s",
+            "18446744073709551615.999999999s",
+            "36526d",
+            "NaNs",
+            "infs",
+            "0.1234567891s",
+            "1h30",
+            "1h,30m",
+        ] {
+            assert_eq!(time(wrong), None, "{wrong}");
+        }
+        for (text, seconds) in [("30", 30.0), ("1.5", 1.5), ("2m", 120.0), ("0", 0.0)] {
+            assert_eq!(time_or_seconds(text), Some(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        assert_eq!(time_or_seconds("1h30"), None);
+    }
+
+    /// Issue 11, item 44: K and KiB are 1024 bytes, KB is 1000.
+    #[test]
+    fn regression_sizes_are_read_as_people_type_them() {
+        for (text, wanted) in [
+            ("7", 7),
+            ("7B", 7),
+            ("64KiB", 65_536),
+            ("64k", 65_536),
+            ("64K", 65_536),
+            ("1KB", 1000),
+            ("1kB", 1000),
+            ("1.5KiB", 1536),
+            ("0.5 MB", 500_000),
+            ("2G", 2 << 30),
+            ("0", 0),
+        ] {
+            assert_eq!(bytes(text), Some(wanted), "{text}");
+        }
+        for wrong in [
+            "",
+            "KiB",
+            "1.3B",
+            "-1",
+            "5 parsecs",
+            "99999999999999999999",
+            "20000000000GiB",
+            "1KiBs",
+        ] {
+            assert_eq!(bytes(wrong), None, "{wrong}");
+        }
+        assert_eq!(bytes_per_second("10KiB/s"), Some(10_240));
+        assert_eq!(bytes_per_second("10K/s"), Some(10_240));
+        assert_eq!(bytes_per_second("6KB/min"), Some(100));
+        for wrong in ["0/s", "10KiB", "10KiB/", "1/h", "/s", "10/ms"] {
+            assert_eq!(bytes_per_second(wrong), None, "{wrong}");
+        }
+    }
+
+    /// Issue 11, item 44: rates below one, in every unit, and a bare number per second.
+    #[test]
+    fn regression_rates_are_read_as_people_type_them() {
+        for (text, count, seconds) in [
+            ("1000/s", 1000, 1),
+            ("500", 500, 1),
+            ("0.5/s", 1, 2),
+            ("1.5/s", 3, 2),
+            ("90/m", 90, 60),
+            ("90/min", 90, 60),
+            ("1/h", 1, 3600),
+            ("1/day", 1, 86_400),
+            ("10k/s", 10_000, 1),
+            ("10K/s", 10_000, 1),
+            ("0.5K/sec", 500, 1),
+            ("1M/s", 1_000_000, 1),
+        ] {
+            assert_eq!(rate(text), Some((count, Duration::from_secs(seconds))), "{text}");
+        }
+        for wrong in ["", "0/s", "0", "-1/s", "/s", "1/", "1/ms", "1/s/s", "99999999999/s", "x/s"] {
+            assert_eq!(rate(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_typed_panics(
+            text in "[0-9.]{0,40}[a-zA-Zµ/ ]{0,4}[0-9.]{0,3}[a-z]{0,3}",
+        ) {
+            let _ = (time(&text), time_or_seconds(&text), bytes(&text));
+            let _ = (rate(&text), bytes_per_second(&text));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Checks by owner and mode whether other users of the machine can read or change a secret.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::{Facts, ROOT, WRITE_BY_OTHERS, is_unmapped, private_group};
+
+/// The right of other users on a file with a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExposedSecret {
+    /// Every user of the machine can read or change it.
+    All { mode: u32 },
+    /// The members of this group can.
+    Group { group: u32, mode: u32 },
+}
+
+impl fmt::Display for ExposedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All { mode } => {
+                write!(f, "every user of this machine can use it (mode {mode:04o})")
+            }
+            Self::Group { group, mode } => {
+                write!(f, "all members of group {group} can use it (mode {mode:04o})")
+            }
+        }
+    }
+}
+
+impl ExposedSecret {
+    /// The right of others on a file with these facts. A group may read a file of root's: root
+    /// chose the group, as for `/etc/ssl/private` and for credentials of systemd. The group of
+    /// another owner is usually the one that all its files have.
+    fn of(file: Facts, is_private_group: bool) -> Option<Self> {
+        let Facts { user, group, mode } = file;
+        let may_group = match (user, is_private_group) {
+            (_, true) => 0o070,
+            (ROOT, false) => 0o040,
+            (_, false) => 0,
+        };
+        if mode & 0o007 != 0 {
+            Some(Self::All { mode })
+        } else if mode & 0o070 & !may_group != 0 {
+            Some(Self::Group { group, mode })
+        } else {
+            None
+        }
+    }
+}
+
+/// Finds out which other users have rights on a file with a secret. `path` is the name by which
+/// the file was opened. Pipes and terminals belong to the process that made them.
+///
+/// # Errors
+/// When the file cannot be looked at.
+pub fn exposed_secret(file: &File, path: &Path) -> io::Result<Option<ExposedSecret>> {
+    let facts = Facts::of(file)?;
+    if !file.metadata()?.is_file() || (facts.is_roots_to_write() && is_mounted_secret(path)) {
+        return Ok(None);
+    }
+    let is_private_group = private_group(facts.user) == Some(facts.group);
+    Ok(ExposedSecret::of(facts, is_private_group))
+}
+
+/// Whether the file is in a volume for secrets of Kubernetes, which only the programs of one
+/// container see: `NAME` is a link to `..data/NAME`, and `..data` one to `..2026_11_30_…`.
+fn is_mounted_secret(path: &Path) -> bool {
+    let Ok(real) = std::fs::canonicalize(path) else { return false };
+    let Some(version) = real.parent() else { return false };
+    let Some((volume, name)) = version.parent().zip(version.file_name()) else { return false };
+    let is_version = name.as_encoded_bytes().starts_with(b"..");
+    is_version && std::fs::read_link(volume.join("..data")).is_ok_and(|link| link == *name)
+}
+
+impl Facts {
+    /// Whether root alone can change the file.
+    fn is_roots_to_write(self) -> bool {
+        let is_roots = self.user == ROOT || is_unmapped(self.user);
+        is_roots && self.mode & WRITE_BY_OTHERS == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(user: u32, mode: u32) -> Facts {
+        Facts { user, group: 50, mode }
+    }
+
+    /// Issue 12, item 18: the rights of others on a secret, by owner, group and mode.
+    #[test]
+    fn attack_a_secret_that_others_can_use_is_found() {
+        let of = |user, mode| ExposedSecret::of(file(user, mode), false);
+        for (user, mode) in [(1000, 0o600), (1000, 0o400), (0, 0o600), (0, 0o640), (0, 0o440)] {
+            assert_eq!(of(user, mode), None, "{mode:o}");
+        }
+        for (user, mode) in [(1000, 0o640), (1000, 0o620), (0, 0o660), (0, 0o620), (0, 0o650)] {
+            let group = ExposedSecret::Group { group: 50, mode };
+            assert_eq!(of(user, mode), Some(group), "{mode:o}");
+            let private = ExposedSecret::of(file(user, mode), true);
+            assert_eq!(private, None, "{mode:o}");
+        }
+        for (user, mode) in [(0, 0o644), (0, 0o444), (1000, 0o602), (1000, 0o601)] {
+            assert_eq!(of(user, mode), Some(ExposedSecret::All { mode }), "{mode:o}");
+            let private = ExposedSecret::of(file(user, mode), true);
+            assert_eq!(private, Some(ExposedSecret::All { mode }), "{mode:o}");
+        }
+    }
+}

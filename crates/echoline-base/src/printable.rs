@@ -1,0 +1,123 @@
+//! Foreign text, made harmless for terminals, logs and pages. Pure.
+//!
+//! Everything that a peer, a file, a certificate or another program chose and that the program
+//! shows to people passes through here: control characters could give a terminal orders or forge a
+//! line of a log, and bidirectional controls could reorder the text around them (Unicode Technical
+//! Report 36).
+
+use std::borrow::Cow;
+
+/// Whether a character can steer a terminal, end a line, or reorder or hide the text around it: C0,
+/// DEL, C1, line separators, and the controls of the bidirectional algorithm and of invisible
+/// operators.
+pub fn is_harmful(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// `text` on one line, its harmful characters as escapes: `\n`, `\u{1b}`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))
+}
+
+/// The same for a text of several lines: line ends and tabs stay.
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    let is_harmful = |letter| is_harmful(letter) && !matches!(letter, '\n' | '\t');
+    escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))
+}
+
+/// A JSON text with the same meaning and without harmful characters: JSON has to escape only those
+/// of C0. White space between its parts stays.
+pub fn printable_json(text: &str) -> Cow<'_, str> {
+    let is_harmful = |letter| is_harmful(letter) && !matches!(letter, '\n' | '\r' | '\t');
+    escape(text, is_harmful, |letter, shown| {
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn escape(
+    text: &str,
+    is_harmful: impl Fn(char) -> bool,
+    push_escape: impl Fn(char, &mut String),
+) -> Cow<'_, str> {
+    if !text.contains(&is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match is_harmful(letter) {
+            true => push_escape(letter, &mut shown),
+            false => shown.push(letter),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 12, item 15: every kind of character that gives orders is shown as an escape.
+    #[test]
+    fn attack_no_character_that_gives_orders_is_printed() {
+        let orders = [
+            "\x1b[2J",
+            "\x1b]52;c;aGk=\x07",
+            "\u{9b}2J",
+            "\u{85}",
+            "\u{9d}0;x\u{9c}",
+            "\x7f",
+            "\0",
+            "\x08",
+            "a\rb",
+            "a\nb",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{200f}",
+            "\u{61c}",
+            "\u{2028}",
+            "\u{feff}",
+            "\u{e0041}",
+        ];
+        for order in orders {
+            let shown = printable(order);
+            assert!(!shown.contains(is_harmful) && shown.contains('\\'), "{shown}");
+        }
+        for letter in (0..=0x9f).filter_map(char::from_u32) {
+            let is_shown = printable(&letter.to_string()).contains(letter);
+            assert_eq!(is_shown, matches!(letter, ' '..='~'), "{letter:?}");
+        }
+        assert_eq!(printable("a\x1b[31m\u{202e}b"), "a\\u{1b}[31m\\u{202e}b");
+        for plain in ["zwölf 'µs' → \"1\"", "– … ‘’ “” \u{ad}", "שלום", "👩‍🚀"]
+        {
+            assert!(matches!(printable(plain), Cow::Borrowed(same) if same == plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn lines_and_tabs_of_a_longer_text_stay() {
+        assert_eq!(printable_lines("a\n\tb\r\n\x1b"), "a\n\tb\\r\n\\u{1b}");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let value = serde_json::json!({ "a\u{9b}": "\x1b\x7f\u{202e}\u{e0041}é\r\n" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let shown = printable_json(&text);
+        assert!(!shown.replace('\n', "").contains(is_harmful), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
+}

@@ -1,0 +1,72 @@
+//! Numbers that look random and are the same everywhere. Pure.
+
+/// SplitMix64: good enough to tell messages apart, to spread arrivals and to choose faults, and
+/// fast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Random(u64);
+
+impl Random {
+    /// One sequence for each pair of numbers.
+    pub fn new(seed: u64, client: u32, number: u32) -> Self {
+        let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
+        // Once round, so that neighbours do not walk along the same sequence one step apart.
+        Self(random.next())
+    }
+
+    /// One sequence for each list of numbers.
+    pub fn of(numbers: &[u64]) -> Self {
+        numbers.iter().fold(Self(0), |mut random, number| {
+            random.0 ^= number;
+            Self(random.next())
+        })
+    }
+
+    /// A fraction from 0 to just below 1.
+    pub fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From the exponential distribution with mean 1: the distance between events that come
+    /// independently of one another.
+    pub fn exponential(&mut self) -> f64 {
+        // 53 bits make a fraction in (0, 1]: its logarithm is finite.
+        let fraction = ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        -fraction.ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_have_nothing_in_common() {
+        let mut ones = [0; 64];
+        for number in 0..1000 {
+            let difference =
+                Random::of(&[1, 2, number]).next() ^ Random::of(&[1, 2, number + 1]).next();
+            ones.iter_mut().enumerate().for_each(|(bit, count)| *count += difference >> bit & 1);
+        }
+        assert!(ones.iter().all(|count| (400..600).contains(count)), "{ones:?}");
+        assert_ne!(Random::of(&[1, 2]), Random::of(&[2, 1]));
+        assert!((0..1000).all(|seed| (0.0..1.0).contains(&Random::of(&[seed]).fraction())));
+    }
+
+    #[test]
+    fn exponential_distances_have_mean_one_and_deviation_one() {
+        let mut random = Random::new(7, 0, 0);
+        let samples: Vec<f64> = (0..100_000).map(|_| random.exponential()).collect();
+        let mean = samples.iter().sum::<f64>() / 1e5;
+        let variance = samples.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
+        assert!((mean - 1.0).abs() < 0.02 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
+    }
+}

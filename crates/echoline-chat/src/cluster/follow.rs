@@ -1,0 +1,319 @@
+//! Applies the entries of the stream, in their order.
+
+use super::envelope::Envelope;
+use super::inspect_snapshot::ROOMS_MAX;
+use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
+use crate::chat_state::ChatState;
+use crate::effect::Effects;
+use crate::follower::{Entry, Follower, Link, Snapshot};
+use crate::name::Name;
+use crate::notification::Notification;
+use crate::operation::{Operation, OperationContext, SaidLine};
+use crate::outcome::{JoinError, OperationError, Outcome};
+use crate::state::Chat;
+use bytes::Bytes;
+
+/// Characters of the reason why an entry is refused: the rest is a foreign text.
+const ERROR_CHARACTERS_MAX: usize = 200;
+/// Machines whose acts are counted.
+const NODES_MAX: usize = 10_000;
+
+impl Follower for Chat {
+    fn apply(&self, entries: &[Entry]) {
+        let Some(cluster) = &self.cluster else { return };
+        for entry in entries {
+            match Envelope::decode(&entry.payload) {
+                Ok(envelope) => self.take(cluster, entry, envelope),
+                Err(error) => {
+                    // The same on every node: the state does not change.
+                    let mut state = cluster.lock();
+                    state.counts.unreadable += 1;
+                    let (sequence, unreadable) = (entry.sequence, state.counts.unreadable);
+                    // A flood of such entries must not become a flood of lines in the log.
+                    if unreadable.is_power_of_two() {
+                        let error: String = error.chars().take(ERROR_CHARACTERS_MAX).collect();
+                        tracing::error!(sequence, unreadable, error, "refused an entry of the bus");
+                    }
+                }
+            }
+            let mut state = cluster.lock();
+            state.applied = entry.sequence;
+            state.counts.entries += 1;
+        }
+        cluster.look_at_link(self);
+    }
+
+    fn applied(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.lock().applied)
+    }
+
+    fn is_settled(&self, proposal: &str) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| !cluster.lock().sent.contains_key(proposal))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.record()
+    }
+
+    fn restore(&self, snapshot: &Snapshot) -> Result<(), String> {
+        self.go_on_from(snapshot)
+    }
+
+    fn begin_anew(&self) {
+        self.forget_everything();
+    }
+
+    fn link(&self, link: Link) {
+        if let Some(cluster) = &self.cluster {
+            cluster.lock().link = link;
+            cluster.look_at_link(self);
+        }
+    }
+
+    fn pulse(&self) -> Bytes {
+        self.cluster.as_ref().map_or_else(Bytes::new, |cluster| cluster.pulse())
+    }
+
+    fn heard(&self, pulse: &[u8]) {
+        if let Some(cluster) = &self.cluster {
+            cluster.hear(pulse);
+        }
+    }
+
+    fn tick(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.tick(self);
+        }
+    }
+}
+
+impl Chat {
+    fn take(&self, cluster: &Cluster, entry: &Entry, envelope: Envelope) {
+        let id = envelope.id();
+        let Envelope { node, session, number, act, .. } = envelope;
+        let (is_here, is_gone) = {
+            let state = cluster.lock();
+            (node == state.node, state.gone_nodes.contains(&node))
+        };
+        let context = OperationContext { session, node, is_here, now_ms: entry.time_ms };
+        let outcome = match act {
+            Operation::NodeDown { node, name, reason } => {
+                self.apply_node_down(cluster, context.now_ms, node, &name, &reason);
+                Outcome::Done
+            }
+            _ if is_gone => Outcome::Refused(OperationError::NotDelivered(TAKEN_FOR_GONE)),
+            act if session == NODE => self.take_of_machine(cluster, context, number, act),
+            act => self.take_of_person(cluster, context, number, act, &id),
+        };
+        self.settle(cluster, &id, session, outcome);
+    }
+
+    /// What a machine itself does; where that was done before it is refused.
+    fn take_of_machine(
+        &self,
+        cluster: &Cluster,
+        context: OperationContext,
+        number: u64,
+        act: Operation,
+    ) -> Outcome {
+        if !cluster.lock().is_next_of(context.node, number) {
+            return Outcome::Refused(OperationError::Outside);
+        }
+        if let Operation::Rejoin { people } = act {
+            self.apply_rejoin(cluster, context, people);
+            return Outcome::Done;
+        }
+        self.apply_operation(context, act)
+    }
+
+    /// What somebody does; where that was done before it is refused, of which the author hears
+    /// nothing: what came of it the first time was settled then. Still on its way is only what has
+    /// a number that was used before the chat began anew.
+    fn take_of_person(
+        &self,
+        cluster: &Cluster,
+        context: OperationContext,
+        number: u64,
+        act: Operation,
+        id: &str,
+    ) -> Outcome {
+        let comes = matches!(act, Operation::Enter { .. } | Operation::Redeem { .. });
+        let mut live = self.lock();
+        let user = live.users.get_mut(context.session);
+        let is_in = user.is_some();
+        match user {
+            Some(user) if number <= user.last || number - user.last > JUMP_MAX => {
+                return Outcome::Refused(OperationError::Outside);
+            }
+            // The session is in already.
+            Some(_) if comes => return Outcome::Refused(OperationError::Outside),
+            Some(user) => user.last = number,
+            None if matches!(act, Operation::SaveSession(_))
+                && cluster.lock().takes_late_keep(context.session, number) => {}
+            None if !comes || cluster.lock().has_ended(context.session) => {
+                return Outcome::Refused(OperationError::Outside);
+            }
+            None => {}
+        }
+        if let Operation::Join { room, .. } = &act
+            && !live.rooms.contains_key(room.key())
+            && live.rooms.len() >= ROOMS_MAX
+        {
+            return Outcome::Joined(Err(JoinError::TooManyRooms));
+        }
+        drop(live);
+        let (exits, says) =
+            (matches!(act, Operation::Exit { .. }), matches!(act, Operation::Say { .. }));
+        let outcome = match act {
+            Operation::Say { room, lines } => self.say_of(cluster, context, &room, &lines, id),
+            act => self.apply_operation(context, act),
+        };
+        if let Outcome::Redeemed(Some(redeemed)) = &outcome
+            && let Some(session) = redeemed.place.session
+        {
+            // A suspended session does not rejoin.
+            cluster.lock().end_session(session);
+        }
+        let has_entered = matches!(&outcome, Outcome::Entered(Ok(_)));
+        if let Some(user) = self.lock().users.get_mut(context.session) {
+            if has_entered {
+                user.last = number;
+            } else if is_in {
+                // The outcome of other operations differs between nodes: a full mailbox, say.
+                user.was_refused = says && outcome.refusal().is_some();
+            }
+        }
+        if !has_entered && (exits || comes) {
+            // Replaying the entry must produce the same result.
+            let mut state = cluster.lock();
+            state.returning.remove(&context.session);
+            state.end_session(context.session);
+        }
+        outcome
+    }
+
+    fn say_of(
+        &self,
+        cluster: &Cluster,
+        context: OperationContext,
+        room: &Name,
+        lines: &[SaidLine],
+        id: &str,
+    ) -> Outcome {
+        let shown = cluster.shown(id, context.session);
+        let say = |state: &mut ChatState<_>, effects: &mut dyn Effects| {
+            state.say(context, room, lines, &shown, effects)
+        };
+        self.change(&mut self.lock(), say).0
+    }
+
+    /// An act of this machine's has come back: its author hears of it, and goes on.
+    fn settle(&self, cluster: &Cluster, id: &str, session: u64, outcome: Outcome) {
+        let is_served = self.is_served(cluster, session);
+        let mut state = cluster.lock();
+        if state.sent.remove(id).is_none() {
+            return;
+        }
+        let sent = state.outboxes.get_mut(&session).and_then(|outbox| {
+            let is_it = outbox.sent().is_some_and(|sent| sent.id == id);
+            if is_it { outbox.settle() } else { None }
+        });
+        cluster.send_next(&mut state, session);
+        let mut is_over = false;
+        // The machine itself goes on counting.
+        let may_be_over = !is_served && session != NODE;
+        if may_be_over && state.outboxes.get(&session).is_some_and(|o| o.is_empty()) {
+            is_over = state.outboxes.remove(&session).is_some_and(|outbox| outbox.is_over);
+        }
+        if state.leave != LeaveState::Stays {
+            cluster.left.notify_all();
+        }
+        drop(state);
+        if is_over {
+            self.lock().end_session(session);
+        }
+        let Some(sent) = sent else { return };
+        match (sent.reply, outcome.refusal()) {
+            (Some(reply), _) => self.answer(cluster, reply, outcome),
+            (None, Some(refusal)) => {
+                let reason = refusal.reason(self.settings.moment);
+                self.tell_lost(cluster, session, &sent.act, &reason);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the user of this session is in the chat, or is about to rejoin.
+    fn is_served(&self, cluster: &Cluster, session: u64) -> bool {
+        let is_returning = cluster.lock().returning.contains(&session);
+        is_returning || self.lock().users.contains_key(&session)
+    }
+
+    /// Tells the author of lines that they came to nothing.
+    pub(super) fn tell_lost(&self, cluster: &Cluster, session: u64, act: &Operation, reason: &str) {
+        let Operation::Say { room, lines } = act else { return };
+        cluster.lock().counts.not_delivered += lines.len() as u64;
+        if let Some(session) = self.session(session) {
+            let (room, reason, lines) = (room.clone(), reason.to_owned(), lines.clone());
+            session.mailbox.deliver(Notification::NotDelivered { room, reason, lines });
+        }
+    }
+
+    fn answer(&self, cluster: &Cluster, reply: super::Reply, outcome: Outcome) {
+        let outcome = match outcome {
+            // This machine has lost sight of the session and takes it for another's.
+            Outcome::Joined(Ok(joined)) if !joined.is_here => {
+                Outcome::Joined(Err(JoinError::NotDelivered(TAKEN_FOR_GONE)))
+            }
+            outcome => outcome,
+        };
+        if let Err(outcome) = reply.send(outcome) {
+            cluster.undo(outcome);
+        }
+    }
+}
+
+impl Cluster {
+    /// Whom of this machine each line of an act was shown that comes back now.
+    fn shown(&self, id: &str, session: u64) -> Vec<Vec<u64>> {
+        let state = self.lock();
+        let sent = state.outboxes.get(&session).and_then(|outbox| outbox.sent());
+        let sent = sent.filter(|sent| sent.id == id && sent.shown.iter().any(|to| !to.is_empty()));
+        sent.map_or_else(Vec::new, |sent| sent.shown.clone())
+    }
+}
+
+impl super::State {
+    /// Whether the place of a session that is not in the chat is kept; if so, notes it. A session
+    /// that went with its machine may keep its place a moment later, and one that never came in
+    /// gives back a token that it could not use. The same entry may come again at any time: it
+    /// does not replace what the session saved later, and does not bring back a used token.
+    fn takes_late_keep(&mut self, session: u64, number: u64) -> bool {
+        let is_over = self.gone_sessions.contains(&session);
+        if let Some(last) = self.gone_with.iter_mut().rfind(|last| last.session == session) {
+            let is_next = number > last.number && number - last.number <= JUMP_MAX;
+            if is_next && !is_over {
+                (last.number, last.refused) = (number, false);
+            }
+            return is_next && !is_over;
+        }
+        if self.has_ended(session) {
+            return false;
+        }
+        self.end_session(session);
+        true
+    }
+
+    /// Whether this is the next act of a machine, which is noted. The first one may have any
+    /// number: a machine that comes back goes on counting.
+    fn is_next_of(&mut self, node: u32, number: u64) -> bool {
+        let is_next = match self.nodes.get(&node) {
+            Some(&last) => number > last && number - last <= JUMP_MAX,
+            None => self.nodes.len() < NODES_MAX,
+        };
+        if is_next {
+            self.nodes.insert(node, number);
+        }
+        is_next
+    }
+}

@@ -1,0 +1,149 @@
+//! How it stands with the bus and the other machines, and what people hear of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::leases::Heartbeat;
+use super::outbox::Waiting;
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, OnLoss, State};
+use crate::follower::Link;
+use crate::notification::Notification;
+use crate::outcome::{OperationError, Outcome};
+use crate::session_handle::SessionHandle;
+use crate::state::Chat;
+
+/// Ticks after which something that was sent and has not come back says that the link is lost.
+const UNHEARD_TICKS: u64 = 3;
+
+/// Ticks between two looks for what is left over of those who are gone.
+const SWEEP_TICKS: u64 = 10;
+
+impl Cluster {
+    /// Tells the people of this machine where the link was lost or is there again.
+    pub(super) fn look_at_link(&self, chat: &Chat) {
+        let mut state = self.lock();
+        // Who has left needs no link.
+        let is_out = state.leave == LeaveState::Left;
+        let is_lost = !is_out && (state.link == Link::Down || state.is_unheard());
+        if std::mem::replace(&mut state.is_lost, is_lost) == is_lost {
+            return;
+        }
+        // Whoever is deaf judges nobody: all leases begin when the link does.
+        let now = state.now;
+        state.leases.renew(now);
+        state.counts.losses += u64::from(is_lost);
+        drop(state);
+        let words = self.words(is_lost);
+        match is_lost {
+            true => tracing::warn!("{words}"),
+            false => tracing::info!("{words}"),
+        }
+        for session in chat.served_here(self) {
+            session.mailbox.deliver(Notification::Link { is_lost, words: words.clone() });
+        }
+    }
+
+    fn words(&self, is_lost: bool) -> String {
+        match (is_lost, self.options.on_loss) {
+            (true, OnLoss::Hold) => format!(
+                "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
+                 lines for {HELD_TICKS} s (/status)"
+            ),
+            (true, OnLoss::Local) => "The link to the other machines is lost: what you say is \
+                                      shown here, marked ~, and to them later (/status)"
+                .to_owned(),
+            (false, _) => "The link to the other machines is back".to_owned(),
+        }
+    }
+
+    /// A second has passed, about.
+    pub(super) fn tick(&self, chat: &Chat) {
+        let nodes = chat.lock().nodes();
+        {
+            let mut state = self.lock();
+            state.now += 1;
+        }
+        self.look_at_link(chat);
+        let mut state = self.lock();
+        if !state.is_lost {
+            let (now, own) = (state.now, state.node);
+            let others: Vec<u32> = nodes.into_iter().filter(|&node| node != own).collect();
+            for node in state.leases.overdue(now, own, &others) {
+                let name = state.leases.name(node).unwrap_or("a machine").to_owned();
+                self.propose_gone(&mut state, node, &name, "is gone");
+            }
+        }
+        let expired = if state.is_lost { state.expire(self.options.on_loss) } else { Vec::new() };
+        let sweeps = !expired.is_empty() || state.now.is_multiple_of(SWEEP_TICKS);
+        drop(state);
+        for (session, waiting) in expired {
+            chat.tell_expired(self, session, waiting);
+        }
+        if sweeps {
+            let here = chat.lock().users.keys().copied().collect();
+            let over = self.lock().sweep(&here);
+            over.into_iter().for_each(|session| chat.lock().end_session(session));
+        }
+    }
+
+    pub(super) fn pulse(&self) -> Bytes {
+        let mut state = self.lock();
+        state.heartbeats += 1;
+        let pulse = Heartbeat {
+            count: state.heartbeats,
+            node: state.node,
+            name: self.options.machine.clone(),
+            applied: state.applied,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        serde_json::to_vec(&pulse).expect("it is made of texts and numbers").into()
+    }
+
+    pub(super) fn hear(&self, pulse: &[u8]) {
+        let Ok(pulse) = serde_json::from_slice::<Heartbeat>(pulse) else { return };
+        let mut state = self.lock();
+        let (now, own) = (state.now, state.node);
+        state.leases.hear(now, own, pulse);
+    }
+}
+
+impl State {
+    /// Whether something was sent a while ago and has not come back.
+    fn is_unheard(&self) -> bool {
+        let outboxes = self.sent.values().filter_map(|session| self.outboxes.get(session));
+        let mut sent = outboxes.filter_map(|outbox| outbox.sent());
+        sent.any(|sent| sent.since + UNHEARD_TICKS < self.now)
+    }
+
+    /// What has waited too long, of whom; never what was sent: that may have arrived.
+    fn expire(&mut self, lines: OnLoss) -> Vec<(u64, Waiting)> {
+        let since = self.now.saturating_sub(HELD_TICKS);
+        let mut expired = Vec::new();
+        for (&session, outbox) in &mut self.outboxes {
+            let waiting = outbox.expire(since, lines).into_iter();
+            expired.extend(waiting.map(|waiting| (session, waiting)));
+        }
+        expired
+    }
+}
+
+impl Chat {
+    fn tell_expired(&self, cluster: &Cluster, session: u64, waiting: Waiting) {
+        let Waiting { act, reply, .. } = waiting;
+        if let Some(reply) = reply {
+            let _ = reply.send(Outcome::Refused(OperationError::NotDelivered(LOST)));
+        } else if let Some(act) = act {
+            self.tell_lost(cluster, session, &act, LOST);
+        }
+    }
+
+    /// The sessions that this node serves, in their order, with those that are about to rejoin.
+    fn served_here(&self, cluster: &Cluster) -> Vec<Arc<SessionHandle>> {
+        let mut served = cluster.lock().returning.clone();
+        let live = self.lock();
+        let here = live.users.values().filter(|user| user.is_here);
+        served.extend(here.map(|user| user.session));
+        served.iter().filter_map(|&session| live.session(session).cloned()).collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! What one machine knows of the cluster, for people and for metrics.
+
+use std::collections::BTreeMap;
+
+use super::outbox::Outbox;
+use super::{Cluster, NODE, OnLoss};
+use crate::state::Chat;
+
+/// How a machine stands in its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterStatus {
+    /// What the cluster is called.
+    pub cluster: String,
+    /// What this machine is called.
+    pub machine: String,
+    /// Whether the other machines can be reached.
+    pub is_linked: bool,
+    /// The last entry of the common order that this machine has applied.
+    pub applied: u64,
+    /// Entries that were applied since the start.
+    pub entries: u64,
+    /// Entries that could not be read.
+    pub unreadable: u64,
+    /// Lines of people here that are not yet known to have reached the others.
+    pub held: u64,
+    /// People here of whom something waits or is on its way, and those who are just coming back
+    /// with this machine; 0 where all is settled.
+    pub open: u64,
+    /// Lines whose authors heard that they were not delivered.
+    pub not_delivered: u64,
+    /// How often the link was lost.
+    pub losses: u64,
+    /// How often this machine was taken for gone and came back.
+    pub returns: u64,
+    /// How often it fell so far behind that lines were missed.
+    pub gaps: u64,
+    /// The machines that are heard of: what each is called, and how many people it serves.
+    pub machines: Vec<(String, usize)>,
+}
+
+impl Chat {
+    /// How this machine stands in its cluster; `None` where the chat is one process.
+    #[must_use]
+    pub fn cluster_status(&self) -> Option<ClusterStatus> {
+        Some(self.cluster.as_ref()?.status(&self.sessions()))
+    }
+
+    /// Who is in, and which machine serves them.
+    fn sessions(&self) -> BTreeMap<u64, u32> {
+        let state = self.lock();
+        state.users.iter().map(|(&session, user)| (session, user.node)).collect()
+    }
+
+    /// The same in sentences.
+    pub(crate) fn status_words(&self) -> Vec<String> {
+        let Some(cluster) = &self.cluster else {
+            let people = self.people();
+            return vec![format!("This chat is one machine, with {people} people")];
+        };
+        let status = cluster.status(&self.sessions());
+        let machines: Vec<String> =
+            status.machines.iter().map(|(name, people)| format!("{name} ({people})")).collect();
+        let link = match (status.is_linked, cluster.options.on_loss) {
+            (true, _) => "there",
+            (false, OnLoss::Hold) => "lost: lines are held",
+            (false, OnLoss::Local) => "lost: lines are shown on this machine only",
+        };
+        vec![
+            format!(
+                "This is {} of the cluster {}; the link is {link}",
+                status.machine, status.cluster
+            ),
+            format!("Machines, with the people they serve: {}", machines.join(", ")),
+            format!(
+                "Entry {} of the common order; {} lines said here wait, {} were not delivered",
+                status.applied, status.held, status.not_delivered
+            ),
+        ]
+    }
+}
+
+impl Cluster {
+    fn status(&self, sessions: &BTreeMap<u64, u32>) -> ClusterStatus {
+        let state = self.lock();
+        let held: usize = state.outboxes.values().map(|outbox| outbox.lines()).sum();
+        let is_open = |(session, outbox): &(&u64, &Outbox)| {
+            !outbox.is_empty() || !sessions.contains_key(session)
+        };
+        let authors = state.outboxes.iter().filter(|(session, _)| **session != NODE);
+        let open = authors.filter(is_open).count() + state.sent.len() + state.returning.len();
+        let served = |node| sessions.values().filter(|&&serves| serves == node).count();
+        let machines = state.leases.alive(state.now);
+        let machines = machines.filter(|pulse| !state.gone_nodes.contains(&pulse.node));
+        ClusterStatus {
+            cluster: self.options.cluster.clone(),
+            machine: self.options.machine.clone(),
+            is_linked: !state.is_lost,
+            applied: state.applied,
+            entries: state.counts.entries,
+            unreadable: state.counts.unreadable,
+            held: held as u64,
+            open: open as u64,
+            not_delivered: state.counts.not_delivered,
+            losses: state.counts.losses,
+            returns: state.counts.returns,
+            gaps: state.counts.gaps,
+            machines: machines.map(|pulse| (pulse.name.clone(), served(pulse.node))).collect(),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The first words: a name, a place left before, or somebody who came to the wrong port.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::bans::Suspect;
+use super::command::Command;
+use super::erase::obey_erasing;
+use super::misdirected_protocol::MisdirectedProtocol;
+use super::name::Name;
+use super::operation::{Back, Operation, ResumeToken};
+use super::outcome::Outcome;
+use super::session_handle::SessionHandle;
+use super::state::{Chat, ClaimNameError};
+use super::telnet_stream::Telnet;
+use super::text::clean;
+use super::tokens::{SavedSession, digest};
+use echoline::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
+
+/// The prompt for a name.
+const PROMPT: &[u8] = b"Enter your name: ";
+
+/// The answer to a token that restores nothing.
+const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
+
+/// Names that are tried for a user without a name, at most.
+const SUFFIXES_MAX: u32 = 1000;
+
+/// Refusals for a rate after which a connection that is not logged in is ended.
+pub(super) const REFUSALS_MAX: u32 = 5;
+
+/// The far end of a connection that is not logged in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visitor {
+    pub(super) address: Option<IpAddr>,
+    pub(super) source: Source,
+}
+
+/// The reason for which a name or a token was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LoginError {
+    /// A sentence without a full stop.
+    #[error("{0}")]
+    Refused(String),
+    /// The source went over a rate.
+    #[error("{0}")]
+    TooOften(SourceRefusal),
+}
+
+impl LoginError {
+    /// The refusal if the source went over a rate.
+    pub(super) fn rate(&self) -> Option<&SourceRefusal> {
+        if let Self::TooOften(refusal) = self { Some(refusal) } else { None }
+    }
+}
+
+impl From<String> for LoginError {
+    fn from(sentence: String) -> Self {
+        Self::Refused(sentence)
+    }
+}
+
+impl From<SourceRefusal> for LoginError {
+    fn from(refusal: SourceRefusal) -> Self {
+        Self::TooOften(refusal)
+    }
+}
+
+impl Visitor {
+    pub(super) fn of(origin: &Origin) -> Self {
+        Self { address: origin.client().map(|client| client.ip()), source: origin.source() }
+    }
+
+    /// Takes a token for a name or a resume token that is tried.
+    pub(super) fn try_login(self, chat: &Chat) -> Result<(), SourceRefusal> {
+        chat.settings.sources.take(self.source, SourceAction::Login)
+    }
+}
+
+/// Somebody who gave a name that is theirs now.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) user: Arc<SessionHandle>,
+    /// Where they go; `None` is the lobby.
+    pub(super) place: Option<SavedSession>,
+    /// A token says that they were there, so they need no password.
+    pub(super) is_back: bool,
+    /// Rooms whose lines are others than those that they have seen.
+    pub(super) renewed: Vec<Name>,
+}
+
+impl Arrival {
+    /// Somebody new, who goes to the lobby.
+    pub(super) fn new(user: Arc<SessionHandle>) -> Self {
+        Self { user, place: None, is_back: false, renewed: Vec::new() }
+    }
+}
+
+/// Asks for a name until there is one; `None` where the peer went away or came to the wrong port.
+pub(super) async fn ask<S>(
+    client: &mut Connection<Telnet<S>>,
+    chat: &Chat,
+) -> Result<Option<Arrival>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let origin = client.origin();
+    let visitor = Visitor::of(&origin);
+    let mut refusals = 0;
+    // Without ports it is the connection's own number; as with ports, not for ever another's.
+    let port = origin.client().map_or(origin.number as u16, |peer| peer.port());
+    if chat.cluster.as_ref().is_some_and(|cluster| cluster.is_lost()) {
+        let words = "The link to the other machines is lost; you come in when it is back";
+        client.write_line(format!("*** {words} ***")).await?;
+    }
+    client.write(PROMPT).await?;
+    // A handshake has no line end, and its sender waits for an answer.
+    if let Some(foreign) = client.peek().await?.and_then(MisdirectedProtocol::recognize) {
+        return refuse(client, foreign).await;
+    }
+    loop {
+        let line = match client.read_line().await {
+            Ok(Some(line)) => obey_erasing(line),
+            Ok(None) => return Ok(None),
+            Err(Closed::LineTooLong) => {
+                client.skip_line();
+                again(client, "A name is 1 to 32 letters, digits, _ or -").await?;
+                continue;
+            }
+            Err(closed) => return Err(closed),
+        };
+        if let Some(foreign) = MisdirectedProtocol::recognize(&line) {
+            return refuse(client, foreign).await;
+        }
+        let Ok(text) = clean(line.trimmed()) else {
+            again(client, "That was not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
+            continue;
+        };
+        let error = match arrive(chat, text.trim(), visitor, port).await {
+            Ok(arrival) => return Ok(Some(arrival)),
+            Err(error) => error,
+        };
+        refusals += u32::from(error.rate().is_some());
+        if refusals == REFUSALS_MAX {
+            client.write_line(format!("*** {error}. Goodbye! ***")).await?;
+            return Ok(None);
+        }
+        again(client, &error.to_string()).await?;
+    }
+}
+
+async fn again<S>(client: &mut Connection<Telnet<S>>, sentence: &str) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client.write_line(format!("*** {sentence} ***")).await?;
+    client.write(PROMPT).await
+}
+
+async fn refuse<S>(
+    client: &mut Connection<Telnet<S>>,
+    foreign: MisdirectedProtocol,
+) -> Result<Option<Arrival>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    client.write_line(foreign.answer()).await?;
+    Ok(None)
+}
+
+/// Lets in who is called `text`, or says what is wrong.
+async fn arrive(
+    chat: &Chat,
+    text: &str,
+    visitor: Visitor,
+    port: u16,
+) -> Result<Arrival, LoginError> {
+    if text.is_empty() {
+        visitor.try_login(chat)?;
+        return Ok(nameless(chat, visitor.address, port).await?);
+    }
+    if let Ok(Command::Resume(token)) = Command::parse(text) {
+        return resume(chat, token.reveal(), visitor).await;
+    }
+    let name = Name::parse(text).map_err(|error| error.to_string())?;
+    visitor.try_login(chat)?;
+    let user = enter(chat, name, visitor.address, None).await;
+    Ok(user.map(Arrival::new).map_err(|taken| taken.sentence())?)
+}
+
+/// Makes a name that of a new session, which is restored if `back` is given. Each attempt is a
+/// session of its own: a failed one leaves nothing behind.
+pub(super) async fn enter(
+    chat: &Chat,
+    name: Name,
+    address: Option<IpAddr>,
+    back: Option<Back>,
+) -> Result<Arc<SessionHandle>, ClaimNameError> {
+    if let Some(taken) = chat.refuses_here(&name, address, back.as_ref()) {
+        return Err(taken);
+    }
+    let act = Operation::Enter { name, address, back };
+    match chat.propose_entrance(chat.next_session(), act).await {
+        Outcome::Entered(entered) => {
+            chat.session(entered?.session).ok_or(ClaimNameError::NotDelivered)
+        }
+        _ => Err(ClaimNameError::NotDelivered),
+    }
+}
+
+/// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
+async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
+    let name = Name::numbered(port);
+    let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
+    let mut last = String::new();
+    for name in names {
+        match enter(chat, name, address, None).await {
+            Ok(user) => return Ok(Arrival::new(user)),
+            Err(taken @ (ClaimNameError::Banned(_) | ClaimNameError::NotDelivered)) => {
+                return Err(taken.sentence());
+            }
+            Err(taken) => last = taken.sentence(),
+        }
+    }
+    Err(last)
+}
+
+pub(super) async fn resume(
+    chat: &Chat,
+    token: &str,
+    visitor: Visitor,
+) -> Result<Arrival, LoginError> {
+    visitor.try_login(chat)?;
+    let sources = &chat.settings.sources;
+    // Before the check, so that guesses over many connections at once cannot pass.
+    sources.take(visitor.source, SourceAction::WrongPassword)?;
+    let redeemed = redeem(chat, token, visitor.address).await;
+    if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
+        sources.give_back(visitor.source, SourceAction::WrongPassword);
+    }
+    Ok(redeemed?)
+}
+
+async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
+    let digest = digest(token);
+    if chat.knows_no_token(&digest) {
+        // It may be on its way here, if another node has just given it.
+        tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+        if !chat.catch_up().await {
+            return Err(ClaimNameError::NotDelivered.sentence());
+        }
+        if chat.knows_no_token(&digest) {
+            return Err(WRONG_TOKEN.to_owned());
+        }
+    }
+    if let Some(taken) = chat.refuses_token_here(&digest, address) {
+        return Err(later(&taken, token));
+    }
+    let act = Operation::Redeem { token: digest.clone() };
+    let place = match chat.propose_entrance(chat.next_session(), act).await {
+        Outcome::Redeemed(Some(keep)) => keep.place,
+        Outcome::Redeemed(None) => {
+            // A token cannot be guessed at this pace.
+            tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+            return Err(WRONG_TOKEN.to_owned());
+        }
+        _ => return Err(ClaimNameError::NotDelivered.sentence()),
+    };
+    let back = super::resume::back(chat, &place.more).await;
+    match enter(chat, place.name.clone(), address, Some(back)).await {
+        Ok(user) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(user) }),
+        Err(taken) => {
+            // A token that could not be used is worth something again.
+            let keep = ResumeToken { token: digest, place };
+            chat.announce(chat.next_session(), Operation::SaveSession(keep));
+            Err(later(&taken, token))
+        }
+    }
+}
+
+fn later(taken: &ClaimNameError, token: &str) -> String {
+    format!("{}. Later, /resume {token} will do it", taken.sentence())
+}
+
+/// Each node of a cluster decides by itself what it knows: a refused attempt is no entry of the
+/// stream, so that strangers cannot push out what was said.
+impl Chat {
+    /// Why a newcomer cannot have the name, as far as this node of a cluster knows.
+    fn refuses_here(
+        &self,
+        name: &Name,
+        address: Option<IpAddr>,
+        back: Option<&Back>,
+    ) -> Option<ClaimNameError> {
+        self.cluster.as_ref()?;
+        let suspect = Suspect { name: Some(name), address, lineage: back.map(|back| back.lineage) };
+        let (now_ms, state) = (self.now_ms(), self.lock());
+        if let Some(ban) = state.bans.find(now_ms, suspect, None) {
+            return Some(ClaimNameError::Banned(state.ban_words(ban)));
+        }
+        state.is_free(name, 0).err()
+    }
+
+    /// The same for the session that a token restores: its own earlier connection does not count.
+    fn refuses_token_here(&self, digest: &str, address: Option<IpAddr>) -> Option<ClaimNameError> {
+        self.cluster.as_ref()?;
+        let (now_ms, state) = (self.now_ms(), self.lock());
+        let place = state.tokens.find(now_ms, digest)?;
+        let lineage = Some(place.more.lineage).filter(|&lineage| lineage > 0);
+        let suspect = Suspect { name: Some(&place.name), address, lineage };
+        if let Some(ban) = state.bans.find(now_ms, suspect, None) {
+            return Some(ClaimNameError::Banned(state.ban_words(ban)));
+        }
+        let session = place.session.unwrap_or_default();
+        // The session may have another name by now, under which it comes back.
+        let is_here = state.users.contains_key(&session);
+        if is_here { None } else { state.is_free(&place.name, session).err() }
+    }
+
+    /// Whether a token restores nothing, as far as this node of a cluster knows.
+    fn knows_no_token(&self, digest: &str) -> bool {
+        self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
+    }
+}
+
+impl ClaimNameError {
+    /// What is told to who asked for the name.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
+            Self::LooksLike(name) => {
+                format!(
+                    "That looks too much like {}, who is here; type another name",
+                    name.as_str()
+                )
+            }
+            Self::Banned(words) => words.clone(),
+            Self::NotDelivered => {
+                "The link to the other machines is lost; type your name again".to_owned()
+            }
+        }
+    }
+}

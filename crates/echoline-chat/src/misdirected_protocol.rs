@@ -1,0 +1,121 @@
+//! Other protocols that come to the chat's port by mistake, or to be misused. Pure.
+
+/// A protocol that is not ours, as its first bytes show it.
+///
+/// A browser can be made to post to any port; what it sends must not become lines of a chat
+/// (cross-protocol scripting). The others would wait for ever for an answer they understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MisdirectedProtocol {
+    /// A request of HTTP/0.9 to HTTP/2 (RFC 9112, 9113).
+    Http,
+    /// A handshake record (RFC 8446, section 5.1).
+    Tls,
+    /// A version string (RFC 4253, section 4.2).
+    Ssh,
+}
+
+const METHODS: &[&[u8]] = &[
+    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI",
+];
+
+impl MisdirectedProtocol {
+    /// What speaks, by the first line, or by the first bytes where no line end has come: a TLS
+    /// handshake need not have one. `None` for everything that may be a name.
+    ///
+    /// ```
+    /// use echoline_chat::Foreign;
+    ///
+    /// assert_eq!(Foreign::recognize(b"GET / HTTP/1.1\r\n"), Some(Foreign::Http));
+    /// assert_eq!(Foreign::recognize(b"\x16\x03\x01\x02\0"), Some(Foreign::Tls));
+    /// assert_eq!(Foreign::recognize(b"GET lost"), None);
+    /// ```
+    #[must_use]
+    pub fn recognize(start: &[u8]) -> Option<Self> {
+        match start {
+            [0x16, 0x03, ..] => Some(Self::Tls),
+            [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
+            _ => is_request(start).then_some(Self::Http),
+        }
+    }
+
+    /// One line that says what to use instead. (Not in the words of the protocol: the question for
+    /// a name has gone out already.)
+    #[must_use]
+    pub fn answer(self) -> &'static str {
+        match self {
+            Self::Http => "This is a chat for lines of text, not a web server: use nc or telnet.",
+            Self::Tls => "This is a chat for lines of text without TLS: use nc or telnet.",
+            Self::Ssh => "This is a chat for lines of text, not an SSH server: use nc or telnet.",
+        }
+    }
+}
+
+/// A method, and a target that begins as targets do or is followed by a version.
+fn is_request(start: &[u8]) -> bool {
+    let line = start.split(|&byte| byte == b'\n').next().unwrap_or(start);
+    let mut words = line.split(|&byte| byte == b' ');
+    let method = words.next().is_some_and(|word| METHODS.contains(&word));
+    let target = words.next().is_some_and(|word| matches!(word.first(), Some(b'/' | b'*')));
+    method && (target || words.any(|word| word.starts_with(b"HTTP/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::name::Name;
+    use super::*;
+
+    /// Fault 25: the three that come by mistake, by their first bytes.
+    #[test]
+    fn each_is_recognized() {
+        for (start, foreign) in [
+            (&b"GET / HTTP/1.1\r\nHost: x\r\n"[..], MisdirectedProtocol::Http),
+            (b"GET /", MisdirectedProtocol::Http),
+            (b"POST /chat HTTP/1.0", MisdirectedProtocol::Http),
+            (b"CONNECT example.org:443 HTTP/1.1", MisdirectedProtocol::Http),
+            (b"GET http://example.org/ HTTP/1.1", MisdirectedProtocol::Http),
+            (b"OPTIONS * HTTP/1.1", MisdirectedProtocol::Http),
+            (b"PRI * HTTP/2.0", MisdirectedProtocol::Http),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", MisdirectedProtocol::Tls),
+            (b"\x16\x03\x03", MisdirectedProtocol::Tls),
+            (b"SSH-2.0-OpenSSH_9.9", MisdirectedProtocol::Ssh),
+        ] {
+            assert_eq!(MisdirectedProtocol::recognize(start), Some(foreign), "{start:x?}");
+        }
+    }
+
+    #[test]
+    fn people_are_not_taken_for_programs() {
+        for start in
+            ["", "anna", "GET", "GET lost", "get / HTTP/1.1", "SSH", "GETTY / x", "POST it"]
+        {
+            assert_eq!(MisdirectedProtocol::recognize(start.as_bytes()), None, "{start}");
+        }
+    }
+
+    /// Fault 25: the answer is one line that says what to do, and nothing that was sent.
+    #[test]
+    fn each_answer_is_one_sentence() {
+        for foreign in
+            [MisdirectedProtocol::Http, MisdirectedProtocol::Tls, MisdirectedProtocol::Ssh]
+        {
+            let sentence = foreign.answer();
+            assert!(sentence.starts_with("This is a chat") && sentence.ends_with("nc or telnet."));
+            assert_eq!(sentence.lines().count(), 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn recognizing_never_panics(start in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = MisdirectedProtocol::recognize(&start);
+        }
+
+        #[test]
+        fn no_name_is_foreign(name in "[A-Z_-]{1,32}") {
+            prop_assume!(Name::parse(&name).is_ok() && !name.starts_with("SSH-"));
+            prop_assert_eq!(MisdirectedProtocol::recognize(name.as_bytes()), None);
+        }
+    }
+}

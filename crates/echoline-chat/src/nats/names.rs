@@ -1,0 +1,166 @@
+//! What a chat's things are called at the server, and at which servers they are. Pure.
+
+// Addresses are values; only `std::net` has the sockets that a pure file may not name.
+use core::net::IpAddr;
+
+use super::error::BusError;
+use super::options::NatsOptions;
+use echoline_base::secret::without_login;
+
+/// Derived from the cluster's name, and checked.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    /// The servers without what is secret in their addresses.
+    pub(super) servers: String,
+    /// The stream that is the order.
+    pub(super) order: String,
+    pub(super) order_subject: String,
+    /// The stream that keeps snapshots.
+    pub(super) snapshots: String,
+    /// What each snapshot's subject begins with.
+    pub(super) snapshot_subject: String,
+    pub(super) pulse_subject: String,
+    pub(super) digest_subject: String,
+}
+
+impl Names {
+    pub(super) fn of(options: &NatsOptions) -> Result<Self, BusError> {
+        let cluster = &options.cluster;
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        if !(1..=32).contains(&cluster.len()) || !cluster.chars().all(fits) {
+            return Err(BusError::Name { name: cluster.clone() });
+        }
+        Ok(Self {
+            servers: servers(options.servers.reveal())?,
+            order: format!("ECHOLINE_{cluster}"),
+            order_subject: format!("echoline.{cluster}.order"),
+            snapshots: format!("ECHOLINE_{cluster}_SNAPSHOTS"),
+            snapshot_subject: format!("echoline.{cluster}.snapshot"),
+            pulse_subject: format!("echoline.{cluster}.pulse"),
+            digest_subject: format!("echoline.{cluster}.digest"),
+        })
+    }
+}
+
+impl Names {
+    /// The servers on other hosts to which entries and logins may travel without TLS, in a
+    /// sentence.
+    pub(super) fn warning(&self, options: &NatsOptions) -> Option<String> {
+        // With certificates, the connection is refused if there is no TLS.
+        if options.authorities.is_some() || options.identity.is_some() {
+            return None;
+        }
+        let is_plain = |server: &&str| server.starts_with("nats://") && !is_loopback(server);
+        let plain: Vec<&str> = self.servers.split(',').filter(is_plain).collect();
+        (!plain.is_empty()).then(|| {
+            format!(
+                "the connection to {} may not be encrypted: others in the network can read the \
+                 lines and the login of this node; write tls:// instead of nats://",
+                plain.join(", ")
+            )
+        })
+    }
+}
+
+/// Whether a server is on this host.
+fn is_loopback(server: &str) -> bool {
+    let place = server.split_once("://").map_or(server, |(_, place)| place);
+    let bracketed = place.strip_prefix('[').and_then(|place| place.split_once(']'));
+    let host = bracketed
+        .map_or_else(|| place.rsplit_once(':').map_or(place, |(host, _)| host), |(host, _)| host);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// The addresses as they may be shown: without names and passwords.
+fn servers(text: &str) -> Result<String, BusError> {
+    let mut shown = Vec::new();
+    for address in text.split(',') {
+        let (scheme, rest) = address.split_once("://").unwrap_or(("nats", address));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        // A comma in a password cuts it apart: the part behind the comma has no scheme.
+        let is_cut = address.contains('@') && !address.contains("://");
+        let is_wrong = host.is_empty() || host.contains(['/', ' ']) || is_cut;
+        if !["nats", "tls"].contains(&scheme) || is_wrong {
+            // With a login anywhere, each part may be a part of the password.
+            let address = if text.contains('@') { without_login(text) } else { address.into() };
+            return Err(BusError::Servers { address });
+        }
+        shown.push(format!("{scheme}://{host}"));
+    }
+    Ok(shown.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(servers: &str, cluster: &str) -> Result<Names, String> {
+        Names::of(&NatsOptions::new(servers, cluster)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_is_part_of_a_subject() {
+        let names_of = names("nats://a:4222", "Tea-room_2").unwrap();
+        assert_eq!(names_of.order, "ECHOLINE_Tea-room_2");
+        assert_eq!(names_of.order_subject, "echoline.Tea-room_2.order");
+        for name in ["", "a.b", "a b", "*", ">", "é", &"a".repeat(33)] {
+            let error = names("nats://a", name).unwrap_err();
+            assert!(error.contains("1 to 32"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_secret_is_not_shown() {
+        let shown = names("nats://me:pass@a:1,tls://b:2,c", "x").unwrap().servers;
+        assert_eq!(shown, "nats://a:1,tls://b:2,nats://c");
+        for servers in ["", "http://a", "nats://", "nats://a,", "nats://me:pass@", "a b"] {
+            let error = names(servers, "x").unwrap_err();
+            assert!(!error.contains("pass") && error.contains("nats://host:4222"), "{error}");
+        }
+    }
+
+    /// Issue 12, item 10: a plain connection to another host gets a warning.
+    #[test]
+    fn attack_a_plain_connection_to_another_host_is_told() {
+        let warning = |servers: &str| {
+            let options = NatsOptions::new(servers, "x");
+            Names::of(&options).unwrap().warning(&options)
+        };
+        for safe in [
+            "nats://127.0.0.1:4222,localhost:4222",
+            "nats://[::1]:4222",
+            "nats://127.9.9.9",
+            "tls://bus.example:4222",
+            "nats://localhost",
+        ] {
+            assert_eq!(warning(safe), None, "{safe}");
+        }
+        for plain in ["nats://192.0.2.7:4222", "bus.example", "nats://[2001:db8::1]:4222"] {
+            let words = warning(&format!("tls://a,nats://me:pass@127.0.0.1,{plain}")).unwrap();
+            assert!(words.contains(plain) && words.contains("tls://"), "{words}");
+            assert!(!words.contains("pass") && !words.contains("127.0.0.1"), "{words}");
+        }
+        let mut options = NatsOptions::new("nats://bus.example", "x");
+        options.authorities = Some("ca.pem".into());
+        assert_eq!(Names::of(&options).unwrap().warning(&options), None);
+    }
+
+    /// Issue 12, item 2: a password with characters that should be escaped is not shown either.
+    #[test]
+    fn attack_no_part_of_a_malformed_login_is_shown() {
+        for servers in [
+            "nats://me:pass,word@a",
+            "nats://me:1234,pass@a",
+            "me:pass@a",
+            "http://me:pass@a",
+            "nats://me:pass@a/b",
+            "nats://me:pass@a,http://b",
+            "nats://me:pass@,nats://b",
+        ] {
+            let error = names(servers, "x").unwrap_err();
+            assert!(!error.contains("pass") && !error.contains("1234"), "{error}");
+        }
+        let options = NatsOptions::new("nats://me:pass@a", "x");
+        assert!(!format!("{options:?}").contains("pass"), "{options:?}");
+    }
+}

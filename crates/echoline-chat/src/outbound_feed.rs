@@ -1,0 +1,495 @@
+//! What one member is to be told, and has not been: the lines of their rooms, and their letters.
+//!
+//! This is what feeds a connection while its session waits for a line. It is asked only when the
+//! peer has taken all that was written, so a member who does not read costs one line of memory.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWrite;
+
+use super::answer_limits::names_in_words;
+use super::batch::Batch;
+use super::bot;
+use super::days::Days;
+use super::history::Kind;
+use super::line::{EOL, Shape};
+use super::name::Name;
+use super::notification::Notification;
+use super::operation::SaidLine;
+use super::people::People;
+use super::session_handle::SessionHandle;
+use super::state::{Chat, Membership};
+use super::text::excerpt;
+use super::user_table::person_id;
+use super::view::{Frame, View, print_json};
+use super::wake_batcher::WakeBatcher;
+use echoline::{Closed, Outlet};
+
+/// How often an answer is put off because lines wait for the store.
+const PATIENCE: u8 = 50;
+
+/// Bytes of decorated lines that are made at once.
+const PRINTED_BYTES: usize = 16 * 1024;
+
+/// Everything that one member reads.
+#[derive(Debug)]
+pub(super) struct OutboundFeed {
+    chat: Arc<Chat>,
+    user: Arc<SessionHandle>,
+    /// Wakes the tasks of this member's thread.
+    batcher: Arc<WakeBatcher>,
+    /// The rooms that the member is in, in the order in which they came.
+    pub(super) memberships: Vec<Membership>,
+    /// The one in which they speak.
+    current: usize,
+    pub(super) view: View,
+    /// Somebody may be waiting for what this member said.
+    pub(super) has_said: bool,
+    /// To be answered at the member's place in the order of their current room.
+    question: Option<Question>,
+    /// How often an answer may still be put off because lines wait for the store: who is in is to
+    /// be what the lines that were seen add up to, but not at the price of never saying it.
+    patience: u8,
+    /// Who was last told to be woken by letters.
+    waker: Option<Waker>,
+    /// The session that wrote the last private line.
+    pub(super) reply_to: Option<NonZeroU64>,
+    /// The id of the other user, if a page's last line was typed in a private thread.
+    pub(super) private: Option<Box<str>>,
+}
+
+/// A question whose answer has a position in the room's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// The members of the room.
+    Users,
+    /// The same with all that a page shows of them, for those who came after this arrival.
+    People { after: u32 },
+    /// Who has not read everything.
+    Lag,
+}
+
+impl OutboundFeed {
+    pub(super) fn new(chat: Arc<Chat>, user: Arc<SessionHandle>) -> Self {
+        let batcher = chat.batchers.here();
+        Self {
+            chat,
+            user,
+            batcher,
+            // One room is what most are in.
+            memberships: Vec::with_capacity(1),
+            current: 0,
+            view: View::default(),
+            has_said: false,
+            question: None,
+            patience: 0,
+            waker: None,
+            reply_to: None,
+            private: None,
+        }
+    }
+
+    /// The room in which the member speaks; `None` where they were expelled from all.
+    pub(super) fn current(&self) -> Option<&Membership> {
+        self.memberships.get(self.current)
+    }
+
+    /// Where the member is, in this room.
+    pub(super) fn position(&self, room: &Name) -> Option<usize> {
+        self.memberships.iter().position(|membership| membership.room.same_as(room))
+    }
+
+    /// Speaks in the room at `index` from now on.
+    pub(super) fn turn_to(&mut self, index: usize) {
+        self.current = index;
+    }
+
+    /// The member is in one room more, and speaks there.
+    pub(super) fn enter(&mut self, membership: Membership) {
+        let first = membership.shared_room.with(|room| room.standing(membership.member_id).0);
+        // A program reads times.
+        let has_past = first < membership.joined && !self.view.is_json();
+        let past = has_past.then(|| {
+            let today = (self.chat.settings.date)(self.chat.now_ms());
+            Box::new(Days::new(today))
+        });
+        self.memberships.push(Membership { past, ..membership });
+        self.current = self.memberships.len() - 1;
+    }
+
+    /// The member is out of the room at `index`, and speaks in the one before it.
+    pub(super) fn remove(&mut self, index: usize) -> Membership {
+        self.question = None;
+        let membership = self.memberships.remove(index);
+        if self.current >= index {
+            self.current = self.current.saturating_sub(1);
+        }
+        membership
+    }
+
+    /// Has a question answered in its place.
+    pub(super) fn ask(&mut self, question: Question) {
+        self.question = Some(question);
+        self.patience = PATIENCE;
+    }
+
+    /// Whether no question is left to be answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.question.is_none()
+    }
+
+    /// Writes what there is to tell, as much as the peer takes; Pending where that was all, and
+    /// the task will be woken for more.
+    pub(super) fn poll<S: AsyncWrite + Unpin>(
+        &mut self,
+        outlet: &mut Outlet<'_, S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        self.announce();
+        if self.read_letters(outlet, cx)?.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut more = Poll::Pending;
+        for index in 0..self.memberships.len() {
+            if outlet.is_full() {
+                return Poll::Ready(Ok(()));
+            }
+            let is_past = self.memberships[index].past.is_some();
+            let is_plain = index == self.current && self.view.is_plain() && !is_past;
+            let polled = if is_plain {
+                self.pass_on(index, outlet, cx)?
+            } else {
+                self.print(index, outlet, cx)
+            };
+            if polled.is_ready() {
+                more = Poll::Ready(Ok(()));
+            }
+        }
+        if more.is_pending() && self.answer(outlet) {
+            more = Poll::Ready(Ok(()));
+        }
+        more
+    }
+
+    /// The rooms that the member is in and where they stand there, for a page.
+    pub(super) fn rooms(&self) -> Value {
+        let session = self.user.session;
+        let memberships: Vec<Value> = self
+            .memberships
+            .iter()
+            .map(|Membership { shared_room, member_id, room: name, .. }| {
+                shared_room.with(|room| {
+                    let (next, operator) = room.standing(*member_id);
+                    let operator = operator && room.seat_of(session).is_some();
+                    json!({
+                        "room": name.as_str(), "next": next, "topic": &*room.topic,
+                        "operator": operator,
+                    })
+                })
+            })
+            .collect();
+        let current = self.current().map(|membership| membership.room.as_str());
+        json!({ "kind": "seats", "current": current, "rooms": memberships })
+    }
+
+    /// Wakes those who wait for what this member said.
+    pub(super) fn announce(&mut self) {
+        if std::mem::take(&mut self.has_said) {
+            self.chat.wake_readers(&self.user, &self.memberships);
+        }
+    }
+
+    /// Sends lines as they lie in the room's log.
+    fn pass_on<S: AsyncWrite + Unpin>(
+        &self,
+        index: usize,
+        outlet: &mut Outlet<'_, S>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<()>, Closed> {
+        let Membership { shared_room, member_id, .. } = &self.memberships[index];
+        let mut batch = Batch::default();
+        let taken = shared_room.take(*member_id, &mut batch, &self.batcher, cx);
+        if taken.missed > 0 {
+            outlet.write(missed(taken.missed).as_bytes());
+        }
+        if batch.is_empty() {
+            return Ok(taken.more);
+        }
+        let sent = batch.with_slices(|slices| outlet.offer(slices, cx))?;
+        if sent < batch.bytes() {
+            let progress = batch.progress(sent);
+            outlet.write(progress.rest);
+            shared_room.put_back(*member_id, progress.next);
+        }
+        Ok(taken.more)
+    }
+
+    /// Prints lines as this member wants to see them.
+    fn print<S: AsyncWrite + Unpin>(
+        &mut self,
+        index: usize,
+        outlet: &mut Outlet<'_, S>,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        let joined = self.memberships[index].joined;
+        let mut past = self.memberships[index].past.take();
+        let Membership { shared_room, member_id, room, .. } = &self.memberships[index];
+        let frame = Frame {
+            view: &self.view,
+            lineage: self.user.lineage,
+            room: room.as_str(),
+            is_current: index == self.current,
+            time: self.chat.settings.time,
+        };
+        let mut printed = String::new();
+        let taken = shared_room.take_lines(
+            *member_id,
+            self.view.own(),
+            &self.batcher,
+            cx,
+            |before, line| {
+                if let Some(count) = before {
+                    self.print_missed(count, index, &mut printed);
+                }
+                if let Some(days) = &mut past
+                    && let Some(separator) = days.turn((self.chat.settings.date)(line.time_ms))
+                {
+                    frame.print_separator(&separator, &mut printed);
+                }
+                if line.number >= joined {
+                    past = None;
+                }
+                frame.print(&line, &mut printed);
+                printed.len() < PRINTED_BYTES
+            },
+        );
+        if taken.missed > 0 {
+            self.print_missed(taken.missed, index, &mut printed);
+        }
+        outlet.write(printed.as_bytes());
+        let more = taken.more;
+        self.memberships[index].past = past;
+        more
+    }
+
+    fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
+        let room = self.memberships[index].room.as_str();
+        if self.view.is_json() {
+            print_json(&json!({ "kind": "missed", "room": room, "count": count }), printed);
+        } else {
+            if index != self.current {
+                printed.push_str(&format!("[{room}] "));
+            }
+            printed.push_str(&missed(count));
+        }
+    }
+
+    /// Prints letters; Ready if there may be more, which wait until the peer has read these.
+    fn read_letters<S: AsyncWrite + Unpin>(
+        &mut self,
+        outlet: &mut Outlet<'_, S>,
+        cx: &Context<'_>,
+    ) -> Result<Poll<()>, Closed> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.user.mailbox.register(cx);
+        }
+        if !self.user.mailbox.has_news() {
+            return Ok(Poll::Pending);
+        }
+        let mut printed = String::new();
+        while let Some(notification) = self.user.mailbox.take() {
+            self.read(notification, &mut printed);
+            if printed.len() >= PRINTED_BYTES {
+                outlet.write(printed.as_bytes());
+                return Ok(Poll::Ready(()));
+            }
+        }
+        let ending = self.user.mailbox.ending();
+        if let Some(ending) = &ending {
+            if self.view.is_page() {
+                // It is not to come back by itself.
+                let words = ending.reason.as_ref().unwrap_or(&ending.words);
+                print_json(&bot::dismissal(words), &mut printed);
+            } else {
+                self.view.print(&format!("*** {} ***", ending.words), &mut printed);
+            }
+        }
+        outlet.write(printed.as_bytes());
+        ending.map_or(Ok(Poll::Pending), |_| Err(Closed::Finished))
+    }
+
+    fn read(&mut self, notification: Notification, printed: &mut String) {
+        match notification {
+            Notification::Private { from, session, lineage, kind, text, time_ms } => {
+                if self.view.ignores(lineage, from.as_str()) {
+                    return;
+                }
+                if self.view.is_json() {
+                    let name = from.as_str();
+                    let mut notification = json!({
+                        "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
+                        "person": person_id(lineage),
+                    });
+                    if kind == Kind::Action {
+                        notification["action"] = true.into();
+                    }
+                    print_json(&notification, printed);
+                } else {
+                    let action =
+                        if kind == Kind::Action { format!("* {from} ") } else { String::new() };
+                    self.view.print(&format!("[{from} -> you] {action}{text}"), printed);
+                }
+                self.reply_to = NonZeroU64::new(session);
+            }
+            Notification::Notice(text) => self.view.print(&format!("*** {text} ***"), printed),
+            Notification::Invitation { by, lineage, room } => {
+                if !self.view.ignores(lineage, by.as_str()) {
+                    self.view.print(&format!("*** {by} invites you: /join {room} ***"), printed);
+                }
+            }
+            Notification::NotDelivered { room, reason, lines } => {
+                self.give_up(&room, &reason, &lines, printed);
+            }
+            Notification::Ahead { room, author, kind, name, text, time_ms } => {
+                // Who typed it at a terminal sees it there.
+                let is_own = author == self.user.lineage && !self.view.is_json();
+                if !is_own && !self.view.ignores(author, name.as_str()) {
+                    let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
+                    self.show_ahead(&line, printed);
+                }
+            }
+            Notification::Link { is_lost, words } => {
+                if self.view.is_json() {
+                    let link = json!({ "kind": "link", "lost": is_lost, "text": words });
+                    print_json(&link, printed);
+                } else {
+                    self.view.print(&format!("*** {words} ***"), printed);
+                }
+            }
+            Notification::Expelled { room, words } => {
+                if let Some(index) = self.position(&room) {
+                    let membership = self.remove(index);
+                    self.chat.give_back(&self.user, &membership.shared_room);
+                    if self.view.is_page() {
+                        print_json(&self.rooms(), printed);
+                    }
+                }
+                if !words.is_empty() {
+                    self.view.print(&format!("*** {words} ***"), printed);
+                }
+            }
+        }
+    }
+
+    /// Writes an answer. A page learns in which room or private thread it was asked for.
+    pub(super) fn print_reply(&self, text: &str, printed: &mut String) {
+        if !self.view.is_page() {
+            return self.view.print(text, printed);
+        }
+        print_json(&self.in_thread(json!({ "kind": "reply", "text": text })), printed);
+    }
+
+    /// Adds the room or the private thread of the member's last line to a message for a page.
+    pub(super) fn in_thread(&self, mut message: Value) -> Value {
+        if let Some(user) = &self.private {
+            message["person"] = (&**user).into();
+        } else if let Some(membership) = self.current() {
+            message["room"] = membership.room.as_str().into();
+        }
+        message
+    }
+
+    /// Shows a line that has no number yet.
+    fn show_ahead(&self, line: &Ahead<'_>, printed: &mut String) {
+        let Ahead { room, kind, name, text, time_ms } = *line;
+        if self.view.is_json() {
+            let ahead = json!({
+                "kind": "ahead", "of": kind.label(), "room": room.as_str(), "time_ms": time_ms,
+                "name": name.as_str(), "text": text,
+            });
+            return print_json(&ahead, printed);
+        }
+        let is_current = self.current().is_some_and(|membership| membership.room.same_as(room));
+        let place = if is_current { String::new() } else { format!("[{room}] ") };
+        let shown = Shape::encode(kind, name.as_str(), text).1.concat();
+        self.view.print(&format!("~ {place}{shown}"), printed);
+    }
+
+    /// Tells the user that lines of theirs came to nothing.
+    pub(super) fn give_up(
+        &self,
+        room: &Name,
+        reason: &str,
+        lines: &[SaidLine],
+        printed: &mut String,
+    ) {
+        for SaidLine { kind, text } in lines {
+            if self.view.is_json() {
+                let lost = json!({
+                    "kind": "undelivered", "of": kind.label(), "room": room.as_str(),
+                    "text": text, "reason": reason,
+                });
+                print_json(&lost, printed);
+            } else {
+                // As it was typed, so that it can be said again.
+                let command = if *kind == Kind::Action { "/me " } else { "" };
+                let shown = excerpt(text);
+                let words = format!("*** Not delivered, {reason}: {command}{shown} ***");
+                self.view.print(&words, printed);
+            }
+        }
+    }
+
+    /// Answers the question, if there is one, where the member has seen everything in the current
+    /// room; whether it did. Where it did not, the room wakes the task when there is more to see.
+    fn answer<S: AsyncWrite + Unpin>(&mut self, outlet: &mut Outlet<'_, S>) -> bool {
+        let Some(question) = self.question else { return false };
+        let Some(Membership { shared_room, member_id, .. }) = self.current() else {
+            self.question = None;
+            return true;
+        };
+        let (mut people, mut sentence) = (None, None);
+        let answered = shared_room.at_end(*member_id, self.patience > 0, |room| match question {
+            Question::People { after } => people = Some(People::of(room, after)),
+            Question::Users => {
+                let members = room.members();
+                let names = names_in_words(members.iter().map(|member| member.name.as_str()));
+                sentence = Some(format!("Online: {names}"));
+            }
+            Question::Lag => sentence = Some(super::user_session::lags_in_words(&room.lags())),
+        });
+        if answered.is_none() {
+            self.patience = self.patience.saturating_sub(1);
+            return false;
+        }
+        let mut printed = String::new();
+        if let Some(sentence) = sentence {
+            self.print_reply(&sentence, &mut printed);
+        }
+        if let Some(people) = people {
+            // Not under the room's lock: the hall's comes before it.
+            print_json(&people.json(&self.chat, &self.view), &mut printed);
+        }
+        self.question = None;
+        outlet.write(printed.as_bytes());
+        true
+    }
+}
+
+/// A line that was said here and that the other machines do not have yet.
+struct Ahead<'a> {
+    room: &'a Name,
+    kind: Kind,
+    name: &'a Name,
+    text: &'a str,
+    time_ms: u64,
+}
+
+fn missed(count: u64) -> String {
+    let lines = if count == 1 { "line" } else { "lines" };
+    format!("*** {count} {lines} missed ***{EOL}")
+}

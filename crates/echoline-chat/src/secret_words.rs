@@ -1,0 +1,124 @@
+//! Hides passwords and tokens in lines that are logged. Pure.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::command_table::{find, nearest};
+use super::erase::obey_erasing;
+use super::text::{clean, is_clean};
+
+/// Commands whose first argument is a secret.
+const SECRET: [&str; 3] = ["oper", "password", "resume"];
+
+/// The command whose second argument is a secret.
+const JOIN: &str = "join";
+
+/// The key of a program's token.
+const TOKEN: &str = "\"token\"";
+
+/// The line for a log: from a password or a token on it is replaced by `…`, also if the command
+/// before it is misspelled, or was corrected with the editing keys of a terminal.
+///
+/// ```
+/// use echoline_chat::without_secrets;
+///
+/// assert_eq!(without_secrets("/oper open sesame"), "/oper …");
+/// assert_eq!(without_secrets("hello"), "hello");
+/// ```
+#[must_use]
+pub fn without_secrets(line: &str) -> Cow<'_, str> {
+    let hidden = hide(line);
+    if matches!(hidden, Cow::Owned(_)) || is_clean(line) {
+        return hidden;
+    }
+    // The chat obeys some of these characters and removes others, which can make a command.
+    let read = obey_erasing(Bytes::copy_from_slice(line.as_bytes()).into());
+    match clean(&read).as_deref().map(hide) {
+        Ok(Cow::Owned(shown)) => Cow::Owned(shown),
+        _ => hidden,
+    }
+}
+
+/// Hides the secret of a line as it stands; borrowed if there is none.
+fn hide(line: &str) -> Cow<'_, str> {
+    let token = line.find(TOKEN).map(|at| at + TOKEN.len());
+    let commands = line.match_indices('/').filter_map(|(at, _)| secret_after(line, at));
+    match commands.chain(token).min() {
+        Some(end) if !line[end..].trim().is_empty() => Cow::Owned(format!("{} …", &line[..end])),
+        _ => Cow::Borrowed(line),
+    }
+}
+
+/// Where the part before a secret ends, if a command that takes one begins at `slash`.
+fn secret_after(line: &str, slash: usize) -> Option<usize> {
+    let starts_word = !line[..slash].ends_with(|letter: char| letter.is_alphanumeric());
+    let rest = &line[slash + 1..];
+    let length = rest.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(rest.len());
+    let word = rest[..length].to_ascii_lowercase();
+    let end = slash + 1 + length;
+    match meant(&word).filter(|_| starts_word)? {
+        JOIN => {
+            let room = line[end..].len() - line[end..].trim_start().len() + end;
+            line[room..].find(char::is_whitespace).map(|length| room + length)
+        }
+        name => SECRET.contains(&name).then_some(end),
+    }
+}
+
+/// The command that is probably meant.
+fn meant(word: &str) -> Option<&'static str> {
+    let begun = |name: &&&str| word.len() > 1 && name.starts_with(word);
+    let begun = || SECRET.iter().find(begun).copied();
+    let named = find(word).map(|entry| entry.name);
+    named.or_else(begun).or_else(|| nearest(word).map(|entry| entry.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 48: no password and no token gets into a log of messages.
+    #[test]
+    fn regression_secrets_are_hidden_in_a_log() {
+        for (line, shown) in [
+            ("/oper sesame", "/oper …"),
+            ("  /OPER sesame", "  /OPER …"),
+            ("/opre sesame", "/opre …"),
+            ("/pass sesame", "/pass …"),
+            ("/password sesame", "/password …"),
+            ("/resume sesame", "/resume …"),
+            ("/join garden sesame", "/join garden …"),
+            ("/join  garden  sesame", "/join  garden …"),
+            (r#"{"do":"/oper sesame"}"#, r#"{"do":"/oper …"#),
+            (r#"{"do": "\/resume sesame"}"#, r#"{"do": "\/resume …"#),
+            (r#"{"token": "sesame"}"#, r#"{"token" …"#),
+            ("/opx\x7fer sesame", "/oper …"),
+            ("x\x08/op\x01er sesame", "/oper …"),
+            ("/\u{200b}oper sesame", "/oper …"),
+        ] {
+            assert_eq!(without_secrets(line), shown);
+            assert!(!without_secrets(line).contains("sesame"));
+        }
+        for line in [
+            "hello",
+            "helo\x7flo \x07",
+            "wait …\x07",
+            "/me waves",
+            "/op anna",
+            "/join garden",
+            "and/or sesame",
+            "/",
+            "/oper",
+        ] {
+            assert_eq!(without_secrets(line), line);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in ".{0,40}", command in "(/oper|/join|/)?") {
+            let _ = without_secrets(&format!("{command}{line}"));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What one chat allows and how it is set up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock;
+use super::flood::FloodLimits;
+use super::log::LogLimits;
+use super::name::Name;
+use echoline::{SourceLimits, Sources};
+use echoline_base::SecretText;
+
+/// The settings of a chat. Each default says why it is what it is.
+#[derive(Clone)]
+pub struct Settings {
+    /// The room that everybody comes into. Default `lobby`.
+    pub lobby: Name,
+    /// Rooms at most, empty ones with a history too. Default 1,000.
+    pub max_rooms: usize,
+    /// Rooms at most that users from one address (of IPv6: one /64 network) have made and that are
+    /// still there. Default 100: a class behind one address has a room for each of its users.
+    pub max_rooms_per_ip: usize,
+    /// Rooms that one person may be in. Default 10.
+    pub max_rooms_each: usize,
+    /// What each room keeps in memory.
+    pub log: LogLimits,
+    /// Earlier lines that a newcomer sees. Default 0, as in the lesson.
+    pub replay: u64,
+    /// The time in which a client has to give a name. Default 30 s.
+    pub login_timeout: Duration,
+    /// The rate of lines of one user; `None` for no limit.
+    pub flood: Option<FloodLimits>,
+    /// The lifetime of a resume token. Default 7 days.
+    pub token_lifetime: Duration,
+    /// The rates and penalties of each source: logins, wrong passwords, new rooms, tokens,
+    /// moderation, expensive commands. Default: no limit, because over a stream without addresses
+    /// all users are one source. (The program sets [`SourceLimits::default`].)
+    pub sources: Arc<Sources>,
+    /// The password that makes a user an operator (`/oper`). Default none: there is no operator of
+    /// the whole chat, only those of rooms.
+    pub operator_password: Option<SecretText>,
+    /// The silence after which
+    /// [`Chat::end_idle_users`](super::Chat::end_idle_users) may end their session. Default 5
+    /// minutes; `None`: never.
+    pub idle_when_full: Option<Duration>,
+    /// The wall clock, in milliseconds since 1970; for display only. Default: the system's.
+    pub clock: fn() -> u64,
+    /// Formats the time of a line. Default: the local time of day.
+    pub time: fn(u64) -> String,
+    /// Formats the day of a line. Default: the local day, `Friday 27 November 2026`.
+    pub date: fn(u64) -> String,
+    /// How a moment is shown that may be days away. Default: local date and time.
+    pub moment: fn(u64) -> String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lobby: Name::parse_room("lobby").expect("it is a name"),
+            max_rooms: 1000,
+            max_rooms_per_ip: 100,
+            max_rooms_each: 10,
+            log: LogLimits::default(),
+            replay: 0,
+            login_timeout: Duration::from_secs(30),
+            flood: Some(FloodLimits::default()),
+            token_lifetime: Duration::from_secs(7 * 24 * 3600),
+            sources: Arc::new(Sources::new(SourceLimits::off())),
+            operator_password: None,
+            idle_when_full: Some(Duration::from_secs(300)),
+            clock: clock::now_ms,
+            time: clock::time_of_day,
+            date: clock::date,
+            moment: clock::moment,
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("lobby", &self.lobby)
+            .field("log", &self.log)
+            .field("flood", &self.flood)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,406 @@
+//! A chat that runs: the pure state behind its lock, the live sessions, and what serves both.
+//!
+//! Locks are taken in one order, the chat's, then a room's, then a mailbox's, and never held across
+//! an await. A line that is said takes its room's lock only.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+
+use super::archive::Archive;
+use super::bans::{Ban, Suspect};
+use super::chat_state::{ChatState, RestoredState, RoomLimits, StateOptions};
+use super::cluster::Cluster;
+use super::days::Days;
+use super::effect::{Effect, Effects};
+pub(super) use super::entrance::Credential;
+use super::former_users::FormerUser;
+use super::key::Key;
+use super::name::Name;
+use super::operation::{Operation, OperationContext};
+pub(super) use super::outcome::{ClaimNameError, JoinError};
+use super::outcome::{Joined, OperationError, Outcome};
+use super::password_checks::PasswordChecks;
+use super::room::MemberId;
+use super::rules::LiveRules;
+use super::session_handle::SessionHandle;
+use super::settings::Settings;
+use super::shared_room::SharedRoom;
+use super::source_gates::SourceGates;
+use super::user::User;
+use super::wake_batcher::WakeBatchers;
+use echoline::Sources;
+
+/// A chat: all its rooms and everybody who is in them. Shared by its sessions.
+#[derive(Debug)]
+pub struct Chat {
+    /// As the chat began; what may have changed since is in `rules`.
+    pub(super) settings: Settings,
+    pub(super) rules: LiveRules,
+    pub(super) archive: Archive,
+    pub(super) batchers: WakeBatchers,
+    pub(super) passwords: PasswordChecks,
+    /// Bounds the passwords and searches of one source at the same time.
+    pub(super) gates: SourceGates,
+    pub(super) lobby: Arc<SharedRoom>,
+    /// The other nodes, if there are any.
+    pub(super) cluster: Option<Arc<Cluster>>,
+    sessions: AtomicU64,
+    state: Arc<Mutex<LiveState>>,
+}
+
+/// A copy of what the chat's state knows of a user.
+pub(super) type ChatUser = User<Arc<SharedRoom>>;
+
+/// The chat's state, and the sessions that this node serves.
+#[derive(Debug)]
+pub(super) struct LiveState {
+    chat: ChatState<Arc<SharedRoom>>,
+    sessions: HashMap<u64, Arc<SessionHandle>>,
+}
+
+impl Deref for LiveState {
+    type Target = ChatState<Arc<SharedRoom>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.chat
+    }
+}
+
+impl DerefMut for LiveState {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.chat
+    }
+}
+
+/// What a store brings back.
+#[derive(Debug, Default)]
+pub(super) struct RestoredChat {
+    pub(super) state: RestoredState,
+    /// Tokens of the store that are too many, and are to leave it.
+    pub(super) dropped_tokens: Vec<Arc<str>>,
+}
+
+/// A user's membership in a room, as their session holds it.
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) shared_room: Arc<SharedRoom>,
+    pub(super) room: Name,
+    pub(super) member_id: MemberId,
+    /// The number of the line that says that they came.
+    pub(super) joined: u64,
+    /// The day of the last line shown, until they have seen themselves come: what they are shown
+    /// before that may be of other days.
+    pub(super) past: Option<Box<Days>>,
+}
+
+impl Membership {
+    /// Whether they are an operator of the room.
+    pub(super) fn is_operator(&self) -> bool {
+        self.shared_room.with(|room| room.standing(self.member_id).1)
+    }
+}
+
+/// Carries effects out: in the store, and in the mailboxes of the sessions that this node serves.
+struct LiveEffects<'a> {
+    archive: &'a Archive,
+    sessions: &'a HashMap<u64, Arc<SessionHandle>>,
+    /// A session whose mailbox was full.
+    unread: Option<u64>,
+}
+
+impl Effects for LiveEffects<'_> {
+    fn emit(&mut self, effect: Effect<'_>) {
+        match effect {
+            Effect::Notify { session, notification } => {
+                let handle = self.sessions.get(&session);
+                if handle.is_some_and(|handle| !handle.mailbox.deliver(notification)) {
+                    self.unread = Some(session);
+                }
+            }
+            Effect::Disconnect { session, disconnect } => {
+                if let Some(handle) = self.sessions.get(&session) {
+                    handle.mailbox.end(disconnect);
+                }
+            }
+            effect => self.archive.keep(effect),
+        }
+    }
+}
+
+impl Chat {
+    /// An empty chat that keeps everything in memory.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self::open(settings, Archive::default(), RestoredChat::default())
+    }
+
+    /// A chat with what was kept.
+    pub(super) fn open(settings: Settings, archive: Archive, kept: RestoredChat) -> Self {
+        let options = StateOptions {
+            lobby: settings.lobby.clone(),
+            log: settings.log,
+            holds_lines: archive.holds,
+            keeps_rooms: archive.is_lasting(),
+            is_replicated: false,
+            // Each process numbers its sessions from 1: by this, no two have the same lineages.
+            lineages_from: random(),
+            moment: settings.moment,
+        };
+        let RestoredChat { state, dropped_tokens } = kept;
+        dropped_tokens.iter().for_each(|token| archive.keep(Effect::DeleteToken(token)));
+        Self::with_state(settings, archive, ChatState::new(options, state), None)
+    }
+
+    /// A chat that is one node of a cluster, whose sessions never repeat.
+    pub(super) fn replicated(settings: Settings, cluster: Cluster) -> Self {
+        let options = StateOptions {
+            lobby: settings.lobby.clone(),
+            log: settings.log,
+            holds_lines: false,
+            keeps_rooms: true,
+            is_replicated: true,
+            // Each node has to calculate the same lineages.
+            lineages_from: 0,
+            moment: settings.moment,
+        };
+        let state = ChatState::new(options, RestoredState::default());
+        Self::with_state(settings, Archive::default(), state, Some(Arc::new(cluster)))
+    }
+
+    fn with_state(
+        settings: Settings,
+        archive: Archive,
+        state: ChatState<Arc<SharedRoom>>,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
+        let rules = LiveRules::new(&settings);
+        let lobby = Arc::clone(&state.lobby);
+        let state = LiveState { chat: state, sessions: HashMap::new() };
+        let (batchers, passwords, gates, sessions) = Default::default();
+        let state = Arc::new(Mutex::new(state));
+        Self {
+            settings,
+            rules,
+            archive,
+            batchers,
+            passwords,
+            gates,
+            lobby,
+            cluster,
+            sessions,
+            state,
+        }
+    }
+
+    /// The rates and penalties of each source.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.settings.sources
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        (self.settings.clock)()
+    }
+
+    /// The number of a new session; of all nodes together, no other will have it.
+    pub(super) fn next_session(&self) -> u64 {
+        let count = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        self.cluster.as_ref().map_or(count, |cluster| cluster.session(count))
+    }
+
+    /// Applies an operation to the state, and carries its effects out.
+    pub(super) fn apply_operation(
+        &self,
+        context: OperationContext,
+        operation: Operation,
+    ) -> Outcome {
+        let is_exit = matches!(operation, Operation::Exit { .. });
+        let is_write = matches!(operation, Operation::Write { .. });
+        let mut live = self.lock();
+        if let Operation::Join { room, .. } = &operation
+            && self.cluster.is_none()
+            && let Err(error) = self.has_place_in(&live, context.session, room)
+        {
+            return Outcome::Joined(Err(error));
+        }
+        let (outcome, unread) =
+            self.change(&mut live, |state, effects| state.apply(context, operation, effects));
+        match &outcome {
+            Outcome::Entered(Ok(entered)) if context.is_here => {
+                if let Some(user) = live.chat.user(entered.session) {
+                    let handle = SessionHandle::new(user, entered, Arc::downgrade(&self.state));
+                    live.sessions.insert(entered.session, Arc::new(handle));
+                }
+            }
+            Outcome::Done if is_exit => drop(live.sessions.remove(&context.session)),
+            _ => {}
+        }
+        match unread {
+            Some(session) if is_write => {
+                let name = live.user(session).map(User::name);
+                drop(live);
+                name.map_or(outcome, |name| self.refuse_unread(context, &name))
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Changes the state, and carries the effects out meanwhile. Returns the session, if any, whose
+    /// mailbox was full.
+    pub(super) fn change<T>(
+        &self,
+        live: &mut LiveState,
+        change: impl FnOnce(&mut ChatState<Arc<SharedRoom>>, &mut dyn Effects) -> T,
+    ) -> (T, Option<u64>) {
+        let LiveState { chat, sessions } = live;
+        let mut effects = LiveEffects { archive: &self.archive, sessions, unread: None };
+        let result = change(chat, &mut effects);
+        (result, effects.unread)
+    }
+
+    /// The session that this node serves.
+    pub(super) fn session(&self, session: u64) -> Option<Arc<SessionHandle>> {
+        self.lock().sessions.get(&session).cloned()
+    }
+
+    /// Resolves the outcome of a join on the node that serves the user; `None` if the membership
+    /// was given back meanwhile.
+    pub(super) fn membership(&self, joined: Joined) -> Option<Membership> {
+        let Joined { session, room, member_id, number, .. } = joined;
+        let memberships = self.lock().served_user(session)?.memberships();
+        let mut memberships = memberships.into_iter().rev().filter(|&(_, id)| id == member_id);
+        let (shared_room, _) = memberships
+            .find(|(shared_room, _)| shared_room.with(|shared| shared.name.same_as(&room)))?;
+        Some(Membership { shared_room, room, member_id, joined: number, past: None })
+    }
+
+    /// Returns the sentence that refuses a connection from `address`, if it is banned.
+    pub(super) fn banned(&self, address: Option<IpAddr>) -> Option<String> {
+        let now_ms = self.now_ms();
+        let suspect = Suspect { address, ..Suspect::default() };
+        let state = self.lock();
+        state.bans.find(now_ms, suspect, None).map(|ban| state.ban_words(ban))
+    }
+
+    /// The user who has the name, or one that looks like it.
+    pub(super) fn find(&self, name: &Name) -> Option<ChatUser> {
+        self.lock().chat.find(name).cloned()
+    }
+
+    /// The user of this session, while they are in the chat.
+    pub(super) fn user(&self, session: u64) -> Option<ChatUser> {
+        self.lock().chat.user(session).cloned()
+    }
+
+    /// The user who left last under this name.
+    pub(super) fn former_user(&self, name: &Name) -> Option<FormerUser> {
+        self.lock().former_users.find(name).cloned()
+    }
+
+    /// Whether a token restores a session of this user.
+    pub(super) fn has_token(&self, lineage: u64) -> bool {
+        self.lock().tokens.has(lineage)
+    }
+
+    /// Returns the number of users from this network, without the user of this lineage.
+    pub(super) fn people_from(&self, network: IpNet, lineage: u64) -> usize {
+        self.lock().users_from(network, lineage)
+    }
+
+    /// The bans that apply to this user: of the chat and of its rooms.
+    pub(super) fn bans_of(&self, user: &ChatUser) -> Vec<Ban> {
+        let now_ms = self.now_ms();
+        self.lock().bans.all_of(now_ms, user.suspect()).cloned().collect()
+    }
+
+    /// Returns the user with this id, if they are in the chat.
+    pub(super) fn person_with_id(&self, id: &str) -> Option<ChatUser> {
+        self.lock().user_with_id(id).cloned()
+    }
+
+    /// The away text of each of these sessions.
+    pub(super) fn away(&self, sessions: impl Iterator<Item = u64>) -> Vec<Option<Arc<str>>> {
+        let state = self.lock();
+        sessions.map(|session| state.chat.user(session)?.away()).collect()
+    }
+
+    /// The room of this name.
+    pub(super) fn room(&self, name: &Name) -> Option<Arc<SharedRoom>> {
+        self.lock().rooms.get(name.key()).cloned()
+    }
+
+    /// All rooms.
+    pub(super) fn rooms(&self) -> Vec<Arc<SharedRoom>> {
+        self.lock().rooms.values().cloned().collect()
+    }
+
+    /// The bans that hold for the chat (`None`) or a room.
+    pub(super) fn bans(&self, room: Option<&Key>) -> Vec<Ban> {
+        let now_ms = self.now_ms();
+        self.lock().bans.list(now_ms, room).cloned().collect()
+    }
+
+    /// Whether the room exists, or the user may make it: checked on the node that serves them.
+    pub(super) fn has_place(&self, session: u64, room: &Name) -> Result<(), JoinError> {
+        self.has_place_in(&self.lock(), session, room)
+    }
+
+    fn has_place_in(&self, live: &LiveState, session: u64, room: &Name) -> Result<(), JoinError> {
+        let rules = self.rules();
+        let limits = RoomLimits { all: rules.max_rooms, per_source: rules.max_rooms_per_ip };
+        live.has_place_for_room(self.now_ms(), session, room, limits)
+    }
+
+    /// Gives a membership back, which the session was taken out of.
+    pub(super) fn give_back(&self, session: &SessionHandle, shared_room: &Arc<SharedRoom>) {
+        self.lock().release_membership(session.session, shared_room);
+    }
+
+    /// The number of users in the chat, all rooms together.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        self.lock().users.len()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, LiveState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a private line whose recipient's mailbox is full. An author whom another node serves
+    /// hears of it by an operation.
+    fn refuse_unread(&self, context: OperationContext, to: &Name) -> Outcome {
+        self.tell_elsewhere(context, || format!("{to} does not read: that was not delivered"));
+        Outcome::Refused(OperationError::Unread)
+    }
+}
+
+impl LiveState {
+    /// The session that this node serves.
+    pub(super) fn session(&self, session: u64) -> Option<&Arc<SessionHandle>> {
+        self.sessions.get(&session)
+    }
+
+    /// Removes a session that has ended, and gives its memberships back.
+    pub(super) fn end_session(&mut self, session: u64) {
+        self.sessions.remove(&session);
+        self.chat.release_suspended(session);
+    }
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system has random bytes")
+}
+
+/// The way in which a user leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving<'a> {
+    /// The others hear of it, with this reason, which may be empty.
+    Because(&'a str),
+    /// The others hear nothing: everybody has to leave.
+    Silently,
+}

@@ -1,0 +1,436 @@
+//! Telnet's commands, taken out of a stream of bytes and answered (RFC 854, 855). Pure.
+//!
+//! No option is agreed to, but the window size where the server asked for it. So nothing has to be
+//! negotiated, and no loop can arise: every offer is refused once, whatever follows.
+
+use memchr::memchr2;
+
+const SE: u8 = 240;
+/// Erase character, erase line: a client that maps its keys to them sends no Backspace.
+const EC: u8 = 247;
+const EL: u8 = 248;
+const SB: u8 = 250;
+const WILL: u8 = 251;
+const WONT: u8 = 252;
+const DO: u8 = 253;
+const DONT: u8 = 254;
+const IAC: u8 = 255;
+const CR: u8 = b'\r';
+const NUL: u8 = 0;
+
+/// RFC 860: "tell me when you have come this far". A client that was interrupted with Ctrl-C
+/// shows nothing until it is answered.
+const TIMING_MARK: u8 = 6;
+/// RFC 1073: the width and height of the window.
+const NAWS: u8 = 31;
+
+/// Bytes of a subnegotiation, the option's number too. What comes after them is data again, so
+/// that one that never ends cannot swallow what its user types.
+const SUBNEGOTIATION_BYTES_MAX: u16 = 512;
+/// The option, and the four bytes of a window size.
+const KEPT_BYTES: usize = 5;
+/// Answers that wait to be sent; a client that fills them gets no more.
+const ANSWERS_BYTES_MAX: usize = 192;
+
+/// Takes telnet's commands out of what a client sends, and keeps the answers to them.
+///
+/// How the bytes were cut into chunks never changes what comes out.
+///
+/// ```
+/// use echoline_chat::Parser;
+///
+/// let mut parser = Parser::default();
+/// let mut bytes = *b"h\xff\xfb\x1fi\r\0";
+/// let kept = parser.take(&mut bytes);
+/// assert_eq!(&bytes[..kept], b"hi\r");
+/// assert_eq!(*parser.answers(), b"\xff\xfe\x1f"); // WILL NAWS: DONT NAWS
+/// ```
+#[derive(Debug, Default)]
+pub struct Parser {
+    state: State,
+    subnegotiation: Subnegotiation,
+    window: Window,
+    /// Options of the client (WILL) that were refused.
+    refused_theirs: Options,
+    /// Options of ours (DO) that were refused.
+    refused_ours: Options,
+    answers: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Data,
+    /// The last byte of data was a CR: a NUL after it belongs to it (RFC 854, page 11).
+    Cr,
+    /// After IAC.
+    Command,
+    /// After WILL, WONT, DO or DONT.
+    Option(u8),
+    Subnegotiation,
+    /// After IAC in a subnegotiation.
+    SubnegotiationCommand,
+}
+
+#[derive(Debug, Default)]
+struct Subnegotiation {
+    first: [u8; KEPT_BYTES],
+    length: u16,
+}
+
+/// What is known of the client's window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Window {
+    #[default]
+    NotAsked,
+    Asked,
+    /// The client said that it will tell; 0 while it has not.
+    Told {
+        width: u16,
+    },
+    Refused,
+}
+
+/// One bit for each option.
+#[derive(Debug, Default)]
+struct Options([u64; 4]);
+
+impl Parser {
+    /// A parser that asks for the window size first: its question is among [`Parser::answers`].
+    #[must_use]
+    pub fn negotiating() -> Self {
+        Self { window: Window::Asked, answers: vec![IAC, DO, NAWS], ..Self::default() }
+    }
+
+    /// A parser in the middle of a stream, whose last byte was a CR or not.
+    pub(super) fn after(cr: bool) -> Self {
+        Self { state: if cr { State::Cr } else { State::Data }, ..Self::default() }
+    }
+
+    /// Takes the commands out of `bytes`, which follow those taken before; what stays lies at the
+    /// front. Returns its length.
+    ///
+    /// A doubled 255 is one byte of data, CR NUL is CR; the commands that erase a character or the
+    /// line are Delete (0x7f) and Ctrl-U (0x15), as a terminal would send them. Bytes with neither
+    /// 255 nor NUL are only searched, once.
+    pub fn take(&mut self, bytes: &mut [u8]) -> usize {
+        let (mut kept, mut next) = (0, 0);
+        while next < bytes.len() {
+            let run = self.plain_run(&bytes[next..]);
+            if run > 0 {
+                bytes.copy_within(next..next + run, kept);
+                (kept, next) = (kept + run, next + run);
+                self.state = if bytes[kept - 1] == CR { State::Cr } else { State::Data };
+                continue;
+            }
+            if let Some(data) = self.step(bytes[next]) {
+                bytes[kept] = data;
+                kept += 1;
+            }
+            next += 1;
+        }
+        kept
+    }
+
+    /// What is to be sent to the client; whoever sends it takes it out. At most 192 bytes.
+    pub fn answers(&mut self) -> &mut Vec<u8> {
+        &mut self.answers
+    }
+
+    /// The width of the client's window in columns, where it told.
+    #[must_use]
+    pub fn width(&self) -> Option<u16> {
+        match self.window {
+            Window::Told { width: width @ 1.. } => Some(width),
+            _ => None,
+        }
+    }
+
+    /// How many bytes at the front are data, as they are.
+    fn plain_run(&self, bytes: &[u8]) -> usize {
+        match self.state {
+            State::Data | State::Cr => memchr2(IAC, NUL, bytes).unwrap_or(bytes.len()),
+            _ => 0,
+        }
+    }
+
+    /// One byte that may be more than data; returns what is data of it.
+    fn step(&mut self, byte: u8) -> Option<u8> {
+        match (self.state, byte) {
+            (State::Data | State::Cr, IAC) => self.becomes(State::Command),
+            (State::Cr, NUL) => self.becomes(State::Data),
+            (State::Data | State::Cr, _) => self.data(byte),
+            (State::Command, _) => self.command(byte),
+            (State::Option(verb), _) => {
+                self.negotiate(verb, byte);
+                self.becomes(State::Data)
+            }
+            (State::Subnegotiation, IAC) => self.becomes(State::SubnegotiationCommand),
+            (State::SubnegotiationCommand, SE) => {
+                self.read_window();
+                self.becomes(State::Data)
+            }
+            (State::Subnegotiation, _) | (State::SubnegotiationCommand, IAC) => self.keep(byte),
+            // It was broken off.
+            (State::SubnegotiationCommand, _) => self.command(byte),
+        }
+    }
+
+    fn becomes(&mut self, state: State) -> Option<u8> {
+        self.state = state;
+        None
+    }
+
+    fn data(&mut self, byte: u8) -> Option<u8> {
+        self.state = State::Data;
+        Some(byte)
+    }
+
+    /// The byte after IAC.
+    fn command(&mut self, byte: u8) -> Option<u8> {
+        match byte {
+            IAC => self.data(IAC),
+            EC => self.data(0x7f),
+            EL => self.data(0x15),
+            WILL | WONT | DO | DONT => self.becomes(State::Option(byte)),
+            SB => {
+                self.subnegotiation = Subnegotiation::default();
+                self.becomes(State::Subnegotiation)
+            }
+            // Nothing that a chat could do: no operation, break, go ahead, are you there.
+            _ => self.becomes(State::Data),
+        }
+    }
+
+    fn keep(&mut self, byte: u8) -> Option<u8> {
+        let Subnegotiation { first, length } = &mut self.subnegotiation;
+        if *length == SUBNEGOTIATION_BYTES_MAX {
+            return self.data(byte);
+        }
+        if let Some(place) = first.get_mut(usize::from(*length)) {
+            *place = byte;
+        }
+        *length += 1;
+        self.becomes(State::Subnegotiation)
+    }
+
+    fn negotiate(&mut self, verb: u8, option: u8) {
+        match (verb, option, self.window) {
+            (WILL, NAWS, Window::Asked) => self.window = Window::Told { width: 0 },
+            (WILL, NAWS, Window::Told { .. }) => {}
+            (WONT, NAWS, Window::Asked) => self.window = Window::Refused,
+            (WONT, NAWS, Window::Told { .. }) => {
+                self.window = Window::Refused;
+                self.refuse(DONT, NAWS);
+            }
+            (WILL, ..) => self.refuse(DONT, option),
+            // A question each time, not an offer: RFC 860 wants each to be answered. The client
+            // never asks because of our answer, so this is no loop either.
+            (DO, TIMING_MARK, _) => self.answer(WONT, TIMING_MARK),
+            (DO, ..) => self.refuse(WONT, option),
+            // An option that is off stays off, without a word (RFC 1143).
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, verb: u8, option: u8) {
+        let refused = if verb == DONT { &mut self.refused_theirs } else { &mut self.refused_ours };
+        if refused.insert(option) {
+            self.answer(verb, option);
+        }
+    }
+
+    fn answer(&mut self, verb: u8, option: u8) {
+        if self.answers.len() + 3 <= ANSWERS_BYTES_MAX {
+            self.answers.extend([IAC, verb, option]);
+        }
+    }
+
+    fn read_window(&mut self) {
+        let Subnegotiation { first, length } = self.subnegotiation;
+        if let (KEPT_BYTES, [NAWS, high, low, ..], Window::Told { .. }) =
+            (usize::from(length), first, self.window)
+        {
+            self.window = Window::Told { width: u16::from_be_bytes([high, low]) };
+        }
+    }
+}
+
+impl Options {
+    /// Whether it was not in before.
+    fn insert(&mut self, option: u8) -> bool {
+        let (word, bit) = (&mut self.0[usize::from(option / 64)], 1 << (option % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is left of `bytes`.
+    fn take(parser: &mut Parser, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let kept = parser.take(&mut bytes);
+        bytes.truncate(kept);
+        bytes
+    }
+
+    fn answers(parser: &mut Parser) -> Vec<u8> {
+        std::mem::take(parser.answers())
+    }
+
+    #[test]
+    fn commands_are_no_data() {
+        for (sent, left) in [
+            (&b"plain\r\n"[..], &b"plain\r\n"[..]),
+            (b"a\xff\xffb", b"a\xffb"),
+            (b"a\xff\xf1b\xff\xf6c", b"abc"),
+            (b"ab\xff\xf7c\xff\xf8d", b"ab\x7fc\x15d"),
+            (b"a\xff\xfb\x01b\xff\xfe\xffc", b"abc"),
+            (b"a\xff\xfa\x18\x00xterm\xff\xff\xff\xf0b", b"ab"),
+            (b"a\r\0b\0c\r\r\0\0", b"a\rb\0c\r\r\0"),
+            (b"a\xff\xfa\x18\xff\xfb\x01b", b"ab"), // a subnegotiation that was broken off
+            (b"\xff\xff\xff\xff\xff", b"\xff\xff"),
+        ] {
+            assert_eq!(take(&mut Parser::default(), sent), left, "{sent:x?}");
+        }
+    }
+
+    /// Fault 24: every option is refused once, whatever is offered how often.
+    #[test]
+    fn every_offer_is_refused_once() {
+        let mut parser = Parser::default();
+        for option in (0..=u8::MAX).filter(|&option| option != TIMING_MARK) {
+            for (offer, refusal) in [(WILL, DONT), (DO, WONT)] {
+                assert!(take(&mut parser, &[IAC, offer, option].repeat(3)).is_empty());
+                assert_eq!(answers(&mut parser), [IAC, refusal, option]);
+                take(&mut parser, &[IAC, offer, option, IAC, WONT, option, IAC, DONT, option]);
+                assert!(answers(&mut parser).is_empty());
+            }
+        }
+    }
+
+    /// Ctrl-C in a telnet client, twice: it shows nothing until its question is answered.
+    #[test]
+    fn every_timing_mark_is_answered() {
+        let mut parser = Parser::default();
+        for _ in 0..2 {
+            take(&mut parser, &[IAC, 244, IAC, DO, TIMING_MARK]);
+            assert_eq!(answers(&mut parser), [IAC, WONT, TIMING_MARK]);
+        }
+    }
+
+    #[test]
+    fn answers_have_a_bound() {
+        let mut parser = Parser::default();
+        for option in 0..=u8::MAX {
+            take(&mut parser, &[IAC, WILL, option, IAC, DO, TIMING_MARK]);
+        }
+        assert_eq!(parser.answers().len(), ANSWERS_BYTES_MAX);
+    }
+
+    /// Fault 24: a subnegotiation that does not end swallows 512 bytes, and no more.
+    #[test]
+    fn an_unfinished_subnegotiation_ends() {
+        let mut parser = Parser::default();
+        let left = take(&mut parser, &[&[IAC, SB][..], &[b'x'; 600]].concat());
+        assert_eq!(left.len(), 600 - 512);
+        let mut parser = Parser::default();
+        let exact = [&[IAC, SB][..], &[b'x'; 512], &[IAC, SE, b'y']].concat();
+        assert_eq!(take(&mut parser, &exact), b"y");
+    }
+
+    #[test]
+    fn the_window_is_asked_for_and_read() {
+        let mut parser = Parser::negotiating();
+        assert_eq!(answers(&mut parser), [IAC, DO, NAWS]);
+        let size = |width: u16| {
+            let [high, low] = width.to_be_bytes();
+            // A byte 255 is doubled, in a subnegotiation too.
+            let bytes = [high, low, 0, 24].map(|b| if b == IAC { vec![b, b] } else { vec![b] });
+            [&[IAC, SB, NAWS][..], &bytes.concat(), &[IAC, SE]].concat()
+        };
+        take(&mut parser, &size(80));
+        assert_eq!(parser.width(), None, "not before the client said that it will");
+        take(&mut parser, &[IAC, WILL, NAWS]);
+        for width in [80, 255, 132, 65535] {
+            take(&mut parser, &size(width));
+            assert_eq!(parser.width(), Some(width));
+        }
+        take(&mut parser, &[IAC, SB, NAWS, 0, 9, IAC, SE]);
+        assert_eq!(parser.width(), Some(65535), "too short for a size");
+        take(&mut parser, &size(0));
+        assert_eq!(parser.width(), None, "0 is unknown");
+        assert!(answers(&mut parser).is_empty());
+        take(&mut parser, &[IAC, WONT, NAWS, IAC, WILL, NAWS]);
+        assert_eq!(answers(&mut parser), [IAC, DONT, NAWS], "once off, it stays off");
+    }
+
+    /// Fault 24: two servers that were connected to each other fall silent.
+    #[test]
+    fn two_parsers_do_not_loop() {
+        let offers: Vec<u8> = (0..=u8::MAX).flat_map(|o| [IAC, WILL, o, IAC, DO, o]).collect();
+        for (mut one, mut other) in [
+            (Parser::default(), Parser::default()),
+            (Parser::negotiating(), Parser::default()),
+            (Parser::negotiating(), Parser::negotiating()),
+        ] {
+            let mut to_other = [answers(&mut one), offers.clone()].concat();
+            let mut to_one = [answers(&mut other), offers.clone()].concat();
+            for _ in 0..3 {
+                assert!(take(&mut other, &to_other).is_empty());
+                assert!(take(&mut one, &to_one).is_empty());
+                (to_other, to_one) = (answers(&mut one), answers(&mut other));
+            }
+            assert!(to_one.is_empty() && to_other.is_empty());
+        }
+    }
+
+    /// Bytes that mean something to telnet, and some that do not.
+    fn telnet_bytes() -> impl Strategy<Value = Vec<u8>> {
+        let special = vec![IAC, SE, SB, WILL, WONT, DO, DONT, CR, NUL, NAWS, TIMING_MARK, b'a'];
+        let byte = prop_oneof![4 => prop::sample::select(special), 1 => any::<u8>()];
+        prop::collection::vec(byte, 0..80)
+    }
+
+    proptest! {
+        /// Fault 24: how the bytes were cut into packets changes nothing.
+        #[test]
+        fn any_chunking_gives_the_same(
+            bytes in telnet_bytes(),
+            cuts in prop::collection::vec(1_usize..8, 1..80),
+            asks in any::<bool>(),
+        ) {
+            let parser = || if asks { Parser::negotiating() } else { Parser::default() };
+            let (mut whole, mut cut) = (parser(), parser());
+            let expected = take(&mut whole, &bytes);
+            let (mut rest, mut left) = (&bytes[..], Vec::new());
+            for length in cuts.into_iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (chunk, later) = rest.split_at(length.min(rest.len()));
+                left.extend(take(&mut cut, chunk));
+                rest = later;
+            }
+            prop_assert_eq!(left, expected);
+            prop_assert_eq!(whole.width(), cut.width());
+            prop_assert_eq!(answers(&mut whole), answers(&mut cut));
+        }
+
+        #[test]
+        fn data_that_was_escaped_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut escaped = Vec::new();
+            for &byte in &bytes {
+                escaped.push(byte);
+                escaped.extend(match byte { IAC => Some(IAC), CR => Some(NUL), _ => None });
+            }
+            prop_assert_eq!(take(&mut Parser::default(), &escaped), bytes);
+        }
+    }
+}

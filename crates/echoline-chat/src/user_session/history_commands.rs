@@ -1,0 +1,234 @@
+//! Earlier lines: by number, by words, and quoted.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Step, UserSession};
+use crate::answer_limits::{Budget, PAST_BYTES_MAX};
+use crate::arguments::Passage;
+use crate::days::Days;
+use crate::history::{Kind, MISSING, StoreError, Stored};
+use crate::name::Name;
+use crate::shared_room::SharedRoom;
+use crate::state::Chat;
+use crate::view::View;
+
+/// Lines that `/history` shows without a number, and at most.
+const HISTORY_USUAL: u64 = 20;
+const HISTORY_MAX: u64 = 500;
+
+/// Bytes of a line in an answer besides its texts, nearly.
+const LINE_BYTES: usize = 64;
+
+/// Which lines of the past are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The newest `count` lines that are kept before a number.
+    Newest {
+        before: u64,
+        count: u64,
+    },
+    Numbers(Range<u64>),
+}
+
+impl UserSession {
+    pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        let shared_room = Arc::clone(&membership.shared_room);
+        let end = shared_room.with(|room| room.log.visible());
+        let is_range = matches!(passage, Some(Passage::Between { .. }));
+        let part = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
+            Passage::Last(count) => Part::Newest { before: end, count: count.min(HISTORY_MAX) },
+            Passage::Between { from, to } => {
+                let from = from.max(1);
+                let until = to.saturating_add(1).min(from.saturating_add(HISTORY_MAX));
+                Part::Numbers(from..until.min(end))
+            }
+        };
+        if !self.chat.archive.is_lasting() || part.is_in_memory(&shared_room) {
+            let lines = part.kept(&shared_room, &self.feed.view);
+            self.show_passage(&lines, is_range);
+            return Step::Done;
+        }
+        let (chat, room) = (Arc::clone(&self.chat), membership.room.clone());
+        Step::Wait(Box::pin(async move {
+            let found = part.stored(&chat, &room).await;
+            Box::new(move |user: &mut Self| {
+                match found {
+                    Ok(lines) => user.show_passage(&lines, is_range),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read the history");
+                        user.notice("The history cannot be read now");
+                    }
+                }
+                Step::Done
+            }) as super::Rest
+        }))
+    }
+
+    pub(super) fn quote(&mut self, number: u64) -> Step {
+        let Some(membership) = self.feed.current() else { return Step::Done };
+        if let Some(line) = kept(&membership.shared_room, number) {
+            return self.say_again(&line);
+        }
+        if !self.chat.archive.is_lasting() {
+            self.notice(&format!("There is no line {number}"));
+            return Step::Done;
+        }
+        let (chat, room) = (Arc::clone(&self.chat), membership.room.clone());
+        Step::Wait(Box::pin(async move {
+            let found = chat.archive.lines(&room, number..=number, 1).await;
+            let line = found.ok().and_then(|mut lines| lines.pop());
+            Box::new(move |user: &mut Self| match line {
+                Some(line) => user.say_again(&line),
+                None => {
+                    user.notice(&format!("There is no line {number}"));
+                    Step::Done
+                }
+            }) as super::Rest
+        }))
+    }
+
+    fn say_again(&mut self, line: &Stored) -> Step {
+        let words = format!("> #{} {}", line.number, line.shown());
+        // Who quotes sees what was quoted; at a terminal they do not see what they say.
+        self.reply(&words);
+        self.say(Kind::Said, &words)
+    }
+
+    /// Shows as many lines as fit one answer: the first of a range, or else the last.
+    fn show_passage(&mut self, lines: &[Stored], is_range: bool) {
+        let fitting = if is_range { oldest_that_fit(lines) } else { newest_that_fit(lines) };
+        self.show_past(fitting, "There are no such lines");
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
+        if is_range && fitting.len() < lines.len() {
+            let (next, last) = (lines[fitting.len()].number, last.number);
+            self.notice(&format!("The answer is long: /history {next}-{last} goes on"));
+        } else if fitting.len() < lines.len() {
+            let last = lines[lines.len() - fitting.len() - 1].number;
+            let first = first.number;
+            self.notice(&format!("The answer is long: /history {first}-{last} has the others"));
+        }
+    }
+
+    pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+        let view = &self.feed.view;
+        let is_seen = |line: &&Stored| !view.hides_past(line.kind, 0, &line.name);
+        let lines: Vec<&Stored> = lines.iter().filter(is_seen).collect();
+        if lines.is_empty() {
+            self.notice(nothing);
+        }
+        let date = self.chat.settings.date;
+        let mut days = Days::new(date(self.chat.now_ms()));
+        for line in lines {
+            if let Some(separator) = days.turn(date(line.time_ms)) {
+                self.reply(&separator);
+            }
+            let time = (self.chat.settings.time)(line.time_ms);
+            self.reply(&format!("#{} {time} {}", line.number, line.shown()));
+        }
+    }
+}
+
+/// A line that is still in memory.
+fn kept(shared_room: &SharedRoom, number: u64) -> Option<Stored> {
+    shared_room.with(|room| room.log.line(number).map(Stored::from))
+}
+
+/// A line that is in memory, unless the view hides its author.
+fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<Stored> {
+    shared_room.with(|room| {
+        let line = room.log.line(number);
+        let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
+        line.map(Stored::from)
+    })
+}
+
+impl Part {
+    /// Whether the log has all of these lines, and nothing of them is in the store alone.
+    pub(super) fn is_in_memory(&self, shared_room: &SharedRoom) -> bool {
+        let first = shared_room.with(|room| room.log.first());
+        match *self {
+            Self::Newest { before, count } => before.saturating_sub(count).max(1) >= first,
+            Self::Numbers(ref numbers) => numbers.start >= first,
+        }
+    }
+
+    /// Those of the lines that the log has, oldest first, without those that the view hides.
+    pub(super) fn kept(&self, shared_room: &SharedRoom, view: &View) -> Vec<Stored> {
+        let mut lines: Vec<Stored> = match *self {
+            Self::Newest { before, count } => {
+                let earlier = |number| shared_room.with(|room| room.log.kept_before(number));
+                let numbers = std::iter::successors(earlier(before), |number| earlier(*number));
+                let lines = numbers.filter_map(|number| seen(shared_room, number, view));
+                lines.take(count as usize).collect()
+            }
+            Self::Numbers(ref numbers) => {
+                numbers.clone().rev().filter_map(|number| seen(shared_room, number, view)).collect()
+            }
+        };
+        lines.reverse();
+        lines
+    }
+
+    /// Those of the lines that the store has, oldest first, and notices of missing ones.
+    pub(super) async fn stored(self, chat: &Chat, room: &Name) -> Result<Vec<Stored>, StoreError> {
+        let archive = &chat.archive;
+        let (found, until, most) = match self {
+            Self::Newest { before, count } => {
+                (archive.last(room, before, count as usize).await, before, count as usize)
+            }
+            Self::Numbers(numbers) => {
+                let most = HISTORY_MAX as usize;
+                let range = numbers.start..=numbers.end.saturating_sub(1);
+                (archive.lines(room, range, most).await, numbers.end, most)
+            }
+        };
+        let mut lines = with_gaps(found?, until, archive.trimmed(room).await?);
+        lines.drain(..lines.len().saturating_sub(most));
+        Ok(lines)
+    }
+}
+
+/// Lines of one range, oldest first, with a notice for each that is missing after the first of them
+/// and before `until`. Before the first, and up to `trimmed`, lines may have been trimmed.
+fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
+    let mut whole = Vec::with_capacity(lines.len());
+    let missing = |number, time_ms| Stored {
+        number,
+        time_ms,
+        kind: Kind::Notice,
+        name: Arc::default(),
+        text: Arc::from(MISSING),
+    };
+    // More than these are not shown.
+    let gap = |from: u64, to: u64| {
+        from.max(trimmed.saturating_add(1)).max(to.saturating_sub(HISTORY_MAX))..to
+    };
+    let mut next = None;
+    for line in lines {
+        let (number, time_ms) = (line.number, line.time_ms);
+        let gaps = gap(next.unwrap_or(number), number);
+        whole.extend(gaps.map(|number| missing(number, time_ms)));
+        next = Some(number + 1);
+        whole.push(line);
+    }
+    let time_ms = whole.last().map_or(0, |line| line.time_ms);
+    whole.extend(gap(next.unwrap_or(until), until).map(|number| missing(number, time_ms)));
+    whole
+}
+
+/// The first lines whose bytes fit one answer.
+fn oldest_that_fit(lines: &[Stored]) -> &[Stored] {
+    &lines[..fitting(lines.iter())]
+}
+
+/// The last lines whose bytes fit one answer.
+pub(super) fn newest_that_fit(lines: &[Stored]) -> &[Stored] {
+    &lines[lines.len() - fitting(lines.iter().rev())..]
+}
+
+fn fitting<'a>(lines: impl Iterator<Item = &'a Stored>) -> usize {
+    let mut budget = Budget::new(PAST_BYTES_MAX);
+    lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
+}

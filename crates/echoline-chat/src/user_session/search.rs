@@ -1,0 +1,123 @@
+//! `/search`: the lines of a room with some words, a bounded part of the room at a time.
+
+use std::sync::Arc;
+
+use super::history_commands::newest_that_fit;
+use super::{IN_NO_ROOM, Rest, Step, UserSession};
+use crate::history::{Folded, Found, StoreError, Stored, Words};
+use crate::name::Name;
+use crate::shared_room::SharedRoom;
+use crate::view::View;
+
+/// Lines that `/search` shows at most.
+const FOUND_MAX: usize = 50;
+
+/// Lines of a room in memory that one search looks at, and in one turn of the worker's thread.
+const LINES_MAX: u64 = 20_000;
+const STEP_LINES: u64 = 256;
+
+/// A search that can go on.
+#[derive(Clone, Debug)]
+pub(super) struct Search {
+    room: Name,
+    words: Arc<str>,
+    /// The lines below this number were not looked at.
+    before: u64,
+}
+
+impl UserSession {
+    /// Searches from the newest line on; without words, from where the last search ended.
+    pub(super) fn search(&mut self, words: &str) -> Step {
+        let Some(membership) = self.feed.current() else {
+            self.notice(IN_NO_ROOM);
+            return Step::Done;
+        };
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let last = self.last_search.take().filter(|last| last.room.same_as(&room));
+        let search = match (words, last) {
+            ("", None) => {
+                self.notice("No search can go on in this room: /search WORDS");
+                return Step::Done;
+            }
+            ("", Some(last)) => *last,
+            (words, _) => Search { room, words: words.into(), before: u64::MAX },
+        };
+        let (chat, source) = (Arc::clone(&self.chat), self.source);
+        let view = self.feed.view.clone();
+        Step::Wait(Box::pin(async move {
+            let passed = chat.gates.pass(source).await;
+            let Search { room, words, before } = &search;
+            let found = match chat.archive.is_lasting() {
+                true => chat.archive.search(room, words, *before, FOUND_MAX).await,
+                false => Ok(search_memory(&shared_room, words, *before, &view).await),
+            };
+            drop(passed);
+            Box::new(move |user: &mut Self| user.show_found(search, found)) as Rest
+        }))
+    }
+
+    fn show_found(&mut self, search: Search, found: Result<Found, StoreError>) -> Step {
+        let Found { mut lines, before } = match found {
+            Ok(found) => found,
+            Err(StoreError::Busy) => {
+                self.notice("Too many people search now: try again in a moment");
+                return Step::Done;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the history");
+                self.notice("The history cannot be read now");
+                return Step::Done;
+            }
+        };
+        lines.reverse();
+        let fitting = newest_that_fit(&lines);
+        let before = match fitting.first() {
+            Some(first) if fitting.len() < lines.len() => Some(first.number),
+            _ => before,
+        };
+        let lines = fitting;
+        match before {
+            None => self.show_past(lines, "Nothing was found"),
+            Some(before) => {
+                if !lines.is_empty() {
+                    self.show_past(lines, "");
+                }
+                let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
+                self.notice(&format!("{found} back to line {before}: /search alone goes on"));
+                self.last_search = Some(Box::new(Search { before, ..search }));
+            }
+        }
+        Step::Done
+    }
+}
+
+/// Searches the lines in memory that the view does not hide, in steps between which other users of
+/// the thread have their turn.
+async fn search_memory(shared_room: &SharedRoom, words: &str, before: u64, view: &View) -> Found {
+    let (words, mut folded) = (Words::new(words), Folded::default());
+    let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
+    at = shared_room.with(|room| room.log.visible()).min(at);
+    loop {
+        let is_end = shared_room.with(|room| {
+            for _ in 0..STEP_LINES.min(LINES_MAX - looked) {
+                let Some(number) = room.log.kept_before(at) else { break };
+                if lines.len() >= FOUND_MAX {
+                    break;
+                }
+                (at, looked) = (number, looked + 1);
+                let line = room.log.line(number);
+                let line = line.filter(|line| words.match_line(line.name, line.text, &mut folded));
+                let seen = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
+                lines.extend(seen.map(Stored::from));
+            }
+            room.log.kept_before(at).is_none()
+        });
+        if is_end {
+            return Found { lines, before: None };
+        }
+        if looked >= LINES_MAX || lines.len() >= FOUND_MAX {
+            return Found { lines, before: Some(at) };
+        }
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,135 @@
+//! The answer to `/whois`: a public part for each user, and the rest for operators of the chat.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Step, UserSession};
+use crate::bans::{Ban, Scope, network_of};
+use crate::entrance::Entrance;
+use crate::former_users::FormerUser;
+use crate::name::Name;
+use crate::room::MemberId;
+use crate::shared_room::SharedRoom;
+use crate::state::ChatUser;
+
+/// Bans of one user that `/whois` shows.
+const BANS_SHOWN: usize = 20;
+
+impl UserSession {
+    pub(super) fn whois(&mut self, text: &str) -> Step {
+        let name = Name::parse(text).ok();
+        let found = name.as_ref().and_then(|name| self.chat.find(name));
+        if found.is_none()
+            && self.user.is_operator()
+            && let Some(former) = name.and_then(|name| self.chat.former_user(&name))
+        {
+            return self.whois_former(&former);
+        }
+        // Tells the user if the name is wrong, or no user has it.
+        let Some(other) = self.somebody(text) else { return Step::Done };
+        let name = other.name();
+        let rooms = self.rooms_of(&other);
+        let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
+        let away = other.away().map(|words| format!("; away: {words}")).unwrap_or_default();
+        self.reply(&format!("{name} is in {rooms}{away}"));
+        if self.user.is_operator() {
+            self.whois_for_operator(&other, &name);
+        }
+        Step::Done
+    }
+
+    /// The rooms of a user that this one may know of; marked if the user is their operator or
+    /// muted in them.
+    fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
+        let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
+        let now_ms = self.chat.now_ms();
+        let room = |(shared_room, _): (Arc<SharedRoom>, MemberId)| {
+            shared_room.with(|room| {
+                // The seat may have been given back meanwhile.
+                let member_id = room.seat_of(other.session)?;
+                let is_open = room.entrance(lineage) != Entrance::Invited;
+                let is_known = is_open || room.seat_of(self.user.session).is_some();
+                let operator = if room.is_operator(member_id) { " (operator)" } else { "" };
+                let muted = room.muted_until(now_ms, other.name().key(), other.lineage);
+                let muted = if sees_all && muted.is_some() { " (muted)" } else { "" };
+                (is_known || sees_all).then(|| format!("{}{operator}{muted}", room.name))
+            })
+        };
+        let mut rooms: Vec<String> = other.memberships().into_iter().filter_map(room).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
+    fn whois_for_operator(&mut self, other: &ChatUser, name: &Name) {
+        let since = (self.chat.settings.moment)(other.since_ms);
+        let operator = if other.is_operator() { ", an operator of the chat" } else { "" };
+        let token = match self.chat.has_token(other.lineage) {
+            true => "a token restores the session",
+            false => "without a token",
+        };
+        let from = self.origin(other.address, other.lineage);
+        self.reply(&format!("{name} is here since {since}{operator}, {token}, {from}"));
+        for ban in self.chat.bans_of(other).iter().take(BANS_SHOWN) {
+            self.reply(&format!("{name} is banned from {}", self.ban_in_words(ban)));
+        }
+    }
+
+    fn whois_former(&mut self, former: &FormerUser) -> Step {
+        let left = (self.chat.settings.moment)(former.left_ms);
+        let from = self.origin(former.address, former.lineage);
+        self.reply(&format!("{} left at {left}, {from}", former.name));
+        Step::Done
+    }
+
+    /// Returns the address of a user, and the number of others who share it: a ban of the address
+    /// applies to them too.
+    pub(super) fn origin(&self, address: Option<IpAddr>, lineage: u64) -> String {
+        let Some(address) = address else { return "from no known address".to_owned() };
+        let network = network_of(address);
+        let others = self.chat.people_from(network, lineage);
+        let counted = match address.to_canonical() {
+            IpAddr::V6(_) => format!(" (counted as {network})"),
+            IpAddr::V4(_) => String::new(),
+        };
+        let address = address.to_canonical();
+        match others {
+            0 => format!("from {address}{counted}, used by no other user here"),
+            1 => format!("from {address}{counted}, also used by 1 other user here"),
+            others => {
+                format!("from {address}{counted}, also used by {others} other users here")
+            }
+        }
+    }
+
+    fn ban_in_words(&self, ban: &Ban) -> String {
+        let place = match &ban.scope {
+            Scope::Chat => "the chat",
+            Scope::Room(room) => room.as_str(),
+        };
+        format!("{place}, as {}", ban.subject)
+    }
+
+    /// Says of a ban of a name what it holds for, and how to make it hold for the address too.
+    pub(super) fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
+        let Some(user) = user else {
+            self.notice("That holds for the name only: no user has it, or had it lately");
+            return;
+        };
+        self.notice(&format!(
+            "That holds for the name {name}, and for this user under any name: session and token"
+        ));
+        if !self.user.is_operator() {
+            self.notice("An operator of the chat can see and ban their address too");
+            return;
+        }
+        let from = self.origin(user.address, user.lineage);
+        let Some(address) = user.address else { return };
+        let network = network_of(address);
+        let network = match network.prefix_len() == network.max_prefix_len() {
+            true => network.addr().to_string(),
+            false => network.to_string(),
+        };
+        let come = if is_here { "They came" } else { "They had come" };
+        self.notice(&format!("{come} {from}: /ban {network} keeps out the address too"));
+    }
+}

@@ -1,0 +1,143 @@
+//! What members of a chat cost in memory, and that a line costs its readers none.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use dhat::HeapStats;
+use echoline::{Closed, Connection, Eol, Limits};
+use echoline_chat::{self, Chat, Role, Settings};
+use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::Mutex;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const MEMBERS: usize = 300;
+
+/// Held by each test: the allocator counts for the whole process.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// A connection as a server makes it, and its other end.
+fn pair() -> (Connection<DuplexStream>, DuplexStream) {
+    let (here, there) = tokio::io::duplex(4096);
+    (Connection::accepted(here, Limits::default(), Eol::CrLf, echoline_chat::farewell()), there)
+}
+
+async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {
+    let (client, mut there) = pair();
+    tokio::spawn(echoline_chat::serve(client, Arc::clone(chat), Role::User));
+    there.write_all(format!("m{number}\n").as_bytes()).await.unwrap();
+    there
+}
+
+/// A connection that waits for a line and does nothing else.
+async fn wait(number: usize) -> DuplexStream {
+    let (mut client, mut there) = pair();
+    tokio::spawn(async move {
+        while client.read_line().await?.is_some() {}
+        Ok::<(), Closed>(())
+    });
+    there.write_all(format!("m{number}\n").as_bytes()).await.unwrap();
+    there
+}
+
+/// Lets everybody run, and reads what they were sent; returns how many lines that was.
+async fn read_all(members: &mut [DuplexStream]) -> usize {
+    let mut lines = 0;
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+        for member in &mut *members {
+            lines += read_now(member);
+        }
+    }
+    lines
+}
+
+fn read_now(member: &mut DuplexStream) -> usize {
+    let mut bytes = [0; 4096];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    let cx = &mut Context::from_waker(Waker::noop());
+    match std::pin::Pin::new(member).poll_read(cx, &mut buffer) {
+        Poll::Ready(result) => result.unwrap(),
+        Poll::Pending => return 0,
+    }
+    buffer.filled().iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// A line that everybody reads is encoded once, and nothing is allocated for its readers. And a
+/// member who is idle costs little more than an idle connection: its place in the room, its name.
+#[tokio::test(flavor = "current_thread")]
+async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
+    let _alone = ALONE.lock().await;
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let empty = HeapStats::get().curr_bytes;
+    let mut waiting = Vec::new();
+    for number in 0..MEMBERS {
+        waiting.push(wait(number).await);
+    }
+    read_all(&mut waiting).await;
+    let plain = HeapStats::get().curr_bytes - empty;
+
+    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
+    let empty = HeapStats::get().curr_bytes;
+    let mut members = Vec::new();
+    for number in 0..MEMBERS {
+        members.push(join(&chat, number).await);
+        read_all(&mut members).await;
+    }
+    read_all(&mut members).await;
+    let chat = HeapStats::get().curr_bytes - empty;
+    let extra = chat.saturating_sub(plain) / MEMBERS;
+    // The log of the room, which has a bound of its own, is part of it.
+    assert!(extra < 1200, "{extra} bytes more than an idle connection, each");
+
+    let before = HeapStats::get();
+    members[0].write_all(b"hello\n").await.unwrap();
+    assert_eq!(read_all(&mut members).await, MEMBERS - 1, "all but its author have it");
+    let after = HeapStats::get();
+    let (blocks, bytes) =
+        (after.total_blocks - before.total_blocks, after.total_bytes - before.total_bytes);
+    assert!(blocks < 30, "{blocks} allocations for {MEMBERS} readers");
+    assert!(bytes < 64 * 1024, "{bytes} bytes for {MEMBERS} readers");
+}
+
+/// Issue 12, item 12: 60 pages that ask for the people of a room and do not read the answers cost
+/// little memory each. They cost 2 MB each.
+#[tokio::test(flavor = "current_thread")]
+async fn attack_pages_that_do_not_read_cost_one_answer_each() {
+    const PAGES: usize = 60;
+    let _alone = ALONE.lock().await;
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let chat = Arc::new(Chat::new(Settings { flood: None, ..Settings::default() }));
+    let mut members = Vec::new();
+    for number in 0..MEMBERS {
+        let mut member = join(&chat, number).await;
+        for length in [200, 3900] {
+            let away = "x".repeat(length);
+            member.write_all(format!("/away {away}\n").as_bytes()).await.unwrap();
+            read_now(&mut member);
+            tokio::task::yield_now().await;
+        }
+        members.push(member);
+        read_all(&mut members).await;
+    }
+    let before = HeapStats::get().curr_bytes;
+    let mut pages = Vec::new();
+    for number in 0..PAGES {
+        let (client, mut there) = pair();
+        tokio::spawn(echoline_chat::serve(client, Arc::clone(&chat), Role::Bot));
+        there.write_all(format!("{{\"name\": \"page{number}\"}}\n").as_bytes()).await.unwrap();
+        read_all(&mut members).await;
+        pages.push(there);
+    }
+    for page in &mut pages {
+        for subject in ["people", "people", "history", "rooms", "commands", "people"] {
+            let question = format!("{{\"ask\": \"{subject}\"}}\n");
+            page.write_all(question.as_bytes()).await.unwrap();
+        }
+    }
+    read_all(&mut members).await;
+    let each = HeapStats::get().curr_bytes.saturating_sub(before) / PAGES;
+    assert!((1024..100 * 1024).contains(&each), "{each} bytes for each page that does not read");
+}

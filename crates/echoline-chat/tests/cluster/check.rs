@@ -1,0 +1,222 @@
+//! What has to be true of an evening, whatever went wrong in it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use echoline_chat::{Name, Snapshot, Transcript, verify};
+use serde_json::Value;
+
+use super::evening::{Outcome, ROOMS};
+use super::guest::{Sight, Visit};
+
+/// A line of a room.
+#[derive(Debug)]
+struct Line {
+    number: u64,
+    kind: String,
+    name: String,
+    text: String,
+}
+
+/// Checks one evening; the first thing that is wrong.
+pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
+    let Outcome { visits, healed, after, differences, .. } = outcome;
+    if let Some(first) = differences.first() {
+        return Err(format!("machines know different things {first}"));
+    }
+    let rooms = rooms(&visits[0])?;
+    agree(visits)?;
+    let said = said_once(&rooms)?;
+    for visit in &visits[1..] {
+        accounted_for(visit, &said).map_err(|what| at(visit, &what))?;
+        in_order(visit, &said).map_err(|what| at(visit, &what))?;
+        nothing_twice(visit).map_err(|what| at(visit, &what))?;
+        all_heard(visit, &rooms[ROOMS[0]]).map_err(|what| at(visit, &what))?;
+    }
+    present(visits, healed)?;
+    gone(after)
+}
+
+fn at(visit: &Visit, what: &str) -> String {
+    let Visit { name, sight, has_stayed, .. } = visit;
+    format!("{name} ({sight:?}, stayed: {has_stayed}): {what}\n{}", visit.heard)
+}
+
+/// The rooms as the keeper saw them. Each gap in the numbers has a `missed` message of the same
+/// size: a room may be removed and made again after the lease of the keeper's node expired.
+fn rooms(keeper: &Visit) -> Result<BTreeMap<&str, Vec<Line>>, String> {
+    let mut rooms: BTreeMap<&str, Vec<Line>> =
+        ROOMS.iter().map(|&room| (room, Vec::new())).collect();
+    let mut missed = HashMap::new();
+    for line in keeper.heard.lines() {
+        let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let word = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        if let (Some(room), Some(count)) = (value["room"].as_str(), value["count"].as_u64())
+            && value["kind"] == "missed"
+        {
+            *missed.entry(room.to_owned()).or_insert(0) += count;
+            continue;
+        }
+        let (Some(room), Some(number)) = (value["room"].as_str(), value["number"].as_u64()) else {
+            continue;
+        };
+        let lines = rooms.get_mut(room).ok_or("a room that nobody made")?;
+        let missed = missed.remove(room).unwrap_or(0);
+        if lines.last().is_some_and(|last| last.number + 1 + missed != number) {
+            return Err(format!("the keeper misses lines before #{number} of {room}"));
+        }
+        let (kind, name, text) = (word("kind"), word("name"), word("text"));
+        lines.push(Line { number, kind, name, text });
+    }
+    Ok(rooms)
+}
+
+/// The checker that users have finds nothing wrong.
+fn agree(visits: &[Visit]) -> Result<(), String> {
+    let lobby = Name::parse_room(ROOMS[0]).unwrap();
+    let numbered = visits.iter().filter(|visit| visit.sight != Sight::Plain);
+    let read = |visit: &Visit| Transcript::read(&visit.name, &lobby, visit.heard.as_bytes()).ok();
+    let transcripts: Vec<Transcript> = numbered.filter_map(read).collect();
+    match verify(&transcripts).contradictions.first() {
+        Some(first) => Err(format!("verify: {first}")),
+        None => Ok(()),
+    }
+}
+
+/// Where each marked line stands.
+fn said_once<'a>(
+    rooms: &BTreeMap<&'a str, Vec<Line>>,
+) -> Result<HashMap<String, (&'a str, u64)>, String> {
+    let mut said = HashMap::new();
+    for (room, lines) in rooms {
+        for line in lines.iter().filter(|line| line.kind == "said") {
+            if said.insert(line.text.clone(), (*room, line.number)).is_some() {
+                return Err(format!("said twice: {}", line.text));
+            }
+        }
+    }
+    Ok(said)
+}
+
+/// How often the author heard that a line was not delivered.
+fn told(visit: &Visit, text: &str) -> usize {
+    let lines = visit.heard.lines().filter(|line| is_told(line));
+    lines.filter(|line| line.contains(text)).count()
+}
+
+fn is_told(line: &str) -> bool {
+    line.starts_with("*** Not delivered, ") || line.contains("\"kind\":\"undelivered\"")
+}
+
+/// A line is in the order, or its author knows that it is not.
+fn accounted_for(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), String> {
+    for text in &visit.said {
+        let (seen, told) = (usize::from(said.contains_key(text)), told(visit, text));
+        let fits = if visit.has_stayed { seen + told == 1 } else { seen + told <= 1 };
+        if !fits {
+            return Err(format!("{text} is there {seen} times, told to be lost {told} times"));
+        }
+    }
+    Ok(())
+}
+
+/// What one says stays in its order, in each room.
+fn in_order(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), String> {
+    let mut last = HashMap::new();
+    for text in &visit.said {
+        let Some(&(room, number)) = said.get(text) else { continue };
+        if last.insert(room, number).is_some_and(|last| last > number) {
+            return Err(format!("{text} comes too late"));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody sees a line twice: where it was shown ahead, a terminal without numbers sees it only
+/// so, everybody else once so and once with its number.
+fn nothing_twice(visit: &Visit) -> Result<(), String> {
+    let mut seen = HashMap::new();
+    for line in visit.heard.lines().filter(|line| !is_told(line)) {
+        let Some(text) = mark(line) else { continue };
+        if visit.sight == Sight::Plain && visit.said.iter().any(|said| said == text) {
+            return Err(format!("{text} is shown to who typed it"));
+        }
+        let is_ahead = line.starts_with("~ ") || line.contains("\"kind\":\"ahead\"");
+        let is_ahead = is_ahead && visit.sight != Sight::Plain;
+        let count = seen.entry((text, is_ahead)).or_insert(0);
+        *count += 1;
+        if *count > 1 {
+            return Err(format!("{text} is seen twice"));
+        }
+    }
+    Ok(())
+}
+
+/// The marked text in a line.
+fn mark(line: &str) -> Option<&str> {
+    let start = line.find("<p")?;
+    let end = line[start..].find('>')?;
+    Some(&line[start..=start + end])
+}
+
+/// Who came and stayed has heard all that was said in the lobby since, but for what they were
+/// told to be missing.
+fn all_heard(visit: &Visit, lobby: &[Line]) -> Result<(), String> {
+    if !visit.has_stayed || visit.is_back {
+        return Ok(());
+    }
+    let misses = visit.heard.contains(" missed ***") || visit.heard.contains("\"kind\":\"missed\"");
+    let came = |line: &&Line| line.kind == "joined" && line.name == visit.name;
+    let Some(came) = lobby.iter().find(came).filter(|_| !misses) else { return Ok(()) };
+    let own = format!("<{}.", visit.name);
+    let since = lobby.iter().filter(|line| line.number > came.number && line.kind == "said");
+    for line in since.filter(|line| line.text.starts_with('<') && !line.text.starts_with(&own)) {
+        let hears = visit.heard.lines().any(|heard| heard.contains(&line.text));
+        if !hears {
+            return Err(format!("#{} {} is not heard", line.number, line.text));
+        }
+    }
+    Ok(())
+}
+
+fn state(snapshot: &Snapshot) -> Value {
+    serde_json::from_slice(&snapshot.state).unwrap()
+}
+
+/// All machines know the same, and those who are really there, under names of their own.
+fn present(visits: &[Visit], healed: &[Snapshot]) -> Result<(), String> {
+    if healed.iter().any(|snapshot| *snapshot != healed[0]) {
+        return Err(format!("machines are not at one place: {healed:?}"));
+    }
+    let state = state(&healed[0]);
+    let people = state["people"].as_array().unwrap();
+    let names: Vec<Name> =
+        people.iter().map(|one| Name::parse(one["name"].as_str().unwrap()).unwrap()).collect();
+    for (index, name) in names.iter().enumerate() {
+        if let Some(other) = names[..index].iter().find(|other| other.looks_like(name)) {
+            return Err(format!("{name} and {other} are here"));
+        }
+    }
+    let there = visits.iter().filter(|visit| visit.has_stayed).count();
+    if there != people.len() {
+        let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+        let there: Vec<&str> =
+            visits.iter().filter(|v| v.has_stayed).map(|v| v.name.as_str()).collect();
+        return Err(format!("there are {names:?}, and connections of {there:?}"));
+    }
+    Ok(())
+}
+
+/// Nobody and nothing is left over when all have gone.
+fn gone(after: &[(Snapshot, usize, u64)]) -> Result<(), String> {
+    for (snapshot, people, left) in after {
+        if *people > 0 || *left > 0 {
+            return Err(format!("{people} people are there who have gone, and {left} outboxes"));
+        }
+        let state = state(snapshot);
+        let rooms = state["rooms"].as_array().unwrap();
+        if rooms.iter().any(|room| room["members"] != Value::Array(Vec::new())) {
+            return Err(format!("somebody is in a room who has gone: {state}"));
+        }
+    }
+    Ok(())
+}

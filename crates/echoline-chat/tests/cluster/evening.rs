@@ -1,0 +1,213 @@
+//! One evening of a chat on several machines: runs one seed and returns what happened.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use echoline::{Closed, Connection, Eol, Limits};
+use echoline_chat::{self, Entry, Follower, LogLimits, OnLoss, Role, Settings, Snapshot};
+use tokio::io::{DuplexStream, duplex};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, sleep};
+
+use super::bus::{Bus, Machine};
+use super::guest::{self, Visit};
+use super::random::Random;
+use super::storm;
+
+/// Within this presence is right again once all is well.
+const HEALING: Duration = Duration::from_secs(15);
+
+/// The rooms; the first is the lobby.
+pub(crate) const ROOMS: [&str; 3] = ["lobby", "den", "garden"];
+
+thread_local! {
+    static START: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+fn now_ms() -> u64 {
+    1_000_000 + START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
+}
+
+/// What differs from seed to seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) machines: usize,
+    pub(crate) guests: usize,
+    /// Things that each of them does in one visit, at most.
+    pub(crate) actions: usize,
+    pub(crate) on_loss: OnLoss,
+    pub(crate) storm: Duration,
+    compared_every: u64,
+    /// Lines that each room has on a machine, but for the first.
+    lines: [usize; 3],
+}
+
+impl Terms {
+    fn of(random: &mut Random) -> Self {
+        Self {
+            machines: random.pick(&[2, 3, 3, 3]),
+            guests: 8 + random.below(5),
+            actions: 3 + random.below(10),
+            on_loss: random.pick(&[OnLoss::Hold, OnLoss::Local]),
+            storm: Duration::from_secs(20 + random.below(80) as u64),
+            compared_every: 10 + random.below(90) as u64,
+            lines: std::array::from_fn(|_| random.pick(&[10, 150, 5000])),
+        }
+    }
+
+    /// The keeper's machine has all there is.
+    fn log(&self, site: usize) -> LogLimits {
+        let lines = site.checked_sub(1).map_or(5000, |index| self.lines[index]);
+        LogLimits { lines, ..LogLimits::default() }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        flood: None,
+        clock: now_ms,
+        time: |_| "09:30".into(),
+        moment: |_| "later".into(),
+        ..Settings::default()
+    }
+}
+
+/// What happened in one evening.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) terms: Terms,
+    /// The first is the keeper's.
+    pub(crate) visits: Vec<Visit>,
+    /// What each machine knew when all was well again.
+    pub(crate) healed: Vec<Snapshot>,
+    /// And when all had gone; how many people each machine counted, and what was left over.
+    pub(crate) after: Vec<(Snapshot, usize, u64)>,
+    /// Where machines knew different things, those that were made of it later too.
+    pub(crate) differences: Vec<String>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The chat, for those who come to it.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) bus: Arc<Bus>,
+    terms: Terms,
+    sites: Arc<Mutex<Vec<Site>>>,
+}
+
+/// Where a machine stands; `None` where it fell.
+#[derive(Debug)]
+struct Site {
+    machine: Option<Machine>,
+    sessions: Vec<AbortHandle>,
+}
+
+impl World {
+    /// A new connection to a machine, or to the first one where that one is down.
+    pub(crate) fn connect(
+        &self,
+        site: usize,
+        role: Role,
+    ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
+        let (near, far) = duplex(1 << 20);
+        let far =
+            Connection::accepted(far, Limits::default(), Eol::CrLf, echoline_chat::farewell());
+        let mut sites = self.sites.lock().unwrap();
+        let site = if sites[site].machine.is_some() { site } else { 0 };
+        let machine = sites[site].machine.as_ref().expect("the first one stands");
+        let session = tokio::spawn(echoline_chat::serve(far, Arc::clone(&machine.chat), role));
+        sites[site].sessions.push(session.abort_handle());
+        (near, session)
+    }
+
+    pub(crate) fn machine(&self, site: usize) -> Option<Machine> {
+        self.sites.lock().unwrap()[site].machine.clone()
+    }
+
+    /// A machine falls, and all connections to it.
+    pub(crate) fn kill(&self, site: usize) {
+        let site = &mut self.sites.lock().unwrap()[site];
+        if let Some(machine) = site.machine.take() {
+            self.bus.kill(&machine);
+        }
+        site.sessions.drain(..).for_each(|session| session.abort());
+    }
+
+    /// Another one takes its place.
+    pub(crate) fn start(&self, site: usize, snapshot: Option<Snapshot>, random: &mut Random) {
+        let log = self.terms.log(site);
+        let machine = self.bus.start(&format!("m{site}"), log, snapshot, random);
+        self.sites.lock().unwrap()[site].machine = Some(machine);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.sites.lock().unwrap().len()
+    }
+
+    fn machines(&self) -> Vec<Machine> {
+        (0..self.count()).filter_map(|site| self.machine(site)).collect()
+    }
+}
+
+/// Runs the evening of `seed`.
+pub(crate) fn run(seed: u64) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime needs nothing");
+    runtime.block_on(live(Random::new(seed)))
+}
+
+async fn live(mut random: Random) -> Outcome {
+    START.set(Some(Instant::now()));
+    let terms = Terms::of(&mut random);
+    let bus = Bus::open(&settings(), terms.on_loss, terms.compared_every);
+    let site = |number: usize, random: &mut Random| {
+        let log = terms.log(number);
+        let machine = Some(bus.start(&format!("m{number}"), log, None, random));
+        Site { machine, sessions: Vec::new() }
+    };
+    let sites = (0..terms.machines).map(|number| site(number, &mut random)).collect();
+    let world = World { bus: Arc::clone(&bus), terms, sites: Arc::new(Mutex::new(sites)) };
+    let keeper = guest::keeper(&world, terms.storm, random.fork()).await;
+    let guests: Vec<_> = (1..=terms.guests)
+        .map(|guest| tokio::spawn(guest::live(world.clone(), guest, terms, random.fork())))
+        .collect();
+    storm::rage(&world, terms.storm, &mut random).await;
+    let well = Instant::now();
+    let mut present = vec![keeper];
+    for guest in guests {
+        present.extend(guest.await.expect("no guest panics"));
+    }
+    // What was begun before is to have come to its end.
+    tokio::time::sleep_until((well + HEALING).max(Instant::now() + Duration::from_secs(3))).await;
+    let healed = world.machines().iter().map(|machine| machine.chat.snapshot()).collect();
+    for present in &mut present {
+        present.look_around().await;
+    }
+    sleep(Duration::from_secs(3)).await;
+    let visits: Vec<Visit> = present.into_iter().map(guest::Present::go).collect();
+    sleep(HEALING).await;
+    let after = |machine: &Machine| {
+        let left = machine.chat.cluster_status().expect("it is one of several").open;
+        (machine.chat.snapshot(), machine.chat.people(), left)
+    };
+    let after = world.machines().iter().map(after).collect();
+    replay(&bus, &mut random);
+    Outcome { terms, visits, healed, after, differences: bus.differences(), entries: bus.entries() }
+}
+
+/// A machine that knows only the order, or a snapshot and the rest of it, comes to know the same.
+fn replay(bus: &Bus, random: &mut Random) {
+    let (known, last) = (bus.known(), bus.entries().len() as u64);
+    if known.is_empty() || random.chance(30) {
+        let (fresh, _) = bus.chat("fresh", LogLimits::default());
+        bus.apply(&fresh, last);
+    } else {
+        let (late, _) = bus.chat("late", LogLimits { lines: 20, bytes: 2000 });
+        late.restore(&known[random.below(known.len())]).expect("a machine made it");
+        bus.apply(&late, last);
+    }
+}

@@ -1,0 +1,254 @@
+//! Keeping order, private words and coming back, from one machine to another.
+
+use echoline_chat::{Follower, OnLoss, Role};
+use tokio::time::sleep;
+
+use super::bus::Trouble;
+use super::rig::{A_MOMENT, Rig, until};
+
+/// Fault 68: who keeps order does so on all machines.
+#[tokio::test(start_paused = true)]
+async fn order_is_kept_from_another_machine() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/join den").await;
+    until(&mut ann, "ann joined").await;
+    ben.ask("/kick ann", "*** Only an operator can do that ***").await;
+    ben.say("/join den").await;
+    until(&mut ben, "ben joined").await;
+    ann.hear("*** ben joined the chat ***").await;
+    ann.ask("/mute ben", "*** You muted ben in den for good ***").await;
+    ben.hear("*** You were muted in den ***").await;
+    ben.say("let me").await;
+    ben.hear("*** Not delivered, you may not speak there for good: let me ***").await;
+    ann.ask("/unmute ben", "*** You unmuted ben in den ***").await;
+    ann.ask("/op ben", "*** ben is an operator of den ***").await;
+    ben.hear("*** You were unmuted in den ***").await;
+    ben.hear("*** You are an operator of den ***").await;
+    ben.ask("/deop ann", "*** ann is no operator any more of den ***").await;
+    ann.hear("*** You are no operator any more of den ***").await;
+    ben.say("/kick ann").await;
+    until(&mut ann, "*** You were kicked from den by ben ***").await;
+    until(&mut ben, "ann is out of den").await;
+    ben.say("/ban ann").await;
+    until(&mut ben, "*** You banned ann from den for good ***").await;
+    until(&mut ben, "That holds for the name ann, and for this user under any name").await;
+    until(&mut ben, "An operator of the chat can see and ban their address too").await;
+    ann.ask("/join den", "*** You are banned from the room den ***").await;
+    ben.ask("/unban ann", "*** ann may come to den again ***").await;
+    ann.say("/join den").await;
+    until(&mut ann, "ann joined").await;
+    rig.settle().await;
+}
+
+/// Issue 11, item 14: a deletion is the same on all machines, also on one that learns of it from a
+/// snapshot.
+#[tokio::test(start_paused = true)]
+async fn regression_a_line_is_deleted_on_all_machines() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("my secret").await;
+    ben.hear("ann: my secret").await;
+    ben.ask("/delete 3", "*** Line 3 is not yours: only an operator can delete it ***").await;
+    ann.ask("/delete 3", "*** Line 3 was deleted by ann ***").await;
+    ben.hear("*** Line 3 was deleted by ann ***").await;
+    ben.say("/oper open sesame").await;
+    until(&mut ben, "You are an operator").await;
+    ann.say("another").await;
+    ben.hear("ann: another").await;
+    ben.ask("/delete 5", "*** Line 5 was deleted by ben ***").await;
+    ann.hear("*** Line 5 was deleted by ben ***").await;
+    for guest in [&mut ann, &mut ben] {
+        guest.ask("/history 3-5", "#3 09:30 ann: [deleted]").await;
+        guest.hear("#4 09:30 *** Line 3 was deleted by ann ***").await;
+        guest.hear("#5 09:30 ann: [deleted]").await;
+    }
+    rig.settle().await;
+    let snapshot = String::from_utf8(rig.machines[0].chat.snapshot().state.to_vec()).unwrap();
+    assert!(!snapshot.contains("secret") && snapshot.contains(r#""deleted":[3,5]"#), "{snapshot}");
+}
+
+/// Fault 68: the operator of the whole chat bans somebody whom another machine serves.
+#[tokio::test(start_paused = true)]
+async fn a_ban_holds_on_all_machines() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/oper open sesame").await;
+    until(&mut ann, "You are an operator").await;
+    ann.say("/ban ben 1h spam").await;
+    until(&mut ben, "You are banned from this chat until tomorrow: spam").await;
+    assert!(ben.rest().await.is_empty());
+    until(&mut ann, "*** ben left the chat (banned) ***").await;
+    let mut again = rig.parlours[1].knock(Role::User);
+    again.say("Ben").await;
+    again.hear_of("You are banned from this chat").await;
+    drop(again);
+    rig.settle().await;
+}
+
+/// Fault 68: private words find their way, and their author hears where they do not.
+#[tokio::test(start_paused = true)]
+async fn private_words_cross_machines() {
+    let mut rig = Rig::new(2, OnLoss::Hold);
+    rig.parlours[1].pipe = 600;
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.ask("/msg ben psst", "[you -> ben] psst").await;
+    ben.hear("[ann -> you] psst").await;
+    ben.ask("/reply yes", "[you -> ann] yes").await;
+    ann.hear("[ben -> you] yes").await;
+    ben.say("/away tea").await;
+    ben.hear_of("you are away: tea").await;
+    ann.ask("/msg ben there?", "*** ben is away: tea ***").await;
+    ann.hear("[you -> ben] there?").await;
+    ben.hear("[ann -> you] there?").await;
+    ben.say("/away").await;
+    ben.hear("*** You are back ***").await;
+    // Who does not read gets so many, and no more.
+    let words = "x".repeat(300);
+    let mut refused = 0;
+    for _ in 0..420 {
+        ann.say(&format!("/msg ben {words}")).await;
+    }
+    ann.say("/msg zoe x").await;
+    for line in until(&mut ann, "Nobody here is called zoe").await {
+        refused += usize::from(line == "*** ben does not read: that was not delivered ***");
+    }
+    assert!(refused > 100, "each of them is told: {refused}");
+    rig.settle().await;
+}
+
+/// Fault 68: rooms are closed on all machines alike.
+#[tokio::test(start_paused = true)]
+async fn closed_rooms_are_closed_everywhere() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/join den").await;
+    until(&mut ann, "ann joined").await;
+    ann.say("/private on").await;
+    until(&mut ann, "Only who is invited can join this room now").await;
+    ben.ask("/join den", "*** Only who is invited can join den ***").await;
+    ben.ask("/rooms", "lobby (2)").await;
+    ann.ask("/invite ben", "*** ben may join den ***").await;
+    ben.hear("*** ann invites you: /join den ***").await;
+    ben.say("/join den").await;
+    until(&mut ben, "ben joined").await;
+    ben.say("/leave den").await;
+    until(&mut ben, "You left den").await;
+    until(&mut ann, "ben left").await;
+    ann.say("/join safe").await;
+    until(&mut ann, "ann joined").await;
+    ann.say("/password swordfish").await;
+    until(&mut ann, "is how to get in now").await;
+    ben.ask("/join safe", "*** safe has a password: /join safe PASSWORD ***").await;
+    ben.ask("/join safe bream", "*** safe has a password: /join safe PASSWORD ***").await;
+    ben.say("/join safe swordfish").await;
+    until(&mut ben, "ben joined").await;
+    rig.settle().await;
+}
+
+/// Fault 68: a token brings its owner back on another machine while the connection before lives.
+#[tokio::test(start_paused = true)]
+async fn a_token_brings_back_on_another_machine() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/token").await;
+    let line = ann.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    let mut again = rig.parlours[1].knock(Role::User);
+    again.say(&format!("/resume {token}")).await;
+    again.hear_of("Back in lobby, from line 3 on").await;
+    until(&mut ann, "*** You go on in another connection ***").await;
+    assert!(ann.rest().await.is_empty());
+    ben.hear("*** ann left the chat (goes on elsewhere) ***").await;
+    ben.hear("*** ann joined the chat ***").await;
+    again.say("here").await;
+    ben.hear("ann: here").await;
+    let mut third = rig.parlours[0].knock(Role::User);
+    third.say(&format!("/resume {token}")).await;
+    third.hear_of("That token brings nobody back").await;
+    drop(third);
+    rig.settle().await;
+}
+
+/// A user who has read the stream to its end comes back on another node at once: nothing that they
+/// said is lost, and no line is shown twice.
+#[tokio::test(start_paused = true)]
+async fn regression_who_read_to_the_end_comes_back_exactly_there() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/token").await;
+    let line = ann.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    ben.say("one").await;
+    ann.hear("ben: one").await;
+    ann.say("two").await;
+    ann.say("/quit good night").await;
+    ann.rest().await;
+    let mut again = rig.parlours[1].knock(Role::User);
+    again.say(&format!("/resume {token}")).await;
+    again.hear_of("Back in lobby, from line 4 on").await;
+    ben.hear("ann: two").await;
+    ben.hear("*** ann left the chat (good night) ***").await;
+    ben.hear("*** ann joined the chat ***").await;
+    rig.settle().await;
+}
+
+/// Issue 11, item 6: on another node too, while the connection before hangs, a user who comes back
+/// speaks in the room in which they spoke.
+#[tokio::test(start_paused = true)]
+async fn regression_resume_on_another_node_keeps_the_current_room() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/token").await;
+    let line = ann.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    for room in ["garden", "attic", "garden"] {
+        ann.say(&format!("/join {room}")).await;
+        until(&mut ann, &format!("You speak in {room} now")).await;
+    }
+    ben.say("/join garden").await;
+    until(&mut ben, "ben joined").await;
+    let mut again = rig.parlours[1].knock(Role::User);
+    again.say(&format!("/resume {token}")).await;
+    until(&mut again, "*** You speak in garden now ***").await;
+    again.say("among the beans").await;
+    until(&mut ben, "ann: among the beans").await;
+    rig.settle().await;
+}
+
+/// Fault 68: it does so too where the machine of the connection before is just taken for gone.
+#[tokio::test(start_paused = true)]
+async fn a_token_brings_back_from_a_machine_that_is_gone() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ben.say("/token").await;
+    let line = ben.line().await;
+    let token = line.split(' ').nth(2).unwrap().to_owned();
+    rig.begin(1, Trouble::Cut);
+    until(&mut ann, "*** m1 is gone, and with it ben ***").await;
+    let mut again = rig.parlours[0].knock(Role::User);
+    again.say(&format!("/resume {token}")).await;
+    again.hear_of("Back in lobby, from line 3 on").await;
+    rig.begin(1, Trouble::None);
+    until(&mut ben, "*** You go on in another connection ***").await;
+    assert!(ben.rest().await.is_empty());
+    ann.hear("*** ben joined the chat ***").await;
+    ann.ask("/users", "Online: ann, ben").await;
+    rig.settle().await;
+}
+
+/// Fault 67: `/status` says how it stands.
+#[tokio::test(start_paused = true)]
+async fn status_says_how_it_stands() {
+    let rig = Rig::new(2, OnLoss::Local);
+    let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.ask("/status", "*** This is m0 of the cluster test; the link is there ***").await;
+    ann.hear("*** Machines, with the people they serve: m0 (1), m1 (1) ***").await;
+    let words = "*** Entry 4 of the common order; 0 lines said here wait, 0 were not delivered ***";
+    ann.hear(words).await;
+    rig.begin(0, Trouble::Cut);
+    sleep(A_MOMENT).await;
+    until(&mut ann, "shown here").await;
+    ann.say("/status").await;
+    ann.hear_of("the link is lost: lines are shown on this machine only").await;
+}

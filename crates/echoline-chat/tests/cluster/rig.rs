@@ -1,0 +1,89 @@
+//! Machines and guests for tests that say what happens and what everybody hears.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use echoline::Limits;
+use echoline_chat::{ClusterStatus, Follower, OnLoss};
+use tokio::time::{sleep, timeout};
+
+use super::bus::{Bus, Machine, Trouble};
+use super::random::Random;
+use crate::chat_harness::{ChatHarness, Guest, settings};
+
+/// Longer than any way over the bus, shorter than anything that is waited for.
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
+
+/// What people hear at the loss of the link and at its return.
+pub(crate) const LOST: &str = "*** The link to the other machines is lost: what you say waits, \
+                               at most 50 lines for 60 s (/status) ***";
+pub(crate) const LOST_LOCAL: &str = "*** The link to the other machines is lost: what you say is \
+                                     shown here, marked ~, and to them later (/status) ***";
+pub(crate) const BACK: &str = "*** The link to the other machines is back ***";
+
+/// A chat on several machines.
+pub(crate) struct Rig {
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) parlours: Vec<ChatHarness>,
+}
+
+impl Rig {
+    pub(crate) fn new(machines: usize, on_loss: OnLoss) -> Self {
+        let settings = settings();
+        let (bus, machines) = Bus::machines(machines, &settings, on_loss, &mut Random::new(7));
+        let chat_harness = |machine: &Machine| {
+            let limits = Limits { max_line: 4096, ..Limits::default() };
+            ChatHarness { chat: Arc::clone(&machine.chat), limits, pipe: 64 * 1024 }
+        };
+        let parlours = machines.iter().map(chat_harness).collect();
+        Self { bus, machines, parlours }
+    }
+
+    /// Each comes to the machine of this number; all have heard of all of them.
+    pub(crate) async fn all<const N: usize>(&self, names: [(&str, usize); N]) -> [Guest; N] {
+        let mut guests: Vec<Guest> = Vec::new();
+        for (name, site) in names {
+            let newcomer = self.parlours[site].enter(name).await;
+            for guest in &mut guests {
+                guest.hear(&format!("*** {name} joined the chat ***")).await;
+            }
+            guests.push(newcomer);
+        }
+        // With the first pulses everybody knows everybody.
+        sleep(Duration::from_secs(4)).await;
+        guests.try_into().unwrap_or_else(|_| unreachable!("as many as names"))
+    }
+
+    pub(crate) fn begin(&self, site: usize, trouble: Trouble) {
+        self.machines[site].begin(trouble);
+    }
+
+    pub(crate) fn status(&self, site: usize) -> ClusterStatus {
+        self.machines[site].chat.cluster_status().unwrap()
+    }
+
+    /// All machines know the same, and nothing is on its way.
+    pub(crate) async fn settle(&self) {
+        sleep(Duration::from_secs(12)).await;
+        let one = self.machines[0].chat.snapshot();
+        for (site, machine) in self.machines.iter().enumerate() {
+            assert_eq!(machine.chat.snapshot(), one);
+            assert_eq!((self.status(site).held, self.status(site).open), (0, 0), "m{site}");
+        }
+    }
+}
+
+/// Reads to a line that has these words; what came before it.
+pub(crate) async fn until(guest: &mut Guest, words: &str) -> Vec<String> {
+    let mut before = Vec::new();
+    loop {
+        let line = timeout(Duration::from_secs(90), guest.line()).await;
+        let line = line.unwrap_or_else(|_| panic!("no {words:?} comes after {before:?}"));
+        if line.contains(words) {
+            return before;
+        }
+        assert!(!line.is_empty(), "the stream ends before {words:?}, after {before:?}");
+        before.push(line);
+    }
+}

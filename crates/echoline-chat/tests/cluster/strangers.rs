@@ -1,0 +1,80 @@
+//! Strangers who try to come in: what a node knows, it decides without the stream.
+
+use echoline_chat::{OnLoss, Role};
+use tokio::time::sleep;
+
+use super::bus::Trouble;
+use super::rig::{A_MOMENT, Rig, until};
+
+/// Issue 12, item 6: no attempt with a name that is taken, malformed, reserved or banned, and no
+/// wrong token, becomes an entry of the stream, on whichever node.
+#[tokio::test(start_paused = true)]
+async fn attack_refused_names_and_tokens_are_no_entries() {
+    let rig = Rig::new(2, OnLoss::Hold);
+    let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
+    ann.say("/oper open sesame").await;
+    until(&mut ann, "You are an operator").await;
+    ann.say("/ban eve").await;
+    until(&mut ann, "You banned eve from the chat").await;
+    sleep(A_MOMENT).await;
+    let before = rig.bus.entries().len();
+    for chat_harness in &rig.parlours {
+        let mut stranger = chat_harness.knock(Role::User);
+        for name in ["ann", "ANN", "\u{430}nn", "ben", "eve", "a b", "server"].repeat(20) {
+            stranger.say(name).await;
+            until(&mut stranger, "***").await;
+        }
+        let mut program = chat_harness.knock(Role::Bot);
+        for _ in 0..20 {
+            program.say("{\"name\":\"ann\"}").await;
+            until(&mut program, "is taken").await;
+        }
+    }
+    assert_eq!(rig.bus.entries().len(), before, "no attempt reached the stream");
+    // A node that is behind must not refuse a token: it asks once for all who wait.
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        let mut stranger = rig.parlours[1].knock(Role::User);
+        stranger.say("/resume ab2c-d3ef-gh45-ab2c-d3ef").await;
+        strangers.push(stranger);
+    }
+    for stranger in &mut strangers {
+        until(stranger, "That token brings nobody back").await;
+    }
+    let entries = rig.bus.entries().len() - before;
+    assert!((1..=2).contains(&entries), "{entries} entries for 100 wrong tokens");
+    rig.settle().await;
+}
+
+/// 64 acts on their way, and the sessions that wait for them.
+const OPEN: u64 = 64 + 64;
+
+/// Issue 12, item 6: however many strangers come and go, few of their acts are on their way at
+/// once; those who wait come in later.
+#[tokio::test(start_paused = true)]
+async fn attack_few_acts_before_login_are_on_their_way() {
+    let rig = Rig::new(1, OnLoss::Hold);
+    rig.begin(0, Trouble::Frozen);
+    let mut strangers = Vec::new();
+    for number in 0..300 {
+        let mut stranger = rig.parlours[0].knock(Role::User);
+        stranger.say(&format!("n{number}")).await;
+        strangers.push(stranger);
+    }
+    sleep(A_MOMENT).await;
+    assert_eq!(rig.status(0).open, OPEN, "acts on their way");
+    // Half of them leave: what is on its way still counts, so that they make room for no others.
+    strangers.drain(..150);
+    for number in 300..450 {
+        let mut stranger = rig.parlours[0].knock(Role::User);
+        stranger.say(&format!("n{number}")).await;
+        strangers.push(stranger);
+    }
+    sleep(A_MOMENT).await;
+    assert_eq!(rig.status(0).open, OPEN, "acts on their way");
+    rig.begin(0, Trouble::None);
+    for stranger in &mut strangers {
+        until(stranger, "joined the chat").await;
+    }
+    rig.settle().await;
+}

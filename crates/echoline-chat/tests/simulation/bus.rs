@@ -1,0 +1,351 @@
+//! A bus in memory between several machines of one chat: it delays, it takes some things twice, it
+//! loses sight of machines; what it never does is to give two machines two orders.
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use echoline_chat::{
+    Chat, ClusterOptions, Entry, Follower, Link, LogLimits, OnLoss, Proposal, Settings, Snapshot,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::random::Random;
+
+/// Seconds between two pulses of a machine.
+const PULSE_SECONDS: u64 = 3;
+
+/// What goes wrong between a machine and the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    /// The machine knows that it has no connection.
+    Cut,
+    /// It has one, but nothing is taken and nothing comes: the bus has lost its majority.
+    Frozen,
+    /// The machine itself stands still, and its people's connections with it.
+    Stopped,
+}
+
+/// The order that all machines share.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    settings: Settings,
+    on_loss: OnLoss,
+    /// What all machines know is compared at every so many-th entry; 0 is never.
+    compared_every: u64,
+    state: Mutex<State>,
+    /// How many entries there are.
+    length: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    ids: HashSet<String>,
+    /// The machines that run.
+    machines: Vec<Machine>,
+    /// How many were started.
+    started: u32,
+    /// What machines knew, by entry.
+    known: BTreeMap<u64, Snapshot>,
+    differences: Vec<String>,
+}
+
+/// One machine on the bus.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) chat: Arc<Chat>,
+    trouble: watch::Sender<Trouble>,
+    /// What it goes on from, instead of the entries before it.
+    gap: Arc<Mutex<Option<Snapshot>>>,
+    tasks: Arc<[JoinHandle<()>; 2]>,
+}
+
+impl Bus {
+    /// A bus without machines; runs until the runtime ends.
+    pub(crate) fn open(settings: &Settings, on_loss: OnLoss, compared_every: u64) -> Arc<Self> {
+        let (settings, length) = (settings.clone(), watch::Sender::new(0));
+        let state = Mutex::default();
+        let bus = Arc::new(Self { settings, on_loss, compared_every, state, length });
+        tokio::spawn(beat(Arc::clone(&bus)));
+        bus
+    }
+
+    /// So many machines.
+    pub(crate) fn machines(
+        count: usize,
+        settings: &Settings,
+        on_loss: OnLoss,
+        random: &mut Random,
+    ) -> (Arc<Self>, Vec<Machine>) {
+        let bus = Self::open(settings, on_loss, 0);
+        let log = settings.log;
+        let machines = (0..count).map(|number| bus.start(&format!("m{number}"), log, None, random));
+        let machines = machines.collect();
+        (bus, machines)
+    }
+
+    /// A chat that knows nothing yet and takes no part.
+    pub(crate) fn chat(
+        &self,
+        name: &str,
+        log: LogLimits,
+    ) -> (Arc<Chat>, UnboundedReceiver<Proposal>) {
+        let started = {
+            let mut state = self.state.lock().unwrap();
+            state.started += 1;
+            state.started
+        };
+        let options = ClusterOptions {
+            cluster: "test".into(),
+            machine: name.to_owned(),
+            on_loss: self.on_loss,
+            node: 1000 * started,
+        };
+        Chat::clustered(Settings { log, ..self.settings.clone() }, options)
+    }
+
+    /// A machine that begins with this snapshot, or at the first entry.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        name: &str,
+        log: LogLimits,
+        snapshot: Option<Snapshot>,
+        random: &mut Random,
+    ) -> Machine {
+        let (chat, proposals) = self.chat(name, log);
+        if let Some(snapshot) = snapshot {
+            chat.restore(&snapshot).expect("another machine made it");
+        }
+        let trouble = watch::Sender::new(Trouble::None);
+        let gap = Arc::<Mutex<Option<Snapshot>>>::default();
+        let well = Well(trouble.clone());
+        let sending =
+            send(Arc::clone(self), Arc::clone(&chat), well.clone(), proposals, random.fork());
+        let following =
+            follow(Arc::clone(self), Arc::clone(&chat), well, Arc::clone(&gap), random.fork());
+        let tasks = Arc::new([tokio::spawn(sending), tokio::spawn(following)]);
+        let machine = Machine { chat, trouble, gap, tasks };
+        self.state.lock().unwrap().machines.push(machine.clone());
+        machine
+    }
+
+    /// A machine is no more, from one moment to the next.
+    pub(crate) fn kill(&self, machine: &Machine) {
+        machine.tasks.iter().for_each(JoinHandle::abort);
+        // What it sent and the bus has not taken is lost.
+        machine.trouble.send_replace(Trouble::Stopped);
+        let machines = &mut self.state.lock().unwrap().machines;
+        machines.retain(|other| !Arc::ptr_eq(&other.chat, &machine.chat));
+    }
+
+    /// All entries so far.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.state.lock().unwrap().entries.clone()
+    }
+
+    /// The entries after the first `from`, up to `until`.
+    fn part(&self, from: u64, until: u64) -> Vec<Entry> {
+        self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
+    }
+
+    /// What machines knew at some places of the order.
+    pub(crate) fn known(&self) -> Vec<Snapshot> {
+        self.state.lock().unwrap().known.values().cloned().collect()
+    }
+
+    /// Where machines knew different things.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        self.state.lock().unwrap().differences.clone()
+    }
+
+    /// Applies entries from the next one to `until`, and compares on the way.
+    pub(crate) fn apply(&self, chat: &Chat, until: u64) {
+        loop {
+            let applied = chat.applied();
+            if applied >= until {
+                return;
+            }
+            let stop = match self.compared_every {
+                0 => until,
+                every => until.min((applied / every + 1) * every),
+            };
+            chat.apply(&self.part(applied, stop));
+            if self.compared_every > 0 && stop.is_multiple_of(self.compared_every) {
+                self.compare(chat.snapshot());
+            }
+        }
+    }
+
+    fn compare(&self, snapshot: Snapshot) {
+        let state = &mut *self.state.lock().unwrap();
+        let sequence = snapshot.sequence;
+        let known = state.known.entry(sequence).or_insert_with(|| snapshot.clone());
+        if *known != snapshot {
+            let text = |snapshot: &Snapshot| String::from_utf8_lossy(&snapshot.state).into_owned();
+            let (one, other) = (text(known), text(&snapshot));
+            state.differences.push(format!("at {sequence}:\n{one}\n{other}"));
+        }
+    }
+
+    /// Something comes into the order that no machine proposed.
+    pub(crate) fn inject(&self, payload: &[u8]) {
+        let payload = payload.to_vec().into();
+        self.take(&Proposal { id: String::new(), payload }, true);
+    }
+
+    /// The order is lost, and another one begins.
+    pub(crate) fn begin_anew(&self) {
+        let machines = {
+            let state = &mut *self.state.lock().unwrap();
+            state.entries.clear();
+            state.ids.clear();
+            state.known.clear();
+            state.machines.clone()
+        };
+        self.length.send_replace(0);
+        machines.iter().for_each(|machine| machine.chat.begin_anew());
+    }
+
+    /// What every machine was given last was not in the order: all begin anew with what is.
+    pub(crate) fn read_anew(&self) {
+        let machines = {
+            let state = &mut *self.state.lock().unwrap();
+            state.entries.pop();
+            state.known.clear();
+            state.machines.clone()
+        };
+        machines.iter().for_each(|machine| machine.chat.begin_anew());
+        self.length.send_modify(|length| *length -= 1);
+    }
+
+    fn take(&self, proposal: &Proposal, is_again: bool) {
+        let mut state = self.state.lock().unwrap();
+        if !state.ids.insert(proposal.id.clone()) && !is_again {
+            return;
+        }
+        let sequence = state.entries.len() as u64 + 1;
+        let payload = proposal.payload.clone();
+        state.entries.push(Entry { sequence, time_ms: (self.settings.clock)(), payload });
+        self.length.send_replace(sequence);
+    }
+}
+
+impl Machine {
+    /// Something goes wrong for so long.
+    pub(crate) async fn suffer(&self, trouble: Trouble, length: Duration) {
+        self.begin(trouble);
+        sleep(length).await;
+        self.begin(Trouble::None);
+    }
+
+    /// Something goes wrong from now on, or nothing any more.
+    pub(crate) fn begin(&self, trouble: Trouble) {
+        let before = self.trouble.send_replace(trouble);
+        match (before, trouble) {
+            (_, Trouble::Cut) => self.chat.link(Link::Down),
+            (Trouble::Cut, _) => self.chat.link(Link::Up),
+            _ => {}
+        }
+    }
+
+    /// It is given this instead of the entries between.
+    pub(crate) fn skip_to(&self, snapshot: Snapshot) {
+        *self.gap.lock().unwrap() = Some(snapshot);
+    }
+
+    fn is_well(&self) -> bool {
+        *self.trouble.borrow() == Trouble::None
+    }
+}
+
+/// Whether a machine can do its work.
+#[derive(Clone)]
+struct Well(watch::Sender<Trouble>);
+
+impl Well {
+    async fn wait(&self) {
+        let mut trouble = self.0.subscribe();
+        trouble.wait_for(|trouble| *trouble == Trouble::None).await.expect("it lasts");
+    }
+}
+
+/// Takes what a machine proposes, each after a while of its own, some of it twice.
+async fn send(
+    bus: Arc<Bus>,
+    chat: Arc<Chat>,
+    well: Well,
+    mut proposals: UnboundedReceiver<Proposal>,
+    mut random: Random,
+) {
+    while let Some(proposal) = proposals.recv().await {
+        let (bus, chat, well) = (Arc::clone(&bus), Arc::clone(&chat), well.clone());
+        let mut random = random.fork();
+        tokio::spawn(async move {
+            sleep(random.millis(8)).await;
+            well.wait().await;
+            if random.chance(50) && chat.is_settled(&proposal.id) {
+                return;
+            }
+            bus.take(&proposal, false);
+            if random.chance(10) {
+                // Its acknowledgement was lost, and its name forgotten.
+                sleep(random.millis(200)).await;
+                bus.take(&proposal, true);
+            }
+        });
+    }
+}
+
+/// Gives a machine the entries, some at a time.
+async fn follow(
+    bus: Arc<Bus>,
+    chat: Arc<Chat>,
+    well: Well,
+    gap: Arc<Mutex<Option<Snapshot>>>,
+    mut random: Random,
+) {
+    let mut length = bus.length.subscribe();
+    loop {
+        length.wait_for(|length| *length > chat.applied()).await.expect("the bus lasts");
+        sleep(random.millis(8)).await;
+        well.wait().await;
+        let applied = chat.applied();
+        let gap = gap.lock().unwrap().take();
+        if let Some(snapshot) = gap.filter(|snapshot| snapshot.sequence > applied) {
+            chat.restore(&snapshot).expect("another machine made it");
+            continue;
+        }
+        let length = *length.borrow();
+        if length > applied {
+            let count = 1 + random.below((length - applied) as usize);
+            bus.apply(&chat, applied + count as u64);
+        }
+    }
+}
+
+/// Ticks and pulses.
+async fn beat(bus: Arc<Bus>) {
+    let mut next = Instant::now();
+    for second in 0_u64.. {
+        next += Duration::from_secs(1);
+        sleep_until(next).await;
+        let machines = bus.state.lock().unwrap().machines.clone();
+        for machine in &machines {
+            let trouble = *machine.trouble.borrow();
+            if trouble != Trouble::Stopped {
+                machine.chat.tick();
+            }
+            if second.is_multiple_of(PULSE_SECONDS) && machine.is_well() {
+                let pulse = machine.chat.pulse();
+                let others = machines.iter().filter(|other| other.is_well());
+                others.for_each(|other| other.chat.heard(&pulse));
+            }
+        }
+    }
+}

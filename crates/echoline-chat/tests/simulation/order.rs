@@ -1,0 +1,122 @@
+//! The order of one room, as the keeper saw it, and what follows from it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use echoline_chat::Name;
+use serde_json::Value;
+
+/// One line.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) number: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
+    /// As a terminal has to show it.
+    pub(crate) shown: String,
+    /// Who is in the room after it.
+    pub(crate) members: Rc<Vec<String>>,
+}
+
+impl Entry {
+    /// Whether it says that a user came, left or has another name.
+    pub(crate) fn is_presence(&self) -> bool {
+        matches!(&*self.kind, "joined" | "left" | "renamed")
+    }
+}
+
+/// All lines of one room.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Order {
+    /// The index of a number.
+    pub(crate) fn index(&self, number: u64) -> usize {
+        self.entries.partition_point(|entry| entry.number < number)
+    }
+
+    /// P5, P6: adds a line, whose author has to be here and whose names have to be free.
+    pub(crate) fn push(&mut self, value: &Value) -> Result<(), String> {
+        let word = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        let (kind, name, text) = (word("kind"), word("name"), word("text"));
+        let number = value["number"].as_u64().ok_or("a line has no number")?;
+        let time_ms = value["time_ms"].as_u64().ok_or("a line has no time")?;
+        let last = self.entries.last();
+        let (next, last_ms) = last.map_or((1, 0), |last| (last.number + 1, last.time_ms));
+        if number != next {
+            return Err(format!("the keeper sees #{number} where #{next} comes"));
+        }
+        if time_ms <= last_ms {
+            return Err(format!("P10: #{number} is not later than the line before"));
+        }
+        let members = last.map(|last| Rc::clone(&last.members)).unwrap_or_default();
+        let members = membership(members, &kind, &name, &text)
+            .map_err(|what| format!("#{number}: {what}"))?;
+        let shown = shown(&kind, &name, &text);
+        self.entries.push(Entry { number, time_ms, kind, name, text, shown, members });
+        Ok(())
+    }
+}
+
+fn membership(
+    mut members: Rc<Vec<String>>,
+    kind: &str,
+    name: &str,
+    text: &str,
+) -> Result<Rc<Vec<String>>, String> {
+    let place = members.iter().position(|member| member == name);
+    match (kind, place) {
+        ("joined", _) => {
+            check_free(&members, name)?;
+            Rc::make_mut(&mut members).push(name.to_owned());
+        }
+        ("left", Some(place)) => drop(Rc::make_mut(&mut members).remove(place)),
+        ("renamed", Some(place)) => {
+            let mut others = members.to_vec();
+            others.remove(place);
+            check_free(&others, text)?;
+            text.clone_into(&mut Rc::make_mut(&mut members)[place]);
+        }
+        (_, Some(_)) | ("notice", None) => {}
+        (_, None) => return Err(format!("P5: {name} is not here, and {kind}")),
+    }
+    Ok(members)
+}
+
+thread_local! {
+    static NAMES: std::cell::RefCell<HashMap<String, Name>> = std::cell::RefCell::default();
+}
+
+fn parsed(name: &str) -> Name {
+    NAMES.with_borrow_mut(|names| {
+        let parse = || Name::parse(name).expect("a name that was accepted");
+        names.entry(name.to_owned()).or_insert_with(parse).clone()
+    })
+}
+
+fn check_free(members: &[String], name: &str) -> Result<(), String> {
+    let new = parsed(name);
+    match members.iter().find(|member| parsed(member).looks_like(&new)) {
+        Some(member) => Err(format!("P6: {name} comes while {member} is here")),
+        None => Ok(()),
+    }
+}
+
+/// As a terminal shows it, in the lesson's words: written down here once more, on purpose.
+fn shown(kind: &str, name: &str, text: &str) -> String {
+    match (kind, text) {
+        ("said", _) => format!("{name}: {text}"),
+        ("action", _) => format!("* {name} {text}"),
+        ("joined", _) => format!("*** {name} joined the chat ***"),
+        ("left", "") => format!("*** {name} left the chat ***"),
+        ("left", _) => format!("*** {name} left the chat ({text}) ***"),
+        ("renamed", _) => format!("*** {name} is now {text} ***"),
+        ("topic", "") => format!("*** {name} removed the topic ***"),
+        ("topic", _) => format!("*** {name} set the topic: {text} ***"),
+        _ => format!("*** {text} ***"),
+    }
+}

@@ -1,0 +1,194 @@
+//! One chat and everybody in it, on a clock of its own: runs one seed and returns what happened.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use echoline::{Closed, Connection, Eol, Limits};
+use echoline_chat::{self, Chat, FloodLimits, LogLimits, OnLoss, Role, Settings};
+use tokio::io::{DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::bus::Bus;
+use super::client;
+use super::random::Random;
+use super::record::{Record, Shared};
+
+/// Longer than any time-out of the chat and any pause of a client.
+const CALM: Duration = Duration::from_secs(120);
+
+/// The rooms; the first is the lobby.
+pub(crate) const ROOMS: [&str; 3] = ["lobby", "den", "garden"];
+
+thread_local! {
+    static START: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How far the wall clock is ahead of the simulation's.
+    static AHEAD_MS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Milliseconds since the simulation began.
+pub(crate) fn elapsed_ms() -> u64 {
+    START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
+}
+
+fn wall_clock_ms() -> u64 {
+    elapsed_ms() + AHEAD_MS.get()
+}
+
+/// What differs from seed to seed.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// Lines that each of them says, and such.
+    pub(crate) actions: usize,
+    pub(crate) log: LogLimits,
+    pub(crate) replay: u64,
+    pub(crate) flood: bool,
+    pub(crate) limits: Limits,
+    /// The wall clock jumps, back too.
+    pub(crate) jumps: bool,
+    /// Machines that share one order; 1 is a chat as it is.
+    pub(crate) machines: usize,
+    pub(crate) kicks: bool,
+}
+
+impl Terms {
+    fn of(random: &mut Random) -> Self {
+        let limits = Limits {
+            max_line: 200,
+            write_high: random.pick(&[16, 256, 65_536]),
+            stall_timeout: random.pick(&[None, Some(2), Some(10)]).map(Duration::from_secs),
+            line_timeout: Some(Duration::from_secs(5)),
+            ..Limits::default()
+        };
+        Self {
+            actions: 1 + random.below(5),
+            log: LogLimits { lines: random.pick(&[12, 60, 5000]), ..LogLimits::default() },
+            replay: random.pick(&[0, 0, 3]),
+            flood: random.chance(20),
+            limits,
+            jumps: random.chance(25),
+            kicks: random.chance(25),
+            machines: random.pick(&[1, 1, 3]),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let flood = FloodLimits {
+            rate_per_second: 2,
+            burst: 2,
+            warn_after: 2,
+            mute_after: 4,
+            mute_seconds: 1,
+            mute_seconds_max: 2,
+        };
+        Settings {
+            log: self.log,
+            replay: self.replay,
+            flood: self.flood.then_some(flood),
+            clock: wall_clock_ms,
+            time: |_| "09:30".into(),
+            moment: |_| "later".into(),
+            ..Settings::default()
+        }
+    }
+}
+
+/// What happened in one simulation.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) terms: Terms,
+    /// The first is the keeper's.
+    pub(crate) records: Vec<Record>,
+    /// People whom the chat still knew when all had gone.
+    pub(crate) people_left: usize,
+}
+
+/// The chat, for those who come to it.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    chats: Vec<Arc<Chat>>,
+    /// How many have come.
+    arrivals: Arc<AtomicUsize>,
+    pub(crate) limits: Limits,
+    pub(crate) kicks: bool,
+    /// How many bytes their pipes may hold.
+    pub(crate) pipes: &'static [usize],
+}
+
+impl World {
+    /// A new connection through a pipe that holds so many bytes, and its session.
+    pub(crate) fn connect(
+        &self,
+        role: Role,
+        pipe: usize,
+    ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
+        let (near, far) = duplex(pipe);
+        let far =
+            Connection::accepted(far, self.limits.clone(), Eol::CrLf, echoline_chat::farewell());
+        // Who comes again comes to another machine.
+        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);
+        (near, tokio::spawn(echoline_chat::serve(far, chat, role)))
+    }
+}
+
+/// Runs the simulation of `seed` with so many users.
+pub(crate) fn run(seed: u64, users: usize) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime needs nothing");
+    runtime.block_on(live(Random::new(seed), users))
+}
+
+async fn live(mut random: Random, users: usize) -> Outcome {
+    START.set(Some(Instant::now()));
+    AHEAD_MS.set(1_000_000);
+    let terms = Terms::of(&mut random);
+    let chats = match terms.machines {
+        1 => vec![Arc::new(Chat::new(terms.settings()))],
+        count => {
+            let settings = terms.settings();
+            let (_, machines) = Bus::machines(count, &settings, OnLoss::Hold, &mut random);
+            machines.into_iter().map(|machine| machine.chat).collect()
+        }
+    };
+    // Many bytes one by one is what takes time.
+    let pipes = if users > 20 { &[50, 300, 1000, 65_536][..] } else { &[1, 7, 64, 1000, 65_536] };
+    let (limits, kicks, arrivals) = (terms.limits.clone(), terms.kicks, Arc::default());
+    let world = World { chats, arrivals, limits, kicks, pipes };
+    let keeper = client::keeper(&world, random.fork()).await;
+    if terms.jumps {
+        // Ends with the runtime.
+        tokio::spawn(jump(random.fork()));
+    }
+    let lives = (1..=users)
+        .map(|user| tokio::spawn(client::live(world.clone(), user, terms.actions, random.fork())));
+    let lives: Vec<JoinHandle<Vec<client::Present>>> = lives.collect();
+    let mut present = vec![keeper];
+    for life in lives {
+        present.extend(life.await.expect("no client panics"));
+    }
+    sleep(CALM).await;
+    // What is heard after this is not part of the story.
+    let records: Vec<Shared> = present.into_iter().map(client::Present::go).collect();
+    sleep(CALM).await;
+    let take = |shared: Shared| {
+        let empty = Record::new(String::new(), super::record::Sight::Plain);
+        shared.with(|record| std::mem::replace(record, empty))
+    };
+    let records = records.into_iter().map(take).collect();
+    let people_left = world.chats.iter().map(|chat| chat.people()).sum();
+    Outcome { terms, records, people_left }
+}
+
+/// Has the wall clock jump, forth and back.
+async fn jump(mut random: Random) {
+    loop {
+        sleep(random.millis(3000)).await;
+        AHEAD_MS.set(random.number() % 2_000_000);
+    }
+}

@@ -1,0 +1,135 @@
+//! The last two minutes of something, ready to be drawn. Pure.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use echoline_load::units;
+
+/// A chart of one or two lines.
+#[derive(Debug, Serialize)]
+pub(super) struct Chart {
+    pub(super) title: &'static str,
+    /// What the upper edge stands for, as a number and as text.
+    pub(super) top: f64,
+    pub(super) top_text: String,
+    pub(super) lines: Vec<Line>,
+}
+
+/// One line of a chart.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    /// The newest value as text.
+    pub(super) now: String,
+    /// The oldest first; `None` is a gap.
+    pub(super) values: Vec<Option<f64>>,
+}
+
+/// The values of one second, for the first line and the second.
+pub(super) type Values = [Option<f64>; 2];
+
+/// What the numbers of a chart are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Things,
+    /// Things a second.
+    Rate,
+    /// Bytes a second.
+    Bytes,
+    /// Microseconds.
+    Micros,
+}
+
+impl Chart {
+    /// A chart with a line for each of `names`, up to two.
+    pub(super) fn new(
+        title: &'static str,
+        unit: Unit,
+        names: &[&'static str],
+        seconds: Vec<Values>,
+    ) -> Self {
+        let highest = seconds.iter().flatten().flatten().copied().fold(0.0, f64::max);
+        let top = unit.round_up(highest);
+        let line = |(place, &name): (usize, &&'static str)| {
+            let values: Vec<_> = seconds.iter().map(|second| second[place]).collect();
+            let newest = values.last().copied().flatten();
+            let now = newest.map_or_else(|| "–".to_owned(), |value| unit.text(value));
+            Line { name, now, values }
+        };
+        let lines = names.iter().enumerate().map(line).collect();
+        Self { title, top, top_text: unit.text(top), lines }
+    }
+}
+
+impl Unit {
+    fn text(self, value: f64) -> String {
+        match self {
+            // Saturates, which is what is wanted of a figure for people.
+            Self::Things => units::count(value.round() as u64),
+            Self::Rate => rate(value),
+            Self::Bytes => bytes(value) + "/s",
+            Self::Micros => units::time(Duration::from_secs_f64(value / 1e6)),
+        }
+    }
+
+    /// A round figure above `value`, so that the line stays off the edge.
+    fn round_up(self, value: f64) -> f64 {
+        let value = value.max(1.0) * 1.05;
+        let base = if self == Self::Bytes { 1024_f64 } else { 1000.0 };
+        let unit = base.powf(value.log(base).floor());
+        let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
+        let step = steps.into_iter().find(|step| value <= step * unit);
+        step.unwrap_or(base) * unit
+    }
+}
+
+/// Things a second, `0/s` where there are none.
+pub(super) fn rate(per_second: f64) -> String {
+    if per_second > 0.0 { units::rate(per_second) } else { "0/s".to_owned() }
+}
+
+/// `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
+pub(super) fn bytes(number: f64) -> String {
+    let mut value = number;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 999.5 {
+            let shown =
+                if unit == "B" { format!("{value:.0}") } else { units::three_digits(value) };
+            return format!("{shown} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{} TiB", units::three_digits(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_ends_at_a_round_figure() {
+        let tops =
+            [0.0, 1.0, 1.1, 4.9, 9.0, 9.9, 512.0, 99_999.0].map(|value| Unit::Rate.round_up(value));
+        assert_eq!(tops, [2.0, 2.0, 2.0, 10.0, 10.0, 20.0, 1000.0, 200_000.0]);
+        let tops = [900.0, 1024.0, 130.0 * 1024.0, 1e6, 3e6]
+            .map(|value| bytes(Unit::Bytes.round_up(value)));
+        assert_eq!(tops, ["1.00 KiB", "2.00 KiB", "200 KiB", "2.00 MiB", "5.00 MiB"]);
+    }
+
+    #[test]
+    fn bytes_have_three_digits_and_a_unit() {
+        let shown: Vec<String> =
+            [0.0, 999.0, 1000.0, 1536.0, 1e9, 1e16].into_iter().map(bytes).collect();
+        assert_eq!(shown, ["0 B", "999 B", "0.98 KiB", "1.50 KiB", "954 MiB", "9095 TiB"]);
+    }
+
+    #[test]
+    fn the_newest_value_is_told_and_gaps_stay() {
+        let seconds = vec![[Some(10.0), None], [None, Some(20.0)], [Some(30.0), None]];
+        let chart = Chart::new("Times", Unit::Micros, &["p50", "p99"], seconds);
+        assert_eq!((chart.top, chart.top_text.as_str()), (50.0, "50.0 µs"));
+        assert_eq!(chart.lines[0].values, [Some(10.0), None, Some(30.0)]);
+        assert_eq!((chart.lines[0].now.as_str(), chart.lines[1].now.as_str()), ("30.0 µs", "–"));
+    }
+}

@@ -1,0 +1,41 @@
+//! The plan of faults, as the admin address shows and changes it.
+
+/// What can be asked of a plan of faults while the server works.
+///
+/// Closures, so that neither side has to know the other's types.
+pub(crate) struct FaultControl {
+    /// Where chance begins.
+    pub(crate) seed: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Every rule of the plan that holds as it is written, and how often it has happened.
+    pub(crate) rules: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
+    /// Every kind of fault, and how often it has happened since the start.
+    pub(crate) totals: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// Puts a whole plan in the place of the one there is, one rule a line; or says in one
+    /// sentence what is wrong with it.
+    pub(crate) replace: Box<Replace>,
+}
+
+/// What takes a plan, or says what is wrong with it.
+type Replace = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
+impl FaultControl {
+    /// The plan with its counts as comments: what can be sent back as a plan.
+    pub(super) fn text(&self) -> String {
+        let rules = (self.rules)();
+        let mut text = format!("# seed {}\n", (self.seed)());
+        if rules.is_empty() {
+            text.push_str("# no faults are planned\n");
+        }
+        for (rule, count) in rules {
+            let times = if count == 1 { "time" } else { "times" };
+            text.push_str(&format!("# happened {count} {times}\n{rule}\n"));
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for FaultControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaultControl").finish_non_exhaustive()
+    }
+}

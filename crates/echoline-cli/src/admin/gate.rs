@@ -1,0 +1,127 @@
+//! Who may ask for what, by what a request says of itself.
+//!
+//! A browser sends requests to this machine for any page that it shows. What the page cannot do is
+//! to lie about its own name: the `Host` header holds the name under which the browser knows us,
+//! and `Origin` the page's. So a foreign name in either is a page that was made to look as if it
+//! were ours (DNS rebinding), or one that tries to give orders (CSRF).
+
+use echoline::internals::{HostKind, kind_of, split_port};
+
+/// Who the admin address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Programs and browsers on this machine.
+    Loopback,
+    /// Other machines as well.
+    Remote,
+    /// Programs that may open a Unix socket. No browser connects to one, so a name proves nothing.
+    Socket,
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the request has no Host header, or more than one")]
+    NoHost,
+    #[error(
+        "this address answers only under the names 127.0.0.1, [::1] and localhost; with \
+         --admin-allow-remote also under others"
+    )]
+    ForeignHost,
+    #[error("a page of another origin may not change anything here")]
+    ForeignOrigin,
+    #[error("changes are made only under an address or localhost, not under a name")]
+    NamedHost,
+}
+
+/// Lets a request through that wants to know something.
+pub(super) fn admit(hosts: &[&str], reach: Reach) -> Result<(), Refusal> {
+    let [host] = hosts else { return Err(Refusal::NoHost) };
+    match kind_of(split_port(host).0) {
+        HostKind::Loopback => Ok(()),
+        HostKind::Address | HostKind::Name if reach != Reach::Loopback => Ok(()),
+        _ => Err(Refusal::ForeignHost),
+    }
+}
+
+/// Lets a request through that wants to change something, and was admitted. Programs send neither
+/// `Origin` nor `Sec-Fetch-Site`; browsers send `Origin` with every change, and their stored
+/// password with it, whichever page made the request.
+pub(super) fn admit_change(
+    hosts: &[&str],
+    origins: &[&str],
+    fetch_sites: &[&str],
+    reach: Reach,
+) -> Result<(), Refusal> {
+    let [host] = hosts else { return Err(Refusal::NoHost) };
+    if kind_of(split_port(host).0) == HostKind::Name && reach != Reach::Socket {
+        return Err(Refusal::NamedHost);
+    }
+    let own = |origin: &&str| origin.strip_prefix("http://").is_some_and(|from| from == *host);
+    let near = |site: &&str| ["same-origin", "none"].contains(site);
+    if origins.iter().all(own) && fetch_sites.iter().all(near) {
+        Ok(())
+    } else {
+        Err(Refusal::ForeignOrigin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 70: a page that was given our address under its own name (DNS rebinding) gets nothing.
+    #[test]
+    fn only_names_that_cannot_be_borrowed_are_answered() {
+        let near = |host| admit(&[host], Reach::Loopback);
+        for host in
+            ["127.0.0.1:9090", "127.0.0.1", "[::1]:9090", "[::1]", "LocalHost:1", "127.9.9.9"]
+        {
+            assert_eq!(near(host), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example:9090",
+            "localhost.evil.example",
+            "192.0.2.1:9090",
+            "",
+            "a@127.0.0.1",
+            ":1",
+        ] {
+            assert_eq!(near(host), Err(Refusal::ForeignHost), "{host}");
+            assert_eq!(admit(&[host], Reach::Remote), Ok(()), "{host}");
+        }
+        assert_eq!(admit(&[], Reach::Remote), Err(Refusal::NoHost));
+        assert_eq!(admit(&["localhost", "localhost"], Reach::Remote), Err(Refusal::NoHost));
+    }
+
+    #[test]
+    fn other_origins_and_names_change_nothing() {
+        let change = |host, origins: &[&str]| admit_change(&[host], origins, &[], Reach::Remote);
+        assert_eq!(change("127.0.0.1:9090", &[]), Ok(()));
+        assert_eq!(change("127.0.0.1:9090", &["http://127.0.0.1:9090"]), Ok(()));
+        assert_eq!(change("192.0.2.1:9090", &[]), Ok(()));
+        for origin in
+            ["http://127.0.0.1:9091", "https://127.0.0.1:9090", "null", "http://a.example"]
+        {
+            assert_eq!(
+                change("127.0.0.1:9090", &[origin]),
+                Err(Refusal::ForeignOrigin),
+                "{origin}"
+            );
+        }
+        for (site, wanted) in [
+            ("same-origin", Ok(())),
+            ("none", Ok(())),
+            ("same-site", Err(Refusal::ForeignOrigin)),
+            ("cross-site", Err(Refusal::ForeignOrigin)),
+        ] {
+            let admitted = admit_change(&["127.0.0.1:9090"], &[], &[site], Reach::Loopback);
+            assert_eq!(admitted, wanted, "{site}");
+        }
+        let own = "http://evil.example:9090";
+        assert_eq!(change("evil.example:9090", &[own]), Err(Refusal::NamedHost));
+        assert_eq!(admit_change(&["admin"], &[], &[], Reach::Socket), Ok(()));
+        let foreign = admit_change(&["admin"], &[own], &[], Reach::Socket);
+        assert_eq!(foreign, Err(Refusal::ForeignOrigin));
+    }
+}

@@ -1,0 +1,190 @@
+//! HTTP for the admin address: few connections, each for one request and a short time.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::access::Access;
+use super::site::Site;
+use echoline::{Phase, Shutdown, Stream};
+
+/// Connections at once. One more breaks off the oldest: a request is answered in a millisecond, so
+/// whoever is the oldest of sixteen is in no hurry, and sixteen of that kind shut nobody out.
+const CONNECTIONS_MAX: usize = 16;
+
+/// How long a client may take for its request, and for all of it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's first line and headers together.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// The pause after accept failed: descriptors are short then.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The interval between two samples for the live page.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) socket: OwnedFd,
+    pub(super) is_unix: bool,
+    /// The rights of those who connect, without a secret.
+    pub(super) access: Access,
+}
+
+/// A client, by its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// The rights of its requests without a secret.
+    pub(super) access: Access,
+    /// `None` over a Unix socket.
+    pub(super) address: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    fn open(door: &Door) -> io::Result<Self> {
+        let socket = door.socket.try_clone()?;
+        if door.is_unix {
+            let socket = std::os::unix::net::UnixListener::from(socket);
+            socket.set_nonblocking(true)?;
+            return Ok(Self::Unix(UnixListener::from_std(socket)?));
+        }
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket)?))
+    }
+
+    /// Cancel safe.
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => {
+                socket.accept().await.map(|(stream, address)| (stream.into(), Some(address)))
+            }
+            Self::Unix(socket) => socket.accept().await.map(|(stream, _)| (stream.into(), None)),
+        }
+    }
+}
+
+/// Answers at `doors`, in a runtime of its own. Returns if that cannot go on, or if another process
+/// answers at the same sockets.
+pub(super) fn serve(doors: &[Door], site: &Arc<Site>, shutdown: &Shutdown) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut parts = JoinSet::new();
+        for door in doors {
+            let listening = Listening::open(door)?;
+            parts.spawn(accept_from(listening, door.access, Arc::clone(site), shutdown.clone()));
+        }
+        let looking = look(site);
+        let accepting = async {
+            while let Some(ended) = parts.join_next().await {
+                ended.map_err(io::Error::other)?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ended = accepting => ended,
+            () = looking => Ok(()),
+        }
+    })
+}
+
+/// Waits until a successor has taken over: of two processes that answer, one would be asked now and
+/// the other the next time.
+async fn retired(shutdown: &Shutdown) {
+    shutdown.reached(Phase::Retiring).await;
+    if shutdown.phase() != Phase::Retiring {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn look(site: &Site) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    // After a pause one look is enough.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        site.look();
+    }
+}
+
+async fn accept_from(listener: Listening, access: Access, site: Arc<Site>, shutdown: Shutdown) {
+    let mut guests = Guests::default();
+    let retired = retired(&shutdown);
+    tokio::pin!(retired);
+    loop {
+        tokio::select! {
+            () = &mut retired => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    guests.welcome(answer(stream, Client { access, address }, Arc::clone(&site)));
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+            Some(ended) = guests.tasks.join_next() => note(ended),
+        }
+    }
+    // Who has asked already is answered.
+    while guests.tasks.join_next().await.is_some() {}
+}
+
+/// A panic costs one request. The log has told of it already.
+fn note(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a request to the admin address could not be answered");
+    }
+}
+
+async fn answer(stream: Stream, client: Client, site: Arc<Site>) {
+    let service = service_fn(|request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.answer(request, client).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        // One request each, so that no client keeps a place that it does not use.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // However it ends, it was this client's own.
+    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+}
+
+/// Who is connected, the oldest first.
+#[derive(Debug, Default)]
+struct Guests {
+    tasks: JoinSet<()>,
+    order: VecDeque<AbortHandle>,
+}
+
+impl Guests {
+    fn welcome(&mut self, answer: impl Future<Output = ()> + Send + 'static) {
+        self.order.retain(|task| !task.is_finished());
+        if self.order.len() == CONNECTIONS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            oldest.abort();
+        }
+        self.order.push_back(self.tasks.spawn(answer));
+    }
+}

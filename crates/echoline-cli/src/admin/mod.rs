@@ -1,0 +1,321 @@
+//! The admin address: metrics, health and a live page over HTTP, on a thread of its own, so that
+//! it answers however busy the server is.
+
+mod access;
+mod chart;
+mod control;
+mod exposition;
+mod figure;
+mod gate;
+mod history;
+mod http;
+mod metrics;
+mod process;
+mod refusals;
+mod reply;
+mod site;
+mod socket;
+mod view;
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::check::{self, Findings};
+use super::life::inherited::{Inherited, Parcel};
+use super::shared_files::SharedFilesFlag;
+use super::socket_flags;
+use super::supervise::keep_running;
+use access::Secret;
+pub(super) use control::FaultControl;
+use echoline::internals::is_loopback;
+use echoline::{
+    Address, Certificates, DatagramCounts, FileUser, ListenerOptions, Observer, Scheme, Shutdown,
+    Sources,
+};
+pub(super) use figure::{Figure, Figures};
+use gate::Reach;
+use site::Site;
+use socket::AdminSocket;
+
+/// The flags of the admin address.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Administration")]
+pub(super) struct AdminFlags {
+    /// Serve metrics (/metrics), health (/healthz, /readyz) and a live page (/) over HTTP at this
+    /// HOST:PORT of this machine, for example 127.0.0.1:9090, or at unix:PATH; may be given several
+    /// times. Port 0 is any free one. Over a Unix socket a request sees the log
+    /// and changes faults (/faults); over TCP that needs --admin-secret-file.
+    #[arg(long, env = "ECHOLINE_ADMIN", value_name = "ADDR", value_delimiter = ',')]
+    admin: Vec<Address>,
+
+    /// A file that other users cannot read; its first line is the secret that gives a request over
+    /// TCP everything that the admin address has. At least 16 characters.
+    #[arg(long, env = "ECHOLINE_ADMIN_SECRET_FILE", value_name = "PATH", requires = "admin")]
+    admin_secret_file: Option<PathBuf>,
+
+    /// Permissions of the file of an admin socket, in octal. If other users may connect (0666),
+    /// the socket gives no more than TCP without a secret.
+    #[arg(long, env = "ECHOLINE_ADMIN_MODE", value_name = "MODE", default_value = "0600")]
+    #[arg(value_parser = socket_flags::mode)]
+    admin_mode: u32,
+
+    /// Group of the file of an admin socket, by name or number. [default: that of the process]
+    #[arg(long, env = "ECHOLINE_ADMIN_GROUP", value_name = "GROUP", requires = "admin")]
+    #[arg(value_parser = socket_flags::group)]
+    admin_group: Option<u32>,
+
+    /// Let --admin be an address that other machines can reach. It speaks no TLS, so a secret can
+    /// be read on the way: have a firewall or a proxy with TLS before it.
+    #[arg(long, env = "ECHOLINE_ADMIN_ALLOW_REMOTE", requires = "admin")]
+    admin_allow_remote: bool,
+}
+
+/// An admin address that is bound. It queues connections and answers none before it is started.
+#[derive(Debug)]
+pub(super) struct Admin {
+    sockets: Vec<AdminSocket>,
+    reach: Reach,
+    secret: Option<Secret>,
+}
+
+/// The sockets of an admin address that answers. Their files are removed with this value.
+#[derive(Debug)]
+pub(super) struct Answering(Vec<AdminSocket>);
+
+/// The server that an admin address tells of.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) observer: Observer,
+    pub(super) shutdown: Shutdown,
+    /// A mode of the echo, or `chat`.
+    pub(super) mode: &'static str,
+    pub(super) addresses: Vec<String>,
+    /// `None` where the server takes no datagrams.
+    pub(super) datagrams: Option<DatagramCounts>,
+    /// `None` where the server cannot have planned faults.
+    pub(super) faults: Option<FaultControl>,
+    /// `None` where no TLS is spoken.
+    pub(super) certificates: Option<Certificates>,
+    /// The rates of each source, and the penalties that there are.
+    pub(super) sources: Arc<Sources>,
+    /// What else there is to tell of what is served.
+    pub(super) figures: Option<Figures>,
+}
+
+impl AdminFlags {
+    /// Whether there will be an admin address.
+    pub(super) fn is_asked_for(&self) -> bool {
+        !self.admin.is_empty()
+    }
+
+    /// The addresses of the flags.
+    pub(super) fn addresses(&self) -> &[Address] {
+        &self.admin
+    }
+
+    /// Whether a request could have the right to change faults.
+    pub(super) fn may_change_faults(&self) -> bool {
+        self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
+    }
+
+    /// Says whether there could be one, without listening.
+    pub(super) fn check(
+        &self,
+        shared: &SharedFilesFlag,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        for address in &self.admin {
+            match self.admit(address) {
+                Ok(()) => check::listening("shows itself at", address, findings)?,
+                Err(error) => findings.wrong(format!("{error:#}")),
+            }
+        }
+        if let Err(error) = self.secret(shared) {
+            findings.wrong(format!("{error:#}"));
+        }
+        Ok(())
+    }
+
+    /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
+    /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the
+    /// user that the files of sockets are made for.
+    pub(super) async fn bind(
+        &self,
+        inherited: &mut Inherited,
+        unix_user: Option<FileUser>,
+        shared: &SharedFilesFlag,
+    ) -> anyhow::Result<Option<Admin>> {
+        if self.admin.is_empty() {
+            return Ok(None);
+        }
+        let options = ListenerOptions {
+            unix_mode: self.admin_mode,
+            unix_group: self.admin_group,
+            unix_user,
+            ..ListenerOptions::default()
+        };
+        let mut sockets = Vec::new();
+        for address in &self.admin {
+            self.admit(address)?;
+            let (asked, given) = inherited.take_for_admin(address).await?;
+            sockets.extend(AdminSocket::open(address, &asked, given, &options).await?);
+        }
+        Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret(shared)? }))
+    }
+
+    fn secret(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<Secret>> {
+        let path = self.admin_secret_file.as_deref();
+        path.map(|path| Secret::read(path, shared)).transpose()
+    }
+
+    fn reach(&self) -> Reach {
+        if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback }
+    }
+
+    /// # Errors
+    /// The address is of another kind, or machines could reach it that are not meant to.
+    fn admit(&self, address: &Address) -> anyhow::Result<()> {
+        if address.scheme() == Scheme::Unix {
+            return Ok(());
+        }
+        if address.scheme() != Scheme::Tcp {
+            bail!("--admin {address}: it speaks plain HTTP: write HOST:PORT or unix:PATH");
+        }
+        let found = (address.host(), address.port()).to_socket_addrs();
+        let found: Vec<SocketAddr> =
+            found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
+        let far = found.iter().find(|at| !is_loopback(at.ip()));
+        if let (Some(far), Reach::Loopback) = (far, self.reach()) {
+            bail!(
+                "--admin {far} could be reached from other machines, over HTTP without TLS: say \
+                 127.0.0.1:{}, or add --admin-allow-remote",
+                far.port()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Admin {
+    /// Where it really is: with the port, where 0 was asked for.
+    pub(super) fn addresses(&self) -> io::Result<Vec<Address>> {
+        self.sockets.iter().map(AdminSocket::address).collect()
+    }
+
+    /// The same sockets once more, for a successor.
+    pub(super) fn hand_on(&self) -> io::Result<Vec<Parcel>> {
+        self.sockets.iter().map(AdminSocket::hand_on).collect()
+    }
+
+    /// Answers from now on until the process ends.
+    pub(super) fn start(self, served: Served) -> io::Result<Answering> {
+        for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
+            tracing::warn!("{warning}");
+        }
+        let shutdown = served.shutdown.clone();
+        let doors: io::Result<Vec<_>> = self.sockets.iter().map(AdminSocket::door).collect();
+        let (site, doors) = (Arc::new(Site::new(served, self.reach, self.secret)), doors?);
+        let work = move || http::serve(&doors, &site, &shutdown);
+        let thread = std::thread::Builder::new().name("admin".to_owned());
+        thread.spawn(move || keep_running("the admin address", work))?;
+        Ok(Answering(self.sockets))
+    }
+}
+
+impl Answering {
+    /// Leaves the files of its sockets to the process that has taken them over.
+    pub(super) fn leave(self) {
+        self.0.into_iter().for_each(AdminSocket::leave);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::access::Access;
+    use super::*;
+
+    fn flags(address: &str) -> AdminFlags {
+        AdminFlags {
+            admin: vec![address.parse().unwrap()],
+            admin_secret_file: None,
+            admin_mode: 0o600,
+            admin_group: None,
+            admin_allow_remote: false,
+        }
+    }
+
+    fn bind_with(flags: &AdminFlags) -> anyhow::Result<Admin> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime
+            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesFlag::default()))
+            .map(Option::unwrap)
+    }
+
+    fn bind(address: &str, admin_allow_remote: bool) -> anyhow::Result<Admin> {
+        bind_with(&AdminFlags { admin_allow_remote, ..flags(address) })
+    }
+
+    /// Fault 70: nobody opens the admin address to others by mistake.
+    #[test]
+    fn only_who_says_so_lets_others_in() {
+        for (address, sentence) in [
+            (
+                "0.0.0.0:0",
+                "--admin 0.0.0.0:0 could be reached from other machines, over HTTP without TLS",
+            ),
+            ("[::]:0", "say 127.0.0.1:0, or add --admin-allow-remote"),
+            ("tls://127.0.0.1:1", "it speaks plain HTTP: write HOST:PORT or unix:PATH"),
+            ("udp://127.0.0.1:1", "it speaks plain HTTP: write HOST:PORT or unix:PATH"),
+        ] {
+            let said = bind(address, false).unwrap_err().to_string();
+            assert!(said.contains(sentence), "{address}: {said}");
+        }
+        for (address, remote) in
+            [("127.0.0.1:0", false), ("localhost:0", false), ("0.0.0.0:0", true)]
+        {
+            let admin = bind(address, remote).unwrap();
+            assert!(admin.addresses().unwrap().iter().all(|at| at.port() != 0), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_a_sentence() {
+        let taken = bind("127.0.0.1:0", false).unwrap();
+        let at = &taken.addresses().unwrap()[0];
+        let error = bind(&at.to_string(), false).unwrap_err();
+        assert!(format!("{error:#}").starts_with(&format!("--admin: cannot listen on {at}: ")));
+    }
+
+    /// Issue 12, item 11: an admin socket that every user of the machine may connect to gives no
+    /// more than TCP; one with an owner has that owner's mode, and gives everything.
+    #[test]
+    fn attack_a_socket_that_everybody_may_open_gives_figures_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let address = format!("unix:{}", path.display());
+        for (admin_mode, access) in
+            [(0o600, Access::Full), (0o660, Access::Full), (0o666, Access::Figures)]
+        {
+            let admin = bind_with(&AdminFlags { admin_mode, ..flags(&address) }).unwrap();
+            let made = std::fs::symlink_metadata(&path).unwrap();
+            assert_eq!(made.mode() & 0o777, admin_mode);
+            assert_eq!(admin.sockets[0].access(), access, "{admin_mode:o}");
+            let is_warned = admin.sockets[0].warning().is_some();
+            assert_eq!(is_warned, access == Access::Figures, "{admin_mode:o}");
+        }
+        assert!(!path.exists(), "the file of a server that ended is removed");
+        // An abstract name has no permissions at all.
+        let name = format!("unix:@echoline-admin-{}", std::process::id());
+        let admin = bind(&name, false).unwrap();
+        assert_eq!(admin.sockets[0].access(), Access::Figures);
+        let warning = admin.sockets[0].warning().unwrap();
+        assert!(warning.contains("every user of this machine may connect"), "{warning}");
+    }
+}

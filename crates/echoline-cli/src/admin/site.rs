@@ -1,0 +1,421 @@
+//! The paths of the admin address.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use askama::Template;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::{Method, Request, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use super::Served;
+use super::access::{Access, Secret, authorize};
+use super::control::FaultControl;
+use super::figure;
+use super::gate::{Reach, admit, admit_change};
+use super::history::History;
+use super::http::Client;
+use super::metrics::{self, Figures, SourceFigures};
+use super::process::ProcessState;
+use super::refusals::Refusals;
+use super::reply::{Problem, Reply, kind, reply, to_page};
+use super::view::{Shown, Sources, View, word};
+use crate::newest_lines::newest_lines;
+use echoline::{DatagramCounts, Phase};
+use echoline_base::printable::printable;
+
+/// Bytes of a plan of faults.
+const PLAN_BYTES_MAX: usize = 64 * 1024;
+
+/// The time before the answer to a wrong secret: with few connections at once there are few guesses
+/// in a second. No source is locked out, because all users of a machine have one address.
+const GUESS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Penalties that the page lists.
+const PENALTIES_MAX: usize = 50;
+
+const STYLE: &str = include_str!("../../templates/admin.css");
+const SCRIPT: &str = include_str!("../../templates/admin.js");
+
+/// Everything that the admin address tells of.
+#[derive(Debug)]
+pub(super) struct Site {
+    reach: Reach,
+    secret: Option<Secret>,
+    /// Requests with a wrong secret.
+    refusals: Refusals,
+    served: Served,
+    start: Instant,
+    /// In seconds since 1970.
+    started: f64,
+    history: Mutex<History>,
+}
+
+#[derive(Template)]
+#[template(path = "admin.html")]
+struct Page {
+    view: View,
+}
+
+impl Site {
+    pub(super) fn new(served: Served, reach: Reach, secret: Option<Secret>) -> Self {
+        Self {
+            reach,
+            secret,
+            refusals: Refusals::default(),
+            served,
+            start: Instant::now(),
+            started: jiff::Timestamp::now().as_duration().as_secs_f64(),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Looks at the server once more for the live page.
+    pub(super) fn look(&self) {
+        let snapshot = self.served.observer.snapshot();
+        self.history().push(self.start.elapsed(), &snapshot);
+    }
+
+    /// The answer to one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Reply {
+        let answer = self.try_answer(request, client).await;
+        if let Err(Problem::WrongSecret) = answer {
+            sleep(GUESS_PAUSE).await;
+        }
+        answer.unwrap_or_else(Problem::into_reply)
+    }
+
+    async fn try_answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Result<Reply, Problem> {
+        let hosts = values(request.headers(), header::HOST);
+        let reach = if client.address.is_some() { self.reach } else { Reach::Socket };
+        admit(&hosts, reach)?;
+        let access = self.access(request.headers(), client)?;
+        match (&self.served.faults, request.uri().path()) {
+            (_, "/faults" | "/login") if access == Access::Figures => Err(self.needs_more()),
+            (Some(faults), "/faults") => answer_faults(faults, request, reach).await,
+            (_, "/login") if is_question(request.method()) => Ok(to_page()),
+            (_, path) => {
+                let reply = self.tell(path, access)?;
+                let is_question = is_question(request.method());
+                if is_question { Ok(reply) } else { Err(Problem::Method("GET, HEAD")) }
+            }
+        }
+    }
+
+    /// The rights of a request.
+    fn access(&self, headers: &HeaderMap, client: Client) -> Result<Access, Problem> {
+        if client.access == Access::Full {
+            return Ok(Access::Full);
+        }
+        let headers = values(headers, header::AUTHORIZATION);
+        authorize(&headers, self.secret.as_ref()).map_err(|_| {
+            self.refusals.count(client.address);
+            Problem::WrongSecret
+        })
+    }
+
+    fn needs_more(&self) -> Problem {
+        if self.secret.is_some() { Problem::NeedsSecret } else { Problem::OnlyFigures }
+    }
+
+    /// Returns the answer to a request that reads `path`.
+    fn tell(&self, path: &str, access: Access) -> Result<Reply, Problem> {
+        let ok = StatusCode::OK;
+        match path {
+            "/" => Page { view: self.view(access) }
+                .render()
+                .map(|page| reply(ok, kind::HTML, page))
+                .map_err(|error| Problem::Page(error.to_string())),
+            "/page.css" => Ok(reply(ok, kind::STYLE, STYLE)),
+            "/page.js" => Ok(reply(ok, kind::SCRIPT, SCRIPT)),
+            "/snapshot.json" => serde_json::to_vec(&self.view(access))
+                .map(|view| reply(ok, kind::JSON, view))
+                .map_err(|error| Problem::Page(error.to_string())),
+            "/metrics" => Ok(reply(ok, kind::METRICS, self.metrics())),
+            "/healthz" => Ok(self.failure(access).unwrap_or_else(|| reply(ok, kind::TEXT, "ok\n"))),
+            "/readyz" => Ok(self.readiness(access)),
+            path => {
+                let more = self.served.faults.as_ref().map_or("", |_| ", and /faults");
+                Err(Problem::NotFound(printable(path).into_owned(), more))
+            }
+        }
+    }
+
+    /// The answer of a server of which a part has panicked; `None` while all of them work. The
+    /// message of a panic may quote what a client sent.
+    fn failure(&self, access: Access) -> Option<Reply> {
+        let failure = self.served.observer.snapshot().failure?;
+        let text = match (access, failure.split_once(" (")) {
+            (Access::Figures, Some((part, _))) => format!("failed: {part}; the log tells why\n"),
+            _ => format!("failed: {}\n", printable(&failure)),
+        };
+        Some(reply(StatusCode::SERVICE_UNAVAILABLE, kind::TEXT, text))
+    }
+
+    fn readiness(&self, access: Access) -> Reply {
+        if let Some(failure) = self.failure(access) {
+            return failure;
+        }
+        let phase = self.served.observer.snapshot().phase;
+        let status = match phase {
+            Some(Phase::Running) => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        reply(status, kind::TEXT, format!("{}\n", word(phase)))
+    }
+
+    fn metrics(&self) -> String {
+        let faults = self.served.faults.as_ref().map(|faults| (faults.totals)());
+        let datagrams = self.served.datagrams.as_ref().map(DatagramCounts::read);
+        metrics::text(&Figures {
+            snapshot: &self.served.observer.snapshot(),
+            process: &ProcessState::now(),
+            started: self.started,
+            mode: self.served.mode,
+            datagrams: datagrams.as_ref(),
+            faults: faults.as_deref(),
+            certificate_expires: self.served.certificates.as_ref().map(|certificates| {
+                let since = certificates.expires().duration_since(UNIX_EPOCH);
+                since.unwrap_or_default().as_secs_f64()
+            }),
+            sources: SourceFigures::of(&self.served.sources),
+            refused_secrets: self.refusals.total(),
+            others: &self.served.figures.as_ref().map(figure::Figures::read).unwrap_or_default(),
+        })
+    }
+
+    fn view(&self, access: Access) -> View {
+        let line =
+            |line: crate::newest_lines::LogLine| [line.time, line.level.to_string(), line.text];
+        let is_full = access == Access::Full;
+        View::new(Sources {
+            snapshot: &self.served.observer.snapshot(),
+            history: &self.history(),
+            process: &ProcessState::now(),
+            up: self.start.elapsed(),
+            mode: self.served.mode,
+            shown: match (access, &self.secret) {
+                (Access::Full, _) => Shown::All,
+                (Access::Figures, Some(_)) => Shown::FiguresUntilLogin,
+                (Access::Figures, None) => Shown::Figures,
+            },
+            addresses: if is_full { &self.served.addresses } else { &[] },
+            faults: self.served.faults.as_ref().filter(|_| is_full).map(|faults| (faults.rules)()),
+            penalties: is_full.then(|| self.served.sources.penalised(PENALTIES_MAX)),
+            log: if is_full { newest_lines().into_iter().map(line).collect() } else { Vec::new() },
+        })
+    }
+
+    /// A panic while a second was pushed leaves nothing that the next could not go on with.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shows the plan, or puts another in its place.
+async fn answer_faults(
+    faults: &FaultControl,
+    request: Request<Incoming>,
+    reach: Reach,
+) -> Result<Reply, Problem> {
+    if !is_question(request.method()) {
+        let hosts = values(request.headers(), header::HOST);
+        let origins = values(request.headers(), header::ORIGIN);
+        let fetch_site = HeaderName::from_static("sec-fetch-site");
+        admit_change(&hosts, &origins, &values(request.headers(), fetch_site), reach)?;
+        let plan = match *request.method() {
+            Method::PUT | Method::POST => plan(request.into_body()).await?,
+            Method::DELETE => String::new(),
+            _ => return Err(Problem::Method("GET, HEAD, PUT, POST, DELETE")),
+        };
+        (faults.replace)(&plan).map_err(Problem::Plan)?;
+        tracing::info!(rules = (faults.rules)().len(), "the admin address changed the faults");
+    }
+    Ok(reply(StatusCode::OK, kind::TEXT, faults.text()))
+}
+
+async fn plan(body: Incoming) -> Result<String, Problem> {
+    let body = Limited::new(body, PLAN_BYTES_MAX).collect().await;
+    let bytes = body.map_err(|_| Problem::Body(PLAN_BYTES_MAX))?.to_bytes();
+    String::from_utf8(bytes.into()).map_err(|_| Problem::Body(PLAN_BYTES_MAX))
+}
+
+fn is_question(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The values of a header; one that is no text is as good as a foreign one.
+fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::admin::http;
+    use echoline::{Closed, Farewell, Server, SourceLimits, Sources};
+
+    /// A plan that knows two rules, and counts none.
+    fn control() -> FaultControl {
+        let plan = Arc::new(Mutex::new(vec!["drop p=0.1".to_owned()]));
+        let shown = Arc::clone(&plan);
+        let replace = move |text: &str| {
+            assert_ne!(text, "panic", "on purpose");
+            let rules: Vec<String> =
+                text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+            match rules.iter().find(|rule| !["drop p=0.1", "delay=50ms"].contains(&rule.as_str())) {
+                Some(rule) => Err(format!("there is no fault '{rule}'")),
+                None => {
+                    *plan.lock().unwrap() = rules;
+                    Ok(())
+                }
+            }
+        };
+        FaultControl {
+            seed: Box::new(|| 42),
+            rules: Box::new(move || shown.lock().unwrap().iter().cloned().zip(1..).collect()),
+            totals: Box::new(|| vec![("drop", 7)]),
+            replace: Box::new(replace),
+        }
+    }
+
+    /// Starts a site with a plan of faults on a thread; returns its address.
+    fn start() -> SocketAddr {
+        start_for(&mut Server::new(Vec::new()), Access::Full)
+    }
+
+    fn start_for(server: &mut Server, access: Access) -> SocketAddr {
+        let shutdown = server.shutdown();
+        let served = Served {
+            observer: server.observe(),
+            shutdown: shutdown.clone(),
+            mode: "line",
+            addresses: Vec::new(),
+            certificates: None,
+            figures: None,
+            sources: Arc::new(Sources::new(SourceLimits::off())),
+            datagrams: None,
+            faults: Some(control()),
+        };
+        let site = Arc::new(Site::new(served, Reach::Loopback, None));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let door = http::Door { socket: listener.into(), is_unix: false, access };
+        std::thread::spawn(move || http::serve(&[door], &site, &shutdown));
+        at
+    }
+
+    /// Issue 11, item C: a server of which a part has panicked is neither healthy nor ready, and
+    /// says why.
+    #[tokio::test]
+    async fn regression_health_tells_of_a_part_that_panicked() {
+        let words = |closed| match closed {
+            Closed::Busy => panic!("as asked"),
+            _ => None,
+        };
+        let mut server = Server::bind("127.0.0.1:0").await.unwrap();
+        let at = start_for(&mut server, Access::Full);
+        let public = start_for(&mut server, Access::Figures);
+        let health = move |at, path: &'static str| {
+            tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
+        };
+        assert_eq!(health(at, "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
+        // The accepting task asks for the words of a refusal, and panics.
+        let server = server.farewell(Farewell::Custom(Arc::new(words)));
+        let handler = |_| async { Ok(()) };
+        server.serve_until(handler, std::future::pending()).await.unwrap_err();
+        for path in ["/healthz", "/readyz"] {
+            let (status, text) = health(at, path).await.unwrap();
+            assert_eq!(status, 503, "{path}: {text}");
+            let why = "failed: the task that accepts connections panicked (\"as asked\")";
+            assert!(text.starts_with(why), "{path}: {text}");
+            // The message may quote what a client sent.
+            let text = "failed: the task that accepts connections panicked; the log tells why\n";
+            assert_eq!(health(public, path).await.unwrap(), (503, text.to_owned()));
+        }
+    }
+
+    /// The status and the body of the answer; `more` are headers with their line ends.
+    fn ask(at: SocketAddr, method: &str, more: &str, body: &str) -> (u16, String) {
+        try_ask(at, method, more, body).expect("an answer")
+    }
+
+    /// The same; `None` where nothing comes back.
+    fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
+        ask_path(at, method, "/faults", more, body)
+    }
+
+    fn ask_path(
+        at: SocketAddr,
+        method: &str,
+        path: &str,
+        more: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(at).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {at}\r\n{more}Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        // What is too long is not read to its end.
+        let _ = stream.write_all(body.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    #[test]
+    fn a_plan_is_shown_replaced_and_ended() {
+        let at = start();
+        let shown = "# seed 42\n# happened 1 time\ndrop p=0.1\n".to_owned();
+        assert_eq!(ask(at, "GET", "", ""), (200, shown.clone()));
+        let (status, now) = ask(at, "PUT", "", "delay=50ms\ndrop p=0.1");
+        assert_eq!(status, 200);
+        assert!(now.ends_with("# happened 2 times\ndrop p=0.1\n"), "{now}");
+        assert_eq!(ask(at, "POST", "", &shown), (200, shown), "what is shown is a plan");
+        let (status, sentence) = ask(at, "PUT", "", "dorp");
+        assert_eq!(
+            (status, sentence.as_str()),
+            (400, "there is no fault 'dorp'; the plan is as it was\n")
+        );
+        assert!(ask(at, "GET", "", "").1.contains("drop p=0.1"));
+        let nothing = "# seed 42\n# no faults are planned\n".to_owned();
+        assert_eq!(ask(at, "DELETE", "", ""), (200, nothing));
+        assert_eq!(ask(at, "PATCH", "", "").0, 405);
+        assert_eq!(ask(at, "PUT", "", &"x".repeat(PLAN_BYTES_MAX + 1)).0, 400);
+    }
+
+    /// Fault 55: a panic costs the request in which it happens, and no other.
+    #[test]
+    fn a_panic_costs_one_request() {
+        let at = start();
+        assert_eq!(try_ask(at, "PUT", "", "panic"), None);
+        assert_eq!(ask(at, "GET", "", "").0, 200);
+    }
+
+    /// Fault 70: a page that a browser shows cannot plan faults here.
+    #[test]
+    fn a_page_of_another_origin_changes_nothing() {
+        let at = start();
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+            let (status, _) = ask(at, "POST", &format!("Origin: {origin}\r\n"), "delay=50ms");
+            assert_eq!(status, 403, "{origin}");
+        }
+        assert!(ask(at, "GET", "", "").1.contains("drop p=0.1"));
+        let own = format!("Origin: http://{at}\r\n");
+        assert_eq!(ask(at, "POST", &own, "delay=50ms").0, 200);
+    }
+}

@@ -1,0 +1,89 @@
+//! A socket of the admin address, and the rights of those who connect to it.
+
+use std::io;
+
+use anyhow::anyhow;
+
+use super::access::Access;
+use super::http::Door;
+use crate::life::inherited::Parcel;
+use crate::socket_flags::admits_everybody;
+use echoline::{Address, Listener, ListenerOptions};
+
+/// A bound socket. The file of a Unix socket is removed with this value.
+#[derive(Debug)]
+pub(super) struct AdminSocket {
+    listener: Listener,
+    /// The name under which a successor asks for it.
+    asked: String,
+    access: Access,
+}
+
+impl AdminSocket {
+    /// Takes over the sockets `given`, or binds new ones if there are none.
+    pub(super) async fn open(
+        address: &Address,
+        asked: &str,
+        given: Vec<Parcel>,
+        options: &ListenerOptions,
+    ) -> anyhow::Result<Vec<Self>> {
+        let listeners = if given.is_empty() {
+            Listener::bind(address, options).await
+        } else {
+            let inherit = |parcel: Parcel| {
+                Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options)
+            };
+            given.into_iter().map(inherit).collect()
+        };
+        let listeners = listeners.map_err(|error| anyhow!("--admin: {error}"))?;
+        listeners.into_iter().map(|listener| Self::new(listener, asked)).collect()
+    }
+
+    fn new(listener: Listener, asked: &str) -> anyhow::Result<Self> {
+        let address = listener.address()?;
+        let access = match address.unix_path() {
+            Some(path) if !admits_everybody(path) => Access::Full,
+            _ => Access::Figures,
+        };
+        Ok(Self { listener, asked: asked.to_owned(), access })
+    }
+
+    pub(super) fn address(&self) -> io::Result<Address> {
+        self.listener.address()
+    }
+
+    /// The rights of a request without a secret.
+    #[cfg(test)]
+    pub(super) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The sentence about a Unix socket that gives less than it could.
+    pub(super) fn warning(&self) -> Option<String> {
+        let address = self.address().ok()?;
+        let path = address.unix_path().filter(|_| self.access == Access::Figures)?;
+        let remedy = if path.starts_with('@') { "use a path" } else { "use the mode 0600 or 0660" };
+        Some(format!(
+            "--admin {address} shows figures only, because every user of this machine may connect \
+             to it: {remedy}"
+        ))
+    }
+
+    /// The socket as the thread that answers needs it.
+    pub(super) fn door(&self) -> io::Result<Door> {
+        let (socket, _) = self.listener.hand_on()?;
+        let is_unix = self.address()?.unix_path().is_some();
+        Ok(Door { socket, is_unix, access: self.access })
+    }
+
+    /// The same socket once more, for a successor.
+    pub(super) fn hand_on(&self) -> io::Result<Parcel> {
+        let (socket, owner) = self.listener.hand_on()?;
+        Ok(Parcel { asked: self.asked.clone(), owner, socket })
+    }
+
+    /// Leaves its file to another process.
+    pub(super) fn leave(self) {
+        self.listener.leave();
+    }
+}

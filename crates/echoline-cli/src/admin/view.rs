@@ -1,0 +1,250 @@
+//! The live page as text and numbers, ready to be shown. Pure.
+//!
+//! All figures become text here, so that the page without JavaScript and the page that JavaScript
+//! renews show the same, and the script has nothing to compute.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::chart::{Chart, Unit, Values, bytes, rate};
+use super::history::{History, Second};
+use super::process::ProcessState;
+use echoline::{Closed, Limits, PenalisedSource, Phase, Snapshot};
+use echoline_load::units;
+
+/// What the page shows.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    /// One word.
+    pub(super) phase: &'static str,
+    pub(super) headline: String,
+    pub(super) shown: Shown,
+    pub(super) tiles: Vec<Tile>,
+    pub(super) charts: Vec<Chart>,
+    pub(super) ends: Vec<[String; 3]>,
+    pub(super) workers: Vec<[String; 6]>,
+    pub(super) limits: Vec<[String; 2]>,
+    /// `None` where the server cannot have planned faults.
+    pub(super) faults: Option<Vec<[String; 2]>>,
+    /// Source, action, remaining time and level of each penalty; `None` if it is not shown.
+    pub(super) penalties: Option<Vec<[String; 4]>>,
+    /// Time, level and text, the newest first.
+    pub(super) log: Vec<[String; 3]>,
+}
+
+/// The part of the view that a request has the rights to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Shown {
+    All,
+    /// Neither names nor addresses, and not the log.
+    Figures,
+    /// The same, and all with the secret.
+    FiguresUntilLogin,
+}
+
+/// One figure in large letters.
+#[derive(Debug, Serialize)]
+pub(super) struct Tile {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) more: String,
+}
+
+/// What is shown.
+#[derive(Debug)]
+pub(super) struct Sources<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) history: &'a History,
+    pub(super) process: &'a ProcessState,
+    pub(super) up: Duration,
+    pub(super) mode: &'a str,
+    pub(super) shown: Shown,
+    pub(super) addresses: &'a [String],
+    pub(super) faults: Option<Vec<(String, u64)>>,
+    /// `None` if addresses are not shown.
+    pub(super) penalties: Option<Vec<PenalisedSource>>,
+    pub(super) log: Vec<[String; 3]>,
+}
+
+/// The phase in one word, for people and for `/readyz`.
+pub(super) fn word(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None => "starting",
+        Some(Phase::Running) => "serving",
+        Some(Phase::Retiring) => "retiring",
+        Some(Phase::Draining) => "draining",
+        Some(Phase::Aborting) => "aborting",
+    }
+}
+
+impl View {
+    pub(super) fn new(sources: Sources<'_>) -> Self {
+        let Sources { snapshot, history, .. } = sources;
+        let counted = |(rule, count)| [rule, units::count(count)];
+        Self {
+            phase: word(snapshot.phase),
+            headline: headline(&sources),
+            shown: sources.shown,
+            tiles: tiles(&sources, &history.newest()),
+            charts: charts(history),
+            ends: ends(snapshot),
+            workers: workers(snapshot),
+            limits: limits(&snapshot.limits),
+            faults: sources.faults.map(|faults| faults.into_iter().map(counted).collect()),
+            penalties: sources.penalties.map(penalties),
+            log: sources.log,
+        }
+    }
+}
+
+fn headline(sources: &Sources<'_>) -> String {
+    let mut mode = sources.mode.to_owned();
+    if !sources.addresses.is_empty() {
+        mode.push_str(&format!(" on {}", sources.addresses.join(", ")));
+    }
+    let up = long(Duration::from_secs(sources.up.as_secs()));
+    format!("{mode} · up {up} · echoline {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
+    let (snapshot, process) = (sources.snapshot, sources.process);
+    let traffic = snapshot.traffic();
+    let tile = |name, value, more| Tile { name, value, more };
+    let total = |number| format!("{} in all", units::count(number));
+    let room = snapshot.limits.max_connections as u64;
+    let cores = snapshot.workers.len();
+    vec![
+        tile(
+            "connections",
+            units::count(snapshot.open as u64),
+            format!("of {} at most", units::count(room)),
+        ),
+        tile("new connections", rate(newest.accepted), total(snapshot.accepted)),
+        tile("messages", rate(newest.messages), total(traffic.messages)),
+        tile("service time p50", time(newest.p50), "of the last 10 s".to_owned()),
+        tile("service time p99", time(newest.p99), "of the last 10 s".to_owned()),
+        tile("in", bytes(newest.received) + "/s", bytes(traffic.received as f64) + " in all"),
+        tile("out", bytes(newest.sent) + "/s", bytes(traffic.sent as f64) + " in all"),
+        tile("workers busy", whole_percent(newest.busy), format!("100 % for each of {cores}")),
+        tile(
+            "memory",
+            process.resident_bytes.map_or_else(none, |resident| bytes(resident as f64)),
+            "resident".to_owned(),
+        ),
+        tile(
+            "descriptors",
+            process.descriptors.map_or_else(none, units::count),
+            format!("of {} at most", process.descriptors_max.map_or_else(none, units::count)),
+        ),
+    ]
+}
+
+fn charts(history: &History) -> Vec<Chart> {
+    let micros = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e6);
+    let chart = |title, unit, names: &[&'static str], values: &dyn Fn(&Second) -> Values| {
+        Chart::new(title, unit, names, history.seconds().map(values).collect())
+    };
+    vec![
+        chart("Connections", Unit::Things, &["open"], &|s| [Some(s.open as f64), None]),
+        chart("Messages", Unit::Rate, &["a second"], &|s| [Some(s.messages), None]),
+        chart("Bytes", Unit::Bytes, &["in", "out"], &|s| [Some(s.received), Some(s.sent)]),
+        chart("Service time", Unit::Micros, &["p50", "p99"], &|s| [micros(s.p50), micros(s.p99)]),
+    ]
+}
+
+/// Every reason that has happened, the most frequent first: its name, what it means, how often.
+fn ends(snapshot: &Snapshot) -> Vec<[String; 3]> {
+    let mut ends: Vec<_> = snapshot.ends.iter().collect();
+    ends.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let row = |(closed, count): (&Closed, &u64)| {
+        [closed.label().to_owned(), closed.to_string(), units::count(*count)]
+    };
+    ends.into_iter().map(row).collect()
+}
+
+fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
+    let row = |(number, worker): (usize, &echoline::WorkerState)| {
+        let traffic = &worker.traffic;
+        [
+            number.to_string(),
+            units::count(worker.connections as u64),
+            units::count(traffic.messages),
+            bytes(traffic.received as f64),
+            bytes(traffic.sent as f64),
+            long(worker.busy),
+        ]
+    };
+    snapshot.workers.iter().enumerate().map(row).collect()
+}
+
+/// The penalties as they are given: the longest remaining time first.
+fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
+    let row = |penalty: PenalisedSource| {
+        let remaining = Duration::from_secs(penalty.remaining.as_secs().max(1));
+        let (source, action) = (penalty.source.to_string(), penalty.action.to_string());
+        [source, action, long(remaining), penalty.level.to_string()]
+    };
+    penalties.into_iter().map(row).collect()
+}
+
+/// By the names of their flags.
+fn limits(limits: &Limits) -> Vec<[String; 2]> {
+    let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), long);
+    let number =
+        |number: Option<usize>| number.map_or_else(|| "off".to_owned(), |n| units::count(n as u64));
+    [
+        ("--max-connections", number(Some(limits.max_connections))),
+        ("--max-per-ip", number(limits.max_per_ip)),
+        ("--max-line", bytes(limits.max_line as f64)),
+        ("--idle-timeout", length(limits.idle_timeout)),
+        ("--line-timeout", length(limits.line_timeout)),
+        ("--stall-timeout", length(limits.stall_timeout)),
+        ("--drain-timeout", length(Some(limits.drain_timeout))),
+    ]
+    .map(|(name, value)| [name.to_owned(), value])
+    .into()
+}
+
+fn none() -> String {
+    "–".to_owned()
+}
+
+fn time(time: Option<Duration>) -> String {
+    time.map_or_else(none, units::time)
+}
+
+fn whole_percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// A length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
+fn long(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let two = |large: u64, name, small: u64, below| match small {
+        0 => format!("{large} {name}"),
+        _ => format!("{large} {name} {small} {below}"),
+    };
+    match seconds {
+        0..10 if time.subsec_millis() > 0 => format!("{:.2} s", time.as_secs_f64()),
+        0..60 => format!("{seconds} s"),
+        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_short() {
+        let shown: Vec<String> = [0, 250, 30_000, 200_000, 7_200_000, 100_000_000]
+            .into_iter()
+            .map(|millis| long(Duration::from_millis(millis)))
+            .collect();
+        assert_eq!(shown, ["0 s", "0.25 s", "30 s", "3 min 20 s", "2 h", "1 d 3 h"]);
+    }
+}

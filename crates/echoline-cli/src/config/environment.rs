@@ -1,0 +1,233 @@
+//! Settings from the environment: `ECHOLINE_<KEY>` for every command that has the flag, and
+//! `ECHOLINE_<COMMAND>_<KEY>` for one command. Each becomes an argument, as the file's keys do.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Command};
+
+use super::keys;
+
+/// The words of a switch, as people write them.
+const ON: [&str; 4] = ["1", "true", "yes", "on"];
+const OFF: [&str; 4] = ["0", "false", "no", "off"];
+
+/// One variable that holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) key: String,
+    pub(super) variable: String,
+    /// Nothing for a switch that is off.
+    pub(super) argument: Option<OsString>,
+}
+
+/// The variable that sets the flag `key` of `command` alone.
+pub(super) fn own_variable(command: &Command, key: &str) -> String {
+    upper(&format!("echoline-{}-{key}", command.get_name()))
+}
+
+/// Whether the environment has a variable of this name that is not empty.
+pub(super) fn get(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
+}
+
+/// Whether a variable of any command may have set the flag `key`, so that it may have nothing to
+/// do in one command without being a mistake.
+pub(crate) fn may_set(key: &str) -> bool {
+    let owners = ["", "client-", "echo-", "chat-", "send-", "load-"];
+    owners.iter().any(|owner| get(&upper(&format!("echoline-{owner}{key}"))).is_some())
+}
+
+/// Returns the settings of `command` that `get` finds, except the flags that are typed.
+///
+/// # Errors
+/// One sentence that names the variable.
+pub(super) fn settings(
+    command: &Command,
+    get: impl Fn(&str) -> Option<OsString>,
+    is_typed: impl Fn(&Arg) -> bool,
+) -> Result<Vec<Setting>, String> {
+    let bare = keys::alone(command);
+    let mut settings = Vec::new();
+    for flag in command.get_arguments().filter(|flag| !is_typed(flag)) {
+        let (Some(key), Some(general)) = (flag.get_long(), flag.get_env()) else { continue };
+        let names = [own_variable(command, key), general.to_string_lossy().into_owned()];
+        let found = names.into_iter().find_map(|name| Some((get(&name)?, name)));
+        // The standard library may give an empty value, which is none.
+        let Some((value, variable)) = found.filter(|(value, _)| !value.is_empty()) else {
+            continue;
+        };
+        let argument = argument(flag, key, &value);
+        let checked = argument.and_then(|argument| {
+            let words = argument.as_ref().and_then(|argument| keys::refusal(&bare, argument));
+            words.map_or(Ok(argument), Err)
+        });
+        let argument = checked.map_err(|words| format!("{variable}: {words}"))?;
+        settings.push(Setting { key: key.to_owned(), variable, argument });
+    }
+    Ok(settings)
+}
+
+/// Turns a value into an argument.
+fn argument(flag: &Arg, key: &str, value: &OsStr) -> Result<Option<OsString>, String> {
+    if !keys::is_switch(flag) {
+        let mut argument = OsString::from(format!("--{key}="));
+        argument.push(value);
+        return Ok(Some(argument));
+    }
+    let word = value.to_string_lossy().trim().to_ascii_lowercase();
+    if ON.contains(&word.as_str()) {
+        Ok(Some(format!("--{key}").into()))
+    } else if OFF.contains(&word.as_str()) {
+        Ok(None)
+    } else {
+        Err(format!("'{word}' is no switch: write {} or {}", ON.join(", "), OFF.join(", ")))
+    }
+}
+
+/// Adds to an error of the command line which of its flags come from the environment.
+pub(super) fn explain(mut error: clap::Error, settings: &[Setting]) -> clap::Error {
+    let about: Vec<_> = [ContextKind::InvalidArg, ContextKind::PriorArg]
+        .into_iter()
+        .filter_map(|kind| error.get(kind).map(ToString::to_string))
+        .collect();
+    let is_meant = |setting: &&Setting| {
+        let flag = format!("--{}", setting.key);
+        let words = about.iter().flat_map(|text| text.split([' ', ',', '=']));
+        words.into_iter().any(|word| word == flag)
+    };
+    let tips: Vec<_> = settings
+        .iter()
+        .filter(is_meant)
+        .map(|Setting { key, variable, .. }| format!("--{key} comes from {variable}").into())
+        .collect();
+    if !tips.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
+/// The name of a variable: `echoline-max-line` is `ECHOLINE_MAX_LINE`.
+fn upper(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::Arguments;
+
+    /// Returns the arguments that these variables give a command, or the error.
+    fn read(command: &str, variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let program = Arguments::command();
+        let command = program.find_subcommand(command).unwrap();
+        let get = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| OsString::from(value)).filter(|value| !value.is_empty())
+        };
+        let arguments = settings(command, get, |_| false)?.into_iter();
+        Ok(arguments.filter_map(|found| Some(found.argument?.into_string().unwrap())).collect())
+    }
+
+    /// Issue 11, item 43: a variable of one command wins over that of all, and holds for no other.
+    #[test]
+    fn regression_a_variable_holds_for_the_commands_that_have_its_flag() {
+        let server = [("ECHOLINE_CERT", "s.pem"), ("ECHOLINE_KEY", "s-key.pem")];
+        assert_eq!(read("echo", &server).unwrap(), ["--cert=s.pem", "--key=s-key.pem"]);
+        for client in ["send", "load"] {
+            assert_eq!(read(client, &server), Ok(Vec::new()));
+            let general = [("ECHOLINE_CLIENT_CERT", "c.pem")];
+            assert_eq!(read(client, &general).unwrap(), ["--cert=c.pem"]);
+        }
+        let both = [("ECHOLINE_TIMEOUT", "off"), ("ECHOLINE_LOAD_TIMEOUT", "2s")];
+        assert_eq!(read("send", &both).unwrap(), ["--timeout=off"]);
+        assert_eq!(read("load", &both).unwrap(), ["--timeout=2s"]);
+        assert_eq!(read("load", &both[..1]), Ok(Vec::new()));
+        let own = [("ECHOLINE_MAX_LINE", "10"), ("ECHOLINE_CHAT_MAX_LINE", "20")];
+        assert_eq!(read("echo", &own).unwrap(), ["--max-line=10"]);
+        assert_eq!(read("chat", &own).unwrap(), ["--max-line=20"]);
+    }
+
+    /// Issue 11, item 43: an empty variable is unset, and a switch takes the usual words.
+    #[test]
+    fn regression_empty_is_unset_and_a_switch_takes_the_usual_words() {
+        for empty in ["ECHOLINE_MAX_LINE", "ECHOLINE_ECHO_MAX_LINE", "ECHOLINE_UDP_RATE"] {
+            assert_eq!(read("echo", &[(empty, "")]), Ok(Vec::new()));
+        }
+        let own = [("ECHOLINE_MAX_LINE", "10"), ("ECHOLINE_ECHO_MAX_LINE", "")];
+        assert_eq!(read("echo", &own).unwrap(), ["--max-line=10"]);
+        for on in ["1", "true", "yes", "on", "TRUE", " Yes "] {
+            assert_eq!(read("load", &[("ECHOLINE_QUIET", on)]).unwrap(), ["--quiet"], "{on}");
+        }
+        for off in ["0", "false", "no", "off", "OFF"] {
+            assert_eq!(read("load", &[("ECHOLINE_QUIET", off)]), Ok(Vec::new()), "{off}");
+        }
+    }
+
+    /// Issue 11, item 43: what is wrong is said with the variable.
+    #[test]
+    fn regression_a_wrong_value_names_its_variable() {
+        for (command, variable, value, sentence) in [
+            ("load", "ECHOLINE_QUIET", "maybe", "'maybe' is no switch: write 1, true, yes, on"),
+            ("send", "ECHOLINE_TIMEOUT", "soon", "'soon' is no length of time"),
+            ("load", "ECHOLINE_LOAD_TIMEOUT", "off", "'off' is no length of time"),
+            ("echo", "ECHOLINE_ECHO_MODE", "x", "'x' is none of raw, line, command"),
+            ("echo", "ECHOLINE_LISTEN", "127.0.0.1:1,x", "'x' names no port"),
+        ] {
+            let said = read(command, &[(variable, value)]).unwrap_err();
+            assert!(said.starts_with(&format!("{variable}: {sentence}")), "{said}");
+            assert!(!said.contains('\n'), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn flags_stand_under_the_heading_of_their_group() {
+        let program = Arguments::command();
+        for (key, heading) in [
+            ("ready-file", "Serving"),
+            ("proxy-from", "Serving"),
+            ("udp-rate", "Datagrams (--listen udp://HOST:PORT)"),
+            ("admin", "Administration"),
+            ("user", "Process"),
+            ("fault", "Fault injection"),
+            ("log-level", "Logging"),
+            ("access-log", "Logging"),
+            ("log-messages", "Logging"),
+            ("config", "Configuration"),
+            ("source-limit", "Rates and penalties per source"),
+            ("bus", "Clustering (--bus)"),
+            ("find-max", "Search"),
+            ("slo", "Search"),
+            ("quiet", "Reports"),
+        ] {
+            let flags = program.get_subcommands().flat_map(|command| command.get_arguments());
+            let mut found = flags.filter(|flag| flag.get_long() == Some(key)).peekable();
+            assert!(found.peek().is_some(), "{key}");
+            // `check --config` is a command with few flags and without headings.
+            assert!(found.any(|flag| flag.get_help_heading() == Some(heading)), "{key}");
+        }
+    }
+
+    /// Issue 11, item 43: no variable of one command is that of all for another flag.
+    #[test]
+    fn regression_no_two_flags_share_a_variable() {
+        let program = Arguments::command();
+        let mut general = Vec::new();
+        let mut own = Vec::new();
+        for command in program.get_subcommands() {
+            for flag in command.get_arguments() {
+                if let (Some(key), Some(name)) = (flag.get_long(), flag.get_env()) {
+                    general.push((name.to_string_lossy().into_owned(), key.to_owned()));
+                    own.push((own_variable(command, key), key.to_owned()));
+                }
+            }
+        }
+        assert!(general.len() > 50);
+        for (name, key) in &own {
+            let other = general.iter().find(|(other, of)| other == name && of != key);
+            assert_eq!(other, None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A configuration file with every key there is, made from the commands' own flags. Pure.
+
+use clap::{Arg, Command};
+
+use super::keys;
+
+/// How wide the comments are.
+const COLUMNS: usize = 100;
+
+const HEAD: &str = "\
+# The settings of echoline: one table for each command, keys named as its flags. This file has every
+# key there is; what is commented out is the default. Values are text in quotes, numbers, true or
+# false, and lists in brackets. What the environment (ECHOLINE_<KEY>) or the command line says wins.
+#
+#   echoline check --config FILE    says whether it is right
+#   kill -HUP PID                   has a running server read it again
+";
+
+/// The text of the file.
+pub(super) fn text(program: &Command) -> String {
+    let mut text = HEAD.to_owned();
+    for command in super::configurable(program) {
+        text.push_str(&format!("\n[{}]\n", command.get_name()));
+        for (key, flag) in keys::flags(command) {
+            text.push('\n');
+            for line in wrapped(&words(flag)) {
+                text.push_str(&format!("# {line}\n"));
+            }
+            text.push_str(&format!("#{key} = {}\n", value(flag)));
+        }
+    }
+    text
+}
+
+/// What the flag's help says, and what there is to choose from.
+fn words(flag: &Arg) -> String {
+    let help = flag.get_long_help().or_else(|| flag.get_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let help = if help.ends_with([']', '.']) { help } else { help + "." };
+    let choices = flag.get_possible_values();
+    if choices.is_empty() || keys::is_switch(flag) {
+        return help;
+    }
+    let names: Vec<&str> = choices.iter().map(|choice| choice.get_name()).collect();
+    format!("{help} One of: {}.", names.join(", "))
+}
+
+/// The default; where there is none, what kind of value it is.
+fn value(flag: &Arg) -> String {
+    if keys::is_switch(flag) {
+        return "false".to_owned();
+    }
+    let defaults = flag.get_default_values().iter().map(|value| literal(&value.to_string_lossy()));
+    let mut values: Vec<String> = defaults.collect();
+    if values.is_empty() {
+        let names = flag.get_value_names().unwrap_or_default();
+        values.extend(names.iter().map(|name| format!("\"{name}\"")));
+    }
+    if keys::takes_many(flag) { format!("[{}]", values.join(", ")) } else { values.concat() }
+}
+
+/// A value as TOML writes it.
+fn literal(value: &str) -> String {
+    // Not what begins with a zero, which TOML takes for no number.
+    let number = value.parse::<u32>().is_ok_and(|number| number.to_string() == value);
+    if number { value.to_owned() } else { format!("\"{}\"", value.escape_default()) }
+}
+
+/// Lines no longer than a comment may be.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() + 3 <= COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::Arguments;
+    use crate::config::{self, file::File};
+
+    /// The file that is shipped has every flag and its default.
+    #[test]
+    fn the_shipped_file_is_the_one_that_is_made() {
+        let shipped = include_str!("../../../../packaging/echoline.toml");
+        let made = text(&Arguments::command());
+        let hint = "run: cargo run -- check --example > packaging/echoline.toml";
+        assert!(shipped == made, "packaging/echoline.toml is not what the flags are; {hint}");
+    }
+
+    /// With every default written out, each key is known and each value is right.
+    #[test]
+    fn every_default_can_be_written_out() {
+        let program = Arguments::command();
+        let mut count = 0;
+        for command in config::configurable(&program) {
+            let has_default =
+                |flag: &Arg| keys::is_switch(flag) || !flag.get_default_values().is_empty();
+            let lines: String = keys::flags(command)
+                .filter(|(_, flag)| has_default(flag))
+                .map(|(key, flag)| format!("{key} = {}\n", value(flag)))
+                .collect();
+            assert!(text(&program).contains(&format!("#{}", lines.lines().next().unwrap())));
+            let file = File::parse(&format!("[{}]\n{lines}", command.get_name())).unwrap();
+            let settings = keys::arguments(&program, command, &file.tables[0]);
+            count += settings.unwrap_or_else(|mistake| panic!("{mistake}\n{lines}")).len();
+        }
+        assert!(count > 30, "only {count} keys have a default");
+    }
+
+    #[test]
+    fn values_are_written_as_toml_reads_them() {
+        assert_eq!(literal("1024"), "1024");
+        assert_eq!(literal("007"), "\"007\"");
+        assert_eq!(literal("30s"), "\"30s\"");
+        assert_eq!(literal("a\\\"b"), r#""a\\\"b""#);
+    }
+}

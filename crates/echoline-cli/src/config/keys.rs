@@ -1,0 +1,226 @@
+//! Keys of the configuration file are the long flags of a command: what the file says becomes
+//! arguments, read by the same parser as those that are typed. Pure.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command};
+
+use super::file::{Key, Mistake, Table, Value};
+
+/// Flags that choose what the program does; a file only says how.
+const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
+
+/// The flags of `command` that a file can set, in the order of its help.
+pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
+    command
+        .get_arguments()
+        .filter_map(|flag| Some((flag.get_long()?, flag)))
+        .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
+}
+
+/// Whether a flag may be given several times, so that its key takes a list.
+pub(super) fn takes_many(flag: &Arg) -> bool {
+    matches!(flag.get_action(), ArgAction::Append)
+}
+
+/// Whether a flag takes no value, so that its key takes true or false.
+pub(super) fn is_switch(flag: &Arg) -> bool {
+    matches!(flag.get_action(), ArgAction::SetTrue)
+}
+
+/// What `table` says to `command`, as arguments, each key by itself. All of it is checked first.
+pub(super) fn arguments(
+    program: &Command,
+    command: &Command,
+    table: &Table,
+) -> Result<Vec<(String, Vec<OsString>)>, Mistake> {
+    let bare = alone(command);
+    let settings = table.keys.iter().map(|key| {
+        let flag = find(program, command, key)?;
+        let wrong = |text| Mistake { line: key.line, text: format!("{}: {text}", key.name) };
+        let arguments = typed(flag, key).map_err(wrong)?;
+        for argument in &arguments {
+            if let Some(words) = refusal(&bare, argument) {
+                return Err(wrong(words));
+            }
+        }
+        Ok((key.name.clone(), arguments))
+    });
+    settings.collect()
+}
+
+/// The command without what looks at several flags at once or at the world around it.
+pub(super) fn alone(command: &Command) -> Command {
+    let bare = command.clone().no_binary_name(true).subcommand_required(false);
+    bare.mut_args(|flag| flag.required(false).env(None))
+}
+
+fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Arg, Mistake> {
+    if let Some((_, flag)) = flags(command).find(|(name, _)| *name == key.name) {
+        return Ok(flag);
+    }
+    let (name, table) = (&key.name, command.get_name());
+    let text = if NOT_IN_A_FILE.contains(&name.as_str()) {
+        format!("'{name}' is no key for a file: give --{name} on the command line")
+    } else if let Some(other) = owner(program, name) {
+        format!("[{table}] has no key '{name}'; it belongs to [{other}]")
+    } else if let Some(near) = nearest(name, flags(command).map(|(name, _)| name)) {
+        format!("[{table}] has no key '{name}'; did you mean '{near}'?")
+    } else {
+        format!("[{table}] has no key '{name}'; 'echoline {table} --help' lists all of them")
+    };
+    Err(Mistake { line: key.line, text })
+}
+
+/// Another command that has such a flag.
+fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
+    let mut commands = super::configurable(program);
+    commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
+}
+
+/// The name that was probably meant: at most a third of its letters are others.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase().replace('_', "-");
+    // Longer than any flag: nothing is near, and nothing long is compared.
+    if name.len() > 64 {
+        return None;
+    }
+    let distances = names.map(|known| (strsim::damerau_levenshtein(&name, known), known));
+    let (distance, known) = distances.min()?;
+    (distance <= known.len().div_ceil(3)).then_some(known)
+}
+
+/// The arguments that a key stands for.
+fn typed(flag: &Arg, key: &Key) -> Result<Vec<OsString>, String> {
+    let argument = |value: &String| OsString::from(format!("--{}={value}", key.name));
+    match &key.value {
+        Value::Switch(true) if is_switch(flag) => Ok(vec![format!("--{}", key.name).into()]),
+        Value::Switch(false) if is_switch(flag) => Ok(Vec::new()),
+        _ if is_switch(flag) => Err("is a switch: write true or false".to_owned()),
+        Value::Switch(_) => Err("is no switch: write a number, or text in quotes".to_owned()),
+        Value::One(value) => Ok(vec![argument(value)]),
+        Value::Many(_) if !takes_many(flag) => Err("takes one value, no list".to_owned()),
+        Value::Many(values) if values.is_empty() => {
+            Err("the list is empty: name something, or leave the key out".to_owned())
+        }
+        Value::Many(values) => Ok(values.iter().map(argument).collect()),
+    }
+}
+
+/// Why the command cannot take this argument, whatever else it is given.
+pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
+    let error = bare.clone().try_get_matches_from([argument]).err()?;
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    match error.kind() {
+        // What flags ask of each other is seen when all of them are read together.
+        ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => None,
+        ErrorKind::InvalidValue => {
+            let value = text(ContextKind::InvalidValue);
+            Some(format!("'{value}' is none of {}", text(ContextKind::ValidValue)))
+        }
+        ErrorKind::ValueValidation => {
+            let value = text(ContextKind::InvalidValue);
+            let words = std::error::Error::source(&error).map(ToString::to_string);
+            let words = words.unwrap_or_else(|| "is not right".to_owned());
+            Some(if words.contains(&value) { words } else { format!("'{value}': {words}") })
+        }
+        _ => Some(sentence(&error)),
+    }
+}
+
+/// What the parser would print, less the usage, in one line.
+pub(super) fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::Arguments;
+    use crate::config::file::File;
+
+    fn read(text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
+        let program = Arguments::command();
+        let file = File::parse(text).unwrap();
+        let table = &file.tables[0];
+        let command = program.find_subcommand(&table.name).unwrap();
+        arguments(&program, command, table).map_err(|mistake| mistake.to_string())
+    }
+
+    #[test]
+    fn keys_become_the_arguments_that_somebody_would_type() {
+        let text = "[echo]\nlisten = ['a:1', 'b:2']\nmax-connections = 5\ngreeting = ['a, b']\n";
+        let typed: Vec<OsString> =
+            read(text).unwrap().into_iter().flat_map(|(_, arguments)| arguments).collect();
+        let wanted = ["--listen=a:1", "--listen=b:2", "--max-connections=5", "--greeting=a, b"];
+        assert_eq!(typed, wanted);
+        let switches = read("[load]\nquiet = true\nrst = false\n").unwrap();
+        assert_eq!(switches[0].1, ["--quiet"]);
+        assert!(switches[1].1.is_empty());
+    }
+
+    /// Fault 61: what is wrong is said in one sentence, with the line, the key and what to do.
+    #[test]
+    fn every_mistake_is_a_sentence() {
+        for (text, sentence) in [
+            (
+                "[echo]\nmax-connectons = 5",
+                "line 2: [echo] has no key 'max-connectons'; did you \
+              mean 'max-connections'?",
+            ),
+            ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
+            ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
+            ("[echo]\nxyzzy = 1", "'echoline echo --help' lists all of them"),
+            ("[echo]\nconfig = 'x'", "'config' is no key for a file: give --config on the command"),
+            ("[chat]\ncheck = true", "'check' is no key for a file"),
+            ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
+            ("[echo]\nmode = 'x'", "mode: 'x' is none of raw, line, command"),
+            ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is no length of time: write for"),
+            ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' names no port"),
+            ("[echo]\nlisten = []", "listen: the list is empty"),
+            ("[echo]\nprefix = ['a', 'b']", "prefix: takes one value, no list"),
+            ("[echo]\nmode = true", "mode: is no switch"),
+            ("[load]\nquiet = 'yes'", "quiet: is a switch: write true or false"),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(sentence), "{text:?}: {said}");
+            assert!(!said.contains('\n'), "{text:?}: {said:?}");
+        }
+    }
+
+    /// What flags ask of each other is not asked of one key alone.
+    #[test]
+    fn a_key_that_needs_another_is_right_by_itself() {
+        assert!(read("[load]\nfind-max = true\n").is_ok());
+    }
+
+    /// Every flag that a file can set can be set by the environment too, under the same name.
+    #[test]
+    fn every_key_has_its_variable() {
+        let program = Arguments::command();
+        for command in crate::config::configurable(&program) {
+            for (key, flag) in flags(command) {
+                let owner = match (command.get_name(), key) {
+                    // The same flag means another thing in other commands.
+                    ("send" | "load", "cert" | "key") => "CLIENT_",
+                    ("load", "timeout") => "LOAD_",
+                    _ => "",
+                };
+                let wanted = format!("ECHOLINE_{owner}{}", key.to_uppercase().replace('-', "_"));
+                let variable = flag.get_env().and_then(|name| name.to_str());
+                assert_eq!(variable, Some(wanted.as_str()), "{} --{key}", command.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What holds, key by key, as text: to tell what a reload changes. Pure.
+
+use std::collections::BTreeMap;
+
+use clap::{ArgMatches, Command};
+
+use super::keys;
+use echoline_base::SecretText;
+use echoline_base::secret::without_login;
+
+/// What stands for a flag that nobody gave and that has no fixed default.
+const UNSET: &str = "default";
+
+/// The settings of one command, wherever each of them comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings(BTreeMap<String, Setting>);
+
+/// The value of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    value: SecretText,
+    /// As a log shows it: without a login.
+    shown: String,
+}
+
+/// A setting that is not what it was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+impl Settings {
+    /// What `matches` hold for the flags of `command`.
+    pub(super) fn of(command: &Command, matches: &ArgMatches) -> Self {
+        let settings = keys::flags(command).filter_map(|(key, flag)| {
+            let values = matches.try_get_raw(flag.get_id().as_str()).ok()??;
+            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            let shown: Vec<_> = values.iter().map(|value| without_login(value)).collect();
+            // Control characters in a file must give the terminal that shows the log no orders.
+            let shown = shown.join(", ").escape_debug().to_string();
+            Some((key.to_owned(), Setting { value: values.join(", ").into(), shown }))
+        });
+        Self(settings.collect())
+    }
+
+    /// What is different in `new`, by key.
+    pub(crate) fn changes(&self, new: &Self) -> Vec<Change> {
+        let mut keys: Vec<&String> = self.0.keys().chain(new.0.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        let text = |settings: &Self, key| {
+            settings.0.get(key).map_or(UNSET, |setting| &setting.shown).to_owned()
+        };
+        keys.into_iter()
+            .filter(|key| self.0.get(*key) != new.0.get(*key))
+            .map(|key| Change { key: key.clone(), from: text(self, key), to: text(new, key) })
+            .collect()
+    }
+
+    /// Takes one setting over from `new`.
+    pub(crate) fn take(&mut self, key: &str, new: &Self) {
+        match new.0.get(key) {
+            Some(value) => self.0.insert(key.to_owned(), value.clone()),
+            None => self.0.remove(key),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::Arguments;
+
+    fn settings(arguments: &[&str]) -> Settings {
+        let program = Arguments::command();
+        let echo = program.find_subcommand("echo").unwrap().clone().no_binary_name(true);
+        Settings::of(&echo, &echo.clone().try_get_matches_from(arguments).unwrap())
+    }
+
+    #[test]
+    fn only_what_differs_is_a_change() {
+        let old = settings(&["--max-connections", "100", "--prefix", "a", "--mode=line"]);
+        let new = settings(&["--max-connections", "200", "--listen", "a:1", "--listen", "b:2"]);
+        let changes: Vec<String> = old
+            .changes(&new)
+            .into_iter()
+            .map(|Change { key, from, to }| format!("{key}: {from} → {to}"))
+            .collect();
+        assert_eq!(
+            changes,
+            ["listen: default → a:1, b:2", "max-connections: 100 → 200", "prefix: a → default"]
+        );
+        assert_eq!(new.changes(&new), []);
+    }
+
+    /// Issue 12, item 2: a reload tells of another `--bus` without its password.
+    #[test]
+    fn attack_a_reload_shows_no_password() {
+        let program = Arguments::command();
+        let chat = program.find_subcommand("chat").unwrap().clone().no_binary_name(true);
+        let of = |bus: &str| {
+            Settings::of(&chat, &chat.clone().try_get_matches_from(["--bus", bus]).unwrap())
+        };
+        let changes = of("nats://me:sesame@a").changes(&of("nats://me:seed,cake@b"));
+        let [Change { from, to, .. }] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!((&**from, &**to), ("nats://***@a", "nats://***@b"));
+        let changes = of("nats://me:sesame@a").changes(&of("nats://me:other@a"));
+        assert_eq!(changes.len(), 1, "another password is a change");
+    }
+
+    #[test]
+    fn what_was_taken_over_is_no_change_any_more() {
+        let (mut old, new) = (settings(&["--prefix=\x1b[2J"]), settings(&["--eol", "crlf"]));
+        let changes = old.changes(&new);
+        assert_eq!(changes[1].from, "\\u{1b}[2J");
+        old.take("prefix", &new);
+        old.take("eol", &new);
+        assert_eq!(old, new);
+    }
+}

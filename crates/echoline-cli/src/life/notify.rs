@@ -1,0 +1,179 @@
+//! What the service manager hears of this process: sd_notify(3).
+//!
+//! Our own, because the crates for it cannot reach a manager in Linux's abstract namespace, and
+//! read the environment anew for every word.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::time::{ClockId, clock_gettime};
+
+use echoline_base::printable::printable;
+
+/// The socket of the service manager, where there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Notifier {
+    manager: Option<(UnixDatagram, SocketAddr)>,
+    /// Why no manager is told anything although `NOTIFY_SOCKET` is set.
+    trouble: Option<String>,
+}
+
+/// One assignment of sd_notify(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News<'a> {
+    /// Connections are accepted; or, after `Reloading`, the new settings hold.
+    Ready,
+    /// The settings are read anew.
+    Reloading,
+    /// The process drains.
+    Stopping,
+    /// It takes this much longer from now on, and is not to be killed before.
+    ExtendTimeout(Duration),
+    /// All threads are alive.
+    Watchdog,
+    /// Another process is the service from now on.
+    MainProcess(u32),
+    /// One line for people, shown by `systemctl status`.
+    Status(&'a str),
+}
+
+impl Notifier {
+    /// The manager that `NOTIFY_SOCKET` names; none if it is not set, or cannot be used: the
+    /// service is there for its clients, whether a manager hears of it or not.
+    pub(crate) fn from_environment() -> Self {
+        match env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
+            Some(name) => Self::named(&name).unwrap_or_else(|error| Self {
+                manager: None,
+                trouble: Some(format!("{error:#}")),
+            }),
+            None => Self::default(),
+        }
+    }
+
+    /// Says in the log, once there is one, that no manager can be told anything.
+    pub(crate) fn log_trouble(&self) {
+        if let Some(trouble) = &self.trouble {
+            tracing::warn!("the service manager is told nothing: {trouble}");
+        }
+    }
+
+    fn named(name: &OsStr) -> anyhow::Result<Self> {
+        let shown = printable(&name.to_string_lossy()).into_owned();
+        let address = match name.as_bytes() {
+            [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
+            [b'/', ..] => SocketAddr::from_pathname(name),
+            _ => bail!("NOTIFY_SOCKET={shown} is neither a path from the root nor @NAME"),
+        };
+        let address = address.with_context(|| format!("NOTIFY_SOCKET={shown} is no address"))?;
+        let socket = UnixDatagram::unbound().context("cannot reach the service manager")?;
+        // A manager that does not listen must not hold up who speaks to it.
+        socket.set_nonblocking(true).context("cannot reach the service manager")?;
+        Ok(Self { manager: Some((socket, address)), trouble: None })
+    }
+
+    /// Tells all of `news` in one message. That it did not arrive is only worth a line of the
+    /// log: the service is there for its clients.
+    pub(crate) fn tell(&self, news: &[News<'_>]) {
+        let Some((socket, address)) = &self.manager else { return };
+        let text = text(news, monotonic_now());
+        if let Err(error) = send(socket, &text, address) {
+            let what = text.lines().next().unwrap_or_default();
+            tracing::warn!(%error, "the service manager could not be told {what}");
+        }
+    }
+}
+
+fn send(socket: &UnixDatagram, text: &str, address: &SocketAddr) -> io::Result<()> {
+    socket.send_to_addr(text.as_bytes(), address).map(drop)
+}
+
+/// What CLOCK_MONOTONIC says: systemd compares it with its own.
+fn monotonic_now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+fn text(news: &[News<'_>], now: Duration) -> String {
+    news.iter().map(|news| format!("{}\n", line(*news, now))).collect()
+}
+
+fn line(news: News<'_>, now: Duration) -> String {
+    match news {
+        News::Ready => "READY=1".to_owned(),
+        News::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()),
+        News::Stopping => "STOPPING=1".to_owned(),
+        News::ExtendTimeout(length) => format!("EXTEND_TIMEOUT_USEC={}", length.as_micros()),
+        News::Watchdog => "WATCHDOG=1".to_owned(),
+        News::MainProcess(id) => format!("MAINPID={id}"),
+        // A line end would begin the next assignment, and people read the status in a terminal.
+        News::Status(text) => format!("STATUS={}", printable(&text.replace(['\n', '\r'], " "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 12, item 15: an address in the status ends no assignment and gives no orders.
+    #[test]
+    fn attack_a_status_holds_no_second_assignment() {
+        let status = News::Status("serving on unix:/a\nMAINPID=1\r\x1b[2J\u{9b}");
+        let said = text(&[status], Duration::ZERO);
+        assert_eq!(said, "STATUS=serving on unix:/a MAINPID=1 \\u{1b}[2J\\u{9b}\n");
+    }
+
+    #[test]
+    fn assignments_are_what_the_manual_says() {
+        let news = [
+            News::Ready,
+            News::Reloading,
+            News::Stopping,
+            News::ExtendTimeout(Duration::from_secs(35)),
+            News::Watchdog,
+            News::MainProcess(42),
+            News::Status("serving\nREADY=1"),
+        ];
+        let expected = "READY=1\nRELOADING=1\nMONOTONIC_USEC=7000001\nSTOPPING=1\n\
+            EXTEND_TIMEOUT_USEC=35000000\nWATCHDOG=1\nMAINPID=42\nSTATUS=serving READY=1\n";
+        assert_eq!(text(&news, Duration::from_micros(7_000_001)), expected);
+    }
+
+    /// Issue 11, item 28: a form that we do not know is a reason to say so, and none not to start.
+    #[test]
+    fn regression_an_unknown_notify_socket_is_no_reason_not_to_start() {
+        for name in ["vsock:2:1234", "notify.sock", "/\x1b[2J", "@"] {
+            match Notifier::named(OsStr::new(name)) {
+                Ok(notifier) => notifier.tell(&[News::Ready]),
+                Err(error) => {
+                    let said = format!("{error:#}");
+                    assert!(said.contains("NOTIFY_SOCKET=") && !said.contains('\x1b'), "{said}");
+                }
+            }
+        }
+        assert!(Notifier::named(OsStr::new("vsock:2:1234")).is_err());
+        let long = format!("/{}", "x".repeat(200));
+        assert!(Notifier::named(OsStr::new(&long)).is_err());
+    }
+
+    #[test]
+    fn a_message_arrives_by_name_as_well_as_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = SocketAddr::from_pathname(folder.path().join("manager")).unwrap();
+        let name = format!("echoline-notify-{}", std::process::id());
+        let name = SocketAddr::from_abstract_name(name).unwrap();
+        for address in [path, name] {
+            let manager = UnixDatagram::bind_addr(&address).unwrap();
+            let socket = UnixDatagram::unbound().unwrap();
+            let named = Some((socket, address));
+            Notifier { manager: named, trouble: None }.tell(&[News::Ready, News::Watchdog]);
+            let mut message = [0; 64];
+            let length = manager.recv(&mut message).unwrap();
+            assert_eq!(&message[..length], b"READY=1\nWATCHDOG=1\n");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Flags of `load` that say how connections are made, and by which threads.
+
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use crate::tls_client::TlsSide;
+use crate::values;
+use crate::wires::{ClientWireFlags, network_value};
+use echoline::Address;
+use echoline_load::{Family, Resolve, Settings, SocketOptions, Targets};
+
+/// How connections are made, and by which threads.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connections")]
+pub(super) struct NetworkFlags {
+    /// Local addresses to connect from, in turn. Each has its own ports, about 28,000 to each
+    /// server.
+    #[arg(long, env = "ECHOLINE_SOURCE", value_name = "IP,...", value_delimiter = ',')]
+    #[arg(value_parser = source)]
+    source: Vec<IpAddr>,
+
+    /// What is done with the addresses of a name: it is resolved once and the addresses are tried
+    /// in order; once, and each connection begins with the next; or anew for each connection.
+    #[arg(long, env = "ECHOLINE_RESOLVE", value_enum, default_value = "once")]
+    resolve: ResolveName,
+
+    /// IPv4 addresses only.
+    #[arg(short = '4', long, env = "ECHOLINE_IPV4")]
+    ipv4: bool,
+
+    /// IPv6 addresses only.
+    #[arg(short = '6', long, env = "ECHOLINE_IPV6", conflicts_with = "ipv4")]
+    ipv6: bool,
+
+    /// TCP_NODELAY: off lets the system hold small packets back.
+    #[arg(long, env = "ECHOLINE_NODELAY", value_enum, default_value = "on")]
+    nodelay: Switch,
+
+    /// The system's buffer for what is sent (SO_SNDBUF) [default: the system's].
+    #[arg(long, env = "ECHOLINE_SEND_BUFFER", value_name = "BYTES", value_parser = buffer)]
+    send_buffer: Option<u32>,
+
+    /// The system's buffer for what is received (SO_RCVBUF) [default: the system's].
+    #[arg(long, env = "ECHOLINE_RECEIVE_BUFFER", value_name = "BYTES", value_parser = buffer)]
+    receive_buffer: Option<u32>,
+
+    #[command(flatten)]
+    wires: ClientWireFlags,
+
+    /// With --proxy: each connection's header tells the next address of this network.
+    #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
+    #[arg(value_parser = network_value)]
+    proxy_source: Option<IpNet>,
+
+    /// Ends connections by reset, so that their local ports are free at once.
+    #[arg(long, env = "ECHOLINE_RST")]
+    rst: bool,
+
+    /// Threads that send [default: half the cores, the rest for the system and a local server].
+    #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
+    #[arg(value_parser = values::count::<NonZero<usize>>)]
+    workers: Option<NonZero<usize>>,
+
+    /// How long before each due time of --rate a thread stays awake: sends to the microsecond, at
+    /// the cost of a core. 100us suits.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "DURATION", default_value = "0s")]
+    #[arg(value_parser = values::duration)]
+    busy_poll: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ResolveName {
+    Once,
+    Rotate,
+    Each,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+fn source(text: &str) -> Result<IpAddr, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("'{text}' is no IP address: write for example 127.0.0.2,127.0.0.3"))
+}
+
+fn buffer(text: &str) -> Result<u32, String> {
+    let bytes = values::bytes(text)?;
+    u32::try_from(bytes).map_err(|_| format!("'{text}' is too much: write for example 256KiB"))
+}
+
+impl NetworkFlags {
+    /// `tls`: how TLS is begun where an address asks for it.
+    pub(super) fn apply(
+        &self,
+        addresses: &[Address],
+        tls: &TlsSide,
+        settings: &mut Settings,
+    ) -> anyhow::Result<()> {
+        let transport =
+            |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
+        settings.targets = Targets {
+            addresses: addresses.to_vec(),
+            transports: addresses.iter().map(transport).collect::<anyhow::Result<_>>()?,
+            family: match (self.ipv4, self.ipv6) {
+                (true, _) => Family::Ipv4,
+                (_, true) => Family::Ipv6,
+                _ => Family::Any,
+            },
+            resolve: match self.resolve {
+                ResolveName::Once => Resolve::Once,
+                ResolveName::Rotate => Resolve::Rotate,
+                ResolveName::Each => Resolve::Each,
+            },
+            sources: self.source.clone(),
+            socket: SocketOptions {
+                nodelay: self.nodelay == Switch::On,
+                send_buffer: self.send_buffer,
+                receive_buffer: self.receive_buffer,
+                reset: self.rst,
+            },
+        };
+        settings.workers = self.workers.unwrap_or_else(half_the_cores);
+        settings.busy_poll = self.busy_poll;
+        Ok(())
+    }
+}
+
+/// At least one.
+fn half_the_cores() -> NonZero<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)
+}

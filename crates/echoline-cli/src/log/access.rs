@@ -1,0 +1,241 @@
+//! The access log: one line for each connection, when it has ended.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::sink::{Kind, Target};
+use super::{Writing, write};
+use crate::check::{self, Findings};
+use crate::reload::Reload;
+use echoline::{ConnectionSummary, Server};
+use echoline_base::printable::{printable, printable_json};
+
+/// The path that means standard output.
+const STDOUT: &str = "-";
+
+/// The flags of the access log.
+#[derive(Debug, Args)]
+pub(crate) struct AccessLogFlags {
+    /// Write one line for each connection when it ends to the end of this file, or to standard
+    /// output (-): its source, its duration, the bytes and lines each way, and its end.
+    /// SIGHUP reopens the file. [default: none]
+    #[arg(long, env = "ECHOLINE_ACCESS_LOG", value_name = "PATH")]
+    access_log: Option<PathBuf>,
+
+    /// The format of --access-log.
+    #[arg(long, env = "ECHOLINE_ACCESS_LOG_FORMAT", value_enum, default_value = "text")]
+    access_log_format: Format,
+}
+
+/// The format of the access log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// KEY=VALUE, with a space between two of them.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The access log of a process. Dropping it writes the queued lines.
+pub(crate) struct AccessLog {
+    writing: Writing,
+    format: Format,
+}
+
+impl AccessLogFlags {
+    fn path(&self) -> Option<&Path> {
+        self.access_log.as_deref().filter(|path| *path != Path::new(STDOUT))
+    }
+
+    /// Says whether the access log can be written.
+    pub(crate) fn check(&self, findings: &mut Findings) {
+        if let Some(path) = self.path() {
+            check::writable("--access-log", path, findings);
+        }
+    }
+
+    /// Opens the access log, if the flags ask for one, and has SIGHUP reopen its file.
+    ///
+    /// # Errors
+    /// One sentence if the file cannot be written.
+    pub(crate) fn start(&self, reload: &mut Reload) -> anyhow::Result<Option<AccessLog>> {
+        if self.access_log.is_none() {
+            return Ok(None);
+        }
+        let format = self.access_log_format;
+        let writing = write(format.kind(), self.path())?;
+        let successor = writing.successor.clone();
+        reload.always(move || successor.reopen());
+        Ok(Some(AccessLog { writing, format }))
+    }
+}
+
+impl AccessLog {
+    /// Has `server`, whose listeners are at `addresses`, tell of its connections.
+    pub(crate) fn follow(&self, server: Server, addresses: Vec<String>) -> Server {
+        let (writer, format) = (self.writing.writer.clone(), self.format);
+        server.on_closed(move |summary| {
+            let now = jiff::Timestamp::now();
+            let listener = addresses.get(summary.origin.listener).map_or("", String::as_str);
+            let line = format.line(&format!("{now:.6}"), listener, &summary);
+            // It never fails: a line for which there is no room is counted.
+            let _ = writer.clone().write_all(line.as_bytes());
+        })
+    }
+}
+
+impl Format {
+    fn kind(self) -> Kind {
+        let notice: fn(usize) -> String = match self {
+            Self::Text => |lost| format!("{:.6} lines_lost={lost}\n", jiff::Timestamp::now()),
+            Self::Json => |lost| {
+                let now = jiff::Timestamp::now();
+                format!("{{\"time\":\"{now:.6}\",\"lines_lost\":{lost}}}\n")
+            },
+        };
+        Kind { flag: "--access-log", standard: || Target::Stdout, notice }
+    }
+
+    /// The line about one connection.
+    fn line(self, now: &str, listener: &str, summary: &ConnectionSummary) -> String {
+        match self {
+            Self::Text => text(now, listener, summary),
+            Self::Json => {
+                let line = json(now, listener, summary).to_string();
+                format!("{}\n", printable_json(&line))
+            }
+        }
+    }
+}
+
+/// A Unix socket has no address.
+fn source(summary: &ConnectionSummary) -> String {
+    summary.origin.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
+}
+
+fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
+    let origin = &summary.origin;
+    let mut line = now.to_owned();
+    let mut add = |key: &str, value: &str| {
+        let is_plain = |letter: char| letter.is_ascii_graphic() && letter != '"';
+        // A peer chooses some of these values, and must forge neither a line nor a value.
+        let _ = match !value.is_empty() && value.chars().all(is_plain) {
+            true => write!(line, " {key}={value}"),
+            false => write!(line, " {key}=\"{}\"", printable(&value.escape_debug().to_string())),
+        };
+    };
+    add("connection", &origin.number.to_string());
+    add("listener", listener);
+    add("source", &source(summary));
+    if let Some(client) = origin.source {
+        add("client", &client.to_string());
+    }
+    if let Some(tls) = &origin.tls {
+        add("tls", &tls.version);
+        tls.server_name.iter().for_each(|name| add("server_name", name));
+        tls.subject.iter().for_each(|subject| add("subject", subject));
+    }
+    add("duration", &format!("{:.6}", summary.duration.as_secs_f64()));
+    for (key, count) in [
+        ("bytes_received", summary.bytes_received),
+        ("lines_received", summary.lines_received),
+        ("bytes_sent", summary.bytes_sent),
+        ("lines_sent", summary.lines_sent),
+    ] {
+        add(key, &count.to_string());
+    }
+    add("reason", summary.closed.label());
+    origin.trouble.iter().for_each(|trouble| add("trouble", trouble));
+    line.push('\n');
+    line
+}
+
+fn json(now: &str, listener: &str, summary: &ConnectionSummary) -> serde_json::Value {
+    let origin = &summary.origin;
+    let tls = origin.tls.as_ref().map(|tls| {
+        json!({
+            "version": tls.version,
+            "cipher": tls.cipher,
+            "subject": tls.subject,
+            "server_name": tls.server_name,
+        })
+    });
+    json!({
+        "time": now,
+        "connection": origin.number,
+        "listener": listener,
+        "source": source(summary),
+        "client": origin.source.map(|client| client.to_string()),
+        "tls": tls,
+        "duration": summary.duration.as_secs_f64(),
+        "bytes_received": summary.bytes_received,
+        "lines_received": summary.lines_received,
+        "bytes_sent": summary.bytes_sent,
+        "lines_sent": summary.lines_sent,
+        "reason": summary.closed.label(),
+        "trouble": origin.trouble,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use echoline::{Closed, Origin, TlsFacts};
+
+    fn summary(origin: Origin) -> ConnectionSummary {
+        let mut summary = ConnectionSummary::of(origin, Closed::EndOfStream);
+        summary.duration = Duration::from_micros(1_203_456);
+        (summary.bytes_received, summary.lines_received) = (8, 2);
+        (summary.bytes_sent, summary.lines_sent) = (20, 2);
+        summary
+    }
+
+    fn origin() -> Origin {
+        let mut origin = Origin::default();
+        (origin.number, origin.peer) = (7, "192.0.2.1:4711".parse().ok());
+        origin
+    }
+
+    /// Issue 11, item 48: a line has every known fact about the connection, and a value that the
+    /// peer chooses can forge nothing.
+    #[test]
+    fn regression_a_line_of_the_access_log_tells_all_that_is_known() {
+        let plain = Format::Text.line("NOW", "127.0.0.1:80", &summary(origin()));
+        assert_eq!(
+            plain,
+            "NOW connection=7 listener=127.0.0.1:80 source=192.0.2.1:4711 duration=1.203456 \
+             bytes_received=8 lines_received=2 bytes_sent=20 lines_sent=2 reason=end_of_stream\n"
+        );
+        let mut proxied = origin();
+        proxied.source = "198.51.100.7:1".parse().ok();
+        proxied.trouble = Some("a \"b\"\nNOW connection=8".to_owned());
+        let mut tls = TlsFacts::default();
+        tls.version = "TLSv1.3".to_owned();
+        tls.cipher = "TLS13_AES_256_GCM_SHA384".to_owned();
+        tls.subject = Some("CN=ann b\n".to_owned());
+        tls.server_name = Some("a.example".to_owned());
+        proxied.tls = Some(tls);
+        let text = Format::Text.line("NOW", "tls://127.0.0.1:80", &summary(proxied.clone()));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in [
+            " client=198.51.100.7:1 tls=TLSv1.3 server_name=a.example subject=\"CN=ann b\\n\" ",
+            r#" trouble="a \"b\"\nNOW connection=8""#,
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let line = Format::Json.line("NOW", "tls://127.0.0.1:80", &summary(proxied));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["client"], "198.51.100.7:1");
+        assert_eq!(value["tls"]["subject"], "CN=ann b\n");
+        assert_eq!((&value["lines_sent"], &value["duration"]), (&json!(2), &json!(1.203456)));
+        assert_eq!(line.lines().count(), 1);
+        let unix = Format::Text.line("NOW", "unix:/run/a b", &summary(Origin::default()));
+        assert!(unix.contains(" listener=\"unix:/run/a b\" source=unix "), "{unix}");
+    }
+}

@@ -1,0 +1,106 @@
+//! The filter of the log: --log-level, else RUST_LOG, else info. Pure.
+
+use std::str::FromStr as _;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+use echoline_base::printable::printable;
+
+/// The bus's client; the chat says in its own words what happens to the bus.
+const BUS_CLIENT: &str = "async_nats";
+
+/// The filter that `level` (a flag) asks for, or else `rust_log`, or else info.
+///
+/// # Errors
+/// One sentence that says what is wrong with `rust_log`.
+pub(super) fn filter(level: Option<Level>, rust_log: Option<&str>) -> Result<Targets, String> {
+    match (level, rust_log.map(str::trim).filter(|text| !text.is_empty())) {
+        (Some(level), _) => Ok(everywhere(LevelFilter::from_level(level))),
+        (None, Some(text)) => parse(text),
+        (None, None) => Ok(everywhere(LevelFilter::INFO)),
+    }
+}
+
+/// One level for all of the program.
+pub(super) fn everywhere(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level).with_target(BUS_CLIENT, level_of_bus_client(level))
+}
+
+fn level_of_bus_client(level: LevelFilter) -> LevelFilter {
+    if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) }
+}
+
+/// Levels, and `TARGET=LEVEL`, with commas between them. Targets that no part names log from info
+/// on, so that a variable that is meant for other programs does not silence this one.
+fn parse(text: &str) -> Result<Targets, String> {
+    let wrong = |part: &str| {
+        let shown: String = part.chars().take(40).collect();
+        let shown = printable(&shown);
+        format!(
+            "RUST_LOG is ignored: '{shown}' is neither a level (off, error, warn, info, debug, \
+             trace) nor TARGET=LEVEL, for example echoline::net=debug"
+        )
+    };
+    let (mut default, mut targets) = (LevelFilter::INFO, Vec::new());
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+            None => (None, part),
+        };
+        // The parser takes numbers and an empty word as well.
+        let is_word = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let level = LevelFilter::from_str(level).ok().filter(|_| is_word);
+        let level = level.ok_or_else(|| wrong(part))?;
+        let is_target = |letter: char| letter.is_ascii_alphanumeric() || "_:-".contains(letter);
+        match target {
+            None => default = level,
+            Some(target) if !target.is_empty() && target.chars().all(is_target) => {
+                targets.push((target.to_owned(), level));
+            }
+            Some(_) => return Err(wrong(part)),
+        }
+    }
+    let all = everywhere(default);
+    Ok(targets.into_iter().fold(all, |all, (target, level)| all.with_target(target, level)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logs(filter: &Targets, target: &str, level: Level) -> bool {
+        filter.would_enable(target, &level)
+    }
+
+    /// Issue 11, item 29: RUST_LOG is honoured, below --log-level, in its simple forms.
+    #[test]
+    fn regression_rust_log_is_honoured() {
+        let from = |level, text| filter(level, Some(text)).unwrap();
+        let net = "echoline::net::task";
+        for text in ["debug", " DEBUG ", "echoline=debug", "warn,echoline::net=debug", "debug,"] {
+            assert!(logs(&from(None, text), net, Level::DEBUG), "{text}");
+        }
+        assert!(!logs(&from(None, "error"), net, Level::WARN));
+        assert!(!logs(&from(None, "off"), net, Level::ERROR));
+        assert!(!logs(&from(Some(Level::INFO), "debug"), net, Level::DEBUG), "the flag wins");
+        // A variable for another program leaves this one as it is.
+        for text in ["sqlx=trace", "", " "] {
+            let filter = from(None, text);
+            assert!(logs(&filter, net, Level::INFO) && !logs(&filter, net, Level::DEBUG), "{text}");
+        }
+        assert!(!logs(&from(None, "info"), "async_nats::connector", Level::INFO));
+        assert!(logs(&from(None, "async_nats=info"), "async_nats::connector", Level::INFO));
+    }
+
+    /// Issue 11, item 29: a RUST_LOG that cannot be read is one sentence, and no reason to fail.
+    #[test]
+    fn regression_a_wrong_rust_log_is_one_sentence() {
+        for text in ["loud", "3", "echoline=", "=debug", "echoline=loud", "a[b{c}]=debug", "x=\x1b"]
+        {
+            let said = filter(None, Some(text)).unwrap_err();
+            assert!(said.contains("RUST_LOG is ignored") && !said.contains('\x1b'), "{said}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Where the lines of the log go, and what becomes of those that cannot.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::Context;
+use tracing_appender::non_blocking::ErrorCounter;
+
+use crate::links::Followed;
+
+/// The mode of the file: its owner and group may read it, because it holds addresses of people.
+const FILE_MODE: u32 = 0o640;
+
+/// One of the logs: its flag, its standard stream, and its notice of lost lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The flag that names its file.
+    pub(super) flag: &'static str,
+    /// Where its lines go without a file.
+    pub(super) standard: fn() -> Target,
+    /// The line that tells how many lines are missing.
+    pub(super) notice: fn(usize) -> String,
+}
+
+/// A place for lines.
+#[derive(Debug)]
+pub(super) enum Target {
+    Stderr,
+    Stdout,
+    File(File),
+}
+
+impl Target {
+    /// Opens the file at `path`, or makes it; without a path, the standard stream of this log.
+    pub(super) fn open(kind: Kind, path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok((kind.standard)()) };
+        let mut options = File::options();
+        // A FIFO without a reader is an error now instead of a log that waits for ever.
+        options.append(true).create(true).mode(FILE_MODE);
+        let file = Followed::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
+        let file =
+            file.with_context(|| format!("cannot write {} {}", kind.flag, path.display()))?;
+        Ok(Self::File(file))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stderr => io::stderr().write(bytes),
+            // Past the buffer of the standard library, which would hold lines back.
+            Self::Stdout => Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+}
+
+/// The target that replaces the present one; clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Successor(Arc<Mutex<Place>>, Kind);
+
+#[derive(Debug)]
+struct Place {
+    /// The file of the lines; `None` is a standard stream.
+    path: Option<PathBuf>,
+    /// Taken by the sink when it has the next line to write.
+    next: Option<Target>,
+}
+
+impl Successor {
+    pub(super) fn new(kind: Kind, path: Option<&Path>) -> Self {
+        Self(Arc::new(Mutex::new(Place { path: path.map(Path::to_owned), next: None })), kind)
+    }
+
+    /// From the next line on, lines go to `target`, which was opened at `path`.
+    pub(super) fn set(&self, path: Option<PathBuf>, target: Target) {
+        *self.place() = Place { path, next: Some(target) };
+    }
+
+    /// Reopens the file that is written now.
+    pub(super) fn reopen(&self) -> anyhow::Result<()> {
+        let path = self.path();
+        let target = Target::open(self.1, path.as_deref())?;
+        self.set(path, target);
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.place().path.clone()
+    }
+
+    fn take(&self) -> Option<Target> {
+        self.place().next.take()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lines' way to the target, used by the log's own thread. It never fails: what cannot be
+/// written is counted, and the count is said once something can be written again.
+#[derive(Debug)]
+pub(super) struct Sink {
+    target: Target,
+    successor: Successor,
+    /// Lines for which there was no room in the queue.
+    dropped: Arc<OnceLock<ErrorCounter>>,
+    /// Lines that the target did not take.
+    refused: usize,
+    /// How many of both have been told.
+    told: usize,
+    /// Whether the last line that was written lacks its end.
+    torn: bool,
+}
+
+impl Sink {
+    pub(super) fn new(
+        target: Target,
+        successor: Successor,
+        dropped: Arc<OnceLock<ErrorCounter>>,
+    ) -> Self {
+        Self { target, successor, dropped, refused: 0, told: 0, torn: false }
+    }
+
+    /// Writes the line, and before it what is to be said about those that are missing.
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.put_whole(b"\n")?;
+            self.torn = false;
+        }
+        let lost = self.refused + self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
+        if lost > self.told {
+            let notice = (self.successor.1.notice)(lost - self.told);
+            self.put_whole(notice.as_bytes())?;
+            self.told = lost;
+        }
+        self.put_whole(line)
+    }
+
+    fn put_whole(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.target.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    self.torn = !bytes.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Some(target) = self.successor.take() {
+            self.target = target;
+            self.torn = false;
+        }
+        if self.put(line).is_err() {
+            self.refused += 1;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = Kind {
+        flag: "--log-file",
+        standard: || Target::Stderr,
+        notice: |lost| format!("WARN {lost} log lines lost\n"),
+    };
+
+    fn sink(target: Target) -> Sink {
+        Sink::new(target, Successor::new(KIND, None), Arc::default())
+    }
+
+    fn open(path: &str) -> Target {
+        Target::open(KIND, Some(Path::new(path))).unwrap()
+    }
+
+    /// Fault 56: lines that a full disk does not take are counted, and the count is said.
+    #[test]
+    fn what_is_lost_is_counted_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut sink = sink(open("/dev/full"));
+        sink.write_all(b"one\n").unwrap();
+        sink.write_all(b"two\n").unwrap();
+        sink.successor.set(None, open(path.to_str().unwrap()));
+        sink.write_all(b"three\n").unwrap();
+        sink.write_all(b"four\n").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("WARN 2 log lines lost"), "{text}");
+        assert_eq!(lines[1..], ["three", "four"]);
+    }
+
+    /// Fault 56: a pipe that takes half a line does not glue the next one to it.
+    #[test]
+    fn a_line_that_was_torn_ends_before_the_next_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(Target::open(KIND, Some(&path)).is_err(), "nobody reads it");
+        let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut sink = sink(Target::open(KIND, Some(&path)).unwrap());
+        // More than a pipe of 64 KiB holds, written in one piece.
+        let long = [&[b'x'; 100_000][..], b"\n"].concat();
+        sink.write_all(&long).unwrap();
+        assert!(sink.torn && sink.refused == 1);
+        let mut read = vec![0; 65_536];
+        io::Read::read_exact(&mut &reader, &mut read).unwrap();
+        sink.write_all(b"whole\n").unwrap();
+        drop(sink);
+        let mut rest = String::new();
+        io::Read::read_to_string(&mut &reader, &mut rest).unwrap();
+        assert!(rest.starts_with('\n'), "{rest:?}");
+        assert!(rest.ends_with("1 log lines lost\nwhole\n"), "{rest:?}");
+    }
+
+    #[test]
+    fn a_new_file_is_not_for_everybody() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        drop(Target::open(KIND, Some(&path)).unwrap());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        // The umask may take more away.
+        assert_eq!(mode & 0o777 & !FILE_MODE, 0, "{mode:o}");
+    }
+}

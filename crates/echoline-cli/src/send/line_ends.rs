@@ -1,0 +1,82 @@
+//! Line ends, as they are typed and as they are to be sent. Pure.
+
+use memchr::memchr_iter;
+
+use echoline::Eol;
+
+/// Turns a stream of bytes into lines with the wanted ends, however the bytes are cut.
+#[derive(Debug)]
+pub(super) struct LineEnds {
+    eol: Eol,
+    /// The last byte so far; a line end before the first.
+    last: u8,
+}
+
+impl LineEnds {
+    pub(super) fn new(eol: Eol) -> Self {
+        Self { eol, last: b'\n' }
+    }
+
+    /// Appends `bytes` to `out` and says how many lines they ended. With [`Eol::Lf`] no byte
+    /// changes; with [`Eol::CrLf`] a `\n` gets its `\r`, unless it has one.
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> u64 {
+        let mut lines = 0;
+        let mut copied = 0;
+        for end in memchr_iter(b'\n', bytes) {
+            lines += 1;
+            let before = if end == 0 { self.last } else { bytes[end - 1] };
+            if self.eol == Eol::CrLf && before != b'\r' {
+                out.extend_from_slice(&bytes[copied..end]);
+                out.push(b'\r');
+                copied = end;
+            }
+        }
+        out.extend_from_slice(&bytes[copied..]);
+        self.last = bytes.last().copied().unwrap_or(self.last);
+        lines
+    }
+
+    /// Counts the lines that the end of the input ends: one if the last line has no end of its own.
+    /// Adds no byte, so that the server gets the bytes of the input.
+    pub(super) fn finish(&self) -> u64 {
+        u64::from(self.last != b'\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn convert(eol: Eol, pieces: &[&[u8]]) -> (Vec<u8>, u64) {
+        let (mut ends, mut out) = (LineEnds::new(eol), Vec::new());
+        let lines: u64 = pieces.iter().map(|piece| ends.push(piece, &mut out)).sum();
+        (out, lines + ends.finish())
+    }
+
+    /// Issue 11, item 40: a last line without an end gets none.
+    #[test]
+    fn regression_ends_are_what_was_asked_for_and_none_is_added() {
+        for (input, lf, crlf, lines) in [
+            (&b""[..], &b""[..], &b""[..], 0),
+            (b"a", b"a", b"a", 1),
+            (b"a\n\nb\r\n", b"a\n\nb\r\n", b"a\r\n\r\nb\r\n", 3),
+            (b"\xff\r", b"\xff\r", b"\xff\r", 1),
+        ] {
+            assert_eq!(convert(Eol::Lf, &[input]), (lf.to_vec(), lines));
+            assert_eq!(convert(Eol::CrLf, &[input]), (crlf.to_vec(), lines));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_the_input_anywhere_changes_nothing(
+            input in "[a\r\n]{0,30}", at in 0usize..30, crlf: bool,
+        ) {
+            let eol = if crlf { Eol::CrLf } else { Eol::Lf };
+            let (left, right) = input.as_bytes().split_at(at.min(input.len()));
+            prop_assert_eq!(convert(eol, &[left, right]), convert(eol, &[input.as_bytes()]));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Where replies are shown: stdout, unchanged; or above a prompt, safe for a terminal.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::prompt::Printer;
+use echoline_base::printable::is_harmful;
+
+/// A text that changes nothing on the screen: a line up, a line down. (An empty one would become an
+/// empty line above the prompt.)
+const NOTHING: &str = "\x1b[A\n";
+
+/// How long the prompt has to show what it was given, at the end.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the prompt may be between two lines that were typed.
+const BETWEEN_LINES: Duration = Duration::from_millis(10);
+
+/// Shows what the server says.
+pub(super) struct Screen {
+    output: Box<dyn AsyncWrite + Unpin>,
+    /// `None` if there is no prompt, or not any more.
+    printer: Option<Printer>,
+    /// The form for a terminal, which obeys control characters; `None` if the output is none.
+    terminal: Option<TerminalText>,
+}
+
+impl Screen {
+    /// Everything as it comes.
+    #[cfg(test)]
+    pub(super) fn plain(output: impl AsyncWrite + Unpin + 'static) -> Self {
+        Self { output: Box::new(output), printer: None, terminal: None }
+    }
+
+    /// On stdout: everything as it comes, unless it is a terminal.
+    pub(super) fn stdout() -> Self {
+        let terminal = io::stdout().is_terminal().then(TerminalText::default);
+        Self { output: Box::new(tokio::io::stdout()), printer: None, terminal }
+    }
+
+    /// Above the prompt, and on stdout once that has gone.
+    pub(super) fn prompt(printer: Option<Printer>) -> Self {
+        let terminal = Some(TerminalText::default());
+        Self { output: Box::new(tokio::io::stdout()), printer, terminal }
+    }
+
+    /// Whether pieces of a line are better shown together: above a prompt each piece takes a line.
+    pub(super) fn wants_lines(&self) -> bool {
+        self.printer.is_some()
+    }
+
+    pub(super) async fn show(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(terminal) = &mut self.terminal else {
+            self.output.write_all(bytes).await?;
+            return self.output.flush().await;
+        };
+        let text = terminal.push(bytes);
+        self.show_text(text).await
+    }
+
+    /// Shows the end of a reply that was cut off in the middle of a character.
+    async fn show_rest(&mut self) -> io::Result<()> {
+        let text = self.terminal.as_mut().map(TerminalText::finish).unwrap_or_default();
+        self.show_text(text).await
+    }
+
+    async fn show_text(&mut self, text: String) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if self.print(text.clone()).await {
+            return Ok(());
+        }
+        self.output.write_all(text.as_bytes()).await?;
+        self.output.flush().await
+    }
+
+    /// Waits until everything is on the screen, before the program ends.
+    pub(super) async fn settle(&mut self) {
+        // An output that is gone has been reported by the call that found it.
+        let _ = self.show_rest().await;
+        // The prompt does not say when it has shown a text, but there is room for one text between
+        // it and us, so it takes the second after this only once the first is shown. Between two
+        // lines that are typed texts pass it by: hence a second time, a moment later.
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, async {
+            for pause in [Duration::ZERO, BETWEEN_LINES] {
+                tokio::time::sleep(pause).await;
+                let shown = self.print(NOTHING.to_owned()).await;
+                if !shown || !self.print(NOTHING.to_owned()).await {
+                    break;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Gives `text` to the prompt; false where there is none any more.
+    async fn print(&mut self, text: String) -> bool {
+        let Some(mut printer) = self.printer.take() else { return false };
+        // Waits for the thread of the prompt, so it needs one of its own.
+        let given = tokio::task::spawn_blocking(move || printer.print(text).map(|()| printer));
+        // Where the prompt has ended, texts go straight to the terminal from now on.
+        self.printer = given.await.ok().and_then(Result::ok);
+        self.printer.is_some()
+    }
+}
+
+/// Bytes as text that a terminal shows and does not obey, piece by piece.
+#[derive(Debug, Default)]
+struct TerminalText {
+    /// The end of the last piece, if it could be the beginning of a character or of CRLF.
+    rest: Vec<u8>,
+}
+
+impl TerminalText {
+    /// The text of the next piece, without an end that is not complete.
+    fn push(&mut self, bytes: &[u8]) -> String {
+        let mut piece = std::mem::take(&mut self.rest);
+        piece.extend_from_slice(bytes);
+        let last = piece.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+        let is_begun = str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
+        let kept = if is_begun { last.len() } else { usize::from(piece.ends_with(b"\r")) };
+        self.rest = piece.split_off(piece.len() - kept);
+        harmless(&piece)
+    }
+
+    /// The text of an end that was never completed.
+    fn finish(&mut self) -> String {
+        harmless(&std::mem::take(&mut self.rest))
+    }
+}
+
+fn harmless(bytes: &[u8]) -> String {
+    let keeps = |letter: char| !is_harmful(letter) || matches!(letter, '\n' | '\t');
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    text.chars().map(|letter| if keeps(letter) { letter } else { '\u{fffd}' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_given_no_orders() {
+        let shown = harmless("a\r\n\tü\x1b[2J\x07\u{9b}b\rc".as_bytes());
+        assert_eq!(shown, "a\n\tü\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c");
+        assert_eq!(harmless(b"\xff"), "\u{fffd}");
+    }
+
+    /// Issue 12, item 15: wherever a reply is cut into pieces, a terminal gets the same text: no
+    /// order, no broken letter.
+    #[test]
+    fn attack_a_reply_in_pieces_gives_a_terminal_no_orders() {
+        let reply = "zwölf\r\n\x1b]0;x\x07\u{9b}2J\u{202e}\x7f 👩 \r".as_bytes();
+        let whole = harmless(reply);
+        assert_eq!(whole, "zwölf\n\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}\u{fffd} 👩 \u{fffd}");
+        for first in 0..=reply.len() {
+            for second in first..=reply.len() {
+                let mut text = TerminalText::default();
+                let pieces = [&reply[..first], &reply[first..second], &reply[second..]];
+                let shown: String = pieces.map(|piece| text.push(piece)).concat();
+                assert_eq!(shown + &text.finish(), whole, "{first} {second}");
+            }
+        }
+        // An 8-bit control is no UTF-8, and the character after it stays whole.
+        let mut text = TerminalText::default();
+        assert_eq!(text.push(b"\x9b\xc3") + &text.push(b"\xbc"), "\u{fffd}ü");
+        assert_eq!(harmless(b"\x9b2J\xc2"), "\u{fffd}2J\u{fffd}");
+    }
+}

@@ -1,0 +1,258 @@
+//! Values as they are typed on the command line, and the sentences that say what is wrong.
+
+use std::num::{NonZero, NonZeroU16, NonZeroU32};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use echoline::Eol;
+use echoline_base::amount;
+use echoline_chat::FloodLimits;
+use echoline_load::Rate;
+
+/// Steps of a ramp: more would be none.
+const STEPS_MAX: u32 = 10_000;
+
+/// Messages in flight on a connection, each of which is held in memory.
+const DEPTH_MAX: u32 = 65_536;
+
+/// What lines end with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum EolName {
+    Lf,
+    Crlf,
+}
+
+impl From<EolName> for Eol {
+    fn from(name: EolName) -> Self {
+        match name {
+            EolName::Lf => Self::Lf,
+            EolName::Crlf => Self::CrLf,
+        }
+    }
+}
+
+/// A length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    amount::time_or_seconds(text).ok_or_else(|| {
+        format!(
+            "'{text}' is no length of time: write for example 500ms, 60s or 1h30m (at most 100 \
+             years)"
+        )
+    })
+}
+
+/// A number of things, at least one.
+pub(super) fn count<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number from 1 up"))
+}
+
+/// A time-out: a length of time, or `off` (or `0`) for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timeout(pub(super) Option<Duration>);
+
+/// Reads a [`Timeout`].
+pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
+    if matches!(text, "off" | "0") {
+        return Ok(Timeout(None));
+    }
+    match duration(text) {
+        Ok(Duration::ZERO) => Ok(Timeout(None)),
+        Ok(length) => Ok(Timeout(Some(length))),
+        Err(wrong) => Err(format!("{wrong}, or 'off'")),
+    }
+}
+
+/// A length of time that is not zero.
+pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("that is no time at all: write for example 5s".to_owned()),
+        length => Ok(length),
+    }
+}
+
+/// A rate, or `max` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaxRate(pub(super) Option<Rate>);
+
+/// Reads a [`MaxRate`]: `1000/s`, `0.5/s`, `90/m`, `1/h`, `max`; a bare number is per second.
+pub(super) fn rate(text: &str) -> Result<MaxRate, String> {
+    if text == "max" {
+        return Ok(MaxRate(None));
+    }
+    let rate = read_rate(text).map(|rate| MaxRate(Some(rate)));
+    rate.ok_or_else(|| format!("'{text}' is no rate: write for example 1000/s, 90/m or max"))
+}
+
+fn read_rate(text: &str) -> Option<Rate> {
+    let (count, per) = amount::rate(text)?;
+    Rate::new(count, per)
+}
+
+/// A rate that is a whole number per second: `5/s`, `5`, `300/m`.
+fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
+    let (count, per) = amount::rate(text)?;
+    let seconds = u32::try_from(per.as_secs()).ok()?;
+    let count = count.is_multiple_of(seconds).then_some(count / seconds)?;
+    N::try_from(count).ok()
+}
+
+/// How fast one person may write, or not at all limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FloodRate(Option<NonZeroU16>);
+
+impl FloodRate {
+    /// The limits of a chat, with so many lines at once.
+    pub(super) fn limits(self, burst: NonZeroU16) -> Option<FloodLimits> {
+        let rate_per_second = self.0?.get();
+        Some(FloodLimits { rate_per_second, burst: burst.get(), ..FloodLimits::default() })
+    }
+}
+
+/// Reads a [`FloodRate`]: `5/s`, `off`.
+pub(super) fn flood(text: &str) -> Result<FloodRate, String> {
+    if text == "off" {
+        return Ok(FloodRate(None));
+    }
+    let rate = whole_per_second(text).and_then(NonZeroU16::new);
+    let wrong = || format!("'{text}' is no rate of lines: write for example 5/s, or off");
+    rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
+}
+
+/// Answers per second, or not at all limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnswerRate(pub(super) Option<NonZeroU32>);
+
+/// Reads an [`AnswerRate`]: `100/s`, `off`.
+pub(super) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
+    if text == "off" {
+        return Ok(AnswerRate(None));
+    }
+    let rate = whole_per_second(text).and_then(NonZeroU32::new);
+    let wrong = || format!("'{text}' is no rate of answers: write for example 100/s, or off");
+    rate.map(|rate| AnswerRate(Some(rate))).ok_or_else(wrong)
+}
+
+/// A share, typed in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Share(pub(super) f64);
+
+/// Reads a [`Share`]: `5%`, `0.5%`, `200%`.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    percent
+        .filter(|percent| (0.0..=10_000.0).contains(percent))
+        .map(|percent| Share(percent / 100.0))
+        .ok_or_else(|| format!("'{text}' is no percentage: write for example 5% or 0.5%"))
+}
+
+/// Rates from one to another; the same where there is but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RateRange {
+    pub(super) from: Rate,
+    pub(super) to: Rate,
+}
+
+/// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
+pub(super) fn rate_range(text: &str) -> Result<RateRange, String> {
+    let wrong = || format!("'{text}' is no rate: write for example 5000/s or 1000..20000/s");
+    let read = |text: &str| read_rate(text).ok_or_else(wrong);
+    let Some((first, last)) = text.split_once("..") else {
+        return read(text).map(|rate| RateRange { from: rate, to: rate });
+    };
+    // The unit of the last is that of both, unless the first has one of its own.
+    let (_, unit) = last.split_once('/').unwrap_or((last, "s"));
+    let first = if first.contains('/') { first.to_owned() } else { format!("{first}/{unit}") };
+    Ok(RateRange { from: read(&first)?, to: read(last)? })
+}
+
+/// A number of steps, at least two.
+pub(super) fn from_two(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
+    number.ok_or_else(|| format!("'{text}' is no number of steps: write one from 2 to {STEPS_MAX}"))
+}
+
+/// Messages in flight on one connection.
+pub(super) fn depth(text: &str) -> Result<NonZero<u32>, String> {
+    let number = text.parse().ok().filter(|&number| number <= DEPTH_MAX).and_then(NonZero::new);
+    number.ok_or_else(|| format!("'{text}' is no depth: write a number from 1 to {DEPTH_MAX}"))
+}
+
+/// A number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| format!("'{text}' is no size: write for example 512, 64KiB or 1MiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 44: what is unambiguous is read.
+    #[test]
+    fn regression_what_people_type_is_read() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("50us"), Ok(Duration::from_micros(50)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(some_duration("1d"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(timeout("5"), Ok(Timeout(Some(Duration::from_secs(5)))));
+        assert_eq!(timeout("off"), Ok(Timeout(None)));
+        assert_eq!(timeout("0s"), Ok(Timeout(None)));
+        assert_eq!(timeout("2m"), Ok(Timeout(Some(Duration::from_secs(120)))));
+        assert_eq!(bytes("64KiB"), Ok(65_536));
+        assert_eq!(bytes("10"), Ok(10));
+        let per = |count, seconds| MaxRate(Rate::new(count, Duration::from_secs(seconds)));
+        assert_eq!(rate("1000/s"), Ok(per(1000, 1)));
+        assert_eq!(rate("90/m"), Ok(per(90, 60)));
+        assert_eq!(rate("0.5/s"), Ok(per(1, 2)));
+        assert_eq!(rate("1/h"), Ok(per(1, 3600)));
+        assert_eq!(rate("500"), Ok(per(500, 1)));
+        assert_eq!(bytes("1KB"), Ok(1000));
+        for same in ["5/s", "5", "300/m"] {
+            assert_eq!(flood(same), Ok(FloodRate(NonZeroU16::new(5))), "{same}");
+            assert_eq!(answer_rate(same), Ok(AnswerRate(NonZeroU32::new(5))), "{same}");
+        }
+        assert!(flood("0.5/s").is_err() && flood("70000/s").is_err() && flood("0").is_err());
+        assert_eq!(rate("max"), Ok(MaxRate(None)));
+        let second = |count| Rate::new(count, Duration::from_secs(1)).unwrap();
+        let range = |from, to| Ok(RateRange { from: second(from), to: second(to) });
+        assert_eq!(rate_range("7/s"), range(7, 7));
+        for same in ["1000..20000/s", "1000..20000", "1000/s..20000/s", "1K..20K/s"] {
+            assert_eq!(rate_range(same), range(1000, 20_000), "{same}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_gets_an_example() {
+        for wrong in ["", "ten", "-5s", "5 parsecs", "30m1h"] {
+            let sentence = duration(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        for wrong in ["", "0/s", "-1/s", "/s", "1/ms", "99999999999/s"] {
+            let sentence = rate(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        assert_eq!(share("0.5%"), Ok(Share(0.005)));
+        for wrong in ["", "5", "%", "-1%", "NaN%", "inf%", "99999%"] {
+            let sentence = share(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+        for wrong in ["", "max", "5..", "..6/s", "0..6/s", "5/ms..6/s"] {
+            let sentence = rate_range(wrong).unwrap_err();
+            assert!(sentence.contains("1000..20000/s"), "{sentence}");
+        }
+        for wrong in ["", "1", "-1", "10001"] {
+            assert!(from_two(wrong).unwrap_err().contains("from 2 to 10000"));
+        }
+        for wrong in ["", "0", "65537"] {
+            assert!(depth(wrong).unwrap_err().contains("from 1 to 65536"));
+        }
+        assert!(some_duration("0s").is_err());
+        for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {
+            let sentence = bytes(wrong).unwrap_err();
+            assert!(sentence.contains("write for example"), "{sentence}");
+        }
+    }
+}

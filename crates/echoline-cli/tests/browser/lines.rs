@@ -1,0 +1,136 @@
+//! Lines that are not sent, and connections that are ended: the page says why and loses nothing.
+
+use serde_json::json;
+
+use super::web_harness::WebChat;
+use super::web_harness::browser::{Browser, Driver};
+use super::wire::Wire;
+use crate::programs::write_secret;
+
+/// Sends a text of one or more lines, as if it had been pasted.
+fn send(browser: &Browser<'_>, text: &str) {
+    let script = "const field = document.getElementById('input'); field.value = arguments[0];\
+                  document.getElementById('composer').requestSubmit()";
+    browser.run(script, &json!([text]));
+}
+
+/// Does what a browser does after a sleep, and notes the time.
+fn wake(browser: &Browser<'_>, event: &str) {
+    browser.run(&format!("window.woken = performance.now(); {event}"), &json!([]));
+}
+
+/// Much less than the 35 s that an ordinary ping and its time-out take.
+fn assert_soon(browser: &Browser<'_>) {
+    let seconds = browser.run("return (performance.now() - window.woken) / 1000", &json!([]));
+    assert!(seconds.as_f64().unwrap() < 15.0, "{seconds} s");
+}
+
+fn field(browser: &Browser<'_>) -> String {
+    let value = browser.run("return document.getElementById('input').value", &json!([]));
+    value.as_str().unwrap().to_owned()
+}
+
+/// Issue 11, item 8: of a text with a line that is too long nothing is sent, so that the second
+/// try doubles nothing; the page knows `--max-line`. A refused line says why, and can be sent
+/// again or edited.
+#[test]
+fn regression_lines_that_are_refused_are_kept() {
+    let Some(driver) = Driver::start() else { return };
+    let chat = WebChat::start(&["--flood", "off", "--max-line", "300B"]);
+    let (ann, mut ben) = driver.ann_and_ben(&chat);
+    let long = format!("one\n{}\nthree", "x".repeat(300));
+    send(&ann, &long);
+    ann.see("Line 2 of 3 is too long: 325 bytes, the limit is 300. Nothing was sent.");
+    assert_eq!(field(&ann), long);
+    send(&ann, "one\ntwo\nthree");
+    for line in ["ann: one", "ann: two", "ann: three"] {
+        assert_eq!(ben.line(), line, "each line once");
+    }
+    assert_eq!(field(&ann), "");
+    send(&ann, &"x".repeat(301));
+    ann.see("The message is too long: 326 bytes, the limit is 300.");
+    ben.say("/join garden");
+    send(&ann, "/join garden");
+    ann.wait("document.getElementById('room-name').textContent === 'garden'", &json!([]));
+    ann.see("You speak in garden now");
+    ben.hear("*** ann joined the chat ***");
+    ben.say("/mute ann");
+    ben.hear("*** You muted ann in garden for good ***");
+    send(&ann, "/me waves");
+    ann.see("Not sent (You may not speak in this room for good");
+    assert_eq!(ann.texts("#log .alert button"), ["Send again", "Edit"]);
+    ann.wait("document.getElementById('waiting').hidden", &json!([]));
+    ann.run("document.querySelectorAll('#log .alert button')[1].click()", &json!([]));
+    assert_eq!(field(&ann), "/me waves");
+    ben.say("/unmute ann");
+    ben.hear("*** You unmuted ann in garden ***");
+    ann.run("document.querySelector('#log .alert button').click()", &json!([]));
+    ben.hear("* ann waves");
+    ben.say("/kick ann go and have a walk");
+    ann.see("You were kicked from garden by ben: go and have a walk");
+    ann.wait("document.getElementById('room-name').textContent === 'lobby'", &json!([]));
+    // Another tab takes over: the page says so, and does not take it back by itself.
+    let stored = "return JSON.parse(sessionStorage.getItem('echoline')).token";
+    ann.wait("sessionStorage.getItem('echoline')", &json!([]));
+    let token = ann.run(stored, &json!([]));
+    let mut other = chat.socket();
+    other.send(&json!({ "token": token }));
+    other.until_kind("welcome");
+    let words = "The chat has ended the connection: You go on in another connection";
+    ann.see_in("#state-words", words);
+    ann.see(words);
+    assert_eq!(ann.run("return sessionStorage.getItem('echoline')", &json!([])), json!(null));
+    ann.write("#input", "x");
+    ann.run("window.dispatchEvent(new Event('pagehide'))", &json!([]));
+    assert_eq!(ann.run("return sessionStorage.getItem('echoline')", &json!([])), json!(null));
+    // Back again by the button; then sent out of the chat, with the reason at the top.
+    ann.run("document.getElementById('retry').click()", &json!([]));
+    ann.see_in("#state-words", "connected");
+    assert_eq!(ann.complaints(), Vec::<String>::new());
+}
+
+/// Issue 11, item 8: who is sent out of the chat reads the reason where the state stands, and one
+/// who was in one room only too.
+#[test]
+fn regression_who_is_sent_out_reads_why() {
+    let Some(driver) = Driver::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    write_secret(&file, "correct horse\n");
+    let chat = WebChat::start(&["--operator-password-file", file.to_str().unwrap()]);
+    let wire = Wire::to(chat.web);
+    let ann = driver.browser(1280, "en-US");
+    ann.enter(&format!("http://{}/", wire.address), "ann");
+    let mut ben = chat.terminal("ben");
+    ben.say("/oper correct horse");
+    ben.hear("*** You are an operator: /help lists what you can do ***");
+    ben.say("/kick ann calm down");
+    let words = "The chat has ended the connection: You were kicked from lobby by ben: calm down";
+    ann.see_in("#state-words", words);
+    ann.see("You were kicked from lobby by ben: calm down");
+    assert!(!ann.texts("#state-words")[0].contains("you have left"));
+    // A ban that was made while the page was away ends its attempts.
+    ann.run("document.getElementById('retry').click()", &json!([]));
+    ann.see_in("#state-words", "connected");
+    ben.say("/ban 127.0.0.1 1h spam");
+    ann.see_in("#state-words", "You are banned from this chat until ");
+    ann.run("document.getElementById('retry').click()", &json!([]));
+    ann.see_in("#state-words", "The chat has ended the connection: You are banned from this chat");
+    // Issue 11, item 18: after a sleep "connected" is true within seconds. The ban is lifted and
+    // the page is back, over a connection that then goes dead without a word.
+    ben.say("/unban 127.0.0.1");
+    ben.hear("*** 127.0.0.1 may come to the chat again ***");
+    ann.run("document.getElementById('retry').click()", &json!([]));
+    ann.see_in("#state-words", "connected");
+    ben.hear("*** ann joined the chat ***");
+    wire.go_dead();
+    ben.say("said while the connection was dead");
+    wake(&ann, "document.dispatchEvent(new Event('visibilitychange'))");
+    ann.see("said while the connection was dead");
+    assert_soon(&ann);
+    wire.go_dead();
+    ben.say("said while it was dead again");
+    wake(&ann, "window.dispatchEvent(new Event('online'))");
+    ann.see("said while it was dead again");
+    assert_soon(&ann);
+}

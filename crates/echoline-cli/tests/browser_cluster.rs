@@ -1,0 +1,115 @@
+//! The page of a chat on two machines, in a real browser: what it shows when the machines lose each
+//! other, and when they are joined again. Without Chromium or a `nats-server` the tests say that
+//! they skip.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
+
+#[allow(dead_code)]
+#[path = "../../echoline-chat/tests/nats/server.rs"]
+mod server;
+
+mod programs;
+mod web_harness;
+
+use serde_json::json;
+use server::Server;
+use web_harness::WebChat;
+use web_harness::browser::{Browser, Driver};
+
+fn machine(name: &str, server: &Server, flags: &[&str]) -> WebChat {
+    let url = server.url();
+    let bus = ["--bus", &url, "--cluster", "tea", "--machine", name, "--flood", "off"];
+    WebChat::start(&[&bus, flags].concat())
+}
+
+/// Says these lines at once, as one who pastes them.
+fn paste(browser: &Browser<'_>, lines: &[String]) {
+    let script = "const field = document.getElementById('input'); field.value = arguments[0];\
+                  document.getElementById('composer').requestSubmit()";
+    browser.run(script, &json!([lines.join("\n")]));
+}
+
+/// Fault 67: what is said while the link is lost is seen to wait; what came to nothing can be said
+/// again; and when the link is back all is where it belongs.
+#[test]
+fn a_page_shows_what_waits_and_what_was_not_delivered() {
+    let Some(driver) = Driver::start() else { return };
+    let Some(mut server) = Server::start() else { return };
+    let (east, west) = (machine("east", &server, &[]), machine("west", &server, &[]));
+    let (ann, vera) = (driver.browser(1280, "en-US"), driver.browser(390, "ru-RU"));
+    ann.enter(&format!("http://{}/", east.web), "ann");
+    vera.enter(&format!("http://{}/", west.web), "Вера");
+    let mut ben = west.terminal("ben");
+    ann.see("ben joined");
+    ann.say("good morning");
+    vera.see("good morning");
+    ben.hear("ann: good morning");
+    assert_eq!(ann.texts("#waiting li"), [""; 0]);
+    server.kill();
+    ann.see("This machine cannot reach the others of this chat");
+    vera.see("Этот сервер потерял связь с другими серверами чата");
+    vera.say("/me машет");
+    let said: Vec<String> = (1..=50).map(|number| format!("line {number}")).collect();
+    paste(&ann, &said);
+    ann.say("/me waves");
+    ann.see_in("#log .alert .text", "Not delivered");
+    let alert = ann.texts("#log .alert .text").pop().unwrap();
+    assert_eq!(
+        alert, "Not delivered (the link to the other machines is lost): /me waves",
+        "the fifty-first line is more than can wait"
+    );
+    ann.see_in("#waiting li", "line 50");
+    let waiting: Vec<String> = said.iter().map(|line| format!("waiting: {line}")).collect();
+    assert_eq!(ann.texts("#waiting li"), waiting);
+    vera.see_in("#waiting li", "ожидает отправки: /me машет");
+    server.start_again();
+    ann.see("All machines of this chat are joined again.");
+    for line in &said {
+        ben.hear(&format!("ann: {line}"));
+    }
+    ann.see("line 50");
+    vera.see("line 50");
+    vera.see("* Вера машет");
+    for browser in [&ann, &vera] {
+        browser.wait("document.getElementById('waiting').hidden", &json!([]));
+    }
+    let spoken = ann.texts("#log .said.own .text");
+    assert_eq!(spoken, [&["good morning".to_owned()], &said[..]].concat());
+    ann.run("document.querySelector('#log .alert button').click()", &json!([]));
+    ben.hear("* ann waves");
+    vera.see("* ann waves");
+    // Those who leave with their machine do so for the page too.
+    ann.wait("document.querySelectorAll('#present li').length === 3", &json!([]));
+    west.program.signal("TERM");
+    ann.see("west is shut down, and with it");
+    ann.wait("document.querySelectorAll('#present li').length === 1", &json!([]));
+    assert_eq!(ann.complaints(), Vec::<String>::new());
+}
+
+/// Fault 67: with `--on-loss local` a line is shown at once and marked, and once only when it has
+/// its place.
+#[test]
+fn a_page_marks_what_the_other_machines_do_not_have() {
+    let Some(driver) = Driver::start() else { return };
+    let Some(mut server) = Server::start() else { return };
+    let east = machine("east", &server, &["--on-loss", "local"]);
+    let ann = driver.browser(1280, "en-US");
+    ann.enter(&format!("http://{}/", east.web), "ann");
+    let mut ben = east.terminal("ben");
+    ann.see("ben joined");
+    server.kill();
+    ann.see("This machine cannot reach the others of this chat");
+    ann.say("hello");
+    ben.hear("~ ann: hello");
+    ben.say("/me nods");
+    ann.see("nods");
+    assert_eq!(ann.texts("#log .ahead .text"), ["hello", "* ben nods"]);
+    server.start_again();
+    ann.see("All machines of this chat are joined again.");
+    ben.hear("*** The link to the other machines is back ***");
+    ann.wait("document.querySelectorAll('#log .ahead').length === 0", &json!([]));
+    // Which of two authors comes first is for the common order to say.
+    let mut spoken = ann.texts("#log .said .text, #log .action .text");
+    spoken.sort();
+    assert_eq!(spoken, ["* ben nods", "hello"]);
+    assert_eq!(ann.texts("#waiting li"), [""; 0]);
+}

@@ -1,0 +1,373 @@
+//! The configuration file, `echoline check`, and every line that docs/config.md has one paste.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod programs;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use programs::{Ended, Program, echoline, nobody, run, wait_for};
+
+/// A folder with this configuration; the path of the file.
+fn config(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echoline.toml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+/// What an echo with this environment and these flags puts before its lines.
+fn prefix(environment: &[(&str, &str)], flags: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let mut command = echoline(&["echo", "--listen", "127.0.0.1:0"]);
+    command.arg("--ready-file").arg(&ready).args(flags).envs(environment.iter().copied());
+    let server = Program::start(&mut command);
+    wait_for("the ready file", || ready.exists());
+    let address = fs::read_to_string(&ready).unwrap();
+    let ended = run(&["send", address.trim(), "x"], b"");
+    server.signal("TERM");
+    assert_eq!(server.finish().code(), Some(0));
+    ended.text().trim().strip_suffix('x').unwrap().to_owned()
+}
+
+/// Command line over environment over file over default.
+#[test]
+fn who_says_it_last_is_heard() {
+    let (_folder, path) = config("[echo]\nprefix = 'file '\n[chat]\nlobby = 'hall'\n");
+    let variable = ("ECHOLINE_PREFIX", "environment ");
+    let file = ["--config", path.as_str()];
+    assert_eq!(prefix(&[], &[]), "Echo: ");
+    assert_eq!(prefix(&[], &file), "file ");
+    assert_eq!(prefix(&[("ECHOLINE_CONFIG", &path)], &[]), "file ");
+    assert_eq!(prefix(&[variable], &file), "environment ");
+    let typed = [&file[..], &["--prefix", "typed "]].concat();
+    assert_eq!(prefix(&[variable], &typed), "typed ");
+    assert_eq!(prefix(&[], &typed), "typed ");
+}
+
+/// Issue 11, item 43: a variable holds for the commands that have its flag with the same meaning,
+/// an empty one is unset, that of one command wins, and an error names the variable.
+#[test]
+fn regression_variables_hold_where_they_are_meant() {
+    let server = programs::EchoServer::start(&[]);
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = echoline(arguments);
+        Program::start(command.envs(variables.iter().copied())).finish()
+    };
+    let send = ["send", &server.address, "x"];
+    // Those of a server, of every client, and of one that is empty.
+    let variables = [
+        ("ECHOLINE_CERT", "/nowhere/server.pem"),
+        ("ECHOLINE_KEY", "/nowhere/server-key.pem"),
+        ("ECHOLINE_CA", "/nowhere/ca.pem"),
+        ("ECHOLINE_EOL", ""),
+        ("ECHOLINE_TIMEOUT", "off"),
+    ];
+    let ended = with(&variables, &send);
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "Echo: x\n"), "{ended:?}");
+    let load = ["load", &server.address, "--clients", "1", "--messages", "1"];
+    let mut quiet = variables.to_vec();
+    quiet.push(("ECHOLINE_QUIET", "yes"));
+    assert_eq!(with(&quiet, &load).code(), Some(0));
+    // The command's own variable wins over the general one, and a typed flag over both.
+    let both = [("ECHOLINE_TIMEOUT", "never"), ("ECHOLINE_SEND_TIMEOUT", "5s")];
+    assert_eq!(with(&both, &send).code(), Some(0));
+    let wrong = with(&both[..1], &send);
+    let sentence = "error: ECHOLINE_TIMEOUT: 'never' is no length of time";
+    assert!(wrong.code() == Some(2) && wrong.stderr.starts_with(sentence), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("Usage: echoline send "), "{}", wrong.stderr);
+    assert_eq!(with(&both[..1], &[&send[..], &["--timeout", "5s"]].concat()).code(), Some(0));
+    // A switch that is off wins over the file, and flags that exclude each other name the variable.
+    let (_folder, path) = config("[echo]\nmode = 'raw'\n[send]\nno-half-close = true\n");
+    let conflict = with(&[("ECHOLINE_CA", "ca.pem")], &[&send[..], &["--insecure"]].concat());
+    assert_eq!(conflict.code(), Some(2));
+    assert!(conflict.stderr.contains("--ca comes from ECHOLINE_CA"), "{}", conflict.stderr);
+    let off = [("ECHOLINE_NO_HALF_CLOSE", "no")];
+    assert_eq!(with(&off, &[&send[..], &["--config", &path]].concat()).code(), Some(0));
+}
+
+/// Issue 11, item 44: a flag of another program is answered with ours.
+#[test]
+fn regression_a_flag_of_another_program_gets_a_hint() {
+    for (arguments, hint) in [
+        (&["load", "127.0.0.1:1", "-c", "50"][..], "use '--clients 50'"),
+        (&["load", "127.0.0.1:1", "-n", "9"], "use '--messages 9' for each client"),
+        (&["echo", "--port", "7"], "use '--listen 127.0.0.1:7'"),
+    ] {
+        let ended = run(arguments, b"");
+        assert!(ended.code() == Some(2) && ended.stderr.contains(hint), "{}", ended.stderr);
+    }
+}
+
+/// A list on the command line stands for the file's, instead of being added to it.
+#[test]
+fn a_list_is_replaced_and_not_added_to() {
+    let (_folder, path) = config("[echo]\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\n");
+    let ended = run(&["check", "echo", "--config", &path, "--listen", "127.0.0.1:0"], b"");
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.text().matches("listens on").count(), 1, "{}", ended.text());
+}
+
+/// Clients have tables too.
+#[test]
+fn a_client_reads_its_table() {
+    let (_folder, path) = config("[load]\nclients = 3\nmessages = 2\n[send]\ntimeout = 'never'\n");
+    let server = programs::EchoServer::start(&[]);
+    let load = run(&["load", &server.address, "--config", &path, "--quiet"], b"");
+    assert!(load.text().contains("Messages: 6\n"), "{}", load.text());
+    let send = run(&["send", &server.address, "--config", &path, "x"], b"");
+    let sentence = "line 5: timeout: 'never' is no length of time";
+    assert!(send.code() == Some(1) && send.stderr.contains(sentence), "{}", send.stderr);
+}
+
+/// Fault 61: a configuration that is wrong ends the start at once, with one sentence, and with
+/// nothing listened on or written.
+#[test]
+fn a_wrong_file_starts_nothing() {
+    let (folder, path) = config("[echo]\nmax-connections = 'many'\n");
+    let ready = folder.path().join("ready");
+    let log = folder.path().join("log");
+    for command in ["echo", "chat"] {
+        fs::write(&path, format!("[{command}]\nmax-connections = 'many'\n")).unwrap();
+        let mut server = echoline(&[command, "--config", &path]);
+        server.arg("--ready-file").arg(&ready).arg("--log-file").arg(&log);
+        let ended = Program::start(&mut server).finish();
+        let sentence =
+            format!("echoline: {path} line 2: max-connections: 'many' is no number from 1 up\n");
+        assert_eq!((ended.code(), ended.stderr), (Some(1), sentence));
+        assert!(!ready.exists() && !log.exists());
+    }
+}
+
+/// Fault 61: a file that is none is one sentence too.
+#[test]
+fn what_cannot_be_read_is_said() {
+    let (folder, path) = config("[echo]\n");
+    fs::write(&path, b"[echo]\nprefix = '\xff'\n").unwrap();
+    let missing = folder.path().join("missing");
+    for (path, sentence) in [
+        (Path::new(&path), "is no text in UTF-8"),
+        (&missing, "No such file or directory"),
+        (folder.path(), "Is a directory"),
+        (Path::new("/dev/zero"), "is longer than 1048576 bytes"),
+    ] {
+        let path = path.to_str().unwrap();
+        let ended = run(&["echo", "--config", path], b"");
+        let said = &ended.stderr;
+        assert!(said.contains(sentence) && said.contains(path), "{said}");
+        assert!(ended.code() == Some(1) && said.lines().count() == 1, "{said}");
+    }
+}
+
+fn check(text: &str) -> Ended {
+    let (_folder, path) = config(text);
+    run(&["check", "--config", &path], b"")
+}
+
+/// Fault 61: a check finds all that is wrong, not only the first, and says what is right.
+#[test]
+fn a_check_finds_everything() {
+    let ended = check(
+        "[echo]\nlisten = ['127.0.0.1:0', '192.0.2.1:80', 'unix:/no/such/folder/x']\n\
+         max-connections = 100000000\nlog-file = '/no/such/folder/log'\n\
+         [chat]\noperator-password-file = '/no/such/file'\n",
+    );
+    assert_eq!(ended.code(), Some(1));
+    for sentence in [
+        "echo: cannot listen on 192.0.2.1:80: ",
+        "this machine has no such address",
+        "echo: listens on unix:/no/such/folder/x: nothing can be made in /no/such/folder",
+        "echo: --log-file /no/such/folder/log: nothing can be made",
+        "chat: cannot read --operator-password-file /no/such/file",
+    ] {
+        assert!(ended.stderr.contains(sentence), "{sentence}: {}", ended.stderr);
+    }
+    assert_eq!(ended.stderr.lines().count(), 4, "{}", ended.stderr);
+    assert!(ended.stderr.lines().all(|line| line.starts_with("echoline: ")));
+    let text = ended.text();
+    assert!(text.contains("echo: listens on 127.0.0.1:0\n"), "{text}");
+    assert!(text.contains("echo: note: --max-connections 100000000 does not fit"), "{text}");
+}
+
+/// Fault 61: a check listens on nothing, writes nothing, and can be made while the server runs.
+#[test]
+fn a_check_leaves_no_trace() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (folder, path) = config("");
+    let address = busy.local_addr().unwrap();
+    let (log, ready) = (folder.path().join("log"), folder.path().join("ready"));
+    let text = format!(
+        "[echo]\nlisten = ['{address}']\nlog-file = '{}'\nready-file = '{}'\n",
+        log.display(),
+        ready.display()
+    );
+    fs::write(&path, text).unwrap();
+    let ended = run(&["check", "--config", &path], b"");
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.text().contains(&format!("echo: note: cannot listen on {address}")));
+    assert!(ended.text().contains("which will be made"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the file itself");
+    busy.set_nonblocking(true).unwrap();
+    assert!(busy.accept().is_err(), "nobody came");
+}
+
+/// A chat's folder is in use while the chat runs, which is no reason not to check its settings.
+#[test]
+fn a_chat_that_runs_can_be_checked() {
+    let (folder, path) = config("[chat]\nlisten = ['127.0.0.1:0']\n");
+    let (data, ready) = (folder.path().join("data"), folder.path().join("ready"));
+    let flags = ["--config", &path, "--data", data.to_str().unwrap()];
+    let chat = [&["chat"][..], &flags].concat();
+    let chat = Program::start(echoline(&chat).arg("--ready-file").arg(&ready));
+    wait_for("the ready file", || ready.exists());
+    let ended = run(&[&["check", "chat"][..], &flags].concat(), b"");
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let note = format!("is in use by process {}", chat.child.id());
+    assert!(ended.text().contains(&note), "{}", ended.text());
+    chat.signal("TERM");
+    assert_eq!(chat.finish().code(), Some(0));
+}
+
+/// The exit code says whose mistake it is.
+#[test]
+fn a_check_has_three_exit_codes() {
+    for (arguments, code) in [
+        (&["check"][..], 2),
+        (&["check", "echo", "--mode", "x"], 2),
+        (&["check", "nonsense"], 2),
+        (&["check", "echo", "--mode", "raw", "--prefix", "x"], 1),
+        (&["check", "echo", "--config", "/no/such/file"], 1),
+        (&["check", "echo", "--mode", "raw", "--listen", "127.0.0.1:0"], 0),
+        (&["check", "chat", "--listen", "127.0.0.1:0"], 0),
+        (&["check", "load", "127.0.0.1:1", "--clients", "5"], 0),
+        (&["check", "--example"], 0),
+    ] {
+        let ended = run(arguments, b"");
+        assert_eq!(ended.code(), Some(code), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+/// The example is a configuration that is right as it is.
+#[test]
+fn the_example_is_right() {
+    let path =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("packaging/echoline.toml");
+    let mut command = echoline(&["check", "--config"]);
+    let flags = [("ECHOLINE_LISTEN", "127.0.0.1:0"), ("ECHOLINE_LOG_LEVEL", "error")];
+    let ended = Program::start(command.arg(&path).envs(flags)).finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(
+        ended.text().contains("every key and value of [echo], [chat], [send], [load] is known")
+    );
+}
+
+/// A shell that ends what it has started, however the test ends.
+struct Shell(Program);
+
+impl Shell {
+    fn start(folder: &Path) -> Self {
+        let programs = Path::new(env!("CARGO_BIN_EXE_echoline")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("bash");
+        command.args(["-eu"]).current_dir(folder);
+        command.env("PATH", format!("{}:{path}", programs.display()));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHOLINE_")) {
+            command.env_remove(name);
+        }
+        let mut shell = Self(Program::start(&mut command));
+        shell.0.write(b"server=; trap 'kill $server 2>/dev/null || :' EXIT\n");
+        shell
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // Its end is the trap, which a kill would leave out.
+        drop(self.0.child.stdin.take());
+        let _ = self.0.child.wait();
+    }
+}
+
+/// Every `sh` block of docs/config.md runs, in order, in one shell; after each the lines of the
+/// `text` block below it are there, on its output or in the log.
+#[test]
+fn the_lines_of_the_page_do_what_it_says() {
+    let page = include_str!("../../../docs/config.md");
+    // Port 8080 may be somebody's.
+    let page = page.replace(":8080", &format!(":{}", nobody().port()));
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = Shell::start(folder.path());
+    let blocks: Vec<&str> = page.split("```").collect();
+    let mut counts = (0, 0);
+    for block in blocks.iter().skip(1).step_by(2) {
+        let (kind, text) = block.split_once('\n').unwrap();
+        match kind {
+            "sh" => {
+                counts.0 += 1;
+                let end = format!("block {} is over", counts.0);
+                shell.0.write(format!("{text}\necho {end}\n").as_bytes());
+                shell.0.wait_for_stdout(&end);
+            }
+            "text" => {
+                counts.1 += 1;
+                let log = folder.path().join("echo.log");
+                let lines: Vec<&str> = text.lines().collect();
+                wait_for(&format!("{lines:?} in {:?}", shell.0), || {
+                    let log = fs::read_to_string(&log).unwrap_or_default();
+                    let all = [shell.0.stdout(), shell.0.stderr(), log].concat();
+                    lines.iter().all(|line| all.contains(line))
+                });
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(counts, (9, 5), "blocks of the page that were looked at");
+}
+
+/// Issue 11, item 29: RUST_LOG counts where no --log-level is given, and one that cannot be read
+/// costs a warning; NO_COLOR takes the colours out of the log.
+#[test]
+fn regression_rust_log_and_no_color_are_honoured() {
+    let log = |rust_log: &str, flags: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let ready = folder.path().join("ready");
+        let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
+        command.arg(&ready).args(flags).env("RUST_LOG", rust_log);
+        let program = Program::start(&mut command);
+        wait_for("the ready file", || ready.exists());
+        let address = fs::read_to_string(ready).unwrap();
+        assert_eq!(run(&["send", address.trim(), "hello"], b"").text(), "Echo: hello\n");
+        program.signal("TERM");
+        program.finish().stderr
+    };
+    assert!(log("debug", &[]).contains(" connected "));
+    assert!(log("echoline::net=debug", &[]).contains(" connected "));
+    assert_eq!(log("error", &[]), "");
+    assert!(!log("debug", &["--log-level", "info"]).contains(" connected "));
+    let wrong = log("loud", &[]);
+    assert_eq!(wrong.matches("WARN RUST_LOG is ignored: 'loud' is neither").count(), 1, "{wrong}");
+    assert!(wrong.contains(" ready "), "{wrong}");
+    for (variable, is_coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (ready, id) = (folder.path().join("ready"), folder.path().join("id"));
+        let program = echoline(&[]);
+        let words = format!(
+            "echo $$ > {}; exec env {variable} {} echo --listen 127.0.0.1:0 --ready-file {}",
+            id.display(),
+            program.get_program().display(),
+            ready.display()
+        );
+        let mut terminal = Command::new("script");
+        let terminal = Program::start(terminal.args(["-q", "-c", &words, "/dev/null"]));
+        wait_for("the ready file", || ready.exists());
+        let id = fs::read_to_string(&id).unwrap();
+        assert!(Command::new("kill").args(["-s", "TERM", id.trim()]).status().unwrap().success());
+        let shown = terminal.finish().text();
+        assert!(shown.contains("listening on"), "{shown}");
+        assert_eq!(shown.contains('\x1b'), is_coloured, "{variable} {shown:?}");
+    }
+}

@@ -1,0 +1,14 @@
+//! Rates and penalties per source, from outside: servers of the library and whole programs.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "../programs/mod.rs"]
+mod programs;
+
+#[path = "../../../echoline-chat/tests/chat_harness/mod.rs"]
+mod chat_harness;
+
+mod chat;
+mod class;
+mod floods;
+mod rig;
+mod server;

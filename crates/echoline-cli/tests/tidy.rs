@@ -1,0 +1,220 @@
+//! Keeps the house: what may stand where, how long files and lines may be, what must be tested.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Crates that decide without a clock, a socket or a task: they do not depend on a runtime.
+const PURE_CRATES: &[&str] = &["echoline-base", "echoline-faults"];
+
+const FILE_LINES_MAX: usize = 500;
+const LINE_COLUMNS_MAX: usize = 100;
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// All files below `folder` that end with one of `endings`, with their paths from the root.
+fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().unwrap() != "target" {
+                folders.push(path);
+            } else if endings.iter().any(|ending| path.extension().is_some_and(|e| e == *ending)) {
+                found.push((name(&path), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
+}
+
+fn sources() -> Vec<(String, String)> {
+    ["crates", "examples", "bench", "fuzz", "scripts"]
+        .iter()
+        .flat_map(|folder| files(folder, &["rs", "c", "h", "py", "sh"]))
+        .collect()
+}
+
+/// The part of a source file that is no test.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+/// What is said in code, comments left out.
+fn code(text: &str) -> String {
+    let lines = without_tests(text).lines();
+    lines.filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        let count = text.lines().count();
+        if count > FILE_LINES_MAX {
+            wrong.push(format!("{name} has {count} lines"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > LINE_COLUMNS_MAX {
+                wrong.push(format!("{name}:{} is too long", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = ["FIX", "TO", "XX"].iter().zip(["ME", "DO", "X"]).map(|(a, b)| format!("{a}{b}"));
+    for word in words {
+        for (name, text) in sources() {
+            assert!(!text.contains(&word), "{name} says {word}");
+        }
+    }
+}
+
+#[test]
+fn pure_crates_have_no_runtime() {
+    for name in PURE_CRATES {
+        let arguments = ["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none", "-p"];
+        let mut tree = Command::new(env!("CARGO"));
+        let tree = tree.current_dir(root()).args(arguments).arg(name).output().unwrap();
+        let crates = String::from_utf8(tree.stdout).unwrap();
+        assert!(crates.starts_with(name), "{}", String::from_utf8_lossy(&tree.stderr));
+        for runtime in ["tokio ", "mio ", "rand "] {
+            assert!(!crates.lines().any(|line| line.starts_with(runtime)), "{name}: {runtime}");
+        }
+    }
+}
+
+/// The mechanism of servers does not know what the echo says.
+#[test]
+fn mechanism_knows_no_policy() {
+    for (name, text) in files("crates/echoline/src/net", &["rs"]) {
+        assert!(!code(&text).contains("crate::echo"), "{name} names crate::echo");
+    }
+}
+
+/// The public names inside the braces that follow `start`: fields or variants.
+fn members(text: &str, start: &str) -> Vec<String> {
+    let body = text.split(start).nth(1).unwrap().split("\n}").next().unwrap();
+    let names = body.lines().filter_map(|line| {
+        let line = line.trim().trim_start_matches("pub ");
+        let end = line.find([':', ',', '('])?;
+        let name = &line[..end];
+        let word = name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        (word && !name.is_empty()).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
+#[test]
+fn every_limit_and_every_end_is_tested() {
+    let text = fs::read_to_string(root().join("crates/echoline/src/net/limits.rs")).unwrap();
+    let mut tests = String::new();
+    for (name, text) in files("crates", &["rs"]) {
+        if name.contains("/tests/") && !name.ends_with("tidy.rs") {
+            tests.push_str(&text);
+        } else {
+            tests.extend(text.split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()));
+        }
+    }
+    let fields = members(&text, "pub struct Limits {");
+    let variants = members(&text, "pub enum Closed {");
+    assert!(fields.len() >= 10 && variants.len() >= 14, "{fields:?} {variants:?}");
+    for field in fields {
+        let flag = format!("--{}", field.replace('_', "-"));
+        assert!(
+            tests.contains(&format!("{field}:")) || tests.contains(&flag),
+            "no test of {field}"
+        );
+    }
+    for variant in variants {
+        let named = format!("Closed::{variant}");
+        assert!(tests.contains(&named), "no test of {named}");
+    }
+}
+
+/// A reason that is not in the list would be in no metric until it happens.
+#[test]
+fn every_label_of_an_end_is_in_the_list() {
+    let text = fs::read_to_string(root().join("crates/echoline/src/net/limits.rs")).unwrap();
+    let listed = text.split("LABELS: &[&str] = &[").nth(1).unwrap().split("];").next().unwrap();
+    let labels = text.split("fn label(").nth(1).unwrap().split("\n    }").next().unwrap();
+    let labels: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed.split('"').skip(1).step_by(2).collect::<Vec<_>>(), labels);
+    assert_eq!(labels.len(), members(&text, "pub enum Closed {").len());
+}
+
+/// Fault 54: a release that aborts on panic would end the server with one connection.
+#[test]
+fn a_panic_unwinds_in_a_release() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let release = manifest.split("[profile.release]").nth(1).unwrap();
+    assert!(release.split("\n[").next().unwrap().contains("panic = \"unwind\""));
+}
+
+/// A fault that a test covers is named by its row in the list of faults.
+#[test]
+fn faults_are_named() {
+    let tests: String = files("crates", &["rs"]).into_iter().map(|(_, text)| text).collect();
+    assert!(tests.matches("/// Fault ").count() >= 10);
+}
+
+/// Issue 11, item 32: `cargo doc` shows a front page of its own, and no documentation of the code
+/// has a link into the repository, which leads nowhere on docs.rs. The README is still tested.
+#[test]
+fn regression_the_documentation_has_no_links_into_the_repository() {
+    let front = fs::read_to_string(root().join("crates/echoline/src/lib.rs")).unwrap();
+    assert!(front.starts_with("//! "), "the crate has a front page");
+    let readme = "#[cfg(doctest)]\n#[doc = include_str!(\"../../../README.md\")]";
+    assert!(front.contains(readme) && front.matches("include_str!").count() == 1);
+    for (name, text) in files("crates", &["rs"]) {
+        let documentation = text.lines().filter(|line| {
+            let line = line.trim_start();
+            line.starts_with("///") || line.starts_with("//!")
+        });
+        for line in documentation {
+            for target in line.split("](").skip(1) {
+                let target = target.split(')').next().unwrap();
+                let is_path = target.contains(".md") || target.starts_with("docs/");
+                assert!(!is_path || target.starts_with("https://"), "{name}: {line}");
+            }
+        }
+    }
+}
+
+/// Issue 11, item I: every feature of the library is checked without the others, so that a feature
+/// that needs another one is seen.
+#[test]
+fn regression_every_feature_is_checked_without_the_others() {
+    let script = fs::read_to_string(root().join("scripts/test.sh")).unwrap();
+    for (package, sets) in [("echoline", 4), ("echoline-chat", 3)] {
+        let path = root().join("crates").join(package).join("Cargo.toml");
+        let manifest = fs::read_to_string(path).unwrap();
+        let features = manifest.split("[features]").nth(1).unwrap().split("\n[").next().unwrap();
+        let names: Vec<&str> =
+            features.lines().filter_map(|line| line.split_once(" = [")).map(|(n, _)| n).collect();
+        let command = format!("-p {package} --");
+        let before = script.split(&command).next().unwrap();
+        let checked = before.rsplit("for features in ").next().unwrap();
+        let checked = checked.split(';').next().unwrap();
+        let checked: Vec<Vec<&str>> = checked
+            .split_whitespace()
+            .map(|set| set.trim_matches('"').split(',').collect())
+            .collect();
+        assert_eq!(checked.len(), sets, "{package}: {checked:?}");
+        assert!(checked.contains(&vec![""]), "{package}: no feature at all: {checked:?}");
+        for name in names {
+            assert!(checked.iter().any(|set| set.contains(&name)), "{package}: no set has {name}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The load tester and the client over UDP, against peers that lose, double, delay and swap.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use echoline::{Eol, Shutdown};
+use echoline_load::{self, End, Objectives, Pacer, Plan, Rate, Report, Settings, Strays};
+
+use programs::{Program, echoline, run, wait_for};
+
+mod programs;
+
+/// A server of datagrams that treats each as `treat` says, by its number from 1; ends with this
+/// value.
+struct Peer {
+    address: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Sends a datagram back.
+type Back<'a> = dyn FnMut(&[u8]) + 'a;
+
+impl Peer {
+    fn start(mut treat: impl FnMut(u64, &[u8], &mut Back<'_>) + Send + 'static) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            let (mut datagram, mut number) = ([0; 2000], 0);
+            while !told.load(Ordering::Relaxed) {
+                let Ok((length, from)) = socket.recv_from(&mut datagram) else { continue };
+                number += 1;
+                treat(number, &datagram[..length], &mut |bytes| {
+                    socket.send_to(bytes, from).unwrap();
+                });
+            }
+        });
+        Self { address, over, thread: Some(thread) }
+    }
+
+    /// Its address as a target.
+    fn target(&self) -> String {
+        format!("udp://{}", self.address)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(ended.is_some_and(|ended| ended.is_ok()), "the peer panicked");
+    }
+}
+
+/// One client that sends so many messages to `peer`.
+fn settings(peer: &Peer, messages: u32, depth: u32) -> Settings {
+    let plan = Plan::new(NonZero::<u32>::MIN, NonZero::new(messages), 64, Eol::Lf, 1).unwrap();
+    let mut settings = Settings::new(peer.target().parse().unwrap(), plan);
+    settings.depth = NonZero::new(depth).unwrap();
+    settings.timeout = Duration::from_secs(2);
+    settings
+}
+
+fn load(settings: &Settings) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stop = Shutdown::new();
+    let report = runtime.block_on(echoline_load::run(settings, &stop, |_| ())).unwrap();
+    assert!(report.record.ledger.adds_up(), "{:?}", report.record.ledger);
+    report
+}
+
+#[test]
+fn what_is_lost_and_what_comes_twice_is_counted_exactly() {
+    let peer = Peer::start(|number, datagram, back| {
+        if number % 10 != 0 {
+            back(datagram);
+        }
+        if number % 7 == 0 && number % 10 != 0 {
+            back(datagram);
+        }
+    });
+    let report = load(&settings(&peer, 200, 50));
+    let record = &report.record;
+    assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (180, 20));
+    // 28 numbers of 200 are multiples of 7, and 2 of those of 10 too.
+    assert_eq!(record.strays, Strays { duplicated: 26, ..Strays::default() });
+    assert_eq!(record.unanswered(), 20);
+    assert_eq!(record.series.slots().iter().map(|slot| slot.strays.duplicated).sum::<u64>(), 26);
+    let account =
+        "Datagrams: never answered 20, answered late 0, answered twice 26, out of order 0";
+    assert!(report.to_string().contains(account), "{report}");
+}
+
+/// A loss does not hold up a closed loop: the next message goes when the time-out is over.
+#[test]
+fn a_closed_loop_goes_on_after_a_loss() {
+    let peer = Peer::start(|number, datagram, back| {
+        if number != 2 {
+            back(datagram);
+        }
+    });
+    let report = load(&settings(&peer, 5, 1));
+    let ledger = &report.record.ledger;
+    assert_eq!((ledger.ok(), ledger.timed_out(), ledger.skipped()), (4, 1, 0));
+    assert_eq!(report.record.reasons(), [("no reply within 2s", 1)]);
+    assert_eq!(report.record.clients_ok, 0);
+}
+
+#[test]
+fn what_overtakes_is_counted_exactly() {
+    let mut held = Vec::new();
+    let peer = Peer::start(move |number, datagram, back| {
+        if number % 2 == 1 {
+            held = datagram.to_vec();
+        } else {
+            back(datagram);
+            back(&held);
+        }
+    });
+    let report = load(&settings(&peer, 200, 50));
+    assert_eq!(report.record.ledger.ok(), 200);
+    assert_eq!(report.record.strays, Strays { reordered: 100, ..Strays::default() });
+    assert!(report.is_clean());
+}
+
+/// What comes after its time-out stays timed out, is no loss, and is no answer to another message.
+#[test]
+fn what_comes_too_late_is_counted_exactly() {
+    let mut held = Vec::new();
+    let peer = Peer::start(move |number, datagram, back| match number {
+        // A message each 10 ms: 20 of them are answered when they are 1 s to 2 s old.
+        ..=100 if number % 5 == 0 => held.push(datagram.to_vec()),
+        200 => {
+            held.drain(..).for_each(|late| back(&late));
+            back(datagram);
+        }
+        _ => back(datagram),
+    });
+    let mut settings = settings(&peer, 300, 200);
+    settings.messages = Pacer::constant(Rate::new(100, Duration::from_secs(1)).unwrap());
+    settings.timeout = Duration::from_millis(500);
+    let record = load(&settings).record;
+    assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (280, 20));
+    assert_eq!(record.strays, Strays { late: 20, ..Strays::default() });
+    assert_eq!(record.unanswered(), 0);
+    assert_eq!(record.response_times().count(), 300);
+}
+
+#[test]
+fn a_damaged_answer_is_wrong_and_ends_nothing() {
+    let peer = Peer::start(|number, datagram, back| {
+        let mut answer = datagram.to_vec();
+        if number % 25 == 0 {
+            answer[20] ^= 1;
+        }
+        back(&answer);
+    });
+    let record = load(&settings(&peer, 100, 10)).record;
+    assert_eq!((record.ledger.ok(), record.ledger.wrong()), (96, 4));
+    assert_eq!(record.strays, Strays::default());
+    assert!(record.wrong_example().unwrap().starts_with("sent \"0:"));
+}
+
+#[test]
+fn a_server_with_a_prefix_is_an_echo_too() {
+    let peer = Peer::start(|_, datagram, back| back(&[b"Echo: ", datagram].concat()));
+    assert_eq!(load(&settings(&peer, 50, 5)).record.ledger.ok(), 50);
+}
+
+/// Fault 43: where nobody is, that is noticed at once, and not by a time-out.
+#[test]
+fn nobody_there_is_noticed_at_once() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plan = Plan::new(NonZero::<u32>::MIN, NonZero::new(9), 64, Eol::Lf, 1).unwrap();
+    let mut settings = Settings::new(format!("udp://{nobody}").parse().unwrap(), plan);
+    settings.timeout = Duration::from_secs(3600);
+    let record = load(&settings).record;
+    assert_eq!((record.ledger.lost(), record.ledger.skipped()), (1, 8));
+    assert_eq!(record.ledger.skipped_by_end().collect::<Vec<_>>(), [(End::NotConnected, 8)]);
+    assert_eq!(record.reasons(), [("cannot send or receive: connection refused", 1)]);
+}
+
+#[test]
+fn losses_can_fail_a_run() {
+    let peer = Peer::start(|number, datagram, back| {
+        if number != 10 {
+            back(datagram);
+        }
+    });
+    let mut settings = settings(&peer, 20, 5);
+    settings.timeout = Duration::from_millis(500);
+    let report = load(&settings);
+    let alarms = Objectives::alarms("lost>1%,late>0%,duplicated>0%,reordered>0%").unwrap();
+    let came_true = alarms.check(|metric| metric.of(&report.record, report.elapsed));
+    assert_eq!(came_true.len(), 1);
+    assert_eq!(came_true[0].objective.metric.to_string(), "lost");
+    let arguments = ["load", &peer.target(), "--clients", "1", "--messages", "5", "-q"];
+    let ended = run(&[&arguments[..], &["--fail-if", "lost>10%"]].concat(), b"");
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
+
+/// An echo over UDP; its address.
+fn echo(flags: &[&str]) -> (Program, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let mut command = echoline(&["echo", "--listen", "udp://127.0.0.1:0"]);
+    command.arg("--ready-file").arg(&ready).args(flags);
+    let program = Program::start(&mut command);
+    wait_for("the ready file", || ready.exists());
+    let address = std::fs::read_to_string(&ready).unwrap().trim().to_owned();
+    (program, address)
+}
+
+#[test]
+fn send_sends_each_line_and_prints_each_answer() {
+    let (program, address) = echo(&[]);
+    let ended = run(&["send", &address, "one", "two words", ""], b"");
+    assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "one\ntwo words\n\n"));
+    let lines: String = (0..5000).map(|number| format!("{number}\n")).collect();
+    let ended = run(&["send", &address], lines.as_bytes());
+    assert_eq!((ended.code(), ended.text() == lines), (Some(0), true));
+    drop(program);
+}
+
+#[test]
+fn send_says_what_was_not_answered() {
+    let (program, address) = echo(&["--mode", "discard"]);
+    let ended = run(&["send", "--timeout", "100ms", &address, "one", "two"], b"");
+    assert_eq!(ended.code(), Some(4));
+    assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{}", ended.stderr);
+    program.signal("TERM");
+    assert_eq!(program.finish().code(), Some(0));
+    let ended = run(&["send", "--timeout", "1h", &address, "anybody?"], b"");
+    assert_eq!(ended.code(), Some(3));
+    assert!(ended.stderr.contains("is the server running"), "{}", ended.stderr);
+    let ended = run(&["send", &address], &[b'x'; 65_508]);
+    assert!(ended.stderr.contains("does not fit into a datagram"), "{}", ended.stderr);
+}

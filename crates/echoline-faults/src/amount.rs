@@ -1,0 +1,104 @@
+//! Lengths of time, sizes and rates, as a plan writes them. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use echoline_base::amount;
+
+/// Longer than any test waits, and far from where sums of times would overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// As much as any test sends.
+const BYTES_MAX: u64 = 1 << 40;
+
+/// In microseconds, the largest first.
+const TIMES: &[(&str, u64)] =
+    &[("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)];
+
+/// The largest first.
+const SIZES: &[(&str, u64)] =
+    &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)];
+
+/// Reads a length of time: `50ms`, `1.5s`, `200us`, `1h30m`; to the microsecond, at most a day.
+pub(super) fn parse_time(text: &str) -> Option<Duration> {
+    let micros = (amount::time(text)? + Duration::from_nanos(500)).as_micros();
+    let time = Duration::from_micros(u64::try_from(micros).ok()?);
+    (time <= LONGEST).then_some(time)
+}
+
+/// Reads a size: `512`, `512B`, `10KiB`, `10K`, `1MB`.
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
+    amount::bytes(text).filter(|&bytes| bytes <= BYTES_MAX)
+}
+
+/// Reads a rate in bytes a second, at least one: `10KiB/s`, `10K/s`.
+pub(super) fn parse_rate(text: &str) -> Option<u64> {
+    amount::bytes_per_second(text).filter(|&rate| rate <= BYTES_MAX)
+}
+
+/// A length of time as [`parse_time`] reads it.
+pub(super) struct Time(pub(super) Duration);
+
+/// A size as [`parse_bytes`] reads it.
+pub(super) struct Bytes(pub(super) u64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros() as u64;
+        let fits = |unit: &&(&str, u64)| micros > 0 && micros.is_multiple_of(unit.1);
+        match TIMES.iter().find(fits) {
+            Some((name, unit)) => write!(f, "{}{name}", micros / unit),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let large = |unit: &&(&str, u64)| unit.1 > 1 && self.0 > 0 && self.0.is_multiple_of(unit.1);
+        match SIZES.iter().find(large) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Issue 11, item 44: a plan reads what a flag reads; a bare number is no time in it.
+    #[test]
+    fn regression_what_people_write_is_read() {
+        assert_eq!(parse_time("50ms"), Some(Duration::from_millis(50)));
+        assert_eq!(parse_time("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(parse_time("200µs"), Some(Duration::from_micros(200)));
+        assert_eq!(parse_time("24h"), Some(LONGEST));
+        assert_eq!(parse_bytes("1KiB"), Some(1024));
+        assert_eq!(parse_bytes("7"), Some(7));
+        assert_eq!(parse_rate("10KiB/s"), Some(10_240));
+        assert_eq!(parse_time("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(parse_bytes("1.5KiB"), Some(1536));
+        assert_eq!(parse_bytes("1KB"), Some(1000));
+        assert_eq!(parse_rate("10K/s"), Some(10_240));
+        for wrong in ["", "ms", "5", "-5ms", "1.2.3s", "25h", "NaNs", "infs", "1e3s"] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
+        }
+        for wrong in ["", "KiB", "1.3KiB", "-1", "2048GiB", "99999999999999999999"] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_rate("0/s"), None);
+        assert_eq!(parse_rate("10KiB"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
+            let time = Duration::from_micros(micros);
+            prop_assert_eq!(parse_time(&Time(time).to_string()), Some(time));
+            prop_assert_eq!(parse_bytes(&Bytes(size).to_string()), Some(size));
+        }
+    }
+}

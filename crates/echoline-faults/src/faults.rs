@@ -1,0 +1,296 @@
+//! The plan that holds now, for all connections of a server: replaced while it runs, counted. Pure.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::error::FaultError;
+use super::kind::FaultKind;
+use super::plan::{Fault, FaultLayer, FaultPlan, Per};
+use echoline_base::random::Random;
+
+/// A plan of faults at work: what connections and datagrams are asked about, and what counts the
+/// faults that took place. Clones share it.
+///
+/// The plan can be replaced at any time. The new one holds for connections that come, and for
+/// those that are open from the next message on, or at once where one waits because of the old
+/// plan. All counting of connections and messages begins anew.
+#[derive(Clone, Debug)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    seed: u64,
+    /// Counts the plans; to be looked at without taking the lock.
+    version: AtomicU64,
+    current: Mutex<Current>,
+    totals: Arc<Totals>,
+}
+
+type Totals = [AtomicU64; FaultKind::ALL.len()];
+
+/// The plan that holds.
+#[derive(Debug)]
+struct Current {
+    edition: Arc<Edition>,
+    /// Connections that were asked about since it holds.
+    connections: u64,
+    /// How many of them each rule has chosen.
+    chosen: Vec<u64>,
+}
+
+/// A plan, as the connections see it.
+pub(crate) struct Edition {
+    pub plan: FaultPlan,
+    version: u64,
+    seed: u64,
+    /// How often each rule's fault took place.
+    counts: Vec<AtomicU64>,
+    totals: Arc<Totals>,
+}
+
+/// What a plan has decided about one connection.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    faults: Faults,
+    pub(crate) edition: Arc<Edition>,
+    /// Counted from 1.
+    connection: u64,
+    /// One bit for each rule that is decided for connections: whether it has chosen this one.
+    chosen: u64,
+}
+
+impl Faults {
+    /// `plan`, decided by `seed`: with the same two, the same goes wrong again.
+    #[must_use]
+    pub fn new(plan: FaultPlan, seed: u64) -> Self {
+        let totals = Arc::default();
+        let current = Current::new(Edition::new(plan, 1, seed, &totals));
+        Self(Arc::new(Shared { seed, version: 1.into(), current: current.into(), totals }))
+    }
+
+    /// What all decisions are made of, besides the plan.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// The plan that holds now.
+    #[must_use]
+    pub fn plan(&self) -> FaultPlan {
+        self.current().edition.plan.clone()
+    }
+
+    /// The plan that holds now, as it is read back: one rule a line.
+    #[must_use]
+    pub fn plan_text(&self) -> String {
+        self.current().edition.plan.to_string()
+    }
+
+    /// Reads a plan and puts it in the place of the one that holds.
+    ///
+    /// # Errors
+    /// What is wrong with the text; then the old plan goes on.
+    pub fn set_plan(&self, text: &str) -> Result<(), FaultError> {
+        self.replace(text.parse()?);
+        Ok(())
+    }
+
+    /// From now on nothing goes wrong by plan.
+    pub fn clear(&self) {
+        self.replace(FaultPlan::default());
+    }
+
+    /// Puts `plan` in the place of the one that holds.
+    pub fn replace(&self, plan: FaultPlan) {
+        let mut current = self.current();
+        let version = current.edition.version + 1;
+        *current = Current::new(Edition::new(plan, version, self.0.seed, &self.0.totals));
+        self.0.version.store(version, Ordering::Release);
+    }
+
+    /// How often the fault of each rule took place since its plan holds.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let edition = Arc::clone(&self.current().edition);
+        let counts = edition.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        edition.plan.rules.iter().map(ToString::to_string).zip(counts).collect()
+    }
+
+    /// How often faults of each kind took place, under whichever plan.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(FaultKind, u64)> {
+        let count = |kind: FaultKind| self.0.totals[kind.index()].load(Ordering::Relaxed);
+        FaultKind::ALL.into_iter().map(|kind| (kind, count(kind))).collect()
+    }
+
+    /// Decides about the next connection; this counts it.
+    pub fn enlist(&self) -> Orders {
+        let mut current = self.current();
+        let (connection, chosen) = current.enlist();
+        let edition = Arc::clone(&current.edition);
+        Orders { faults: self.clone(), edition, connection, chosen }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        // Nothing that can panic is done under the lock.
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn new(edition: Edition) -> Self {
+        let chosen = vec![0; edition.plan.rules.len()];
+        Self { edition: Arc::new(edition), connections: 0, chosen }
+    }
+
+    /// The number of the next connection, and the bits of the rules that choose it.
+    /// Under the lock, so that "at most 3 connections" are the same 3 each time.
+    fn enlist(&mut self) -> (u64, u64) {
+        self.connections += 1;
+        let connection = self.connections;
+        let mut bits = 0;
+        for (index, rule) in self.edition.plan.rules.iter().enumerate() {
+            if rule.per == Per::Message {
+                continue;
+            }
+            let mut random = self.edition.random(index, &[connection]);
+            let lucky = random.fraction() >= rule.when.probability;
+            let spent = rule.when.count.is_some_and(|count| self.chosen[index] >= count.get());
+            if !lucky && !spent && rule.when.is_turn(connection) {
+                self.chosen[index] += 1;
+                bits |= 1 << index;
+            }
+        }
+        (connection, bits)
+    }
+}
+
+impl Edition {
+    fn new(plan: FaultPlan, version: u64, seed: u64, totals: &Arc<Totals>) -> Self {
+        let counts = plan.rules.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { plan, version, seed, counts, totals: Arc::clone(totals) }
+    }
+
+    /// The numbers by which the rule at `index` decides about what `numbers` name.
+    fn random(&self, index: usize, numbers: &[u64]) -> Random {
+        Random::of(&[&[self.seed, index as u64], numbers].concat())
+    }
+
+    /// Counts that the fault of a rule took place.
+    pub(crate) fn note(&self, index: usize) {
+        self.counts[index].fetch_add(1, Ordering::Relaxed);
+        let kind = self.plan.rules[index].kind();
+        self.totals[kind.index()].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Orders {
+    /// Whether another plan holds by now.
+    #[inline]
+    pub fn is_outdated(&self) -> bool {
+        self.faults.0.version.load(Ordering::Acquire) != self.edition.version
+    }
+
+    /// What the plan that holds by now decides about the connection.
+    pub fn renewed(&self) -> Self {
+        self.faults.enlist()
+    }
+
+    /// Nothing more for a layer on the socket, whose rules hold for connections that came under
+    /// their plan: the layer above counts the connection for the new one.
+    pub fn over(&self) -> Self {
+        let version = self.faults.0.version.load(Ordering::Acquire);
+        let totals = &self.edition.totals;
+        let edition = Edition::new(FaultPlan::default(), version, self.edition.seed, totals);
+        Self { edition: Arc::new(edition), chosen: 0, ..self.clone() }
+    }
+
+    /// Whether a rule lies below TLS and WebSocket.
+    pub fn has_socket_rules(&self) -> bool {
+        self.edition.plan.rules.iter().any(|rule| rule.layer == FaultLayer::Socket)
+    }
+
+    /// Whether the rule at `index`, which is decided for connections, has chosen this one.
+    pub fn is_chosen(&self, index: usize) -> bool {
+        self.chosen >> index & 1 == 1
+    }
+
+    /// The numbers by which the rule at `index` decides about a message of this connection.
+    pub fn random(&self, index: usize, direction: u64, message: u64) -> Random {
+        self.edition.random(index, &[self.connection, direction, message])
+    }
+
+    /// Whether the connection is to be reset now, before anything is said; counts that.
+    pub fn refuse(&self) -> bool {
+        let rules = &self.edition.plan.rules;
+        let refuses = |index: &usize| rules[*index].fault == Fault::Refuse;
+        let refusing = (0..rules.len()).filter(refuses).find(|index| self.is_chosen(*index));
+        if let Some(index) = refusing {
+            self.edition.note(index);
+        }
+        refusing.is_some()
+    }
+}
+
+impl fmt::Debug for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edition").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(plan: &str, seed: u64) -> Faults {
+        Faults::new(plan.parse().unwrap(), seed)
+    }
+
+    fn refused(faults: &Faults, connections: u64) -> Vec<u64> {
+        (1..=connections).filter(|_| faults.enlist().refuse()).collect()
+    }
+
+    fn refused_by(plan: &str) -> Vec<u64> {
+        refused(&faults(plan, 7), 9)
+    }
+
+    #[test]
+    fn connections_are_chosen_by_their_turn() {
+        assert_eq!(refused_by("refuse first=2"), [1, 2]);
+        assert_eq!(refused_by("refuse every=3"), [3, 6, 9]);
+        assert_eq!(refused_by("refuse every=3 count=2"), [3, 6]);
+        assert_eq!(refused_by("refuse at=5"), [5]);
+        assert_eq!(refused_by("refuse p=0"), [0; 0]);
+        assert_eq!(refused_by("refuse at=5\nrefuse at=7"), [5, 7]);
+    }
+
+    #[test]
+    fn the_seed_decides_and_nothing_else() {
+        let plan = "refuse p=0.5";
+        let ours = refused(&faults(plan, 1), 1000);
+        assert_eq!(refused(&faults(plan, 1), 1000), ours);
+        assert_ne!(refused(&faults(plan, 2), 1000), ours);
+        assert!((400..600).contains(&ours.len()), "{}", ours.len());
+        let few = refused(&faults("refuse p=0.5 count=3", 1), 1000);
+        assert_eq!(few, ours[..3]);
+    }
+
+    #[test]
+    fn a_new_plan_counts_anew_and_the_totals_go_on() {
+        let faults = faults("refuse first=1", 1);
+        let old = faults.enlist();
+        assert!(old.refuse() && !faults.enlist().refuse() && !old.is_outdated());
+        assert_eq!(faults.counts(), [("refuse first=1".to_owned(), 1)]);
+        faults.set_plan("refuse at=2 # the second").unwrap();
+        assert!(old.is_outdated());
+        assert_eq!(faults.plan_text(), "refuse at=2\n");
+        assert_eq!(faults.counts(), [("refuse at=2".to_owned(), 0)]);
+        assert!(!faults.enlist().refuse() && faults.enlist().refuse());
+        assert_eq!(faults.totals()[FaultKind::Refuse.index()], (FaultKind::Refuse, 2));
+        assert!(faults.set_plan("refuse at=none").is_err());
+        assert_eq!(faults.plan_text(), "refuse at=2\n");
+        faults.clear();
+        assert!(faults.plan_text().is_empty() && !faults.enlist().refuse());
+    }
+}

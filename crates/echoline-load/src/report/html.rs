@@ -1,0 +1,426 @@
+//! The report as one page: no network, no script, light and dark, wide and narrow. Everything from
+//! outside is escaped by the template, `templates/load-report.html`.
+
+use std::time::Duration;
+
+use askama::Template;
+
+use super::chart::{Axis, Chart, Line, Role};
+use super::csv::{slot_max, slot_percentile};
+use super::text::{datagrams, headline, outage, purpose_words, rows, time, words};
+use super::{Mode, Report};
+use crate::ledger::{End, Outcome};
+use crate::metric::Metric;
+use crate::rank;
+use crate::series::Slot;
+use crate::times::{Percentile, Times};
+use crate::units;
+use crate::walk::{Step, Walk};
+use echoline_base::printable::{printable, printable_lines};
+
+/// Steps of the percentile curve from one power of ten to the next.
+const CURVE_STEPS: f64 = 40.0;
+
+#[derive(Template)]
+#[template(path = "load-report.html")]
+struct Page<'report> {
+    report: &'report Report,
+    title: String,
+    headline: String,
+    is_open: bool,
+    tiles: Vec<Tile>,
+    figures: Vec<Figure>,
+    times: Vec<(String, String, Vec<String>)>,
+    percentiles: Vec<String>,
+    planned: String,
+    sent: String,
+    skipped_count: String,
+    stopped: Option<String>,
+    outage: Option<String>,
+    outcomes: Vec<Outcomes>,
+    datagrams: Vec<(&'static str, String)>,
+    skipped: Vec<(String, &'static str)>,
+    reasons: Vec<(String, String)>,
+    wrong_example: Option<String>,
+    steps: Vec<StepRow>,
+}
+
+/// One figure in large letters.
+struct Tile {
+    name: String,
+    value: String,
+    is_bad: bool,
+}
+
+/// A chart with what it says.
+struct Figure {
+    title: &'static str,
+    caption: String,
+    legend: Vec<(String, &'static str)>,
+    svg: String,
+}
+
+/// A line of the account.
+struct Outcomes {
+    name: &'static str,
+    messages: String,
+    share: String,
+    is_bad: bool,
+}
+
+/// A rate that the search tried.
+struct StepRow {
+    cells: Vec<String>,
+    held: bool,
+    broken: String,
+}
+
+impl Report {
+    /// The report as one HTML page that needs nothing else.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        let ledger = &self.record.ledger;
+        let skipped = ledger.skipped_by_end().filter(|&(end, _)| end != End::Stopped);
+        let reasons = self.record.reasons().into_iter();
+        let percentiles = &self.settings.percentiles;
+        let page = Page {
+            report: self,
+            title: printable(&self.settings.targets.join(", ")).into_owned(),
+            headline: headline(&self.settings),
+            is_open: self.settings.mode == Mode::Open,
+            tiles: self.tiles(),
+            figures: self.figures(),
+            times: rows(&self.record)
+                .into_iter()
+                .map(|(name, times)| time_row(name, &times, percentiles))
+                .collect(),
+            percentiles: percentiles.iter().map(ToString::to_string).collect(),
+            planned: units::count(ledger.planned()),
+            sent: units::count(ledger.sent()),
+            skipped_count: units::count(ledger.skipped()),
+            stopped: (ledger.stopped() > 0).then(|| units::count(ledger.stopped())),
+            outage: outage(&self.record.outage),
+            outcomes: self.outcomes(),
+            datagrams: datagrams(self)
+                .into_iter()
+                .flatten()
+                .map(|(name, count)| (name, units::count(count)))
+                .collect(),
+            skipped: skipped.map(|(end, messages)| (units::count(messages), words(end))).collect(),
+            reasons: reasons
+                .map(|(reason, count)| (printable(reason).into_owned(), units::count(count)))
+                .collect(),
+            wrong_example: self
+                .record
+                .wrong_example()
+                .map(|example| printable(example).into_owned()),
+            steps: self.walk.iter().flat_map(|walk| walk.steps.iter().map(step_row)).collect(),
+        };
+        let page = page.render().expect("every value of the page can be written into a text");
+        // Askama escapes markup; this is about characters that reorder the text around them.
+        printable_lines(&page).into_owned()
+    }
+
+    fn tiles(&self) -> Vec<Tile> {
+        let tile = |metric: Metric, name: &str| {
+            let figure = metric.of(&self.record, self.elapsed);
+            Tile {
+                name: name.to_owned(),
+                value: figure.map_or_else(|| "–".to_owned(), |figure| metric.show(figure)),
+                is_bad: metric == Metric::Errors && figure.is_some_and(|share| share > 0.0),
+            }
+        };
+        let [p50, _, p99, p999] = Percentile::SHOWN.map(Metric::Percentile);
+        let mut tiles = vec![
+            tile(Metric::Rate, "right answers"),
+            tile(p50, "p50"),
+            tile(p99, "p99"),
+            tile(p999, "p99.9"),
+            tile(Metric::Max, "max"),
+            tile(Metric::Errors, "errors"),
+        ];
+        if let Some(walk) = &self.walk {
+            let value = walk.highest.map_or_else(|| "none".to_owned(), units::rate);
+            let name = "highest rate that held".to_owned();
+            tiles.insert(0, Tile { name, value, is_bad: walk.highest.is_none() });
+        }
+        tiles
+    }
+
+    fn outcomes(&self) -> Vec<Outcomes> {
+        let ledger = &self.record.ledger;
+        let sent = ledger.sent();
+        let line = |outcome: Outcome| {
+            let messages = ledger.count(outcome);
+            let share = if sent == 0 { 0.0 } else { messages as f64 / sent as f64 };
+            Outcomes {
+                name: outcome.name(),
+                messages: units::count(messages),
+                share: units::percent(share),
+                is_bad: !matches!(outcome, Outcome::Ok | Outcome::InFlight) && messages > 0,
+            }
+        };
+        Outcome::ALL.map(line).into()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = vec![self.percentile_curve()];
+        // One dot would say no more than the figures above.
+        if self.elapsed >= 2 * self.record.series.length() {
+            figures.extend([self.latency_over_time(), self.rates()]);
+        }
+        if let Some(walk) = &self.walk {
+            figures.insert(0, walk_curve(walk));
+        }
+        figures.retain(|figure| !figure.svg.is_empty());
+        figures
+    }
+
+    fn percentile_curve(&self) -> Figure {
+        let record = &self.record;
+        let mut lines = vec![curve("service time", Role::Usual, &record.service)];
+        if record.latency.count() > 0 {
+            lines.push(curve("latency from the intended time", Role::Tail, &record.latency));
+        }
+        if record.failures(Outcome::TimedOut).count() > 0 {
+            lines.insert(0, curve("with time-outs", Role::Frame, &record.response_times()));
+        }
+        let caption =
+            "At p99 stands the time that 99 % of the messages did not exceed. A curve ends \
+                       where fewer than ten samples lie beyond."
+                .to_owned();
+        figure("Percentiles", caption, Axis::Tail, Axis::Logarithmic(axis_time), lines)
+    }
+
+    fn latency_over_time(&self) -> Figure {
+        let tail = self.tail_of_most_slots();
+        let [p50, ..] = Percentile::SHOWN;
+        let percentile = |percentile| move |slot: &Slot| slot_percentile(slot, percentile);
+        let lines = vec![
+            self.over_time("max", Role::Frame, slot_max),
+            self.over_time(&tail.to_string(), Role::Tail, percentile(tail)),
+            self.over_time("p50", Role::Usual, percentile(p50)),
+        ];
+        let what = if self.settings.mode == Mode::Open { "Latency" } else { "Service time" };
+        let caption = format!("{what} of the right answers of each {}.", self.stretch());
+        let seconds = Axis::Seconds(self.elapsed.as_secs_f64());
+        figure("Latency over time", caption, seconds, Axis::Logarithmic(axis_time), lines)
+    }
+
+    /// The highest percentile that at least half of the slots have enough samples for.
+    fn tail_of_most_slots(&self) -> Percentile {
+        let slots = self.record.series.slots();
+        let [_, p90, p99, p999] = Percentile::SHOWN;
+        let tells_most = |percentile: &Percentile| {
+            let telling = slots.iter().filter(|slot| percentile.is_certain(slot.latency.len()));
+            2 * telling.count() >= slots.len()
+        };
+        [p999, p99].into_iter().find(tells_most).unwrap_or(p90)
+    }
+
+    fn stretch(&self) -> String {
+        match self.record.series.length().as_secs() {
+            1 => "second".to_owned(),
+            seconds => format!("{seconds} seconds"),
+        }
+    }
+
+    fn over_time(
+        &self,
+        name: &str,
+        role: Role,
+        figure: impl Fn(&Slot) -> Option<Duration>,
+    ) -> Line {
+        let length = self.record.series.length().as_secs_f64();
+        let slots = self.record.series.slots().iter().enumerate();
+        let point = |(index, slot): (usize, &Slot)| {
+            (index as f64 * length, figure(slot).map(|time| time.as_secs_f64()))
+        };
+        Line { name: name.to_owned(), role, points: slots.map(point).collect() }
+    }
+
+    fn rates(&self) -> Figure {
+        let mut lines = vec![
+            self.rate_line("sent", Role::Frame, |slot| slot.sent),
+            self.rate_line("answered right", Role::Usual, |slot| slot.ok),
+        ];
+        if self.record.ledger.sent() > self.record.ledger.ok() {
+            lines.push(self.rate_line("failed", Role::Bad, |slot| slot.failed));
+        }
+        let caption = "Messages per second; an answer counts when it came.".to_owned();
+        let axes = (Axis::Seconds(self.elapsed.as_secs_f64()), Axis::Linear(axis_rate));
+        figure("Rate over time", caption, axes.0, axes.1, lines)
+    }
+
+    fn rate_line(&self, name: &str, role: Role, count: impl Fn(&Slot) -> u64) -> Line {
+        let length = self.record.series.length().as_secs_f64();
+        let slots = self.record.series.slots();
+        let points = slots.iter().enumerate().filter_map(|(index, slot)| {
+            let start = index as f64 * length;
+            // The last stretch may be cut short: its rate is that of the time that it had; where
+            // that is next to nothing, it has none.
+            let covered = (self.elapsed.as_secs_f64() - start).min(length);
+            let is_telling = covered >= length / 4.0 || (index == 0 && covered > 0.0);
+            is_telling.then(|| (start, Some(count(slot) as f64 / covered)))
+        });
+        Line { name: name.to_owned(), role, points: points.collect() }
+    }
+}
+
+fn figure(title: &'static str, caption: String, x: Axis, y: Axis, mut lines: Vec<Line>) -> Figure {
+    lines.retain(Line::has_figures);
+    let legend = lines.iter().map(|line| (line.name.clone(), line.role.class())).collect();
+    let names: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
+    let label = format!("{title}: {}", names.join(", "));
+    Figure { title, caption, legend, svg: Chart { label, x, y, lines }.svg() }
+}
+
+/// The percentiles as far as ten samples lie beyond.
+fn curve(name: &str, role: Role, times: &Times) -> Line {
+    let points = (0..).map(|step| f64::from(step) / CURVE_STEPS).map_while(|x| {
+        let percentile = Percentile::new(100.0 * (1.0 - 10f64.powf(-x)))?;
+        let is_within = percentile.quantile() < 1.0 && percentile.is_certain(times.count());
+        let time =
+            || Duration::from_nanos(times.histogram().value_at_quantile(percentile.quantile()));
+        is_within.then(|| (x, Some(time().as_secs_f64())))
+    });
+    Line { name: name.to_owned(), role, points: points.collect() }
+}
+
+fn walk_curve(walk: &Walk) -> Figure {
+    let mut steps: Vec<&Step> = walk.steps.iter().collect();
+    steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    // A rate that was tried again has one place on the line: the middle of what it showed.
+    let line = |name: &str, role, figure: fn(&Step) -> Option<Duration>| {
+        let tries = steps.chunk_by(|one, other| one.rate == other.rate);
+        let point = |tries: &[&Step]| {
+            let times = tries.iter().filter_map(|&step| figure(step));
+            let seconds: Vec<_> = times.map(|time| time.as_secs_f64()).collect();
+            (tries[0].rate, rank::median(&seconds))
+        };
+        Line { name: name.to_owned(), role, points: tries.map(point).collect() }
+    };
+    let lines = vec![
+        line("p99.9", Role::Frame, |step| step.p999),
+        line("p99", Role::Tail, |step| step.p99),
+        line("p50", Role::Usual, |step| step.p50),
+        broken_rates(&steps),
+    ];
+    let caption =
+        format!("Latency at each rate that was tried; it was to hold {}.", walk.objective);
+    let axes = (Axis::Logarithmic(axis_rate), Axis::Logarithmic(axis_time));
+    figure("Search for the highest rate", caption, axes.0, axes.1, lines)
+}
+
+/// Marks where the objective did not hold: dots without a line between them.
+fn broken_rates(steps: &[&Step]) -> Line {
+    let broken = steps.iter().filter(|step| !step.held());
+    let dot = |step: &&Step| {
+        let time = step.p99.or(step.p50).map(|time| time.as_secs_f64());
+        [(step.rate, time), (step.rate, None)]
+    };
+    let name = "p99 where the objective did not hold".to_owned();
+    Line { name, role: Role::Bad, points: broken.flat_map(dot).collect() }
+}
+
+fn time_row(
+    name: String,
+    times: &Times,
+    percentiles: &[Percentile],
+) -> (String, String, Vec<String>) {
+    let percentiles = percentiles.iter().map(|&percentile| times.percentile(percentile));
+    let figures = percentiles.chain([times.max()]).map(time).collect();
+    (name, units::count(times.count()), figures)
+}
+
+fn step_row(step: &Step) -> StepRow {
+    let mut cells = vec![units::rate(step.rate), units::rate(step.achieved)];
+    cells.extend([step.p50, step.p99, step.p999].map(time));
+    cells.push(units::percent(step.errors));
+    cells.push(purpose_words(step.purpose).to_owned());
+    StepRow { cells, held: step.held(), broken: step.broken.join("; ") }
+}
+
+/// `5 ms`: at an axis only round figures stand.
+fn axis_time(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        ..0.999e-6 => (seconds * 1e9, "ns"),
+        ..0.999e-3 => (seconds * 1e6, "µs"),
+        ..0.999 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
+    };
+    format!("{value:.0} {unit}")
+}
+
+fn axis_rate(per_second: f64) -> String {
+    if per_second == 0.0 { "0".to_owned() } else { units::rate(per_second) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use echoline_base::printable::is_harmful;
+
+    #[test]
+    fn a_page_needs_nothing_else_and_escapes_what_it_is_given() {
+        for report in [sample::open(), sample::closed(), sample::search()] {
+            let page = report.to_html();
+            for stranger in
+                ["<script", "<img", "<link", "<iframe", "<b>\"", "href=", "url(", "@import"]
+            {
+                assert!(!page.contains(stranger), "{stranger} in {page}");
+            }
+            let links = page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "");
+            assert!(!links.contains("http"), "{page}");
+        }
+        let page = sample::open().to_html();
+        assert!(page.contains("&#60;script&#62;&#38;&#34;&#39;&#60;/script&#62;"), "{page}");
+        assert!(page.contains("wrong: &#60;img src") && !page.contains('\x1b'), "{page}");
+    }
+
+    #[test]
+    fn a_page_shows_what_there_is() {
+        let titles = |page: &str| {
+            ["Search for the", "Percentiles", "Latency over", "Rate over", "Do not trust"]
+                .map(|title| page.contains(title))
+        };
+        let (open, closed) = (sample::open().to_html(), sample::closed().to_html());
+        assert_eq!(titles(&open), [false, true, true, true, true]);
+        assert_eq!(titles(&closed), [false, true, false, false, false]);
+        assert_eq!(titles(&sample::search().to_html()), [true; 5]);
+        assert!(open.contains("Latency counts from") && !open.contains("Closed loop"));
+        assert!(closed.contains("Closed loop: each client waits"));
+        assert_eq!(open.matches("<svg").count(), 2 * 3);
+    }
+
+    #[test]
+    fn a_run_without_an_answer_has_a_page_too() {
+        let mut report = sample::closed();
+        report.record = crate::Record::new(30);
+        report.elapsed = std::time::Duration::ZERO;
+        let page = report.to_html();
+        assert!(page.contains("<td class=\"number\">0</td>") && !page.contains("NaN"));
+    }
+
+    /// Issue 12, item 15: a report of a stranger puts neither markup nor characters that reorder
+    /// text into the page, and nothing that a spreadsheet would run into the table.
+    #[test]
+    fn attack_a_report_puts_nothing_into_the_page_or_the_table() {
+        let mut report = sample::open();
+        let foreign = "=cmd|'/c x'!A1<b>\u{202e}\u{9b}";
+        report.settings.targets = vec![foreign.to_owned()];
+        report.settings.listed.push((foreign.to_owned(), foreign.to_owned()));
+        report.started = foreign.to_owned();
+        report.version = foreign.to_owned();
+        for text in [report.to_html(), report.to_string(), report.to_json(), report.to_hdr_log()] {
+            let plain = text.replace(['\n', '\t'], "");
+            assert!(!plain.contains(is_harmful), "{text}");
+        }
+        assert!(!report.to_html().contains("<b>\\"), "markup");
+        let csv = report.to_csv();
+        let cells = csv.lines().skip(1).flat_map(|line| line.split(','));
+        let is_plain =
+            |cell: &str| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
+        assert!(cells.into_iter().all(is_plain), "{csv}");
+    }
+}

@@ -1,0 +1,432 @@
+//! The report for people: what was done, whether to believe it, the lesson's four figures, the
+//! times side by side, the account. At most about a hundred columns.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Mode, Report, Summary};
+use crate::ledger::{End, Ledger, Outcome};
+use crate::outage::Outage;
+use crate::record::Record;
+use crate::times::{Percentile, Times};
+use crate::units;
+use crate::walk::{Purpose, Step, Walk};
+use echoline_base::printable::printable;
+
+/// Columns of the settings before they go on in the next line.
+const COLUMNS: usize = 96;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = &self.record;
+        write_settings(self, f)?;
+        write_distrust(self, f)?;
+        if let Some(walk) = &self.walk {
+            write_walk(walk, f)?;
+        }
+        writeln!(f)?;
+        writeln!(f, "Successful clients: {}/{}", record.clients_ok, self.settings.clients)?;
+        writeln!(f, "Messages: {}", record.ledger.ok())?;
+        writeln!(f, "Time: {:.2} s", self.elapsed.as_secs_f64())?;
+        writeln!(f, "Messages per second: {}", units::per_second(self.messages_per_second()))?;
+        writeln!(f)?;
+        write_times(self, f)?;
+        writeln!(f)?;
+        write_ledger(&record.ledger, f)?;
+        if let Some(outage) = outage(&record.outage) {
+            writeln!(f, "Without a server: {outage}")?;
+        }
+        if let Some(datagrams) = datagrams(self) {
+            writeln!(
+                f,
+                "Datagrams: {}",
+                datagrams.map(|(n, count)| format!("{n} {count}")).join(", ")
+            )?;
+        }
+        write_tester(self, f)?;
+        write_reasons(record, f)
+    }
+}
+
+fn write_settings(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let settings = &report.settings;
+    writeln!(f, "Load on {}: {}", targets(settings), headline(settings))?;
+    let mut line = String::from(" ");
+    for (name, value) in &settings.listed {
+        let setting = printable(&format!(" {name} {value},")).into_owned();
+        if line.chars().count() + setting.chars().count() > COLUMNS {
+            writeln!(f, "{line}")?;
+            line = String::from(" ");
+        }
+        line.push_str(&setting);
+    }
+    if !line.trim().is_empty() {
+        writeln!(f, "{}", line.trim_end_matches(','))?;
+    }
+    if !report.started.is_empty() {
+        writeln!(f, "  began {}", printable(&report.started))?;
+    }
+    Ok(())
+}
+
+fn targets(settings: &Summary) -> String {
+    printable(&settings.targets.join(", ")).into_owned()
+}
+
+/// Open or closed, how fast, how many: `open loop, 5,000/s for 10s, 100 clients`.
+pub(super) fn headline(settings: &Summary) -> String {
+    let pace = match (settings.mode, settings.rate) {
+        (Mode::Closed, _) => "closed loop (service time only)".to_owned(),
+        (Mode::Open, None) => "open loop".to_owned(),
+        (Mode::Open, Some(rate)) => format!("open loop, {}", units::rate(rate)),
+    };
+    let length = settings.duration.map_or_else(String::new, |length| format!(" for {length:?}"));
+    let clients = match settings.clients {
+        1 => "1 client".to_owned(),
+        clients => format!("{} clients", units::count(clients.into())),
+    };
+    format!("{pace}{length}, {clients}")
+}
+
+fn write_distrust(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !report.distrust.is_empty() {
+        writeln!(f)?;
+    }
+    for reason in &report.distrust {
+        write_wrapped(&format!("do not trust this run: {reason}"), f)?;
+    }
+    Ok(())
+}
+
+/// Writes a text in lines of at most so many columns, broken between words.
+fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            writeln!(f, "{line}")?;
+            line = String::from("   ");
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(f, "{line}")
+}
+
+fn write_times(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let rows = rows(&report.record);
+    let percentiles = &report.settings.percentiles;
+    write!(f, "{:<24}{:>11}", "", "samples")?;
+    for percentile in percentiles {
+        write!(f, "{percentile:>10}")?;
+    }
+    writeln!(f, "{:>10}", "max")?;
+    for (name, times) in &rows {
+        write_row(name, times, percentiles, f)?;
+    }
+    if let Some(warm_up) = &report.warm_up {
+        writeln!(f, "The warm-up's {} messages are not in this.", warm_up.ledger.sent())?;
+    }
+    match report.settings.mode {
+        Mode::Closed => writeln!(
+            f,
+            "Closed loop: each client waits for a reply before it sends again, so this is service \
+             time\nonly; users who come whether the server is ready or not would wait longer \
+             (--rate)."
+        )?,
+        Mode::Open => writeln!(
+            f,
+            "Latency counts from the time that the plan intended for a message, service time from \
+             sending it."
+        )?,
+    }
+    if rows.iter().any(|(_, times)| has_gaps(times, percentiles)) {
+        writeln!(f, "'-' stands where fewer than ten samples lie beyond.")?;
+    }
+    Ok(())
+}
+
+/// What there is to show, with its name.
+pub(super) fn rows(record: &Record) -> Vec<(String, Times)> {
+    let row = |name: &str, times: &Times| (name.to_owned(), times.clone());
+    let users = if record.latency.count() > 0 { "latency" } else { "service time" };
+    let mut rows = Vec::new();
+    if record.latency.count() > 0 {
+        rows.push(row("latency", &record.latency));
+    }
+    if record.failures(Outcome::TimedOut).count() > 0 {
+        rows.push((format!("{users} + time-outs"), record.response_times()));
+    }
+    rows.push(row("service time", &record.service));
+    rows.push(row("connect", &record.connect));
+    rows.push(row("handshake", &record.handshake));
+    rows.push(row("tester's lag", &record.lag));
+    for outcome in Outcome::ALL {
+        rows.push((format!("{}, age", outcome.name()), record.failures(outcome).clone()));
+    }
+    rows.retain(|(name, times)| times.count() > 0 || name == "service time");
+    rows
+}
+
+fn write_row(
+    name: &str,
+    times: &Times,
+    percentiles: &[Percentile],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "  {name:<22}{:>11}", units::count(times.count()))?;
+    for &percentile in percentiles {
+        write!(f, "{:>10}", time(times.percentile(percentile)))?;
+    }
+    writeln!(f, "{:>10}", time(times.max()))
+}
+
+fn has_gaps(times: &Times, percentiles: &[Percentile]) -> bool {
+    percentiles.iter().any(|&percentile| times.percentile(percentile).is_none())
+}
+
+/// `7.31 ms`, or `-` where there is none.
+pub(super) fn time(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), units::time)
+}
+
+fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (planned, sent, skipped) = (ledger.planned(), ledger.sent(), ledger.skipped());
+    let stopped = match ledger.stopped() {
+        0 => String::new(),
+        stopped => format!(" + stopped {stopped}"),
+    };
+    writeln!(f, "Planned {planned} = sent {sent} + skipped {skipped}{stopped}")?;
+    let counts =
+        Outcome::ALL.map(|outcome| format!("{} {}", outcome.name(), ledger.count(outcome)));
+    writeln!(f, "Sent {sent} = {}", counts.join(" + "))?;
+    for (end, messages) in ledger.skipped_by_end() {
+        let name = if end == End::Stopped { "Stopped" } else { "Skipped" };
+        writeln!(f, "{name} {messages}: {}", words(end))?;
+    }
+    Ok(())
+}
+
+/// `5 clients at the end, 75.0 % of all clients' time`; `None` if there was always a server.
+pub(super) fn outage(outage: &Outage) -> Option<String> {
+    let clients = match outage.clients {
+        1 => "1 client at the end".to_owned(),
+        clients => format!("{} clients at the end", units::count(clients.into())),
+    };
+    let share = units::percent(outage.share());
+    match (outage.clients, outage.time.is_zero()) {
+        (0, true) => None,
+        (_, true) => Some(clients),
+        (_, false) => Some(format!("{clients}, {share} of all clients' time, which are errors")),
+    }
+}
+
+/// What became of answers that did not come once, in time and in order; `None` for a run without
+/// datagrams.
+pub(super) fn datagrams(report: &Report) -> Option<[(&'static str, u64); 5]> {
+    let record = &report.record;
+    let strays = record.strays;
+    let counts = [
+        ("never answered", record.unanswered()),
+        ("answered late", strays.late),
+        ("answered twice", strays.duplicated),
+        ("out of order", strays.reordered),
+        ("not asked for", strays.unasked),
+    ];
+    let is_udp = |target: &String| target.starts_with("udp://");
+    report.settings.targets.iter().any(is_udp).then_some(counts)
+}
+
+/// Why messages were skipped.
+pub(super) fn words(end: End) -> &'static str {
+    match end {
+        End::Finished => "nothing was left to send",
+        End::NotConnected => "their clients could not connect",
+        End::Wrong => "a wrong reply came before, which closes the connection",
+        End::TimedOut => "no reply came before, which closes the connection",
+        End::Lost => "the connection had ended",
+        End::Stopped => "the run was stopped before their time: neither right nor an error",
+        End::Late => "they were too late, and --when-late is skip",
+        End::Overdue => "the run was over before their connection was free",
+    }
+}
+
+fn write_tester(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(processor) = report.processor else { return Ok(()) };
+    writeln!(
+        f,
+        "Tester: {:.2} cores (user {:.2} s, system {:.2} s)",
+        processor.cores(),
+        processor.user.as_secs_f64(),
+        processor.system.as_secs_f64()
+    )
+}
+
+fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let reasons = record.reasons();
+    if !reasons.is_empty() {
+        writeln!(f, "\nFailures:")?;
+    }
+    for (reason, count) in &reasons {
+        writeln!(f, "  {count} × {}", printable(reason))?;
+    }
+    record
+        .wrong_example()
+        .map_or(Ok(()), |example| writeln!(f, "The first wrong reply: {}", printable(example)))
+}
+
+fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let objective = printable(&walk.objective);
+    let highest = walk.highest.map_or_else(|| "none".to_owned(), units::rate);
+    writeln!(f, "\nHighest rate that holds {objective}: {highest}")?;
+    writeln!(
+        f,
+        "  {:>11}{:>11}{:>10}{:>10}{:>10}{:>9}",
+        "rate", "answered", "p50", "p99", "p99.9", "errors"
+    )?;
+    for step in &walk.steps {
+        let Step { rate, achieved, purpose, p50, p99, p999, errors, .. } = step;
+        let figures = [*p50, *p99, *p999].map(|figure| format!("{:>10}", time(figure))).concat();
+        writeln!(
+            f,
+            "  {:>11}{:>11}{figures}{:>9}  {} ({})",
+            units::rate(*rate),
+            units::rate(*achieved),
+            units::percent(*errors),
+            if step.held() { "held" } else { "broken" },
+            purpose_words(*purpose),
+        )?;
+    }
+    write_wrapped(&printable(&walk.verdict), f)?;
+    writeln!(f, "What follows is the last run at that rate.")
+}
+
+/// Why a rate was tried.
+pub(super) fn purpose_words(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Bracket => "bracket",
+        Purpose::Bisect => "bisect",
+        Purpose::Confirm => "confirm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn assert_lines(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|shown| shown == *line), "no line '{line}' in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_open_loop_shows_latency_beside_service_time() {
+        let report = sample::open();
+        let text = report.to_string();
+        assert_lines(
+            &text,
+            &[
+                "Load on 127.0.0.1:8080, [::1]:8080: open loop, 1,000/s for 10s, 20 clients",
+                "do not trust this run: 19 of 20 connections were open at best",
+                "Messages: 9980",
+                "Planned 10000 = sent 9990 + skipped 10",
+                "Sent 9990 = ok 9980 + wrong 1 + timed out 9 + reset 0 + lost 0 + in flight 0",
+                "Skipped 10: they were too late, and --when-late is skip",
+                "Tester: 0.25 cores (user 0.50 s, system 2.00 s)",
+                "  9 × no reply within 500ms",
+                "Latency counts from the time that the plan intended for a message, service time \
+                 from sending it.",
+            ],
+        );
+        let first = text.lines().position(|line| line.starts_with("  latency ")).unwrap();
+        assert!(text.lines().nth(first + 1).unwrap().starts_with("  latency + time-outs"));
+        assert!(text.lines().nth(first + 2).unwrap().starts_with("  service time"));
+        assert!(!text.contains('\x1b') && text.contains("\\u{1b}[31m"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+
+    #[test]
+    fn a_closed_loop_says_that_it_is_service_time_only() {
+        let text = sample::closed().to_string();
+        assert_lines(
+            &text,
+            &[
+                "Load on 127.0.0.1:8080: closed loop (service time only), 1 client",
+                "Successful clients: 1/1",
+                "Messages: 30",
+                "Time: 0.50 s",
+                "Messages per second: 60",
+                "'-' stands where fewer than ten samples lie beyond.",
+            ],
+        );
+        assert!(!text.contains("  latency"), "{text}");
+        assert!(!text.contains("do not trust"), "{text}");
+    }
+
+    /// Issue 11, items 33 and 36: a stop and a missing server have lines of their own.
+    #[test]
+    fn regression_a_stop_and_an_outage_are_shown() {
+        let mut report = sample::closed();
+        report.record.ledger.plan(907);
+        report.record.ledger.skip(7, End::NotConnected);
+        report.record.ledger.skip(900, End::Stopped);
+        let seconds = Duration::from_secs;
+        report.record.outage = Outage { clients: 2, time: seconds(3), client_time: seconds(4) };
+        report.elapsed = Duration::from_secs(20);
+        let lines = [
+            "Messages per second: 1.50",
+            "Planned 937 = sent 30 + skipped 7 + stopped 900",
+            "Skipped 7: their clients could not connect",
+            "Stopped 900: the run was stopped before their time: neither right nor an error",
+            "Without a server: 2 clients at the end, 75.0 % of all clients' time, which are errors",
+        ];
+        assert_lines(&report.to_string(), &lines);
+        let page = report.to_html();
+        assert!(page.contains("<th>stopped</th><td class=\"number\">900</td>"), "{page}");
+        assert!(page.contains("Without a server: 2 clients at the end, 75.0 %"), "{page}");
+        assert!(!page.contains("Nothing speaks against"), "{page}");
+        assert!(sample::closed().to_html().contains("Nothing speaks against"));
+        // 30 of 37 were right, and a quarter of the time there was a server.
+        let errors = report.record.error_share();
+        assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
+    }
+
+    /// Issue 11, item 44: the percentiles that were asked for are shown, and are in the files too.
+    #[test]
+    fn regression_percentiles_can_be_chosen() {
+        let mut report = sample::open();
+        let chosen = [50.0, 95.0, 99.95].map(|percent| Percentile::new(percent).unwrap());
+        report.settings.percentiles = chosen.into();
+        let text = report.to_string();
+        let header = text.lines().find(|line| line.contains("samples")).unwrap();
+        let names: Vec<_> = header.split_whitespace().collect();
+        assert_eq!(names, ["samples", "p50", "p95", "p99.95", "max"]);
+        // Of 9,980 samples only 4 lie beyond p99.95.
+        let latency = text.lines().find(|line| line.starts_with("  latency ")).unwrap();
+        assert!(latency.contains(" ms         -"), "{latency}");
+        assert!(report.to_html().contains("<th class=\"number\">p95</th>"));
+        let csv = report.to_csv();
+        assert!(csv.lines().next().unwrap().ends_with(",unasked,began,p95_ns,p99.95_ns"), "{csv}");
+        let fields = csv.lines().map(|line| line.split(',').count());
+        assert!(fields.into_iter().all(|count| count == 17), "{csv}");
+        let json = report.to_json();
+        assert!(json.contains("\"p95_ns\"") && json.contains("\"p90_ns\""), "{json}");
+        assert_eq!(Report::from_json(&json).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn a_search_shows_the_rates_that_it_walked() {
+        let text = sample::search().to_string();
+        assert_lines(
+            &text,
+            &[
+                "Highest rate that holds p99<5ms,errors<0.1%: 18,000/s",
+                "     20,000/s   19,400/s   2.73 ms   9.10 ms         -   0.40 %  broken (bisect)",
+                "held three times",
+            ],
+        );
+    }
+}

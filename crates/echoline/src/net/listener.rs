@@ -1,0 +1,493 @@
+//! Listening sockets: binding with a sentence that helps, accepting without ever giving up.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use socket2::{Domain, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+use super::address::{Address, Scheme, is_loopback};
+use super::bind_error::{how_to_serve, is_family_missing, remedy_for_no_stream, say, unsupported};
+use super::file_user::FileUser;
+use super::socket_file::FileRights;
+use super::stream::Stream;
+use super::transport::Transport;
+use super::trouble::{Refused, Reserve};
+use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
+
+/// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(6);
+
+/// The longest `TCP_USER_TIMEOUT`: the system counts milliseconds in an `int`.
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// How a listening socket is made. asyncio's `start_server(backlog=…, reuse_address=…,
+/// reuse_port=…)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// Connections that the system keeps until they are accepted; it cuts the number to
+    /// `net.core.somaxconn`. Default 1,024, as memcached.
+    pub backlog: u32,
+    /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default
+    /// `true`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`: several sockets may share the port. When one of them closes, the
+    /// connections in its queue are reset, so this is no way to restart. Default `false`.
+    pub reuse_port: bool,
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system gives
+    /// the peer up; `None` leaves it to the system. Default 30 s.
+    pub unacknowledged_timeout: Option<Duration>,
+    /// The permissions of the file of a Unix socket, whatever the umask: connecting needs the bit
+    /// to write. At most 0o777. Default 0o600: only the user of this process.
+    pub unix_mode: u32,
+    /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
+    /// Only root may name a group that its user is not in. Default `None`.
+    pub unix_group: Option<u32>,
+    /// The owner of the file of a Unix socket, if the process is root's and becomes this user once
+    /// it has bound its addresses. The file is made with the rights of this user; in a folder that
+    /// only root may write, root makes it and changes its owner. To be set before there are other
+    /// threads. Default `None`: the user of the process. Root's process then refuses a folder in
+    /// which another user can replace files.
+    pub unix_user: Option<FileUser>,
+}
+
+impl ListenerOptions {
+    fn file_rights(&self) -> FileRights {
+        let Self { unix_mode: mode, unix_group: group, .. } = *self;
+        FileRights { mode, group, user: self.unix_user.clone() }
+    }
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            reuse_address: true,
+            reuse_port: false,
+            unacknowledged_timeout: Some(Duration::from_secs(30)),
+            unix_mode: 0o600,
+            unix_group: None,
+            unix_user: None,
+        }
+    }
+}
+
+/// A bound socket that listens. Connections queue up from now on and are served by
+/// [`Server::serve`](crate::Server::serve).
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    scheme: Scheme,
+    /// Where on it a WebSocket is.
+    resource: String,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Listener {
+    /// Binds every socket address of `address` (a name may have an IPv4 and an IPv6 one). All or
+    /// none.
+    ///
+    /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
+    /// it before it is served.
+    ///
+    /// # Errors
+    /// One sentence with the address and the reason. An address family that the machine does not
+    /// have is passed over as long as another could be bound.
+    pub async fn bind(address: &Address, options: &ListenerOptions) -> io::Result<Vec<Self>> {
+        if let Some(remedy) = remedy_for_no_stream(address.scheme()) {
+            return Err(unsupported(address, remedy));
+        }
+        if let Some(path) = address.unix_path() {
+            let socket = UnixSocket::bind(path, &options.file_rights(), options.backlog);
+            let socket = Socket::Unix(socket.map_err(|error| say(address, &error))?);
+            return Ok(vec![Self::new(socket, Scheme::Unix)]);
+        }
+        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        let mut bound = Vec::new();
+        let mut missing = None;
+        for candidate in resolved {
+            // An IPv4 address in the form of IPv6 (::ffff:127.0.0.1) is bound as what it is.
+            let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
+            match Self::bind_one(candidate, options) {
+                Ok(socket) => bound.push(Self::new(Socket::Tcp(socket), address.scheme())),
+                Err(error) if is_family_missing(&error) => missing = Some(error),
+                Err(error) => return Err(say(address, &error)),
+            }
+        }
+        match missing {
+            Some(error) if bound.is_empty() => Err(say(address, &error)),
+            _ => Ok(bound),
+        }
+    }
+
+    /// Binds for a server that adds no protocol: a scheme that asks for one is an error.
+    pub(super) async fn bind_plain(address: &Address) -> io::Result<Vec<Self>> {
+        if let Some(missing) = Transport::plain().missing(address.scheme()) {
+            let text = format!(
+                "Server::bind serves plain TCP and Unix sockets, and no {missing}: bind with \
+                 Listener::bind, {}, then call Server::new",
+                how_to_serve(missing)
+            );
+            return Err(unsupported(address, &text));
+        }
+        Self::bind(address, &ListenerOptions::default()).await
+    }
+
+    /// Refuses a listener whose scheme asks for a protocol that its transport does not speak.
+    pub(super) fn check_transport(&self) -> io::Result<()> {
+        let Some(missing) = self.transport.missing(self.scheme) else { return Ok(()) };
+        let text = format!("its transport has no {missing}: {}", how_to_serve(missing));
+        Err(unsupported(&self.address()?, &text))
+    }
+
+    /// Takes over a socket that listens already (socket activation, a test).
+    ///
+    /// # Errors
+    /// When the socket cannot be made non-blocking.
+    pub fn from_std(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(Socket::Tcp(socket), Scheme::Tcp))
+    }
+
+    /// Sets what is done with each socket before its handler begins. Default: nothing.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Sets what [`address`](Self::address) tells clients of a WebSocket to ask for. Default: `/`.
+    #[must_use]
+    pub fn resource(mut self, resource: &str) -> Self {
+        resource.clone_into(&mut self.resource);
+        self
+    }
+
+    /// The socket address that was really bound: with the port, where 0 was asked for.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
+    /// [`address`](Self::address) tells it.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr(),
+            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether only this machine can reach it: it is bound to a loopback address, however that was
+    /// written, or it is a Unix socket.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn is_loopback(&self) -> io::Result<bool> {
+        match &self.socket {
+            Socket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
+            Socket::Unix(_) => Ok(true),
+        }
+    }
+
+    /// Where a client connects: the address that was really bound.
+    ///
+    /// # Errors
+    /// What the system reports; not to be expected.
+    pub fn address(&self) -> io::Result<Address> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                Ok(Address::at(self.scheme, socket.local_addr()?, &self.resource))
+            }
+            Socket::Unix(socket) => Ok(socket.address()),
+        }
+    }
+
+    fn new(socket: Socket, scheme: Scheme) -> Self {
+        Self { socket, scheme, resource: String::new(), transport: Transport::plain() }
+    }
+
+    fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<TcpListener> {
+        let domain = Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, Type::STREAM, Some(socket2::Protocol::TCP))?;
+        if address.is_ipv6() {
+            // So that [::] and 0.0.0.0 can be listened on side by side, everywhere alike.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(options.reuse_address)?;
+        socket.set_reuse_port(options.reuse_port)?;
+        socket.bind(&address.into())?;
+        listen(socket, options)
+    }
+
+    /// Takes over a listening socket, TCP or Unix, that a service manager or a predecessor has
+    /// bound, and gives it the options that it can still have. `scheme` is the protocol of a TCP
+    /// socket; [`Scheme::Fd`] means plain TCP.
+    ///
+    /// # Errors
+    /// When it is no socket that listens, or the system refuses an option.
+    pub fn inherit(
+        socket: OwnedFd,
+        scheme: Scheme,
+        owner: FileOwner,
+        options: &ListenerOptions,
+    ) -> io::Result<Self> {
+        let socket = socket2::Socket::from(socket);
+        if !socket.is_listener()? {
+            let text = "it is no socket that listens (in a .socket unit, Accept=no makes one)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let address = socket.local_addr()?;
+        if address.is_unix() {
+            let socket = UnixSocket::inherit(
+                socket,
+                &address,
+                owner,
+                &options.file_rights(),
+                options.backlog,
+            )?;
+            return Ok(Self::new(Socket::Unix(socket), Scheme::Unix));
+        }
+        let scheme = if scheme == Scheme::Fd { Scheme::Tcp } else { scheme };
+        Ok(Self::new(Socket::Tcp(listen(socket, options)?), scheme))
+    }
+
+    /// The same socket once more, for another process that takes it over by
+    /// [`inherit`](Self::inherit); and who removes its file. After [`retire`] nobody in its queue
+    /// is lost.
+    ///
+    /// [`retire`]: crate::Shutdown::retire
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
+        match &self.socket {
+            Socket::Tcp(socket) => Ok((socket.try_clone()?.into(), FileOwner::Somebody)),
+            Socket::Unix(socket) => socket.hand_on(),
+        }
+    }
+
+    /// Closes it, and leaves the file of a Unix socket to another process that listens there too.
+    pub fn leave(self) {
+        if let Socket::Unix(socket) = self.socket {
+            socket.leave();
+        }
+    }
+
+    pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
+        let socket = match self.socket {
+            Socket::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Socket::Unix(socket) => Accepting::Unix(socket.into_tokio()?),
+        };
+        Ok(Acceptor { socket, transport: self.transport })
+    }
+}
+
+/// Has a TCP socket listen, as we like it.
+fn listen(socket: socket2::Socket, options: &ListenerOptions) -> io::Result<TcpListener> {
+    // Linux: accepted sockets inherit these four, so they cost nothing per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    let timeout = options.unacknowledged_timeout;
+    socket.set_tcp_user_timeout(timeout.map(|timeout| timeout.min(USER_TIMEOUT_MAX)))?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A listener at work.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    socket: Accepting,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    Unix(UnixAcceptor),
+}
+
+/// What came of one attempt to accept.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Connection(Stream, Option<SocketAddr>),
+    /// Nobody is waiting.
+    Nobody,
+    /// The one who was waiting has gone again.
+    Gone,
+    /// No descriptor or memory was left.
+    Exhausted(io::Error),
+}
+
+impl Acceptor {
+    /// What is done with each socket before its handler begins.
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Accepts one, waiting for it. Cancel safe.
+    pub(super) async fn accept(&self) -> Accepted {
+        what_happened(poll_fn(|cx| self.poll_accept(cx)).await)
+    }
+
+    /// Accepts one if the last attempt left somebody waiting.
+    pub(super) fn accept_now(&self) -> Accepted {
+        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => what_happened(result),
+            Poll::Pending => Accepted::Nobody,
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Peer>> {
+        match &self.socket {
+            Accepting::Tcp(socket) => {
+                socket.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
+            }
+            Accepting::Unix(socket) => {
+                socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
+            }
+        }
+    }
+
+    /// Closes this process's end of a socket that another one listens at too: who is in the queue
+    /// stays there for it, and so does the file of a Unix socket.
+    pub(super) fn leave(self) {
+        if let Accepting::Unix(socket) = self.socket {
+            socket.leave();
+        }
+    }
+
+    /// Closes the listener, after its queue was emptied: those in it have connected already, and
+    /// the system would reset them. Who finds no descriptor is told, as ever.
+    pub(super) fn into_queue(
+        self,
+        mut reserve: Reserve,
+        words: String,
+    ) -> impl Iterator<Item = Queued> {
+        let socket = Queue::of(self.socket).ok();
+        std::iter::from_fn(move || {
+            let socket = socket.as_ref()?;
+            loop {
+                match socket.accept() {
+                    Accepted::Connection(stream, peer) => {
+                        return Some(Queued::Connection(stream, peer));
+                    }
+                    Accepted::Gone => {}
+                    Accepted::Nobody => return None,
+                    Accepted::Exhausted(_) => {
+                        let refused = reserve.refuse(|| socket.accept(), &words);
+                        return (refused == Refused::Told).then_some(Queued::Told);
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// Somebody who was in the queue of a listener that closes.
+#[derive(Debug)]
+pub(super) enum Queued {
+    Connection(Stream, Option<SocketAddr>),
+    /// There was no descriptor, and they heard so.
+    Told,
+}
+
+/// Accepts without the runtime, which may not know yet who is waiting.
+#[derive(Debug)]
+enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Queue {
+    fn of(socket: Accepting) -> io::Result<Self> {
+        Ok(match socket {
+            Accepting::Tcp(socket) => Self::Tcp(socket.into_std()?),
+            Accepting::Unix(socket) => Self::Unix(socket.into_std()?),
+        })
+    }
+
+    fn accept(&self) -> Accepted {
+        what_happened(match self {
+            Self::Tcp(socket) => socket.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
+            }),
+            Self::Unix(socket) => socket.accept().map(|stream| (stream.into(), None)),
+        })
+    }
+}
+
+/// Who was accepted.
+type Peer = (Stream, Option<SocketAddr>);
+
+/// accept(2) names the errors of the connection that was to be accepted: those are over with it.
+/// The others are ours and last; a listener must outlive them all.
+fn what_happened(result: io::Result<Peer>) -> Accepted {
+    let error = match result {
+        Ok((stream, peer)) => return Accepted::Connection(stream, peer),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Nobody,
+        Err(error) => error,
+    };
+    let of_the_connection = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EOPNOTSUPP
+        )
+    );
+    if of_the_connection { Accepted::Gone } else { Accepted::Exhausted(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 11, item 44: `--stall-timeout 30d` is more than the system takes, and listens.
+    #[tokio::test]
+    async fn regression_a_long_stall_timeout_listens() {
+        let month = Some(Duration::from_secs(30 * 24 * 3600));
+        let options = ListenerOptions { unacknowledged_timeout: month, ..Default::default() };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listeners = Listener::bind(&address, &options).await.unwrap();
+        let Socket::Tcp(socket) = &listeners[0].socket else { panic!("a TCP listener") };
+        let timeout = socket2::SockRef::from(socket).tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(USER_TIMEOUT_MAX));
+    }
+
+    /// Fault 1: what is wrong with one client must not slow down the next.
+    #[test]
+    fn an_error_of_the_client_is_no_error_of_the_listener() {
+        for number in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR, libc::EPROTO] {
+            let error = Err(io::Error::from_raw_os_error(number));
+            assert!(matches!(what_happened(error), Accepted::Gone), "{number}");
+        }
+        for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF] {
+            let error = Err(io::Error::from_raw_os_error(number));
+            assert!(matches!(what_happened(error), Accepted::Exhausted(_)), "{number}");
+        }
+        let error = Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        assert!(matches!(what_happened(error), Accepted::Nobody));
+    }
+}

@@ -1,0 +1,393 @@
+//! The places of a server: who is in, who may come, and what became of everybody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Waker;
+
+use tokio::sync::Notify;
+
+use echoline_base::source::network;
+
+use super::limits::{Closed, Limits};
+use super::observer::Works;
+use super::occupancy::{Crowding, Occupancy};
+use super::peer::Peer;
+use super::report::Report;
+use super::shutdown::{Phase, Shutdown};
+use super::sources::SourceRefusal;
+use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
+use super::tally::{Counted, Tally};
+use super::transport::Origin;
+
+/// All places of one server.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    shutdown: Shutdown,
+    taken: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    accepted: AtomicU64,
+    ends: Mutex<BTreeMap<Closed, u64>>,
+    /// Everybody who is in, by number: whose tasks wake when the phase changes.
+    members: Mutex<HashMap<u64, Weak<Place>>>,
+    /// Notified whenever the last place is given back.
+    emptied: Notify,
+    /// The parts of the server that observers see; set when it begins to serve.
+    works: OnceLock<Works>,
+    /// Called with the summary of each connection that has ended.
+    hook: OnceLock<ClosedHook>,
+    pub(super) crowding: Crowding,
+}
+
+/// One place; given back when the last clone of its `Arc` is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    peer: Peer,
+    /// Which listener it came to.
+    listener: u32,
+    /// Boxed to keep idle connections small: most do not need it.
+    rare: OnceLock<Box<Rare>>,
+    /// Whether this place is part of the count of its client's address.
+    counted: AtomicBool,
+    /// Where the worker that serves this one counts.
+    tally: Arc<Tally>,
+    /// How the peer has ended its stream, if it has.
+    end: OnceLock<Closed>,
+    /// Counts the connections of this server, from 1: their name in the log.
+    number: u64,
+    /// The task that the server wakes when its phase changes.
+    task: OnceLock<Waker>,
+}
+
+/// The parts of a place that not every connection needs.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The origin that the handshake found.
+    told: OnceLock<Box<Origin>>,
+    /// The counts for an access log.
+    account: Option<Account>,
+    /// Whether the hook is not told of the end.
+    untold: AtomicBool,
+}
+
+/// Whose address a place counts for, where addresses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// The other end of the socket.
+    Peer,
+    /// Whom a proxy names in the handshake.
+    Later,
+}
+
+impl Places {
+    /// Empty places of a server that ends by `shutdown`.
+    pub(super) fn new(shutdown: Shutdown) -> Arc<Self> {
+        Arc::new(Self { shutdown, ..Self::default() })
+    }
+
+    /// A place for a connection from `peer` on the worker that counts in `tally`, or why
+    /// there is none.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        origin: &Origin,
+        limits: &Limits,
+        count: Count,
+        tally: &Arc<Tally>,
+    ) -> Result<Arc<Place>, Closed> {
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        // Only the accepting tasks add, and they look before: `max` is never passed by more than
+        // the number of listeners, and then not for longer than until the next line.
+        let max = limits.max_connections;
+        let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
+        self.crowding.note(Occupancy { open: open.min(max), max });
+        if open > max {
+            self.give_back();
+            return Err(Closed::Busy);
+        }
+        let peer = origin.peer.filter(|_| count == Count::Peer);
+        let counted = match peer.map_or(Ok(false), |peer| self.count_address(peer, limits)) {
+            Ok(counted) => counted,
+            Err(closed) => {
+                self.give_back();
+                return Err(closed);
+            }
+        };
+        tally.open.fetch_add(1, Ordering::Relaxed);
+        let place = Arc::new(Place {
+            places: Arc::clone(self),
+            peer: Peer::of(origin),
+            listener: u32::try_from(origin.listener).expect("descriptors are numbered by int"),
+            rare: self.account().map_or_else(OnceLock::new, |rare| OnceLock::from(Box::new(rare))),
+            counted: AtomicBool::new(counted),
+            tally: Arc::clone(tally),
+            end: OnceLock::new(),
+            number,
+            task: OnceLock::new(),
+        });
+        lock(&self.members).insert(number, Arc::downgrade(&place));
+        Ok(place)
+    }
+
+    /// The counts of a new connection; `None` unless they are told or logged.
+    fn account(&self) -> Option<Rare> {
+        let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        is_wanted.then(|| Rare { account: Some(Account::begin()), ..Rare::default() })
+    }
+
+    /// Sets the hook for connections that have ended.
+    pub(super) fn set_hook(&self, hook: ClosedHook) {
+        // The first one stays: a server has one for its life.
+        let _ = self.hook.set(hook);
+    }
+
+    /// Counts a connection for which there was no place.
+    pub(super) fn count_refusal(&self, origin: &Origin, closed: Closed) {
+        self.count(closed);
+        self.call_hook(|| ConnectionSummary::of(origin.clone(), closed));
+    }
+
+    /// Counts a connection that its source may not make now. Only the one that began a penalty is
+    /// told to the hook: a flood does not fill an access log.
+    pub(super) fn count_source_refusal(&self, origin: &Origin, refusal: SourceRefusal) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let closed = refusal.closed();
+        match refusal.is_new_penalty {
+            true => self.count_refusal(origin, closed),
+            false => self.count(closed),
+        }
+    }
+
+    /// Calls the hook for connections that have ended, if there is one. If the hook panics, the
+    /// place of the connection must still be given back, and listeners must go on accepting.
+    fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
+        let Some(Hook(hook)) = self.hook.get() else { return };
+        if catch_unwind(AssertUnwindSafe(|| hook(summary()))).is_err() {
+            tracing::error!("the hook of Server::on_closed panicked; its connection is not told");
+        }
+    }
+
+    /// Counts somebody from `address`, where addresses are counted; whether they are.
+    fn count_address(&self, address: SocketAddr, limits: &Limits) -> Result<bool, Closed> {
+        let Some(most) = limits.max_per_ip else { return Ok(false) };
+        let network = network(address.ip());
+        let mut by_address = lock(&self.by_address);
+        if by_address.get(&network).copied().unwrap_or_default() >= most {
+            return Err(Closed::BusyAddress);
+        }
+        *by_address.entry(network).or_default() += 1;
+        Ok(true)
+    }
+
+    /// Wakes the task of every connection, so that it sees the phase that has just begun.
+    pub(super) fn wake_all(&self) {
+        // A place must not be dropped under the lock that its drop takes.
+        let members: Vec<Arc<Place>> =
+            lock(&self.members).values().filter_map(Weak::upgrade).collect();
+        for task in members.iter().filter_map(|place| place.task.get()) {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Counts how a connection, or an attempt at one, has ended.
+    pub(super) fn count(&self, closed: Closed) {
+        *lock(&self.ends).entry(closed.counted()).or_default() += 1;
+    }
+
+    /// Counts somebody who was told that there was no descriptor left.
+    pub(super) fn count_refused(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.count(Closed::Busy);
+    }
+
+    /// Connections that are open now, lingering ones too.
+    pub(super) fn open(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The server begins to serve with `works`.
+    pub(super) fn begin(&self, works: Works) {
+        // It does so once in its life.
+        let _ = self.works.set(works);
+    }
+
+    /// What the server works with; `None` before it serves.
+    pub(super) fn works(&self) -> Option<&Works> {
+        self.works.get()
+    }
+
+    /// The phase of the server's life.
+    pub(super) fn phase(&self) -> Phase {
+        self.shutdown.phase()
+    }
+
+    /// Waits until no connection is open. Cancel safe.
+    pub(super) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// What has become of all so far.
+    pub(super) fn report(&self) -> Report {
+        Report {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            still_open: self.open() as u64,
+            ends: lock(&self.ends).clone(),
+        }
+    }
+
+    fn give_back(&self) {
+        if self.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+}
+
+impl Place {
+    /// The connection's name in the log.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where the worker that serves this connection counts.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same, where somebody watches.
+    #[inline]
+    pub(super) fn counted(&self) -> Option<&Counted> {
+        self.tally.counted()
+    }
+
+    /// Notes the waker of the task that runs the handler.
+    pub(super) fn note_task(&self, waker: &Waker) {
+        // A task has one waker for its life, so the first is as good as any.
+        self.task.get_or_init(|| waker.clone());
+    }
+
+    /// The phase of the server's life.
+    pub(super) fn phase(&self) -> Phase {
+        self.places.phase()
+    }
+
+    /// Where who has this place comes from.
+    pub(super) fn origin(&self) -> Origin {
+        let socket = || Origin {
+            listener: self.listener as usize,
+            peer: self.peer.address(),
+            uid: self.peer.uid(),
+            ..Origin::default()
+        };
+        let told = self.told().map_or_else(socket, Origin::clone);
+        Origin { number: self.number, ..told }
+    }
+
+    /// Notes what the handshake told.
+    pub(super) fn note_origin(&self, origin: Origin) {
+        // There is one handshake in a connection's life.
+        self.rare.get_or_init(Box::default).told.get_or_init(|| Box::new(origin));
+    }
+
+    fn told(&self) -> Option<&Origin> {
+        self.rare.get()?.told.get().map(Box::as_ref)
+    }
+
+    /// The counts of this connection alone, if there are any.
+    #[inline]
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.rare.get()?.account.as_ref()
+    }
+
+    /// A line of this connection, as a hook sees it.
+    pub(super) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
+        let client = self.told().and_then(|told| told.source).or(self.peer.address());
+        ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
+    }
+
+    /// Counts the address that a proxy has named, or says that it has all its places; for a place
+    /// that was taken to be counted later.
+    pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
+        if let Some(source) = self.told().and_then(|told| told.source) {
+            let counted = self.places.count_address(source, limits)?;
+            self.counted.store(counted, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Keeps the end of this connection from the hook: its source is refused again and again.
+    pub(super) fn keep_untold(&self) {
+        self.rare.get_or_init(Box::default).untold.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
+    /// that has a waker of its own (`FuturesUnordered`) is not.
+    pub(super) fn wakes(&self, waker: &Waker) -> bool {
+        self.task.get().is_some_and(|task| task.will_wake(waker))
+    }
+
+    /// The connection is being closed, and its peer had ended the stream, in this way.
+    pub(super) fn note_end(&self, end: Closed) {
+        // There is one end in a connection's life.
+        self.end.get_or_init(|| end);
+    }
+
+    /// Counts the end of this connection by what its handler returned, and says what it was.
+    pub(super) fn count(&self, result: Result<(), Closed>) -> Closed {
+        let closed = match result {
+            Err(closed) => closed,
+            Ok(()) => self.end.get().copied().unwrap_or(Closed::Finished),
+        };
+        self.places.count(closed);
+        if let Some(account) = self.account() {
+            account.note_closed(closed);
+        }
+        closed
+    }
+
+    /// Tells the summary of the connection, which is over.
+    fn tell_summary(&self) {
+        let told = self.rare.get().filter(|rare| !rare.untold.load(Ordering::Relaxed));
+        let Some(account) = told.and_then(|rare| rare.account.as_ref()) else { return };
+        let summary = account.summary(self.origin());
+        summary.log();
+        self.places.call_hook(|| summary);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.tell_summary();
+        if *self.counted.get_mut()
+            && let Some(client) = self.told().and_then(|told| told.source).or(self.peer.address())
+        {
+            let network = &network(client.ip());
+            let mut by_address = lock(&self.places.by_address);
+            if let Some(count) = by_address.get_mut(network) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(network);
+                }
+            }
+        }
+        lock(&self.places.members).remove(&self.number);
+        self.tally.open.fetch_sub(1, Ordering::Relaxed);
+        self.places.give_back();
+    }
+}
+
+/// These maps are never left half changed, so a panic elsewhere must not take them away.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

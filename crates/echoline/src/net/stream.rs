@@ -1,0 +1,252 @@
+//! What a server accepts and a client opens: a socket, or layers over one.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
+
+use super::layer::Layer;
+use super::limits::Closed;
+
+/// How long to wait for room in the queue of a Unix socket, at first and at most.
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// A byte stream to one peer, whatever it runs over.
+///
+/// A plain socket costs one branch more than the socket itself; layers (TLS, WebSocket, a planned
+/// fault) cost one indirect call each.
+#[derive(Debug)]
+pub struct Stream(Kind);
+
+enum Kind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Layered(Box<dyn Layer<Below = Stream>>),
+}
+
+impl Stream {
+    /// Connects to a Unix socket; `@` begins a name in the abstract namespace. Waits, for as long
+    /// as the caller lets it, while the server's queue is full. Cancel safe.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub async fn connect_unix(path: &str) -> io::Result<Self> {
+        // What tokio and std take for a name in the abstract namespace begins with NUL.
+        let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
+        let mut pause = QUEUE_PAUSE;
+        loop {
+            match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
+                // There is no other way to wait: unlike TCP, connect(2) just fails (unix(7)).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sleep(pause).await;
+                    pause = (2 * pause).min(QUEUE_PAUSE_MAX);
+                }
+                socket => return socket.map(Self::from),
+            }
+        }
+    }
+
+    /// `layer`, which lies over a stream, as a stream.
+    #[must_use]
+    pub fn layered(layer: impl Layer<Below = Self>) -> Self {
+        Self(Kind::Layered(Box::new(layer)))
+    }
+
+    /// The TCP socket; `None` where there are layers over it, or where it is another one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Kind::Tcp(socket) => Some(socket),
+            Kind::Unix(_) | Kind::Layered(_) => None,
+        }
+    }
+
+    /// The address of the peer's TCP socket, where there are no layers over it.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// The address of this end's TCP socket, where there are no layers over it.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
+
+    /// The id of the user who runs the process at the other end of a Unix socket (`SO_PEERCRED`,
+    /// unix(7)), if there are no layers over it.
+    #[must_use]
+    pub fn peer_uid(&self) -> Option<u32> {
+        match &self.0 {
+            Kind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            Kind::Tcp(_) | Kind::Layered(_) => None,
+        }
+    }
+
+    /// Sends what the socket takes at once of `words`, and closes it: the cheapest refusal. The
+    /// peer may not see the words if it has sent something that was not read.
+    pub(super) fn end_at_once(self, words: &str) {
+        // The rest of the words is lost: that is the price of a cheap refusal.
+        let _ = match &self.0 {
+            Kind::Tcp(socket) => socket.try_write(words.as_bytes()),
+            Kind::Unix(socket) => socket.try_write(words.as_bytes()),
+            Kind::Layered(_) => Ok(0),
+        };
+    }
+
+    /// Has the socket at the bottom break the connection off when it is closed: a peer that takes
+    /// nothing would make the system hold what is unsent for minutes. A Unix socket holds nothing
+    /// and just closes.
+    pub fn break_off(&mut self) {
+        match &mut self.0 {
+            // It fails only on a socket that is gone, and then there is nothing to break off.
+            Kind::Tcp(socket) => drop(socket.set_zero_linger()),
+            Kind::Unix(_) => {}
+            Kind::Layered(layer) => layer.below().break_off(),
+        }
+    }
+
+    /// Has the TCP socket at the bottom hold what is written, for 200 ms at most (tcp(7),
+    /// `TCP_CORK`), until the stream ends: then both leave in one segment.
+    pub(super) fn cork(&mut self) {
+        match &mut self.0 {
+            // It fails only on a socket that is gone, and then there is nothing to send.
+            Kind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+            Kind::Unix(_) => {}
+            Kind::Layered(layer) => layer.below().cork(),
+        }
+    }
+
+    /// Tells the layers, if there are any, why the connection is about to be closed.
+    pub fn note_end(&mut self, closed: Closed) {
+        if let Kind::Layered(layer) = &mut self.0 {
+            layer.note_end(closed);
+        }
+    }
+
+    /// Says that nothing more will be sent, where that takes more than closing the socket (TLS,
+    /// WebSocket) and the system takes it at once; and closes it.
+    pub fn say_end(mut self) {
+        if let Kind::Layered(layer) = &mut self.0 {
+            // Whether it is heard or not, there is nobody who would wait for it.
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            let _ = Pin::new(layer).poll_shutdown(cx);
+        }
+    }
+
+    /// Registers a plain socket with the runtime that is the current one.
+    pub(super) fn move_here(self) -> io::Result<Self> {
+        Ok(Self(match self.0 {
+            Kind::Tcp(socket) => Kind::Tcp(TcpStream::from_std(socket.into_std()?)?),
+            Kind::Unix(socket) => Kind::Unix(UnixStream::from_std(socket.into_std()?)?),
+            // Layers come later, on the runtime where the connection stays.
+            layered @ Kind::Layered(_) => layered,
+        }))
+    }
+
+    /// The plain socket, to be used without a runtime; it does not block.
+    pub(super) fn into_socket(self) -> io::Result<socket2::Socket> {
+        match self.0 {
+            Kind::Tcp(socket) => Ok(socket.into_std()?.into()),
+            Kind::Unix(socket) => Ok(std::os::fd::OwnedFd::from(socket.into_std()?).into()),
+            Kind::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(socket: TcpStream) -> Self {
+        Self(Kind::Tcp(socket))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(socket: UnixStream) -> Self {
+        Self(Kind::Unix(socket))
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(socket) => socket.fmt(f),
+            Self::Unix(socket) => socket.fmt(f),
+            Self::Layered(_) => f.write_str("Layered"),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Kind::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Kind::Layered(layer) => Pin::new(layer).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            Kind::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Kind::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Kind::Layered(layer) => Pin::new(layer).poll_write(cx, bytes),
+        }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            Kind::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Kind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Kind::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, slices),
+        }
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        match &self.0 {
+            Kind::Tcp(_) | Kind::Unix(_) => true,
+            Kind::Layered(layer) => layer.is_write_vectored(),
+        }
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Kind::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Kind::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            Kind::Layered(layer) => Pin::new(layer).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Kind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Kind::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
+        }
+    }
+}
