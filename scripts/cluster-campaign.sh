@@ -7,7 +7,6 @@
 #   ECHOLINE=path     a finished binary (default: target/release/echoline, built where missing)
 #   NATS_SERVER=path  another nats-server than the one on the PATH
 #   REPLICAS=1        on how many of the three NATS servers the chat is kept (default: 3)
-#   ON_LOSS=local     what machines do while they cannot reach the others (default: hold)
 #
 # Takes about 12 s for each round. Needs python3 and nats-server.
 set -euo pipefail
@@ -20,5 +19,5 @@ program=${ECHOLINE:-target/release/echoline}
 # -B: leaves no __pycache__ in the source folder.
 exec python3 -B scripts/campaign/campaign.py --echoline "$program" \
     --nats-server "${NATS_SERVER:-nats-server}" \
-    --on-loss "${ON_LOSS:-hold}" --replicas "${REPLICAS:-3}" \
+    --replicas "${REPLICAS:-3}" \
     --rounds "${1:-100}" --seed "${2:-$(date +%s)}"

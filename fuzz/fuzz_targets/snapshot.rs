@@ -2,7 +2,7 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, Entry, Follower, OnLoss, Settings, Snapshot};
+use echoline_chat::{ClusterOptions, Entry, Follower, Chat, Settings, Snapshot};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -30,6 +30,6 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn open_node(node: u32) -> std::sync::Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    let options = ClusterOptions { cluster, machine, node };
     Chat::clustered(Settings::default(), options).0
 }

@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline_chat::{Chat, ClusterOptions, Entry, Follower, OnLoss, Settings, is_clean};
+use echoline_chat::{ClusterOptions, Entry, Follower, Chat, Settings, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn chat(node: u32) -> std::sync::Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    let options = ClusterOptions { cluster, machine, node };
     Chat::clustered(Settings::default(), options).0
 }
 

@@ -28,8 +28,7 @@ class Campaign:
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.rounds, self.seed = arguments.rounds, arguments.seed
         self.program, self.folder = arguments.echoline, folder
-        self.on_loss = arguments.on_loss
-        flags = ("--bus-replicas", arguments.replicas, "--on-loss", arguments.on_loss)
+        flags = ("--bus-replicas", arguments.replicas)
         self.cluster = Cluster(folder, arguments.echoline, arguments.nats_server, flags)
         self.ledger = Ledger()
         self.faults, self.kinds = Counter(), Counter()
@@ -170,13 +169,11 @@ class Campaign:
                 self.ledger.broken.append(f"{name} ended with {code} at the end")
 
     async def verify(self):
-        """`echoline chat verify` on what everybody was sent. With --on-loss local a terminal that
-        was shown a line before it had its number is not shown it again: only programs have all."""
+        """Checks with `echoline chat verify` the lines that each user was sent."""
         for person in self.people:
             person.transcript.close()
             person.void.close()
-        complete = "[pw]*.txt" if self.on_loss == "local" else "*.txt"
-        files = sorted(str(path) for path in self.folder.glob(complete))
+        files = sorted(str(path) for path in self.folder.glob("*.txt"))
         child = await asyncio.create_subprocess_exec(
             self.program, "chat", "verify", *files, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT)
@@ -234,7 +231,6 @@ def main() -> int:
     parser.add_argument("--nats-server", default="nats-server")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--on-loss", choices=["hold", "local"], default="hold")
     parser.add_argument("--replicas", choices=["1", "3"], default="3")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="echoline-campaign-"))

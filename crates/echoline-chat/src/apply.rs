@@ -42,7 +42,7 @@ impl<R: RoomCell> ChatState<R> {
                 Outcome::Joined(self.join(context, &room, replay_from, &credential, effects))
             }
             Operation::Part { room } => self.part(context, &room, effects),
-            Operation::Say { room, lines } => self.say(context, &room, &lines, &[], effects),
+            Operation::Say { room, lines } => self.say(context, &room, &lines, effects),
             Operation::Delete { room, number, own } => {
                 self.delete_line(context, &room, number, own, effects)
             }

@@ -127,27 +127,25 @@ impl<R: RoomCell> ChatState<R> {
         true
     }
 
-    /// Says lines in a room; `shown` has, for each line, the sessions of this node that have
-    /// displayed it already.
+    /// Says lines in a room.
     pub(super) fn say(
         &self,
         context: OperationContext,
         room: &Name,
         lines: &[SaidLine],
-        shown: &[Vec<u64>],
         effects: &mut dyn Effects,
     ) -> Outcome {
         let Some((member_id, cell)) = self.member(context, room) else {
             return Outcome::Refused(OperationError::Outside);
         };
         // The author's session displays its own lines, also while its user is suspended here.
-        let author = [context.session];
         let is_suspended = self.suspended.contains_key(&context.session);
         let said = cell.change(|room| {
-            for (index, SaidLine { kind, text }) in lines.iter().enumerate() {
+            for SaidLine { kind, text } in lines {
                 let appended = room.say_line(context.now_ms, member_id, *kind, text, effects)?;
-                room.hide(shown.get(index).map_or(&[][..], Vec::as_slice), appended.number);
-                room.hide(if is_suspended { &author[..] } else { &[] }, appended.number);
+                if is_suspended {
+                    room.hide(context.session, appended.number);
+                }
             }
             Ok(())
         });

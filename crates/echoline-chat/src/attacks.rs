@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
-use super::cluster::{ClusterOptions, OnLoss};
+use super::cluster::ClusterOptions;
 use super::follower::Follower;
 use super::history::{Change, Kind, Store, StoreOptions, Stored};
 use super::name::Name;
@@ -32,7 +32,7 @@ fn stored(folder: &Path) -> Arc<Chat> {
 /// One node of a cluster, which has no other part of it.
 fn node(node: u32) -> Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    let options = ClusterOptions { cluster, machine, node };
     Chat::clustered(Settings::default(), options).0
 }
 

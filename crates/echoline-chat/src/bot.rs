@@ -1,13 +1,9 @@
 //! The end for programs: JSON in lines, both ways. No greeting, no prompt.
 //!
-//! In: `{"name": "ci", "rooms": ["builds"], "after": {"builds": 120}}`, or `{"token": "…"}`;
-//! then `{"say": "text", "room": "builds"}`, `{"do": "/topic all green"}`, `{"ask": "people"}`.
-//! Out: one object a line, whose `kind` says what it is: `docs/chat.md` and `docs/web.md`.
+//! The messages are those of [`protocol`](super::protocol).
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::character;
@@ -15,68 +11,20 @@ use super::command::Command;
 use super::history::Kind;
 use super::login::{Arrival, LoginError, REFUSALS_MAX, Visitor, enter, resume};
 use super::name::Name;
-use super::position::Seen;
+use super::position;
+use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
 use super::separators::lines;
 use super::session::Class;
 use super::state::Chat;
 use super::telnet_stream::Telnet;
 use super::text::clean;
 use super::tokens::{Position, SavedSession, SessionState};
-use super::user_session::{Rest, Step, Subject, UserSession};
+use super::user_session::{Rest, Step, UserSession};
 use super::view::{Medium, print_json};
-use echoline::{Closed, Connection};
-use echoline_base::SecretText;
+use echoline::{Closed, Connection, SourceRefusal};
 
 /// Rooms that a program may name when it comes.
 const ROOMS_MAX: usize = 100;
-
-/// The first line of a program.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hello {
-    name: Option<String>,
-    token: Option<SecretText>,
-    /// The rooms to join; default the lobby.
-    #[serde(default)]
-    rooms: Vec<String>,
-    /// The last line seen of a room.
-    #[serde(default)]
-    after: BTreeMap<String, Seen>,
-}
-
-/// Every other line of a program.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Input {
-    Ask {
-        ask: Subject,
-        room: Option<String>,
-        /// Of the past: the lines before this one, and how many at most.
-        before: Option<u64>,
-        count: Option<u64>,
-        /// Of a list: goes on after this, which the answer before told.
-        after: Option<u32>,
-        /// One user: by id, or else by name.
-        person: Option<String>,
-        name: Option<String>,
-    },
-    Ping {
-        ping: u64,
-    },
-    Say {
-        say: String,
-        room: Option<String>,
-        /// The id of the only user who is to read it.
-        to: Option<String>,
-    },
-    Do {
-        #[serde(rename = "do")]
-        line: String,
-        room: Option<String>,
-        /// The id of the user in whose private thread it was typed.
-        to: Option<String>,
-    },
-}
 
 /// Waits for a first line that says who it is; `None` where the peer went away.
 pub(super) async fn ask<S>(
@@ -92,22 +40,25 @@ where
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
             Ok(Hello { token: Some(token), after, .. }) => {
-                ("token", come_back(chat, token.reveal(), &after, visitor, medium).await)
+                (ErrorTopic::Token, come_back(chat, token.reveal(), &after, visitor, medium).await)
             }
-            Ok(hello) => ("name", hello.come_in(chat, visitor).await),
+            Ok(hello) => (ErrorTopic::Name, come_in(&hello, chat, visitor).await),
             Err(error) => {
                 let sentence = format!("The first line is to be {{\"name\": \"…\"}}: {error}");
-                ("hello", Err(sentence.into()))
+                (ErrorTopic::Hello, Err(sentence.into()))
             }
         };
         match arrived {
             Ok(arrival) => return Ok(Some(arrival)),
             Err(error) => {
-                client.write_line(refused(about, &error)).await?;
+                let sentence = error.to_string();
+                // It may hold what came from outside.
+                let text = clean(sentence.as_bytes()).unwrap_or_default();
+                client.write_line(refused(about, &text, &error)).await?;
                 client.flush().await?;
                 refusals += u32::from(error.rate().is_some());
                 if refusals == REFUSALS_MAX {
-                    return client.write_line(end(&error.to_string())).await.map(|()| None);
+                    return client.write_line(ServerMessage::end(&sentence)).await.map(|()| None);
                 }
             }
         }
@@ -115,17 +66,15 @@ where
     Ok(None)
 }
 
-/// The error object for a first line that was not taken.
-fn refused(about: &str, error: &LoginError) -> Value {
-    let sentence = error.to_string();
-    // It may hold what came from outside.
-    let text = clean(sentence.as_bytes()).unwrap_or_default();
-    match error.rate() {
-        None => json!({ "kind": "error", "text": text, "about": about }),
-        Some(refusal) => json!({
-            "kind": "error", "text": text, "about": "wait",
-            "action": refusal.action.label(), "wait_ms": refusal.wait_ms(),
-        }),
+/// The error for a first message that is refused.
+fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMessage<'a> {
+    let rate = error.rate();
+    ServerMessage::Error {
+        text: text.into(),
+        about: Some(rate.map_or(about, |_| ErrorTopic::Wait)),
+        action: rate.map(|refusal| refusal.action.label().into()),
+        wait_ms: rate.map(SourceRefusal::wait_ms),
+        thread: Thread::default(),
     }
 }
 
@@ -133,11 +82,11 @@ fn refused(about: &str, error: &LoginError) -> Value {
 async fn come_back(
     chat: &Chat,
     token: &str,
-    after: &BTreeMap<String, Seen>,
+    after: &BTreeMap<String, LastSeen>,
     visitor: Visitor,
     medium: Medium,
 ) -> Result<Arrival, LoginError> {
-    let after = Seen::by_room(after)?;
+    let after = position::by_room(after)?;
     let mut arrival = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
         // A page whose connection ends before it gets a new token needs a token that works.
@@ -145,7 +94,7 @@ async fn come_back(
     }
     for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {
         let seen = after.get(position.room.key()).copied();
-        position.next = match seen.map(|seen| seen.next(chat, &position.room)) {
+        position.next = match seen.map(|seen| position::next(seen, chat, &position.room)) {
             None => position.next,
             Some(Ok(next)) => next,
             Some(Err(next)) => {
@@ -157,52 +106,41 @@ async fn come_back(
     Ok(arrival)
 }
 
-impl Hello {
-    async fn come_in(&self, chat: &Chat, visitor: Visitor) -> Result<Arrival, LoginError> {
-        let (place, renewed) = self.place(chat)?;
-        visitor.try_login(chat)?;
-        let user = enter(chat, place.name.clone(), visitor.address, None).await;
-        let user = user.map_err(|taken| taken.sentence())?;
-        Ok(Arrival { place: Some(place), renewed, ..Arrival::new(user) })
-    }
+/// Enters the chat with the name and the rooms of a first message.
+async fn come_in(hello: &Hello, chat: &Chat, visitor: Visitor) -> Result<Arrival, LoginError> {
+    let (place, renewed) = place(hello, chat)?;
+    visitor.try_login(chat)?;
+    let user = enter(chat, place.name.clone(), visitor.address, None).await;
+    let user = user.map_err(|taken| taken.sentence())?;
+    Ok(Arrival { place: Some(place), renewed, ..Arrival::new(user) })
+}
 
-    /// Where the program wants to be; and rooms there that are not those which it knew.
-    fn place(&self, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
-        let name = self.name.as_deref().unwrap_or_default();
-        let name = Name::parse(name).map_err(|error| error.to_string())?;
-        let after = Seen::by_room(&self.after)?;
-        let mut renewed = Vec::new();
-        let lobby = [chat.settings.lobby.to_string()];
-        let rooms = if self.rooms.is_empty() { &lobby[..] } else { &self.rooms[..] };
-        if rooms.len() > ROOMS_MAX {
-            return Err(format!("A program may join {ROOMS_MAX} rooms at most"));
-        }
-        let mut position = |room: &String| {
-            let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-            let next = match after.get(room.key()).map(|seen| seen.next(chat, &room)) {
-                None => u64::MAX,
-                Some(Ok(next)) => next,
-                Some(Err(next)) => {
-                    renewed.push(room.clone());
-                    next
-                }
-            };
-            Ok(Position { room, next, operator: false, password: None, born: 0 })
+/// Returns the session that a first message asks for, and its rooms that were renewed since.
+fn place(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
+    let name = hello.name.as_deref().unwrap_or_default();
+    let name = Name::parse(name).map_err(|error| error.to_string())?;
+    let after = position::by_room(&hello.after)?;
+    let mut renewed = Vec::new();
+    let lobby = [chat.settings.lobby.to_string()];
+    let rooms = if hello.rooms.is_empty() { &lobby[..] } else { &hello.rooms[..] };
+    if rooms.len() > ROOMS_MAX {
+        return Err(format!("A program may join {ROOMS_MAX} rooms at most"));
+    }
+    let mut position = |room: &String| {
+        let room = Name::parse_room(room).map_err(|error| error.to_string())?;
+        let next = match after.get(room.key()).map(|seen| position::next(*seen, chat, &room)) {
+            None => u64::MAX,
+            Some(Ok(next)) => next,
+            Some(Err(next)) => {
+                renewed.push(room.clone());
+                next
+            }
         };
-        let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
-        let more = SessionState::default();
-        Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
-    }
-}
-
-/// Why the chat ends the connection, for a program.
-pub(super) fn end(text: &str) -> Value {
-    json!({ "kind": "end", "text": text })
-}
-
-/// The same where it is an operator's wish, or the user's own elsewhere: there is no way back.
-pub(super) fn dismissal(text: &str) -> Value {
-    json!({ "kind": "end", "text": text, "final": true })
+        Ok(Position { room, next, operator: false, password: None, born: 0 })
+    };
+    let rooms = rooms.iter().map(&mut position).collect::<Result<_, String>>()?;
+    let more = SessionState::default();
+    Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
 }
 
 /// Does what a line says.
@@ -211,7 +149,7 @@ pub(super) fn act(user: &mut UserSession, input: &[u8]) -> Step {
         return wrong(user, "That line was not UTF-8 and was not sent");
     };
     match parse(input) {
-        Ok(Input::Say { say, room, to }) => {
+        Ok(ClientMessage::Say { say, room, to }) => {
             let lines: Vec<String> = lines(&say).map(said).collect();
             // A program is not slowed down. For a page each line counts against the flood limit.
             if lines.len() > 1 && user.feed.view.is_page() {
@@ -222,7 +160,7 @@ pub(super) fn act(user: &mut UserSession, input: &[u8]) -> Step {
                 Err(reason) => wrong_thread(user, input, reason),
             }
         }
-        Ok(Input::Do { line, room, to }) => {
+        Ok(ClientMessage::Do { line, room, to }) => {
             let mut lines = lines(&line).map(said);
             let (line, None) = (lines.next().unwrap_or_default(), lines.next()) else {
                 return wrong(user, "A \"do\" is one line: use \"say\" for several");
@@ -235,24 +173,21 @@ pub(super) fn act(user: &mut UserSession, input: &[u8]) -> Step {
                 (Err(reason), _) => wrong_thread(user, input, reason),
             }
         }
-        Ok(Input::Ask { ask: Subject::User, person, name, .. }) => {
+        Ok(ClientMessage::Ask { ask: Query::Person, person, name, .. }) => {
             user.answer_about_user(person.as_deref(), name.as_deref())
         }
-        Ok(Input::Ask { ask, room, before, count, after, .. }) => {
+        Ok(ClientMessage::Ask { ask, room, before, count, after, .. }) => {
             match turn_to(user, room.as_deref(), None) {
                 Ok(()) => user.answer_about(ask, (before, count), after.unwrap_or(0)),
                 Err(words) => wrong(user, words),
             }
         }
-        Ok(Input::Ping { ping }) => {
-            let mut pong = json!({ "kind": "pong", "ping": ping });
-            if user.is_held() {
-                pong["held"] = true.into();
-            }
+        Ok(ClientMessage::Ping { ping }) => {
+            let pong = ServerMessage::Pong { ping, held: user.is_held() };
             print_json(&pong, &mut user.replies);
             Step::Done
         }
-        Err(_) => wrong(
+        Ok(ClientMessage::Hello(_)) | Err(_) => wrong(
             user,
             "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
              with a \"room\"",
@@ -263,21 +198,23 @@ pub(super) fn act(user: &mut UserSession, input: &[u8]) -> Step {
 /// Returns the class of a line for the flood limit.
 pub(super) fn class(input: &[u8]) -> Class {
     match str::from_utf8(input).map(parse) {
-        Ok(Ok(Input::Say { .. })) => Class::Speech,
-        Ok(Ok(Input::Do { line, .. })) => Class::of(said(&line).trim_start()),
-        Ok(Ok(Input::Ask { .. } | Input::Ping { .. })) => Class::Question,
-        Ok(Err(_)) | Err(_) => Class::Command,
+        Ok(Ok(ClientMessage::Say { .. })) => Class::Speech,
+        Ok(Ok(ClientMessage::Do { line, .. })) => Class::of(said(&line).trim_start()),
+        Ok(Ok(ClientMessage::Ask { .. } | ClientMessage::Ping { .. })) => Class::Question,
+        Ok(Ok(ClientMessage::Hello(_)) | Err(_)) | Err(_) => Class::Command,
     }
 }
 
 /// Tells the author of a line that comes too fast that it is refused, if it is one for others.
 pub(super) fn refuse(user: &mut UserSession, line: &[u8], reason: &str) {
     let (kind, words, room, to) = match serde_json::from_slice(line) {
-        Ok(Input::Say { say, room, to }) => (Kind::Said, say, room, to),
-        Ok(Input::Do { line, room, to }) => match Command::parse(said(&line).trim_start()) {
-            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
-            _ => return user.notice(reason),
-        },
+        Ok(ClientMessage::Say { say, room, to }) => (Kind::Said, say, room, to),
+        Ok(ClientMessage::Do { line, room, to }) => {
+            match Command::parse(said(&line).trim_start()) {
+                Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+                _ => return user.notice(reason),
+            }
+        }
         _ => return,
     };
     // If the room is gone, the line is shown in the current one.
@@ -325,7 +262,7 @@ fn say_all(
 
 /// Reads a line. Scripts that paste text into JSON leave control characters in it, which JSON does
 /// not allow: tabs and separators are taken as if they were escaped, the others are left out.
-fn parse(line: &str) -> serde_json::Result<Input> {
+fn parse(line: &str) -> serde_json::Result<ClientMessage> {
     serde_json::from_str(line).or_else(|_| {
         let mut escaped = String::with_capacity(line.len());
         for c in line.chars() {
@@ -355,10 +292,8 @@ fn wrong_thread(user: &mut UserSession, input: &str, reason: &str) -> Step {
 }
 
 fn wrong(user: &mut UserSession, text: &str) -> Step {
-    let error = json!({ "kind": "error", "text": text });
     // Only a page shows it in a room: for a program a line of a room has a number.
-    let is_page = user.feed.view.is_page();
-    let error = if is_page { user.feed.in_thread(error) } else { error };
+    let error = ServerMessage::error(text, user.feed.thread());
     print_json(&error, &mut user.replies);
     Step::Done
 }
@@ -388,7 +323,8 @@ mod tests {
         ) {
             class(line.as_bytes());
             let _ = serde_json::from_str::<Hello>(&line);
-            if let Ok(Input::Say { say, .. } | Input::Do { line: say, .. }) = parse(&line) {
+            let Ok(message) = parse(&line) else { return Ok(()) };
+            if let ClientMessage::Say { say, .. } | ClientMessage::Do { line: say, .. } = message {
                 for said in lines(&say).map(said) {
                     prop_assert!(is_clean(&said), "{:?}", said);
                 }

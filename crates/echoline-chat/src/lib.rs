@@ -86,6 +86,7 @@ mod password_checks;
 mod people;
 mod persistence;
 mod position;
+mod protocol;
 mod rejoin;
 mod replay;
 mod resume;
@@ -120,7 +121,7 @@ mod wake_batcher;
 mod wrap;
 
 pub use arguments::{Passage, Secret, Switch, Target};
-pub use cluster::{ClusterOptions, ClusterStatus, OnLoss};
+pub use cluster::{ClusterOptions, ClusterStatus};
 pub use command::Command;
 pub use command_error::CommandError;
 pub use command_table::Rank;

@@ -26,8 +26,6 @@ pub(super) enum Notification {
     Invitation { by: Name, lineage: u64, room: Name },
     /// Lines of the receiver did not reach the other nodes, or were refused.
     NotDelivered { room: Name, reason: String, lines: Vec<SaidLine> },
-    /// A line in a room that the other nodes do not have yet; `author` is a lineage.
-    Ahead { room: Name, author: u64, kind: Kind, name: Name, text: Arc<str>, time_ms: u64 },
     /// The link to the other nodes is lost, or back.
     Link { is_lost: bool, words: String },
     /// The receiver was taken out of this room, with these words, if any.
@@ -51,7 +49,7 @@ impl Notification {
     /// The bytes of the texts.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Private { text, .. } | Self::Ahead { text, .. } => text.len(),
+            Self::Private { text, .. } => text.len(),
             Self::Notice(words) | Self::Link { words, .. } | Self::Expelled { words, .. } => {
                 words.len()
             }

@@ -7,19 +7,18 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
 use super::answer_limits::names_in_words;
 use super::batch::Batch;
-use super::bot;
 use super::days::Days;
 use super::history::Kind;
-use super::line::{EOL, Shape};
+use super::line::EOL;
 use super::name::Name;
 use super::notification::Notification;
 use super::operation::SaidLine;
 use super::people::People;
+use super::protocol::{JoinedRoom, ServerMessage, Thread};
 use super::session_handle::SessionHandle;
 use super::state::{Chat, Membership};
 use super::text::excerpt;
@@ -175,24 +174,21 @@ impl OutboundFeed {
     }
 
     /// The rooms that the member is in and where they stand there, for a page.
-    pub(super) fn rooms(&self) -> Value {
+    pub(super) fn rooms(&self) -> ServerMessage<'_> {
         let session = self.user.session;
-        let memberships: Vec<Value> = self
-            .memberships
-            .iter()
-            .map(|Membership { shared_room, member_id, room: name, .. }| {
-                shared_room.with(|room| {
-                    let (next, operator) = room.standing(*member_id);
-                    let operator = operator && room.seat_of(session).is_some();
-                    json!({
-                        "room": name.as_str(), "next": next, "topic": &*room.topic,
-                        "operator": operator,
-                    })
-                })
+        let joined = |membership: &'_ Membership| {
+            membership.shared_room.with(|room| {
+                let (next, operator) = room.standing(membership.member_id);
+                let operator = operator && room.seat_of(session).is_some();
+                (next, room.topic.to_string().into(), operator)
             })
-            .collect();
-        let current = self.current().map(|membership| membership.room.as_str());
-        json!({ "kind": "seats", "current": current, "rooms": memberships })
+        };
+        let rooms = self.memberships.iter().map(|membership| {
+            let (next, topic, operator) = joined(membership);
+            JoinedRoom { room: membership.room.as_str().into(), next, topic, operator }
+        });
+        let current = self.current().map(|membership| membership.room.as_str().into());
+        ServerMessage::Seats { current, rooms: rooms.collect() }
     }
 
     /// Wakes those who wait for what this member said.
@@ -278,7 +274,7 @@ impl OutboundFeed {
     fn print_missed(&self, count: u64, index: usize, printed: &mut String) {
         let room = self.memberships[index].room.as_str();
         if self.view.is_json() {
-            print_json(&json!({ "kind": "missed", "room": room, "count": count }), printed);
+            print_json(&ServerMessage::Missed { room: room.into(), count }, printed);
         } else {
             if index != self.current {
                 printed.push_str(&format!("[{room}] "));
@@ -313,7 +309,7 @@ impl OutboundFeed {
             if self.view.is_page() {
                 // It is not to come back by itself.
                 let words = ending.reason.as_ref().unwrap_or(&ending.words);
-                print_json(&bot::dismissal(words), &mut printed);
+                print_json(&ServerMessage::dismissal(words), &mut printed);
             } else {
                 self.view.print(&format!("*** {} ***", ending.words), &mut printed);
             }
@@ -329,15 +325,16 @@ impl OutboundFeed {
                     return;
                 }
                 if self.view.is_json() {
-                    let name = from.as_str();
-                    let mut notification = json!({
-                        "kind": "private", "name": name, "time_ms": time_ms, "text": &*text,
-                        "person": person_id(lineage),
-                    });
-                    if kind == Kind::Action {
-                        notification["action"] = true.into();
-                    }
-                    print_json(&notification, printed);
+                    let private = ServerMessage::Private {
+                        name: from.as_str().into(),
+                        to: None,
+                        time_ms,
+                        text: (&*text).into(),
+                        person: person_id(lineage).into(),
+                        action: kind == Kind::Action,
+                        own: false,
+                    };
+                    print_json(&private, printed);
                 } else {
                     let action =
                         if kind == Kind::Action { format!("* {from} ") } else { String::new() };
@@ -354,17 +351,9 @@ impl OutboundFeed {
             Notification::NotDelivered { room, reason, lines } => {
                 self.give_up(&room, &reason, &lines, printed);
             }
-            Notification::Ahead { room, author, kind, name, text, time_ms } => {
-                // Who typed it at a terminal sees it there.
-                let is_own = author == self.user.lineage && !self.view.is_json();
-                if !is_own && !self.view.ignores(author, name.as_str()) {
-                    let line = Ahead { room: &room, kind, name: &name, text: &text, time_ms };
-                    self.show_ahead(&line, printed);
-                }
-            }
             Notification::Link { is_lost, words } => {
                 if self.view.is_json() {
-                    let link = json!({ "kind": "link", "lost": is_lost, "text": words });
+                    let link = ServerMessage::Link { lost: is_lost, text: words.into() };
                     print_json(&link, printed);
                 } else {
                     self.view.print(&format!("*** {words} ***"), printed);
@@ -390,33 +379,19 @@ impl OutboundFeed {
         if !self.view.is_page() {
             return self.view.print(text, printed);
         }
-        print_json(&self.in_thread(json!({ "kind": "reply", "text": text })), printed);
+        print_json(&ServerMessage::Reply { text: text.into(), thread: self.thread() }, printed);
     }
 
-    /// Adds the room or the private thread of the member's last line to a message for a page.
-    pub(super) fn in_thread(&self, mut message: Value) -> Value {
-        if let Some(user) = &self.private {
-            message["person"] = (&**user).into();
-        } else if let Some(membership) = self.current() {
-            message["room"] = membership.room.as_str().into();
+    /// The room or the private thread of the last line, if a page typed it.
+    pub(super) fn thread(&self) -> Thread<'_> {
+        if !self.view.is_page() {
+            return Thread::default();
         }
-        message
-    }
-
-    /// Shows a line that has no number yet.
-    fn show_ahead(&self, line: &Ahead<'_>, printed: &mut String) {
-        let Ahead { room, kind, name, text, time_ms } = *line;
-        if self.view.is_json() {
-            let ahead = json!({
-                "kind": "ahead", "of": kind.label(), "room": room.as_str(), "time_ms": time_ms,
-                "name": name.as_str(), "text": text,
-            });
-            return print_json(&ahead, printed);
+        if let Some(person) = &self.private {
+            return Thread { person: Some((&**person).into()), room: None };
         }
-        let is_current = self.current().is_some_and(|membership| membership.room.same_as(room));
-        let place = if is_current { String::new() } else { format!("[{room}] ") };
-        let shown = Shape::encode(kind, name.as_str(), text).1.concat();
-        self.view.print(&format!("~ {place}{shown}"), printed);
+        let room = self.current().map(|membership| membership.room.as_str().into());
+        Thread { room, person: None }
     }
 
     /// Tells the user that lines of theirs came to nothing.
@@ -429,11 +404,13 @@ impl OutboundFeed {
     ) {
         for SaidLine { kind, text } in lines {
             if self.view.is_json() {
-                let lost = json!({
-                    "kind": "undelivered", "of": kind.label(), "room": room.as_str(),
-                    "text": text, "reason": reason,
-                });
-                print_json(&lost, printed);
+                let undelivered = ServerMessage::Undelivered {
+                    of: *kind,
+                    room: room.as_str().into(),
+                    text: text.into(),
+                    reason: reason.into(),
+                };
+                print_json(&undelivered, printed);
             } else {
                 // As it was typed, so that it can be said again.
                 let command = if *kind == Kind::Action { "/me " } else { "" };
@@ -472,21 +449,12 @@ impl OutboundFeed {
         }
         if let Some(people) = people {
             // Not under the room's lock: the hall's comes before it.
-            print_json(&people.json(&self.chat, &self.view), &mut printed);
+            print_json(&people.message(&self.chat, &self.view), &mut printed);
         }
         self.question = None;
         outlet.write(printed.as_bytes());
         true
     }
-}
-
-/// A line that was said here and that the other machines do not have yet.
-struct Ahead<'a> {
-    room: &'a Name,
-    kind: Kind,
-    name: &'a Name,
-    text: &'a str,
-    time_ms: u64,
 }
 
 fn missed(count: u64) -> String {

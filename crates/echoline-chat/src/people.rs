@@ -1,9 +1,8 @@
 //! The people of a room, as a page shows them: a bounded number of them in each answer.
 
-use serde_json::{Value, json};
-
 use super::answer_limits::{Budget, LIST_BYTES_MAX};
 use super::name::Name;
+use super::protocol::{ListedMember, ServerMessage};
 use super::room::{Member, Room};
 use super::state::Chat;
 use super::user_table::person_id;
@@ -71,7 +70,7 @@ impl People {
     }
 
     /// For a page with this view: what users say who are ignored is left out.
-    pub(super) fn json(&self, chat: &Chat, view: &View) -> Value {
+    pub(super) fn message(&self, chat: &Chat, view: &View) -> ServerMessage<'_> {
         let aways = chat.away(self.named.iter().map(|named| named.session));
         let mut budget = Budget::new(LIST_BYTES_MAX);
         let (mut people, mut last) = (Vec::new(), self.after);
@@ -82,26 +81,24 @@ impl People {
                 break;
             }
             last = *arrival;
-            let mut user = json!({ "name": name.as_str(), "person": person_id(*lineage) });
-            if *operator {
-                user["operator"] = true.into();
-            }
-            if let Some(away) = away.filter(|_| !view.ignores(*lineage, name.as_str())) {
-                user["away"] = (&*away).into();
-            }
-            people.push(user);
+            let away = away.filter(|_| !view.ignores(*lineage, name.as_str()));
+            people.push(ListedMember {
+                name: name.as_str().into(),
+                person: person_id(*lineage).into(),
+                operator: *operator,
+                away: away.map(|words| words.to_string().into()),
+            });
         }
         let more = self.more || people.len() < self.named.len();
-        let mut answer = json!({
-            "kind": "people", "room": self.room.as_str(), "topic": self.topic,
-            "number": self.number, "count": self.count, "people": people, "more": more,
-        });
-        if self.after > 0 {
-            answer["from"] = self.after.into();
+        ServerMessage::People {
+            room: self.room.as_str().into(),
+            topic: self.topic.as_str().into(),
+            number: self.number,
+            count: self.count,
+            people,
+            more,
+            from: (self.after > 0).then_some(self.after),
+            after: more.then_some(last),
         }
-        if more {
-            answer["after"] = last.into();
-        }
-        answer
     }
 }

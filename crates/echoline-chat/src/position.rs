@@ -2,54 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use super::key::Key;
 use super::name::Name;
+use super::protocol::LastSeen;
 use super::state::Chat;
 
 /// Lines of a room that was renewed which somebody sees who comes back to it.
 const RENEWED_SHOWN: u64 = 50;
 
-/// A line's number; and its time, which says whether it is still the same line: a server that
-/// keeps nothing begins to count anew.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged)]
-pub(super) enum Seen {
-    Number(u64),
-    Line(u64, u64),
+/// Positions by the keys of their rooms.
+pub(super) fn by_room(
+    seen: &BTreeMap<String, LastSeen>,
+) -> Result<BTreeMap<Key, LastSeen>, String> {
+    let keyed = seen.iter().map(|(room, seen)| {
+        let room = Name::parse_room(room).map_err(|error| error.to_string())?;
+        Ok((room.key().clone(), *seen))
+    });
+    keyed.collect()
 }
 
-impl Seen {
-    /// Positions by the keys of their rooms.
-    pub(super) fn by_room(seen: &BTreeMap<String, Self>) -> Result<BTreeMap<Key, Self>, String> {
-        let keyed = seen.iter().map(|(room, seen)| {
-            let room = Name::parse_room(room).map_err(|error| error.to_string())?;
-            Ok((room.key().clone(), *seen))
-        });
-        keyed.collect()
-    }
-
-    /// The next line to be seen in `room`; an error with another one to begin at, where the line is
-    /// not in the room as it was seen.
-    pub(super) fn next(self, chat: &Chat, room: &Name) -> Result<u64, u64> {
-        let (number, time_ms) = match self {
-            Self::Number(number) => return Ok(number.saturating_add(1)),
-            Self::Line(number, time_ms) => (number, time_ms),
+/// The next line to be seen in `room` after the line `seen`.
+///
+/// # Errors
+/// Another line to begin at, if the line is not in the room as it was seen.
+pub(super) fn next(seen: LastSeen, chat: &Chat, room: &Name) -> Result<u64, u64> {
+    let (number, time_ms) = match seen {
+        LastSeen::Number(number) => return Ok(number.saturating_add(1)),
+        LastSeen::Line(number, time_ms) => (number, time_ms),
+    };
+    // A room that is not there yet: they see themselves come.
+    let Some(shared_room) = chat.room(room) else { return Err(u64::MAX) };
+    shared_room.with(|room| {
+        let (first, end) = (room.log.first(), room.log.next());
+        let is_same = match room.log.line(number) {
+            Some(line) => line.time_ms == time_ms,
+            // Forgotten, it seems, in a room that goes on: the lines between are missed.
+            None => number < first && room.log.line(first).is_none_or(|l| l.time_ms > time_ms),
         };
-        // A room that is not there yet: they see themselves come.
-        let Some(shared_room) = chat.room(room) else { return Err(u64::MAX) };
-        shared_room.with(|room| {
-            let (first, end) = (room.log.first(), room.log.next());
-            let is_same = match room.log.line(number) {
-                Some(line) => line.time_ms == time_ms,
-                // Forgotten, it seems, in a room that goes on: the lines between are missed.
-                None => number < first && room.log.line(first).is_none_or(|l| l.time_ms > time_ms),
-            };
-            match is_same {
-                true => Ok(number + 1),
-                false => Err(end.saturating_sub(RENEWED_SHOWN).max(first)),
-            }
-        })
-    }
+        match is_same {
+            true => Ok(number + 1),
+            false => Err(end.saturating_sub(RENEWED_SHOWN).max(first)),
+        }
+    })
 }

@@ -1,6 +1,6 @@
 //! One room: its log, its members and their rights. Pure; time is an argument.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -257,17 +257,13 @@ impl Room {
         Some(Appended { number, time_ms })
     }
 
-    /// Members whom this machine serves have seen this line, the last one, in another way. Looks at
-    /// the members once, however many have.
-    pub(super) fn hide(&mut self, sessions: &[u64], number: u64) {
-        if sessions.is_empty() {
-            return;
-        }
-        let sessions: BTreeSet<u64> = sessions.iter().copied().collect();
+    /// Hides line `number`, the last one, from the terminal of a session that this node serves: its
+    /// user wrote the line.
+    pub(super) fn hide(&mut self, session: u64, number: u64) {
         let Self { members, log, .. } = self;
         for (_, member) in members.iter_mut() {
             let is_served = member.is_here && member.standing != Standing::Out;
-            if is_served && sessions.contains(&member.session) {
+            if is_served && member.session == session {
                 member.own.push(number, member.next, log.oldest());
             }
         }
@@ -438,12 +434,6 @@ impl Room {
     pub(super) fn seat_of(&self, session: u64) -> Option<MemberId> {
         let mut members = self.present();
         members.find(|(_, member)| member.session == session).map(|(member_id, _)| member_id)
-    }
-
-    /// The sessions of those who are in and whom this machine serves.
-    pub(super) fn served_here(&self) -> Vec<u64> {
-        let here = self.present().filter(|(_, member)| member.is_here);
-        here.map(|(_, member)| member.session).collect()
     }
 
     pub(super) fn present(&self) -> impl Iterator<Item = (MemberId, &Member)> {

@@ -17,6 +17,7 @@ use super::flood::{Flood, Verdict};
 use super::login::{self, Arrival};
 use super::operation::Operation;
 use super::outbound_feed::Question;
+use super::protocol::ServerMessage;
 use super::separators::has_break;
 use super::state::{Chat, Leaving};
 use super::telnet_stream::Telnet;
@@ -155,8 +156,7 @@ where
 {
     if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
-            // A page that came back by itself would try again and again.
-            Role::Bot | Role::Web => client.write_line(bot::dismissal(&words)).await?,
+            Role::Bot | Role::Web => client.write_line(ServerMessage::dismissal(&words)).await?,
             _ => client.write_line(format!("*** {words} ***")).await?,
         }
         return Ok(None);
@@ -172,7 +172,7 @@ where
     }
     let words = "Connection timeout. Goodbye!";
     match role {
-        Role::Bot | Role::Web => client.write_line(bot::end(words)).await?,
+        Role::Bot | Role::Web => client.write_line(ServerMessage::end(words)).await?,
         Role::User | Role::Telnet => client.write_line(words).await?,
     }
     Err(Closed::IdleTimeout)
@@ -440,7 +440,7 @@ where
             && self.user.feed.view.is_json()
             && let Some(words) = super::last_words(closed)
         {
-            print_json(&bot::end(&words), &mut self.user.replies);
+            print_json(&ServerMessage::end(&words), &mut self.user.replies);
         }
         if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
             self.write_replies().await?;

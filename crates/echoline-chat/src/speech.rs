@@ -30,12 +30,8 @@ impl Chat {
                 Backpressure::None
             }
             Some(cluster) => {
-                let shown = match cluster.shows_at_once() && !cluster.is_full(session) {
-                    true => self.show_here(author, membership, kind, words),
-                    false => Vec::new(),
-                };
                 let line = SaidLine { kind, text: words.to_owned() };
-                cluster.say(session, &membership.room, line, shown)?
+                cluster.say(session, &membership.room, line)?
             }
         };
         author.note_speech(now_ms);

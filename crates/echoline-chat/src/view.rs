@@ -2,22 +2,21 @@
 
 use std::fmt::Write;
 
-use serde_json::{Value, json};
-
 use super::deletion::deleted_by;
 use super::history::Kind;
 use super::line::{EOL, Shape};
 use super::log::LineView;
 use super::name::Name;
+use super::protocol::{DisplayChoices, RoomLine, ServerMessage};
 use super::room::Own;
 use super::wrap::wrap;
 
 /// Names that one person may ignore.
 const IGNORED_MAX: usize = 100;
 
-/// Writes one line for a program.
-pub(super) fn print_json(line: &Value, out: &mut String) {
-    let _ = write!(out, "{line}{EOL}");
+/// Writes one message for a program or a page.
+pub(super) fn print_json(message: &ServerMessage<'_>, out: &mut String) {
+    let _ = write!(out, "{message}{EOL}");
 }
 
 /// What reads what a member is sent.
@@ -176,14 +175,14 @@ impl View {
     }
 
     /// The choices that a page carries out by itself.
-    pub(super) fn json(&self) -> Value {
-        json!({ "numbers": self.numbers, "times": self.times, "quiet": self.quiet })
+    pub(super) fn choices(&self) -> DisplayChoices {
+        DisplayChoices { numbers: self.numbers, times: self.times, quiet: self.quiet }
     }
 
     /// Writes one line of text as this member's terminal, or program, gets it.
     pub(super) fn print(&self, text: &str, out: &mut String) {
         if self.is_json() {
-            print_json(&json!({ "kind": "reply", "text": text }), out);
+            print_json(&ServerMessage::reply(text), out);
         } else {
             self.print_wrapped(text, out);
         }
@@ -217,9 +216,7 @@ impl Frame<'_> {
         // A page follows names and topics by these lines.
         let is_followed = self.view.is_page() && !line.kind.is_said();
         if is_ignored && is_followed {
-            let mut line = self.json(line);
-            line["ignored"] = true.into();
-            return print_json(&line, out);
+            return print_json(&self.message(line, true), out);
         }
         if !is_ignored {
             self.print_line(line, out);
@@ -231,7 +228,7 @@ impl Frame<'_> {
             return;
         }
         if self.view.is_json() {
-            return print_json(&self.json(line), out);
+            return print_json(&self.message(line, false), out);
         }
         let mut shown = String::with_capacity(line.shown.len() + 32);
         if !self.is_current {
@@ -264,19 +261,20 @@ impl Frame<'_> {
         }
     }
 
-    fn json(&self, line: &LineView<'_>) -> Value {
+    fn message<'b>(&'b self, line: &'b LineView<'_>, ignored: bool) -> ServerMessage<'b> {
         let LineView { number, time_ms, name, text, .. } = *line;
-        let own = line.author == self.lineage;
-        let mut value = json!({
-            "kind": line.kind.label(), "room": self.room, "number": number, "time_ms": time_ms,
-            "name": name, "text": text, "own": own,
-        });
-        if line.kind == Kind::Notice
-            && let Some(deleted) = deleted_by(text)
-        {
-            value["deleted"] = deleted.into();
-        }
-        value
+        let deleted = if line.kind == Kind::Notice { deleted_by(text) } else { None };
+        let line_message = RoomLine {
+            room: self.room.into(),
+            number,
+            time_ms,
+            name: name.into(),
+            text: text.into(),
+            own: line.author == self.lineage,
+            deleted,
+            ignored,
+        };
+        ServerMessage::of_line(line.kind, line_message)
     }
 }
 

@@ -20,7 +20,7 @@ const REFRESH_EVERY = 60_000;
 const state = {
   name: "", token: null, threads: new Map(), current: null, commands: [], others: [],
   /** Bytes of one message to the server at most; the server says how many. */
-  lineMax: 4096,
+  maxLine: 4096,
   view: { numbers: false, times: false, quiet: false },
   isIn: false,
   /** The current thread has been drawn. */
@@ -33,7 +33,7 @@ const state = {
 
 translate(language);
 const memory = new Memory(collect);
-const link = new Link({ hello, told: (message) => incoming.take(message), changed });
+const link = new Link({ hello, serverMessage: (message) => incoming.take(message), changed });
 const asks = new Asks((message) => link.send(message));
 const sent = new Sent(state);
 const log = new Log(state, { older: askOlder });

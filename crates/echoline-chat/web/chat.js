@@ -52,14 +52,6 @@ export class Thread {
     return true;
   }
 
-  /** Removes the copy of this line that was shown before it had its number; returns whether there was one. */
-  settleAhead({ kind, name, text }) {
-    const place = this.lines.findIndex((line) =>
-      line.isAhead && line.kind === kind && line.name === name && line.text === text);
-    if (place >= 0) this.lines.splice(place, 1);
-    return place >= 0;
-  }
-
   /** The number of the first line that is here. */
   get first() { return this.lines.find((line) => line.number !== undefined)?.number; }
 

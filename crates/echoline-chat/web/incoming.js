@@ -1,4 +1,4 @@
-// Handles the messages of the server, by their kind.
+// Handles the messages of the server, by their kind: docs/protocol.md lists them.
 
 import { key, typed } from "./chat.js";
 import { $ } from "./view.js";
@@ -8,6 +8,14 @@ import { say } from "./words.js";
 const PEOPLE_MAX = 500;
 const ROOMS_MAX = 100;
 
+/** The kinds that a method of the same name handles. */
+const HANDLED = new Set([
+  "welcome", "seats", "private", "missed", "reply", "error", "refused", "undelivered", "link",
+  "view", "renewed", "people", "person", "rooms", "history", "commands", "pong", "end",
+]);
+/** The kinds of a line of a room. */
+const ROOM_LINES = new Set(["said", "action", "joined", "left", "renamed", "topic", "notice"]);
+
 export class Incoming {
   /** `page` is everything in `app.js` that a message can change. */
   constructor(page) {
@@ -15,23 +23,17 @@ export class Incoming {
     this.state = page.state;
   }
 
+  /** Handles one message. A later server may send other kinds. */
   take(message) {
-    const kind = message.kind;
-    const take = {
-      welcome: this.welcome, seats: this.seats, people: this.people, person: this.person,
-      history: this.history, rooms: this.rooms, commands: this.commands, view: this.view,
-      renewed: this.renewed, missed: this.missed, reply: this.reply, error: this.error,
-      end: this.end, private: this.letter, pong: this.pong, link: this.linked,
-      refused: this.refused, undelivered: this.undelivered, ahead: this.ahead,
-    }[kind] ?? this.line;
-    take.call(this, message);
+    if (HANDLED.has(message.kind)) this[message.kind](message);
+    else if (ROOM_LINES.has(message.kind)) this.roomLine(message);
   }
 
   welcome({ name, token, max_line, view }) {
     const { page, state } = this;
     const isBack = state.isIn;
     Object.assign(state, { name, token, isIn: true });
-    state.lineMax = max_line ?? state.lineMax;
+    state.maxLine = max_line ?? state.maxLine;
     state.view = view ?? state.view;
     page.sent.begin();
     $("door").hidden = true;
@@ -80,7 +82,7 @@ export class Incoming {
     page.redraw(thread);
   }
 
-  line(message) {
+  roomLine(message) {
     const { page, state } = this;
     const thread = page.at("room", message.room);
     // A resume shows earlier ones of one's own again: only those of the name of now count.
@@ -89,10 +91,9 @@ export class Incoming {
     }
     message.mine = message.own || message.name === state.name;
     page.sent.settle(thread.key, message);
-    const shown = thread.settleAhead(message);
     if (!page.put(thread, message)) return;
     const isErased = message.deleted !== undefined && thread.erase(message.deleted);
-    if (shown || isErased) page.redraw(thread);
+    if (isErased) page.redraw(thread);
     thread.follow(message);
     this.checkPrivate(message);
     // Many have gone at once, with the machine that served them.
@@ -114,7 +115,7 @@ export class Incoming {
   }
 
   /** The server has lost the other machines of the chat, or has them again. */
-  linked({ lost }) {
+  link({ lost }) {
     this.page.showState(say(lost ? "apart" : "connected"), lost);
     this.page.inform(say(lost ? "link_lost" : "link_back"), lost ? "alert" : "notice");
   }
@@ -124,9 +125,7 @@ export class Incoming {
     const { page } = this;
     const thread = page.at("room", room);
     page.sent.giveUp(thread.key, of, text);
-    const wasShown = thread.settleAhead({ kind: of, name: this.state.name, text });
     page.alert(thread, `${say("undelivered", reason)} ${typed(of, text)}`, of, text);
-    if (wasShown) page.redraw(thread);
   }
 
   /** The server has refused a line of ours. */
@@ -140,13 +139,6 @@ export class Incoming {
     if (isBack) page.inform(words, "alert", thread);
     else page.alert(thread, words, of, text);
     if (thread.kind === "private") page.asks.put({ ask: "person", person: thread.id });
-  }
-
-  /** A line that the other machines do not have yet. */
-  ahead({ room, of, name, text, time_ms }) {
-    const mine = name === this.state.name;
-    if (mine) this.page.sent.showAhead(room, of, text);
-    this.page.put(this.page.at("room", room), { kind: of, name, text, time_ms, mine, isAhead: true });
   }
 
   pong({ ping, held }) {
@@ -236,7 +228,7 @@ export class Incoming {
   }
 
   /** A private line, of another user or our own. */
-  letter(message) {
+  private(message) {
     const { page, state } = this;
     const other = message.own ? message.to : message.name;
     message.mine = message.own;

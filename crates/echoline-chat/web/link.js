@@ -12,12 +12,12 @@ const WAIT_FIRST = 500;
 const WAIT_MOST = 30_000;
 
 /**
- * Holds one WebSocket at a time. `hello()` is the first message of each; `told(message)` gets every
- * message; `changed(state, seconds)` says how it is: connecting, open, waiting, ended.
+ * Holds one WebSocket at a time. `hello()` is the first message of each; `serverMessage(message)`
+ * gets every message; `changed(state, seconds)` says how it is: connecting, open, waiting, ended.
  */
 export class Link {
-  constructor({ hello, told, changed }) {
-    Object.assign(this, { hello, told, changed });
+  constructor({ hello, serverMessage, changed }) {
+    Object.assign(this, { hello, serverMessage, changed });
     this.socket = null;
     this.failures = 0;
     this.pings = 0;
@@ -55,7 +55,7 @@ export class Link {
         clearTimeout(this.deadline);
         this.changed("open");
       }
-      this.told(message);
+      this.serverMessage(message);
     };
     socket.onclose = () => socket === this.socket && this.wait();
   }

@@ -24,9 +24,9 @@ export class Outgoing {
     if (thread?.gone && lines.some(isForPerson)) return refuse(say("person_gone_kept", thread.name));
     for (const [place, line] of lines.entries()) {
       const bytes = size(this.message(line, thread));
-      if (bytes <= state.lineMax) continue;
-      return refuse(lines.length === 1 ? say("too_long", bytes, state.lineMax)
-        : say("line_too_long", place + 1, lines.length, bytes, state.lineMax));
+      if (bytes <= state.maxLine) continue;
+      return refuse(lines.length === 1 ? say("too_long", bytes, state.maxLine)
+        : say("line_too_long", place + 1, lines.length, bytes, state.maxLine));
     }
     for (const [place, line] of lines.entries()) {
       if (!this.send(line, thread)) return lines.slice(place).join("\n");

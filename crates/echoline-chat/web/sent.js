@@ -1,6 +1,6 @@
 // Lines that were sent from here and have not come back from the server.
 
-import { SPOKEN, key, typed } from "./chat.js";
+import { SPOKEN, typed } from "./chat.js";
 import { $, make } from "./view.js";
 import { say } from "./words.js";
 
@@ -10,7 +10,7 @@ const SHOW_AFTER = 1000;
 export class Sent {
   constructor(state) {
     this.state = state;
-    /** Sent on this connection, in order: { thread, kind, text, pings, since, isAhead }. */
+    /** Sent on this connection, in order: { thread, kind, text, pings, since }. */
     this.lines = [];
     /** Sent on the connection before this one. */
     this.suspects = [];
@@ -51,14 +51,6 @@ export class Sent {
     this.draw();
   }
 
-  /** The line is shown already, before it has its number. */
-  showAhead(room, kind, text) {
-    const isIt = this.is(key("room", room), kind, text);
-    const own = this.lines.find((said) => isIt(said) && !said.isAhead);
-    if (own) own.isAhead = true;
-    this.draw();
-  }
-
   /** The server has dealt with everything sent before this ping. */
   answered(ping) {
     this.lines = this.lines.filter((said) => said.pings >= ping);
@@ -77,7 +69,7 @@ export class Sent {
   draw() {
     const now = performance.now();
     const waiting = [...this.suspects, ...this.lines].filter((said) =>
-      said.thread === this.state.current && !said.isAhead && now - said.since >= SHOW_AFTER);
+      said.thread === this.state.current && now - said.since >= SHOW_AFTER);
     if (!waiting.length && $("waiting").hidden) return;
     $("waiting").replaceChildren(...waiting.map(({ kind, text }) => make("li", {},
       make("span", {}, say("waiting")), " ", make("span", { className: "text" }, typed(kind, text)))));

@@ -87,7 +87,6 @@ export function lineElement(line, before, choices) {
   if (spoken && !same) classes.push("first");
   if (line.mine) classes.push("own");
   if (line.mentioned) classes.push("mention");
-  if (line.isAhead) classes.push("ahead");
   return make("li", { className: classes.join(" ") }, stampElement(line, choices), body);
 }
 

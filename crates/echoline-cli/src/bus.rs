@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::admin::Figure;
 use super::shared_files::SharedFilesFlag;
@@ -15,7 +15,7 @@ use super::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
 use echoline_chat::nats::{self, Bus, Finding, NatsIdentity, NatsOptions, Severity, Status};
-use echoline_chat::{Chat, ClusterOptions, ClusterStatus, OnLoss, Settings};
+use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
 
 /// How long the other machines may take to hear that this one ends.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,13 +36,6 @@ pub(super) struct BusFlags {
     /// What this machine is called, for people. [default: the system's host name]
     #[arg(long, env = "ECHOLINE_MACHINE", value_name = "NAME", requires = "bus")]
     machine: Option<MachineName>,
-
-    /// What becomes of what is said while the other machines cannot be reached: it waits (hold), at
-    /// most 50 lines of each person for 60 s; or it is shown on this machine, marked, and to the
-    /// others later (local).
-    #[arg(long, env = "ECHOLINE_ON_LOSS", value_name = "WHAT", requires = "bus")]
-    #[arg(value_enum, default_value = "hold")]
-    on_loss: OnLossName,
 
     /// How long to wait at the start for the servers and all that was said so far.
     #[arg(long, env = "ECHOLINE_BUS_TIMEOUT", value_name = "DURATION", requires = "bus")]
@@ -93,12 +86,6 @@ pub(super) struct StreamFlags {
     /// The private key of --bus-cert (PEM). [default: it is in the file of --bus-cert]
     #[arg(long, env = "ECHOLINE_BUS_KEY", value_name = "FILE", requires = "bus_cert")]
     bus_key: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum OnLossName {
-    Hold,
-    Local,
 }
 
 /// What people are shown of a machine.
@@ -201,10 +188,6 @@ impl BusFlags {
         let cluster = ClusterOptions {
             cluster: self.stream.cluster().to_owned(),
             machine: self.machine_name()?,
-            on_loss: match self.on_loss {
-                OnLossName::Hold => OnLoss::Hold,
-                OnLossName::Local => OnLoss::Local,
-            },
             node: node()?,
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);

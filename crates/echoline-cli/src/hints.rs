@@ -1,4 +1,4 @@
-//! Flags of other programs, and the flags that do the same here. Pure.
+//! Flags of other programs, and the flags that do the same here; flags that were removed. Pure.
 
 /// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands that they are typed for,
 /// and the hint; `{}` is the value.
@@ -41,11 +41,28 @@ const CLIENTS: &[&str] = &["send", "load"];
 const SERVERS: &[&str] = &["echo", "chat"];
 const ALL: &[&str] = &["echo", "chat", "send", "load"];
 
+/// Flags that `echoline` had in an earlier version, their command, and the reason of the removal.
+const REMOVED: [(&str, &str, &str); 1] = [(
+    "--on-loss",
+    "chat",
+    "--on-loss was removed: while the link to the other nodes is lost, lines always wait (50 of \
+     each user, for 60 s)",
+)];
+
+/// Returns the sentence for a `flag` of an earlier version of `command`.
+pub(super) fn removed(command: &str, flag: &str) -> Option<&'static str> {
+    let is_meant = |(known, owner, _): &&(&str, &str, &str)| (*owner, *known) == (command, flag);
+    REMOVED.iter().find(is_meant).map(|&(_, _, sentence)| sentence)
+}
+
 /// Returns the hint for a `flag` that `command` does not have, typed with `value`.
 pub(super) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<String> {
     let is_meant = |(flags, commands, _): &&(&[&str], &[&str], &str)| {
         flags.contains(&flag) && commands.contains(&command)
     };
+    if let Some(sentence) = removed(command, flag) {
+        return Some(sentence.to_owned());
+    }
     let (_, _, words) = HINTS.iter().find(is_meant)?;
     Some(words.replace("{}", value.unwrap_or("N")))
 }
@@ -91,6 +108,18 @@ mod tests {
         }
         assert_eq!(hint("load", "-x", None), None);
         assert_eq!(hint("cert", "-c", None), None);
+    }
+
+    #[test]
+    fn a_removed_flag_is_explained_and_is_no_flag_any_more() {
+        let program = Arguments::command();
+        for (flag, command, sentence) in REMOVED {
+            assert_eq!(hint(command, flag, None).as_deref(), Some(sentence));
+            assert!(sentence.starts_with(&format!("{flag} was removed")));
+            let command = program.find_subcommand(command).unwrap();
+            let long = flag.strip_prefix("--");
+            assert!(command.get_arguments().all(|known| known.get_long() != long), "{flag}");
+        }
     }
 
     /// A flag that a command has needs no hint, and every flag of a hint is one.

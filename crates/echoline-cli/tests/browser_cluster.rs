@@ -84,32 +84,3 @@ fn a_page_shows_what_waits_and_what_was_not_delivered() {
     ann.wait("document.querySelectorAll('#present li').length === 1", &json!([]));
     assert_eq!(ann.complaints(), Vec::<String>::new());
 }
-
-/// Fault 67: with `--on-loss local` a line is shown at once and marked, and once only when it has
-/// its place.
-#[test]
-fn a_page_marks_what_the_other_machines_do_not_have() {
-    let Some(driver) = Driver::start() else { return };
-    let Some(mut server) = Server::start() else { return };
-    let east = machine("east", &server, &["--on-loss", "local"]);
-    let ann = driver.browser(1280, "en-US");
-    ann.enter(&format!("http://{}/", east.web), "ann");
-    let mut ben = east.terminal("ben");
-    ann.see("ben joined");
-    server.kill();
-    ann.see("This machine cannot reach the others of this chat");
-    ann.say("hello");
-    ben.hear("~ ann: hello");
-    ben.say("/me nods");
-    ann.see("nods");
-    assert_eq!(ann.texts("#log .ahead .text"), ["hello", "* ben nods"]);
-    server.start_again();
-    ann.see("All machines of this chat are joined again.");
-    ben.hear("*** The link to the other machines is back ***");
-    ann.wait("document.querySelectorAll('#log .ahead').length === 0", &json!([]));
-    // Which of two authors comes first is for the common order to say.
-    let mut spoken = ann.texts("#log .said .text, #log .action .text");
-    spoken.sort();
-    assert_eq!(spoken, ["* ben nods", "hello"]);
-    assert_eq!(ann.texts("#waiting li"), [""; 0]);
-}

@@ -169,7 +169,7 @@ fn wrong_flags_are_told_in_one_sentence() {
     for (flags, code, sentence) in [
         (&["--bus", nobody, "--data", "/nowhere"][..], 1, "--data and --bus exclude each other"),
         (&["--machine", "east"], 2, "error: the following required arguments"),
-        (&["--on-loss", "local"], 2, "error: the following required arguments"),
+        (&["--on-loss", "local"], 2, "tip: --on-loss was removed"),
         (&["--cluster", "tea"], 1, "--cluster needs --bus"),
         (&["--bus", "http://127.0.0.1:4222"], 1, "is no address of a NATS server"),
         (&["--bus", nobody, "--cluster", "a b"], 1, "'a b' is no name of a cluster"),

@@ -179,6 +179,17 @@ mod tests {
         }
     }
 
+    /// A later version may add fields and an earlier version may have had others.
+    #[test]
+    fn ignores_a_field_of_another_version() {
+        let payload = br#"{"v":1,"node":1,"session":2,"number":3,"shown":[[5]],
+            "act":{"say":{"room":"den","lines":[{"t":"hi","shown":[5]}],"shown":[[5]]}}}"#;
+        let room = Name::parse_room("den").unwrap();
+        let lines = vec![SaidLine { kind: Kind::Said, text: "hi".into() }];
+        let expected = Envelope::new(1, 2, 3, Operation::Say { room, lines });
+        assert_eq!(Envelope::decode(payload), Ok(expected));
+    }
+
     #[test]
     fn what_cannot_be_read_is_said() {
         assert!(Envelope::decode(b"{}").unwrap_err().contains("missing field"));

@@ -3,12 +3,9 @@
 use super::envelope::Envelope;
 use super::inspect_snapshot::ROOMS_MAX;
 use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
-use crate::chat_state::ChatState;
-use crate::effect::Effects;
 use crate::follower::{Entry, Follower, Link, Snapshot};
-use crate::name::Name;
 use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext, SaidLine};
+use crate::operation::{Operation, OperationContext};
 use crate::outcome::{JoinError, OperationError, Outcome};
 use crate::state::Chat;
 use bytes::Bytes;
@@ -103,7 +100,7 @@ impl Chat {
             }
             _ if is_gone => Outcome::Refused(OperationError::NotDelivered(TAKEN_FOR_GONE)),
             act if session == NODE => self.take_of_machine(cluster, context, number, act),
-            act => self.take_of_person(cluster, context, number, act, &id),
+            act => self.take_of_person(cluster, context, number, act),
         };
         self.settle(cluster, &id, session, outcome);
     }
@@ -135,7 +132,6 @@ impl Chat {
         context: OperationContext,
         number: u64,
         act: Operation,
-        id: &str,
     ) -> Outcome {
         let comes = matches!(act, Operation::Enter { .. } | Operation::Redeem { .. });
         let mut live = self.lock();
@@ -164,10 +160,7 @@ impl Chat {
         drop(live);
         let (exits, says) =
             (matches!(act, Operation::Exit { .. }), matches!(act, Operation::Say { .. }));
-        let outcome = match act {
-            Operation::Say { room, lines } => self.say_of(cluster, context, &room, &lines, id),
-            act => self.apply_operation(context, act),
-        };
+        let outcome = self.apply_operation(context, act);
         if let Outcome::Redeemed(Some(redeemed)) = &outcome
             && let Some(session) = redeemed.place.session
         {
@@ -190,21 +183,6 @@ impl Chat {
             state.end_session(context.session);
         }
         outcome
-    }
-
-    fn say_of(
-        &self,
-        cluster: &Cluster,
-        context: OperationContext,
-        room: &Name,
-        lines: &[SaidLine],
-        id: &str,
-    ) -> Outcome {
-        let shown = cluster.shown(id, context.session);
-        let say = |state: &mut ChatState<_>, effects: &mut dyn Effects| {
-            state.say(context, room, lines, &shown, effects)
-        };
-        self.change(&mut self.lock(), say).0
     }
 
     /// An act of this machine's has come back: its author hears of it, and goes on.
@@ -270,16 +248,6 @@ impl Chat {
         if let Err(outcome) = reply.send(outcome) {
             cluster.undo(outcome);
         }
-    }
-}
-
-impl Cluster {
-    /// Whom of this machine each line of an act was shown that comes back now.
-    fn shown(&self, id: &str, session: u64) -> Vec<Vec<u64>> {
-        let state = self.lock();
-        let sent = state.outboxes.get(&session).and_then(|outbox| outbox.sent());
-        let sent = sent.filter(|sent| sent.id == id && sent.shown.iter().any(|to| !to.is_empty()));
-        sent.map_or_else(Vec::new, |sent| sent.shown.clone())
     }
 }
 

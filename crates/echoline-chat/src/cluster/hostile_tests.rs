@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::inspect::{NUMBER_MAX, TIME_MAX_MS};
-use super::{ClusterOptions, GONE_MAX, OnLoss};
+use super::{ClusterOptions, GONE_MAX};
 use crate::follower::{Entry, Follower, Snapshot};
 use crate::key::Key;
 use crate::name::Name;
@@ -19,7 +19,7 @@ const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
 
 fn node(node: u32) -> Arc<Chat> {
     let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-    let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+    let options = ClusterOptions { cluster, machine, node };
     Chat::clustered(Settings::default(), options).0
 }
 

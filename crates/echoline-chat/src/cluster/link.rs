@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::leases::Heartbeat;
 use super::outbox::Waiting;
-use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, OnLoss, State};
+use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
 use crate::follower::Link;
 use crate::notification::Notification;
 use crate::outcome::{OperationError, Outcome};
@@ -34,26 +34,13 @@ impl Cluster {
         state.leases.renew(now);
         state.counts.losses += u64::from(is_lost);
         drop(state);
-        let words = self.words(is_lost);
+        let words = words(is_lost);
         match is_lost {
             true => tracing::warn!("{words}"),
             false => tracing::info!("{words}"),
         }
         for session in chat.served_here(self) {
             session.mailbox.deliver(Notification::Link { is_lost, words: words.clone() });
-        }
-    }
-
-    fn words(&self, is_lost: bool) -> String {
-        match (is_lost, self.options.on_loss) {
-            (true, OnLoss::Hold) => format!(
-                "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
-                 lines for {HELD_TICKS} s (/status)"
-            ),
-            (true, OnLoss::Local) => "The link to the other machines is lost: what you say is \
-                                      shown here, marked ~, and to them later (/status)"
-                .to_owned(),
-            (false, _) => "The link to the other machines is back".to_owned(),
         }
     }
 
@@ -74,7 +61,7 @@ impl Cluster {
                 self.propose_gone(&mut state, node, &name, "is gone");
             }
         }
-        let expired = if state.is_lost { state.expire(self.options.on_loss) } else { Vec::new() };
+        let expired = if state.is_lost { state.expire() } else { Vec::new() };
         let sweeps = !expired.is_empty() || state.now.is_multiple_of(SWEEP_TICKS);
         drop(state);
         for (session, waiting) in expired {
@@ -117,11 +104,11 @@ impl State {
     }
 
     /// What has waited too long, of whom; never what was sent: that may have arrived.
-    fn expire(&mut self, lines: OnLoss) -> Vec<(u64, Waiting)> {
+    fn expire(&mut self) -> Vec<(u64, Waiting)> {
         let since = self.now.saturating_sub(HELD_TICKS);
         let mut expired = Vec::new();
         for (&session, outbox) in &mut self.outboxes {
-            let waiting = outbox.expire(since, lines).into_iter();
+            let waiting = outbox.expire(since).into_iter();
             expired.extend(waiting.map(|waiting| (session, waiting)));
         }
         expired
@@ -145,5 +132,15 @@ impl Chat {
         let here = live.users.values().filter(|user| user.is_here);
         served.extend(here.map(|user| user.session));
         served.iter().filter_map(|&session| live.session(session).cloned()).collect()
+    }
+}
+
+fn words(is_lost: bool) -> String {
+    match is_lost {
+        true => format!(
+            "The link to the other machines is lost: what you say waits, at most {HELD_MAX} \
+             lines for {HELD_TICKS} s (/status)"
+        ),
+        false => "The link to the other machines is back".to_owned(),
     }
 }

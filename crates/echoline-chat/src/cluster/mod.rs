@@ -11,7 +11,6 @@ mod inspect;
 mod inspect_snapshot;
 mod leases;
 mod link;
-mod local;
 mod newcomers;
 mod node_lifecycle;
 mod outbox;
@@ -52,9 +51,6 @@ const WAITING_MAX: usize = 1024;
 const HELD_MAX: usize = 50;
 const HELD_TICKS: u64 = 60;
 
-/// Lines of one author that wait to be shown to the other machines, where this one shows them.
-const SHOWN_MAX: usize = 1000;
-
 /// Machines that are gone and sessions that have ended, which are remembered: what they sent may
 /// still arrive. So many people who went with a machine too: it may ask what became of their acts.
 const GONE_MAX: usize = 1000;
@@ -67,17 +63,6 @@ const JUMP_MAX: u64 = 1024;
 const LOST: &str = "the link to the other machines is lost";
 const TAKEN_FOR_GONE: &str = "this machine was taken for gone";
 
-/// What a machine does while it cannot reach the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnLoss {
-    /// What is said waits, for a minute and 50 lines; then its author hears that it was not
-    /// delivered.
-    #[default]
-    Hold,
-    /// What is said is shown on this machine at once, marked, and to the others later.
-    Local,
-}
-
 /// How a machine takes part.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
@@ -85,8 +70,6 @@ pub struct ClusterOptions {
     pub cluster: String,
     /// What this machine is called, for people: 1 to 64 letters, digits, `.`, `_` or `-`.
     pub machine: String,
-    /// What it does while it cannot reach the others.
-    pub on_loss: OnLoss,
     /// A number that no other start of any machine of the cluster has: by chance.
     pub node: u32,
 }
@@ -283,49 +266,28 @@ impl Cluster {
         self.lock().outboxes.entry(session).or_default().is_over = true;
     }
 
-    /// Whether this author has to wait, or to be refused, before they say one more line.
-    pub(super) fn is_full(&self, session: u64) -> bool {
-        let state = self.lock();
-        let lines = state.outboxes.get(&session).map_or(0, Outbox::lines);
-        lines >= self.most_lines(&state)
-    }
-
-    fn most_lines(&self, state: &State) -> usize {
-        match (state.is_lost, self.options.on_loss) {
-            (false, _) => usize::MAX,
-            (true, OnLoss::Hold) => HELD_MAX,
-            (true, OnLoss::Local) => SHOWN_MAX,
-        }
-    }
-
-    /// Takes a line of this author; `shown` says whom of this machine it was shown already.
+    /// Queues a line of this author.
     pub(super) fn say(
         &self,
         session: u64,
         room: &Name,
         line: SaidLine,
-        shown: Vec<u64>,
     ) -> Result<Backpressure, OperationError> {
         let mut state = self.lock();
-        let (now, most) = (state.now, self.most_lines(&state));
+        let (now, is_lost) = (state.now, state.is_lost);
         let outbox = state.outboxes.entry(session).or_default();
         let lines = outbox.lines();
-        if lines >= most {
+        if is_lost && lines >= HELD_MAX {
             state.counts.not_delivered += 1;
             return Err(OperationError::NotDelivered(LOST));
         }
-        outbox.say(now, room, line, shown);
+        outbox.say(now, room, line);
         Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
     }
 
     /// Sends what the author has said, if nothing of theirs is on its way.
     pub(super) fn send(&self, session: u64) {
         self.send_next(&mut self.lock(), session);
-    }
-
-    /// Whether lines are shown on this machine before the others have them.
-    pub(super) fn shows_at_once(&self) -> bool {
-        self.options.on_loss == OnLoss::Local && self.is_lost()
     }
 
     fn send_next(&self, state: &mut State, session: u64) {

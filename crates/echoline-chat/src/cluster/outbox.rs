@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::OnLoss;
 use super::envelope::Envelope;
 use crate::name::Name;
 use crate::operation::{Operation, SaidLine};
@@ -66,8 +65,6 @@ pub(super) struct Sent {
     pub(super) since: u64,
     pub(super) act: Operation,
     pub(super) reply: Option<Reply>,
-    /// For each line, which sessions of this machine were shown it already.
-    pub(super) shown: Vec<Vec<u64>>,
 }
 
 /// An act that waits for its turn.
@@ -77,31 +74,27 @@ pub(super) struct Waiting {
     pub(super) act: Option<Operation>,
     pub(super) reply: Option<Reply>,
     pub(super) since: u64,
-    pub(super) shown: Vec<Vec<u64>>,
 }
 
 impl Outbox {
     /// Puts an act, or with `None` only a wait for all those before it, at the end.
     pub(super) fn push(&mut self, now: u64, act: Option<Operation>, reply: Option<Reply>) {
-        self.waiting.push_back(Waiting { act, reply, since: now, shown: Vec::new() });
+        self.waiting.push_back(Waiting { act, reply, since: now });
     }
 
-    /// Puts a line at the end, in the act before it where there is room; `shown` are the sessions
-    /// that have seen it already.
-    pub(super) fn say(&mut self, now: u64, room: &Name, line: SaidLine, shown: Vec<u64>) {
-        if let Some(Waiting { act: Some(Operation::Say { room: last, lines }), shown: all, .. }) =
+    /// Puts a line at the end: into the act before it, if that one has room for it.
+    pub(super) fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
+        if let Some(Waiting { act: Some(Operation::Say { room: last, lines }), .. }) =
             self.waiting.back_mut()
             && last.same_as(room)
             && lines.len() < SAY_LINES
             && lines.iter().map(|line| line.text.len()).sum::<usize>() < SAY_BYTES
         {
             lines.push(line);
-            all.push(shown);
             return;
         }
         let act = Operation::Say { room: room.clone(), lines: vec![line] };
-        let shown = vec![shown];
-        self.waiting.push_back(Waiting { act: Some(act), reply: None, since: now, shown });
+        self.waiting.push_back(Waiting { act: Some(act), reply: None, since: now });
     }
 
     /// The act to be sent now, where none is on its way, with its number and in an envelope by
@@ -114,7 +107,7 @@ impl Outbox {
         if self.sent.is_some() {
             return None;
         }
-        while let Some(Waiting { act, reply, shown, .. }) = self.waiting.pop_front() {
+        while let Some(Waiting { act, reply, .. }) = self.waiting.pop_front() {
             if reply.as_ref().is_some_and(Reply::is_closed) {
                 continue;
             }
@@ -127,7 +120,7 @@ impl Outbox {
             };
             self.last += 1;
             let sealed = seal(self.last, act.clone());
-            self.sent = Some(Sent { id: sealed.id(), since: now, act, reply, shown });
+            self.sent = Some(Sent { id: sealed.id(), since: now, act, reply });
             return Some(sealed);
         }
         None
@@ -150,8 +143,8 @@ impl Outbox {
 
     /// What was on its way can have no effect any more, and is to be sent again.
     pub(super) fn take_back(&mut self) {
-        if let Some(Sent { act, reply, since, shown, .. }) = self.sent.take() {
-            self.waiting.push_front(Waiting { act: Some(act), reply, since, shown });
+        if let Some(Sent { act, reply, since, .. }) = self.sent.take() {
+            self.waiting.push_front(Waiting { act: Some(act), reply, since });
         }
     }
 
@@ -172,13 +165,12 @@ impl Outbox {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes out what has waited since before `since`, was never sent, and is either said (where
-    /// `lines` are not kept) or waited for: whoever leaves has to leave.
-    pub(super) fn expire(&mut self, since: u64, lines: OnLoss) -> Vec<Waiting> {
+    /// Takes out the unsent acts that have waited since before `since`, if they say lines or if a
+    /// caller waits for their outcome. The others stay: a user who leaves has to leave.
+    pub(super) fn expire(&mut self, since: u64) -> Vec<Waiting> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
             let says = waiting.act.as_ref().is_some_and(|act| !said(act).is_empty());
-            let says = says && lines == OnLoss::Hold;
             match waiting.since < since && (says || waiting.reply.is_some()) {
                 true => expired.push(waiting),
                 false => kept.push_back(waiting),
@@ -222,15 +214,15 @@ mod tests {
     #[test]
     fn one_act_is_on_its_way_and_lines_behind_it_gather() {
         let mut outbox = Outbox::default();
-        outbox.say(0, &room("den"), line("a"), Vec::new());
+        outbox.say(0, &room("den"), line("a"));
         assert_eq!(texts(next(&mut outbox)), ["a"]);
-        outbox.say(0, &room("den"), line("b"), Vec::new());
-        outbox.say(0, &room("den"), line("c"), vec![7]);
-        outbox.say(0, &room("pit"), line("d"), Vec::new());
+        outbox.say(0, &room("den"), line("b"));
+        outbox.say(0, &room("den"), line("c"));
+        outbox.say(0, &room("pit"), line("d"));
         assert_eq!((next(&mut outbox), outbox.lines()), (None, 4));
         assert_eq!(outbox.settle().unwrap().id, "00000001-2-1");
         assert_eq!(texts(next(&mut outbox)), ["b", "c"]);
-        assert_eq!(outbox.settle().unwrap().shown, [vec![], vec![7]]);
+        outbox.settle();
         assert_eq!(texts(next(&mut outbox)), ["d"], "another room is another act");
         outbox.settle();
         assert!(outbox.is_empty() && outbox.number() == 3);
@@ -240,10 +232,10 @@ mod tests {
     fn acts_keep_their_order_and_waits_their_place() {
         let mut outbox = Outbox::default();
         let (reply, mut waits) = oneshot::channel();
-        outbox.say(0, &room("den"), line("a"), Vec::new());
+        outbox.say(0, &room("den"), line("a"));
         outbox.push(0, None, Some(Reply::new(reply, None)));
         outbox.push(0, Some(Operation::BecomeOperator), None);
-        outbox.say(0, &room("den"), line("b"), Vec::new());
+        outbox.say(0, &room("den"), line("b"));
         assert_eq!(texts(next(&mut outbox)), ["a"]);
         assert!(waits.try_recv().is_err());
         outbox.settle();
@@ -256,13 +248,12 @@ mod tests {
     #[test]
     fn what_was_sent_does_not_expire() {
         let mut outbox = Outbox::default();
-        outbox.say(0, &room("den"), line("a"), Vec::new());
+        outbox.say(0, &room("den"), line("a"));
         next(&mut outbox);
-        outbox.say(1, &room("den"), line("b"), Vec::new());
+        outbox.say(1, &room("den"), line("b"));
         outbox.push(1, Some(Operation::Exit { reason: None, keep: None }), None);
-        outbox.say(5, &room("pit"), line("c"), Vec::new());
-        assert!(outbox.expire(2, OnLoss::Local).is_empty(), "shown lines are kept");
-        let expired = outbox.expire(2, OnLoss::Hold);
+        outbox.say(5, &room("pit"), line("c"));
+        let expired = outbox.expire(2);
         assert_eq!(expired.len(), 1);
         assert_eq!(outbox.lines(), 2);
         outbox.settle();
@@ -279,9 +270,9 @@ mod tests {
     fn acts_are_bounded() {
         let mut outbox = Outbox::default();
         for _ in 0..40 {
-            outbox.say(0, &room("den"), line(&"x".repeat(4096)), Vec::new());
+            outbox.say(0, &room("den"), line(&"x".repeat(4096)));
         }
-        (0..3000).for_each(|_| outbox.say(0, &room("pit"), line("x"), Vec::new()));
+        (0..3000).for_each(|_| outbox.say(0, &room("pit"), line("x")));
         let mut acts = Vec::new();
         while let Some(Operation::Say { lines, .. }) = next(&mut outbox) {
             acts.push(lines.len());

@@ -434,7 +434,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::cluster::{ClusterOptions, OnLoss};
+    use crate::cluster::ClusterOptions;
     use crate::history::Kind;
     use crate::operation::{Back, SaidLine};
     use crate::room::ReplayFrom;
@@ -444,7 +444,7 @@ mod tests {
 
     fn node(node: u32) -> Arc<Chat> {
         let (cluster, machine) = ("tea".to_owned(), format!("m{node}"));
-        let options = ClusterOptions { cluster, machine, on_loss: OnLoss::Hold, node };
+        let options = ClusterOptions { cluster, machine, node };
         Chat::clustered(Settings::default(), options).0
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::outbox::Outbox;
-use super::{Cluster, NODE, OnLoss};
+use super::{Cluster, NODE};
 use crate::state::Chat;
 
 /// How a machine stands in its cluster.
@@ -61,11 +61,7 @@ impl Chat {
         let status = cluster.status(&self.sessions());
         let machines: Vec<String> =
             status.machines.iter().map(|(name, people)| format!("{name} ({people})")).collect();
-        let link = match (status.is_linked, cluster.options.on_loss) {
-            (true, _) => "there",
-            (false, OnLoss::Hold) => "lost: lines are held",
-            (false, OnLoss::Local) => "lost: lines are shown on this machine only",
-        };
+        let link = if status.is_linked { "there" } else { "lost: lines are held" };
         vec![
             format!(
                 "This is {} of the cluster {}; the link is {link}",

@@ -16,8 +16,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::arguments::Switch;
 use super::bans::ending;
 use super::cluster::{Backpressure, Proposed};
@@ -29,6 +27,7 @@ use super::name::Name;
 use super::operation::{Operation, ResumeToken, SaidLine};
 use super::outbound_feed::{OutboundFeed, Question};
 use super::outcome::{OperationError, Outcome};
+use super::protocol::ServerMessage;
 use super::resume;
 use super::room::ReplayFrom;
 use super::session_handle::SessionHandle;
@@ -38,7 +37,6 @@ use super::view::{Medium, View, print_json};
 use echoline::{Source, SourceAction};
 
 pub(super) use people::lags_in_words;
-pub(super) use queries::Subject;
 
 /// What somebody hears who was sent out of all rooms.
 const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
@@ -142,25 +140,27 @@ impl UserSession {
 
     /// Tells a program, before everything else, who it is now; and a page how it can come back.
     fn welcome(&mut self, max_line: usize) {
-        let mut welcome = json!({ "kind": "welcome", "name": self.name().as_str() });
         let medium = self.feed.view.medium;
-        match medium {
+        let token = match medium {
             Medium::Terminal => return,
             // A program that made a room needs a token to be its operator again.
-            Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => {}
-            Medium::Program | Medium::Page if !self.may_have_token() => {}
+            Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => None,
+            Medium::Program | Medium::Page if !self.may_have_token() => None,
             Medium::Program | Medium::Page => {
-                let token = resume::token_of(&self.chat, &self.user, &self.feed);
-                welcome["token"] = token.reveal().into();
+                Some(resume::token_of(&self.chat, &self.user, &self.feed))
             }
-        }
-        if self.feed.view.is_page() {
-            welcome["max_line"] = max_line.into();
-            welcome["view"] = self.feed.view.json();
-        }
+        };
+        let name = self.name();
+        let is_page = self.feed.view.is_page();
+        let welcome = ServerMessage::Welcome {
+            name: name.as_str().into(),
+            token,
+            max_line: is_page.then_some(max_line),
+            view: is_page.then(|| self.feed.view.choices()),
+        };
         let mut first = String::new();
         print_json(&welcome, &mut first);
-        if self.feed.view.is_page() {
+        if is_page {
             print_json(&self.feed.rooms(), &mut first);
         }
         self.replies.insert_str(0, &first);
@@ -323,10 +323,13 @@ impl UserSession {
     /// Tells the author why a line was not said. A page gets the line back with the reason.
     pub(super) fn refuse_line(&mut self, kind: Kind, words: &str, reason: &str) -> Step {
         if self.feed.view.is_page() {
-            let refused = json!({
-                "kind": "refused", "of": kind.label(), "text": words, "reason": reason,
-            });
-            print_json(&self.feed.in_thread(refused), &mut self.replies);
+            let refused = ServerMessage::Refused {
+                of: kind,
+                text: words.into(),
+                reason: reason.into(),
+                thread: self.feed.thread(),
+            };
+            print_json(&refused, &mut self.replies);
         } else {
             self.notice(reason);
         }
@@ -393,7 +396,7 @@ impl UserSession {
         *choice(&mut self.feed.view) = switch.is_on();
         let now = if switch.is_on() { "on" } else { "off" };
         if self.feed.view.is_page() {
-            let view = json!({ "kind": "view", "view": self.feed.view.json() });
+            let view = ServerMessage::View { view: self.feed.view.choices() };
             print_json(&view, &mut self.replies);
         }
         self.save_session();

@@ -1,7 +1,5 @@
 //! Other people: who is there, what is said to one alone, names, who is ignored and who is away.
 
-use serde_json::json;
-
 use super::{Step, UserSession};
 use crate::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
 use crate::command::Command;
@@ -9,6 +7,7 @@ use crate::history::Kind;
 use crate::name::Name;
 use crate::operation::Operation;
 use crate::outcome::{OperationError, Outcome};
+use crate::protocol::ServerMessage;
 use crate::state::ChatUser;
 use crate::user_table::person_id;
 use crate::view::print_json;
@@ -104,14 +103,16 @@ impl UserSession {
 
     fn show_written(&mut self, lineage: u64, to: &Name, kind: Kind, words: &str) {
         if self.feed.view.is_page() {
-            let mut sent = json!({
-                "kind": "private", "name": self.name().as_str(), "to": to.as_str(),
-                "time_ms": self.chat.now_ms(), "text": words, "own": true,
-                "person": person_id(lineage),
-            });
-            if kind == Kind::Action {
-                sent["action"] = true.into();
-            }
+            let name = self.name();
+            let sent = ServerMessage::Private {
+                name: name.as_str().into(),
+                to: Some(to.as_str().into()),
+                time_ms: self.chat.now_ms(),
+                text: words.into(),
+                person: person_id(lineage).into(),
+                action: kind == Kind::Action,
+                own: true,
+            };
             print_json(&sent, &mut self.replies);
         } else {
             self.reply(&format!("[you -> {to}] {words}"));

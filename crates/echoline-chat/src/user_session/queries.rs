@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use super::history_commands::{Part, newest_that_fit};
 use super::{Rest, Step, UserSession};
 use crate::aliases::aliases_of;
@@ -14,6 +11,9 @@ use crate::entrance::Entrance;
 use crate::history::Stored;
 use crate::name::Name;
 use crate::outbound_feed::Question;
+use crate::protocol::{
+    EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
+};
 use crate::user_table::person_id;
 use crate::view::print_json;
 use echoline::SourceAction;
@@ -27,28 +27,11 @@ const ROOMS_MAX: usize = 100;
 /// Bytes of the entry of a room besides its texts, nearly.
 const ENTRY_BYTES: usize = 64;
 
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Subject {
-    /// Who is in the room, at this place of its order.
-    People,
-    /// Which rooms there are.
-    Rooms,
-    /// What was said before.
-    History,
-    /// Which commands there are.
-    Commands,
-    /// Whether one person is in the chat, and under which name.
-    #[serde(rename = "person")]
-    User,
-}
-
 impl UserSession {
     /// Answers; `before` and `count` choose the lines of the past, `after` the page of a list.
     pub(crate) fn answer_about(
         &mut self,
-        subject: Subject,
+        query: Query,
         (before, count): (Option<u64>, Option<u64>),
         after: u32,
     ) -> Step {
@@ -57,16 +40,16 @@ impl UserSession {
         }
         // The answer includes the lines that this user said before it.
         self.feed.announce();
-        let is_expensive = subject != Subject::User;
+        let is_expensive = query != Query::Person;
         if is_expensive && !self.may(SourceAction::Expensive) {
             return Step::Done;
         }
-        match subject {
-            Subject::People => self.ask(Question::People { after }),
-            Subject::History => self.past_before(before.unwrap_or(u64::MAX), count),
-            Subject::Rooms => self.tell(&self.rooms_listed(after)),
-            Subject::Commands => self.tell(&commands()),
-            Subject::User => Step::Done,
+        match query {
+            Query::People => self.ask(Question::People { after }),
+            Query::History => self.past_before(before.unwrap_or(u64::MAX), count),
+            Query::Rooms => self.tell_rooms_listed(after),
+            Query::Commands => self.tell(&commands()),
+            Query::Person => Step::Done,
         }
     }
 
@@ -74,24 +57,24 @@ impl UserSession {
     pub(crate) fn answer_about_user(&mut self, id: Option<&str>, name: Option<&str>) -> Step {
         let named = || Name::parse(name?).ok().and_then(|name| self.chat.find(&name));
         let found = id.map_or_else(named, |id| self.chat.person_with_id(id));
-        let mut answer = json!({ "kind": "person", "here": found.is_some() });
-        match found {
-            Some(user) => {
-                answer["person"] = person_id(user.lineage).into();
-                answer["name"] = user.name().as_str().into();
-                if let Some(away) = user.away() {
-                    answer["away"] = (&*away).into();
-                }
-            }
-            None => {
-                answer["person"] = id.into();
-                answer["name"] = name.into();
-            }
-        }
+        let answer = match found {
+            Some(user) => ServerMessage::Person {
+                here: true,
+                person: Some(person_id(user.lineage).into()),
+                name: Some(user.name().to_string().into()),
+                away: user.away().map(|words| words.to_string().into()),
+            },
+            None => ServerMessage::Person {
+                here: false,
+                person: id.map(Into::into),
+                name: name.map(Into::into),
+                away: None,
+            },
+        };
         self.tell(&answer)
     }
 
-    fn tell(&mut self, answer: &Value) -> Step {
+    fn tell(&mut self, answer: &ServerMessage<'_>) -> Step {
         print_json(answer, &mut self.replies);
         Step::Done
     }
@@ -120,9 +103,13 @@ impl UserSession {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read the history");
-                    let sentence = "The history cannot be read now";
-                    let error = json!({ "kind": "error", "text": sentence, "about": "history" });
-                    user.tell(&error)
+                    user.tell(&ServerMessage::Error {
+                        text: "The history cannot be read now".into(),
+                        about: Some(ErrorTopic::History),
+                        action: None,
+                        wait_ms: None,
+                        thread: Thread::default(),
+                    })
                 }
             }) as Rest
         }))
@@ -133,22 +120,19 @@ impl UserSession {
         let fitting = newest_that_fit(lines);
         let is_more = is_more || fitting.len() < lines.len();
         let seen = fitting.iter().filter(|line| !view.hides_past(line.kind, 0, &line.name));
-        let lines: Vec<Value> = seen
-            .map(|line| {
-                json!({
-                    "kind": line.kind.label(), "number": line.number, "time_ms": line.time_ms,
-                    "name": &*line.name, "text": &*line.text,
-                })
-            })
-            .collect();
-        let answer = json!({
-            "kind": "history", "room": room.as_str(), "lines": lines, "more": is_more,
+        let lines = seen.map(|line| EarlierLine {
+            kind: line.kind,
+            number: line.number,
+            time_ms: line.time_ms,
+            name: (&*line.name).into(),
+            text: (&*line.text).into(),
         });
-        self.tell(&answer)
+        let (room, lines) = (room.as_str().into(), lines.collect());
+        self.tell(&ServerMessage::History { room, lines, more: is_more })
     }
 
     /// The largest rooms first, without the first `after` of them.
-    fn rooms_listed(&self, after: u32) -> Value {
+    fn tell_rooms_listed(&mut self, after: u32) -> Step {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
         let mut listed = Vec::new();
@@ -173,40 +157,38 @@ impl UserSession {
             if !budget.take(ENTRY_BYTES + name.as_str().len() + topic.len()) {
                 break;
             }
-            rooms.push(json!({
-                "room": name.as_str(), "count": count, "topic": topic,
-                "password": has_password, "in": is_in,
-            }));
+            rooms.push(ListedRoom {
+                room: name.as_str().into(),
+                count: *count,
+                topic: topic.into(),
+                password: *has_password,
+                is_in: *is_in,
+            });
         }
         let (more, told) = (rooms.len() < rest.len(), rooms.len());
-        let mut answer = json!({ "kind": "rooms", "rooms": rooms, "more": more });
-        if after > 0 {
-            answer["from"] = after.into();
-        }
-        if more {
-            answer["after"] = (after as usize + told).into();
-        }
-        answer
+        let next = more.then_some(after as usize + told);
+        let from = (after > 0).then_some(after);
+        self.tell(&ServerMessage::Rooms { rooms, more, from, after: next })
     }
 
     /// Tells of rooms whose lines are others than those that the user has seen.
     pub(crate) fn renew(&mut self, rooms: &[Name]) {
         if self.feed.view.is_json() {
             for room in rooms {
-                let renewed = json!({ "kind": "renewed", "room": room.as_str() });
+                let renewed = ServerMessage::Renewed { room: room.as_str().into() };
                 print_json(&renewed, &mut self.replies);
             }
         }
     }
 }
 
-fn commands() -> Value {
-    let commands = COMMANDS.iter().map(|entry| {
-        json!({
-            "name": entry.name, "usage": entry.usage, "purpose": entry.purpose,
-            "operator": entry.rank == Rank::Operator,
-            "aliases": aliases_of(entry.name).collect::<Vec<_>>(),
-        })
+fn commands() -> ServerMessage<'static> {
+    let commands = COMMANDS.iter().map(|entry| ListedCommand {
+        name: entry.name.into(),
+        usage: entry.usage.into(),
+        purpose: entry.purpose.into(),
+        operator: entry.rank == Rank::Operator,
+        aliases: aliases_of(entry.name).map(Into::into).collect(),
     });
-    json!({ "kind": "commands", "commands": commands.collect::<Vec<_>>() })
+    ServerMessage::Commands { commands: commands.collect() }
 }

@@ -1,9 +1,8 @@
 //! The rates of a user's source: asked for before an operation is proposed, so that applying it
 //! gives the same result on every node.
 
-use serde_json::json;
-
 use super::UserSession;
+use crate::protocol::{ErrorTopic, ServerMessage};
 use crate::view::print_json;
 use echoline::{SourceAction, SourceRefusal};
 
@@ -51,12 +50,13 @@ impl UserSession {
         if !self.feed.view.is_json() {
             return self.notice(&refusal.to_string());
         }
-        let error = json!({
-            "kind": "error", "text": refusal.to_string(), "about": "rate",
-            "action": refusal.action.label(), "wait_ms": refusal.wait_ms(),
-        });
-        let is_page = self.feed.view.is_page();
-        let error = if is_page { self.feed.in_thread(error) } else { error };
+        let error = ServerMessage::Error {
+            text: refusal.to_string().into(),
+            about: Some(ErrorTopic::Rate),
+            action: Some(refusal.action.label().into()),
+            wait_ms: Some(refusal.wait_ms()),
+            thread: self.feed.thread(),
+        };
         print_json(&error, &mut self.replies);
     }
 }

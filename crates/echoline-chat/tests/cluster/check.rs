@@ -131,8 +131,7 @@ fn in_order(visit: &Visit, said: &HashMap<String, (&str, u64)>) -> Result<(), St
     Ok(())
 }
 
-/// Nobody sees a line twice: where it was shown ahead, a terminal without numbers sees it only
-/// so, everybody else once so and once with its number.
+/// No visit sees a line twice.
 fn nothing_twice(visit: &Visit) -> Result<(), String> {
     let mut seen = HashMap::new();
     for line in visit.heard.lines().filter(|line| !is_told(line)) {
@@ -140,9 +139,7 @@ fn nothing_twice(visit: &Visit) -> Result<(), String> {
         if visit.sight == Sight::Plain && visit.said.iter().any(|said| said == text) {
             return Err(format!("{text} is shown to who typed it"));
         }
-        let is_ahead = line.starts_with("~ ") || line.contains("\"kind\":\"ahead\"");
-        let is_ahead = is_ahead && visit.sight != Sight::Plain;
-        let count = seen.entry((text, is_ahead)).or_insert(0);
+        let count = seen.entry(text).or_insert(0);
         *count += 1;
         if *count > 1 {
             return Err(format!("{text} is seen twice"));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Entry, Follower, LogLimits, OnLoss, Role, Settings, Snapshot};
+use echoline_chat::{self, Entry, Follower, LogLimits, Role, Settings, Snapshot};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
@@ -36,7 +36,6 @@ pub(crate) struct Terms {
     pub(crate) guests: usize,
     /// Things that each of them does in one visit, at most.
     pub(crate) actions: usize,
-    pub(crate) on_loss: OnLoss,
     pub(crate) storm: Duration,
     compared_every: u64,
     /// Lines that each room has on a machine, but for the first.
@@ -49,7 +48,6 @@ impl Terms {
             machines: random.pick(&[2, 3, 3, 3]),
             guests: 8 + random.below(5),
             actions: 3 + random.below(10),
-            on_loss: random.pick(&[OnLoss::Hold, OnLoss::Local]),
             storm: Duration::from_secs(20 + random.below(80) as u64),
             compared_every: 10 + random.below(90) as u64,
             lines: std::array::from_fn(|_| random.pick(&[10, 150, 5000])),
@@ -163,7 +161,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
 async fn live(mut random: Random) -> Outcome {
     START.set(Some(Instant::now()));
     let terms = Terms::of(&mut random);
-    let bus = Bus::open(&settings(), terms.on_loss, terms.compared_every);
+    let bus = Bus::open(&settings(), terms.compared_every);
     let site = |number: usize, random: &mut Random| {
         let log = terms.log(number);
         let machine = Some(bus.start(&format!("m{number}"), log, None, random));

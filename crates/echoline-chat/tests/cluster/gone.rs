@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echoline_chat::{OnLoss, Role};
+use echoline_chat::Role;
 use tokio::time::sleep;
 
 use super::bus::Trouble;
@@ -13,7 +13,7 @@ use super::rig::{A_MOMENT, Rig, until};
 /// the order has it, the other one hears so.
 #[tokio::test(start_paused = true)]
 async fn the_first_in_the_order_has_the_name() {
-    let rig = Rig::new(3, OnLoss::Hold);
+    let rig = Rig::new(3);
     let [mut ann, mut ben, mut cat] = rig.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
     rig.begin(0, Trouble::Cut);
     rig.begin(1, Trouble::Cut);
@@ -36,7 +36,7 @@ async fn the_first_in_the_order_has_the_name() {
 /// when it comes back its people do, under another name who has lost theirs.
 #[tokio::test(start_paused = true)]
 async fn a_machine_is_gone_and_comes_back() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ben.say("/join den").await;
     until(&mut ben, "ben joined").await;
@@ -63,7 +63,7 @@ async fn a_machine_is_gone_and_comes_back() {
 /// Fault 68: who was sent out, or banned, does not come back into the room with their machine.
 #[tokio::test(start_paused = true)]
 async fn nobody_comes_back_to_where_they_may_not() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
@@ -94,7 +94,7 @@ async fn nobody_comes_back_to_where_they_may_not() {
 /// Fault 68: who has left while their machine was taken for gone does not come back with it.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_left_over() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, ben, mut dan] = rig.all([("ann", 0), ("ben", 1), ("dan", 1)]).await;
     rig.begin(1, Trouble::Stopped);
     drop(ben);
@@ -114,7 +114,7 @@ async fn nobody_is_left_over() {
 /// Fault 68: a machine that hears nothing, not even itself, takes nobody for gone.
 #[tokio::test(start_paused = true)]
 async fn who_is_deaf_judges_nobody() {
-    let rig = Rig::new(3, OnLoss::Hold);
+    let rig = Rig::new(3);
     let [mut ann, mut ben, _cat] = rig.all([("ann", 0), ("ben", 1), ("cat", 2)]).await;
     rig.begin(0, Trouble::Frozen);
     until(&mut ben, "m0 is gone, and with it ann").await;
@@ -130,7 +130,7 @@ async fn who_is_deaf_judges_nobody() {
 /// Fault 68: who ends says so, and is gone at once.
 #[tokio::test(start_paused = true)]
 async fn a_machine_takes_its_leave() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     let chat = Arc::clone(&rig.machines[1].chat);
     let leave = std::thread::spawn(move || chat.take_leave(Duration::from_secs(20)));
@@ -147,7 +147,7 @@ async fn a_machine_takes_its_leave() {
 /// people hear how much is missing.
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_said() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     rig.begin(1, Trouble::Cut);
     ben.say("before").await;
@@ -177,7 +177,7 @@ async fn a_gap_is_said() {
 /// either whose silence would have to be noticed first.
 #[tokio::test(start_paused = true)]
 async fn the_same_order_again_has_nobody_in_it() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     for line in ["one", "two", "three"] {
         ann.say(line).await;
@@ -203,7 +203,7 @@ async fn the_same_order_again_has_nobody_in_it() {
 /// free then.
 #[tokio::test(start_paused = true)]
 async fn another_order_begins_anew() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     rig.begin(1, Trouble::Stopped);
     until(&mut ann, "m1 is gone").await;

@@ -1,6 +1,6 @@
 //! Keeping order, private words and coming back, from one machine to another.
 
-use echoline_chat::{Follower, OnLoss, Role};
+use echoline_chat::{Follower, Role};
 use tokio::time::sleep;
 
 use super::bus::Trouble;
@@ -9,7 +9,7 @@ use super::rig::{A_MOMENT, Rig, until};
 /// Fault 68: who keeps order does so on all machines.
 #[tokio::test(start_paused = true)]
 async fn order_is_kept_from_another_machine() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
@@ -45,7 +45,7 @@ async fn order_is_kept_from_another_machine() {
 /// snapshot.
 #[tokio::test(start_paused = true)]
 async fn regression_a_line_is_deleted_on_all_machines() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("my secret").await;
     ben.hear("ann: my secret").await;
@@ -71,7 +71,7 @@ async fn regression_a_line_is_deleted_on_all_machines() {
 /// Fault 68: the operator of the whole chat bans somebody whom another machine serves.
 #[tokio::test(start_paused = true)]
 async fn a_ban_holds_on_all_machines() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
     until(&mut ann, "You are an operator").await;
@@ -89,7 +89,7 @@ async fn a_ban_holds_on_all_machines() {
 /// Fault 68: private words find their way, and their author hears where they do not.
 #[tokio::test(start_paused = true)]
 async fn private_words_cross_machines() {
-    let mut rig = Rig::new(2, OnLoss::Hold);
+    let mut rig = Rig::new(2);
     rig.parlours[1].pipe = 600;
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.ask("/msg ben psst", "[you -> ben] psst").await;
@@ -120,7 +120,7 @@ async fn private_words_cross_machines() {
 /// Fault 68: rooms are closed on all machines alike.
 #[tokio::test(start_paused = true)]
 async fn closed_rooms_are_closed_everywhere() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/join den").await;
     until(&mut ann, "ann joined").await;
@@ -149,7 +149,7 @@ async fn closed_rooms_are_closed_everywhere() {
 /// Fault 68: a token brings its owner back on another machine while the connection before lives.
 #[tokio::test(start_paused = true)]
 async fn a_token_brings_back_on_another_machine() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
@@ -174,7 +174,7 @@ async fn a_token_brings_back_on_another_machine() {
 /// said is lost, and no line is shown twice.
 #[tokio::test(start_paused = true)]
 async fn regression_who_read_to_the_end_comes_back_exactly_there() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
@@ -197,7 +197,7 @@ async fn regression_who_read_to_the_end_comes_back_exactly_there() {
 /// speaks in the room in which they spoke.
 #[tokio::test(start_paused = true)]
 async fn regression_resume_on_another_node_keeps_the_current_room() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/token").await;
     let line = ann.line().await;
@@ -219,7 +219,7 @@ async fn regression_resume_on_another_node_keeps_the_current_room() {
 /// Fault 68: it does so too where the machine of the connection before is just taken for gone.
 #[tokio::test(start_paused = true)]
 async fn a_token_brings_back_from_a_machine_that_is_gone() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, mut ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ben.say("/token").await;
     let line = ben.line().await;
@@ -240,7 +240,7 @@ async fn a_token_brings_back_from_a_machine_that_is_gone() {
 /// Fault 67: `/status` says how it stands.
 #[tokio::test(start_paused = true)]
 async fn status_says_how_it_stands() {
-    let rig = Rig::new(2, OnLoss::Local);
+    let rig = Rig::new(2);
     let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.ask("/status", "*** This is m0 of the cluster test; the link is there ***").await;
     ann.hear("*** Machines, with the people they serve: m0 (1), m1 (1) ***").await;
@@ -248,7 +248,7 @@ async fn status_says_how_it_stands() {
     ann.hear(words).await;
     rig.begin(0, Trouble::Cut);
     sleep(A_MOMENT).await;
-    until(&mut ann, "shown here").await;
+    until(&mut ann, "what you say waits").await;
     ann.say("/status").await;
-    ann.hear_of("the link is lost: lines are shown on this machine only").await;
+    ann.hear_of("the link is lost: lines are held").await;
 }

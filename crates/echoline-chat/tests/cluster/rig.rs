@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echoline::Limits;
-use echoline_chat::{ClusterStatus, Follower, OnLoss};
+use echoline_chat::{ClusterStatus, Follower};
 use tokio::time::{sleep, timeout};
 
 use super::bus::{Bus, Machine, Trouble};
@@ -17,8 +17,6 @@ pub(crate) const A_MOMENT: Duration = Duration::from_millis(500);
 /// What people hear at the loss of the link and at its return.
 pub(crate) const LOST: &str = "*** The link to the other machines is lost: what you say waits, \
                                at most 50 lines for 60 s (/status) ***";
-pub(crate) const LOST_LOCAL: &str = "*** The link to the other machines is lost: what you say is \
-                                     shown here, marked ~, and to them later (/status) ***";
 pub(crate) const BACK: &str = "*** The link to the other machines is back ***";
 
 /// A chat on several machines.
@@ -29,9 +27,9 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(machines: usize, on_loss: OnLoss) -> Self {
+    pub(crate) fn new(machines: usize) -> Self {
         let settings = settings();
-        let (bus, machines) = Bus::machines(machines, &settings, on_loss, &mut Random::new(7));
+        let (bus, machines) = Bus::machines(machines, &settings, &mut Random::new(7));
         let chat_harness = |machine: &Machine| {
             let limits = Limits { max_line: 4096, ..Limits::default() };
             ChatHarness { chat: Arc::clone(&machine.chat), limits, pipe: 64 * 1024 }

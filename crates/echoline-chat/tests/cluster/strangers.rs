@@ -1,6 +1,6 @@
 //! Strangers who try to come in: what a node knows, it decides without the stream.
 
-use echoline_chat::{OnLoss, Role};
+use echoline_chat::Role;
 use tokio::time::sleep;
 
 use super::bus::Trouble;
@@ -10,7 +10,7 @@ use super::rig::{A_MOMENT, Rig, until};
 /// wrong token, becomes an entry of the stream, on whichever node.
 #[tokio::test(start_paused = true)]
 async fn attack_refused_names_and_tokens_are_no_entries() {
-    let rig = Rig::new(2, OnLoss::Hold);
+    let rig = Rig::new(2);
     let [mut ann, _ben] = rig.all([("ann", 0), ("ben", 1)]).await;
     ann.say("/oper open sesame").await;
     until(&mut ann, "You are an operator").await;
@@ -53,7 +53,7 @@ const OPEN: u64 = 64 + 64;
 /// once; those who wait come in later.
 #[tokio::test(start_paused = true)]
 async fn attack_few_acts_before_login_are_on_their_way() {
-    let rig = Rig::new(1, OnLoss::Hold);
+    let rig = Rig::new(1);
     rig.begin(0, Trouble::Frozen);
     let mut strangers = Vec::new();
     for number in 0..300 {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline_chat::{
-    Chat, ClusterOptions, Entry, Follower, Link, LogLimits, OnLoss, Proposal, Settings, Snapshot,
+    Chat, ClusterOptions, Entry, Follower, Link, LogLimits, Proposal, Settings, Snapshot,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -35,7 +35,6 @@ pub(crate) enum Trouble {
 #[derive(Debug)]
 pub(crate) struct Bus {
     settings: Settings,
-    on_loss: OnLoss,
     /// What all machines know is compared at every so many-th entry; 0 is never.
     compared_every: u64,
     state: Mutex<State>,
@@ -68,10 +67,10 @@ pub(crate) struct Machine {
 
 impl Bus {
     /// A bus without machines; runs until the runtime ends.
-    pub(crate) fn open(settings: &Settings, on_loss: OnLoss, compared_every: u64) -> Arc<Self> {
+    pub(crate) fn open(settings: &Settings, compared_every: u64) -> Arc<Self> {
         let (settings, length) = (settings.clone(), watch::Sender::new(0));
         let state = Mutex::default();
-        let bus = Arc::new(Self { settings, on_loss, compared_every, state, length });
+        let bus = Arc::new(Self { settings, compared_every, state, length });
         tokio::spawn(beat(Arc::clone(&bus)));
         bus
     }
@@ -80,10 +79,9 @@ impl Bus {
     pub(crate) fn machines(
         count: usize,
         settings: &Settings,
-        on_loss: OnLoss,
         random: &mut Random,
     ) -> (Arc<Self>, Vec<Machine>) {
-        let bus = Self::open(settings, on_loss, 0);
+        let bus = Self::open(settings, 0);
         let log = settings.log;
         let machines = (0..count).map(|number| bus.start(&format!("m{number}"), log, None, random));
         let machines = machines.collect();
@@ -104,7 +102,6 @@ impl Bus {
         let options = ClusterOptions {
             cluster: "test".into(),
             machine: name.to_owned(),
-            on_loss: self.on_loss,
             node: 1000 * started,
         };
         Chat::clustered(Settings { log, ..self.settings.clone() }, options)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Chat, FloodLimits, LogLimits, OnLoss, Role, Settings};
+use echoline_chat::{self, Chat, FloodLimits, LogLimits, Role, Settings};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -152,7 +152,7 @@ async fn live(mut random: Random, users: usize) -> Outcome {
         1 => vec![Arc::new(Chat::new(terms.settings()))],
         count => {
             let settings = terms.settings();
-            let (_, machines) = Bus::machines(count, &settings, OnLoss::Hold, &mut random);
+            let (_, machines) = Bus::machines(count, &settings, &mut random);
             machines.into_iter().map(|machine| machine.chat).collect()
         }
     };

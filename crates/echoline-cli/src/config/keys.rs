@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
 use super::file::{Key, Mistake, Table, Value};
+use crate::hints;
 
 /// Flags that choose what the program does; a file only says how.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
@@ -63,6 +64,8 @@ fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Ar
     let (name, table) = (&key.name, command.get_name());
     let text = if NOT_IN_A_FILE.contains(&name.as_str()) {
         format!("'{name}' is no key for a file: give --{name} on the command line")
+    } else if let Some(sentence) = hints::removed(table, &format!("--{name}")) {
+        format!("[{table}] has no key '{name}': {sentence}")
     } else if let Some(other) = owner(program, name) {
         format!("[{table}] has no key '{name}'; it belongs to [{other}]")
     } else if let Some(near) = nearest(name, flags(command).map(|(name, _)| name)) {
@@ -182,6 +185,10 @@ mod tests {
             ("[echo]\nmax_connections = 5", "did you mean 'max-connections'?"),
             ("[echo]\ndata = 'x'", "[echo] has no key 'data'; it belongs to [chat]"),
             ("[echo]\nxyzzy = 1", "'echoline echo --help' lists all of them"),
+            (
+                "[chat]\non-loss = 'local'",
+                "line 2: [chat] has no key 'on-loss': --on-loss was removed",
+            ),
             ("[echo]\nconfig = 'x'", "'config' is no key for a file: give --config on the command"),
             ("[chat]\ncheck = true", "'check' is no key for a file"),
             ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
