@@ -1,6 +1,10 @@
-//! Lengths of time, sizes and rates as people type them, for every flag and every plan. Pure.
+//! Lengths of time, sizes, rates and shares: as people type them, for every flag, plan and command,
+//! and as they are printed to be read back. `figures` rounds them for people. Pure.
 
+use std::fmt;
 use std::time::Duration;
+
+pub mod figures;
 
 /// The names of each unit of time and its nanoseconds, the largest unit first.
 const TIMES: [(&[&str], u64); 8] = [
@@ -34,8 +38,18 @@ const LONGEST: u64 = 36_525 * 24 * 3600;
 const DECIMALS_MAX: usize = 9;
 
 /// Reads a length of time: `500ms`, `1.5s`, `1h30m`, `1 min 30 s`, `2 days`; each unit once, the
-/// larger before the smaller; at most 100 years. A number without a unit is none.
+/// larger before the smaller; at most 100 years. Returns `None` for a number without a unit.
 pub fn time(text: &str) -> Option<Duration> {
+    time_in(text, nanos_of)
+}
+
+/// The nanoseconds of a unit of time by its name, `min` or `minutes`.
+pub fn nanos_of(unit: &str) -> Option<u64> {
+    TIMES.iter().find(|(names, _)| names.contains(&unit)).map(|(_, nanos)| *nanos)
+}
+
+/// Reads a length of time as [`time`] does, in units whose nanoseconds `nanos_of` tells.
+pub fn time_in(text: &str, nanos_of: impl Fn(&str) -> Option<u64>) -> Option<Duration> {
     let mut rest = text.trim();
     let (mut nanos, mut smallest) = (0u128, u64::MAX);
     while !rest.is_empty() {
@@ -43,12 +57,12 @@ pub fn time(text: &str) -> Option<Duration> {
         let behind = behind.trim_start();
         let end = behind.find(|letter: char| !letter.is_alphabetic()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(end);
-        let (_, size) = TIMES.iter().find(|(names, _)| names.contains(&unit))?;
-        if *size >= smallest {
+        let size = nanos_of(unit)?;
+        if size >= smallest {
             return None;
         }
-        smallest = *size;
-        nanos = nanos.checked_add(number.times(*size))?;
+        smallest = size;
+        nanos = nanos.checked_add(number.times(size))?;
         rest = behind.trim_start();
     }
     (smallest < u64::MAX).then_some(())?;
@@ -106,11 +120,28 @@ pub fn rate(text: &str) -> Option<(u32, Duration)> {
     Some((count, per.checked_mul(factor)?))
 }
 
+/// Reads a rate in events per second: `1000/s`, `90/m`, `10K/s`, and also `0/s`. Returns `None` for
+/// a number without a unit.
+pub fn events_per_second(text: &str) -> Option<f64> {
+    let (count, unit) = text.split_once('/')?;
+    match rate(text) {
+        Some((count, per)) => Some(f64::from(count) / per.as_secs_f64()),
+        None => {
+            let is_none = |(number, rest): (Number, &str)| number.digits == 0 && rest.is_empty();
+            (number(count).is_some_and(is_none) && unit == "s").then_some(0.0)
+        }
+    }
+}
+
+/// Reads a share of one in percent: `0.1%`, `200 %`.
+pub fn share(text: &str) -> Option<f64> {
+    let (number, unit) = number(text.trim())?;
+    (unit.trim_start() == "%").then(|| number.value() / 100.0)
+}
+
 /// The time of a rate's unit: `s`, `min`, `hour`.
 fn per(unit: &str) -> Option<Duration> {
-    let unit = unit.trim();
-    let known = TIMES.iter().find(|(names, _)| names.contains(&unit));
-    known.filter(|(_, nanos)| *nanos >= SECOND).map(|(_, nanos)| Duration::from_nanos(*nanos))
+    nanos_of(unit.trim()).filter(|&nanos| nanos >= SECOND).map(Duration::from_nanos)
 }
 
 /// A number as it is typed, exactly: `digits` with the last `decimals` of them behind the point.
@@ -121,6 +152,11 @@ struct Number {
 }
 
 impl Number {
+    /// The nearest floating-point number.
+    fn value(self) -> f64 {
+        self.digits as f64 / 10f64.powi(self.decimals as i32)
+    }
+
     /// So many `units`, rounded down.
     fn times(self, unit: u64) -> u128 {
         self.digits.saturating_mul(unit.into()) / 10u128.pow(self.decimals)
@@ -148,6 +184,36 @@ fn number(text: &str) -> Option<(Number, &str)> {
     let digits: u128 = [whole, decimals].concat().parse().ok()?;
     // Far above every limit, and far from where products would overflow.
     (digits < 1 << 96).then_some((Number { digits, decimals: decimals.len() as u32 }, rest))
+}
+
+/// A length of time of whole microseconds, printed exactly in one unit, as [`time`] reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExactTime(pub Duration);
+
+/// A size, printed exactly in one unit, as [`bytes`] reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExactBytes(pub u64);
+
+impl fmt::Display for ExactTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        let units: [(&str, u128); 5] =
+            [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)];
+        match units.iter().find(|(_, unit)| micros > 0 && micros.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", micros / unit),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+impl fmt::Display for ExactBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match units.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}", self.0),
+        }
+    }
 }
 
 fn gcd(a: u128, b: u128) -> u128 {
@@ -277,13 +343,40 @@ mod tests {
         }
     }
 
+    /// Issue 11, item 44: in a condition a bare number is neither a rate nor a share.
+    #[test]
+    fn regression_conditions_name_their_units() {
+        for (text, wanted) in
+            [("1000/s", 1000.0), ("90/m", 1.5), ("10K/s", 1e4), ("0/s", 0.0), ("0.0/s", 0.0)]
+        {
+            assert_eq!(events_per_second(text), Some(wanted), "{text}");
+        }
+        for wrong in ["", "5", "5ms", "/s", "0", "0/m", "-1/s", "x/s"] {
+            assert_eq!(events_per_second(wrong), None, "{wrong}");
+        }
+        for (text, wanted) in [("0.1%", 0.001), ("5 %", 0.05), ("200%", 2.0), ("0%", 0.0)] {
+            assert_eq!(share(text), Some(wanted), "{text}");
+        }
+        for wrong in ["", "%", "0.1", "-1%", ".%", "NaN%", "inf%", "5%%"] {
+            assert_eq!(share(wrong), None, "{wrong}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn exact_text_is_read_back(micros in 0u64..=1 << 50, size in 0u64..=1 << 40) {
+            let length = Duration::from_micros(micros);
+            prop_assert_eq!(time(&ExactTime(length).to_string()), Some(length));
+            prop_assert_eq!(bytes(&ExactBytes(size).to_string()), Some(size));
+        }
+
         #[test]
         fn nothing_that_is_typed_panics(
             text in "[0-9.]{0,40}[a-zA-Zµ/ ]{0,4}[0-9.]{0,3}[a-z]{0,3}",
         ) {
             let _ = (time(&text), time_or_seconds(&text), bytes(&text));
             let _ = (rate(&text), bytes_per_second(&text));
+            let _ = (events_per_second(&text), share(&text));
         }
     }
 }

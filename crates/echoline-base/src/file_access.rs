@@ -15,6 +15,18 @@ use nix::unistd::{Group, Uid, User};
 
 pub use secret::exposed_secret;
 
+/// The answer of the file system about a file that may be missing: `None` if it is.
+///
+/// # Errors
+/// Any other error. A file that cannot be looked at may be there, and must not be replaced.
+pub fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The user id of root.
 const ROOT: u32 = 0;
 

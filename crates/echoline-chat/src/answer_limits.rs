@@ -1,5 +1,7 @@
 //! The limits of answers: a question of a few bytes has an answer of a few pages at most. Pure.
 
+use super::name::Name;
+
 /// Bytes of one page of a list, nearly: people, rooms, names, bans.
 pub(super) const LIST_BYTES_MAX: usize = 16 * 1024;
 
@@ -11,6 +13,9 @@ pub(super) const AWAY_CHARACTERS_MAX: usize = 200;
 
 /// Characters of a topic in a list of rooms.
 const TOPIC_CHARACTERS_MAX: usize = 100;
+
+/// Members that `/lag` lists.
+const LAGS_SHOWN: usize = 20;
 
 /// The bytes that an answer may still have.
 #[derive(Debug)]
@@ -55,6 +60,19 @@ pub(super) fn names_in_words<'a>(names: impl ExactSizeIterator<Item = &'a str>) 
         words.push_str(&format!(" and {} more", total - shown));
     }
     words
+}
+
+/// Lists the members that are behind, and how many lines.
+pub(super) fn lags_in_words(lags: &[(&Name, u64)]) -> String {
+    if lags.is_empty() {
+        return "Nobody is behind".to_owned();
+    }
+    let mut parts: Vec<String> =
+        lags.iter().take(LAGS_SHOWN).map(|(name, lines)| format!("{name} {lines}")).collect();
+    if lags.len() > LAGS_SHOWN {
+        parts.push(format!("and {} more", lags.len() - LAGS_SHOWN));
+    }
+    format!("Lines behind: {}", parts.join(", "))
 }
 
 #[cfg(test)]

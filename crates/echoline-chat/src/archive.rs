@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::audit_log::{AuditLog, Entry};
@@ -14,6 +14,7 @@ use super::line::Shape;
 use super::log::LineView;
 use super::name::Name;
 use super::tokens::{Position, SavedSession, SessionState};
+use echoline_base::poison::IgnorePoison;
 
 /// What outlives a room, or the process.
 #[derive(Debug, Default)]
@@ -112,7 +113,7 @@ impl Archive {
     }
 
     fn audit_log(&self) -> MutexGuard<'_, AuditLog> {
-        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+        self.audit.lock().ignore_poison()
     }
 
     /// The last acts in the audit log, the oldest of them first.

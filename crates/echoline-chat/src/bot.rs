@@ -1,55 +1,52 @@
-//! The end for programs: JSON in lines, both ways. No greeting, no prompt.
+//! The dialogue with programs and pages: JSON in lines, both ways. No greeting, no prompt.
 //!
 //! The messages are those of [`protocol`](super::protocol).
 
 use std::collections::BTreeMap;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::character;
 use super::command::Command;
+use super::command_cost::LineClass;
+use super::commands::Flow;
 use super::history::Kind;
-use super::login::{Arrival, LoginError, REFUSALS_MAX, Visitor, enter, resume};
+use super::login::{Login, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
 use super::name::Name;
 use super::position;
 use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
 use super::separators::lines;
-use super::session::Class;
+use super::session::Session;
 use super::state::Chat;
-use super::telnet_stream::Telnet;
+use super::telnet_stream::{ByteStream, Telnet};
 use super::text::clean;
 use super::tokens::{Position, SavedSession, SessionState};
-use super::user_session::{Rest, Step, UserSession};
 use super::view::{Medium, print_json};
 use echoline::{Closed, Connection, SourceRefusal};
 
 /// Rooms that a program may name when it comes.
 const ROOMS_MAX: usize = 100;
 
-/// Waits for a first line that says who it is; `None` where the peer went away.
-pub(super) async fn ask<S>(
+/// Waits for a first message that logs a user in. Returns `None` if the peer has gone.
+pub(super) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
     medium: Medium,
-) -> Result<Option<Arrival>, Closed>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<Option<Login>, Closed> {
     let visitor = Visitor::of(&client.origin());
     let mut refusals = 0;
     while let Some(line) = client.read_line().await? {
         let (about, arrived) = match serde_json::from_slice::<Hello>(line.trimmed()) {
-            Ok(Hello { token: Some(token), after, .. }) => {
-                (ErrorTopic::Token, come_back(chat, token.reveal(), &after, visitor, medium).await)
-            }
-            Ok(hello) => (ErrorTopic::Name, come_in(&hello, chat, visitor).await),
+            Ok(Hello { token: Some(token), after, .. }) => (
+                ErrorTopic::Token,
+                log_in_with_token(chat, token.reveal(), &after, visitor, medium).await,
+            ),
+            Ok(hello) => (ErrorTopic::Name, log_in_with_name(&hello, chat, visitor).await),
             Err(error) => {
                 let sentence = format!("The first line is to be {{\"name\": \"…\"}}: {error}");
                 (ErrorTopic::Hello, Err(sentence.into()))
             }
         };
         match arrived {
-            Ok(arrival) => return Ok(Some(arrival)),
+            Ok(login) => return Ok(Some(login)),
             Err(error) => {
                 let sentence = error.to_string();
                 // It may hold what came from outside.
@@ -78,45 +75,48 @@ fn refused<'a>(about: ErrorTopic, text: &'a str, error: &LoginError) -> ServerMe
     }
 }
 
-/// Somebody with a token, who may know better than we what they have seen.
-async fn come_back(
+/// Logs in a program or a page with a token. It may know better than the token which lines it has
+/// received.
+async fn log_in_with_token(
     chat: &Chat,
     token: &str,
     after: &BTreeMap<String, LastSeen>,
     visitor: Visitor,
     medium: Medium,
-) -> Result<Arrival, LoginError> {
+) -> Result<Login, LoginError> {
     let after = position::by_room(after)?;
-    let mut arrival = resume(chat, token, visitor).await?;
+    let mut login = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
         // A page whose connection ends before it gets a new token needs a token that works.
-        arrival.user.token_or(|| token.trim().to_ascii_lowercase().into());
+        login.user.token_or(|| token.trim().to_ascii_lowercase().into());
     }
-    for position in arrival.place.iter_mut().flat_map(|place| &mut place.rooms) {
+    for position in login.saved.iter_mut().flat_map(|saved| &mut saved.rooms) {
         let seen = after.get(position.room.key()).copied();
         position.next = match seen.map(|seen| position::next(seen, chat, &position.room)) {
             None => position.next,
             Some(Ok(next)) => next,
             Some(Err(next)) => {
-                arrival.renewed.push(position.room.clone());
+                login.renewed.push(position.room.clone());
                 next
             }
         };
     }
-    Ok(arrival)
+    Ok(login)
 }
 
-/// Enters the chat with the name and the rooms of a first message.
-async fn come_in(hello: &Hello, chat: &Chat, visitor: Visitor) -> Result<Arrival, LoginError> {
-    let (place, renewed) = place(hello, chat)?;
-    visitor.try_login(chat)?;
-    let user = enter(chat, place.name.clone(), visitor.address, None).await;
-    let user = user.map_err(|taken| taken.sentence())?;
-    Ok(Arrival { place: Some(place), renewed, ..Arrival::new(user) })
+/// Logs in a program or a page under a new name.
+async fn log_in_with_name(
+    hello: &Hello,
+    chat: &Chat,
+    visitor: Visitor,
+) -> Result<Login, LoginError> {
+    let (requested, renewed) = requested_session(hello, chat)?;
+    let user = log_in(chat, requested.name.clone(), visitor).await?;
+    Ok(Login { saved: Some(requested), renewed, ..Login::new(user) })
 }
 
 /// Returns the session that a first message asks for, and its rooms that were renewed since.
-fn place(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
+fn requested_session(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String> {
     let name = hello.name.as_deref().unwrap_or_default();
     let name = Name::parse(name).map_err(|error| error.to_string())?;
     let after = position::by_room(&hello.after)?;
@@ -143,126 +143,26 @@ fn place(hello: &Hello, chat: &Chat) -> Result<(SavedSession, Vec<Name>), String
     Ok((SavedSession { name, rooms, until_ms: u64::MAX, session: None, more }, renewed))
 }
 
-/// Does what a line says.
-pub(super) fn act(user: &mut UserSession, input: &[u8]) -> Step {
-    let Ok(input) = str::from_utf8(input) else {
-        return wrong(user, "That line was not UTF-8 and was not sent");
-    };
-    match parse(input) {
-        Ok(ClientMessage::Say { say, room, to }) => {
-            let lines: Vec<String> = lines(&say).map(said).collect();
-            // A program is not slowed down. For a page each line counts against the flood limit.
-            if lines.len() > 1 && user.feed.view.is_page() {
-                return wrong_thread(user, input, "send each line by itself");
-            }
-            match turn_to(user, room.as_deref(), to.as_deref()) {
-                Ok(()) => say_all(user, to, lines.into_iter()),
-                Err(reason) => wrong_thread(user, input, reason),
-            }
-        }
-        Ok(ClientMessage::Do { line, room, to }) => {
-            let mut lines = lines(&line).map(said);
-            let (line, None) = (lines.next().unwrap_or_default(), lines.next()) else {
-                return wrong(user, "A \"do\" is one line: use \"say\" for several");
-            };
-            let command = line.trim_start();
-            let line = if command.starts_with('/') { command } else { &line };
-            match (turn_to(user, room.as_deref(), to.as_deref()), &to) {
-                (Ok(()), Some(id)) => user.act_in_private(id, line),
-                (Ok(()), None) => user.act(line),
-                (Err(reason), _) => wrong_thread(user, input, reason),
-            }
-        }
-        Ok(ClientMessage::Ask { ask: Query::Person, person, name, .. }) => {
-            user.answer_about_user(person.as_deref(), name.as_deref())
-        }
-        Ok(ClientMessage::Ask { ask, room, before, count, after, .. }) => {
-            match turn_to(user, room.as_deref(), None) {
-                Ok(()) => user.answer_about(ask, (before, count), after.unwrap_or(0)),
-                Err(words) => wrong(user, words),
-            }
-        }
-        Ok(ClientMessage::Ping { ping }) => {
-            let pong = ServerMessage::Pong { ping, held: user.is_held() };
-            print_json(&pong, &mut user.replies);
-            Step::Done
-        }
-        Ok(ClientMessage::Hello(_)) | Err(_) => wrong(
-            user,
+/// The sentence for a message that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed(pub(super) &'static str);
+
+/// Reads a message that is not the first one.
+pub(super) fn parse(line: &[u8]) -> Result<ClientMessage, Malformed> {
+    let text = str::from_utf8(line);
+    let text = text.map_err(|_| Malformed("That line was not UTF-8 and was not sent"))?;
+    match parse_json(text) {
+        Ok(ClientMessage::Hello(_)) | Err(_) => Err(Malformed(
             "A line is {\"say\": \"…\"}, {\"do\": \"/…\"} or {\"ask\": \"people\"}, \
              with a \"room\"",
-        ),
+        )),
+        Ok(message) => Ok(message),
     }
 }
 
-/// Returns the class of a line for the flood limit.
-pub(super) fn class(input: &[u8]) -> Class {
-    match str::from_utf8(input).map(parse) {
-        Ok(Ok(ClientMessage::Say { .. })) => Class::Speech,
-        Ok(Ok(ClientMessage::Do { line, .. })) => Class::of(said(&line).trim_start()),
-        Ok(Ok(ClientMessage::Ask { .. } | ClientMessage::Ping { .. })) => Class::Question,
-        Ok(Ok(ClientMessage::Hello(_)) | Err(_)) | Err(_) => Class::Command,
-    }
-}
-
-/// Tells the author of a line that comes too fast that it is refused, if it is one for others.
-pub(super) fn refuse(user: &mut UserSession, line: &[u8], reason: &str) {
-    let (kind, words, room, to) = match serde_json::from_slice(line) {
-        Ok(ClientMessage::Say { say, room, to }) => (Kind::Said, say, room, to),
-        Ok(ClientMessage::Do { line, room, to }) => {
-            match Command::parse(said(&line).trim_start()) {
-                Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
-                _ => return user.notice(reason),
-            }
-        }
-        _ => return,
-    };
-    // If the room is gone, the line is shown in the current one.
-    let _ = turn_to(user, room.as_deref(), to.as_deref());
-    user.refuse_line(kind, &said(&words), reason);
-}
-
-/// Speaks in `room` from now on, if one is named; answers belong to the private thread with `to`.
-fn turn_to(
-    user: &mut UserSession,
-    room: Option<&str>,
-    to: Option<&str>,
-) -> Result<(), &'static str> {
-    user.feed.private = to.map(Box::from);
-    let Some(room) = room else { return Ok(()) };
-    let room = Name::parse_room(room).ok();
-    let index = room.and_then(|room| user.feed.position(&room));
-    user.feed.turn_to(index.ok_or("You are not in that room")?);
-    Ok(())
-}
-
-/// Says several lines, one after the other, to all or to one user.
-fn say_all(
-    user: &mut UserSession,
-    to: Option<String>,
-    mut lines: std::vec::IntoIter<String>,
-) -> Step {
-    while let Some(line) = lines.next() {
-        let step = match &to {
-            Some(id) => user.say_in_private(id, Kind::Said, &line),
-            None => user.say_plainly(&line),
-        };
-        if let Step::Wait(job) = step {
-            return Step::Wait(Box::pin(async move {
-                let rest = job.await;
-                Box::new(move |user: &mut UserSession| {
-                    rest(user);
-                    say_all(user, to, lines)
-                }) as Rest
-            }));
-        }
-    }
-    Step::Done
-}
-
-/// Reads a line. Scripts that paste text into JSON leave control characters in it, which JSON does
+/// Reads JSON. Scripts that paste text into JSON leave control characters in it, which JSON does
 /// not allow: tabs and separators are taken as if they were escaped, the others are left out.
-fn parse(line: &str) -> serde_json::Result<ClientMessage> {
+fn parse_json(line: &str) -> serde_json::Result<ClientMessage> {
     serde_json::from_str(line).or_else(|_| {
         let mut escaped = String::with_capacity(line.len());
         for c in line.chars() {
@@ -277,25 +177,155 @@ fn parse(line: &str) -> serde_json::Result<ClientMessage> {
     })
 }
 
+/// Returns the class of a message for the flood limit.
+pub(super) fn class(message: &ClientMessage) -> LineClass {
+    match message {
+        ClientMessage::Say { .. } => LineClass::Speech,
+        ClientMessage::Do { line, .. } => LineClass::of(said(line).trim_start()),
+        ClientMessage::Ask { .. } | ClientMessage::Ping { .. } => LineClass::Question,
+        ClientMessage::Hello(_) => LineClass::Command,
+    }
+}
+
+/// Says a line for a room if that needs neither a reply nor a wait. Otherwise says nothing, and
+/// returns `false`.
+pub(super) fn say_at_once<S: ByteStream>(
+    session: &mut Session<S>,
+    message: &ClientMessage,
+) -> bool {
+    let ClientMessage::Say { say, room, to: None } = message else { return false };
+    let mut lines = lines(say).map(said);
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    choose_thread(session, room.as_deref(), None).is_ok() && session.say_at_once(&line)
+}
+
+/// Does what a message asks for.
+///
+/// # Errors
+/// The end of the connection, or of the session by the chat.
+pub(super) async fn obey<S: ByteStream>(
+    session: &mut Session<S>,
+    message: &ClientMessage,
+) -> Result<Flow, Closed> {
+    match message {
+        ClientMessage::Say { say, room, to } => {
+            let lines: Vec<String> = lines(say).map(said).collect();
+            // A program is not slowed down. For a page each line counts against the flood limit.
+            if lines.len() > 1 && session.feed.view.is_page() {
+                refuse_or_explain(session, message, "send each line by itself");
+                return Ok(Flow::Continue(()));
+            }
+            match choose_thread(session, room.as_deref(), to.as_deref()) {
+                Ok(()) => say_all(session, to.as_deref(), &lines).await?,
+                Err(reason) => refuse_or_explain(session, message, reason),
+            }
+        }
+        ClientMessage::Do { line, room, to } => {
+            let mut lines = lines(line).map(said);
+            let (line, None) = (lines.next().unwrap_or_default(), lines.next()) else {
+                explain(session, "A \"do\" is one line: use \"say\" for several");
+                return Ok(Flow::Continue(()));
+            };
+            let command = line.trim_start();
+            let line = if command.starts_with('/') { command } else { &line };
+            match (choose_thread(session, room.as_deref(), to.as_deref()), to) {
+                (Ok(()), Some(id)) => return session.obey_in_thread(id, line).await,
+                (Ok(()), None) => return session.obey(line).await,
+                (Err(reason), _) => refuse_or_explain(session, message, reason),
+            }
+        }
+        ClientMessage::Ask { ask: Query::Person, person, name, .. } => {
+            session.answer_about_user(person.as_deref(), name.as_deref());
+        }
+        ClientMessage::Ask { ask, room, before, count, after, .. } => {
+            match choose_thread(session, room.as_deref(), None) {
+                Ok(()) => {
+                    let range = (*before, *count);
+                    session.answer_query(*ask, range, after.unwrap_or(0)).await?;
+                }
+                Err(reason) => explain(session, reason),
+            }
+        }
+        ClientMessage::Ping { ping } => {
+            let pong = ServerMessage::Pong { ping: *ping, held: session.has_unsettled() };
+            print_json(&pong, &mut session.replies);
+        }
+        ClientMessage::Hello(_) => {}
+    }
+    Ok(Flow::Continue(()))
+}
+
+/// Tells the author of a message that a mute refuses it, if it is one for other users.
+pub(super) fn refuse<S: ByteStream>(
+    session: &mut Session<S>,
+    message: &ClientMessage,
+    reason: &str,
+) {
+    let (kind, words, room, to) = match message {
+        ClientMessage::Say { say, room, to } => (Kind::Said, say.clone(), room, to),
+        ClientMessage::Do { line, room, to } => match Command::parse(said(line).trim_start()) {
+            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+            _ => return session.notice(reason),
+        },
+        _ => return,
+    };
+    // If the room is gone, the line is shown in the current one.
+    let _ = choose_thread(session, room.as_deref(), to.as_deref());
+    session.refuse_line(kind, &said(&words), reason);
+}
+
+/// Makes `room` the current one, if it is given. Answers belong to the private thread with `to`.
+fn choose_thread<S: ByteStream>(
+    session: &mut Session<S>,
+    room: Option<&str>,
+    to: Option<&str>,
+) -> Result<(), &'static str> {
+    session.feed.private = to.map(Box::from);
+    let Some(room) = room else { return Ok(()) };
+    let room = Name::parse_room(room).ok();
+    let index = room.and_then(|room| session.feed.position(&room));
+    session.feed.set_current(index.ok_or("You are not in that room")?);
+    Ok(())
+}
+
+/// Says several lines, one after the other, to the room or to one user.
+async fn say_all<S: ByteStream>(
+    session: &mut Session<S>,
+    to: Option<&str>,
+    lines: &[String],
+) -> Result<(), Closed> {
+    for line in lines {
+        match to {
+            Some(id) => session.say_to(id, Kind::Said, line).await?,
+            None => session.say(Kind::Said, line).await?,
+        }
+    }
+    Ok(())
+}
+
 /// A line as it is said: clean, with its indentation.
 fn said(line: &str) -> String {
     // `clean` refuses only bytes that are not UTF-8, and JSON strings are UTF-8.
     clean(line.as_bytes()).unwrap_or_default().trim_end().to_owned()
 }
 
-fn wrong_thread(user: &mut UserSession, input: &str, reason: &str) -> Step {
-    if user.feed.view.is_page() {
-        refuse(user, input.as_bytes(), reason);
-        return Step::Done;
+/// Gives a page its line back with the reason. Tells a program the reason alone.
+fn refuse_or_explain<S: ByteStream>(
+    session: &mut Session<S>,
+    message: &ClientMessage,
+    reason: &str,
+) {
+    match session.feed.view.is_page() {
+        true => refuse(session, message, reason),
+        false => explain(session, reason),
     }
-    wrong(user, reason)
 }
 
-fn wrong(user: &mut UserSession, text: &str) -> Step {
+/// Tells a program or a page why a message was not obeyed.
+pub(super) fn explain<S: ByteStream>(session: &mut Session<S>, reason: &str) {
     // Only a page shows it in a room: for a program a line of a room has a number.
-    let error = ServerMessage::error(text, user.feed.thread());
-    print_json(&error, &mut user.replies);
-    Step::Done
+    let error = ServerMessage::error(reason, session.feed.thread());
+    print_json(&error, &mut session.replies);
 }
 
 #[cfg(test)]
@@ -321,10 +351,14 @@ mod tests {
                 JSON_LINE,
             ],
         ) {
-            class(line.as_bytes());
             let _ = serde_json::from_str::<Hello>(&line);
-            let Ok(message) = parse(&line) else { return Ok(()) };
-            if let ClientMessage::Say { say, .. } | ClientMessage::Do { line: say, .. } = message {
+            let message = parse(line.as_bytes());
+            if let Ok(message) = &message {
+                class(message);
+            }
+            if let Ok(ClientMessage::Say { say, .. } | ClientMessage::Do { line: say, .. }) =
+                message
+            {
                 for said in lines(&say).map(said) {
                     prop_assert!(is_clean(&said), "{:?}", said);
                 }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+use echoline_base::amount;
 
-/// The longest duration, in seconds: ten years.
-const SECONDS_MAX: u64 = 3650 * DAY;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest duration: ten years.
+const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// Words of a duration, at most: a number and a unit for each of the seven units.
+const WORDS_MAX: usize = 14;
 
 /// Reads the duration at the front of a list of words, and returns it with the number of words
 /// that belong to it.
@@ -16,17 +19,18 @@ const SECONDS_MAX: u64 = 3650 * DAY;
 /// `1h 30m`, `3 days`. Each unit is smaller than the one before it. Returns `None` if the list does
 /// not begin with a duration, and if the duration is zero or longer than ten years.
 pub(super) fn read<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Duration, usize)> {
-    let (mut sum, mut whole) = (Sum::default(), None);
-    for (index, word) in words.enumerate() {
-        if sum.add(word).is_none() {
+    let (mut text, mut found) = (String::new(), None);
+    for (index, word) in words.take(WORDS_MAX).enumerate() {
+        // Sentences end in a point, so a duration has no decimals.
+        if word.contains('.') {
             break;
         }
-        if sum.count.is_none() {
-            whole = Some((sum.seconds, index + 1));
+        text.extend([" ", word]);
+        if let Some(duration) = amount::time_in(&text, nanos_of) {
+            found = Some((duration, index + 1));
         }
     }
-    let (seconds, words) = whole?;
-    (1..=SECONDS_MAX).contains(&seconds).then(|| (Duration::from_secs(seconds), words))
+    found.filter(|(duration, _)| !duration.is_zero() && *duration <= LONGEST)
 }
 
 /// Whether a word looks like a duration, readable or not: it begins with a digit of any script,
@@ -38,63 +42,16 @@ pub(super) fn looks_like_duration(word: &str) -> bool {
     rest.len() < bare.len() && !is_ordinal
 }
 
-/// A duration that is being read.
-#[derive(Default)]
-struct Sum {
-    seconds: u64,
-    /// The last unit, in seconds; `None` before the first.
-    unit: Option<u64>,
-    /// A number whose unit is the next word.
-    count: Option<u64>,
-}
-
-impl Sum {
-    /// Adds a word; `None` if it does not continue the duration.
-    fn add(&mut self, word: &str) -> Option<()> {
-        let mut rest = word;
-        while !rest.is_empty() {
-            let count = match self.count.take() {
-                Some(count) => count,
-                None => {
-                    let (digits, later) = split(rest, |c| !c.is_ascii_digit());
-                    rest = later;
-                    digits.parse().ok()?
-                }
-            };
-            if rest.is_empty() {
-                self.count = Some(count);
-                return Some(());
-            }
-            let (unit, later) = split(rest, |c| c.is_ascii_digit());
-            let unit =
-                unit_seconds(unit).filter(|&unit| self.unit.is_none_or(|last| unit < last))?;
-            self.seconds = self.seconds.checked_add(count.checked_mul(unit)?)?;
-            (self.unit, rest) = (Some(unit), later);
-        }
-        Some(())
-    }
-}
-
-/// Splits `text` before the first character that `ends` the first part.
-fn split(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
-    text.split_at(text.find(ends).unwrap_or(text.len()))
-}
-
-/// The seconds of a unit, in any case. `M` alone is refused: it is a minute to one and a month to
-/// another.
-fn unit_seconds(unit: &str) -> Option<u64> {
-    if unit == "M" {
-        return None;
-    }
+/// The nanoseconds of a unit of a second or more, in any case. `M` alone is refused: it is a minute
+/// to one and a month to another.
+fn nanos_of(unit: &str) -> Option<u64> {
+    let days = |days: u32| u64::try_from((DAY * days).as_nanos()).ok();
     match unit.to_ascii_lowercase().as_str() {
-        "s" | "sec" | "secs" | "second" | "seconds" => Some(1),
-        "m" | "min" | "mins" | "minute" | "minutes" => Some(MINUTE),
-        "h" | "hr" | "hrs" | "hour" | "hours" => Some(HOUR),
-        "d" | "day" | "days" => Some(DAY),
-        "w" | "wk" | "wks" | "week" | "weeks" => Some(7 * DAY),
-        "mo" | "month" | "months" => Some(30 * DAY),
-        "y" | "yr" | "yrs" | "year" | "years" => Some(365 * DAY),
-        _ => None,
+        _ if unit == "M" => None,
+        "wk" | "wks" => days(7),
+        "mo" | "month" | "months" => days(30),
+        "y" | "yr" | "yrs" | "year" | "years" => days(365),
+        other => amount::nanos_of(other).filter(|&nanos| nanos >= 1_000_000_000),
     }
 }
 
@@ -103,6 +60,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    const SECONDS_MAX: u64 = LONGEST.as_secs();
 
     /// The seconds at the front of `text`, and the words behind them.
     fn seconds(text: &str) -> Option<(u64, String)> {
@@ -129,6 +91,8 @@ mod tests {
             ("2 WEEKS", 14 * DAY),
             ("1mo", 30 * DAY),
             ("1y", 365 * DAY),
+            ("1y 2mo 3wk 4d 5h 6m 7s", 450 * DAY + 5 * HOUR + 6 * MINUTE + 7),
+            ("1 y 1 mo 1 w 1 d 1 h 1 m 1 s", 403 * DAY + HOUR + MINUTE + 1),
             ("3650d", SECONDS_MAX),
         ] {
             assert_eq!(seconds(text), Some((expected, String::new())), "{text}");
@@ -166,6 +130,8 @@ mod tests {
             "99999999999999999999d",
             "18446744073709551615w",
             "10 spam",
+            "500ms",
+            "1.5 h",
             "h",
             "1_000s",
             "１０m",

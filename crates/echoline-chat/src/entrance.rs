@@ -1,5 +1,6 @@
 //! The conditions for coming into a room. Pure.
 
+use super::name::Name;
 use super::outcome::JoinError;
 use super::room::Room;
 use super::tokens::Position;
@@ -125,6 +126,25 @@ impl Room {
             (Entrance::Invited, ..) | (Entrance::Password, _, None) => Err(JoinError::Invited),
             (_, Credential::Password(known), Some(hash)) if **known == **hash => Ok(()),
             (_, _, Some(hash)) => Err(JoinError::Password(hash.clone())),
+        }
+    }
+}
+
+impl JoinError {
+    /// The sentence for the user who wanted to enter `room`.
+    pub(super) fn sentence(&self, room: &Name) -> String {
+        match self {
+            Self::Already => format!("You are in {room} already"),
+            Self::Banned(words) => words.clone(),
+            Self::Invited => format!("Only who is invited can join {room}"),
+            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
+            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
+            Self::TooManyOfSource(count) => format!(
+                "Your address has made {count} rooms, which are still there; join one of /rooms"
+            ),
+            Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
+            Self::Gone => format!("You could not join {room}"),
+            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The first words: a name, a place left before, or somebody who came to the wrong port.
+//! The login at a terminal: a name, a token, or a client of another protocol.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
 
 use super::bans::Suspect;
 use super::command::Command;
@@ -11,12 +12,13 @@ use super::erase::obey_erasing;
 use super::misdirected_protocol::MisdirectedProtocol;
 use super::name::Name;
 use super::operation::{Back, Operation, ResumeToken};
+use super::operator_password::is_proof;
 use super::outcome::Outcome;
 use super::session_handle::SessionHandle;
 use super::state::{Chat, ClaimNameError};
-use super::telnet_stream::Telnet;
+use super::telnet_stream::{ByteStream, Telnet};
 use super::text::clean;
-use super::tokens::{SavedSession, digest};
+use super::tokens::{SavedSession, SessionState, digest};
 use echoline::{Closed, Connection, Origin, Source, SourceAction, SourceRefusal};
 
 /// The prompt for a name.
@@ -24,6 +26,9 @@ const PROMPT: &[u8] = b"Enter your name: ";
 
 /// The answer to a token that restores nothing.
 const WRONG_TOKEN: &str = "That token brings nobody back; type a name";
+
+/// The pause before a wrong token is refused.
+const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Names that are tried for a user without a name, at most.
 const SUFFIXES_MAX: u32 = 1000;
@@ -73,39 +78,37 @@ impl Visitor {
         Self { address: origin.client().map(|client| client.ip()), source: origin.source() }
     }
 
-    /// Takes a token for a name or a resume token that is tried.
-    pub(super) fn try_login(self, chat: &Chat) -> Result<(), SourceRefusal> {
-        chat.settings.sources.take(self.source, SourceAction::Login)
+    /// Charges the source for an attempt to log in.
+    fn charge(self, chat: &Chat, action: SourceAction) -> Result<(), SourceRefusal> {
+        chat.settings.sources.take(self.source, action)
     }
 }
 
-/// Somebody who gave a name that is theirs now.
+/// A user who has logged in, and the beginning of their session.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub(super) struct Login {
     pub(super) user: Arc<SessionHandle>,
-    /// Where they go; `None` is the lobby.
-    pub(super) place: Option<SavedSession>,
-    /// A token says that they were there, so they need no password.
+    /// The rooms to enter and their settings; `None` is the lobby.
+    pub(super) saved: Option<SavedSession>,
+    /// Whether a token restores the session, so that its rooms need no password.
     pub(super) is_back: bool,
-    /// Rooms whose lines are others than those that they have seen.
+    /// The rooms with other lines than those that the user has seen.
     pub(super) renewed: Vec<Name>,
 }
 
-impl Arrival {
-    /// Somebody new, who goes to the lobby.
+impl Login {
+    /// The login of a new user, who goes to the lobby.
     pub(super) fn new(user: Arc<SessionHandle>) -> Self {
-        Self { user, place: None, is_back: false, renewed: Vec::new() }
+        Self { user, saved: None, is_back: false, renewed: Vec::new() }
     }
 }
 
-/// Asks for a name until there is one; `None` where the peer went away or came to the wrong port.
-pub(super) async fn ask<S>(
+/// Asks for a name until a user has logged in. Returns `None` if the peer has gone, or speaks
+/// another protocol.
+pub(super) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
-) -> Result<Option<Arrival>, Closed>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<Option<Login>, Closed> {
     let origin = client.origin();
     let visitor = Visitor::of(&origin);
     let mut refusals = 0;
@@ -138,8 +141,8 @@ where
             again(client, "That was not UTF-8; a name is 1 to 32 letters, digits, _ or -").await?;
             continue;
         };
-        let error = match arrive(chat, text.trim(), visitor, port).await {
-            Ok(arrival) => return Ok(Some(arrival)),
+        let error = match log_in_as(chat, text.trim(), visitor, port).await {
+            Ok(login) => return Ok(Some(login)),
             Err(error) => error,
         };
         refusals += u32::from(error.rate().is_some());
@@ -151,48 +154,54 @@ where
     }
 }
 
-async fn again<S>(client: &mut Connection<Telnet<S>>, sentence: &str) -> Result<(), Closed>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn again<S: ByteStream>(
+    client: &mut Connection<Telnet<S>>,
+    sentence: &str,
+) -> Result<(), Closed> {
     client.write_line(format!("*** {sentence} ***")).await?;
     client.write(PROMPT).await
 }
 
-async fn refuse<S>(
+async fn refuse<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     foreign: MisdirectedProtocol,
-) -> Result<Option<Arrival>, Closed>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<Option<Login>, Closed> {
     client.write_line(foreign.answer()).await?;
     Ok(None)
 }
 
-/// Lets in who is called `text`, or says what is wrong.
-async fn arrive(
+/// Logs in with a typed name or `/resume TOKEN`.
+async fn log_in_as(
     chat: &Chat,
     text: &str,
     visitor: Visitor,
     port: u16,
-) -> Result<Arrival, LoginError> {
+) -> Result<Login, LoginError> {
     if text.is_empty() {
-        visitor.try_login(chat)?;
+        visitor.charge(chat, SourceAction::Login)?;
         return Ok(nameless(chat, visitor.address, port).await?);
     }
     if let Ok(Command::Resume(token)) = Command::parse(text) {
         return resume(chat, token.reveal(), visitor).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    visitor.try_login(chat)?;
+    log_in(chat, name, visitor).await.map(Login::new)
+}
+
+/// Lets a new user in under a name, and charges their source for the attempt.
+pub(super) async fn log_in(
+    chat: &Chat,
+    name: Name,
+    visitor: Visitor,
+) -> Result<Arc<SessionHandle>, LoginError> {
+    visitor.charge(chat, SourceAction::Login)?;
     let user = enter(chat, name, visitor.address, None).await;
-    Ok(user.map(Arrival::new).map_err(|taken| taken.sentence())?)
+    Ok(user.map_err(|taken| taken.sentence())?)
 }
 
 /// Makes a name that of a new session, which is restored if `back` is given. Each attempt is a
 /// session of its own: a failed one leaves nothing behind.
-pub(super) async fn enter(
+async fn enter(
     chat: &Chat,
     name: Name,
     address: Option<IpAddr>,
@@ -211,13 +220,13 @@ pub(super) async fn enter(
 }
 
 /// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
-async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Arrival, String> {
+async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Login, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
         match enter(chat, name, address, None).await {
-            Ok(user) => return Ok(Arrival::new(user)),
+            Ok(user) => return Ok(Login::new(user)),
             Err(taken @ (ClaimNameError::Banned(_) | ClaimNameError::NotDelivered)) => {
                 return Err(taken.sentence());
             }
@@ -227,27 +236,27 @@ async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Arr
     Err(last)
 }
 
+/// Restores the session of a token.
 pub(super) async fn resume(
     chat: &Chat,
     token: &str,
     visitor: Visitor,
-) -> Result<Arrival, LoginError> {
-    visitor.try_login(chat)?;
-    let sources = &chat.settings.sources;
+) -> Result<Login, LoginError> {
+    visitor.charge(chat, SourceAction::Login)?;
     // Before the check, so that guesses over many connections at once cannot pass.
-    sources.take(visitor.source, SourceAction::WrongPassword)?;
+    visitor.charge(chat, SourceAction::WrongPassword)?;
     let redeemed = redeem(chat, token, visitor.address).await;
     if !redeemed.as_ref().is_err_and(|sentence| sentence == WRONG_TOKEN) {
-        sources.give_back(visitor.source, SourceAction::WrongPassword);
+        chat.settings.sources.give_back(visitor.source, SourceAction::WrongPassword);
     }
     Ok(redeemed?)
 }
 
-async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Arrival, String> {
+async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Login, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
         // It may be on its way here, if another node has just given it.
-        tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+        sleep(WRONG_TOKEN_PAUSE).await;
         if !chat.catch_up().await {
             return Err(ClaimNameError::NotDelivered.sentence());
         }
@@ -263,14 +272,14 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Arr
         Outcome::Redeemed(Some(keep)) => keep.place,
         Outcome::Redeemed(None) => {
             // A token cannot be guessed at this pace.
-            tokio::time::sleep(super::resume::WRONG_TOKEN_PAUSE).await;
+            sleep(WRONG_TOKEN_PAUSE).await;
             return Err(WRONG_TOKEN.to_owned());
         }
         _ => return Err(ClaimNameError::NotDelivered.sentence()),
     };
-    let back = super::resume::back(chat, &place.more).await;
+    let back = rights_of(chat, &place.more).await;
     match enter(chat, place.name.clone(), address, Some(back)).await {
-        Ok(user) => Ok(Arrival { place: Some(place), is_back: true, ..Arrival::new(user) }),
+        Ok(user) => Ok(Login { saved: Some(place), is_back: true, ..Login::new(user) }),
         Err(taken) => {
             // A token that could not be used is worth something again.
             let keep = ResumeToken { token: digest, place };
@@ -278,6 +287,16 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Arr
             Err(later(&taken, token))
         }
     }
+}
+
+/// The rights with which a user comes back: those of an operator of the chat only if the password
+/// that they gave is still the password.
+async fn rights_of(chat: &Chat, saved: &SessionState) -> Back {
+    let operator = match &saved.operator {
+        Some(proof) => is_proof(chat, proof).await,
+        None => false,
+    };
+    Back { lineage: saved.lineage, operator, away: saved.away.clone() }
 }
 
 fn later(taken: &ClaimNameError, token: &str) -> String {

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
 use super::notification::{Disconnect, Notification};
+use echoline_base::poison::IgnorePoison;
 
 /// Notifications that may wait; beyond it the sender is told that they cannot be delivered.
 const NOTIFICATIONS_MAX: usize = 100;
@@ -119,7 +120,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

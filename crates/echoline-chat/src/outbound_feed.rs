@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::AsyncWrite;
 
-use super::answer_limits::names_in_words;
+use super::answer_limits::{lags_in_words, names_in_words};
 use super::batch::Batch;
 use super::days::Days;
 use super::history::Kind;
@@ -48,7 +48,7 @@ pub(super) struct OutboundFeed {
     /// Somebody may be waiting for what this member said.
     pub(super) has_said: bool,
     /// To be answered at the member's place in the order of their current room.
-    question: Option<Question>,
+    question: Option<RoomQuestion>,
     /// How often an answer may still be put off because lines wait for the store: who is in is to
     /// be what the lines that were seen add up to, but not at the price of never saying it.
     patience: u8,
@@ -62,7 +62,7 @@ pub(super) struct OutboundFeed {
 
 /// A question whose answer has a position in the room's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum RoomQuestion {
     /// The members of the room.
     Users,
     /// The same with all that a page shows of them, for those who came after this arrival.
@@ -101,8 +101,8 @@ impl OutboundFeed {
         self.memberships.iter().position(|membership| membership.room.same_as(room))
     }
 
-    /// Speaks in the room at `index` from now on.
-    pub(super) fn turn_to(&mut self, index: usize) {
+    /// Makes the room at `index` the one in which the member speaks.
+    pub(super) fn set_current(&mut self, index: usize) {
         self.current = index;
     }
 
@@ -130,7 +130,7 @@ impl OutboundFeed {
     }
 
     /// Has a question answered in its place.
-    pub(super) fn ask(&mut self, question: Question) {
+    pub(super) fn ask(&mut self, question: RoomQuestion) {
         self.question = Some(question);
         self.patience = PATIENCE;
     }
@@ -138,6 +138,17 @@ impl OutboundFeed {
     /// Whether no question is left to be answered.
     pub(super) fn is_answered(&self) -> bool {
         self.question.is_none()
+    }
+
+    /// Whether the member has been sent the lines from before they joined their rooms, as far as
+    /// these lines are visible.
+    pub(super) fn has_shown_earlier_lines(&self) -> bool {
+        self.memberships.iter().all(|Membership { shared_room, member_id, joined, .. }| {
+            shared_room.with(|room| {
+                room.is_expelled(*member_id)
+                    || room.standing(*member_id).0 >= room.log.visible().min(*joined)
+            })
+        })
     }
 
     /// Writes what there is to tell, as much as the peer takes; Pending where that was all, and
@@ -431,13 +442,13 @@ impl OutboundFeed {
         };
         let (mut people, mut sentence) = (None, None);
         let answered = shared_room.at_end(*member_id, self.patience > 0, |room| match question {
-            Question::People { after } => people = Some(People::of(room, after)),
-            Question::Users => {
+            RoomQuestion::People { after } => people = Some(People::of(room, after)),
+            RoomQuestion::Users => {
                 let members = room.members();
                 let names = names_in_words(members.iter().map(|member| member.name.as_str()));
                 sentence = Some(format!("Online: {names}"));
             }
-            Question::Lag => sentence = Some(super::user_session::lags_in_words(&room.lags())),
+            RoomQuestion::Lag => sentence = Some(lags_in_words(&room.lags())),
         });
         if answered.is_none() {
             self.patience = self.patience.saturating_sub(1);

@@ -1,13 +1,14 @@
 //! What a chat allows and may change while it runs: for who comes, and for what is done, from then
 //! on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::flood::FloodLimits;
 use super::settings::Settings;
 use super::state::Chat;
 use echoline_base::SecretText;
+use echoline_base::poison::IgnorePoison;
 
 /// The part of [`Settings`] that can change; see there.
 #[derive(Clone)]
@@ -56,11 +57,11 @@ impl Chat {
     /// what newcomers see, how long they may take, how fast people may write (who is in keeps the
     /// pace with which they came), and the operators' password (who is one stays one).
     pub fn renew(&self, settings: &Settings) {
-        *self.rules.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.into());
+        *self.rules.0.lock().ignore_poison() = Arc::new(settings.into());
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.rules.0.lock().ignore_poison())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::flood_mutes::ContinuedMute;
 use super::mailbox::Mailbox;
@@ -12,6 +12,7 @@ use super::notification::Disconnect;
 use super::outcome::Entered;
 use super::state::{ChatUser, LiveState};
 use echoline_base::SecretText;
+use echoline_base::poison::IgnorePoison;
 
 /// A live session. Its user's name and rights are in the chat's state, and are looked up there:
 /// never while the state or a room is locked.
@@ -66,7 +67,7 @@ impl SessionHandle {
     /// Looks at the session's user; `None` if they have left.
     fn user<T>(&self, look: impl FnOnce(&ChatUser) -> T) -> Option<T> {
         let state = self.state.upgrade()?;
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = state.lock().ignore_poison();
         state.served_user(self.session).map(look)
     }
 
@@ -131,6 +132,6 @@ impl SessionHandle {
     }
 
     fn extras(&self) -> MutexGuard<'_, Option<Box<SessionExtras>>> {
-        self.extras.lock().unwrap_or_else(PoisonError::into_inner)
+        self.extras.lock().ignore_poison()
     }
 }

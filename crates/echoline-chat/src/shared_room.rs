@@ -3,7 +3,7 @@
 //! The lock is held for the length of a decision, never across an await or a system call. Members
 //! who have seen everything leave their waker; who is stuck leaves none, and costs nobody anything.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::batch::Batch;
@@ -11,6 +11,7 @@ use super::log::LineView;
 use super::room::{MemberId, Own, Room};
 use super::room_cell::RoomCell;
 use super::wake_batcher::WakeBatcher;
+use echoline_base::poison::IgnorePoison;
 
 /// A room that sessions share.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ impl SharedRoom {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under it is a defect, but a room that is half changed still has its order.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

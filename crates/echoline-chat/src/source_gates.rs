@@ -2,11 +2,12 @@
 //! The queues of that work are shared by all users, and no source can fill them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use echoline::Source;
+use echoline_base::poison::IgnorePoison;
 
 /// Work of one source at the same time; more waits, and the rates bound how much more.
 const AT_ONCE: usize = 4;
@@ -36,7 +37,7 @@ impl SourceGates {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Source, Arc<Semaphore>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ignore_poison()
     }
 }
 

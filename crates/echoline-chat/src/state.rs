@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
 
@@ -34,6 +34,7 @@ use super::source_gates::SourceGates;
 use super::user::User;
 use super::wake_batcher::WakeBatchers;
 use echoline::Sources;
+use echoline_base::poison::IgnorePoison;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
@@ -368,7 +369,7 @@ impl Chat {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, LiveState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     /// Refuses a private line whose recipient's mailbox is full. An author whom another node serves

@@ -12,6 +12,11 @@ use super::line_end::end_lines;
 use super::telnet::Parser;
 use echoline::Layer;
 
+/// The stream of a client's connection.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {}
+
 /// A stream without the telnet commands in what it brings; they are answered on the way. Every end
 /// of a line that Telnet knows (CR LF, CR NUL, CR) arrives as LF or CR LF.
 ///

@@ -8,9 +8,10 @@
 //! the thread, to read the next line of all things, does not wait until a thousand members have
 //! been written to; and who is woken late gets more lines at once.
 
+use echoline_base::poison::IgnorePoison;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
@@ -135,7 +136,7 @@ impl Drop for AtEnd {
 
 /// A panic elsewhere must not keep anybody asleep.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().ignore_poison()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod name;
 
 use std::fs::{self, Permissions};
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ use rcgen::{
 use tempfile::NamedTempFile;
 
 use super::output;
+use echoline_base::file_access::if_there;
 
 /// A certificate is valid from a bit before it is made: clocks of machines differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
@@ -74,16 +75,13 @@ pub(super) fn run(flags: &CertFlags) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
         // A file that cannot be looked at may be there as well.
-        match fs::symlink_metadata(&path) {
-            Ok(_) => bail!(
+        let found = if_there(fs::symlink_metadata(&path));
+        if found.with_context(|| format!("cannot look at {}", path.display()))?.is_some() {
+            bail!(
                 "{} is there already: choose another folder with --out DIR, or overwrite it with \
                  --force",
                 path.display()
-            ),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot look at {}", path.display()));
-            }
+            );
         }
     }
     for (name, text) in &files {

@@ -1,6 +1,6 @@
-//! How many connections the process can have: the descriptor limit.
+//! The descriptor limit, and the number of connections that it leaves room for.
 
-use rlimit::Resource;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Connections at once where nobody asked for a number, as Redis.
 const CONNECTIONS_DEFAULT: usize = 10_000;
@@ -28,9 +28,11 @@ pub(super) struct Places {
 impl Descriptors {
     /// Raises the soft limit to the hard one, as far as the system lets us.
     pub(super) fn raise() -> Self {
-        let limit = rlimit::increase_nofile_limit(u64::MAX)
-            .or_else(|_| Resource::NOFILE.get_soft())
-            .unwrap_or(1024);
+        let files = Resource::RLIMIT_NOFILE;
+        let limit = match getrlimit(files) {
+            Ok((soft, hard)) => setrlimit(files, hard, hard).map_or(soft, |()| hard),
+            Err(_) => 1024,
+        };
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
     }
 

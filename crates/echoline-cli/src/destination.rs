@@ -5,8 +5,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::links::{Followed, if_there};
+use super::links::Followed;
 use super::output;
+use echoline_base::file_access::if_there;
 
 /// What new files allow before the umask takes from it; temporary files would be private.
 const MODE: u32 = 0o666;

@@ -1,7 +1,7 @@
 //! `echoline echo`: flags to a server, a server to an exit code.
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
@@ -14,6 +14,7 @@ use super::tls::Outdated;
 use super::values::EolName;
 use echoline::echo::{self, Dialogue, Mode};
 use echoline::{Address, Framing, Limits, Scheme, SourceLimits};
+use echoline_base::poison::IgnorePoison;
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
@@ -197,11 +198,11 @@ impl Current {
     }
 
     fn dialogue(&self) -> Arc<Dialogue> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.lock().ignore_poison())
     }
 
     fn set(&self, dialogue: Dialogue) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(dialogue);
+        *self.0.lock().ignore_poison() = Arc::new(dialogue);
     }
 }
 

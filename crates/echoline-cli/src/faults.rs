@@ -1,7 +1,7 @@
 //! Planned faults: flags to a plan, counts to the log.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -11,6 +11,7 @@ use super::check::Findings;
 use super::reload::{Commit, Fresh, Renewal};
 use echoline::fault::{FaultKind, FaultPlan, FaultRule, Faults};
 use echoline::{Address, Scheme};
+use echoline_base::poison::IgnorePoison;
 
 /// The flags about planned faults.
 #[derive(Debug, Args)]
@@ -82,14 +83,14 @@ impl FaultFlags {
         let (faults, read) = (faults.clone(), Arc::new(Mutex::new(faults.plan())));
         let prepare = move |fresh: &Fresh| {
             let plan = fresh.serving().faults.plan()?;
-            if plan == *read.lock().unwrap_or_else(PoisonError::into_inner) {
+            if plan == *read.lock().ignore_poison() {
                 return Ok(None);
             }
             let (faults, read) = (faults.clone(), Arc::clone(&read));
             let commit: Commit = Box::new(move || {
                 let said = format!("faults: {}", rules(&plan));
                 faults.replace(plan.clone());
-                *read.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+                *read.lock().ignore_poison() = plan;
                 said
             });
             Ok(Some(commit))

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use super::hangup::{Hangups, Meaning};
 use super::reload::Reload;
 use echoline::internals::{Hangup, Signals, obey};
 use echoline::{Closed, Connection, LiveLimits, Phase, Pulse, Report, Server, Shutdown};
+use echoline_base::poison::IgnorePoison;
 
 /// How much longer than its drain a process may take to end.
 const LAST_STEPS: Duration = Duration::from_secs(5);
@@ -164,7 +165,7 @@ async fn run_aside(reload: Arc<Mutex<Reload>>) {
     let run = move || {
         let _finished = finished;
         // A reload that panicked has changed nothing that the next one does not look at again.
-        reload.lock().unwrap_or_else(PoisonError::into_inner).run();
+        reload.lock().ignore_poison().run();
     };
     match thread::Builder::new().name("reload".to_owned()).spawn(run) {
         // An error means that it is over too: the sender is gone.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
+use echoline_base::file_access::if_there;
+
 /// As many links as Linux follows (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
@@ -56,16 +58,6 @@ impl Followed {
     pub(super) fn open(&self, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
         let no_link = if self.is_descriptor { 0 } else { libc::O_NOFOLLOW };
         options.custom_flags(flags | no_link).open(&self.path)
-    }
-}
-
-/// The answer of the file system about a file that may be missing. Any other error is no absence: a
-/// file that cannot be looked at must not be replaced.
-pub(super) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

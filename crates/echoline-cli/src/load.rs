@@ -23,7 +23,8 @@ use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
 use echoline::internals::{Hangup, Signals};
 use echoline::{Address, Phase, Resumption, Scheme, Shutdown};
-use echoline_load::{self, Expect, Objectives, Report, Settings, View, units};
+use echoline_base::amount::figures;
+use echoline_load::{self, Expect, Objectives, Report, Settings, View};
 
 /// The most that one datagram holds: 65,535 less the headers of IPv4 and UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -130,7 +131,7 @@ async fn run_until_told(
         match &flags.slo {
             None => echoline_load::run(settings, stop, |view| live.show("", view)).await,
             Some(goals) => {
-                let label = |rate| format!("{}/s: ", units::per_second(rate));
+                let label = |rate| format!("{}/s: ", figures::per_second(rate));
                 let first = flags.traffic.first_rate();
                 let show = |rate, _, view: &View| live.show(&label(rate), view);
                 echoline_load::find_max(settings, goals, first, stop, show).await

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
 
 /// Lines that are kept.
@@ -58,7 +59,7 @@ impl<S: Subscriber> Layer<S> for KeepNewest {
 
 /// Nothing is left half done under this lock.
 fn newest() -> MutexGuard<'static, VecDeque<LogLine>> {
-    NEWEST.lock().unwrap_or_else(PoisonError::into_inner)
+    NEWEST.lock().ignore_poison()
 }
 
 /// The parts of an event as the log shows them: the message, then the fields.

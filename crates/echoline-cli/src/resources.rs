@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use anyhow::{Context, anyhow, bail};
-use rlimit::Resource;
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 /// A limit of memory, and the megabytes that a server needs under it. Measured: with less a start
@@ -23,11 +23,11 @@ struct Need {
 /// Address space. The C library and the allocator reserve about 96 MiB of it for each thread, and
 /// use a fraction.
 const SPACE: Need =
-    Need { resource: Resource::AS, name: "ulimit -v", process_mb: 200, thread_mb: 101 };
+    Need { resource: Resource::RLIMIT_AS, name: "ulimit -v", process_mb: 200, thread_mb: 101 };
 
 /// Memory that can be written, without what is only reserved.
 const DATA: Need =
-    Need { resource: Resource::DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
+    Need { resource: Resource::RLIMIT_DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
 
 /// A runtime for the calling thread.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
@@ -49,7 +49,7 @@ pub(super) fn try_thread() -> io::Result<()> {
 pub(super) fn check_memory(threads: usize) -> anyhow::Result<()> {
     for need in [SPACE, DATA] {
         // If the limit cannot be read, the start goes on without this check.
-        let limit = need.resource.get_soft().unwrap_or(u64::MAX);
+        let limit = getrlimit(need.resource).map_or(u64::MAX, |(soft, _)| soft);
         if let Some(needed) = need.beyond(limit, threads) {
             bail!(
                 "this process may have {} MB of memory ({}), and reserves {needed} MB for \

@@ -39,6 +39,7 @@ use echoline::{
     Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
     ListenerOptions, Phase, Report, Scheme, Server, Shutdown, SourceLimits,
 };
+use echoline_base::file_access::if_there;
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
@@ -470,12 +471,8 @@ fn log_report(report: &Report) {
 }
 
 pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove --ready-file {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    let removed = if_there(std::fs::remove_file(path)).map(drop);
+    removed.with_context(|| format!("cannot remove --ready-file {}", path.display()))
 }
 
 /// A program that waits for the file must never see half of it.

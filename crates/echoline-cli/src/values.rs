@@ -17,6 +17,9 @@ const STEPS_MAX: u32 = 10_000;
 /// Messages in flight on a connection, each of which is held in memory.
 const DEPTH_MAX: u32 = 65_536;
 
+/// The largest share: a hundred times the whole.
+const SHARE_MAX: f64 = 100.0;
+
 /// What lines end with.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum EolName {
@@ -140,10 +143,9 @@ pub(super) struct Share(pub(super) f64);
 
 /// Reads a [`Share`]: `5%`, `0.5%`, `200%`.
 pub(super) fn share(text: &str) -> Result<Share, String> {
-    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    percent
-        .filter(|percent| (0.0..=10_000.0).contains(percent))
-        .map(|percent| Share(percent / 100.0))
+    amount::share(text)
+        .filter(|&share| share <= SHARE_MAX)
+        .map(Share)
         .ok_or_else(|| format!("'{text}' is no percentage: write for example 5% or 0.5%"))
 }
 

@@ -1,6 +1,5 @@
-//! Lengths of time, sizes and rates, as a plan writes them. Pure.
+//! The bounds of lengths of time, sizes and rates in a plan. Pure.
 
-use std::fmt;
 use std::time::Duration;
 
 use echoline_base::amount;
@@ -10,14 +9,6 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// As much as any test sends.
 const BYTES_MAX: u64 = 1 << 40;
-
-/// In microseconds, the largest first.
-const TIMES: &[(&str, u64)] =
-    &[("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)];
-
-/// The largest first.
-const SIZES: &[(&str, u64)] =
-    &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)];
 
 /// Reads a length of time: `50ms`, `1.5s`, `200us`, `1h30m`; to the microsecond, at most a day.
 pub(super) fn parse_time(text: &str) -> Option<Duration> {
@@ -36,38 +27,12 @@ pub(super) fn parse_rate(text: &str) -> Option<u64> {
     amount::bytes_per_second(text).filter(|&rate| rate <= BYTES_MAX)
 }
 
-/// A length of time as [`parse_time`] reads it.
-pub(super) struct Time(pub(super) Duration);
-
-/// A size as [`parse_bytes`] reads it.
-pub(super) struct Bytes(pub(super) u64);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros() as u64;
-        let fits = |unit: &&(&str, u64)| micros > 0 && micros.is_multiple_of(unit.1);
-        match TIMES.iter().find(fits) {
-            Some((name, unit)) => write!(f, "{}{name}", micros / unit),
-            None => f.write_str("0s"),
-        }
-    }
-}
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let large = |unit: &&(&str, u64)| unit.1 > 1 && self.0 > 0 && self.0.is_multiple_of(unit.1);
-        match SIZES.iter().find(large) {
-            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
-            None => write!(f, "{}", self.0),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use echoline_base::amount::{ExactBytes, ExactTime};
 
     /// Issue 11, item 44: a plan reads what a flag reads; a bare number is no time in it.
     #[test]
@@ -97,8 +62,8 @@ mod tests {
         #[test]
         fn what_is_printed_is_read_back(micros in 0u64..=86_400_000_000, size in 0..=BYTES_MAX) {
             let time = Duration::from_micros(micros);
-            prop_assert_eq!(parse_time(&Time(time).to_string()), Some(time));
-            prop_assert_eq!(parse_bytes(&Bytes(size).to_string()), Some(size));
+            prop_assert_eq!(parse_time(&ExactTime(time).to_string()), Some(time));
+            prop_assert_eq!(parse_bytes(&ExactBytes(size).to_string()), Some(size));
         }
     }
 }

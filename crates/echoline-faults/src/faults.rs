@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::FaultError;
 use super::kind::FaultKind;
 use super::plan::{Fault, FaultLayer, FaultPlan, Per};
+use echoline_base::poison::IgnorePoison;
 use echoline_base::random::Random;
 
 /// A plan of faults at work: what connections and datagrams are asked about, and what counts the
@@ -134,7 +135,7 @@ impl Faults {
 
     fn current(&self) -> MutexGuard<'_, Current> {
         // Nothing that can panic is done under the lock.
-        self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.current.lock().ignore_poison()
     }
 }
 

@@ -8,6 +8,7 @@ use super::amount::{parse_bytes, parse_rate, parse_time};
 use super::error::FaultError;
 use super::kind::FaultKind;
 use super::plan::{Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, RULES_MAX, When};
+use echoline_base::amount::{self, ExactTime};
 
 /// All keys there are.
 pub(super) const KEYS: &[&str] = &[
@@ -305,7 +306,7 @@ fn parse_delay(text: &str) -> Option<Fault> {
     };
     let (middle, width) = (parse_time(middle)?, parse_time(width)?);
     // What is printed must be readable: the sum is to be a length of time too.
-    let longest = parse_time(&super::amount::Time(middle + width).to_string())?;
+    let longest = parse_time(&ExactTime(middle + width).to_string())?;
     Some(Fault::Delay { shortest: middle.checked_sub(width)?, longest })
 }
 
@@ -316,9 +317,9 @@ fn parse_after(text: &str) -> Option<(u64, Duration)> {
 }
 
 fn parse_share(text: &str) -> Option<f64> {
-    let share = match text.strip_suffix('%') {
-        Some(percent) => percent.parse::<f64>().ok()? / 100.0,
-        None => text.parse().ok()?,
+    let share = match text.ends_with('%') {
+        true => amount::share(text)?,
+        false => text.parse().ok()?,
     };
     // The sum turns -0 into 0, which prints as it is written.
     (0.0..=1.0).contains(&share).then_some(share + 0.0)

@@ -5,8 +5,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::amount::{Bytes, Time};
 use super::kind::FaultKind;
+use echoline_base::amount::{ExactBytes, ExactTime};
 
 /// Rules of one plan; more would be no plan.
 pub(super) const RULES_MAX: usize = 64;
@@ -213,7 +213,7 @@ impl fmt::Display for FaultRule {
         let kind = self.kind();
         write!(f, "{kind}{}{}", self.fault, self.when)?;
         if self.offset > 0 {
-            write!(f, " offset={}", Bytes(self.offset))?;
+            write!(f, " offset={}", ExactBytes(self.offset))?;
         }
         if self.direction != kind.direction() {
             let direction = if self.direction == Direction::In { "in" } else { "out" };
@@ -235,15 +235,17 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delay { shortest, longest } if shortest == longest => {
-                write!(f, "={}", Time(*longest))
+                write!(f, "={}", ExactTime(*longest))
             }
             Self::Delay { shortest, longest } => {
-                write!(f, "={}..{}", Time(*shortest), Time(*longest))
+                write!(f, "={}..{}", ExactTime(*shortest), ExactTime(*longest))
             }
-            Self::Reorder(time) | Self::Stall(Some(time)) => write!(f, "={}", Time(*time)),
-            Self::Corrupt(bytes) | Self::Truncate(bytes) => write!(f, "={}", Bytes(*bytes)),
-            Self::Split { bytes, gap } => write!(f, "={} gap={}", Bytes(*bytes), Time(*gap)),
-            Self::Slow(rate) => write!(f, " rate={}/s", Bytes(*rate)),
+            Self::Reorder(time) | Self::Stall(Some(time)) => write!(f, "={}", ExactTime(*time)),
+            Self::Corrupt(bytes) | Self::Truncate(bytes) => write!(f, "={}", ExactBytes(*bytes)),
+            Self::Split { bytes, gap } => {
+                write!(f, "={} gap={}", ExactBytes(*bytes), ExactTime(*gap))
+            }
+            Self::Slow(rate) => write!(f, " rate={}/s", ExactBytes(*rate)),
             Self::Drop
             | Self::Duplicate
             | Self::Reset
@@ -270,10 +272,10 @@ impl fmt::Display for When {
             }
         }
         if self.after > 0 {
-            write!(f, " after={}", Bytes(self.after))?;
+            write!(f, " after={}", ExactBytes(self.after))?;
         }
         if !self.after_time.is_zero() {
-            write!(f, " after={}", Time(self.after_time))?;
+            write!(f, " after={}", ExactTime(self.after_time))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::expect::{Expect, Reply};
 use super::reply::{Fault, without_end};
+use echoline_base::checksum::Fnv1a;
 
 /// Messages that are remembered after they were settled, to tell what comes late or twice.
 const PAST_MAX: usize = 4096;
@@ -207,13 +208,11 @@ fn make<'text>(text: &'text mut Vec<u8>, number: u32, texts: &impl Texts) -> &'t
     text
 }
 
-/// The same for the same text, and hardly ever for two different ones (FNV-1a).
+/// A number that is the same for the same text, and hardly ever for two different ones.
 fn fingerprint(text: &[u8]) -> u64 {
     let beginning = &text[..text.len().min(FINGERPRINT_BYTES)];
     let length = (text.len() as u64).to_le_bytes();
-    beginning.iter().chain(&length).fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    Fnv1a::new().bytes(beginning).bytes(&length).sum()
 }
 
 #[cfg(test)]

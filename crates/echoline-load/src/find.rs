@@ -13,10 +13,10 @@ use super::report::Report;
 use super::run::run;
 use super::search::Search;
 use super::settings::Settings;
-use super::units;
 use super::view::View;
 use super::walk::{Purpose, Step, Walk};
 use echoline::{Phase, Shutdown};
+use echoline_base::amount::figures;
 
 /// How long a rate is tried where the settings name no duration.
 const DURATION_DEFAULT: Duration = Duration::from_secs(5);
@@ -119,8 +119,8 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     Err(format!(
         "{goals} takes {} messages at each rate, more than come within {DURATION_MAX:?} at {}: \
          begin at --rate {enough}/s or more, or name a lower percentile",
-        units::count(samples.ceil() as u64),
-        units::rate(first),
+        figures::count(samples.ceil() as u64),
+        figures::rate(first),
     ))
 }
 
@@ -209,7 +209,7 @@ fn silence(report: &Report, held_before: bool) -> Option<String> {
 /// A sentence for a rate that cannot be judged in the longest time there is.
 fn at_rate(settings: &Settings, goals: &Objectives, rate: f64) -> Result<Settings, String> {
     let mut settings = settings.clone();
-    let shown = units::rate(rate);
+    let shown = figures::rate(rate);
     let pacer = Pacer::constant(Rate::per_second(rate).ok_or(format!("there is no rate {shown}"))?);
     settings.messages = match settings.messages.seed() {
         Some(seed) => pacer.poisson(seed),
@@ -261,21 +261,21 @@ fn verdict(search: &Search, steps: &[Step], ending: &Ending) -> String {
         let lowest = steps.iter().map(|step| step.rate).fold(f64::INFINITY, f64::min);
         return match steps.last() {
             Some(step) => {
-                let lowest = units::per_second(lowest);
+                let lowest = figures::per_second(lowest);
                 format!("{prefix}no rate held, not even {lowest}/s: {}", step.broken.join("; "))
             }
             None => format!("{prefix}no rate was tried to its end"),
         };
     };
     let times = search.times();
-    let rate = units::per_second(highest);
+    let rate = figures::per_second(highest);
     let held = format!("{prefix}{rate}/s held in {times} of {times} runs");
     let breaking = search
         .broke()
         .and_then(|broke| steps.iter().rev().find(|step| step.rate == broke && !step.held()));
     match breaking {
         Some(step) => {
-            let rate = units::per_second(step.rate);
+            let rate = figures::per_second(step.rate);
             format!("{held}; {rate}/s did not: {}", step.broken.join("; "))
         }
         None => format!("{held}; no higher rate was tried"),

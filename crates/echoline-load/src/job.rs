@@ -1,7 +1,7 @@
 //! What the clients of one thread share, and what all of them wait for: the start.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use super::record::Record;
 use super::settings::Settings;
 use echoline::internals::{Alarm, Precision};
 use echoline::{Phase, Shutdown};
+use echoline_base::poison::IgnorePoison;
 
 /// What all clients of a run share.
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl Job {
 
     pub(super) fn records(&self) -> MutexGuard<'_, Records> {
         // Counting does not panic half-way, so what a panicking client leaves is whole.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        self.records.lock().ignore_poison()
     }
 
     pub(super) fn is_running(&self) -> bool {

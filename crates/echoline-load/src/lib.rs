@@ -70,7 +70,6 @@ mod template;
 mod times;
 mod trust;
 mod turns;
-pub mod units;
 mod view;
 mod walk;
 

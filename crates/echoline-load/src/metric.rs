@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::record::Record;
 use super::times::Percentile;
-use super::units;
+use echoline_base::amount::{self, figures};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +65,10 @@ impl Metric {
     pub(super) fn read_limit(self, text: &str) -> Option<f64> {
         match self {
             Self::Percentile(_) | Self::Max | Self::Mean => {
-                units::parse_time(text).map(|time| time.as_secs_f64())
+                amount::time(text).map(|time| time.as_secs_f64())
             }
-            share if share.is_share() => units::parse_percent(text),
-            _ => units::parse_rate(text),
+            share if share.is_share() => amount::share(text).filter(|&share| share <= 1.0),
+            _ => amount::events_per_second(text),
         }
     }
 
@@ -104,10 +104,10 @@ impl Metric {
     pub fn show(self, figure: f64) -> String {
         match self {
             Self::Percentile(_) | Self::Max | Self::Mean => {
-                units::time(Duration::try_from_secs_f64(figure).unwrap_or_default())
+                figures::time(Duration::try_from_secs_f64(figure).unwrap_or_default())
             }
-            share if share.is_share() => units::percent(figure),
-            _ => units::rate(figure),
+            share if share.is_share() => figures::percent(figure),
+            _ => figures::rate(figure),
         }
     }
 

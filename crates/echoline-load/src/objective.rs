@@ -308,6 +308,10 @@ mod tests {
         ] {
             assert_eq!(Objectives::goals(text).unwrap().to_string(), shown);
         }
+        // A condition reads what a flag reads.
+        let alarms = Objectives::alarms("p99>1h,max>1m30s,rate<10K/s").unwrap();
+        let limits: Vec<f64> = alarms.list().iter().map(|alarm| alarm.limit).collect();
+        assert_eq!(limits, [3600.0, 90.0, 10_000.0]);
         let alarms = Objectives::alarms("p5>1ms,rate<7.5/s").unwrap();
         assert_eq!("p5".parse(), Ok(alarms.list()[0].metric));
         assert_eq!(alarms.to_string(), "p5>1ms,rate<7.5/s");
@@ -327,6 +331,7 @@ mod tests {
             ("latency<5ms", "'latency' is nothing that is measured"),
             ("p99<5", "'5' is no limit for p99: write for example 'p99<5ms'"),
             ("errors<5ms", "'5ms' is no limit for errors: write for example 'errors<0.1%'"),
+            ("errors<101%", "'101%' is no limit for errors"),
             ("rate>5", "'5' is no limit for rate: write for example 'rate>1000/s'"),
             ("p99>5ms", "this list says what must hold, so write for example 'p99<5ms'"),
             ("rate<5/s", "'rate<5/s' is the wrong way round"),

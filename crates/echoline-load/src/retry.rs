@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use echoline_base::backoff::{Backoff, with_jitter};
 use echoline_base::random::Random;
 
 /// The first delay, before jitter.
@@ -16,25 +17,24 @@ const LONGEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct RetryDelay {
     random: Random,
-    ceiling: Duration,
+    backoff: Backoff,
 }
 
 impl RetryDelay {
     /// The delays of one client; the same seed gives the same delays.
     pub(super) fn new(seed: u64, client: u32) -> Self {
-        Self { random: Random::of(&[seed, client.into(), 0x7265_7472_7900]), ceiling: FIRST }
+        let random = Random::of(&[seed, client.into(), 0x7265_7472_7900]);
+        Self { random, backoff: Backoff::new(FIRST, LONGEST) }
     }
 
     /// The delay before the next attempt.
     pub(super) fn next(&mut self) -> Duration {
-        let delay = self.ceiling.mul_f64(0.5 + self.random.fraction() / 2.0);
-        self.ceiling = (2 * self.ceiling).min(LONGEST);
-        delay
+        with_jitter(self.backoff.next_delay(), &mut self.random)
     }
 
     /// Starts again with the shortest delay.
     pub(super) fn reset(&mut self) {
-        self.ceiling = FIRST;
+        self.backoff.reset();
     }
 }
 

@@ -76,7 +76,7 @@ pub mod internals {
     pub use crate::net::alarm::{Alarm, Precision};
     pub use crate::net::{Hangup, Signals, broken, is_loopback, obey, spawn_with_runtime};
     #[cfg(feature = "websocket")]
-    pub use crate::net::{HostKind, kind_of, split_port};
+    pub use crate::net::{Host, HostKind, is_same_origin};
 }
 
 pub use echoline_base::SecretText;

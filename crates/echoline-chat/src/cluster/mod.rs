@@ -20,7 +20,7 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ use envelope::Envelope;
 use leases::Leases;
 use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
+
+use echoline_base::poison::IgnorePoison;
 
 pub use status::ClusterStatus;
 
@@ -316,7 +318,7 @@ impl Cluster {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::StoreError;
 use super::options::SharedFolder;
 use echoline_base::file_access::exposed_data_folder;
+use echoline_base::file_access::if_there;
 
 /// A folder that nobody else uses while this lives: an flock(2), which the system takes back
 /// however the process ends.
@@ -108,12 +109,7 @@ impl Folder {
     pub(super) fn read_through(&self) -> Result<(), StoreError> {
         for path in [self.database(), self.log()] {
             let read = open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
-            match read {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::file(&path, error));
-                }
-                _ => {}
-            }
+            if_there(read).map_err(|error| StoreError::file(&path, error))?;
         }
         Ok(())
     }
@@ -179,11 +175,8 @@ pub(super) fn is_of_store(name: &OsStr) -> bool {
 /// Whether there is no file of that name, not even a dangling symbolic link. An error that leaves
 /// this open is no answer.
 pub(super) fn is_absent(path: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(StoreError::file(path, error)),
-    }
+    let found = if_there(fs::symlink_metadata(path));
+    found.map(|found| found.is_none()).map_err(|error| StoreError::file(path, error))
 }
 
 /// Renames a file and never replaces one: fails with `AlreadyExists` if `to` is there.
@@ -211,11 +204,7 @@ fn rename_over_new(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Renames a file if there is one: whether there was.
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<bool> {
-    match rename_new(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(if_there(rename_new(from, to))?.is_some())
 }
 
 /// Copies a file under a name that is not taken, durably.
@@ -294,10 +283,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file(path, error)),
-        _ => Ok(()),
-    }
+    if_there(fs::remove_file(path)).map(drop).map_err(|error| StoreError::file(path, error))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ mod write_ahead_log;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ pub use options::{SharedFolder, StoreEvent, StoreOptions, Sync};
 pub use question::Found;
 pub use record::{Ban, Change, DELETED, Kind, MISSING, Restored, RestoredRoom, Stored, Token};
 
+use echoline_base::poison::IgnorePoison;
 use folder::Folder;
 use keeper::Keeper;
 use question::{Question, Reply, Search};
@@ -243,7 +244,7 @@ impl Store {
         self.queue.close(begun + limit * 5 / 6);
         // A little longer, so that the thread's last attempt counts.
         let (ended, left) = self.queue.await_end(begun + limit);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().ignore_poison().take();
         if let Some(thread) = thread.filter(|_| ended) {
             // It has nothing left to do but to give the folder's lock back.
             let _ = thread.join();
@@ -254,7 +255,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.thread.get_mut().ignore_poison().is_some() {
             self.queue.close(now() + CLOSE_MAX);
         }
     }

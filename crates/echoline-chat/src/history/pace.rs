@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::options::Sync;
+use echoline_base::backoff::Backoff;
 
 /// When the next attempt to write is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) struct Load {
 pub(super) struct Pace {
     sync: Sync,
     last_commit: Option<Instant>,
+    backoff: Backoff,
     retry: Option<Retry>,
 }
 
@@ -48,7 +50,8 @@ const RETRY_CLOSING: Duration = Duration::from_millis(500);
 
 impl Pace {
     pub(super) const fn new(sync: Sync) -> Self {
-        Self { sync, last_commit: None, retry: None }
+        let backoff = Backoff::new(RETRY_FIRST, RETRY_LAST);
+        Self { sync, last_commit: None, backoff, retry: None }
     }
 
     pub(super) fn next(&self, load: Load) -> Next {
@@ -67,11 +70,12 @@ impl Pace {
 
     pub(super) const fn committed(&mut self, now: Instant) {
         self.last_commit = Some(now);
+        self.backoff.reset();
         self.retry = None;
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
-        let pause = self.retry.map_or(RETRY_FIRST, |retry| (retry.pause * 2).min(RETRY_LAST));
+        let pause = self.backoff.next_delay();
         self.retry = Some(Retry { at: now + pause, pause });
     }
 

@@ -1,13 +1,14 @@
 //! The way to the store's thread: changes, which never wait for a place, and questions.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::options::Sync;
 use super::pace::{Load, Next};
 use super::question::Question;
 use super::record::Change;
+use echoline_base::poison::IgnorePoison;
 
 /// Bytes of changes that wait at most.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -165,7 +166,7 @@ impl Queue {
             match state.ended {
                 Some(left) => return (true, left),
                 None if rest.is_zero() => return (false, state.count() as u64 + state.lost),
-                None => state = self.end.wait_timeout(state, rest).unwrap_or_else(whole).0,
+                None => state = self.end.wait_timeout(state, rest).ignore_poison().0,
             }
         }
     }
@@ -197,15 +198,15 @@ impl Queue {
     ) -> MutexGuard<'s, State> {
         state.asleep = true;
         let mut state = match length {
-            Some(length) => self.work.wait_timeout(state, length).unwrap_or_else(whole).0,
-            None => self.work.wait(state).unwrap_or_else(whole),
+            Some(length) => self.work.wait_timeout(state, length).ignore_poison().0,
+            None => self.work.wait(state).ignore_poison(),
         };
         state.asleep = false;
         state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(whole)
+        self.state.lock().ignore_poison()
     }
 }
 
@@ -220,11 +221,6 @@ impl State {
 pub(super) enum Refusal {
     Busy,
     Closed,
-}
-
-/// Every change of the state is complete before anything can panic.
-fn whole<T>(poisoned: PoisonError<T>) -> T {
-    poisoned.into_inner()
 }
 
 /// The store's thread lives in real time: what it waits for is the disk.

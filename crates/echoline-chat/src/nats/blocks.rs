@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::super::follower::Entry;
+use echoline_base::checksum::Fnv1a;
 
 /// How many entries are one block.
 const BLOCK: u64 = 64;
@@ -35,15 +36,10 @@ pub(super) fn first_of_block(sequence: u64) -> u64 {
     sequence.saturating_sub(1) / BLOCK * BLOCK + 1
 }
 
-/// FNV-1a, 64 bits: nobody is to be kept from forging it, as whoever can write can also lie.
-fn fold(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(start, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Of one entry: its place, its time, and what it says.
+/// The digest of one entry: its sequence number, its time and its payload.
 pub(super) fn digest(entry: &Entry) -> u64 {
-    let start = fold(0xcbf2_9ce4_8422_2325, &entry.sequence.to_le_bytes());
-    fold(fold(start, &entry.time_ms.to_le_bytes()), &entry.payload)
+    let start = Fnv1a::new().bytes(&entry.sequence.to_le_bytes());
+    start.bytes(&entry.time_ms.to_le_bytes()).bytes(&entry.payload).sum()
 }
 
 impl Checkpoint {
@@ -53,7 +49,10 @@ impl Checkpoint {
             return Some(Self { sequence, digest });
         }
         let before = before.filter(|before| before.sequence + 1 == sequence)?;
-        Some(Self { sequence, digest: fold(before.digest, &digest.to_le_bytes()) })
+        Some(Self {
+            sequence,
+            digest: Fnv1a::from_sum(before.digest).bytes(&digest.to_le_bytes()).sum(),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The bus as the program has it: started, asked, closed.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::options::NatsOptions;
 use super::seal::Seal;
 use super::status::{Board, Status};
 use super::supervisor;
+use echoline_base::poison::IgnorePoison;
 
 /// How long the thread is waited for at the end: it sends what is proposed, and leaves.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -95,7 +96,7 @@ impl Bus {
     pub fn close(self) {
         self.closing.send_replace(true);
         // Closed or too late: it is left alone either way.
-        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.into_inner().ignore_poison();
         let _ = ended.recv_timeout(CLOSE_TIMEOUT);
     }
 }

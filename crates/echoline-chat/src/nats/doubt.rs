@@ -14,6 +14,7 @@ use super::connect::reason;
 use super::error::BusError;
 use super::life::Life;
 use super::order;
+use echoline_base::backoff::Backoff;
 
 /// Between two looks that must agree who leads the stream.
 const LOOKS_APART: Duration = Duration::from_secs(1);
@@ -39,23 +40,29 @@ pub(super) struct Doubts {
     found: Option<u64>,
 }
 
-/// How often it had to begin anew of late.
-#[derive(Clone, Copy, Debug, Default)]
+/// The delays between recent resets of our copy.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Relapses {
     last: Option<Instant>,
-    count: u32,
+    backoff: Backoff,
+}
+
+impl Default for Relapses {
+    fn default() -> Self {
+        Self { last: None, backoff: Backoff::new(PAUSE, PAUSE_MAX) }
+    }
 }
 
 impl Relapses {
     /// One more; how long to wait.
     pub(super) fn next(&mut self, now: Instant) -> Duration {
         let is_first = self.last.is_none_or(|last| last + CALM < now);
-        self.count = if is_first { 0 } else { self.count + 1 };
         self.last = Some(now);
-        match self.count {
-            0 => Duration::ZERO,
-            count => PAUSE.saturating_mul(1 << (count - 1).min(10)).min(PAUSE_MAX),
+        if is_first {
+            self.backoff.reset();
+            return Duration::ZERO;
         }
+        self.backoff.next_delay()
     }
 }
 

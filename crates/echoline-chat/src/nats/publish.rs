@@ -11,6 +11,7 @@ use super::connect::reason;
 use super::error::BusError;
 use super::life::Life;
 use super::mailing::Letter;
+use echoline_base::backoff::{Backoff, with_jitter};
 
 /// Between two tries, at first and at most.
 const RETRY: Duration = Duration::from_millis(200);
@@ -157,9 +158,8 @@ impl Life<'_> {
 
     /// Longer from try to try.
     fn pause(&self, tries: u32) -> Duration {
-        let longest = RETRY.saturating_mul(1 << (tries - 1).min(10)).min(RETRY_MAX);
-        let part = 0.5 + self.desk.random.borrow_mut().fraction() / 2.0;
-        longest.mul_f64(part)
+        let longest = Backoff::new(RETRY, RETRY_MAX).after(tries - 1);
+        with_jitter(longest, &mut self.desk.random.borrow_mut())
     }
 
     /// Waits for the next try, which is at once when there is a sign that it may succeed.

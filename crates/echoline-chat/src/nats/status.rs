@@ -1,9 +1,10 @@
 //! How it stands with the bus, for whoever asks.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::super::follower::Link;
 use super::error::BusError;
+use echoline_base::poison::IgnorePoison;
 
 /// A bus as it is, and what became of everything so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,24 +100,24 @@ impl Board {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.status.lock().ignore_poison());
     }
 
     pub(super) fn read(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().ignore_poison().clone()
     }
 
     /// The error happened. True if it is another one than the last.
     pub(super) fn fail(&self, error: &BusError) -> bool {
         let sentence = Some(error.to_string());
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.error.lock().ignore_poison() = Some(error.clone());
+        let mut status = self.status.lock().ignore_poison();
         let is_new = status.last_error != sentence;
         status.last_error = sentence;
         is_new
     }
 
     pub(super) fn last_error(&self) -> Option<BusError> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.error.lock().ignore_poison().clone()
     }
 }

@@ -1,7 +1,6 @@
 //! The thread of the bus: one connection after the other, whatever ends them, until it is closed.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -10,6 +9,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::desk::Desk;
 use super::error::BusError;
 use super::life::live;
+use echoline_base::backoff::Backoff;
+use echoline_base::supervise::{Panicked, catch_panic, supervise};
 
 /// Between two connections, at first and at most.
 const RESTART: Duration = Duration::from_millis(200);
@@ -21,58 +22,52 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Drives the follower until the end. A panic anywhere below ends one connection, not the thread.
 pub(super) fn run(desk: &Desk) {
-    let mut pause = RESTART;
-    loop {
-        let (outcome, lasted) = guarded(|runtime| {
-            runtime.block_on(async {
-                let since = tokio::time::Instant::now();
-                (until_closed(desk).await, since.elapsed())
-            })
-        })
-        .unwrap_or_else(|error| (Err(error), Duration::ZERO));
-        let Err(error) = outcome else { break };
-        if error.is_final() && desk.started(Err(error.clone())) {
-            break;
-        }
-        pause = if lasted > STEADY { RESTART } else { pause };
-        desk.board.change(|status| status.restarts += 1);
-        if matches!(error, BusError::Panicked { .. }) {
-            tracing::error!("{error}");
-        }
-        // These are calls of the follower, which may be what panics.
-        let rested = guarded(|runtime| {
-            desk.complain(&error);
-            desk.down();
-            runtime.block_on(rest(desk, pause))
-        });
-        match rested {
-            Ok(true) => break,
-            Ok(false) => {}
-            // Nothing else would slow this down.
-            Err(_) => std::thread::sleep(pause),
-        }
-        if *desk.closing.borrow() {
-            break;
-        }
-        pause = (pause * 2).min(RESTART_MAX);
+    let backoff = Backoff::new(RESTART, RESTART_MAX);
+    let attempt = || with_runtime(|runtime| runtime.block_on(until_closed(desk)))?;
+    supervise(backoff, STEADY, attempt, |error, pause| after_failure(desk, &error, pause));
+    let _ = with_runtime(|_| desk.down());
+}
+
+/// Notes the end of a connection and waits until it is time for the next one. Breaks off if the
+/// driver was closed, or if the first start failed for good.
+fn after_failure(desk: &Desk, error: &BusError, pause: Duration) -> ControlFlow<()> {
+    if error.is_final() && desk.started(Err(error.clone())) {
+        return ControlFlow::Break(());
     }
-    let _ = guarded(|_| desk.down());
+    desk.board.change(|status| status.restarts += 1);
+    if matches!(error, BusError::Panicked { .. }) {
+        tracing::error!("{error}");
+    }
+    // These are calls of the follower, which may be what panics.
+    let closed = with_runtime(|runtime| {
+        desk.complain(error);
+        desk.down();
+        runtime.block_on(rest(desk, pause))
+    });
+    if closed.is_err() {
+        // Nothing else would slow this down.
+        std::thread::sleep(pause);
+    }
+    match closed.unwrap_or(false) || *desk.closing.borrow() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
 }
 
 /// With a runtime of its own, so that nothing of the client outlives its connection.
-fn guarded<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, BusError> {
+fn with_runtime<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, BusError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| BusError::Thread { reason: error.to_string() })?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| work(&runtime)));
+    let outcome = catch_panic(|| work(&runtime));
     // A name that is being looked up would be waited for.
     runtime.shutdown_background();
-    outcome.map_err(|panic| BusError::Panicked { message: message(&*panic) })
+    Ok(outcome?)
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
+impl From<Panicked> for BusError {
+    fn from(panicked: Panicked) -> Self {
+        Self::Panicked { message: panicked.message }
+    }
 }
 
 /// One connection. It ends well when it was closed, with everything sent if there was time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use echoline_load::units;
+use echoline_base::amount::figures;
 
 /// A chart of one or two lines.
 #[derive(Debug, Serialize)]
@@ -66,10 +66,10 @@ impl Unit {
     fn text(self, value: f64) -> String {
         match self {
             // Saturates, which is what is wanted of a figure for people.
-            Self::Things => units::count(value.round() as u64),
+            Self::Things => figures::count(value.round() as u64),
             Self::Rate => rate(value),
-            Self::Bytes => bytes(value) + "/s",
-            Self::Micros => units::time(Duration::from_secs_f64(value / 1e6)),
+            Self::Bytes => figures::bytes(value) + "/s",
+            Self::Micros => figures::time(Duration::from_secs_f64(value / 1e6)),
         }
     }
 
@@ -84,23 +84,9 @@ impl Unit {
     }
 }
 
-/// Things a second, `0/s` where there are none.
+/// Things per second, `0/s` if there are none.
 pub(super) fn rate(per_second: f64) -> String {
-    if per_second > 0.0 { units::rate(per_second) } else { "0/s".to_owned() }
-}
-
-/// `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
-pub(super) fn bytes(number: f64) -> String {
-    let mut value = number;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 999.5 {
-            let shown =
-                if unit == "B" { format!("{value:.0}") } else { units::three_digits(value) };
-            return format!("{shown} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{} TiB", units::three_digits(value))
+    if per_second > 0.0 { figures::rate(per_second) } else { "0/s".to_owned() }
 }
 
 #[cfg(test)]
@@ -113,15 +99,8 @@ mod tests {
             [0.0, 1.0, 1.1, 4.9, 9.0, 9.9, 512.0, 99_999.0].map(|value| Unit::Rate.round_up(value));
         assert_eq!(tops, [2.0, 2.0, 2.0, 10.0, 10.0, 20.0, 1000.0, 200_000.0]);
         let tops = [900.0, 1024.0, 130.0 * 1024.0, 1e6, 3e6]
-            .map(|value| bytes(Unit::Bytes.round_up(value)));
+            .map(|value| figures::bytes(Unit::Bytes.round_up(value)));
         assert_eq!(tops, ["1.00 KiB", "2.00 KiB", "200 KiB", "2.00 MiB", "5.00 MiB"]);
-    }
-
-    #[test]
-    fn bytes_have_three_digits_and_a_unit() {
-        let shown: Vec<String> =
-            [0.0, 999.0, 1000.0, 1536.0, 1e9, 1e16].into_iter().map(bytes).collect();
-        assert_eq!(shown, ["0 B", "999 B", "0.98 KiB", "1.50 KiB", "954 MiB", "9095 TiB"]);
     }
 
     #[test]

@@ -1,119 +1,145 @@
-//! The text format of Prometheus, version 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>). Pure.
+//! Builds the text format of Prometheus, version 0.0.4, from values that were read once. Pure.
+//!
+//! `prometheus-client` prints it; it adds `_total` to the names of counters and a full stop to each
+//! help, which the callers here write out.
 
-use std::fmt::{Display, Write};
+use std::fmt;
 use std::time::Duration;
 
-/// What kind of number a metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
+use prometheus_client::encoding::{
+    EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet, prometheus_text,
+};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Metric, Registry};
 
-/// A text that metrics are written to, family by family.
+/// The `Content-Type` of the text.
+pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// The metrics of one answer.
 #[derive(Debug, Default)]
 pub(super) struct Exposition {
-    text: String,
-}
-
-/// The samples of one metric.
-#[derive(Debug)]
-pub(super) struct Family<'a> {
-    name: &'static str,
-    text: &'a mut String,
+    registry: Registry,
 }
 
 impl Exposition {
-    /// Begins a metric; `help` is one line.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let text = &mut self.text;
-        put(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        Family { name, text }
+    /// Adds a number that only grows. Its name ends in `_total`, its help in a full stop.
+    pub(super) fn counter<N>(&mut self, name: &str, help: &str, value: N)
+    where
+        N: EncodeCounterValue + fmt::Debug + Send + Sync + 'static,
+    {
+        self.register(name, help, ConstCounter::new(value));
     }
 
-    pub(super) fn into_text(self) -> String {
-        self.text
-    }
-}
-
-impl Family<'_> {
-    /// The only sample of its metric.
-    pub(super) fn is(self, value: impl Display) {
-        put(self.text, format_args!("{} {value}\n", self.name));
+    /// Adds a number that goes up and down.
+    pub(super) fn gauge<N>(&mut self, name: &str, help: &str, value: N)
+    where
+        N: EncodeGaugeValue + fmt::Debug + Send + Sync + 'static,
+    {
+        self.register(name, help, ConstGauge::new(value));
     }
 
-    /// One sample of several, which `label` tells apart.
-    pub(super) fn of(&mut self, label: &str, value: &str, number: impl Display) {
-        self.labelled(&[(label, value)], number);
+    /// Adds a counter with one sample for each value of `label`.
+    pub(super) fn counters<V: ToString, N>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        samples: impl IntoIterator<Item = (V, N)>,
+    ) where
+        N: EncodeCounterValue + fmt::Debug + Send + Sync + 'static,
+    {
+        let sample =
+            |(value, number): (V, N)| (vec![(label, value.to_string())], ConstCounter::new(number));
+        self.register(name, help, Labelled(samples.into_iter().map(sample).collect()));
     }
 
-    /// One sample for each direction.
-    pub(super) fn directions(&mut self, inward: u64, outward: u64) {
-        self.of("direction", "in", inward);
-        self.of("direction", "out", outward);
+    /// Adds a gauge with one sample for each set of labels.
+    pub(super) fn gauges<N>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, N)>,
+    ) where
+        N: EncodeGaugeValue + fmt::Debug + Send + Sync + 'static,
+    {
+        let sample = |(labels, number)| (labels, ConstGauge::new(number));
+        self.register(name, help, Labelled(samples.into_iter().map(sample).collect()));
     }
 
-    /// One sample with these labels.
-    pub(super) fn labelled(&mut self, labels: &[(&str, &str)], number: impl Display) {
-        put(self.text, format_args!("{}", self.name));
-        for (place, (label, value)) in labels.iter().enumerate() {
-            let before = if place == 0 { '{' } else { ',' };
-            put(self.text, format_args!("{before}{label}=\"{}\"", Escaped(value)));
-        }
-        put(self.text, format_args!("}} {number}\n"));
-    }
-
-    /// A histogram in seconds: how many samples each bound is not exceeded by, how many there are,
-    /// and what they add up to.
+    /// Adds a histogram in seconds: the number of samples up to each bound, the number of all
+    /// samples, and their sum.
     pub(super) fn times(
-        self,
-        bounds: impl Iterator<Item = (Duration, u64)>,
+        &mut self,
+        name: &str,
+        help: &str,
+        cumulative: impl Iterator<Item = (Duration, u64)>,
         count: u64,
         sum: Duration,
     ) {
-        let Self { name, text } = self;
-        for (bound, below) in bounds {
-            let bound = Seconds(bound);
-            put(text, format_args!("{name}_bucket{{le=\"{bound}\"}} {below}\n"));
-        }
-        put(text, format_args!("{name}_bucket{{le=\"+Inf\"}} {count}\n"));
-        put(text, format_args!("{name}_sum {}\n{name}_count {count}\n", Seconds(sum)));
+        let mut below = 0;
+        let buckets = cumulative.map(|(bound, up_to)| {
+            let own = up_to - below;
+            below = up_to;
+            (bound.as_secs_f64(), own)
+        });
+        let buckets = buckets.collect();
+        self.register(name, help, TimeHistogram { buckets, count, sum: sum.as_secs_f64() });
+    }
+
+    fn register(&mut self, name: &str, help: &str, metric: impl Metric) {
+        let name = match metric.metric_type() {
+            MetricType::Counter => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
+        self.registry.register(name, help.strip_suffix('.').unwrap_or(help), metric);
+    }
+
+    /// The metrics as text, in the order in which they were added.
+    pub(super) fn into_text(self) -> String {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry)
+            .expect("a string takes everything, and all counts fit 64 bits");
+        text
     }
 }
 
-/// A length of time as a metric has it: in seconds, without an exponent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seconds(pub(super) Duration);
+/// The labels of one sample.
+pub(super) type Labels = Vec<(&'static str, String)>;
 
-impl Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.as_secs_f64().fmt(f)
+/// A metric with several samples, in their order. The library's own `Family` has no order.
+#[derive(Debug)]
+struct Labelled<M>(Vec<(Labels, M)>);
+
+impl<M: EncodeMetric + TypedMetric> EncodeMetric for Labelled<M> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let mut samples = self.0.iter();
+        samples.try_for_each(|(labels, metric)| metric.encode(encoder.encode_family(labels)?))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        M::TYPE
     }
 }
 
-/// A label's value between quotes.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|letter| match letter {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            other => f.write_char(other),
-        })
-    }
+/// A histogram whose samples were counted elsewhere.
+#[derive(Debug)]
+struct TimeHistogram {
+    /// Upper bounds in seconds; samples above the bound before and up to this one.
+    buckets: Vec<(f64, u64)>,
+    count: u64,
+    sum: f64,
 }
 
-fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line).expect("a string takes everything");
+impl EncodeMetric for TimeHistogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_histogram::<NoLabelSet>(self.sum, self.count, &self.buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 #[cfg(test)]
@@ -123,22 +149,27 @@ mod tests {
     #[test]
     fn it_is_what_the_format_asks_for() {
         let mut exposition = Exposition::default();
-        exposition.family("a_total", Kind::Counter, "All a.").is(3);
-        let mut family = exposition.family("b", Kind::Gauge, "Some b.");
-        family.of("kind", "x\"\\\n", 0.5);
-        family.labelled(&[("kind", "y"), ("more", "z")], 7);
+        exposition.counter("a_total", "All a.", 3u64);
+        let label = |value: &str| ("kind", value.to_owned());
+        let samples = [
+            (vec![label("x\"\\\n")], 0.5),
+            (vec![label("y"), ("more", "z".to_owned())], f64::INFINITY),
+        ];
+        exposition.gauges("b", "Some b.", samples);
+        exposition.counters("d_total", "Some d.", "n", [(0, 7u64), (1, 8)]);
         let micros = Duration::from_micros;
         let bounds = [(micros(1), 2), (Duration::from_secs(5), 3)].into_iter();
-        let family = exposition.family("c_seconds", Kind::Histogram, "Times.");
-        family.times(bounds, 4, micros(1_500_000));
+        exposition.times("c_seconds", "Times.", bounds, 4, micros(1_500_000));
         let text = exposition.into_text();
         assert_eq!(
             text,
             "# HELP a_total All a.\n# TYPE a_total counter\na_total 3\n\
              # HELP b Some b.\n# TYPE b gauge\n\
-             b{kind=\"x\\\"\\\\\\n\"} 0.5\nb{kind=\"y\",more=\"z\"} 7\n\
+             b{kind=\"x\\\"\\\\\\n\"} 0.5\nb{kind=\"y\",more=\"z\"} +Inf\n\
+             # HELP d_total Some d.\n# TYPE d_total counter\n\
+             d_total{n=\"0\"} 7\nd_total{n=\"1\"} 8\n\
              # HELP c_seconds Times.\n# TYPE c_seconds histogram\n\
-             c_seconds_bucket{le=\"0.000001\"} 2\nc_seconds_bucket{le=\"5\"} 3\n\
+             c_seconds_bucket{le=\"1e-06\"} 2\nc_seconds_bucket{le=\"5\"} 3\n\
              c_seconds_bucket{le=\"+Inf\"} 4\nc_seconds_sum 1.5\nc_seconds_count 4\n"
         );
     }

@@ -3,14 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::exposition::Kind;
+/// The kind of a metric without labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FigureKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
 
 /// One metric without labels.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: FigureKind,
     pub(super) value: u64,
 }
 
@@ -21,12 +28,12 @@ pub(crate) struct Figures(Arc<dyn Fn() -> Vec<Figure> + Send + Sync>);
 impl Figure {
     /// Something that goes up and down.
     pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: Kind::Gauge, value }
+        Self { name, help, kind: FigureKind::Gauge, value }
     }
 
     /// Something that only grows.
     pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: Kind::Counter, value }
+        Self { name, help, kind: FigureKind::Counter, value }
     }
 }
 

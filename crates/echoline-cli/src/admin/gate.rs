@@ -5,7 +5,7 @@
 //! and `Origin` the page's. So a foreign name in either is a page that was made to look as if it
 //! were ours (DNS rebinding), or one that tries to give orders (CSRF).
 
-use echoline::internals::{HostKind, kind_of, split_port};
+use echoline::internals::{Host, HostKind, is_same_origin};
 
 /// Who the admin address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) enum Refusal {
 /// Lets a request through that wants to know something.
 pub(super) fn admit(hosts: &[&str], reach: Reach) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
-    match kind_of(split_port(host).0) {
+    match Host::read(host).kind {
         HostKind::Loopback => Ok(()),
         HostKind::Address | HostKind::Name if reach != Reach::Loopback => Ok(()),
         _ => Err(Refusal::ForeignHost),
@@ -54,10 +54,10 @@ pub(super) fn admit_change(
     reach: Reach,
 ) -> Result<(), Refusal> {
     let [host] = hosts else { return Err(Refusal::NoHost) };
-    if kind_of(split_port(host).0) == HostKind::Name && reach != Reach::Socket {
+    if Host::read(host).kind == HostKind::Name && reach != Reach::Socket {
         return Err(Refusal::NamedHost);
     }
-    let own = |origin: &&str| origin.strip_prefix("http://").is_some_and(|from| from == *host);
+    let own = |origin: &&str| is_same_origin(origin, host, &["http"]);
     let near = |site: &&str| ["same-origin", "none"].contains(site);
     if origins.iter().all(own) && fetch_sites.iter().all(near) {
         Ok(())

@@ -3,8 +3,10 @@
 //! No label holds anything that a client can choose, so the number of samples is the same however
 //! many clients come, and whoever reads the metrics learns nothing of who they are.
 
-use super::exposition::{Exposition, Kind, Seconds};
-use super::figure::Figure;
+use std::time::Duration;
+
+use super::exposition::Exposition;
+use super::figure::{Figure, FigureKind};
 use super::process::ProcessState;
 use echoline::{
     Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot, SourceAction, Sources,
@@ -64,183 +66,131 @@ pub(super) fn text(figures: &Figures<'_>) -> String {
         datagrams(&mut to, figures);
     }
     if let Some(faults) = figures.faults {
-        let mut family =
-            to.family("echoline_faults_total", Kind::Counter, "Planned faults that happened.");
-        faults.iter().for_each(|(kind, count)| family.of("kind", kind, count));
+        let help = "Planned faults that happened.";
+        to.counters("echoline_faults_total", help, "kind", faults.iter().copied());
     }
     if let Some(expires) = figures.certificate_expires {
         let help = "Until when the certificate is valid, in seconds since 1970.";
-        to.family("echoline_certificate_expiry_timestamp_seconds", Kind::Gauge, help).is(expires);
+        to.gauge("echoline_certificate_expiry_timestamp_seconds", help, expires);
     }
     let help = "Requests to the admin address with a wrong secret.";
-    to.family("echoline_admin_wrong_secrets_total", Kind::Counter, help)
-        .is(figures.refused_secrets);
+    to.counter("echoline_admin_wrong_secrets_total", help, figures.refused_secrets);
     for Figure { name, help, kind, value } in figures.others {
-        to.family(name, *kind, help).is(*value);
+        match kind {
+            FigureKind::Counter => to.counter(name, help, *value),
+            FigureKind::Gauge => to.gauge(name, help, *value),
+        }
     }
     process(&mut to, figures);
     to.into_text()
 }
 
 fn connections(to: &mut Exposition, snapshot: &Snapshot) {
-    to.family("echoline_connections_open", Kind::Gauge, "Connections that are open.")
-        .is(snapshot.open);
-    to.family(
-        "echoline_connections_accepted_total",
-        Kind::Counter,
-        "Connections that the system gave us, refused ones too.",
-    )
-    .is(snapshot.accepted);
+    to.gauge("echoline_connections_open", "Connections that are open.", snapshot.open);
+    let help = "Connections that the system gave us, refused ones too.";
+    to.counter("echoline_connections_accepted_total", help, snapshot.accepted);
     let help = "Connections that ended, and why; busy, busy_address and source_rate were refused.";
-    let mut family = to.family("echoline_closed_total", Kind::Counter, help);
-    for label in Closed::LABELS {
-        family.of("reason", label, snapshot.ended(label));
-    }
+    let ended = Closed::LABELS.iter().map(|label| (label, snapshot.ended(label)));
+    to.counters("echoline_closed_total", help, "reason", ended);
     let help = "1 while connections are accepted; 0 before that and while the server ends.";
     let is_ready = snapshot.phase == Some(Phase::Running);
-    to.family("echoline_ready", Kind::Gauge, help).is(u8::from(is_ready));
+    to.gauge("echoline_ready", help, u32::from(is_ready));
 }
 
 fn traffic(to: &mut Exposition, snapshot: &Snapshot) {
     let traffic = snapshot.traffic();
     let help = "Bytes of all connections: in was read, out was taken by the system to be sent.";
-    let mut family = to.family("echoline_bytes_total", Kind::Counter, help);
-    family.directions(traffic.received, traffic.sent);
-    to.family(
-        "echoline_messages_total",
-        Kind::Counter,
-        "Lines that clients sent; in raw mode, reads.",
-    )
-    .is(traffic.messages);
+    directions(to, "echoline_bytes_total", help, traffic.received, traffic.sent);
+    let help = "Lines that clients sent; in raw mode, reads.";
+    to.counter("echoline_messages_total", help, traffic.messages);
     let times = &traffic.service;
-    to.family(
-        "echoline_service_seconds",
-        Kind::Histogram,
-        "From waking up for input to all answers written; of many turns one of sixteen is timed.",
-    )
-    .times(times.cumulative(), times.count(), times.sum());
+    let help =
+        "From waking up for input to all answers written; of many turns one of sixteen is timed.";
+    let name = "echoline_service_seconds";
+    to.times(name, help, times.cumulative(), times.count(), times.sum());
+}
+
+/// A counter with one sample for each direction.
+fn directions(to: &mut Exposition, name: &str, help: &str, inward: u64, outward: u64) {
+    to.counters(name, help, "direction", [("in", inward), ("out", outward)]);
 }
 
 fn sources(to: &mut Exposition, figures: &SourceFigures) {
     let help = "Actions that were refused because their source went over a rate.";
-    let mut family = to.family("echoline_source_refusals_total", Kind::Counter, help);
-    for (action, count) in SourceAction::ALL.into_iter().zip(figures.refused) {
-        family.of("action", action.label(), count);
-    }
+    let refused = SourceAction::ALL.map(SourceAction::label).into_iter().zip(figures.refused);
+    to.counters("echoline_source_refusals_total", help, "action", refused);
     let help = "Sources (addresses, IPv6 networks, local users) in the table of rates.";
-    to.family("echoline_sources", Kind::Gauge, help).is(figures.known);
+    to.gauge("echoline_sources", help, figures.known);
     let help = "Sources that have a penalty now.";
-    to.family("echoline_sources_penalised", Kind::Gauge, help).is(figures.penalised);
+    to.gauge("echoline_sources_penalised", help, figures.penalised);
 }
 
 fn datagrams(to: &mut Exposition, figures: &Datagrams) {
     let help = "Datagrams that came in, and answers that went out.";
-    let mut family = to.family("echoline_datagrams_total", Kind::Counter, help);
-    family.directions(figures.received, figures.answered);
+    directions(to, "echoline_datagrams_total", help, figures.received, figures.answered);
     let help = "The bytes of these.";
-    let mut family = to.family("echoline_datagram_bytes_total", Kind::Counter, help);
-    family.directions(figures.received_bytes, figures.answered_bytes);
+    let (inward, outward) = (figures.received_bytes, figures.answered_bytes);
+    directions(to, "echoline_datagram_bytes_total", help, inward, outward);
     let help = "Datagrams that got no answer, and why; overflow: the system dropped them unread.";
-    let mut family = to.family("echoline_datagrams_dropped_total", Kind::Counter, help);
-    for (refusal, count) in DatagramRefusal::ALL.into_iter().zip(figures.refused) {
-        family.of("reason", refusal.label(), count);
-    }
-    family.of("reason", "not_sent", figures.not_sent);
-    family.of("reason", "overflow", figures.overflowed);
+    let refused = DatagramRefusal::ALL.map(DatagramRefusal::label).into_iter().zip(figures.refused);
+    let others = [("not_sent", figures.not_sent), ("overflow", figures.overflowed)];
+    to.counters("echoline_datagrams_dropped_total", help, "reason", refused.chain(others));
 }
 
 fn workers(to: &mut Exposition, snapshot: &Snapshot) {
     let workers = || snapshot.workers.iter().enumerate();
-    let mut family = to.family(
-        "echoline_worker_connections",
-        Kind::Gauge,
-        "Connections that are open on each worker thread.",
-    );
-    workers().for_each(|(n, worker)| family.of("worker", &n.to_string(), worker.connections));
-    let mut family = to.family(
-        "echoline_worker_busy_seconds_total",
-        Kind::Counter,
-        "How long each worker thread has worked, waits left out.",
-    );
-    workers().for_each(|(n, worker)| family.of("worker", &n.to_string(), Seconds(worker.busy)));
+    let help = "Connections that are open on each worker thread.";
+    let open = workers().map(|(n, worker)| (vec![("worker", n.to_string())], worker.connections));
+    to.gauges("echoline_worker_connections", help, open);
+    let help = "How long each worker thread has worked, waits left out.";
+    let busy = workers().map(|(n, worker)| (n, worker.busy.as_secs_f64()));
+    to.counters("echoline_worker_busy_seconds_total", help, "worker", busy);
 }
 
 fn limits(to: &mut Exposition, limits: &Limits) {
-    let mut gauge = |name, help, value: Option<f64>| {
-        // What has no limit is limited by infinity, which has a spelling of its own.
-        let value = value.map_or_else(|| "+Inf".to_owned(), |value| value.to_string());
-        to.family(name, Kind::Gauge, help).is(value);
+    to.gauge("echoline_limit_connections", "Connections at once.", limits.max_connections as u64);
+    let name = "echoline_limit_connections_per_address";
+    let help = "Connections at once from one address.";
+    match limits.max_per_ip {
+        Some(most) => to.gauge(name, help, most as u64),
+        None => to.gauge(name, help, f64::INFINITY),
+    }
+    to.gauge("echoline_limit_line_bytes", "The longest line.", limits.max_line as u64);
+    let mut seconds = |name, help, time: Option<Duration>| {
+        // A missing limit is an infinite one.
+        to.gauge(name, help, time.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     };
-    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
-    gauge(
-        "echoline_limit_connections",
-        "Connections at once.",
-        Some(limits.max_connections as f64),
-    );
-    gauge(
-        "echoline_limit_connections_per_address",
-        "Connections at once from one address.",
-        limits.max_per_ip.map(|most| most as f64),
-    );
-    gauge("echoline_limit_line_bytes", "The longest line.", Some(limits.max_line as f64));
-    gauge(
-        "echoline_limit_idle_seconds",
-        "How long the next line is waited for.",
-        seconds(limits.idle_timeout),
-    );
-    gauge(
-        "echoline_limit_line_seconds",
-        "How long one line may take.",
-        seconds(limits.line_timeout),
-    );
-    gauge(
-        "echoline_limit_stall_seconds",
-        "How long a client may take nothing of what is sent.",
-        seconds(limits.stall_timeout),
-    );
-    gauge(
-        "echoline_limit_drain_seconds",
-        "How long connections may take to finish when the server ends.",
-        seconds(Some(limits.drain_timeout)),
-    );
+    let help = "How long the next line is waited for.";
+    seconds("echoline_limit_idle_seconds", help, limits.idle_timeout);
+    let help = "How long one line may take.";
+    seconds("echoline_limit_line_seconds", help, limits.line_timeout);
+    let help = "How long a client may take nothing of what is sent.";
+    seconds("echoline_limit_stall_seconds", help, limits.stall_timeout);
+    let help = "How long connections may take to finish when the server ends.";
+    seconds("echoline_limit_drain_seconds", help, Some(limits.drain_timeout));
 }
 
 fn process(to: &mut Exposition, figures: &Figures<'_>) {
     let help = "Always 1; the labels say what runs.";
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("mode", figures.mode)];
-    to.family("echoline_build_info", Kind::Gauge, help).labelled(&labels, 1);
+    let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
+    let labels = vec![version, ("mode", figures.mode.to_owned())];
+    to.gauges("echoline_build_info", help, [(labels, 1u32)]);
+    let help = "When the server was started, in seconds since 1970.";
+    to.gauge("process_start_time_seconds", help, figures.started);
     let process = figures.process;
-    let mut told = |name, kind, help, value: Option<f64>| {
-        // What the system does not tell is left out: 0 would be a lie.
+    // Figures that the system does not tell are left out: 0 would be a lie.
+    if let Some(time) = process.processor_time {
+        let help = "Processor time used, in user and system mode together.";
+        to.counter("process_cpu_seconds_total", help, time.as_secs_f64());
+    }
+    for (name, help, value) in [
+        ("process_resident_memory_bytes", "Memory that is resident.", process.resident_bytes),
+        ("process_threads", "Threads.", process.threads),
+        ("process_open_fds", "Open descriptors.", process.descriptors),
+        ("process_max_fds", "The limit of open descriptors.", process.descriptors_max),
+    ] {
         if let Some(value) = value {
-            to.family(name, kind, help).is(value);
+            to.gauge(name, help, value);
         }
-    };
-    let number = |value: Option<u64>| value.map(|value| value as f64);
-    told(
-        "process_start_time_seconds",
-        Kind::Gauge,
-        "When the server was started, in seconds since 1970.",
-        Some(figures.started),
-    );
-    told(
-        "process_cpu_seconds_total",
-        Kind::Counter,
-        "Processor time used, in user and system mode together.",
-        process.processor_time.map(|time| time.as_secs_f64()),
-    );
-    told(
-        "process_resident_memory_bytes",
-        Kind::Gauge,
-        "Memory that is resident.",
-        number(process.resident_bytes),
-    );
-    told("process_threads", Kind::Gauge, "Threads.", number(process.threads));
-    told("process_open_fds", Kind::Gauge, "Open descriptors.", number(process.descriptors));
-    told(
-        "process_max_fds",
-        Kind::Gauge,
-        "The limit of open descriptors.",
-        number(process.descriptors_max),
-    );
+    }
 }

@@ -27,9 +27,9 @@ use clap::Args;
 
 use super::check::{self, Findings};
 use super::life::inherited::{Inherited, Parcel};
+use super::restart::keep_running;
 use super::shared_files::SharedFilesFlag;
 use super::socket_flags;
-use super::supervise::keep_running;
 use access::Secret;
 pub(super) use control::FaultControl;
 use echoline::internals::is_loopback;

@@ -1,9 +1,10 @@
 //! Requests with a wrong secret: counted, and logged once for many.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use echoline_base::poison::IgnorePoison;
 use tokio::time::Instant;
 
 /// The log has one line of so much time, however many guesses come.
@@ -38,7 +39,7 @@ impl Refusals {
     }
 
     fn counts<T>(&self, with: impl FnOnce(&mut Counts) -> T) -> T {
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.lock().ignore_poison())
     }
 }
 

@@ -10,10 +10,10 @@ use super::gate::Refusal;
 /// A whole answer.
 pub(super) type Reply = Response<Full<Bytes>>;
 
-/// What an answer consists of.
+/// The `Content-Type` of an answer.
 pub(super) mod kind {
     pub(in super::super) const TEXT: &str = "text/plain; charset=utf-8";
-    pub(in super::super) const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+    pub(in super::super) const METRICS: &str = super::super::exposition::CONTENT_TYPE;
     pub(in super::super) const HTML: &str = "text/html; charset=utf-8";
     pub(in super::super) const STYLE: &str = "text/css; charset=utf-8";
     pub(in super::super) const SCRIPT: &str = "text/javascript; charset=utf-8";

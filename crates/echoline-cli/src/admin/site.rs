@@ -1,6 +1,6 @@
 //! The paths of the admin address.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
 
 use askama::Template;
@@ -24,6 +24,7 @@ use super::reply::{Problem, Reply, kind, reply, to_page};
 use super::view::{Shown, Sources, View, word};
 use crate::newest_lines::newest_lines;
 use echoline::{DatagramCounts, Phase};
+use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
 
 /// Bytes of a plan of faults.
@@ -214,7 +215,7 @@ impl Site {
 
     /// A panic while a second was pushed leaves nothing that the next could not go on with.
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock().ignore_poison()
     }
 }
 

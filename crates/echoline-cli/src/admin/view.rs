@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::chart::{Chart, Unit, Values, bytes, rate};
+use super::chart::{Chart, Unit, Values, rate};
 use super::history::{History, Second};
 use super::process::ProcessState;
 use echoline::{Closed, Limits, PenalisedSource, Phase, Snapshot};
-use echoline_load::units;
+use echoline_base::amount::figures::{self, bytes};
 
 /// What the page shows.
 #[derive(Debug, Serialize)]
@@ -82,7 +82,7 @@ pub(super) fn word(phase: Option<Phase>) -> &'static str {
 impl View {
     pub(super) fn new(sources: Sources<'_>) -> Self {
         let Sources { snapshot, history, .. } = sources;
-        let counted = |(rule, count)| [rule, units::count(count)];
+        let counted = |(rule, count)| [rule, figures::count(count)];
         Self {
             phase: word(snapshot.phase),
             headline: headline(&sources),
@@ -104,7 +104,7 @@ fn headline(sources: &Sources<'_>) -> String {
     if !sources.addresses.is_empty() {
         mode.push_str(&format!(" on {}", sources.addresses.join(", ")));
     }
-    let up = long(Duration::from_secs(sources.up.as_secs()));
+    let up = figures::long_time(Duration::from_secs(sources.up.as_secs()));
     format!("{mode} · up {up} · echoline {}", env!("CARGO_PKG_VERSION"))
 }
 
@@ -112,14 +112,14 @@ fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
     let (snapshot, process) = (sources.snapshot, sources.process);
     let traffic = snapshot.traffic();
     let tile = |name, value, more| Tile { name, value, more };
-    let total = |number| format!("{} in all", units::count(number));
+    let total = |number| format!("{} in all", figures::count(number));
     let room = snapshot.limits.max_connections as u64;
     let cores = snapshot.workers.len();
     vec![
         tile(
             "connections",
-            units::count(snapshot.open as u64),
-            format!("of {} at most", units::count(room)),
+            figures::count(snapshot.open as u64),
+            format!("of {} at most", figures::count(room)),
         ),
         tile("new connections", rate(newest.accepted), total(snapshot.accepted)),
         tile("messages", rate(newest.messages), total(traffic.messages)),
@@ -135,8 +135,8 @@ fn tiles(sources: &Sources<'_>, newest: &Second) -> Vec<Tile> {
         ),
         tile(
             "descriptors",
-            process.descriptors.map_or_else(none, units::count),
-            format!("of {} at most", process.descriptors_max.map_or_else(none, units::count)),
+            process.descriptors.map_or_else(none, figures::count),
+            format!("of {} at most", process.descriptors_max.map_or_else(none, figures::count)),
         ),
     ]
 }
@@ -159,7 +159,7 @@ fn ends(snapshot: &Snapshot) -> Vec<[String; 3]> {
     let mut ends: Vec<_> = snapshot.ends.iter().collect();
     ends.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     let row = |(closed, count): (&Closed, &u64)| {
-        [closed.label().to_owned(), closed.to_string(), units::count(*count)]
+        [closed.label().to_owned(), closed.to_string(), figures::count(*count)]
     };
     ends.into_iter().map(row).collect()
 }
@@ -169,11 +169,11 @@ fn workers(snapshot: &Snapshot) -> Vec<[String; 6]> {
         let traffic = &worker.traffic;
         [
             number.to_string(),
-            units::count(worker.connections as u64),
-            units::count(traffic.messages),
+            figures::count(worker.connections as u64),
+            figures::count(traffic.messages),
             bytes(traffic.received as f64),
             bytes(traffic.sent as f64),
-            long(worker.busy),
+            figures::long_time(worker.busy),
         ]
     };
     snapshot.workers.iter().enumerate().map(row).collect()
@@ -184,16 +184,17 @@ fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     let row = |penalty: PenalisedSource| {
         let remaining = Duration::from_secs(penalty.remaining.as_secs().max(1));
         let (source, action) = (penalty.source.to_string(), penalty.action.to_string());
-        [source, action, long(remaining), penalty.level.to_string()]
+        [source, action, figures::long_time(remaining), penalty.level.to_string()]
     };
     penalties.into_iter().map(row).collect()
 }
 
 /// By the names of their flags.
 fn limits(limits: &Limits) -> Vec<[String; 2]> {
-    let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), long);
-    let number =
-        |number: Option<usize>| number.map_or_else(|| "off".to_owned(), |n| units::count(n as u64));
+    let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), figures::long_time);
+    let number = |number: Option<usize>| {
+        number.map_or_else(|| "off".to_owned(), |n| figures::count(n as u64))
+    };
     [
         ("--max-connections", number(Some(limits.max_connections))),
         ("--max-per-ip", number(limits.max_per_ip)),
@@ -212,39 +213,9 @@ fn none() -> String {
 }
 
 fn time(time: Option<Duration>) -> String {
-    time.map_or_else(none, units::time)
+    time.map_or_else(none, figures::time)
 }
 
 fn whole_percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
-}
-
-/// A length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
-fn long(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let two = |large: u64, name, small: u64, below| match small {
-        0 => format!("{large} {name}"),
-        _ => format!("{large} {name} {small} {below}"),
-    };
-    match seconds {
-        0..10 if time.subsec_millis() > 0 => format!("{:.2} s", time.as_secs_f64()),
-        0..60 => format!("{seconds} s"),
-        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
-        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
-        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_of_time_are_short() {
-        let shown: Vec<String> = [0, 250, 30_000, 200_000, 7_200_000, 100_000_000]
-            .into_iter()
-            .map(|millis| long(Duration::from_millis(millis)))
-            .collect();
-        assert_eq!(shown, ["0 s", "0.25 s", "30 s", "3 min 20 s", "2 h", "1 d 3 h"]);
-    }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
-use echoline_load::{View, units};
+use echoline_base::amount::figures;
+use echoline_load::View;
 
 /// The interval between two lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -115,8 +116,11 @@ fn describe(view: &View) -> String {
     }
     if let Some(slot) = &view.recent {
         let seconds = view.recent_length.as_secs_f64().max(f64::MIN_POSITIVE);
-        let rate = units::per_second(slot.ok as f64 / seconds);
-        let time = |quantile| time(slot.latency.value_at_quantile(quantile));
+        let rate = figures::per_second(slot.ok as f64 / seconds);
+        let time = |quantile| {
+            let nanos = slot.latency.value_at_quantile(quantile);
+            figures::time(Duration::from_nanos(nanos))
+        };
         let (p50, p99, max) = (time(0.5), time(0.99), time(1.0));
         // Writing to a string does not fail.
         let _ = write!(line, "{rate}/s, p50 {p50}, p99 {p99}, max {max}, ");
@@ -129,15 +133,6 @@ fn describe(view: &View) -> String {
         let _ = write!(line, ", {} skipped", ledger.skipped());
     }
     line
-}
-
-/// Nanoseconds in a unit that suits.
-fn time(nanos: u64) -> String {
-    match nanos as f64 / 1e3 {
-        micros @ ..1e3 => format!("{micros:.0} µs"),
-        micros @ ..1e6 => format!("{:.1} ms", micros / 1e3),
-        micros => format!("{:.2} s", micros / 1e6),
-    }
 }
 
 #[cfg(test)]

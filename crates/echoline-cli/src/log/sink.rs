@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use anyhow::Context;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::links::Followed;
+use echoline_base::poison::IgnorePoison;
 
 /// The mode of the file: its owner and group may read it, because it holds addresses of people.
 const FILE_MODE: u32 = 0o640;
@@ -95,7 +96,7 @@ impl Successor {
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ignore_poison()
     }
 }
 

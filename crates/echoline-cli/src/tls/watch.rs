@@ -8,13 +8,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use super::{TlsFlags, announce, describe, left, replacement};
-use crate::supervise::keep_running;
+use crate::restart::keep_running;
 use echoline::Certificates;
+use echoline_base::poison::IgnorePoison;
 
 /// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
 /// and its key that are replaced one after the other are taken together.
@@ -58,7 +59,7 @@ impl Watch {
 
 /// A follower is never left half changed, so a panic elsewhere must not take it away.
 fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
-    follower.lock().unwrap_or_else(PoisonError::into_inner)
+    follower.lock().ignore_poison()
 }
 
 fn reload(flags: &TlsFlags, certificates: &Certificates) {

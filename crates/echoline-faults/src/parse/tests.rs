@@ -36,6 +36,11 @@ fn each_kind_is_read_with_its_defaults() {
     assert_eq!((rule("reset after=5s").when.after_time, second), (5 * second, second));
     assert_eq!(rule("reset after=1m").when.after_time, 60 * second);
     assert_eq!(rule("reset after=1M").when.after, 1 << 20);
+    // A plan reads what a flag reads.
+    assert_eq!(rule("slow-write rate=10K/s").fault, Fault::Slow(10 << 10));
+    let shortest = Duration::from_secs(5400);
+    assert_eq!(rule("delay=1h30m").fault, Fault::Delay { shortest, longest: shortest });
+    assert_eq!(rule("delay=1h30m").to_string(), "delay=90m");
     assert_eq!(rule("stall after=10 layer=socket").layer, FaultLayer::Socket);
     for text in ["reset after=5s", "delay=1ms after=1h layer=socket", "reset after=1MiB"] {
         assert_eq!(rule(text).to_string(), text);

@@ -4,53 +4,65 @@
 //! `handshake`, `lag`, `timed_out` …. Lines without one are the latency second by second, to two
 //! digits.
 
-use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use hdrhistogram::{Counter, Histogram};
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-use super::{Report, histogram};
+use super::Report;
 use crate::ledger::Outcome;
 use crate::times::Times;
 
 /// The longest value of a line is there for people: in milliseconds.
 const NANOS_PER_MILLI: f64 = 1e6;
 
+/// The names of the columns. Readers expect them after all comments of the header.
+const LEGEND: &str = "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
+                      \"Interval_Compressed_Histogram\"\n";
+
 impl Report {
     /// The histograms as an interval log: values in nanoseconds, time from the start of what was
     /// measured.
     #[must_use]
     pub fn to_hdr_log(&self) -> String {
-        let mut log = Log(self.header());
+        let written = "a vector takes all bytes, and counts come from a u64 below 2^63";
+        let (builder, mut serializer) = (self.log_builder(), V2DeflateSerializer::new());
+        // The writer has no legend, so its header is written alone to find out where it ends.
+        let mut header = Vec::new();
+        drop(builder.begin_log_with(&mut header, &mut serializer).expect(written));
+        let mut log = Vec::new();
+        let mut writer = builder.begin_log_with(&mut log, &mut serializer).expect(written);
         for (tag, times) in self.tagged() {
             if times.count() > 0 {
-                log.line(Some(&tag), Duration::ZERO, self.elapsed, times.histogram());
+                let tag = Tag::new(&tag);
+                let line =
+                    writer.write_histogram(times.histogram(), Duration::ZERO, self.elapsed, tag);
+                line.expect(written);
             }
         }
         let series = &self.record.series;
         for (index, slot) in (0u32..).zip(series.slots()) {
             if !slot.latency.is_empty() {
-                log.line(None, series.length() * index, series.length(), &slot.latency);
+                let (start, length) = (series.length() * index, series.length());
+                writer.write_histogram(&slot.latency, start, length, None).expect(written);
             }
         }
-        log.0
+        let text = [&header, LEGEND.as_bytes(), &log[header.len()..]].concat();
+        String::from_utf8(text).expect("comments are text, and all else is ASCII")
     }
 
-    fn header(&self) -> String {
-        let began = match self.started.escape_debug().to_string() {
-            began if began.is_empty() => began,
-            began => format!("#[Run began {began}]\n"),
-        };
-        format!(
-            "#[Logged with echoline {}; values in nanoseconds, times from the start of the run]\n\
-             #[Histogram log format version 1.3]\n\
-             {began}\
-             #[BaseTime: 0.000 (seconds since epoch)]\n\
-             #[MaxValueDivisor: {NANOS_PER_MILLI:.1}]\n\
-             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
-             \"Interval_Compressed_Histogram\"\n",
+    fn log_builder(&self) -> IntervalLogWriterBuilder {
+        let mut builder = IntervalLogWriterBuilder::new();
+        builder.add_comment(&format!(
+            "[Logged with echoline {}; values in nanoseconds, times from the start of the run]",
             self.version.escape_debug(),
-        )
+        ));
+        builder.add_comment("[Histogram log format version 1.3]");
+        if !self.started.is_empty() {
+            builder.add_comment(&format!("[Run began {}]", self.started.escape_debug()));
+        }
+        builder.with_base_time(UNIX_EPOCH).with_max_value_divisor(NANOS_PER_MILLI);
+        builder
     }
 
     fn tagged(&self) -> Vec<(String, &Times)> {
@@ -69,27 +81,9 @@ impl Report {
     }
 }
 
-struct Log(String);
-
-impl Log {
-    fn line<C: Counter>(
-        &mut self,
-        tag: Option<&str>,
-        start: Duration,
-        length: Duration,
-        histogram: &Histogram<C>,
-    ) {
-        let tag = tag.map_or(String::new(), |tag| format!("Tag={tag},"));
-        let max = histogram.max() as f64 / NANOS_PER_MILLI;
-        let (start, length) = (start.as_secs_f64(), length.as_secs_f64());
-        let encoded = histogram::encode(histogram);
-        writeln!(self.0, "{tag}{start:.3},{length:.3},{max:.3},{encoded}")
-            .expect("a text takes all that is written");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use hdrhistogram::Histogram;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
@@ -118,6 +112,8 @@ mod tests {
                 }
             }
         }
+        let legend = log.lines().position(|line| line == LEGEND.trim_end());
+        assert_eq!(legend, log.lines().position(|line| !line.starts_with('#')));
         assert_eq!(seconds, 9980);
         assert_eq!(tags, ["latency", "service", "connect", "lag", "wrong", "timed_out"]);
     }

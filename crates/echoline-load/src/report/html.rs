@@ -14,8 +14,8 @@ use crate::metric::Metric;
 use crate::rank;
 use crate::series::Slot;
 use crate::times::{Percentile, Times};
-use crate::units;
 use crate::walk::{Step, Walk};
+use echoline_base::amount::figures;
 use echoline_base::printable::{printable, printable_lines};
 
 /// Steps of the percentile curve from one power of ten to the next.
@@ -95,20 +95,22 @@ impl Report {
                 .map(|(name, times)| time_row(name, &times, percentiles))
                 .collect(),
             percentiles: percentiles.iter().map(ToString::to_string).collect(),
-            planned: units::count(ledger.planned()),
-            sent: units::count(ledger.sent()),
-            skipped_count: units::count(ledger.skipped()),
-            stopped: (ledger.stopped() > 0).then(|| units::count(ledger.stopped())),
+            planned: figures::count(ledger.planned()),
+            sent: figures::count(ledger.sent()),
+            skipped_count: figures::count(ledger.skipped()),
+            stopped: (ledger.stopped() > 0).then(|| figures::count(ledger.stopped())),
             outage: outage(&self.record.outage),
             outcomes: self.outcomes(),
             datagrams: datagrams(self)
                 .into_iter()
                 .flatten()
-                .map(|(name, count)| (name, units::count(count)))
+                .map(|(name, count)| (name, figures::count(count)))
                 .collect(),
-            skipped: skipped.map(|(end, messages)| (units::count(messages), words(end))).collect(),
+            skipped: skipped
+                .map(|(end, messages)| (figures::count(messages), words(end)))
+                .collect(),
             reasons: reasons
-                .map(|(reason, count)| (printable(reason).into_owned(), units::count(count)))
+                .map(|(reason, count)| (printable(reason).into_owned(), figures::count(count)))
                 .collect(),
             wrong_example: self
                 .record
@@ -140,7 +142,7 @@ impl Report {
             tile(Metric::Errors, "errors"),
         ];
         if let Some(walk) = &self.walk {
-            let value = walk.highest.map_or_else(|| "none".to_owned(), units::rate);
+            let value = walk.highest.map_or_else(|| "none".to_owned(), figures::rate);
             let name = "highest rate that held".to_owned();
             tiles.insert(0, Tile { name, value, is_bad: walk.highest.is_none() });
         }
@@ -155,8 +157,8 @@ impl Report {
             let share = if sent == 0 { 0.0 } else { messages as f64 / sent as f64 };
             Outcomes {
                 name: outcome.name(),
-                messages: units::count(messages),
-                share: units::percent(share),
+                messages: figures::count(messages),
+                share: figures::percent(share),
                 is_bad: !matches!(outcome, Outcome::Ok | Outcome::InFlight) && messages > 0,
             }
         };
@@ -330,13 +332,13 @@ fn time_row(
 ) -> (String, String, Vec<String>) {
     let percentiles = percentiles.iter().map(|&percentile| times.percentile(percentile));
     let figures = percentiles.chain([times.max()]).map(time).collect();
-    (name, units::count(times.count()), figures)
+    (name, figures::count(times.count()), figures)
 }
 
 fn step_row(step: &Step) -> StepRow {
-    let mut cells = vec![units::rate(step.rate), units::rate(step.achieved)];
+    let mut cells = vec![figures::rate(step.rate), figures::rate(step.achieved)];
     cells.extend([step.p50, step.p99, step.p999].map(time));
-    cells.push(units::percent(step.errors));
+    cells.push(figures::percent(step.errors));
     cells.push(purpose_words(step.purpose).to_owned());
     StepRow { cells, held: step.held(), broken: step.broken.join("; ") }
 }
@@ -353,7 +355,7 @@ fn axis_time(seconds: f64) -> String {
 }
 
 fn axis_rate(per_second: f64) -> String {
-    if per_second == 0.0 { "0".to_owned() } else { units::rate(per_second) }
+    if per_second == 0.0 { "0".to_owned() } else { figures::rate(per_second) }
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::ledger::{End, Ledger, Outcome};
 use crate::outage::Outage;
 use crate::record::Record;
 use crate::times::{Percentile, Times};
-use crate::units;
 use crate::walk::{Purpose, Step, Walk};
+use echoline_base::amount::figures;
 use echoline_base::printable::printable;
 
 /// Columns of the settings before they go on in the next line.
@@ -28,7 +28,7 @@ impl fmt::Display for Report {
         writeln!(f, "Successful clients: {}/{}", record.clients_ok, self.settings.clients)?;
         writeln!(f, "Messages: {}", record.ledger.ok())?;
         writeln!(f, "Time: {:.2} s", self.elapsed.as_secs_f64())?;
-        writeln!(f, "Messages per second: {}", units::per_second(self.messages_per_second()))?;
+        writeln!(f, "Messages per second: {}", figures::per_second(self.messages_per_second()))?;
         writeln!(f)?;
         write_times(self, f)?;
         writeln!(f)?;
@@ -78,12 +78,12 @@ pub(super) fn headline(settings: &Summary) -> String {
     let pace = match (settings.mode, settings.rate) {
         (Mode::Closed, _) => "closed loop (service time only)".to_owned(),
         (Mode::Open, None) => "open loop".to_owned(),
-        (Mode::Open, Some(rate)) => format!("open loop, {}", units::rate(rate)),
+        (Mode::Open, Some(rate)) => format!("open loop, {}", figures::rate(rate)),
     };
     let length = settings.duration.map_or_else(String::new, |length| format!(" for {length:?}"));
     let clients = match settings.clients {
         1 => "1 client".to_owned(),
-        clients => format!("{} clients", units::count(clients.into())),
+        clients => format!("{} clients", figures::count(clients.into())),
     };
     format!("{pace}{length}, {clients}")
 }
@@ -175,7 +175,7 @@ fn write_row(
     percentiles: &[Percentile],
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    write!(f, "  {name:<22}{:>11}", units::count(times.count()))?;
+    write!(f, "  {name:<22}{:>11}", figures::count(times.count()))?;
     for &percentile in percentiles {
         write!(f, "{:>10}", time(times.percentile(percentile)))?;
     }
@@ -188,7 +188,7 @@ fn has_gaps(times: &Times, percentiles: &[Percentile]) -> bool {
 
 /// `7.31 ms`, or `-` where there is none.
 pub(super) fn time(time: Option<Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), units::time)
+    time.map_or_else(|| "-".to_owned(), figures::time)
 }
 
 fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,9 +212,9 @@ fn write_ledger(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 pub(super) fn outage(outage: &Outage) -> Option<String> {
     let clients = match outage.clients {
         1 => "1 client at the end".to_owned(),
-        clients => format!("{} clients at the end", units::count(clients.into())),
+        clients => format!("{} clients at the end", figures::count(clients.into())),
     };
-    let share = units::percent(outage.share());
+    let share = figures::percent(outage.share());
     match (outage.clients, outage.time.is_zero()) {
         (0, true) => None,
         (_, true) => Some(clients),
@@ -278,7 +278,7 @@ fn write_reasons(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let objective = printable(&walk.objective);
-    let highest = walk.highest.map_or_else(|| "none".to_owned(), units::rate);
+    let highest = walk.highest.map_or_else(|| "none".to_owned(), figures::rate);
     writeln!(f, "\nHighest rate that holds {objective}: {highest}")?;
     writeln!(
         f,
@@ -291,9 +291,9 @@ fn write_walk(walk: &Walk, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "  {:>11}{:>11}{figures}{:>9}  {} ({})",
-            units::rate(*rate),
-            units::rate(*achieved),
-            units::percent(*errors),
+            figures::rate(*rate),
+            figures::rate(*achieved),
+            figures::percent(*errors),
             if step.held() { "held" } else { "broken" },
             purpose_words(*purpose),
         )?;

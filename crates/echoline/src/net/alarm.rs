@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::timer::Timer;
+use echoline_base::poison::IgnorePoison;
 
 /// The precision of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Alarm {
 
     /// Wakes at `due`.
     pub fn wake_at(&self, due: Instant, waker: Waker) {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock().ignore_poison();
         let is_next = waiters.peek().is_none_or(|Reverse(next)| due < next.due);
         waiters.push(Reverse(Waiter { due, waker }));
         drop(waiters);
@@ -60,7 +61,7 @@ impl Alarm {
 
     /// Wakes every waiter whatever the time, because the run is ending.
     pub fn wake_all(&self) {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock().ignore_poison();
         waiters.drain().for_each(|Reverse(waiter)| waiter.waker.wake());
     }
 
@@ -83,7 +84,7 @@ impl Alarm {
 
     /// Wakes who is due, and says when the next will be.
     fn wake_due(&self, now: Instant) -> Option<Instant> {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock().ignore_poison();
         while let Some(Reverse(next)) = waiters.peek() {
             if next.due > now {
                 return Some(next.due);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio::sync::SetOnce;
 use tokio::task::{JoinError, JoinSet};
 
+use echoline_base::supervise::panic_message;
+
 /// A sentence that is set once, when a part of the server panics; clones are the same one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure(Arc<SetOnce<String>>);
@@ -14,9 +16,7 @@ pub(super) struct Failure(Arc<SetOnce<String>>);
 impl Failure {
     /// Notes that `part` ended with the panic `payload`, unless another part failed before.
     pub(super) fn note(&self, part: &str, payload: &(dyn Any + Send)) {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let text = text.unwrap_or("no message");
+        let text = panic_message(payload);
         tracing::error!("{part} panicked ({text:?}); the server drains and ends");
         // An error means that an earlier failure is known, which explains the later ones.
         let _ = self.0.set(format!("{part} panicked ({text:?}); start the server again"));

@@ -1,9 +1,10 @@
 //! The limits of a server, changed while it runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::limits::Limits;
 use super::terms::Terms;
+use echoline_base::poison::IgnorePoison;
 
 /// A handle that changes the [`Limits`] of a server, before it serves or while it does; clones are
 /// the same handle.
@@ -35,12 +36,12 @@ impl LiveLimits {
 
     /// What a connection that begins now begins with.
     pub(super) fn terms(&self) -> Arc<Terms> {
-        Arc::clone(&self.terms.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.terms.lock().ignore_poison())
     }
 
     /// Puts changed terms in the place of those that hold.
     pub(super) fn change(&self, change: impl FnOnce(&mut Terms)) {
-        let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut terms = self.terms.lock().ignore_poison();
         let mut new = terms.renewed();
         change(&mut new);
         // Once more, because there are as many permits as the changed limits say.

@@ -15,8 +15,6 @@ pub mod fault;
 mod feed;
 mod file_user;
 mod handshake;
-#[cfg(feature = "websocket")]
-mod host_header;
 mod inbound;
 mod layer;
 mod limits;
@@ -26,6 +24,8 @@ mod live_limits;
 mod message;
 mod observer;
 mod occupancy;
+#[cfg(feature = "websocket")]
+mod origin_policy;
 mod outbound;
 mod own_thread;
 mod peer;
@@ -76,8 +76,6 @@ pub use datagram::{
 };
 pub use feed::Outlet;
 pub use file_user::FileUser;
-#[cfg(feature = "websocket")]
-pub use host_header::{HostKind, kind_of, split_port};
 pub use layer::Layer;
 pub use limits::{Closed, Limits};
 pub use lines::{Line, LineTooLong, Lines};
@@ -86,6 +84,8 @@ pub use live_limits::LiveLimits;
 pub use message::Message;
 pub use observer::Observer;
 pub use occupancy::Occupancy;
+#[cfg(feature = "websocket")]
+pub use origin_policy::{Host, HostKind, OriginDenied, OriginPolicy, is_same_origin};
 pub use own_thread::spawn_with_runtime;
 #[cfg(feature = "proxy")]
 pub use proxy::{AcceptProxy, ProxySource, SendProxy};
@@ -115,7 +115,5 @@ pub use tls::{
 pub use transport::{Opening, Origin, Protocol, Refusal, Step, TlsFacts, Transport};
 pub use unix::FileOwner;
 #[cfg(feature = "websocket")]
-pub use websocket::{
-    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
-};
+pub use websocket::{AcceptWebSocket, Framing, OpenWebSocket, WebSocket, accept_key};
 pub use write::Write;

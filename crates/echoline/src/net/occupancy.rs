@@ -1,13 +1,14 @@
 //! The number of connections of a server, and the hook that it calls when places run short.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::server::Server;
 use super::summary::Hook;
+use echoline_base::poison::IgnorePoison;
+use echoline_base::supervise::catch_panic;
 
 /// Between two calls of the hook, at least.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -69,7 +70,7 @@ impl Crowding {
     fn call(&self, occupancy: Occupancy) {
         let now = Instant::now();
         {
-            let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut called = self.called.lock().ignore_poison();
             if called.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
                 return;
             }
@@ -77,7 +78,7 @@ impl Crowding {
         }
         let Some(Hook(hook)) = self.hook.get() else { return };
         // Listeners must go on accepting.
-        if catch_unwind(AssertUnwindSafe(|| hook(occupancy))).is_err() {
+        if catch_panic(|| hook(occupancy)).is_err() {
             tracing::error!("the hook of Server::on_crowded panicked");
         }
     }

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::Waker;
 
 use tokio::sync::Notify;
@@ -21,6 +20,8 @@ use super::sources::SourceRefusal;
 use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
 use super::tally::{Counted, Tally};
 use super::transport::Origin;
+use echoline_base::poison::IgnorePoison;
+use echoline_base::supervise::catch_panic;
 
 /// All places of one server.
 #[derive(Debug, Default)]
@@ -164,7 +165,7 @@ impl Places {
     /// place of the connection must still be given back, and listeners must go on accepting.
     fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
         let Some(Hook(hook)) = self.hook.get() else { return };
-        if catch_unwind(AssertUnwindSafe(|| hook(summary()))).is_err() {
+        if catch_panic(|| hook(summary())).is_err() {
             tracing::error!("the hook of Server::on_closed panicked; its connection is not told");
         }
     }
@@ -385,7 +386,7 @@ impl Drop for Place {
 
 /// These maps are never left half changed, so a panic elsewhere must not take them away.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().ignore_poison()
 }
 
 #[cfg(test)]

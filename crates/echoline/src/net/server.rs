@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
 use super::trouble::{Refused, Trouble};
 use super::workers::Workers;
+use echoline_base::supervise::catch_panic;
 
 /// Connections accepted in a row before other tasks of the accepting thread get a turn.
 const ACCEPT_BATCH: usize = 64;
@@ -364,7 +364,7 @@ impl House {
         for _ in 0..ACCEPT_BATCH {
             match first.take().unwrap_or_else(|| acceptor.accept_now()) {
                 Accepted::Connection(stream, peer) => {
-                    trouble.back_off.reset();
+                    trouble.backoff.reset();
                     self.welcome(stream, peer, door, handler);
                 }
                 Accepted::Gone => {}
@@ -374,7 +374,7 @@ impl House {
                     match trouble.reserve.refuse(|| acceptor.accept_now(), &trouble.words) {
                         Refused::Told => self.places.count_refused(),
                         Refused::Nobody => break,
-                        Refused::Not => return Some(trouble.back_off.next()),
+                        Refused::Not => return Some(trouble.backoff.next_delay()),
                     }
                 }
             }
@@ -433,7 +433,7 @@ impl House {
             let stream = fault::lay_over(stream, planned);
             let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
             // A handler that panics before its first await must not end the accepting task.
-            match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+            match catch_panic(|| handler(connection)) {
                 Ok(dialogue) => worker.spawn(Supervised::new(dialogue, place)),
                 Err(_) => _ = place.count(Err(Closed::Panicked)),
             }

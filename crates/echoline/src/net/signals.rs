@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::own_thread::spawn_with_runtime;
 use super::shutdown::{Phase, Shutdown};
+use echoline_base::poison::IgnorePoison;
 
 /// What SIGHUP does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ static DEFAULTS: OnceLock<u64> = OnceLock::new();
 impl Listening {
     pub(crate) fn start() -> io::Result<Self> {
         DEFAULTS.get_or_init(defaults);
-        *EARLIER.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *EARLIER.lock().ignore_poison() = None;
         Ok(Self { signals: Some(Signals::listen(Hangup::Ends)?) })
     }
 
@@ -134,7 +135,7 @@ impl Drop for Listening {
             });
         });
         match thread {
-            Ok(_) => *EARLIER.lock().unwrap_or_else(PoisonError::into_inner) = Some(earlier),
+            Ok(_) => *EARLIER.lock().ignore_poison() = Some(earlier),
             Err(error) => tracing::warn!("signals do not end this process any more: {error}"),
         }
     }

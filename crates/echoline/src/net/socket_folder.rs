@@ -15,6 +15,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::time::Instant;
 
+use echoline_base::file_access::if_there;
 use echoline_base::file_access::{Sticky, exposed_folder};
 
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
@@ -59,10 +60,7 @@ impl SocketFolder {
 
     /// Removes a socket file whose server is gone.
     pub(super) fn remove_stale(&self) -> io::Result<()> {
-        let file = match self.file() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            file => file?,
-        };
+        let Some(file) = if_there(self.file())? else { return Ok(()) };
         if !file.metadata()?.file_type().is_socket() {
             let text = "there is a file of that name, which is no socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));

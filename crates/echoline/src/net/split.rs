@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::lines::Line;
 use super::message::Message;
 use super::outbound::Outbound;
 use super::watch::{OutputState, Watch};
+use echoline_base::poison::IgnorePoison;
 
 /// The reading half of a [`Connection`](crate::Connection); see
 /// [`Connection::split`](crate::Connection::split).
@@ -44,7 +45,7 @@ pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
 
 /// The lock is held for the length of one poll; a stream that panicked in it is not used again.
 fn lock<'g, 'a, S>(stream: &'g Mutex<&'a mut S>) -> MutexGuard<'g, &'a mut S> {
-    stream.lock().unwrap_or_else(PoisonError::into_inner)
+    stream.lock().ignore_poison()
 }
 
 impl<S: AsyncRead + Unpin> Reader<'_, S> {

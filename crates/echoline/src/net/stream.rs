@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::layer::Layer;
 use super::limits::Closed;
+use echoline_base::backoff::Backoff;
 
 /// How long to wait for room in the queue of a Unix socket, at first and at most.
 const QUEUE_PAUSE: Duration = Duration::from_millis(1);
@@ -40,13 +41,12 @@ impl Stream {
     pub async fn connect_unix(path: &str) -> io::Result<Self> {
         // What tokio and std take for a name in the abstract namespace begins with NUL.
         let name = path.strip_prefix('@').map(|name| format!("\0{name}"));
-        let mut pause = QUEUE_PAUSE;
+        let mut backoff = Backoff::new(QUEUE_PAUSE, QUEUE_PAUSE_MAX);
         loop {
             match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
                 // There is no other way to wait: unlike TCP, connect(2) just fails (unix(7)).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sleep(pause).await;
-                    pause = (2 * pause).min(QUEUE_PAUSE_MAX);
+                    sleep(backoff.next_delay()).await;
                 }
                 socket => return socket.map(Self::from),
             }

@@ -8,10 +8,15 @@ use tokio::time::Instant;
 
 use super::listener::Accepted;
 use super::stream::Stream;
+use echoline_base::backoff::Backoff;
 
-/// What one listener keeps for bad times.
+/// The pause of a listener that cannot accept, at first and at most.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The state of a listener while accept(2) fails.
 pub(super) struct Trouble {
-    pub(super) back_off: BackOff,
+    pub(super) backoff: Backoff,
     pub(super) reserve: Reserve,
     /// What somebody hears for whom there is no descriptor.
     pub(super) words: String,
@@ -22,7 +27,8 @@ pub(super) struct Trouble {
 impl Trouble {
     pub(super) fn new(words: Option<String>) -> Self {
         let words = words.unwrap_or_default();
-        Self { back_off: BackOff::default(), reserve: Reserve::open(), words, logged: None }
+        let backoff = Backoff::new(PAUSE, PAUSE_MAX);
+        Self { backoff, reserve: Reserve::open(), words, logged: None }
     }
 
     pub(super) fn log(&mut self, error: &io::Error) {
@@ -81,36 +87,4 @@ fn tell(stream: Stream, words: &str) -> io::Result<()> {
     let mut unread = [0; 4096];
     while stream.read(&mut unread)? > 0 {}
     Ok(())
-}
-
-/// How long to leave a listener alone that cannot accept: 10 ms, doubling to 1 s.
-#[derive(Debug, Default)]
-pub(super) struct BackOff {
-    failures: u32,
-}
-
-impl BackOff {
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = Duration::from_millis(10) * 2_u32.pow(self.failures.min(7));
-        self.failures += 1;
-        pause.min(Duration::from_secs(1))
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_to_a_second_and_starts_again() {
-        let mut back_off = BackOff::default();
-        let pauses: Vec<u128> = (0..9).map(|_| back_off.next().as_millis()).collect();
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        back_off.reset();
-        assert_eq!(back_off.next().as_millis(), 10);
-    }
 }

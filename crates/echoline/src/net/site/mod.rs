@@ -12,16 +12,18 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use self::answer::{Answer, answer, full, sentence, switch};
 use super::limits::Closed;
+use super::origin_policy::{Channel, OriginPolicy};
 use super::stream::Stream;
 use super::transport::{Opening, Origin, Protocol, Refusal, Step};
-use super::websocket::{Channel, Framing, OriginPolicy, WebSocket, accept_key};
+use super::websocket::{Fields, Framing, WebSocket, check_request};
+use echoline_base::checksum::Fnv1a;
 
 /// How long a client may take for one request's headers, and be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,7 +115,10 @@ impl Site {
             return answer;
         }
         let &[host] = &values(request.headers(), &header::HOST)[..] else {
-            return sentence(StatusCode::BAD_REQUEST, "There is to be one Host.");
+            return sentence(
+                StatusCode::BAD_REQUEST,
+                "The request must have exactly one Host header.",
+            );
         };
         if path == "/ws" {
             return self.open(request, host, scheme);
@@ -142,14 +147,11 @@ impl Site {
         if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
             return sentence(StatusCode::FORBIDDEN, "Open the page over https.");
         }
-        let keys = values(headers, &header::SEC_WEBSOCKET_KEY);
-        let is_wanted = request.method() == Method::GET
-            && has_token(headers, &header::UPGRADE, "websocket")
-            && has_token(headers, &header::CONNECTION, "upgrade")
-            && values(headers, &header::SEC_WEBSOCKET_VERSION) == ["13"];
-        match &keys[..] {
-            [key] if is_wanted && is_key(key) => switch(&accept_key(key.as_bytes())),
-            _ => {
+        let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let is_1_1 = request.version() == Version::HTTP_11;
+        match check_request(request.method().as_str(), is_1_1, &Fields::new(fields)) {
+            Ok(accept) => switch(&accept),
+            Err(_) => {
                 let words = "This is for WebSockets, version 13.";
                 let mut answer = sentence(StatusCode::UPGRADE_REQUIRED, words);
                 let headers = answer.headers_mut();
@@ -221,20 +223,8 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut tokens = values(headers, name).into_iter().flat_map(|value| value.split(','));
-    tokens.any(|value| value.trim().eq_ignore_ascii_case(token))
-}
-
-/// Whether it can be sixteen bytes in Base64.
-fn is_key(key: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    key.len() == 24 && key.ends_with("==") && key[..22].bytes().all(is_letter)
-}
-
-/// FNV-1a: content that is another has another tag, by all that can be expected of one's own files.
+/// The tag of a file's content. Files of one's own that differ have different tags.
 fn tag(content: &str) -> HeaderValue {
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    let hash = Fnv1a::new().bytes(content.as_bytes()).sum();
     HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits are letters of a header")
 }

@@ -9,7 +9,7 @@ mod table;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use table::SourceTable;
 
 use super::datagram::Loopback;
 use super::limits::Closed;
+use echoline_base::poison::IgnorePoison;
 
 /// Penalties that are logged in one second; more are counted.
 const LOGGED_PER_SECOND: u32 = 10;
@@ -169,7 +170,7 @@ impl Sources {
 
     /// Logs a penalty. A flood from many sources logs at most [`LOGGED_PER_SECOND`].
     fn log(&self, source: Source, refusal: &SourceRefusal, now: Duration) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().ignore_poison();
         if logged.second != now.as_secs() {
             logged.second = now.as_secs();
             logged.count = 0;
@@ -238,7 +239,7 @@ impl Sources {
 
     fn lock(&self) -> MutexGuard<'_, SourceTable> {
         // The table is whole after each of its calls.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().ignore_poison()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The side of a server: what it shows, and whom it asks for a certificate.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
@@ -18,6 +18,7 @@ use super::error::TlsError;
 use super::identity::{Authorities, Identity};
 use super::layer::Tls;
 use super::sentence::{Side, closed, sentence};
+use echoline_base::poison::IgnorePoison;
 
 /// How long somebody whose handshake failed has to take in the alert that says so.
 const ALERT_TIME: Duration = Duration::from_secs(1);
@@ -122,7 +123,7 @@ impl Certificates {
     /// Puts `offer` in the place of the one before, for handshakes that begin from now on.
     pub fn replace(&self, offer: Offer) {
         // An offer is never half changed, so a panic elsewhere must not take it away.
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = offer;
+        *self.0.write().ignore_poison() = offer;
     }
 
     /// Who the certificate is for, as RFC 4514 writes names.
@@ -150,7 +151,7 @@ impl Certificates {
     }
 
     fn offer(&self) -> Offer {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().ignore_poison().clone()
     }
 }
 

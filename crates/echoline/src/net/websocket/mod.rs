@@ -10,15 +10,13 @@ mod close;
 mod encode;
 mod frame;
 mod outgoing;
-mod policy;
 mod step;
 mod stream;
 mod upgrade;
 mod utf8;
 
-#[cfg(feature = "web")]
-pub(in crate::net) use policy::Channel;
-pub use policy::{OriginDenied, OriginPolicy};
 pub use step::{AcceptWebSocket, OpenWebSocket};
 pub use stream::{Framing, WebSocket};
 pub use upgrade::accept_key;
+#[cfg(feature = "web")]
+pub(in crate::net) use upgrade::{Fields, check_request};

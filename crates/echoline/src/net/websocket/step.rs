@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::policy::{Channel, OriginPolicy};
 use super::stream::{Framing, WebSocket};
 use super::upgrade::{self, Denial, HEAD_MAX};
 use crate::net::address::Address;
 use crate::net::limits::Closed;
+use crate::net::origin_policy::{Channel, OriginPolicy};
 use crate::net::stream::Stream;
 use crate::net::transport::{Opening, Origin, Protocol, Refusal, Step};
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use super::policy::{Channel, OriginPolicy};
+use crate::net::origin_policy::{Channel, OriginPolicy};
 
 /// Bytes of a request or answer at most. Browsers send cookies along.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
@@ -57,66 +57,113 @@ pub(super) fn read_request(
         }
         Err(_) => return Err(Denial::bad("This is no HTTP request.")),
     };
-    if request.method != Some("GET") {
-        return Err(Denial::new("405 Method Not Allowed", "Only GET opens a WebSocket.")
-            .with("Allow: GET\r\n"));
+    let method = request.method.unwrap_or_default();
+    if method != GET {
+        return Err(HandshakeError::Method.into());
     }
     let asked = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
     if path.is_some_and(|path| path != asked) {
         let sentence = format!("Nothing is here; the WebSocket is at {}.", path.unwrap_or("/"));
         return Err(Denial::new("404 Not Found", &sentence));
     }
-    let fields = Fields(request.headers);
-    let accept = check(request.version == Some(1), &fields, policy, channel)?;
-    Ok(Some(Upgrade { length, accept }))
-}
-
-fn check(
-    is_1_1: bool,
-    fields: &Fields<'_>,
-    policy: &OriginPolicy,
-    channel: Channel,
-) -> Result<String, Denial> {
-    if !is_1_1 || !fields.lists("Upgrade", "websocket") || !fields.lists("Connection", "upgrade") {
-        let sentence = "This is a WebSocket server: open ws:// with a WebSocket client.";
-        return Err(Denial::new("426 Upgrade Required", sentence).with(WANTED));
-    }
-    if fields.one("Sec-WebSocket-Version")? != Some("13") {
-        let sentence = "Only version 13 of WebSocket is spoken here.";
-        return Err(Denial::new("426 Upgrade Required", sentence).with(WANTED));
-    }
-    let key = fields.one("Sec-WebSocket-Key")?.unwrap_or_default();
-    if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
-        return Err(Denial::bad("Sec-WebSocket-Key is to be 16 bytes in base64."));
-    }
+    let fields = Fields::of(request.headers);
+    let accept = check_request(method, request.version == Some(1), &fields)?;
     let Some(host) = fields.one("Host")? else {
         return Err(Denial::bad("The request names no Host."));
     };
     let admitted = policy.admit_over(channel, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
+    Ok(Some(Upgrade { length, accept }))
+}
+
+/// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
+/// `Sec-WebSocket-Accept`.
+pub(in crate::net) fn check_request(
+    method: &str,
+    is_1_1: bool,
+    fields: &Fields<'_>,
+) -> Result<String, HandshakeError> {
+    if method != GET {
+        return Err(HandshakeError::Method);
+    }
+    if !is_1_1 || !fields.lists("Upgrade", "websocket") || !fields.lists("Connection", "upgrade") {
+        return Err(HandshakeError::NoUpgrade);
+    }
+    if fields.one("Sec-WebSocket-Version")? != Some("13") {
+        return Err(HandshakeError::Version);
+    }
+    let key = fields.one("Sec-WebSocket-Key")?.unwrap_or_default();
+    if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
+        return Err(HandshakeError::Key);
+    }
     Ok(accept_key(key.as_bytes()))
 }
 
+/// Why a request opens no WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::net) enum HandshakeError {
+    #[error("Only GET opens a WebSocket.")]
+    Method,
+    #[error("This is a WebSocket server: open ws:// with a WebSocket client.")]
+    NoUpgrade,
+    #[error("Only version 13 of WebSocket is spoken here.")]
+    Version,
+    #[error("Sec-WebSocket-Key is to be 16 bytes in base64.")]
+    Key,
+    #[error("The request has {0} twice.")]
+    Twice(&'static str),
+    #[error("{0} is no text.")]
+    NoText(&'static str),
+}
+
+impl From<HandshakeError> for Denial {
+    fn from(error: HandshakeError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            HandshakeError::Method => {
+                Self::new("405 Method Not Allowed", &sentence).with("Allow: GET\r\n")
+            }
+            HandshakeError::NoUpgrade | HandshakeError::Version => {
+                Self::new("426 Upgrade Required", &sentence).with(WANTED)
+            }
+            HandshakeError::Key | HandshakeError::Twice(_) | HandshakeError::NoText(_) => {
+                Self::bad(&sentence)
+            }
+        }
+    }
+}
+
+const GET: &str = "GET";
+
 const WANTED: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
-/// The headers of a message.
-struct Fields<'a>(&'a [httparse::Header<'a>]);
+/// The headers of a message: names in any case, and values.
+pub(in crate::net) struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Fields<'a> {
-    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
-        let named = self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        named.map(|header| header.value)
+    /// Collects the headers.
+    pub(in crate::net) fn new(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        Self(headers.collect())
     }
 
-    /// The header that may be there but once.
-    fn one(&self, name: &'static str) -> Result<Option<&'a str>, Denial> {
+    fn of(headers: &[httparse::Header<'a>]) -> Self {
+        Self::new(headers.iter().map(|header| (header.name, header.value)))
+    }
+
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        let named = self.0.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| *value)
+    }
+
+    /// The value of a header that may be there but once.
+    fn one(&self, name: &'static str) -> Result<Option<&'a str>, HandshakeError> {
         let mut values = self.all(name);
         let value = values.next();
         if values.next().is_some() {
-            return Err(Denial::bad(&format!("The request has {name} twice.")));
+            return Err(HandshakeError::Twice(name));
         }
         let text = value.map(std::str::from_utf8).transpose();
-        let text = text.map_err(|_| Denial::bad(&format!("{name} is no text.")))?;
+        let text = text.map_err(|_| HandshakeError::NoText(name))?;
         Ok(text.map(str::trim))
     }
 
@@ -193,7 +240,7 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
         let text = format!("the server answered {code} {reason}");
         return Err(format!("{} and opened no WebSocket", text.trim_end()));
     }
-    let fields = Fields(answer.headers);
+    let fields = Fields::of(answer.headers);
     let wanted = accept_key(STANDARD.encode(nonce).as_bytes());
     let is_right = fields.lists("Upgrade", "websocket")
         && fields.lists("Connection", "upgrade")
@@ -260,6 +307,26 @@ mod tests {
         let other =
             read_request(right.as_bytes(), Some("/chat"), &OriginPolicy::default(), Channel::Plain);
         assert!(other.unwrap_err().sentence.contains("at /chat"));
+    }
+
+    #[test]
+    fn a_right_request_may_spell_its_headers_in_many_ways() {
+        let request = |connection: &'static str, key: &'static str| {
+            let headers = [
+                ("upgrade", "h2c, WebSocket"),
+                ("connection", "keep-alive"),
+                ("Connection", connection),
+                ("sec-websocket-version", "13"),
+                ("SEC-WEBSOCKET-KEY", key),
+            ];
+            let fields = Fields::new(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+            check_request("GET", true, &fields)
+        };
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        assert_eq!(request("Upgrade", key), Ok(accept_key(key.as_bytes())));
+        assert_eq!(request("x, upgrade ", key), Ok(accept_key(key.as_bytes())));
+        assert_eq!(request("close", key), Err(HandshakeError::NoUpgrade));
+        assert_eq!(request("Upgrade", "c2hvcnQ="), Err(HandshakeError::Key));
     }
 
     #[test]

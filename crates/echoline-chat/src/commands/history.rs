@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Step, UserSession};
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Passage;
 use crate::days::Days;
 use crate::history::{Kind, MISSING, StoreError, Stored};
 use crate::name::Name;
+use crate::session::Session;
 use crate::shared_room::SharedRoom;
 use crate::state::Chat;
+use crate::telnet_stream::ByteStream;
 use crate::view::View;
+use echoline::Closed;
 
 /// Lines that `/history` shows without a number, and at most.
 const HISTORY_USUAL: u64 = 20;
@@ -20,9 +22,9 @@ const HISTORY_MAX: u64 = 500;
 /// Bytes of a line in an answer besides its texts, nearly.
 const LINE_BYTES: usize = 64;
 
-/// Which lines of the past are asked for.
+/// A range of earlier lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum HistoryRange {
     /// The newest `count` lines that are kept before a number.
     Newest {
         before: u64,
@@ -31,69 +33,75 @@ pub(super) enum Part {
     Numbers(Range<u64>),
 }
 
-impl UserSession {
-    pub(super) fn history(&mut self, passage: Option<Passage>) -> Step {
-        let Some(membership) = self.feed.current() else { return Step::Done };
-        let shared_room = Arc::clone(&membership.shared_room);
+impl<S: ByteStream> Session<S> {
+    /// `/history`: shows lines of the room by their numbers, or the last ones.
+    pub(super) async fn history(&mut self, passage: Option<Passage>) -> Result<(), Closed> {
+        let Some(membership) = self.feed.current() else { return Ok(()) };
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
         let end = shared_room.with(|room| room.log.visible());
         let is_range = matches!(passage, Some(Passage::Between { .. }));
-        let part = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
-            Passage::Last(count) => Part::Newest { before: end, count: count.min(HISTORY_MAX) },
+        let range = match passage.unwrap_or(Passage::Last(HISTORY_USUAL)) {
+            Passage::Last(count) => {
+                HistoryRange::Newest { before: end, count: count.min(HISTORY_MAX) }
+            }
             Passage::Between { from, to } => {
                 let from = from.max(1);
                 let until = to.saturating_add(1).min(from.saturating_add(HISTORY_MAX));
-                Part::Numbers(from..until.min(end))
+                HistoryRange::Numbers(from..until.min(end))
             }
         };
-        if !self.chat.archive.is_lasting() || part.is_in_memory(&shared_room) {
-            let lines = part.kept(&shared_room, &self.feed.view);
-            self.show_passage(&lines, is_range);
-            return Step::Done;
+        match self.earlier_lines(range, &shared_room, &room).await? {
+            Ok(lines) => self.show_passage(&lines, is_range),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the history");
+                self.notice("The history cannot be read now");
+            }
         }
-        let (chat, room) = (Arc::clone(&self.chat), membership.room.clone());
-        Step::Wait(Box::pin(async move {
-            let found = part.stored(&chat, &room).await;
-            Box::new(move |user: &mut Self| {
-                match found {
-                    Ok(lines) => user.show_passage(&lines, is_range),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot read the history");
-                        user.notice("The history cannot be read now");
-                    }
-                }
-                Step::Done
-            }) as super::Rest
-        }))
+        Ok(())
     }
 
-    pub(super) fn quote(&mut self, number: u64) -> Step {
-        let Some(membership) = self.feed.current() else { return Step::Done };
-        if let Some(line) = kept(&membership.shared_room, number) {
-            return self.say_again(&line);
+    /// Returns the lines of a range, from memory if it has all of them.
+    pub(super) async fn earlier_lines(
+        &mut self,
+        range: HistoryRange,
+        shared_room: &SharedRoom,
+        room: &Name,
+    ) -> Result<Result<Vec<Stored>, StoreError>, Closed> {
+        if !self.chat.archive.is_lasting() || range.is_in_memory(shared_room) {
+            return Ok(Ok(range.kept(shared_room, &self.feed.view)));
         }
-        if !self.chat.archive.is_lasting() {
+        let (chat, room) = (Arc::clone(&self.chat), room.clone());
+        self.wait(async move { range.stored(&chat, &room).await }).await
+    }
+
+    /// Returns a line that only the store has.
+    pub(super) async fn stored_line(
+        &mut self,
+        room: &Name,
+        number: u64,
+    ) -> Result<Option<Stored>, Closed> {
+        let (chat, room) = (Arc::clone(&self.chat), room.clone());
+        let lines = async move { chat.archive.lines(&room, number..=number, 1).await };
+        let lines = self.wait(lines).await?;
+        Ok(lines.ok().and_then(|mut lines| lines.pop()))
+    }
+
+    /// `/quote`: says a line of the room again.
+    pub(super) async fn quote(&mut self, number: u64) -> Result<(), Closed> {
+        let Some(membership) = self.feed.current() else { return Ok(()) };
+        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let mut line = shared_room.with(|room| room.log.line(number).map(Stored::from));
+        if line.is_none() && self.chat.archive.is_lasting() {
+            line = self.stored_line(&room, number).await?;
+        }
+        let Some(line) = line else {
             self.notice(&format!("There is no line {number}"));
-            return Step::Done;
-        }
-        let (chat, room) = (Arc::clone(&self.chat), membership.room.clone());
-        Step::Wait(Box::pin(async move {
-            let found = chat.archive.lines(&room, number..=number, 1).await;
-            let line = found.ok().and_then(|mut lines| lines.pop());
-            Box::new(move |user: &mut Self| match line {
-                Some(line) => user.say_again(&line),
-                None => {
-                    user.notice(&format!("There is no line {number}"));
-                    Step::Done
-                }
-            }) as super::Rest
-        }))
-    }
-
-    fn say_again(&mut self, line: &Stored) -> Step {
+            return Ok(());
+        };
         let words = format!("> #{} {}", line.number, line.shown());
-        // Who quotes sees what was quoted; at a terminal they do not see what they say.
+        // The user sees the quotation; a terminal does not show the user's own lines.
         self.reply(&words);
-        self.say(Kind::Said, &words)
+        self.say(Kind::Said, &words).await
     }
 
     /// Shows as many lines as fit one answer: the first of a range, or else the last.
@@ -130,11 +138,6 @@ impl UserSession {
     }
 }
 
-/// A line that is still in memory.
-fn kept(shared_room: &SharedRoom, number: u64) -> Option<Stored> {
-    shared_room.with(|room| room.log.line(number).map(Stored::from))
-}
-
 /// A line that is in memory, unless the view hides its author.
 fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<Stored> {
     shared_room.with(|room| {
@@ -144,7 +147,7 @@ fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<Stored> {
     })
 }
 
-impl Part {
+impl HistoryRange {
     /// Whether the log has all of these lines, and nothing of them is in the store alone.
     pub(super) fn is_in_memory(&self, shared_room: &SharedRoom) -> bool {
         let first = shared_room.with(|room| room.log.first());

@@ -1,60 +1,69 @@
-//! What a page asks for, and a program may: answers in pieces that it need not take apart.
+//! The questions of pages and programs, and their answers as fields instead of sentences.
 
 use std::sync::Arc;
 
-use super::history_commands::{Part, newest_that_fit};
-use super::{Rest, Step, UserSession};
+use super::history::{HistoryRange, newest_that_fit};
 use crate::aliases::aliases_of;
 use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::command_table::{COMMANDS, Rank};
 use crate::entrance::Entrance;
 use crate::history::Stored;
 use crate::name::Name;
-use crate::outbound_feed::Question;
+use crate::outbound_feed::RoomQuestion;
 use crate::protocol::{
     EarlierLine, ErrorTopic, ListedCommand, ListedRoom, Query, ServerMessage, Thread,
 };
+use crate::session::{IN_NO_ROOM, Session};
+use crate::telnet_stream::ByteStream;
 use crate::user_table::person_id;
 use crate::view::print_json;
-use echoline::SourceAction;
+use echoline::Closed;
 
-/// Lines of the past that one answer has at most.
+/// The most earlier lines in one answer.
 const LINES_MAX: u64 = 100;
 
-/// Rooms that one answer has at most.
+/// The most rooms in one answer.
 const ROOMS_MAX: usize = 100;
 
-/// Bytes of the entry of a room besides its texts, nearly.
+/// Approximate bytes of the entry of a room, without its texts.
 const ENTRY_BYTES: usize = 64;
 
-impl UserSession {
-    /// Answers; `before` and `count` choose the lines of the past, `after` the page of a list.
-    pub(crate) fn answer_about(
+impl<S: ByteStream> Session<S> {
+    /// Answers a question of a page or a program; `before` and `count` choose earlier lines, `after`
+    /// the part of a list.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(crate) async fn answer_query(
         &mut self,
         query: Query,
         (before, count): (Option<u64>, Option<u64>),
         after: u32,
-    ) -> Step {
-        if self.user.mailbox.ending().is_some() {
-            return Step::Done;
+    ) -> Result<(), Closed> {
+        if self.is_ended() {
+            return Ok(());
         }
         // The answer includes the lines that this user said before it.
         self.feed.announce();
-        let is_expensive = query != Query::Person;
-        if is_expensive && !self.may(SourceAction::Expensive) {
-            return Step::Done;
+        if let Some(cost) = query.cost()
+            && !self.charge(cost)
+        {
+            return Ok(());
         }
         match query {
-            Query::People => self.ask(Question::People { after }),
-            Query::History => self.past_before(before.unwrap_or(u64::MAX), count),
+            Query::People => return self.ask(RoomQuestion::People { after }).await,
+            Query::History => {
+                return self.tell_earlier_lines(before.unwrap_or(u64::MAX), count).await;
+            }
             Query::Rooms => self.tell_rooms_listed(after),
             Query::Commands => self.tell(&commands()),
-            Query::Person => Step::Done,
+            Query::Person => {}
         }
+        Ok(())
     }
 
     /// Answers whether the user with this id, or else with this name, is in the chat.
-    pub(crate) fn answer_about_user(&mut self, id: Option<&str>, name: Option<&str>) -> Step {
+    pub(crate) fn answer_about_user(&mut self, id: Option<&str>, name: Option<&str>) {
         let named = || Name::parse(name?).ok().and_then(|name| self.chat.find(&name));
         let found = id.map_or_else(named, |id| self.chat.person_with_id(id));
         let answer = match found {
@@ -71,51 +80,48 @@ impl UserSession {
                 away: None,
             },
         };
-        self.tell(&answer)
+        self.tell(&answer);
     }
 
-    fn tell(&mut self, answer: &ServerMessage<'_>) -> Step {
+    fn tell(&mut self, answer: &ServerMessage<'_>) {
         print_json(answer, &mut self.replies);
-        Step::Done
     }
 
-    fn past_before(&mut self, before: u64, count: Option<u64>) -> Step {
+    async fn tell_earlier_lines(&mut self, before: u64, count: Option<u64>) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else {
-            self.notice(super::IN_NO_ROOM);
-            return Step::Done;
+            self.notice(IN_NO_ROOM);
+            return Ok(());
         };
         let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
         let before = before.min(shared_room.with(|room| room.log.visible()));
-        let part = Part::Newest { before, count: count.unwrap_or(LINES_MAX).min(LINES_MAX) };
-        if !self.chat.archive.is_lasting() || part.is_in_memory(&shared_room) {
-            let lines = part.kept(&shared_room, &self.feed.view);
-            let oldest = lines.first().map_or(before, |line| line.number);
-            let is_more = shared_room.with(|room| room.log.kept_before(oldest).is_some());
-            return self.tell_past(&room, &lines, is_more);
+        let count = count.unwrap_or(LINES_MAX).min(LINES_MAX);
+        let range = HistoryRange::Newest { before, count };
+        let is_stored = self.chat.archive.is_lasting() && !range.is_in_memory(&shared_room);
+        match self.earlier_lines(range, &shared_room, &room).await? {
+            Ok(lines) => {
+                let is_more = if is_stored {
+                    lines.first().is_some_and(|line| line.number > 1)
+                } else {
+                    let oldest = lines.first().map_or(before, |line| line.number);
+                    shared_room.with(|room| room.log.kept_before(oldest).is_some())
+                };
+                self.tell_lines(&room, &lines, is_more);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the history");
+                self.tell(&ServerMessage::Error {
+                    text: "The history cannot be read now".into(),
+                    about: Some(ErrorTopic::History),
+                    action: None,
+                    wait_ms: None,
+                    thread: Thread::default(),
+                });
+            }
         }
-        let chat = Arc::clone(&self.chat);
-        Step::Wait(Box::pin(async move {
-            let found = part.stored(&chat, &room).await;
-            Box::new(move |user: &mut Self| match found {
-                Ok(lines) => {
-                    let is_more = lines.first().is_some_and(|line| line.number > 1);
-                    user.tell_past(&room, &lines, is_more)
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read the history");
-                    user.tell(&ServerMessage::Error {
-                        text: "The history cannot be read now".into(),
-                        about: Some(ErrorTopic::History),
-                        action: None,
-                        wait_ms: None,
-                        thread: Thread::default(),
-                    })
-                }
-            }) as Rest
-        }))
+        Ok(())
     }
 
-    fn tell_past(&mut self, room: &Name, lines: &[Stored], is_more: bool) -> Step {
+    fn tell_lines(&mut self, room: &Name, lines: &[Stored], is_more: bool) {
         let view = &self.feed.view;
         let fitting = newest_that_fit(lines);
         let is_more = is_more || fitting.len() < lines.len();
@@ -128,11 +134,12 @@ impl UserSession {
             text: (&*line.text).into(),
         });
         let (room, lines) = (room.as_str().into(), lines.collect());
-        self.tell(&ServerMessage::History { room, lines, more: is_more })
+        let answer = ServerMessage::History { room, lines, more: is_more };
+        print_json(&answer, &mut self.replies);
     }
 
-    /// The largest rooms first, without the first `after` of them.
-    fn tell_rooms_listed(&mut self, after: u32) -> Step {
+    /// Lists the rooms by size, without the first `after` of them.
+    fn tell_rooms_listed(&mut self, after: u32) {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
         let mut listed = Vec::new();
@@ -168,17 +175,7 @@ impl UserSession {
         let (more, told) = (rooms.len() < rest.len(), rooms.len());
         let next = more.then_some(after as usize + told);
         let from = (after > 0).then_some(after);
-        self.tell(&ServerMessage::Rooms { rooms, more, from, after: next })
-    }
-
-    /// Tells of rooms whose lines are others than those that the user has seen.
-    pub(crate) fn renew(&mut self, rooms: &[Name]) {
-        if self.feed.view.is_json() {
-            for room in rooms {
-                let renewed = ServerMessage::Renewed { room: room.as_str().into() };
-                print_json(&renewed, &mut self.replies);
-            }
-        }
+        self.tell(&ServerMessage::Rooms { rooms, more, from, after: next });
     }
 }
 

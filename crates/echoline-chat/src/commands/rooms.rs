@@ -1,8 +1,9 @@
-//! Rooms: coming, going, their topics, and which there are.
+//! Rooms: joining, leaving, lists of them, topics, passwords.
 
 use std::sync::Arc;
 
-use super::{IN_NO_ROOM, Step, UserSession};
+use tokio::time::sleep;
+
 use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::arguments::{Secret, Switch};
 use crate::entrance::Entrance;
@@ -11,9 +12,11 @@ use crate::operation::{Operation, RoomChange};
 use crate::outcome::{OperationError, Outcome};
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::room::ReplayFrom;
+use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
 use crate::state::{Credential, JoinError, Membership};
-use echoline::SourceAction;
+use crate::telnet_stream::ByteStream;
+use echoline::{Closed, SourceAction};
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.
@@ -22,94 +25,104 @@ const WHOLE_LINES: u64 = 500;
 /// Rooms that `/rooms` lists.
 const ROOMS_SHOWN: usize = 100;
 
-impl UserSession {
-    pub(super) fn join(&mut self, text: &str, password: Option<Secret<'_>>) -> Step {
+impl<S: ByteStream> Session<S> {
+    /// `/join`: speaks in a room from now on, and enters it first if the user is not in it.
+    pub(super) async fn join(
+        &mut self,
+        text: &str,
+        password: Option<Secret<'_>>,
+    ) -> Result<(), Closed> {
         let room = match Name::parse_room(text) {
             Ok(room) => room,
             Err(error) => {
                 self.notice(&error.to_string());
-                return Step::Done;
+                return Ok(());
             }
         };
         if let Some(index) = self.feed.position(&room) {
-            self.feed.turn_to(index);
+            self.feed.set_current(index);
             self.tell_rooms();
             self.save_session();
             self.notice(&format!("You speak in {room} now"));
-            return Step::Done;
+            return Ok(());
         }
-        let password = password.map(|password| password.reveal().to_owned());
-        self.enter(room, Credential::Nothing, |user, room, not_in| match (not_in, password) {
-            (JoinError::Password(hash), Some(password)) => user.check(room, password, hash),
-            (not_in, _) => user.stay_out(&room, &not_in),
-        })
+        let mut joined = self.enter(&room, Credential::Nothing).await?;
+        if let (Some(Err(JoinError::Password(hash))), Some(password)) = (&joined, password) {
+            let hash = Arc::clone(hash);
+            joined = self.enter_with_password(&room, password, hash).await?;
+        }
+        match joined {
+            Some(Ok(membership)) => {
+                self.settle_in(membership);
+                return self.show_earlier_lines().await;
+            }
+            Some(Err(error)) => self.notice(&error.sentence(&room)),
+            None => {}
+        }
+        Ok(())
     }
 
-    fn stay_out(&mut self, room: &Name, not_in: &JoinError) -> Step {
-        self.notice(&not_in.sentence(room));
-        Step::Done
-    }
-
-    /// Enters with a password, which takes a while to check, and longer if it is wrong. The next
-    /// line of the connection is read after that, so that it has one attempt at a time.
-    fn check(&mut self, room: Name, password: String, hash: Arc<str>) -> Step {
+    /// Enters with a password, whose check takes a while, and longer if it is wrong. The session
+    /// reads its next line after that, so that it has one attempt at a time.
+    ///
+    /// Returns `None` if the user was told why the password was not checked.
+    async fn enter_with_password(
+        &mut self,
+        room: &Name,
+        password: Secret<'_>,
+        hash: Arc<str>,
+    ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
         // Before the check, so that guesses over many connections at once cannot pass.
-        if !self.may(SourceAction::WrongPassword) {
-            return Step::Done;
+        if !self.charge(SourceAction::WrongPassword) {
+            return Ok(None);
         }
         let (chat, source) = (Arc::clone(&self.chat), self.source);
-        Step::Wait(Box::pin(async move {
+        let (password, expected) = (password.reveal().to_owned(), Arc::clone(&hash));
+        let checked = self.wait(async move {
             let passed = chat.gates.pass(source).await;
-            let fits = chat.passwords.fits(password, Arc::clone(&hash)).await;
+            let fits = chat.passwords.fits(password, expected).await;
             drop(passed);
             if fits != Ok(true) {
-                tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
+                sleep(WRONG_PASSWORD_PAUSE).await;
             }
-            let rest = move |user: &mut Self| match fits {
-                Ok(true) => {
-                    user.give_back(SourceAction::WrongPassword);
-                    let pass = Credential::Password(hash.to_string());
-                    user.enter(room, pass, |user, room, not_in| user.stay_out(&room, &not_in))
-                }
-                Ok(false) => user.stay_out(&room, &JoinError::Password(hash)),
-                Err(error) => {
-                    user.give_back(SourceAction::WrongPassword);
-                    user.notice(error.sentence());
-                    Step::Done
-                }
-            };
-            Box::new(rest) as super::Rest
+            fits
+        });
+        match checked.await? {
+            Ok(true) => {
+                self.refund(SourceAction::WrongPassword);
+                self.enter(room, Credential::Password(hash.to_string())).await
+            }
+            Ok(false) => Ok(Some(Err(JoinError::Password(hash)))),
+            Err(error) => {
+                self.refund(SourceAction::WrongPassword);
+                self.notice(error.sentence());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Enters a room, or returns why not; `None` if the user was told that already.
+    async fn enter(
+        &mut self,
+        room: &Name,
+        credential: Credential,
+    ) -> Result<Option<Result<Membership, JoinError>>, Closed> {
+        if self.feed.memberships.len() >= self.chat.settings.max_rooms_each {
+            return Ok(Some(Err(JoinError::TooManyOfYours)));
+        }
+        if self.chat.room(room).is_none() && !self.charge(SourceAction::Room) {
+            return Ok(None);
+        }
+        let replay_from = ReplayFrom::Last(self.chat.rules().replay);
+        let join = Operation::Join { room: room.clone(), replay_from, credential };
+        Ok(Some(match self.propose(join).await? {
+            Outcome::Joined(Ok(joined)) => self.chat.membership(joined).ok_or(JoinError::Gone),
+            Outcome::Joined(Err(error)) => Err(error),
+            outcome => Err(JoinError::of(&outcome)),
         }))
     }
 
-    /// Goes to a room, or follows `refused`.
-    fn enter(
-        &mut self,
-        room: Name,
-        pass: Credential,
-        refused: impl FnOnce(&mut Self, Name, JoinError) -> Step + Send + 'static,
-    ) -> Step {
-        if self.feed.memberships.len() >= self.chat.settings.max_rooms_each {
-            return refused(self, room, JoinError::TooManyOfYours);
-        }
-        if self.chat.room(&room).is_none() && !self.may(SourceAction::Room) {
-            return Step::Done;
-        }
-        let replay_from = ReplayFrom::Last(self.chat.rules().replay);
-        let act = Operation::Join { room: room.clone(), replay_from, credential: pass };
-        self.apply_operation(act, move |user, outcome| match outcome {
-            Outcome::Joined(Ok(joined)) => match user.chat.membership(joined) {
-                Some(membership) => {
-                    user.settle_in(membership);
-                    Step::Done
-                }
-                None => refused(user, room, JoinError::Gone),
-            },
-            Outcome::Joined(Err(not_in)) => refused(user, room, not_in),
-            outcome => refused(user, room, JoinError::of(&outcome)),
-        })
-    }
-
+    /// Shows the user the room that they have entered.
     fn settle_in(&mut self, membership: Membership) {
         if membership.shared_room.with(|room| room.is_expelled(membership.member_id)) {
             // They were sent out again before they heard that they are in.
@@ -132,21 +145,21 @@ impl UserSession {
         // along for good.
         let is_operator = self.feed.current().is_some_and(Membership::is_operator);
         match is_operator && self.user.token().is_none() {
-            true => self.tell_token(),
+            true => self.tell_operator_token(),
             false => self.save_session(),
         }
         self.separate(earlier);
     }
 
     /// Counts the earlier lines that a newcomer is going to see.
-    pub(super) fn lines_before(&self, membership: &Membership) -> u64 {
+    pub(crate) fn lines_before(&self, membership: &Membership) -> u64 {
         let Membership { shared_room, member_id, joined, .. } = membership;
         shared_room
             .with(|room| room.earlier(*member_id, *joined, self.feed.view.own(), WHOLE_LINES))
     }
 
     /// Announces so many earlier lines.
-    pub(super) fn separate(&mut self, count: u64) {
+    pub(crate) fn separate(&mut self, count: u64) {
         match count {
             0 => {}
             1 => self.reply("--- the line before ---"),
@@ -154,39 +167,39 @@ impl UserSession {
         }
     }
 
-    pub(super) fn leave(&mut self, text: Option<&str>) -> Step {
+    /// `/leave`: leaves the current room, or another one.
+    pub(super) async fn leave_room(&mut self, text: Option<&str>) -> Result<(), Closed> {
         let room = match text.map(Name::parse_room) {
             None => self.feed.current().map(|membership| membership.room.clone()),
             Some(Ok(room)) => Some(room),
             Some(Err(error)) => {
                 self.notice(&error.to_string());
-                return Step::Done;
+                return Ok(());
             }
         };
         let Some(room) = room else {
             self.notice(IN_NO_ROOM);
-            return Step::Done;
+            return Ok(());
         };
         let Some(index) = self.feed.position(&room) else {
             self.notice(&format!("You are not in {room}"));
-            return Step::Done;
+            return Ok(());
         };
         if self.feed.memberships.len() < 2 {
             self.notice("You are in no other room; /quit leaves the chat");
-            return Step::Done;
+            return Ok(());
         }
         let room = self.feed.memberships[index].room.clone();
-        self.apply_operation(Operation::Part { room: room.clone() }, move |user, outcome| {
-            if outcome.refusal().is_some() {
-                return user.refuse(&outcome);
-            }
-            user.go_out_of(&room);
-            Step::Done
-        })
+        let outcome = self.propose(Operation::Part { room: room.clone() }).await?;
+        match outcome.refusal() {
+            Some(_) => self.explain_refusal(&outcome),
+            None => self.forget_membership(&room),
+        }
+        Ok(())
     }
 
-    /// Gives the place in a room back that the user has left.
-    fn go_out_of(&mut self, left: &Name) {
+    /// Gives back the membership of a room that the user has left.
+    fn forget_membership(&mut self, left: &Name) {
         let Some(index) = self.feed.position(left) else { return };
         let membership = self.feed.remove(index);
         self.chat.give_back(&self.user, &membership.shared_room);
@@ -198,6 +211,7 @@ impl UserSession {
         }
     }
 
+    /// `/rooms`: lists the rooms by size.
     pub(super) fn rooms(&mut self) {
         let lineage = self.user.lineage;
         let sees_all = self.user.is_operator();
@@ -230,30 +244,30 @@ impl UserSession {
         }
     }
 
-    pub(super) fn topic(&mut self, words: Option<&str>) -> Step {
-        let Some(membership) = self.feed.current() else { return Step::Done };
+    /// `/topic`: shows the topic of the room, or sets it.
+    pub(super) async fn topic(&mut self, words: Option<&str>) -> Result<(), Closed> {
+        let Some(membership) = self.feed.current() else { return Ok(()) };
         let Some(words) = words else {
             let topic = membership.shared_room.with(|room| Arc::clone(&room.topic));
             match &*topic {
                 "" => self.notice("No topic is set"),
                 topic => self.notice(&format!("Topic: {topic}")),
             }
-            return Step::Done;
+            return Ok(());
         };
         // `/topic -` removes it.
         let words = if words == "-" { "" } else { words };
-        let act = Operation::Topic { room: membership.room.clone(), words: words.to_owned() };
-        self.apply_operation(act, |user, outcome| {
-            match outcome.refusal() {
-                Some(OperationError::Muted(_)) => user.notice("You may not speak in this room"),
-                Some(OperationError::Outside) => user.notice("You are not in this room any more"),
-                _ => drop(user.refuse(&outcome)),
-            }
-            Step::Done
-        })
+        let room = membership.room.clone();
+        let outcome = self.propose(Operation::Topic { room, words: words.to_owned() }).await?;
+        match outcome.refusal() {
+            Some(OperationError::Muted(_)) => self.notice("You may not speak in this room"),
+            Some(OperationError::Outside) => self.notice("You are not in this room any more"),
+            _ => self.explain_refusal(&outcome),
+        }
+        Ok(())
     }
 
-    /// The room of this name, where the user may know of it; else they are told.
+    /// Returns a room that the user may know of. If there is none, tells the user.
     pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, Arc<SharedRoom>)> {
         let name = match Name::parse_room(text) {
             Ok(name) => name,
@@ -276,78 +290,65 @@ impl UserSession {
         room.map(|room| (name, room))
     }
 
-    pub(super) fn set_private(&mut self, switch: Switch) -> Step {
+    /// `/private`: admits only the invited, or everybody again.
+    pub(super) async fn set_private(&mut self, switch: Switch) -> Result<(), Closed> {
         let words = if switch.is_on() {
             "Only who is invited can join this room now (/invite NAME), and it is not listed"
         } else {
             "Everybody can join this room now"
         };
-        self.alter(RoomChange::Private(switch.is_on()), "private", words)
+        self.alter(RoomChange::Private(switch.is_on()), "private", words).await
     }
 
-    pub(super) fn set_password(&mut self, password: Option<Secret<'_>>) -> Step {
+    /// `/password`: admits only users who know the password, or everybody again.
+    pub(super) async fn set_password(
+        &mut self,
+        password: Option<Secret<'_>>,
+    ) -> Result<(), Closed> {
         let Some(password) = password else {
             let words = "This room has no password any more";
-            return self.alter(RoomChange::Password(None), "no password", words);
+            return self.alter(RoomChange::Password(None), "no password", words).await;
         };
         let (chat, password) = (Arc::clone(&self.chat), password.reveal().to_owned());
-        Step::Wait(Box::pin(async move {
+        let hashed = self.wait(async move {
             let hash = chat.passwords.hash(password).await;
             // A hash costs as much as a guess does.
-            tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
-            Box::new(move |user: &mut Self| match hash {
-                Ok(hash) => {
-                    let words = "/join ROOM PASSWORD is how to get in now";
-                    user.alter(RoomChange::Password(Some(hash.to_string())), "password", words)
-                }
-                Err(error) => {
-                    user.notice(error.sentence());
-                    Step::Done
-                }
-            }) as super::Rest
-        }))
+            sleep(WRONG_PASSWORD_PAUSE).await;
+            hash
+        });
+        match hashed.await? {
+            Ok(hash) => {
+                let words = "/join ROOM PASSWORD is how to get in now";
+                self.alter(RoomChange::Password(Some(hash.to_string())), "password", words).await
+            }
+            Err(error) => {
+                self.notice(error.sentence());
+                Ok(())
+            }
+        }
     }
 
-    fn alter(&mut self, change: RoomChange, what: &'static str, words: &'static str) -> Step {
-        let Some(membership) = self.feed.current() else { return Step::Done };
+    /// Changes a setting of the current room to `what`, and confirms it with `words`.
+    async fn alter(&mut self, change: RoomChange, what: &str, words: &str) -> Result<(), Closed> {
+        let Some(membership) = self.feed.current() else { return Ok(()) };
         let room = membership.room.clone();
-        self.apply_operation(
-            Operation::Alter { room: room.clone(), change },
-            move |user, outcome| {
-                if outcome.refusal().is_some() {
-                    return user.refuse(&outcome);
-                }
-                user.audit(&format!("set {room} to {what}"));
-                user.notice(words);
-                Step::Done
-            },
-        )
+        let outcome = self.propose(Operation::Alter { room: room.clone(), change }).await?;
+        if outcome.refusal().is_some() {
+            self.explain_refusal(&outcome);
+            return Ok(());
+        }
+        self.audit(&format!("set {room} to {what}"));
+        self.notice(words);
+        Ok(())
     }
 }
 
 impl JoinError {
-    /// Why somebody is not in a room after an act that did not even come to that.
+    /// The error of a join that was refused before the room was asked.
     pub(crate) fn of(outcome: &Outcome) -> Self {
         match outcome.refusal() {
             Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
             _ => Self::Gone,
-        }
-    }
-
-    /// What is told to who wanted to enter `room`.
-    pub(crate) fn sentence(&self, room: &Name) -> String {
-        match self {
-            Self::Already => format!("You are in {room} already"),
-            Self::Banned(words) => words.clone(),
-            Self::Invited => format!("Only who is invited can join {room}"),
-            Self::Password(_) => format!("{room} has a password: /join {room} PASSWORD"),
-            Self::TooManyRooms => "There are too many rooms; join one of /rooms".to_owned(),
-            Self::TooManyOfSource(count) => format!(
-                "Your address has made {count} rooms, which are still there; join one of /rooms"
-            ),
-            Self::TooManyOfYours => "You are in too many rooms; /leave one first".to_owned(),
-            Self::Gone => format!("You could not join {room}"),
-            Self::NotDelivered(why) => format!("You are not in {room}, {why}"),
         }
     }
 }

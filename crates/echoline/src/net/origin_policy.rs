@@ -1,14 +1,58 @@
-//! Which pages of a browser may open a WebSocket here. Pure.
+//! Which requests over HTTP come from this server's own pages, or from programs: the one check of
+//! the headers Host and Origin, for WebSockets, pages and the admin address. Pure.
 //!
-//! A browser lets any page open a WebSocket to any server, this machine's own too, and says in the
-//! header Origin which page it was; only the server can refuse. Programs that are no browser send
-//! none. A page whose name was made to lead here (DNS rebinding) is its own origin, so the Host
-//! must be an address or a known name of the server too.
+//! A browser lets any page send requests to any server, this machine's own too, and says in Origin
+//! which page it was; only the server can refuse. Programs that are no browser send no Origin.
+//!
+//! Host holds the name under which the browser knows the server, and a page cannot lie in it. If a
+//! stranger's name was made to lead to this server (DNS rebinding), the header has that name, and
+//! the browser takes the page and the server for one origin. `localhost` and an IP address cannot
+//! be made to lead elsewhere.
 
-use crate::net::host_header::{HostKind, kind_of, split_port};
+use core::net::IpAddr;
+
+use super::address::is_loopback;
 use echoline_base::printable::printable;
 
-/// Whose requests are taken.
+/// A proxy in front may have taken TLS off, so both schemes can be those of an own page.
+const SCHEMES: [&str; 2] = ["http", "https"];
+
+/// The kinds of hosts, by whether a stranger can make one lead to this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// This machine, by `localhost`, a name below it, or a loopback address.
+    Loopback,
+    /// An IP address, which no name server can turn into another one.
+    Address,
+    /// A name that a name server resolves, or nonsense.
+    Name,
+}
+
+/// The header Host of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host<'a> {
+    /// Without the port; brackets stay.
+    pub name: &'a str,
+    /// Its digits, if there is one.
+    pub port: Option<&'a str>,
+    /// Whether a stranger can make the name lead to this server.
+    pub kind: HostKind,
+}
+
+impl<'a> Host<'a> {
+    /// Reads the header's value, or the part of an origin after its scheme.
+    pub fn read(header: &'a str) -> Self {
+        let (name, port) = match header.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
+                (name, Some(port))
+            }
+            _ => (header, None),
+        };
+        Self { name, port, kind: kind_of(name) }
+    }
+}
+
+/// Which requests are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. The
@@ -26,7 +70,7 @@ pub struct OriginPolicy {
 
 /// The connection that a request came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Channel {
+pub(super) enum Channel {
     Plain,
     /// TLS that ends here: the browser has compared the name with the certificate.
     Tls,
@@ -34,7 +78,7 @@ pub(in crate::net) enum Channel {
 
 impl Channel {
     /// The channel of a connection with or without TLS.
-    pub(in crate::net) fn of(has_tls: bool) -> Self {
+    pub(super) fn of(has_tls: bool) -> Self {
         if has_tls { Self::Tls } else { Self::Plain }
     }
 }
@@ -62,7 +106,7 @@ impl OriginPolicy {
 
     /// Judges a request for a WebSocket. Without an origin it is no browser's, so it may have any
     /// Host, unless the socket is for this machine alone.
-    pub(in crate::net) fn admit_over(
+    pub(super) fn admit_over(
         &self,
         channel: Channel,
         host: &str,
@@ -79,19 +123,15 @@ impl OriginPolicy {
         }
         match origin {
             None => Ok(()),
-            Some(origin) if is_same(origin, host) || is_allowed(origin) => Ok(()),
+            Some(origin) if is_same_origin(origin, host, &SCHEMES) || is_allowed(origin) => Ok(()),
             Some(origin) => Err(OriginDenied::Origin(printable(origin).into_owned())),
         }
     }
 
     /// Judges a request for a page.
-    pub(in crate::net) fn admit_host(
-        &self,
-        channel: Channel,
-        host: &str,
-    ) -> Result<(), OriginDenied> {
-        let (name, _) = split_port(host);
-        let is_known = match kind_of(name) {
+    pub(super) fn admit_host(&self, channel: Channel, host: &str) -> Result<(), OriginDenied> {
+        let Host { name, kind, .. } = Host::read(host);
+        let is_known = match kind {
             HostKind::Loopback => true,
             HostKind::Address if !self.is_loopback => true,
             _ => self.has_host(name),
@@ -109,7 +149,7 @@ impl OriginPolicy {
 
     fn has_host(&self, name: &str) -> bool {
         let origins = self.allowed.iter().filter_map(|allowed| allowed.split_once("://"));
-        let hosts = origins.map(|(_, host)| split_port(host).0);
+        let hosts = origins.map(|(_, host)| Host::read(host).name);
         let mut hosts = hosts.chain(self.hosts.iter().map(String::as_str));
         // The dot at the end of an absolute name is a matter of spelling.
         let name = name.strip_suffix('.').unwrap_or(name);
@@ -117,17 +157,34 @@ impl OriginPolicy {
     }
 }
 
-/// Whether the page came from the server that it talks to: host and port. A proxy in front may
-/// have taken TLS off, so the scheme says nothing but the port where none is written.
-fn is_same(origin: &str, host: &str) -> bool {
+/// Whether the page came from the server that it talks to: one of these schemes, and the same host
+/// and port. A missing port is the scheme's usual one.
+pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
     let Some((scheme, page)) = origin.split_once("://") else { return false };
     let usual = match scheme {
         "http" => "80",
         "https" => "443",
         _ => return false,
     };
-    let (page, host) = (split_port(page), split_port(host));
-    page.0.eq_ignore_ascii_case(host.0) && page.1.unwrap_or(usual) == host.1.unwrap_or(usual)
+    let (page, host) = (Host::read(page), Host::read(host));
+    schemes.contains(&scheme)
+        && page.name.eq_ignore_ascii_case(host.name)
+        && page.port.unwrap_or(usual) == host.port.unwrap_or(usual)
+}
+
+/// The kind of a host without its port.
+fn kind_of(host: &str) -> HostKind {
+    let name = host.to_ascii_lowercase();
+    // Browsers take every name below `localhost` for this machine (RFC 6761).
+    if name == "localhost" || name.ends_with(".localhost") {
+        return HostKind::Loopback;
+    }
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(address) if is_loopback(address) => HostKind::Loopback,
+        Ok(_) => HostKind::Address,
+        Err(_) => HostKind::Name,
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +194,50 @@ mod tests {
     fn admits(allowed: &[&str], is_loopback: bool, host: &str, origin: Option<&str>) -> bool {
         let allowed = allowed.iter().map(|&text| text.to_owned()).collect();
         OriginPolicy { allowed, hosts: Vec::new(), is_loopback }.admit(host, origin).is_ok()
+    }
+
+    #[test]
+    fn a_name_that_can_be_borrowed_is_told_from_the_others() {
+        for (header, kind) in [
+            ("127.0.0.1:9090", HostKind::Loopback),
+            ("127.9.9.9", HostKind::Loopback),
+            ("[::1]:9090", HostKind::Loopback),
+            ("[::ffff:127.0.0.1]", HostKind::Loopback),
+            ("LocalHost:1", HostKind::Loopback),
+            ("chat.localhost", HostKind::Loopback),
+            ("192.0.2.1:9090", HostKind::Address),
+            ("[2001:db8::1]:80", HostKind::Address),
+            ("0.0.0.0", HostKind::Address),
+            ("evil.example:9090", HostKind::Name),
+            ("localhost.evil.example", HostKind::Name),
+            ("127.0.0.1.evil.example", HostKind::Name),
+            ("a@127.0.0.1", HostKind::Name),
+            ("127.0.0.1:80:evil", HostKind::Name),
+            ("0x7f000001", HostKind::Name),
+            ("", HostKind::Name),
+            (":1", HostKind::Name),
+        ] {
+            assert_eq!(Host::read(header).kind, kind, "{header}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_if_scheme_host_and_port_are() {
+        for (origin, host, is_same) in [
+            ("http://a", "a:80", true),
+            ("http://A:80", "a", true),
+            ("http://[::1]:7", "[::1]:7", true),
+            ("https://a", "a:443", false),
+            ("https://a:7", "a:7", false),
+            ("http://a:7", "a", false),
+            ("http://b", "a", false),
+            ("ftp://a", "a", false),
+            ("null", "a", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_same_origin(origin, host, &["http"]), is_same, "{origin} {host}");
+        }
+        assert!(is_same_origin("https://a", "a:443", &SCHEMES));
     }
 
     /// Fault 64: a page of another site, or one whose name was bent to this machine, is refused.
@@ -190,7 +291,7 @@ mod tests {
             ("192.0.2.1.evil.example:8081", "http://192.0.2.1.evil.example:8081"),
             ("", "http://"),
         ] {
-            let denied = Err(OriginDenied::Host(split_port(host).0.to_owned()));
+            let denied = Err(OriginDenied::Host(Host::read(host).name.to_owned()));
             assert_eq!(bare.admit(host, Some(origin)), denied, "{host}");
             assert_eq!(bare.admit_host(Channel::Plain, host), denied, "{host}");
             // No certificate is valid for a stranger's name.

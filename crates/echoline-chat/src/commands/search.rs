@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::history_commands::newest_that_fit;
-use super::{IN_NO_ROOM, Rest, Step, UserSession};
+use super::history::newest_that_fit;
 use crate::history::{Folded, Found, StoreError, Stored, Words};
-use crate::name::Name;
+use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
+use crate::telnet_stream::ByteStream;
 use crate::view::View;
+use echoline::Closed;
 
 /// Lines that `/search` shows at most.
 const FOUND_MAX: usize = 50;
@@ -16,59 +17,48 @@ const FOUND_MAX: usize = 50;
 const LINES_MAX: u64 = 20_000;
 const STEP_LINES: u64 = 256;
 
-/// A search that can go on.
-#[derive(Clone, Debug)]
-pub(super) struct Search {
-    room: Name,
-    words: Arc<str>,
-    /// The lines below this number were not looked at.
-    before: u64,
-}
-
-impl UserSession {
-    /// Searches from the newest line on; without words, from where the last search ended.
-    pub(super) fn search(&mut self, words: &str) -> Step {
+impl<S: ByteStream> Session<S> {
+    /// `/search`: searches from the newest line on; without words, from the end of the last search.
+    pub(super) async fn search(&mut self, words: &str) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else {
             self.notice(IN_NO_ROOM);
-            return Step::Done;
+            return Ok(());
         };
         let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
         let last = self.last_search.take().filter(|last| last.room.same_as(&room));
         let search = match (words, last) {
             ("", None) => {
                 self.notice("No search can go on in this room: /search WORDS");
-                return Step::Done;
+                return Ok(());
             }
             ("", Some(last)) => *last,
-            (words, _) => Search { room, words: words.into(), before: u64::MAX },
+            (words, _) => UnfinishedSearch { room, words: words.into(), before: u64::MAX },
         };
         let (chat, source) = (Arc::clone(&self.chat), self.source);
-        let view = self.feed.view.clone();
-        Step::Wait(Box::pin(async move {
-            let passed = chat.gates.pass(source).await;
-            let Search { room, words, before } = &search;
-            let found = match chat.archive.is_lasting() {
-                true => chat.archive.search(room, words, *before, FOUND_MAX).await,
-                false => Ok(search_memory(&shared_room, words, *before, &view).await),
-            };
-            drop(passed);
-            Box::new(move |user: &mut Self| user.show_found(search, found)) as Rest
-        }))
-    }
-
-    fn show_found(&mut self, search: Search, found: Result<Found, StoreError>) -> Step {
-        let Found { mut lines, before } = match found {
-            Ok(found) => found,
+        let (view, UnfinishedSearch { room, words, before }) =
+            (self.feed.view.clone(), search.clone());
+        let found = self.wait(async move {
+            let _passed = chat.gates.pass(source).await;
+            match chat.archive.is_lasting() {
+                true => chat.archive.search(&room, &words, before, FOUND_MAX).await,
+                false => Ok(search_memory(&shared_room, &words, before, &view).await),
+            }
+        });
+        match found.await? {
+            Ok(found) => self.show_found(search, found),
             Err(StoreError::Busy) => {
                 self.notice("Too many people search now: try again in a moment");
-                return Step::Done;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read the history");
                 self.notice("The history cannot be read now");
-                return Step::Done;
             }
-        };
+        }
+        Ok(())
+    }
+
+    fn show_found(&mut self, search: UnfinishedSearch, found: Found) {
+        let Found { mut lines, before } = found;
         lines.reverse();
         let fitting = newest_that_fit(&lines);
         let before = match fitting.first() {
@@ -84,10 +74,9 @@ impl UserSession {
                 }
                 let found = if lines.is_empty() { "Nothing was found" } else { "Searched" };
                 self.notice(&format!("{found} back to line {before}: /search alone goes on"));
-                self.last_search = Some(Box::new(Search { before, ..search }));
+                self.last_search = Some(Box::new(UnfinishedSearch { before, ..search }));
             }
         }
-        Step::Done
     }
 }
 

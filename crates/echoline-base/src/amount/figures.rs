@@ -1,8 +1,6 @@
-//! Figures as people read and write them: `7.31 ms`, `0.12 %`, `5ms`. Pure.
+//! Figures for people: rounded to three digits, with a unit: `7.31 ms`, `0.12 %`, `12,346/s`. Pure.
 
 use std::time::Duration;
-
-use echoline_base::amount;
 
 /// Three digits and a unit: `1.23 µs`, `28.5 ms`, `5.00 s`.
 pub fn time(time: Duration) -> String {
@@ -15,8 +13,37 @@ pub fn time(time: Duration) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
+/// A length of time that may be days, in its two largest units: `3 min 20 s`, `0.25 s`.
+pub fn long_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let two = |large: u64, name, small: u64, below| match small {
+        0 => format!("{large} {name}"),
+        _ => format!("{large} {name} {small} {below}"),
+    };
+    match seconds {
+        0..10 if time.subsec_millis() > 0 => format!("{:.2} s", time.as_secs_f64()),
+        0..60 => format!("{seconds} s"),
+        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+    }
+}
+
+/// A number of bytes: `0 B`, `512 B`, `1.50 KiB`, `3.2 GiB`.
+pub fn bytes(number: f64) -> String {
+    let mut value = number;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 999.5 {
+            let shown = if unit == "B" { format!("{value:.0}") } else { three_digits(value) };
+            return format!("{shown} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{} TiB", three_digits(value))
+}
+
 /// At least three digits: `1.23`, `28.5`, `12345`.
-pub fn three_digits(value: f64) -> String {
+fn three_digits(value: f64) -> String {
     match value {
         ..9.995 => format!("{value:.2}"),
         ..99.95 => format!("{value:.1}"),
@@ -24,8 +51,8 @@ pub fn three_digits(value: f64) -> String {
     }
 }
 
-/// A share of one in percent: `0.12 %`. What is not zero is never shown as zero.
-pub(crate) fn percent(share: f64) -> String {
+/// A share of one in percent: `0.12 %`. A share above zero is never shown as zero.
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.005 {
         return format!("{percent:.1e} %");
@@ -51,7 +78,7 @@ pub fn rate(per_second: f64) -> String {
     if per_second < 99.95 {
         return format!("{}/s", few_per_second(per_second));
     }
-    // Saturates, which is what is wanted of a figure for people.
+    // The conversion saturates, which is right for a figure for people.
     format!("{}/s", count(per_second.round() as u64))
 }
 
@@ -65,37 +92,8 @@ fn few_per_second(rate: f64) -> String {
     if rate > 0.0 && rate < 0.005 { format!("{rate:.1e}") } else { three_digits(rate) }
 }
 
-/// Reads a length of time: `5ms`, `2.5us`, `1m30s`.
-pub(super) fn parse_time(text: &str) -> Option<Duration> {
-    amount::time(text)
-}
-
-/// Reads a rate, in events per second: `1000/s`, `90/m`, `10K/s`, `0/s`.
-pub(super) fn parse_rate(text: &str) -> Option<f64> {
-    let (number, unit) = split_unit(text)?;
-    match amount::rate(text).filter(|_| text.contains('/')) {
-        Some((count, per)) => Some(f64::from(count) / per.as_secs_f64()),
-        None => (number == 0.0 && unit == "/s").then_some(number),
-    }
-}
-
-/// A share of one as it is typed, in percent: `0.1%`; `None` where it is none, or over 100%.
-pub(super) fn parse_percent(text: &str) -> Option<f64> {
-    let (number, unit) = split_unit(text)?;
-    (unit == "%" && number <= 100.0).then_some(number / 100.0)
-}
-
-/// Splits `text` into the number at its beginning, never negative, and the rest.
-fn split_unit(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
-    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    Some((number.parse().ok()?, unit.trim_start()))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -112,6 +110,22 @@ mod tests {
         ] {
             assert_eq!(time(Duration::from_nanos(nanos)), text);
         }
+    }
+
+    #[test]
+    fn long_times_have_two_units() {
+        let shown: Vec<String> = [0, 250, 30_000, 200_000, 7_200_000, 100_000_000]
+            .into_iter()
+            .map(|millis| long_time(Duration::from_millis(millis)))
+            .collect();
+        assert_eq!(shown, ["0 s", "0.25 s", "30 s", "3 min 20 s", "2 h", "1 d 3 h"]);
+    }
+
+    #[test]
+    fn bytes_have_three_digits_and_a_unit() {
+        let shown: Vec<String> =
+            [0.0, 999.0, 1000.0, 1536.0, 1e9, 1e16].into_iter().map(bytes).collect();
+        assert_eq!(shown, ["0 B", "999 B", "0.98 KiB", "1.50 KiB", "954 MiB", "9095 TiB"]);
     }
 
     #[test]
@@ -142,36 +156,5 @@ mod tests {
             (per_second(1.0 / 3600.0).as_str(), rate(1.0 / 3600.0).as_str()),
             ("2.8e-4", "2.8e-4/s")
         );
-    }
-
-    #[test]
-    fn a_text_from_outside_cannot_steer_a_terminal() {}
-
-    /// Issue 11, item 44: a condition reads what a flag reads; a bare number is no time in it.
-    #[test]
-    fn regression_what_is_typed_is_read() {
-        assert_eq!(parse_time("5ms"), Some(Duration::from_millis(5)));
-        assert_eq!(parse_time("2.5us"), Some(Duration::from_nanos(2500)));
-        assert_eq!(parse_time("1 s"), Some(Duration::from_secs(1)));
-        assert_eq!(parse_time("1m30s"), Some(Duration::from_secs(90)));
-        for (text, wanted) in [("1000/s", 1000.0), ("90/m", 1.5), ("10K/s", 1e4), ("0/s", 0.0)] {
-            assert_eq!(parse_rate(text), Some(wanted), "{text}");
-        }
-        assert_eq!((parse_rate("5ms"), parse_rate("5")), (None, None));
-        for wrong in ["", "5", "ms", "-5ms", "5 parsecs", "1e3ms", "1..2s", "99999999999999999999s"]
-        {
-            assert_eq!(parse_time(wrong), None, "{wrong}");
-        }
-        assert_eq!(parse_percent("0.1%"), Some(0.001));
-        for wrong in ["", "%", "0.1", "101%", "-1%", ".%"] {
-            assert_eq!(parse_percent(wrong), None, "{wrong}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_that_is_typed_panics(text in "\\PC{0,20}") {
-            let _ = (parse_time(&text), parse_percent(&text), split_unit(&text));
-        }
     }
 }

@@ -3,20 +3,22 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Step, UserSession};
 use crate::bans::{Ban, Scope, network_of};
 use crate::entrance::Entrance;
 use crate::former_users::FormerUser;
 use crate::name::Name;
 use crate::room::MemberId;
+use crate::session::Session;
 use crate::shared_room::SharedRoom;
 use crate::state::ChatUser;
+use crate::telnet_stream::ByteStream;
 
 /// Bans of one user that `/whois` shows.
 const BANS_SHOWN: usize = 20;
 
-impl UserSession {
-    pub(super) fn whois(&mut self, text: &str) -> Step {
+impl<S: ByteStream> Session<S> {
+    /// `/whois`: tells in which rooms a user is, and more to operators of the chat.
+    pub(super) fn whois(&mut self, text: &str) {
         let name = Name::parse(text).ok();
         let found = name.as_ref().and_then(|name| self.chat.find(name));
         if found.is_none()
@@ -26,7 +28,7 @@ impl UserSession {
             return self.whois_former(&former);
         }
         // Tells the user if the name is wrong, or no user has it.
-        let Some(other) = self.somebody(text) else { return Step::Done };
+        let Some(other) = self.find_user(text) else { return };
         let name = other.name();
         let rooms = self.rooms_of(&other);
         let rooms = if rooms.is_empty() { "no room".to_owned() } else { rooms.join(", ") };
@@ -35,7 +37,6 @@ impl UserSession {
         if self.user.is_operator() {
             self.whois_for_operator(&other, &name);
         }
-        Step::Done
     }
 
     /// The rooms of a user that this one may know of; marked if the user is their operator or
@@ -74,11 +75,10 @@ impl UserSession {
         }
     }
 
-    fn whois_former(&mut self, former: &FormerUser) -> Step {
+    fn whois_former(&mut self, former: &FormerUser) {
         let left = (self.chat.settings.moment)(former.left_ms);
         let from = self.origin(former.address, former.lineage);
         self.reply(&format!("{} left at {left}, {from}", former.name));
-        Step::Done
     }
 
     /// Returns the address of a user, and the number of others who share it: a ban of the address
@@ -107,29 +107,5 @@ impl UserSession {
             Scope::Room(room) => room.as_str(),
         };
         format!("{place}, as {}", ban.subject)
-    }
-
-    /// Says of a ban of a name what it holds for, and how to make it hold for the address too.
-    pub(super) fn explain_ban(&mut self, name: &Name, user: Option<&FormerUser>, is_here: bool) {
-        let Some(user) = user else {
-            self.notice("That holds for the name only: no user has it, or had it lately");
-            return;
-        };
-        self.notice(&format!(
-            "That holds for the name {name}, and for this user under any name: session and token"
-        ));
-        if !self.user.is_operator() {
-            self.notice("An operator of the chat can see and ban their address too");
-            return;
-        }
-        let from = self.origin(user.address, user.lineage);
-        let Some(address) = user.address else { return };
-        let network = network_of(address);
-        let network = match network.prefix_len() == network.max_prefix_len() {
-            true => network.addr().to_string(),
-            false => network.to_string(),
-        };
-        let come = if is_here { "They came" } else { "They had come" };
-        self.notice(&format!("{come} {from}: /ban {network} keeps out the address too"));
     }
 }

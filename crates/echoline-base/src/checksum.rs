@@ -1,0 +1,51 @@
+//! Checksums against accidents, not against forgery. Pure.
+
+/// FNV-1a with 64 bits: the same for the same bytes, and hardly ever for two different sequences.
+/// Bytes with a certain sum are easy to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fnv1a(u64);
+
+impl Default for Fnv1a {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fnv1a {
+    /// The sum of no bytes.
+    pub const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Goes on from a sum of earlier bytes.
+    pub const fn from_sum(sum: u64) -> Self {
+        Self(sum)
+    }
+
+    /// Adds bytes.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let add = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(bytes.iter().fold(self.0, add))
+    }
+
+    /// The sum of all bytes.
+    pub const fn sum(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test vectors of the authors (draft-eastlake-fnv, appendix C).
+    #[test]
+    fn sums_are_those_of_fnv_1a() {
+        let sum = |text: &str| Fnv1a::new().bytes(text.as_bytes()).sum();
+        assert_eq!(sum(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(sum("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(sum("foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(Fnv1a::from_sum(sum("foo")).bytes(b"bar").sum(), sum("foobar"));
+    }
+}

@@ -1,0 +1,174 @@
+//! The commands of a session, as methods of [`Session`]: each one reads like its dialogue.
+//!
+//! A command decides, proposes operations and waits for their outcomes, and writes replies. The
+//! session writes the replies when the command waits and when it has ended.
+
+mod bans;
+mod delete;
+mod history;
+mod moderation;
+mod queries;
+mod rooms;
+mod search;
+mod users;
+mod whois;
+
+use std::ops::ControlFlow;
+
+use super::arguments::Switch;
+use super::command::Command;
+use super::command_table::Rank;
+use super::help::help;
+use super::history::Kind;
+use super::outbound_feed::RoomQuestion;
+use super::protocol::ServerMessage;
+use super::session::Session;
+use super::telnet_stream::ByteStream;
+use super::view::{View, print_json};
+use echoline::Closed;
+
+/// Whether the session goes on after a line, or the user leaves with these last words.
+pub(super) type Flow = ControlFlow<String>;
+
+impl<S: ByteStream> Session<S> {
+    /// Obeys a line that is clean and trimmed: a command, or words for the room.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(super) async fn obey(&mut self, line: &str) -> Result<Flow, Closed> {
+        if line.starts_with('/') {
+            self.settle().await?;
+        }
+        if self.is_ended() {
+            return Ok(Flow::Continue(()));
+        }
+        match Command::parse(line) {
+            Ok(Command::Say(words)) => self.say(Kind::Said, words).await?,
+            Ok(command) => return self.run_command(command).await,
+            Err(error) => self.notice(&error.to_string()),
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    /// Obeys a line that was typed in the private thread with the user of this id.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(super) async fn obey_in_thread(&mut self, id: &str, line: &str) -> Result<Flow, Closed> {
+        match Command::parse(line) {
+            Ok(Command::Say(words) | Command::Reply(words)) => {
+                self.say_to(id, Kind::Said, words).await?;
+            }
+            Ok(Command::Me(words)) => self.say_to(id, Kind::Action, words).await?,
+            Ok(command) if command.concerns_current_room() => {
+                self.notice("That command is about a room: open the room, and type it there");
+            }
+            _ => return self.obey(line).await,
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    /// Runs a command, if the user has the rank and has not reached a rate.
+    async fn run_command(&mut self, command: Command<'_>) -> Result<Flow, Closed> {
+        // A command finds what the user said before it.
+        self.feed.announce();
+        self.knows_more |= !matches!(command, Command::Users(None) | Command::Quit(None));
+        if command.needs_operator() && self.rank() != Rank::Operator {
+            self.notice("Only an operator can do that");
+            return Ok(Flow::Continue(()));
+        }
+        if let Some(cost) = command.cost()
+            && !self.charge(cost)
+        {
+            return Ok(Flow::Continue(()));
+        }
+        match command {
+            Command::Quit(words) => return Ok(Flow::Break(words.unwrap_or_default().to_owned())),
+            command if command.needs_operator() => self.run_operator_command(command).await?,
+            command => self.run_member_command(command).await?,
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    async fn run_member_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
+        match command {
+            Command::Me(words) => return self.say(Kind::Action, words).await,
+            Command::Message { to, words } => return self.message(to, words).await,
+            Command::Reply(words) => return self.answer(words).await,
+            Command::Users(None) => return self.ask(RoomQuestion::Users).await,
+            Command::Lag => return self.ask(RoomQuestion::Lag).await,
+            Command::Join { room, password } => return self.join(room, password).await,
+            Command::Leave(room) => return self.leave_room(room).await,
+            Command::Topic(words) => return self.topic(words).await,
+            Command::History(passage) => return self.history(passage).await,
+            Command::Search(words) => return self.search(words).await,
+            Command::Quote(number) => return self.quote(number).await,
+            Command::Delete(number) => return self.delete(number).await,
+            Command::Nick(name) => return self.rename(name).await,
+            Command::Away(words) => return self.away(words).await,
+            Command::Token => return self.show_token().await,
+            Command::Oper(password) => return self.become_operator(password).await,
+            Command::Users(Some(room)) => self.users_of(room),
+            Command::Whois(name) => self.whois(name),
+            Command::Ignore(name) => self.ignore(name),
+            Command::Unignore(name) => self.unignore(name),
+            Command::Rooms => self.rooms(),
+            Command::Numbers(switch) => self.set(|view| &mut view.numbers, "numbers", switch),
+            Command::Times(switch) => self.set(|view| &mut view.times, "times", switch),
+            Command::Quiet(switch) => self.set(|view| &mut view.quiet, "quiet", switch),
+            Command::Status => {
+                for sentence in self.chat.status_words() {
+                    self.notice(&sentence);
+                }
+            }
+            Command::Resume(_) => {
+                self.notice("Say that in a new connection, where you are asked for your name");
+            }
+            Command::Help(topic) => {
+                for line in help(topic, self.rank()) {
+                    self.reply(&line);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn run_operator_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
+        match command {
+            Command::Op(name) => self.set_operator(name, true).await,
+            Command::Deop(name) => self.set_operator(name, false).await,
+            Command::Kick { name, words } => self.kick(name, words.unwrap_or_default()).await,
+            Command::Ban { target, length, words } => self.ban(target, length, words).await,
+            Command::Unban(target) => self.unban(target).await,
+            Command::Mute { name, length } => self.mute(name, Some(length)).await,
+            Command::Unmute(name) => self.mute(name, None).await,
+            Command::Invite(name) => self.invite(name).await,
+            Command::Private(switch) => self.set_private(switch).await,
+            Command::Password(password) => self.set_password(password).await,
+            Command::Forget { room, is_sure } => self.forget(room, is_sure).await,
+            Command::Audit(count) => self.show_audit(count).await,
+            Command::Bans(from) => {
+                self.bans(from.unwrap_or(1));
+                Ok(())
+            }
+            Command::Penalties(pardoned) => {
+                self.penalties(pardoned);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes a display choice.
+    fn set(&mut self, choice: fn(&mut View) -> &mut bool, what: &str, switch: Switch) {
+        *choice(&mut self.feed.view) = switch.is_on();
+        let now = if switch.is_on() { "on" } else { "off" };
+        if self.feed.view.is_page() {
+            let view = ServerMessage::View { view: self.feed.view.choices() };
+            print_json(&view, &mut self.replies);
+        }
+        self.save_session();
+        self.notice(&format!("{what} {now}"));
+    }
+}

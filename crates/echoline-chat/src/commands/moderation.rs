@@ -1,0 +1,299 @@
+//! Moderation: operators, kicks, mutes, invitations, removed rooms, and the audit log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::answer_limits::{Budget, PAST_BYTES_MAX};
+use crate::arguments::Secret;
+use crate::bans::{ending, network_of};
+use crate::history::Guesses;
+use crate::name::Name;
+use crate::operation::{Operation, RoomChange};
+use crate::operator_password::{self, Checked};
+use crate::outcome::OperationError;
+use crate::password_checks::WRONG_PASSWORD_PAUSE;
+use crate::session::Session;
+use crate::state::ChatUser;
+use crate::telnet_stream::ByteStream;
+use crate::text::escape;
+use echoline::{Closed, SourceAction};
+
+/// Entries that `/audit` shows without a number, and at most.
+const AUDIT_USUAL: u64 = 20;
+const AUDIT_MAX: u64 = 500;
+
+/// Sources of wrong operator passwords that `/audit` shows.
+const SOURCES_SHOWN: usize = 20;
+
+/// The most characters of an entry of the audit log.
+const AUDIT_CHARACTERS_MAX: usize = 400;
+
+/// The two descriptions of what an operator did.
+struct ModerationReport {
+    /// The entry of the audit log.
+    audit: String,
+    /// The reply to the operator.
+    told: String,
+}
+
+impl<S: ByteStream> Session<S> {
+    /// `/oper`: makes the user an operator of the chat if the password is right.
+    pub(super) async fn become_operator(&mut self, password: Secret<'_>) -> Result<(), Closed> {
+        // Before the check, so that guesses over many connections at once cannot pass.
+        if !self.charge(SourceAction::WrongOperatorPassword) {
+            return Ok(());
+        }
+        let (chat, given) = (Arc::clone(&self.chat), password.reveal().to_owned());
+        let checked = self.wait(async move {
+            sleep(WRONG_PASSWORD_PAUSE).await;
+            operator_password::check(&chat, given).await
+        });
+        match checked.await? {
+            Ok(Checked::Right(proof)) => {
+                self.refund(SourceAction::WrongOperatorPassword);
+                return self.be_operator(proof).await;
+            }
+            Ok(Checked::Wrong) => {
+                self.note_guess();
+                self.notice("That is not the operators' password");
+            }
+            Err(error) => {
+                self.refund(SourceAction::WrongOperatorPassword);
+                self.notice(error.sentence());
+            }
+        }
+        Ok(())
+    }
+
+    async fn be_operator(&mut self, proof: Option<Arc<str>>) -> Result<(), Closed> {
+        let outcome = self.propose(Operation::BecomeOperator).await?;
+        if outcome.refusal().is_some() {
+            self.explain_refusal(&outcome);
+            return Ok(());
+        }
+        self.user.set_operator_proof(proof);
+        self.save_session();
+        self.audit("became an operator");
+        self.notice("You are an operator: /help lists what you can do");
+        Ok(())
+    }
+
+    /// Counts a wrong operator password beside the audit log, so that guesses push out no entries.
+    fn note_guess(&self) {
+        let source = match self.user.address {
+            Some(address) => network_of(address).to_string(),
+            None => "no known address".to_owned(),
+        };
+        tracing::warn!(by = %self.name(), source, "audit: a wrong operator password");
+        self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
+    }
+
+    /// Changes the rights of a member of the current room. `report` gets the names of the member and
+    /// of the room.
+    async fn alter_member(
+        &mut self,
+        other: &ChatUser,
+        change: RoomChange,
+        report: impl FnOnce(&Name, &Name) -> ModerationReport,
+    ) -> Result<(), Closed> {
+        let Some(membership) = self.feed.current() else { return Ok(()) };
+        let (room, name) = (membership.room.clone(), other.name());
+        let outcome = self.propose(Operation::Alter { room: room.clone(), change }).await?;
+        match outcome.refusal() {
+            None => self.report(&report(&name, &room)),
+            Some(OperationError::Absent) => self.notice(&format!("{name} is not in {room}")),
+            Some(_) => self.explain_refusal(&outcome),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, report: &ModerationReport) {
+        self.audit(&report.audit);
+        self.notice(&report.told);
+    }
+
+    /// `/op` and `/deop`: makes a member an operator of the room, or takes the right away.
+    pub(super) async fn set_operator(&mut self, name: &str, operator: bool) -> Result<(), Closed> {
+        let Some(other) = self.find_user(name) else { return Ok(()) };
+        if !operator && self.is_above(&other) {
+            return Ok(());
+        }
+        let now = if operator { "an operator" } else { "no operator any more" };
+        let chat = if !operator && other.is_operator() { "the chat, nor of " } else { "" };
+        let change = RoomChange::Operator(other.session, operator);
+        let report = |name: &Name, room: &Name| ModerationReport {
+            audit: format!("made {name} {now} of {chat}{room}"),
+            told: format!("{name} is {now} of {chat}{room}"),
+        };
+        self.alter_member(&other, change, report).await
+    }
+
+    /// `/kick`: expels a member from the room.
+    pub(super) async fn kick(&mut self, name: &str, words: &str) -> Result<(), Closed> {
+        let Some(other) = self.find_user(name) else { return Ok(()) };
+        if self.is_above(&other) {
+            return Ok(());
+        }
+        let Some(membership) = self.feed.current() else { return Ok(()) };
+        let (room, name) = (membership.room.clone(), other.name());
+        let kick =
+            Operation::Kick { room: room.clone(), whom: other.session, words: words.to_owned() };
+        let outcome = self.propose(kick).await?;
+        match outcome.refusal() {
+            None => {
+                let colon = if words.is_empty() { "" } else { ": " };
+                self.audit(&format!("kicked {name} from {room}{colon}{words}"));
+                self.notice(&format!("{name} is out of {room}"));
+            }
+            Some(OperationError::Absent) => self.notice(&format!("{name} is not in {room}")),
+            Some(_) => self.explain_refusal(&outcome),
+        }
+        Ok(())
+    }
+
+    /// `/mute` and `/unmute`: mutes a member of the room for a length (`Some(None)`: for good), or
+    /// ends the mute.
+    pub(super) async fn mute(
+        &mut self,
+        name: &str,
+        length: Option<Option<Duration>>,
+    ) -> Result<(), Closed> {
+        let Some(other) = self.find_user(name) else { return Ok(()) };
+        if length.is_some() && self.is_above(&other) {
+            return Ok(());
+        }
+        let until_ms = length.map(|length| self.end_of(length).unwrap_or(u64::MAX));
+        let what = if length.is_some() { "muted" } else { "unmuted" };
+        let until = until_ms.map(|until| ending(Some(until), self.chat.settings.moment));
+        let until = until.map_or_else(String::new, |until| format!(" {until}"));
+        let change = RoomChange::Mute(other.session, until_ms);
+        let report = |name: &Name, room: &Name| ModerationReport {
+            audit: format!("{what} {name} in {room}{until}"),
+            told: format!("You {what} {name} in {room}{until}"),
+        };
+        self.alter_member(&other, change, report).await
+    }
+
+    /// `/invite`: lets a user into the room.
+    pub(super) async fn invite(&mut self, name: &str) -> Result<(), Closed> {
+        let Some(other) = self.find_user(name) else { return Ok(()) };
+        let report = |name: &Name, room: &Name| ModerationReport {
+            audit: format!("invited {name} to {room}"),
+            told: format!("{name} may join {room}"),
+        };
+        self.alter_member(&other, RoomChange::Invite(other.session), report).await
+    }
+
+    /// `/audit`: shows the last entries of the audit log.
+    pub(super) async fn show_audit(&mut self, count: Option<u64>) -> Result<(), Closed> {
+        if !self.require_chat_operator() {
+            return Ok(());
+        }
+        let most = count.unwrap_or(AUDIT_USUAL).min(AUDIT_MAX) as usize;
+        let chat = Arc::clone(&self.chat);
+        let read = self.wait(async move {
+            (chat.archive.acts(most).await, chat.archive.guesses(SOURCES_SHOWN).await)
+        });
+        let (entries, guesses) = read.await?;
+        if entries.is_empty() {
+            self.notice("Nothing was done yet");
+        }
+        let moment = self.chat.settings.moment;
+        // The newest that fit one answer, the oldest of them first.
+        let mut budget = Budget::new(PAST_BYTES_MAX);
+        let entries =
+            entries.iter().map(|(time_ms, by, what)| format!("{} {by} {what}", moment(*time_ms)));
+        let fitting = entries.rev().take_while(|line| budget.take(line.len()));
+        for line in fitting.collect::<Vec<_>>().iter().rev() {
+            self.reply(line);
+        }
+        for Guesses { source, count, first_ms, last_ms, by } in guesses {
+            let passwords = if count == 1 { "password" } else { "passwords" };
+            let (first, last) = (moment(first_ms), moment(last_ms));
+            self.reply(&format!(
+                "{count} wrong operator {passwords} from {source}, the first at {first}, the last \
+                 at {last} by {by}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// `/forget`: removes a room, or tells what would be lost with it.
+    pub(super) async fn forget(&mut self, text: &str, is_sure: bool) -> Result<(), Closed> {
+        if !self.require_chat_operator() {
+            return Ok(());
+        }
+        let name = match Name::parse_room(text) {
+            Ok(name) => name,
+            Err(error) => {
+                self.notice(&error.to_string());
+                return Ok(());
+            }
+        };
+        let Some(shared_room) = self.chat.room(&name) else {
+            self.notice(&format!("There is no room {name}"));
+            return Ok(());
+        };
+        if Arc::ptr_eq(&shared_room, &self.chat.lobby) {
+            self.notice(&format!("{name} is the room that everybody comes into: it stays"));
+            return Ok(());
+        }
+        let bans = self.chat.bans(Some(name.key())).len();
+        let (room, lost) = shared_room.with(|room| {
+            let (people, last) = (room.count(), room.log.next() - 1);
+            let lost = format!("{people} people in it, lines up to number {last}, {bans} bans");
+            (room.name.clone(), lost)
+        });
+        if !is_sure {
+            self.notice(&format!(
+                "{room} has {lost}: \"/forget {room} yes\" removes all of it for good"
+            ));
+            return Ok(());
+        }
+        let outcome = self.propose(Operation::Forget { room: room.clone() }).await?;
+        match outcome.refusal() {
+            None => self.report(&ModerationReport {
+                audit: format!("removed the room {room} ({lost})"),
+                told: format!("The room {room} is removed"),
+            }),
+            Some(OperationError::Absent) => self.notice(&format!("There is no room {room}")),
+            Some(_) => self.explain_refusal(&outcome),
+        }
+        Ok(())
+    }
+
+    /// Adds an entry to the audit log.
+    pub(crate) fn audit(&self, what: &str) {
+        let what: String = what.chars().take(AUDIT_CHARACTERS_MAX).collect();
+        tracing::info!(by = %self.name(), "audit: {}", escape(what.as_bytes()));
+        self.chat.announce(self.user.session, Operation::Audit { what });
+    }
+
+    /// Whether the user is an operator of the whole chat. If not, tells them that the command needs
+    /// one.
+    pub(super) fn require_chat_operator(&mut self) -> bool {
+        let is_operator = self.user.is_operator();
+        if !is_operator {
+            self.notice("Only an operator of the whole chat can do that (/oper PASSWORD)");
+        }
+        is_operator
+    }
+
+    /// Whether the other is an operator of the whole chat, and this one is not: then this one can do
+    /// nothing to them.
+    pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
+        let above = other.is_operator() && !self.user.is_operator();
+        if above {
+            self.notice(&format!("{} is an operator", other.name()));
+        }
+        above
+    }
+
+    /// Returns the end of a length from now, in milliseconds since 1970.
+    pub(super) fn end_of(&self, length: Option<Duration>) -> Option<u64> {
+        let length = u64::try_from(length?.as_millis()).unwrap_or(u64::MAX);
+        Some(self.chat.now_ms().saturating_add(length))
+    }
+}

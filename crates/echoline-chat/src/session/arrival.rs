@@ -1,0 +1,134 @@
+//! The beginning of a session: the user enters their rooms, as a token or a program names them.
+
+use super::Session;
+use crate::name::Name;
+use crate::operation::Operation;
+use crate::outbound_feed::OutboundFeed;
+use crate::outcome::Outcome;
+use crate::protocol::ServerMessage;
+use crate::room::ReplayFrom;
+use crate::session_handle::SessionHandle;
+use crate::state::{Credential, JoinError, Membership};
+use crate::telnet_stream::ByteStream;
+use crate::tokens::{Position, SavedSession};
+use crate::view::{Medium, print_json};
+use echoline::{Closed, SourceAction};
+
+impl<S: ByteStream> Session<S> {
+    /// Enters the user's rooms, or else the lobby. A user who is back needs no password again.
+    pub(super) async fn arrive(&mut self, saved: Option<SavedSession>, is_back: bool) {
+        let SessionHandle { session, address, .. } = &*self.user;
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(session, name = %self.name(), address, "joined");
+        self.knows_more = saved.is_some();
+        let (rooms, more) = saved.map(|saved| (saved.rooms, saved.more)).unwrap_or_default();
+        for position in rooms {
+            self.enter_position(position, is_back).await;
+        }
+        if self.feed.memberships.is_empty() {
+            self.enter_lobby().await;
+        }
+        self.restore(more, is_back);
+        self.welcome();
+    }
+
+    /// Writes, before everything else, the name of the user to a program, and to a page also the
+    /// token that restores the session.
+    fn welcome(&mut self) {
+        let medium = self.feed.view.medium;
+        let token = match medium {
+            Medium::Terminal => return,
+            // A program that made a room needs a token to be its operator again.
+            Medium::Program if !self.feed.memberships.iter().any(Membership::is_operator) => None,
+            Medium::Program | Medium::Page if !self.charge_token() => None,
+            Medium::Program | Medium::Page => Some(self.issue_token()),
+        };
+        let name = self.name();
+        let is_page = self.feed.view.is_page();
+        let welcome = ServerMessage::Welcome {
+            name: name.as_str().into(),
+            token,
+            max_line: is_page.then_some(self.client.limits().max_line),
+            view: is_page.then(|| self.feed.view.choices()),
+        };
+        let mut first = String::new();
+        print_json(&welcome, &mut first);
+        if is_page {
+            print_json(&self.feed.rooms(), &mut first);
+        }
+        self.replies.insert_str(0, &first);
+    }
+
+    /// Tells a program or a page which rooms have other lines than those that it knows.
+    pub(super) fn tell_renewed(&mut self, rooms: &[Name]) {
+        if self.feed.view.is_json() {
+            for room in rooms {
+                let renewed = ServerMessage::Renewed { room: room.as_str().into() };
+                print_json(&renewed, &mut self.replies);
+            }
+        }
+    }
+
+    async fn enter_position(&mut self, position: Position, is_back: bool) {
+        if self.chat.room(&position.room).is_none() && !self.charge(SourceAction::Room) {
+            return;
+        }
+        let Position { room, next, operator, password, born } = position;
+        let back = Credential::Return { operator, password, born };
+        let credential = if is_back { back } else { Credential::Nothing };
+        let is_full = self.feed.memberships.len() >= self.chat.settings.max_rooms_each;
+        let joined = match is_full {
+            true => Err(JoinError::TooManyOfYours),
+            false => self.join_unfed(&room, ReplayFrom::From(next), credential).await,
+        };
+        match joined {
+            Ok(membership) => {
+                if is_back && !self.feed.view.is_json() {
+                    self.notice(&format!("Back in {room}, from line {next} on"));
+                }
+                self.feed.enter(membership);
+            }
+            Err(error) => self.notice(&error.sentence(&room)),
+        }
+    }
+
+    async fn enter_lobby(&mut self) {
+        let lobby = self.chat.settings.lobby.clone();
+        let replay_from = ReplayFrom::Last(self.chat.rules().replay);
+        match self.join_unfed(&lobby, replay_from, Credential::Nothing).await {
+            Ok(membership) => {
+                let earlier = self.lines_before(&membership);
+                self.feed.enter(membership);
+                self.separate(earlier);
+            }
+            Err(error) => self.notice(&error.sentence(&lobby)),
+        }
+    }
+
+    /// Joins a room before the user has been welcomed: nothing is sent meanwhile.
+    async fn join_unfed(
+        &mut self,
+        room: &Name,
+        replay_from: ReplayFrom,
+        credential: Credential,
+    ) -> Result<Membership, JoinError> {
+        let join = Operation::Join { room: room.clone(), replay_from, credential };
+        match self.chat.propose(self.user.session, join).outcome().await {
+            Outcome::Joined(joined) => self.chat.membership(joined?).ok_or(JoinError::Gone),
+            outcome => Err(JoinError::of(&outcome)),
+        }
+    }
+
+    /// Writes the replies, and to a terminal the earlier lines that they announce. The next command
+    /// is read after that, as it may be `/quit`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(crate) async fn show_earlier_lines(&mut self) -> Result<(), Closed> {
+        self.write_replies().await?;
+        if self.feed.view.is_json() || self.feed.has_shown_earlier_lines() {
+            return Ok(());
+        }
+        self.feed_until(OutboundFeed::has_shown_earlier_lines).await
+    }
+}

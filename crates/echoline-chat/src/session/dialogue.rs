@@ -1,0 +1,430 @@
+//! The dialogue with one user: reads lines, says or obeys them, until the user leaves.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::Session;
+use crate::bot::{self, Malformed};
+use crate::command::Command;
+use crate::command_cost::LineClass;
+use crate::commands::Flow;
+use crate::erase::obey_erasing;
+use crate::flood::{Flood, Verdict};
+use crate::login::{self, Login};
+use crate::operation::Operation;
+use crate::protocol::{ClientMessage, ServerMessage};
+use crate::separators::has_break;
+use crate::state::{Chat, Leaving};
+use crate::telnet_stream::{ByteStream, Telnet};
+use crate::text::clean;
+use crate::view::{Medium, print_json};
+use echoline::{Closed, Connection, Line};
+
+/// The time for which a connection waits for the user's exit before it is closed.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The kind of client that a listener serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// A person at a terminal, `nc` say. Telnet's sequences are understood, none are sent first.
+    #[default]
+    User,
+    /// A person at a Telnet client, which is asked for its width.
+    Telnet,
+    /// A program: JSON in lines, no greeting, no limit on how fast it writes.
+    Bot,
+    /// A person at a page in a browser, which speaks as a program does and is told more.
+    Web,
+}
+
+impl Role {
+    fn medium(self) -> Medium {
+        match self {
+            Self::User | Self::Telnet => Medium::Terminal,
+            Self::Bot => Medium::Program,
+            Self::Web => Medium::Page,
+        }
+    }
+}
+
+/// A line of the user, read as their client means it.
+pub(super) enum UserInput {
+    /// A line of a terminal, after its editing keys were obeyed.
+    Typed(Line),
+    /// A message of a program or a page.
+    Message(Result<ClientMessage, Malformed>),
+}
+
+/// Serves one user, to the end.
+///
+/// Thousands of these futures wait for a line at the same time, so they are small: everything that
+/// lasts for a while (logging in, commands, delays, leaving) is boxed while it lasts.
+///
+/// # Errors
+/// The reason for which the connection ended, unless one of the sides ended it.
+pub async fn serve<S>(client: Connection<S>, chat: Arc<Chat>, role: Role) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(mut session) = Box::pin(admit(client, chat, role)).await? else { return Ok(()) };
+    let ended = session.converse().await;
+    Box::pin(session.leave(ended)).await
+}
+
+/// Greets a client, and lets the user in. Returns `None` if the user does not come in.
+async fn admit<S: ByteStream>(
+    client: Connection<S>,
+    chat: Arc<Chat>,
+    role: Role,
+) -> Result<Option<Session<S>>, Closed> {
+    let source = client.origin().source();
+    let mut client = client.layer(|stream| match role {
+        Role::Telnet => Telnet::negotiating(stream),
+        Role::User | Role::Bot | Role::Web => Telnet::new(stream),
+    });
+    if role.medium() != Medium::Terminal {
+        // Its last words are JSON too.
+        client.keep_silent();
+    }
+    let Some(login) = greet(&mut client, &chat, role).await? else { return Ok(None) };
+    let limits = chat.rules().flood.filter(|_| role != Role::Bot);
+    let flood = limits.map_or_else(Flood::off, Flood::new);
+    let mut session = Session::new(client, chat, login.user, source, flood);
+    session.feed.view.medium = role.medium();
+    // Most Telnet clients tell it before the name. Later changes are seen with each line.
+    session.feed.view.width = session.client.get_ref().width();
+    session.arrive(login.saved, login.is_back).await;
+    session.tell_renewed(&login.renewed);
+    session.continue_mute();
+    session.show_earlier_lines().await?;
+    Ok(Some(session))
+}
+
+/// Asks a newcomer for a name or a token, for a limited time.
+async fn greet<S: ByteStream>(
+    client: &mut Connection<Telnet<S>>,
+    chat: &Arc<Chat>,
+    role: Role,
+) -> Result<Option<Login>, Closed> {
+    if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
+        match role {
+            // A page that came back by itself would try again and again.
+            Role::Bot | Role::Web => client.write_line(ServerMessage::dismissal(&words)).await?,
+            _ => client.write_line(format!("*** {words} ***")).await?,
+        }
+        return Ok(None);
+    }
+    let asked = async {
+        match role {
+            Role::Bot | Role::Web => bot::ask(client, chat, role.medium()).await,
+            Role::User | Role::Telnet => login::ask(client, chat).await,
+        }
+    };
+    if let Ok(login) = timeout(chat.rules().login_timeout, asked).await {
+        return login;
+    }
+    let words = "Connection timeout. Goodbye!";
+    match role {
+        Role::Bot | Role::Web => client.write_line(ServerMessage::end(words)).await?,
+        Role::User | Role::Telnet => client.write_line(words).await?,
+    }
+    Err(Closed::IdleTimeout)
+}
+
+impl<S: ByteStream> Session<S> {
+    /// Reads lines until the user leaves, and returns their last words.
+    async fn converse(&mut self) -> Result<String, Closed> {
+        loop {
+            let Self { client, feed, flood, .. } = self;
+            let read = match flood.muted_until() {
+                None => client.read_line_feeding(|outlet, cx| feed.poll(outlet, cx)).await,
+                Some(_) => match Box::pin(self.read_while_muted()).await? {
+                    Some(read) => read,
+                    None => continue,
+                },
+            };
+            let line = match read {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(String::new()),
+                Err(Closed::LineTooLong) => {
+                    Box::pin(self.skip_line()).await?;
+                    continue;
+                }
+                Err(closed) => return Err(closed),
+            };
+            let input = self.parse(line);
+            let verdict = self.judge(&input);
+            // Most lines are words for the room, which need no box.
+            if verdict == Verdict::Pass && self.speak_at_once(&input) {
+                continue;
+            }
+            if let ControlFlow::Break(words) = Box::pin(self.handle(input, verdict)).await? {
+                return Ok(words);
+            }
+        }
+    }
+
+    /// Reads a line of a muted user. Returns `None` if the mute ends first, and tells the user.
+    async fn read_while_muted(&mut self) -> Result<Option<Result<Option<Line>, Closed>>, Closed> {
+        let Self { client, feed, flood, .. } = self;
+        let Some(end) = flood.muted_until() else { return Ok(None) };
+        let read = client.read_line_feeding(|outlet, cx| feed.poll(outlet, cx));
+        if let Ok(read) = timeout_at(end.into(), read).await {
+            return Ok(Some(read));
+        }
+        self.end_mute();
+        self.write_replies().await?;
+        Ok(None)
+    }
+
+    fn parse(&mut self, line: Line) -> UserInput {
+        self.feed.view.width = self.client.get_ref().width();
+        match self.feed.view.is_json() {
+            true => UserInput::Message(bot::parse(line.trimmed())),
+            false => UserInput::Typed(obey_erasing(line)),
+        }
+    }
+
+    /// Decides whether a line comes too fast.
+    fn judge(&mut self, input: &UserInput) -> Verdict {
+        if self.flood.is_off() {
+            return Verdict::Pass;
+        }
+        self.end_mute();
+        let now = Instant::now().into_std();
+        match input.class() {
+            LineClass::Speech => self.flood.line(now),
+            LineClass::Command => self.flood.command(now),
+            LineClass::Question => self.flood.question(now),
+        }
+    }
+
+    /// Says a line if it is words that need neither a reply nor a wait. Otherwise changes nothing,
+    /// and returns `false`.
+    fn speak_at_once(&mut self, input: &UserInput) -> bool {
+        let was_said = match input {
+            UserInput::Typed(line) => match clean(line.trimmed()) {
+                Ok(Cow::Borrowed(text)) => match Command::parse(text) {
+                    Ok(Command::Say(words)) => self.say_at_once(words),
+                    _ => false,
+                },
+                _ => false,
+            },
+            UserInput::Message(Ok(message)) => bot::say_at_once(self, message),
+            UserInput::Message(Err(_)) => false,
+        };
+        if was_said {
+            self.announce_if_unsent();
+        }
+        was_said
+    }
+
+    /// Obeys a line, after a delay if the user writes too fast.
+    async fn handle(&mut self, input: UserInput, verdict: Verdict) -> Result<Flow, Closed> {
+        if !self.slow_down(verdict, &input).await? {
+            return Ok(Flow::Continue(()));
+        }
+        let flow = match input {
+            UserInput::Typed(line) => self.obey_typed(&line).await?,
+            UserInput::Message(Ok(message)) => bot::obey(self, &message).await?,
+            UserInput::Message(Err(malformed)) => {
+                bot::explain(self, malformed.0);
+                Flow::Continue(())
+            }
+        };
+        match flow {
+            // Last words would be a way around a mute.
+            Flow::Break(_) if self.flood.is_muted() => return Ok(Flow::Break(String::new())),
+            Flow::Break(words) => return Ok(Flow::Break(words)),
+            Flow::Continue(()) => {}
+        }
+        self.announce_if_unsent();
+        self.write_replies().await?;
+        Ok(Flow::Continue(()))
+    }
+
+    /// Obeys a line of a terminal.
+    async fn obey_typed(&mut self, line: &Line) -> Result<Flow, Closed> {
+        match clean(line.trimmed()) {
+            Ok(Cow::Borrowed(text)) => return self.obey(text).await,
+            // Each line counts against the flood limit, so that one cannot be sent as many.
+            Ok(Cow::Owned(_)) if str::from_utf8(line.trimmed()).is_ok_and(has_break) => {
+                self.notice("A separator of lines stands in that line; send each line by itself");
+            }
+            // Cleaning may have left white space at the ends.
+            Ok(Cow::Owned(text)) => return self.obey(text.trim()).await,
+            Err(_) => self.notice("That line was not UTF-8 and was not sent"),
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    async fn skip_line(&mut self) -> Result<(), Closed> {
+        self.client.skip_line();
+        let limit = self.client.limits().max_line;
+        self.notice(&format!("That line was too long (limit {limit} bytes) and was not sent"));
+        self.write_replies().await
+    }
+
+    /// Continues the mute of an earlier connection, so that a new connection does not end it.
+    fn continue_mute(&mut self) {
+        let (Some(mute), Some(limits)) = (self.user.flood_mute(), self.chat.rules().flood) else {
+            return;
+        };
+        if self.flood.is_off() {
+            return;
+        }
+        let most = Duration::from_secs(limits.mute_seconds_max.into());
+        let rest = mute.rest(self.chat.now_ms(), most);
+        self.flood.go_on(Instant::now().into_std(), rest, mute.count);
+        if rest.is_zero() {
+            return;
+        }
+        let seconds = rest.as_secs().max(1);
+        self.notice(&match mute.is_by_address {
+            true => format!(
+                "A user from your address wrote too fast and left: you are muted for {seconds} s"
+            ),
+            false => format!("You wrote too fast and are muted for {seconds} s more"),
+        });
+    }
+
+    /// Records a new mute in the chat's state, so that it lasts if the user comes back.
+    fn announce_mute(&self) {
+        let Some(until) = self.flood.muted_until() else { return };
+        let length = until.saturating_duration_since(Instant::now().into_std());
+        let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = self.chat.now_ms().saturating_add(length);
+        let mute = Operation::FloodMuted { until_ms, count: self.flood.mutes() };
+        self.chat.announce(self.user.session, mute);
+    }
+
+    /// Tells the user when a mute is over, and how many lines it refused.
+    fn end_mute(&mut self) {
+        if let Some(lost) = self.flood.end_mute(Instant::now().into_std()) {
+            let lines = if lost == 1 { "line was" } else { "lines were" };
+            self.feed.private = None;
+            self.notice(&format!("You may speak again; {lost} {lines} not sent"));
+        }
+    }
+
+    /// Slows down a user who writes too fast. Returns whether the line is obeyed in the end.
+    async fn slow_down(&mut self, verdict: Verdict, input: &UserInput) -> Result<bool, Closed> {
+        if matches!(verdict, Verdict::Mute(_)) {
+            self.announce_mute();
+        }
+        match verdict {
+            Verdict::Pass => Ok(true),
+            Verdict::Delay(length) => self.delay(length).await.map(|()| true),
+            Verdict::Warn(length) => {
+                self.notice("Slow down, or you will be muted");
+                self.write_replies().await?;
+                self.delay(length).await.map(|()| true)
+            }
+            Verdict::Mute(length) if input.class() == LineClass::Command => {
+                let seconds = length.as_secs().max(1);
+                self.notice(&format!("You wrote too fast and are muted for {seconds} s"));
+                self.write_replies().await.map(|()| true)
+            }
+            Verdict::Mute(length) => {
+                let seconds = length.as_secs().max(1);
+                let reason =
+                    format!("You wrote too fast and are muted for {seconds} s: that was not sent");
+                match input {
+                    UserInput::Message(Ok(message)) => bot::refuse(self, message, &reason),
+                    UserInput::Message(Err(_)) => {}
+                    UserInput::Typed(_) => self.notice(&reason),
+                }
+                self.write_replies().await.map(|()| false)
+            }
+            Verdict::Refuse(rest) => {
+                if let UserInput::Message(Ok(message)) = input {
+                    let seconds = rest.as_secs().max(1);
+                    let reason = format!("You are muted for {seconds} s more: that was not sent");
+                    bot::refuse(self, message, &reason);
+                }
+                self.write_replies().await.map(|()| false)
+            }
+        }
+    }
+
+    async fn delay(&mut self, length: Duration) -> Result<(), Closed> {
+        let Self { client, feed, .. } = self;
+        client.feed_until(|outlet, cx| feed.poll(outlet, cx), sleep(length)).await
+    }
+
+    /// Leaves the chat. The other users are told the reason, unless the user wanted to leave.
+    async fn leave(mut self, ended: Result<String, Closed>) -> Result<(), Closed> {
+        let stall = self.client.limits().stall_timeout.unwrap_or_default();
+        let (reason, result) = match ended {
+            Ok(words) => (words, Ok(())),
+            Err(closed) => (reason(closed, stall), Err(closed)),
+        };
+        let leaving = match result {
+            Err(Closed::Drained | Closed::Aborted) => Leaving::Silently,
+            _ => Leaving::Because(&reason),
+        };
+        self.leave_chat(leaving);
+        if let Err(closed) = result
+            && self.feed.view.is_json()
+            && let Some(words) = crate::last_words(closed)
+        {
+            print_json(&ServerMessage::end(&words), &mut self.replies);
+        }
+        if !matches!(result, Err(Closed::Reset | Closed::StallTimeout | Closed::Io(_))) {
+            self.write_replies().await?;
+        }
+        if result.is_ok() {
+            self.wait_for_exit().await;
+        }
+        match result {
+            // The feed has written the last words of the chat to the user.
+            Err(Closed::Finished) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Waits until the user's exit has its place in the order of all nodes. A user who has read the
+    /// stream to its end and comes back on another node finds all that they said, and the exact
+    /// position.
+    async fn wait_for_exit(&mut self) {
+        let Some(cluster) = self.chat.cluster.clone().filter(|cluster| !cluster.is_lost()) else {
+            return;
+        };
+        let session = self.user.session;
+        let known = async {
+            if self.client.flush().await.is_ok() {
+                cluster.settled(session).await;
+            }
+        };
+        // After that time the user is shown some lines again.
+        let _ = timeout(EXIT_PATIENCE, known).await;
+    }
+}
+
+impl UserInput {
+    /// The class of the line for the flood limit.
+    fn class(&self) -> LineClass {
+        match self {
+            Self::Typed(line) if line.trimmed().first() != Some(&b'/') => LineClass::Speech,
+            Self::Typed(line) => {
+                clean(line.trimmed()).map_or(LineClass::Command, |text| LineClass::of(text.trim()))
+            }
+            Self::Message(Ok(message)) => bot::class(message),
+            Self::Message(Err(_)) => LineClass::Command,
+        }
+    }
+}
+
+/// Returns the reason that the other users are told.
+fn reason(closed: Closed, stall: Duration) -> String {
+    match closed {
+        Closed::StallTimeout => format!("read nothing for {} s", stall.as_secs().max(1)),
+        Closed::IdleTimeout | Closed::LineTimeout => "timed out".to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,265 @@
+//! The session of one user: the connection, what feeds it, and how commands reply and wait.
+//!
+//! The `dialogue` reads the user's lines. The commands are methods of [`Session`] in
+//! [`commands`](super::commands). A command that waits returns its result to the next line of its
+//! own code; meanwhile the connection is fed with the lines of other users.
+
+mod arrival;
+mod dialogue;
+mod rates;
+mod saved;
+mod speech;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use super::cluster::Proposed;
+use super::command_table::Rank;
+use super::flood::Flood;
+use super::history::Kind;
+use super::name::Name;
+use super::operation::{Operation, ResumeToken};
+use super::outbound_feed::{OutboundFeed, RoomQuestion};
+use super::outcome::Outcome;
+use super::protocol::ServerMessage;
+use super::session_handle::SessionHandle;
+use super::state::{Chat, Leaving, Membership};
+use super::telnet_stream::{ByteStream, Telnet};
+use super::view::print_json;
+use echoline::{Closed, Connection, Source};
+
+pub use dialogue::{Role, serve};
+
+/// The reply to a command that needs a room, for a user who was expelled from all rooms.
+pub(super) const IN_NO_ROOM: &str = "You are in no room: /join ROOM, or /rooms for a list";
+
+/// The dialogue of one connection with the chat. Dropping it makes the user leave.
+pub(super) struct Session<S: ByteStream> {
+    client: Connection<Telnet<S>>,
+    pub(super) chat: Arc<Chat>,
+    pub(super) user: Arc<SessionHandle>,
+    /// The source that the rates of the user's actions are counted for.
+    pub(super) source: Source,
+    /// What the user has not been sent yet.
+    pub(super) feed: OutboundFeed,
+    /// The limit on how fast the user writes.
+    flood: Flood,
+    /// The bytes to write to the user before the next wait. Empty while the user is idle.
+    pub(super) replies: String,
+    /// The last search, unless it reached the first line of the room.
+    pub(super) last_search: Option<Box<UnfinishedSearch>>,
+    /// Whether the user has used more than the two commands of the lesson.
+    pub(super) knows_more: bool,
+    has_left: bool,
+}
+
+/// A search that `/search` without words continues.
+#[derive(Clone, Debug)]
+pub(super) struct UnfinishedSearch {
+    pub(super) room: Name,
+    pub(super) words: Arc<str>,
+    /// The number of the first line that was searched already.
+    pub(super) before: u64,
+}
+
+impl<S: ByteStream> Session<S> {
+    /// The session of a user who has just given a name and is in no room yet.
+    fn new(
+        client: Connection<Telnet<S>>,
+        chat: Arc<Chat>,
+        user: Arc<SessionHandle>,
+        source: Source,
+        flood: Flood,
+    ) -> Self {
+        let feed = OutboundFeed::new(Arc::clone(&chat), Arc::clone(&user));
+        let (knows_more, has_left) = (false, false);
+        let (replies, last_search) = (String::new(), None);
+        Self { client, chat, user, source, feed, flood, replies, last_search, knows_more, has_left }
+    }
+
+    /// The name of the user at this moment.
+    pub(super) fn name(&self) -> Name {
+        self.user.name()
+    }
+
+    /// Returns the user's rank in their current room.
+    pub(super) fn rank(&self) -> Rank {
+        let in_room = self.feed.current().is_some_and(Membership::is_operator);
+        if in_room || self.user.is_operator() { Rank::Operator } else { Rank::Member }
+    }
+
+    /// Whether the chat has ended this session. The user hears of it after the replies to
+    /// everything that they sent before.
+    pub(super) fn is_ended(&self) -> bool {
+        self.user.mailbox.ending().is_some()
+    }
+
+    /// Writes a line to the user.
+    pub(super) fn reply(&mut self, text: &str) {
+        self.feed.print_reply(text, &mut self.replies);
+    }
+
+    /// Writes a sentence of the server to the user.
+    pub(super) fn notice(&mut self, words: &str) {
+        self.reply(&format!("*** {words} ***"));
+    }
+
+    /// Tells the user why an operation was refused, if it was.
+    pub(super) fn explain_refusal(&mut self, outcome: &Outcome) {
+        if let Some(refusal) = outcome.refusal() {
+            let reason = refusal.reason(self.chat.settings.moment);
+            self.notice(&format!("That was not done: {reason}"));
+        }
+    }
+
+    /// Tells the author why a line was not said. A page gets the line back with the reason.
+    pub(super) fn refuse_line(&mut self, kind: Kind, words: &str, reason: &str) {
+        if !self.feed.view.is_page() {
+            return self.notice(reason);
+        }
+        let refused = ServerMessage::Refused {
+            of: kind,
+            text: words.into(),
+            reason: reason.into(),
+            thread: self.feed.thread(),
+        };
+        print_json(&refused, &mut self.replies);
+    }
+
+    /// Tells a page which rooms it is in now.
+    pub(super) fn tell_rooms(&mut self) {
+        if self.feed.view.is_page() {
+            print_json(&self.feed.rooms(), &mut self.replies);
+        }
+    }
+
+    /// Proposes an operation of this user, and waits for its outcome. Without a cluster the
+    /// outcome is there at once.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(super) async fn propose(&mut self, operation: Operation) -> Result<Outcome, Closed> {
+        match self.chat.propose(self.user.session, operation) {
+            Proposed::Done(outcome) => Ok(outcome),
+            Proposed::Later(outcome) => self.wait(outcome).await,
+        }
+    }
+
+    /// Waits for `work`, after the replies so far, and sends the user what others say meanwhile.
+    ///
+    /// # Errors
+    /// The end of the connection, or of the session by the chat.
+    pub(super) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Closed> {
+        self.write_replies().await?;
+        self.announce_if_unsent();
+        let Self { client, feed, .. } = self;
+        client.feed_until(|outlet, cx| feed.poll(outlet, cx), work).await
+    }
+
+    /// Answers a question about the current room, after every line that came before it in the
+    /// order of the room.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(super) async fn ask(&mut self, question: RoomQuestion) -> Result<(), Closed> {
+        if self.feed.current().is_none() {
+            self.notice(IN_NO_ROOM);
+            return Ok(());
+        }
+        self.write_replies().await?;
+        self.feed.ask(question);
+        self.feed_until(OutboundFeed::is_answered).await
+    }
+
+    /// Sends what the feed has until `is_done` holds, which is tested each time that the feed has
+    /// written something.
+    async fn feed_until(&mut self, is_done: fn(&OutboundFeed) -> bool) -> Result<(), Closed> {
+        let was_done = AtomicBool::new(false);
+        let until = poll_fn(|_| match was_done.load(Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        let Self { client, feed, .. } = self;
+        let fed = client.feed_until(
+            |outlet, cx| {
+                let polled = feed.poll(outlet, cx);
+                if is_done(feed) && !was_done.swap(true, Ordering::Relaxed) {
+                    cx.waker().wake_by_ref();
+                }
+                polled
+            },
+            until,
+        );
+        fed.await
+    }
+
+    /// Wakes the members who wait for what this user said, if the user does not read: then the
+    /// connection asks the feed for nothing, which would wake them.
+    fn announce_if_unsent(&mut self) {
+        if self.client.unsent() > 0 {
+            self.feed.announce();
+        }
+    }
+
+    async fn write_replies(&mut self) -> Result<(), Closed> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        // This write may wait for the user to read. Other users must not wait for that.
+        self.feed.announce();
+        // Frees the buffer, so that the session keeps nothing while the user is idle.
+        let replies = std::mem::take(&mut self.replies);
+        self.client.write(replies.as_bytes()).await
+    }
+
+    /// Leaves the chat. Users who know more than the two commands of the lesson are told how to
+    /// come back.
+    fn leave_chat(&mut self, leaving: Leaving<'_>) {
+        let mut saved = None;
+        if !self.user.is_retired() {
+            let tells = self.knows_more && !self.feed.view.is_json();
+            if tells && self.charge_token_quietly() {
+                let token = self.user.token_or(saved::new_token);
+                self.notice(&format!("/resume {} brings you back", token.reveal()));
+            }
+            saved = self.resume_token_if_issued();
+        }
+        self.exit(leaving, saved);
+    }
+
+    fn exit(&mut self, leaving: Leaving<'_>, keep: Option<ResumeToken>) {
+        let session = self.user.session;
+        tracing::info!(session, name = %self.name(), "left");
+        self.has_left = true;
+        self.feed.announce();
+        self.feed.memberships.clear();
+        match (leaving, &self.chat.cluster, keep) {
+            // The node leaves the cluster, and all its users with it.
+            (Leaving::Silently, Some(_), None) => {}
+            (Leaving::Silently, Some(_), Some(keep)) => {
+                self.chat.announce(session, Operation::SaveSession(keep));
+            }
+            (leaving, cluster, keep) => {
+                if let Some(cluster) = cluster {
+                    cluster.retire_session(session);
+                }
+                let reason = match leaving {
+                    Leaving::Because(reason) => Some(reason.to_owned()),
+                    Leaving::Silently => None,
+                };
+                self.chat.announce(session, Operation::Exit { reason, keep });
+            }
+        }
+    }
+}
+
+impl<S: ByteStream> Drop for Session<S> {
+    /// Makes the user leave if the session was dropped in the middle of a command.
+    fn drop(&mut self) {
+        if !self.has_left {
+            self.exit(Leaving::Because(""), None);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The session as a token restores it: saved after each change, and continued.
+
+use std::sync::Arc;
+
+use super::{IN_NO_ROOM, Session};
+use crate::operation::{Operation, ResumeToken};
+use crate::state::Membership;
+use crate::telnet_stream::ByteStream;
+use crate::tokens::{BRIEF_MS, Position, SavedSession, SessionState, TOKEN_LETTERS, digest, token};
+use echoline::{Closed, Source};
+use echoline_base::SecretText;
+
+impl<S: ByteStream> Session<S> {
+    /// Restores the current room, the display choices and the rights of a saved session.
+    pub(super) fn restore(&mut self, saved: SessionState, is_back: bool) {
+        let SessionState { current, preferences, operator, .. } = saved;
+        let current = current.and_then(|room| self.feed.position(&room));
+        self.feed.set_current(current.unwrap_or(0));
+        let choices = self.feed.view.restore(preferences);
+        let was_operator = operator.is_some();
+        if was_operator && self.user.is_operator() {
+            self.user.set_operator_proof(operator.map(Arc::from));
+        } else if was_operator {
+            let words = "You are no operator of the chat any more: its password has changed";
+            self.notice(words);
+        }
+        if !is_back || self.feed.view.is_page() {
+            return;
+        }
+        self.tell_current();
+        if !choices.is_empty() {
+            self.notice(&format!("As before: {choices}"));
+        }
+        if let Some(words) = self.user.away() {
+            self.notice(&format!("Who writes to you hears that you are away: {words}"));
+        }
+        if self.user.is_operator() {
+            self.notice("You are an operator of the chat, as before");
+            self.audit("came back as an operator");
+        }
+    }
+
+    fn tell_current(&mut self) {
+        match self.feed.current().map(|membership| membership.room.clone()) {
+            Some(room) => self.notice(&format!("You speak in {room} now")),
+            None => self.notice(IN_NO_ROOM),
+        }
+    }
+
+    /// Saves the session again after a change, if a token restores it.
+    pub(crate) fn save_session(&self) {
+        if let Some(saved) = self.resume_token_if_issued().filter(|_| !self.user.is_retired()) {
+            self.chat.announce(self.user.session, Operation::SaveSession(saved));
+        }
+    }
+
+    /// `/token`: saves the session, and shows the token that restores it.
+    pub(crate) async fn show_token(&mut self) -> Result<(), Closed> {
+        if !self.charge_token() {
+            return Ok(());
+        }
+        let saved = self.resume_token();
+        let token = self.user.token_or(new_token);
+        let outcome = self.propose(Operation::SaveSession(saved)).await?;
+        if outcome.refusal().is_some() {
+            self.explain_refusal(&outcome);
+            return Ok(());
+        }
+        let token = token.reveal();
+        self.notice(&format!("/resume {token} brings you back here, from any connection"));
+        Ok(())
+    }
+
+    /// Tells a user who has just made a room how to come back as its operator.
+    pub(crate) fn tell_operator_token(&mut self) {
+        if !self.charge_token() {
+            return;
+        }
+        let token = self.issue_token();
+        let token = token.reveal();
+        self.notice(&format!("/resume {token} brings you back here, as an operator of this room"));
+    }
+
+    /// Saves the session, and returns the token that restores it.
+    pub(super) fn issue_token(&self) -> SecretText {
+        self.chat.announce(self.user.session, Operation::SaveSession(self.resume_token()));
+        self.user.token_or(new_token)
+    }
+
+    /// Returns the session to save under its token. Makes the token if there is none.
+    fn resume_token(&self) -> ResumeToken {
+        let token = digest(self.user.token_or(new_token).reveal());
+        ResumeToken { token, place: self.saved_session() }
+    }
+
+    /// Returns the session to save under its token, if it has one.
+    pub(super) fn resume_token_if_issued(&self) -> Option<ResumeToken> {
+        let token = digest(self.user.token()?.reveal());
+        Some(ResumeToken { token, place: self.saved_session() })
+    }
+
+    fn saved_session(&self) -> SavedSession {
+        let Self { chat, user, feed, .. } = self;
+        let lifetime = u64::try_from(chat.settings.token_lifetime.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = chat.now_ms().saturating_add(lifetime);
+        let more = SessionState {
+            current: feed.current().map(|membership| membership.room.clone()),
+            preferences: feed.view.preferences(),
+            lineage: user.lineage,
+            away: user.away().map(|words| words.to_string()),
+            operator: user.operator_proof().map(|proof| proof.to_string()),
+            source: Some(Source::from(user.address)),
+            is_brief: chat.now_ms().saturating_sub(user.since_ms) < BRIEF_MS,
+        };
+        let (name, rooms) = (user.name(), positions(&feed.memberships));
+        // A session that is leaving is named too: it holds the name until it has left.
+        SavedSession { name, rooms, until_ms, session: Some(user.session), more }
+    }
+}
+
+/// Returns the session's position in each of its rooms, also in suspended memberships.
+fn positions(memberships: &[Membership]) -> Vec<Position> {
+    let position = |membership: &Membership| {
+        membership.shared_room.with(|room| {
+            let (next, _) = room.standing(membership.member_id);
+            let operator = room.is_operator(membership.member_id);
+            let is_in = !room.is_expelled(membership.member_id);
+            is_in.then(|| Position { next, operator, ..room.position_in() })
+        })
+    };
+    memberships.iter().filter_map(position).collect()
+}
+
+/// A token that no other session has.
+pub(super) fn new_token() -> SecretText {
+    let mut random = [0; TOKEN_LETTERS];
+    getrandom::fill(&mut random).expect("the system has random bytes");
+    token(random)
+}

@@ -1,0 +1,96 @@
+//! Says the lines of a user in their current room.
+
+use super::{IN_NO_ROOM, Session};
+use crate::bans::ending;
+use crate::cluster::Backpressure;
+use crate::history::Kind;
+use crate::operation::SaidLine;
+use crate::outcome::OperationError;
+use crate::telnet_stream::ByteStream;
+use echoline::Closed;
+
+impl<S: ByteStream> Session<S> {
+    /// Says words if that needs neither a reply nor a wait. Otherwise changes nothing, and returns
+    /// `false`: then [`say`](Self::say) says them or tells the author why not.
+    pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
+        let is_possible =
+            self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
+        is_possible && matches!(self.try_say(Kind::Said, words), Some(Ok(_)))
+    }
+
+    /// Says words in the current room, whatever they begin with.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(crate) async fn say(&mut self, kind: Kind, words: &str) -> Result<(), Closed> {
+        match self.try_say(kind, words) {
+            Some(Ok(Backpressure::None)) => Ok(()),
+            Some(Ok(Backpressure::Wait)) => self.wait_for_nodes().await,
+            Some(Err(error)) => {
+                self.explain_unsaid(kind, words, &error);
+                Ok(())
+            }
+            None => {
+                self.refuse_line(kind, words, IN_NO_ROOM);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says a line in the current room; `None` if there is none. Its readers are woken when the
+    /// author has no more to say.
+    fn try_say(&mut self, kind: Kind, words: &str) -> Option<Result<Backpressure, OperationError>> {
+        let said = self.chat.say(&self.user, self.feed.current()?, kind, words);
+        self.feed.has_said |= said.is_ok();
+        Some(said)
+    }
+
+    /// Sends what waits to the other nodes, and waits until they have it.
+    async fn wait_for_nodes(&mut self) -> Result<(), Closed> {
+        self.feed.announce();
+        match self.chat.cluster.clone() {
+            Some(cluster) => self.wait(cluster.settled(self.user.session)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the author why a line did not come into the room.
+    fn explain_unsaid(&mut self, kind: Kind, words: &str, error: &OperationError) {
+        match (error, self.feed.current()) {
+            (OperationError::NotDelivered(reason), Some(membership)) => {
+                let room = membership.room.clone();
+                let lines = [SaidLine { kind, text: words.to_owned() }];
+                self.feed.give_up(&room, reason, &lines, &mut self.replies);
+            }
+            (OperationError::Muted(until), _) => {
+                let until = ending(Some(*until), self.chat.settings.moment);
+                let reason = format!("You may not speak in this room {until}");
+                self.refuse_line(kind, words, &reason);
+            }
+            _ => self.refuse_line(kind, words, "You are not in this room any more"),
+        }
+    }
+
+    /// Whether an operation of this user is still on its way to the other nodes.
+    pub(crate) fn has_unsettled(&self) -> bool {
+        let cluster = self.chat.cluster.as_ref();
+        cluster.is_some_and(|cluster| !cluster.is_settled(self.user.session))
+    }
+
+    /// Waits until the other nodes have what this user said before, so that a command finds it.
+    /// Does not wait while the nodes cannot be reached.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(crate) async fn settle(&mut self) -> Result<(), Closed> {
+        let session = self.user.session;
+        while let Some(cluster) = self.chat.cluster.clone()
+            && !cluster.is_settled(session)
+            && !cluster.is_lost()
+            && !self.is_ended()
+        {
+            self.wait(cluster.settled(session)).await?;
+        }
+        Ok(())
+    }
+}
