@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::bans::Suspect;
 use super::chat_state::ChatState;
 use super::effect::{Effect, Effects};
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::notification::Notification;
 use super::operation::{Back, Operation, OperationContext, ResumeToken};
@@ -135,7 +135,7 @@ impl<R: RoomCell> ChatState<R> {
         for (cell, member_id) in memberships {
             cell.change(|room| {
                 if let Some(appended) = room.rename(context.now_ms, member_id, name.clone()) {
-                    let kind = Kind::Renamed;
+                    let kind = LineKind::Renamed;
                     effects.keep_line(room, appended, kind, old.as_str(), name.as_str());
                 }
             });
@@ -171,7 +171,7 @@ impl<R: RoomCell> ChatState<R> {
                 match reason {
                     Some(reason) => {
                         if let Some(left) = room.leave(context.now_ms, member_id, reason) {
-                            effects.keep_line(room, left, Kind::Left, name.as_str(), reason);
+                            effects.keep_line(room, left, LineKind::Left, name.as_str(), reason);
                         }
                     }
                     None => room.leave_silently(member_id),
@@ -194,7 +194,7 @@ impl<R: RoomCell> ChatState<R> {
         &self,
         context: OperationContext,
         to: u64,
-        kind: Kind,
+        kind: LineKind,
         words: &str,
         effects: &mut dyn Effects,
     ) -> Outcome {

@@ -3,7 +3,7 @@
 use super::chat_state::ChatState;
 use super::effect::{Effect, Effects};
 use super::entrance::{Credential, Newcomer};
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::notification::Notification;
 use super::operation::{OperationContext, SaidLine};
@@ -44,7 +44,7 @@ impl<R: RoomCell> ChatState<R> {
             let is_restored = credential.is_operators();
             let returns = room.operators.forget(lineage);
             room.set_operator(member_id, is_new || is_restored || returns);
-            effects.keep_line(room, appended, Kind::Joined, name.as_str(), "");
+            effects.keep_line(room, appended, LineKind::Joined, name.as_str(), "");
             room.review_operators(context.now_ms, effects);
             let (room, number, is_here) = (room.name.clone(), appended.number, identity.is_here);
             Ok(Joined { session, room, member_id, number, is_here })
@@ -89,7 +89,7 @@ impl<R: RoomCell> ChatState<R> {
         let (name, is_here) = (user.name(), user.is_here);
         let room = cell.change(|room| {
             let left = room.expel(now_ms, member_id, reason)?;
-            effects.keep_line(room, left, Kind::Left, name.as_str(), reason);
+            effects.keep_line(room, left, LineKind::Left, name.as_str(), reason);
             room.review_operators(now_ms, effects);
             Some(room.name.clone())
         })?;
@@ -170,7 +170,7 @@ impl<R: RoomCell> ChatState<R> {
                 return Outcome::Refused(OperationError::Outside);
             };
             let name = room.member_name(member_id);
-            effects.keep_line(room, appended, Kind::Topic, name.as_str(), words);
+            effects.keep_line(room, appended, LineKind::Topic, name.as_str(), words);
             effects.emit(Effect::KeepRoom(room));
             Outcome::Done
         })
@@ -189,7 +189,7 @@ impl Room {
         &mut self,
         now_ms: u64,
         member_id: MemberId,
-        kind: Kind,
+        kind: LineKind,
         text: &str,
         effects: &mut dyn Effects,
     ) -> Result<Appended, OperationError> {

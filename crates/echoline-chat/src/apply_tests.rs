@@ -7,7 +7,7 @@ use super::bans::{Ban, Scope, Subject};
 use super::chat_state::{ChatState, RestoredState, RoomLimits, StateOptions};
 use super::effect::Effect;
 use super::entrance::Credential;
-use super::history::Kind;
+use super::history::LineKind;
 use super::log::LogLimits;
 use super::name::Name;
 use super::operation::{Back, Operation, OperationContext, ResumeToken, RoomChange, SaidLine};
@@ -140,7 +140,7 @@ fn words(effect: &Effect<'_>) -> String {
 }
 
 fn say(to: &str, text: &str) -> Operation {
-    let lines = vec![SaidLine { kind: Kind::Said, text: text.into() }];
+    let lines = vec![SaidLine { kind: LineKind::Said, text: text.into() }];
     Operation::Say { room: room(to), lines }
 }
 
@@ -309,7 +309,7 @@ fn a_deleted_line_keeps_its_number() {
 #[test]
 fn a_private_line_goes_to_its_recipient_alone() {
     let mut chat = Simulation::with_users();
-    let write = |to| Operation::Write { to, words: "psst".into(), kind: Kind::Said };
+    let write = |to| Operation::Write { to, words: "psst".into(), kind: LineKind::Said };
     assert!(chat.is_done(2, write(3)));
     let effects = chat.takes();
     assert!(effects[0].starts_with("notify 3 Private") && effects.len() == 1, "{effects:?}");

@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::audit_log::{AuditLog, Entry};
 use super::bans::{Ban, Scope, Subject};
 use super::effect::Effect;
-use super::history::{self, Change, Found, Guesses, Store, StoreError, Stored, Sync};
-use super::line::Shape;
+use super::history::{
+    self, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine, SyncPolicy,
+};
 use super::log::LineView;
 use super::name::Name;
 use super::tokens::{Position, SavedSession, SessionState};
@@ -29,8 +30,8 @@ pub(super) struct Archive {
 
 impl Archive {
     /// Keeps everything in `store`.
-    pub(super) fn in_store(store: Store, sync: Sync) -> Self {
-        Self { store: Some(store), holds: sync == Sync::Each, ..Self::default() }
+    pub(super) fn in_store(store: Store, sync: SyncPolicy) -> Self {
+        Self { store: Some(store), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
 
     /// Whether rooms outlive their last member.
@@ -47,7 +48,7 @@ impl Archive {
         self.is_failing.store(!is_well, Ordering::Relaxed);
     }
 
-    fn write(&self, change: impl FnOnce() -> Change) {
+    fn write(&self, change: impl FnOnce() -> StoreChange) {
         if let Some(store) = &self.store {
             store.write(change());
         }
@@ -56,20 +57,25 @@ impl Archive {
     /// Carries out the effects of a change that are to be kept.
     pub(super) fn keep(&self, effect: Effect<'_>) {
         match effect {
-            Effect::KeepLine { room, appended, kind, name, text } => self.write(|| Change::Line {
-                room: Arc::from(room.name.as_str()),
-                line: Stored {
-                    number: appended.number,
-                    time_ms: appended.time_ms,
-                    kind,
-                    name: Arc::from(name),
-                    text: Arc::from(text),
-                },
-            }),
-            Effect::DeleteLine { room, number } => {
-                self.write(|| Change::Deleted { room: Arc::from(room.name.as_str()), number });
+            Effect::KeepLine { room, appended, kind, name, text } => {
+                self.write(|| StoreChange::Line {
+                    room: Arc::from(room.name.as_str()),
+                    line: StoredLine {
+                        number: appended.number,
+                        time_ms: appended.time_ms,
+                        kind,
+                        name: Arc::from(name),
+                        text: Arc::from(text),
+                    },
+                })
             }
-            Effect::KeepRoom(room) => self.write(|| Change::Room {
+            Effect::DeleteLine { room, number } => {
+                self.write(|| StoreChange::LineDeleted {
+                    room: Arc::from(room.name.as_str()),
+                    number,
+                });
+            }
+            Effect::KeepRoom(room) => self.write(|| StoreChange::Room {
                 name: room.name.to_string(),
                 topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
                 private: room.private,
@@ -77,13 +83,13 @@ impl Archive {
                 more: serde_json::to_string(&room.origin)
                     .expect("it is made of numbers and addresses"),
             }),
-            Effect::DeleteRoom(room) => self.write(|| Change::RoomGone(room.to_string())),
-            Effect::KeepBan(ban) => self.write(|| Change::Ban(stored_ban(ban))),
-            Effect::DeleteBan(ban) => self.write(|| Change::Unban(subject(ban))),
+            Effect::DeleteRoom(room) => self.write(|| StoreChange::RoomRemoved(room.to_string())),
+            Effect::KeepBan(ban) => self.write(|| StoreChange::Ban(stored_ban(ban))),
+            Effect::DeleteBan(ban) => self.write(|| StoreChange::Unban(subject(ban))),
             Effect::KeepToken { token, saved } => {
-                self.write(|| Change::Token(stored_token(token, saved)));
+                self.write(|| StoreChange::Token(stored_token(token, saved)));
             }
-            Effect::DeleteToken(token) => self.write(|| Change::TokenUsed(token.to_owned())),
+            Effect::DeleteToken(token) => self.write(|| StoreChange::TokenUsed(token.to_owned())),
             Effect::Audit { is_of_chat, time_ms, by, what } => {
                 self.audit(is_of_chat, (time_ms, by.to_owned(), what));
             }
@@ -97,8 +103,8 @@ impl Archive {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
         self.write(|| match is_of_chat {
-            true => Change::Audit { time_ms, by, what },
-            false => Change::RoomAudit { time_ms, by, what },
+            true => StoreChange::Audit { time_ms, by, what },
+            false => StoreChange::RoomAudit { time_ms, by, what },
         });
     }
 
@@ -109,7 +115,7 @@ impl Archive {
             return self.audit_log().add_guess(time_ms, by, source);
         }
         let (by, source) = (by.to_owned(), source.to_owned());
-        self.write(|| Change::Guess { time_ms, by, source });
+        self.write(|| StoreChange::PasswordGuess { time_ms, by, source });
     }
 
     fn audit_log(&self) -> MutexGuard<'_, AuditLog> {
@@ -127,7 +133,7 @@ impl Archive {
     }
 
     /// The sources of the last guesses at the operators' password, the oldest of them first.
-    pub(super) async fn guesses(&self, most: usize) -> Vec<Guesses> {
+    pub(super) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         let mut guesses = match &self.store {
             Some(store) => store.guesses(most).await.unwrap_or_default(),
             None => self.audit_log().guesses(most),
@@ -141,7 +147,7 @@ impl Archive {
         room: &Name,
         numbers: RangeInclusive<u64>,
         most: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredLine>, StoreError> {
         match &self.store {
             Some(store) => store.lines(room.as_str(), numbers, most).await,
             None => Ok(Vec::new()),
@@ -154,7 +160,7 @@ impl Archive {
         room: &Name,
         before: u64,
         count: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredLine>, StoreError> {
         match &self.store {
             Some(store) => store.last(room.as_str(), before, count).await,
             None => Ok(Vec::new()),
@@ -176,16 +182,16 @@ impl Archive {
         words: &str,
         before: u64,
         most: usize,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<SearchPage, StoreError> {
         match &self.store {
             Some(store) => store.search_before(room.as_str(), words, before, most).await,
-            None => Ok(Found { lines: Vec::new(), before: None }),
+            None => Ok(SearchPage { lines: Vec::new(), before: None }),
         }
     }
 
     /// Writes what waits, for `limit` at most; returns how many changes could not be written.
     pub(super) fn close(&self, limit: Duration) -> u64 {
-        self.store.as_ref().map_or(0, |store| store.finish(limit))
+        self.store.as_ref().map_or(0, |store| store.close_within(limit))
     }
 }
 
@@ -247,8 +253,8 @@ impl SavedMore {
     }
 }
 
-fn stored_ban(ban: &Ban) -> history::Ban {
-    history::Ban {
+fn stored_ban(ban: &Ban) -> history::StoredBan {
+    history::StoredBan {
         subject: subject(ban),
         shown: ban.subject.to_string(),
         by: ban.by.clone(),
@@ -258,9 +264,9 @@ fn stored_ban(ban: &Ban) -> history::Ban {
     }
 }
 
-fn stored_token(token: &str, saved: &SavedSession) -> history::Token {
+fn stored_token(token: &str, saved: &SavedSession) -> history::StoredToken {
     let rooms = saved.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
-    history::Token {
+    history::StoredToken {
         token: token.to_owned(),
         name: saved.name.to_string(),
         rooms: rooms.collect(),
@@ -282,7 +288,7 @@ fn subject(ban: &Ban) -> String {
 }
 
 /// The ban that was stored so; `None` where this version does not know its form.
-pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
+pub(super) fn restored(ban: &history::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
         ["chat", kind, subject] => (Scope::Chat, kind, subject),
@@ -299,16 +305,9 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
 }
 
-impl From<LineView<'_>> for Stored {
+impl From<LineView<'_>> for StoredLine {
     fn from(line: LineView<'_>) -> Self {
         let LineView { number, time_ms, kind, name, text, .. } = line;
         Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
-    }
-}
-
-impl Stored {
-    /// The line as a terminal shows it.
-    pub fn shown(&self) -> String {
-        Shape::encode(self.kind, &self.name, &self.text).1.concat()
     }
 }

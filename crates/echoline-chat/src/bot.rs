@@ -8,7 +8,7 @@ use super::character;
 use super::command::Command;
 use super::command_cost::LineClass;
 use super::commands::Flow;
-use super::history::Kind;
+use super::history::LineKind;
 use super::login::{Login, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
 use super::name::Name;
 use super::position;
@@ -262,9 +262,9 @@ pub(super) fn refuse<S: ByteStream>(
     reason: &str,
 ) {
     let (kind, words, room, to) = match message {
-        ClientMessage::Say { say, room, to } => (Kind::Said, say.clone(), room, to),
+        ClientMessage::Say { say, room, to } => (LineKind::Said, say.clone(), room, to),
         ClientMessage::Do { line, room, to } => match Command::parse(said(line).trim_start()) {
-            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+            Ok(Command::Me(words)) => (LineKind::Action, words.to_owned(), room, to),
             _ => return session.notice(reason),
         },
         _ => return,
@@ -296,8 +296,8 @@ async fn say_all<S: ByteStream>(
 ) -> Result<(), Closed> {
     for line in lines {
         match to {
-            Some(id) => session.say_to(id, Kind::Said, line).await?,
-            None => session.say(Kind::Said, line).await?,
+            Some(id) => session.say_to(id, LineKind::Said, line).await?,
+            None => session.say(LineKind::Said, line).await?,
         }
     }
     Ok(())

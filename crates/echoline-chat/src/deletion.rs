@@ -3,7 +3,7 @@
 
 use super::chat_state::ChatState;
 use super::effect::{Effect, Effects};
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::operation::OperationContext;
 use super::outcome::{OperationError, Outcome};
@@ -45,7 +45,7 @@ impl<R: RoomCell> ChatState<R> {
             room.log.delete(number);
             effects.emit(Effect::DeleteLine { room, number });
             let appended = room.announce(context.now_ms, &words);
-            effects.keep_line(room, appended, Kind::Notice, "", &words);
+            effects.keep_line(room, appended, LineKind::Notice, "", &words);
             Outcome::Done
         })
     }

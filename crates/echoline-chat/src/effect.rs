@@ -4,7 +4,7 @@
 //! So a store and a mailbox see all effects in their order, and nothing is allocated for them.
 
 use super::bans::Ban;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::notification::{Disconnect, Notification};
 use super::room::{Appended, Room};
@@ -18,7 +18,7 @@ pub(super) enum Effect<'a> {
     /// Ends a session, if this node serves it.
     Disconnect { session: u64, disconnect: Disconnect },
     /// Keeps a line that was appended to a room.
-    KeepLine { room: &'a Room, appended: Appended, kind: Kind, name: &'a str, text: &'a str },
+    KeepLine { room: &'a Room, appended: Appended, kind: LineKind, name: &'a str, text: &'a str },
     /// Deletes the words of a line that was kept.
     DeleteLine { room: &'a Room, number: u64 },
     /// Keeps the settings of a room.
@@ -71,7 +71,7 @@ impl dyn Effects + '_ {
         &mut self,
         room: &Room,
         appended: Appended,
-        kind: Kind,
+        kind: LineKind,
         name: &str,
         text: &str,
     ) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::operation::SaidLine;
 
@@ -17,7 +17,7 @@ pub(super) enum Notification {
         session: u64,
         lineage: u64,
         /// `Said` or `Action`.
-        kind: Kind,
+        kind: LineKind,
         text: Arc<str>,
     },
     /// Words of the server.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bans::{Ban, Scope, Subject};
 use super::entrance::Credential;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::room::ReplayFrom;
 use super::tokens::SavedSession;
@@ -70,7 +70,7 @@ pub(super) enum Operation {
         words: String,
         /// `Said` or `Action`.
         #[serde(default = "said", skip_serializing_if = "is_said")]
-        kind: Kind,
+        kind: LineKind,
     },
     /// The server tells one person something.
     Tell { to: u64, words: String },
@@ -120,17 +120,17 @@ pub(super) struct ResumeToken {
 pub(super) struct SaidLine {
     /// `Said` or `Action`.
     #[serde(rename = "k", default = "said", skip_serializing_if = "is_said")]
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     #[serde(rename = "t")]
     pub(super) text: String,
 }
 
-fn said() -> Kind {
-    Kind::Said
+fn said() -> LineKind {
+    LineKind::Said
 }
 
-fn is_said(kind: &Kind) -> bool {
-    *kind == Kind::Said
+fn is_said(kind: &LineKind) -> bool {
+    *kind == LineKind::Said
 }
 
 /// A change of a room.

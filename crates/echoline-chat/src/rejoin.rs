@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::bans::Suspect;
 use super::chat_state::ChatState;
 use super::effect::Effects;
-use super::history::Kind;
+use super::history::LineKind;
 use super::key::Key;
 use super::name::Name;
 use super::node_down_line::node_down_line;
@@ -180,7 +180,7 @@ fn rejoin_room<R: RoomCell>(
             None => room.join(now_ms, user.identity(), name.clone(), ReplayFrom::Last(0)),
         };
         room.set_operator(member_id, is_operator);
-        effects.keep_line(room, joined, Kind::Joined, name.as_str(), "");
+        effects.keep_line(room, joined, LineKind::Joined, name.as_str(), "");
         room.review_operators(now_ms, effects);
         member_id
     });

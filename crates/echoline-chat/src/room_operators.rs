@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::effect::Effects;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::room::{Appended, Room};
 
@@ -93,7 +93,7 @@ impl Room {
             return;
         }
         if let Some((name, appended)) = self.elect(now_ms) {
-            effects.keep_line(self, appended, Kind::Notice, "", &words(&name));
+            effects.keep_line(self, appended, LineKind::Notice, "", &words(&name));
         }
     }
 }

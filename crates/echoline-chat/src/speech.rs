@@ -2,7 +2,7 @@
 
 use super::cluster::Backpressure;
 use super::effect::Effect;
-use super::history::Kind;
+use super::history::LineKind;
 use super::operation::SaidLine;
 use super::outcome::OperationError;
 use super::session_handle::SessionHandle;
@@ -20,7 +20,7 @@ impl Chat {
         &self,
         author: &SessionHandle,
         membership: &Membership,
-        kind: Kind,
+        kind: LineKind,
         words: &str,
     ) -> Result<Backpressure, OperationError> {
         let (now_ms, session) = (self.now_ms(), author.session);
@@ -42,7 +42,7 @@ impl Chat {
         &self,
         now_ms: u64,
         membership: &Membership,
-        kind: Kind,
+        kind: LineKind,
         words: &str,
     ) -> Result<(), OperationError> {
         membership.shared_room.with(|room| {

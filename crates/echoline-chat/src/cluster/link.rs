@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::leases::Heartbeat;
 use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
-use crate::follower::Link;
 use crate::notification::Notification;
 use crate::outcome::{OperationError, Outcome};
+use crate::replicated_state::Link;
 use crate::session_handle::SessionHandle;
 use crate::state::Chat;
 
@@ -74,7 +74,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn pulse(&self) -> Bytes {
+    pub(super) fn heartbeat(&self) -> Bytes {
         let mut state = self.lock();
         state.heartbeats += 1;
         let pulse = Heartbeat {

@@ -26,11 +26,11 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::follower::{Link, Proposal};
 use super::name::Name;
 use super::operation::{Operation, OperationContext, SaidLine};
 use super::outcome::{OperationError, Outcome};
 use super::rejoin::LastOperation;
+use super::replicated_state::{Link, Proposal};
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
@@ -139,9 +139,9 @@ struct Counts {
 }
 
 impl Chat {
-    /// A chat that is one of several machines, and what it wants to have put into their order: a
-    /// bus takes that, and drives the chat as a [`Follower`](super::Follower). Until it has
-    /// applied what there is, nobody is to be let in.
+    /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
+    /// feeds the chat, which is a [`ReplicatedState`](super::ReplicatedState). Accept no users
+    /// until the driver has applied all entries of the stream.
     #[must_use]
     pub fn clustered(
         settings: Settings,

@@ -14,7 +14,6 @@ use crate::bans::{Ban, Bans};
 use crate::chat_state::ChatState;
 use crate::effect::Effects;
 use crate::flood_mutes::FloodMutes;
-use crate::follower::Snapshot;
 use crate::former_users::FormerUsers;
 use crate::key::Key;
 use crate::name::Name;
@@ -22,6 +21,7 @@ use crate::notification::Notification;
 use crate::operation::{Operation, OperationContext};
 use crate::outcome::{OperationError, Outcome};
 use crate::rejoin::{LastOperation, known_lineage};
+use crate::replicated_state::StateSnapshot;
 use crate::room_cell::RoomCell;
 use crate::room_record::RoomRecord;
 use crate::state::Chat;
@@ -87,9 +87,9 @@ impl Record {
 
 impl Chat {
     /// The state after the last entry that was applied.
-    pub(super) fn record(&self) -> Snapshot {
+    pub(super) fn record(&self) -> StateSnapshot {
         let Some(cluster) = &self.cluster else {
-            return Snapshot { sequence: 0, state: bytes::Bytes::new() };
+            return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };
         };
         let live = self.lock();
         let followed = cluster.lock();
@@ -109,13 +109,13 @@ impl Chat {
             gone_with: followed.gone_with.clone(),
         };
         let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
-        Snapshot { sequence: followed.applied, state: bytes.into() }
+        StateSnapshot { sequence: followed.applied, state: bytes.into() }
     }
 
     /// Goes on from a snapshot, which is later than the last entry that was applied. Users of this
     /// node miss what is between, and rejoin under another node number: the outcomes of their
     /// commands are not known here.
-    pub(super) fn go_on_from(&self, snapshot: &Snapshot) -> Result<(), String> {
+    pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let mut record = Record::read(&snapshot.state)?;
         let known = Known::of(&record);
@@ -435,7 +435,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::ClusterOptions;
-    use crate::history::Kind;
+    use crate::history::LineKind;
     use crate::operation::{Back, SaidLine};
     use crate::room::ReplayFrom;
     use crate::settings::Settings;
@@ -469,7 +469,7 @@ mod tests {
         };
         // The number of the later session is lower, as it can be if another node serves it.
         enter(9, None);
-        let lines = vec![SaidLine { kind: Kind::Said, text: "mine".into() }];
+        let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
         does(9, Operation::Say { room: lobby.clone(), lines });
         let id = person_id(chat.user(9).unwrap().lineage);
         let old = chat.user(9).unwrap();

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Secret;
 use crate::bans::{ending, network_of};
-use crate::history::Guesses;
+use crate::history::PasswordGuesses;
 use crate::name::Name;
 use crate::operation::{Operation, RoomChange};
 use crate::operator_password::{self, Checked};
@@ -209,7 +209,7 @@ impl<S: ByteStream> Session<S> {
         for line in fitting.collect::<Vec<_>>().iter().rev() {
             self.reply(line);
         }
-        for Guesses { source, count, first_ms, last_ms, by } in guesses {
+        for PasswordGuesses { source, count, first_ms, last_ms, by } in guesses {
             let passwords = if count == 1 { "password" } else { "passwords" };
             let (first, last) = (moment(first_ms), moment(last_ms));
             self.reply(&format!(

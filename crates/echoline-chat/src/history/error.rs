@@ -1,11 +1,11 @@
-//! What can go wrong with a store, and what each error of SQLite asks for.
+//! Errors of a store, and the reaction to each error of SQLite.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why a store cannot be opened, or did not answer.
+/// The reason why a store cannot be opened, or a query failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -14,7 +14,7 @@ pub enum StoreError {
     File {
         /// The folder or file.
         path: PathBuf,
-        /// The error of the system. It is part of the message, so it is not the `source()` too.
+        /// The error of the system. The message contains it, so it is not the `source()`.
         reason: io::Error,
     },
     /// Other users can replace files in the folder.
@@ -28,7 +28,7 @@ pub enum StoreError {
         /// The folder, and the users who may write to it.
         reason: String,
     },
-    /// Another process has the folder.
+    /// Another process uses the folder.
     #[error(
         "the chat's history in {folder} is in use by {}: stop it, or use another folder",
         .process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
@@ -36,7 +36,7 @@ pub enum StoreError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// The id of that process, if it could be read.
+        /// The id of that process, if the lock file has it.
         process: Option<u32>,
     },
     /// There is no history in the folder.
@@ -45,13 +45,13 @@ pub enum StoreError {
         /// The folder.
         folder: PathBuf,
     },
-    /// There is a history already.
+    /// The folder has a history already.
     #[error("{path} is there already: restore into another folder, or move its files away")]
     Present {
         /// The file.
         path: PathBuf,
     },
-    /// The file was written by a newer version.
+    /// A newer version wrote the file.
     #[error(
         "{path} has version {found} and this program knows versions up to {known}: \
          use the newer program, or another folder"
@@ -64,46 +64,47 @@ pub enum StoreError {
         /// The newest version known.
         known: i64,
     },
-    /// The file is a good SQLite database of somebody else.
+    /// The file is an SQLite database of another program.
     #[error("{path} is no chat's history, but another program's database: use another folder")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// The file holds what cannot be right.
+    /// The file is damaged.
     #[error("{path} is damaged: {reason}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// The damage.
         reason: String,
     },
-    /// SQLite could not do it, because of the disk, say.
+    /// SQLite failed for another reason, such as an error of the disk.
     #[error("the chat's history in {path} cannot be used: {reason}")]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The message of SQLite.
         reason: String,
     },
-    /// A thousand questions wait for an answer already.
+    /// Too many queries wait: 1,000, or 100 searches.
     #[error("too many questions to the chat's history wait already: try again later")]
     Busy,
-    /// The store was closed before it could answer.
+    /// The store is closed.
     #[error("the chat's history is closed")]
     Closed,
 }
 
 impl StoreError {
-    pub(super) fn file(path: &Path, reason: io::Error) -> Self {
+    /// An error of the system on a file or folder.
+    pub(crate) fn file(path: &Path, reason: io::Error) -> Self {
         Self::File { path: path.to_owned(), reason }
     }
 
-    /// From an error of SQLite with the file at `path`.
-    pub(super) fn database(path: &Path, error: &rusqlite::Error) -> Self {
+    /// Converts an error of SQLite on the file at `path`.
+    pub(crate) fn database(path: &Path, error: &rusqlite::Error) -> Self {
         let reason = error.to_string();
-        match Fault::of(error) {
-            Fault::Damage => Self::Damaged { path: path.to_owned(), reason },
+        match ErrorAction::of(error) {
+            ErrorAction::Damage => Self::Damaged { path: path.to_owned(), reason },
             _ if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
                 Self::unreadable(path, reason)
             }
@@ -111,8 +112,8 @@ impl StoreError {
         }
     }
 
-    /// The same error with the name of the file that the user knows.
-    pub(super) fn about(mut self, file: &Path) -> Self {
+    /// Replaces the path by that of the file that the user named.
+    pub(crate) fn about(mut self, file: &Path) -> Self {
         match &mut self {
             Self::File { path, .. }
             | Self::Newer { path, .. }
@@ -124,33 +125,34 @@ impl StoreError {
         self
     }
 
-    /// The disk or its file system failed, which says nothing about the file.
-    pub(super) fn unreadable(path: &Path, what: impl std::fmt::Display) -> Self {
+    /// An error of the disk or its file system, which is no damage of the file.
+    pub(crate) fn unreadable(path: &Path, what: impl std::fmt::Display) -> Self {
         let reason = format!("{what}: check the disk and its file system, then start again");
         Self::Database { path: path.to_owned(), reason }
     }
 }
 
-/// What an error of SQLite asks for.
+/// The reaction to an error of SQLite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Try the same again later: no space, or somebody else has the file.
-    Wait,
-    /// Nothing may be believed before the file was opened anew. After an fsync that failed, the
-    /// system counts pages as written that are not
+pub(crate) enum ErrorAction {
+    /// Retry later: the disk is full, or another program locks the file.
+    Retry,
+    /// Open the file again before any use. After a failed fsync(2), the system may treat pages as
+    /// written that are not
     /// (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
     Reopen,
-    /// The file holds what cannot be right.
+    /// Treat the file as damaged.
     Damage,
-    /// This change can never be written.
-    Refuse,
+    /// Drop this change, which can never be written.
+    Reject,
 }
 
-impl Fault {
-    pub(super) fn of(error: &rusqlite::Error) -> Self {
+impl ErrorAction {
+    /// Returns the reaction to an error.
+    pub(crate) fn of(error: &rusqlite::Error) -> Self {
         match error {
-            rusqlite::Error::ToSqlConversionFailure(_) => Self::Refuse,
-            // What is read has another type than what was written, or is no text.
+            rusqlite::Error::ToSqlConversionFailure(_) => Self::Reject,
+            // A value has another type than the one that was written, or is no UTF-8.
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
@@ -161,13 +163,16 @@ impl Fault {
         }
     }
 
-    /// From an extended result code of SQLite (<https://www.sqlite.org/rescode.html>).
-    pub(super) fn of_code(code: i32) -> Self {
+    /// Returns the reaction to an extended result code of SQLite
+    /// (<https://www.sqlite.org/rescode.html>).
+    pub(crate) fn of_code(code: i32) -> Self {
         match rusqlite::ffi::Error::new(code).code {
-            ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Wait,
+            ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                Self::Retry
+            }
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damage,
             ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => {
-                Self::Refuse
+                Self::Reject
             }
             _ => Self::Reopen,
         }
@@ -180,18 +185,19 @@ mod tests {
     use rusqlite::ffi;
 
     #[test]
-    fn errors_are_sorted_by_what_they_ask_for() {
-        let fault = |code| Fault::of(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
-        assert_eq!(fault(ffi::SQLITE_FULL), Fault::Wait);
-        assert_eq!(fault(ffi::SQLITE_BUSY), Fault::Wait);
-        assert_eq!(fault(ffi::SQLITE_IOERR_FSYNC), Fault::Reopen);
-        assert_eq!(fault(ffi::SQLITE_IOERR_CORRUPTFS), Fault::Reopen);
-        assert_eq!(fault(ffi::SQLITE_CANTOPEN), Fault::Reopen);
-        assert_eq!(fault(ffi::SQLITE_NOMEM), Fault::Reopen);
-        assert_eq!(fault(ffi::SQLITE_READONLY), Fault::Reopen);
-        assert_eq!(fault(ffi::SQLITE_CORRUPT), Fault::Damage);
-        assert_eq!(fault(ffi::SQLITE_NOTADB), Fault::Damage);
-        assert_eq!(fault(ffi::SQLITE_TOOBIG), Fault::Refuse);
-        assert_eq!(fault(ffi::SQLITE_ERROR), Fault::Reopen);
+    fn each_sqlite_error_has_a_reaction() {
+        let action =
+            |code| ErrorAction::of(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert_eq!(action(ffi::SQLITE_FULL), ErrorAction::Retry);
+        assert_eq!(action(ffi::SQLITE_BUSY), ErrorAction::Retry);
+        assert_eq!(action(ffi::SQLITE_IOERR_FSYNC), ErrorAction::Reopen);
+        assert_eq!(action(ffi::SQLITE_IOERR_CORRUPTFS), ErrorAction::Reopen);
+        assert_eq!(action(ffi::SQLITE_CANTOPEN), ErrorAction::Reopen);
+        assert_eq!(action(ffi::SQLITE_NOMEM), ErrorAction::Reopen);
+        assert_eq!(action(ffi::SQLITE_READONLY), ErrorAction::Reopen);
+        assert_eq!(action(ffi::SQLITE_CORRUPT), ErrorAction::Damage);
+        assert_eq!(action(ffi::SQLITE_NOTADB), ErrorAction::Damage);
+        assert_eq!(action(ffi::SQLITE_TOOBIG), ErrorAction::Reject);
+        assert_eq!(action(ffi::SQLITE_ERROR), ErrorAction::Reopen);
     }
 }

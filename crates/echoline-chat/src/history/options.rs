@@ -1,36 +1,35 @@
-//! How a store is to be kept, and what it tells.
+//! Options of a store, and the events that it reports.
 
 use std::sync::Arc;
 
-/// How much is kept, and how surely.
+/// The limits of a store, and its durability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Lines of a room that are kept; the oldest give way. Default 10,000. The newest line is
-    /// always kept, because its number must not be given again.
+    /// Lines that a room keeps; the oldest are trimmed. Default 10,000. The newest line is always
+    /// kept, so that its number is not used again.
     pub keep_lines: u64,
-    /// Bytes of a room that are kept: of names and texts, with 32 more for each line.
-    /// Default 64 MiB.
+    /// Bytes that a room keeps: names, texts, and 32 for each line. Default 64 MiB.
     pub keep_bytes: u64,
-    /// When what was written is made durable. Default [`Sync::Second`].
-    pub sync: Sync,
-    /// Changes that wait at most, be it for the disk's turn or for its recovery; at most 64 MiB of
-    /// them. Lines, rooms and tokens have seven eighths of this, so that a ban still finds room
-    /// where they do not. Default 16,384: three seconds at the 5,000 lines a second of a thousand
-    /// fast writers.
+    /// When the store makes changes durable. Default [`SyncPolicy::Second`].
+    pub sync: SyncPolicy,
+    /// Changes that may wait in the queue, and at most 64 MiB of them. Default 16,384: three
+    /// seconds at the 5,000 lines a second of a thousand fast writers. Lines, rooms and tokens use
+    /// seven eighths of the queue, so that a ban still fits when they do not.
     pub queue: usize,
-    /// Whether a folder is used in which other users can replace files. Default
+    /// Whether the store accepts a folder in which other users can replace files. Default
     /// [`SharedFolder::Refuse`].
     pub shared: SharedFolder,
 }
 
-/// The treatment of a folder in which users other than root and this one can replace files: it
-/// belongs to one of them, its mode lets them write, or that is so for a folder above it.
+/// The policy for a folder in which a user other than root and this process's user can replace
+/// files. This is a folder of another user, one whose mode lets others write, or one below such a
+/// folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SharedFolder {
-    /// It is refused.
+    /// Opening fails with [`StoreError::Exposed`](super::StoreError::Exposed).
     #[default]
     Refuse,
-    /// It is used.
+    /// The folder is used.
     Allow,
 }
 
@@ -39,34 +38,34 @@ impl Default for StoreOptions {
         Self {
             keep_lines: 10_000,
             keep_bytes: 64 * 1024 * 1024,
-            sync: Sync::Second,
+            sync: SyncPolicy::Second,
             queue: 16_384,
             shared: SharedFolder::Refuse,
         }
     }
 }
 
-/// When what was written is made durable. Each transaction is synced to the disk in both cases.
+/// When changes become durable. Each transaction is synced to the disk in both cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sync {
-    /// At once; what comes meanwhile goes together into the next transaction.
+pub enum SyncPolicy {
+    /// At once. Changes that arrive during a transaction form the next one.
     Each,
-    /// Within a second, at most one transaction a second unless the queue is half full.
+    /// Within a second: at most one transaction a second, unless the queue is half full.
     #[default]
     Second,
 }
 
-/// What a store tells. It is told on the store's own thread, which must not be held up.
+/// An event of a store, reported on its writer thread. The receiver must not block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEvent {
-    /// Durable, whatever happens: of each of these rooms the lines up to this number that were
-    /// not counted as lost.
+    /// The lines of these rooms are durable up to these numbers, except lost lines.
     Committed(Vec<(Arc<str>, u64)>),
-    /// Nothing can be written, or not as fast as it comes: why. Said once per outage.
+    /// An outage began, for this reason: nothing can be written, or changes arrive faster than they
+    /// are written. Reported once per outage.
     Failing(String),
-    /// The outage is over: what waited is written.
+    /// The outage is over, and all waiting changes are written.
     Recovered {
-        /// Changes that found no room meanwhile, or could never be written.
+        /// Changes that did not fit in the queue, or can never be written.
         lost: u64,
     },
 }

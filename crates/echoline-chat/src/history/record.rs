@@ -1,206 +1,137 @@
-//! What is kept: the lines of rooms, the rooms, and what people were told they may rely on.
+//! The records of a history besides its lines: changes, and the results of queries. Pure.
 
 use std::sync::Arc;
 
-/// The text of a line whose words were deleted.
-pub const DELETED: &str = "[deleted]";
+use super::stored_line::StoredLine;
 
-/// The text shown for a line that is missing in the file, although its number was given.
-pub const MISSING: &str = "[missing]";
-
-/// What a line of a room is. Stored as a small integer, which never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// 0: somebody said it.
-    Said,
-    /// 1: somebody did it (`/me`).
-    Action,
-    /// 2: somebody came.
-    Joined,
-    /// 3: somebody went.
-    Left,
-    /// 4: somebody took another name.
-    Renamed,
-    /// 5: the room's topic was set.
-    Topic,
-    /// 6: the server said it.
-    Notice,
-}
-
-impl Kind {
-    /// All kinds, each at the place of its number.
-    pub const ALL: [Self; 7] = [
-        Self::Said,
-        Self::Action,
-        Self::Joined,
-        Self::Left,
-        Self::Renamed,
-        Self::Topic,
-        Self::Notice,
-    ];
-
-    /// The number that stands for it in the file.
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// Whether a user said it. Such lines are bounded apart from joins, leaves and all others, so
-    /// that no flood of those displaces what was said.
-    #[must_use]
-    pub const fn is_said(self) -> bool {
-        matches!(self, Self::Said | Self::Action)
-    }
-
-    /// Whether lines of this kind have words of their author, which can be deleted.
-    #[must_use]
-    pub const fn has_words(self) -> bool {
-        matches!(self, Self::Said | Self::Action | Self::Topic | Self::Left)
-    }
-
-    /// The kind that `code` stands for; `None` where none does.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-}
-
-/// A line of a room as it is kept.
+/// A ban of a name, an address or a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Its place in the order of the room; at most [`i64::MAX`], which SQLite can hold.
-    pub number: u64,
-    /// Milliseconds since 1970, UTC. For display only: the order is by number.
-    pub time_ms: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// Whose line it is.
-    pub name: Arc<str>,
-    /// What it says.
-    pub text: Arc<str>,
-}
-
-/// Somebody, or somewhere, that may not come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ban {
-    /// The key of a name, an address or a network: opaque here, and unique.
+pub struct StoredBan {
+    /// The unique key of the ban; opaque to the store.
     pub subject: String,
-    /// The subject as people are shown it.
+    /// The name, address or network as it is shown to users.
     pub shown: String,
-    /// Who banned it.
+    /// The name of the operator who made the ban.
     pub by: String,
-    /// Why.
+    /// The reason of the ban.
     pub reason: String,
-    /// Until when, in milliseconds since 1970, UTC; `None`: until it is lifted.
+    /// The end of the ban in milliseconds since 1970, UTC; `None` if it has none.
     pub until_ms: Option<u64>,
-    /// Further properties of the ban: opaque here, empty if there are none.
+    /// Further properties; opaque to the store, empty if there are none.
     pub more: String,
 }
 
-/// What lets somebody who left go on where they were.
+/// A resume token, with the session that it restores.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What they have to say; unique.
+pub struct StoredToken {
+    /// The unique key of the token.
     pub token: String,
-    /// The name they had.
+    /// The name of the user.
     pub name: String,
-    /// The rooms they were in, the last number they saw there, and whether they were an operator.
+    /// The user's rooms: the name, the last number that the user saw, and whether the user was an
+    /// operator there.
     pub rooms: Vec<(String, u64, bool)>,
-    /// Until when it is good, in milliseconds since 1970, UTC.
+    /// The expiry in milliseconds since 1970, UTC.
     pub until_ms: u64,
-    /// Further properties of the session: opaque here, empty if there are none.
+    /// Further properties of the session; opaque to the store, empty if there are none.
     pub more: String,
 }
 
-/// Something to keep. Changes are applied in the order in which they were written.
+/// A change of the history. The store applies changes in the order of [`Store::write`].
+///
+/// [`Store::write`]: super::Store::write
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A line was added to a room; a room that is not known yet is begun, public and without topic.
+pub enum StoreChange {
+    /// Adds a line to a room. An unknown room is created, public and without a topic.
     Line {
-        /// The room's name.
+        /// The name of the room.
         room: Arc<str>,
-        /// The line. A number that the room has already is left as it is.
-        line: Stored,
+        /// The line. If the room has a line with this number, that line stays as it is.
+        line: StoredLine,
     },
-    /// The words of a line were deleted: it reads [`DELETED`], and its text leaves the disk. A line
-    /// that is not there is left as it is.
-    Deleted {
-        /// The room's name.
+    /// Replaces the text of a line by [`DELETED`](super::DELETED), and removes the text from the
+    /// disk. Does nothing if there is no such line.
+    LineDeleted {
+        /// The name of the room.
         room: Arc<str>,
         /// The number of the line.
         number: u64,
     },
-    /// A room was begun, or is different now.
+    /// Creates a room, or replaces its properties.
     Room {
-        /// Its name.
+        /// The name of the room.
         name: String,
-        /// What it is about.
+        /// The topic of the room.
         topic: Option<String>,
-        /// Whether it is shown to those who are not in it.
+        /// Whether the room is hidden from users who are not in it.
         private: bool,
-        /// The hash of its password: opaque here.
+        /// The hash of the room's password; opaque to the store.
         password: Option<String>,
-        /// Further properties of the room: opaque here, empty if there are none.
+        /// Further properties; opaque to the store, empty if there are none.
         more: String,
     },
-    /// A room is no more: its lines go. Tokens keep their positions in it, so that their owners can
-    /// make it again; what tells it from another room of its name is in `more`.
-    RoomGone(String),
-    /// Somebody was banned, or the ban changed.
-    Ban(Ban),
-    /// The ban of this subject was lifted.
+    /// Removes a room with its lines. Tokens keep their positions in it, so that their owners can
+    /// create it again; `more` distinguishes it from another room of the same name.
+    RoomRemoved(String),
+    /// Adds a ban, or replaces the ban with the same subject.
+    Ban(StoredBan),
+    /// Removes the ban with this subject.
     Unban(String),
-    /// A token was given.
-    Token(Token),
-    /// A token was used, and is no longer good.
+    /// Adds a token, or replaces it.
+    Token(StoredToken),
+    /// Removes a token, because it was used.
     TokenUsed(String),
-    /// An operator of a room did something: as `Audit`, in places of its own.
+    /// Adds an entry to the audit log of rooms' operators, which has a limit of its own.
     RoomAudit {
-        /// When, in milliseconds since 1970, UTC.
+        /// The time in milliseconds since 1970, UTC.
         time_ms: u64,
         /// The name of the operator.
         by: String,
-        /// The act, as text.
+        /// The action, as text.
         what: String,
     },
-    /// A user gave a wrong operators' password.
-    Guess {
-        /// When, in milliseconds since 1970, UTC.
+    /// Counts a wrong operators' password.
+    PasswordGuess {
+        /// The time in milliseconds since 1970, UTC.
         time_ms: u64,
         /// The user's name.
         by: String,
-        /// The address or network that they come from.
+        /// The user's address or network.
         source: String,
     },
-    /// An operator did something that is to be accounted for.
+    /// Adds an entry to the audit log of the chat's operators.
     Audit {
-        /// When, in milliseconds since 1970, UTC.
+        /// The time in milliseconds since 1970, UTC.
         time_ms: u64,
         /// The name of the operator.
         by: String,
-        /// The act, as text.
+        /// The action, as text.
         what: String,
     },
 }
 
-impl Change {
-    /// Whether each user can cause as many of these as they like. Such changes leave a part of the
-    /// queue to bans, deletions, used tokens and the audit log.
-    pub(super) const fn is_anybodys(&self) -> bool {
-        matches!(self, Self::Line { .. } | Self::Room { .. } | Self::RoomGone(_) | Self::Token(_))
+impl StoreChange {
+    /// Whether users can cause any number of these. Such changes leave a part of the queue to bans,
+    /// deletions, used tokens and the audit log.
+    pub(crate) const fn is_unlimited(&self) -> bool {
+        matches!(
+            self,
+            Self::Line { .. } | Self::Room { .. } | Self::RoomRemoved(_) | Self::Token(_)
+        )
     }
 
-    /// The bytes that it holds while it waits, nearly.
-    pub(super) fn size(&self) -> usize {
+    /// The approximate size in memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
         let text = match self {
-            Self::Deleted { room, .. } => room.len(),
+            Self::LineDeleted { room, .. } => room.len(),
             Self::Line { line, .. } => line.name.len() + line.text.len(),
             Self::Room { name, topic, password, more, .. } => {
                 let text = length(topic.as_deref()) + length(password.as_deref());
                 name.len() + text + more.len()
             }
-            Self::RoomGone(text) | Self::Unban(text) | Self::TokenUsed(text) => text.len(),
+            Self::RoomRemoved(text) | Self::Unban(text) | Self::TokenUsed(text) => text.len(),
             Self::Ban(ban) => {
-                let Ban { subject, shown, by, reason, more, .. } = ban;
+                let StoredBan { subject, shown, by, reason, more, .. } = ban;
                 subject.len() + shown.len() + by.len() + reason.len() + more.len()
             }
             Self::Token(token) => {
@@ -210,7 +141,7 @@ impl Change {
             Self::Audit { by, what, .. } | Self::RoomAudit { by, what, .. } => {
                 by.len() + what.len()
             }
-            Self::Guess { by, source, .. } => by.len() + source.len(),
+            Self::PasswordGuess { by, source, .. } => by.len() + source.len(),
         };
         size_of::<Self>() + text
     }
@@ -220,53 +151,62 @@ fn length(text: Option<&str>) -> usize {
     text.map_or(0, str::len)
 }
 
-/// What a store held when it was opened.
+/// The content of a history when it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoredHistory {
     /// The rooms, by name.
     pub rooms: Vec<RestoredRoom>,
-    /// The bans, by subject; some may have ended meanwhile.
-    pub bans: Vec<Ban>,
-    /// The tokens; some may have ended meanwhile.
-    pub tokens: Vec<Token>,
-    /// What an operator should be told, a sentence each: what was damaged, and what was done.
+    /// The bans, by subject; some may have ended.
+    pub bans: Vec<StoredBan>,
+    /// The tokens; some may have expired.
+    pub tokens: Vec<StoredToken>,
+    /// Warnings for an operator about damage and its repair, a sentence each.
     pub notices: Vec<String>,
 }
 
-/// A room as it was kept.
+/// A room of a history when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredRoom {
-    /// Its name.
+    /// The name of the room.
     pub name: String,
-    /// What it is about.
+    /// The topic of the room.
     pub topic: Option<String>,
-    /// Whether it is shown to those who are not in it.
+    /// Whether the room is hidden from users who are not in it.
     pub private: bool,
-    /// The hash of its password.
+    /// The hash of the room's password.
     pub password: Option<String>,
-    /// Further properties of the room: opaque here, empty if there are none.
+    /// Further properties; opaque to the store, empty if there are none.
     pub more: String,
-    /// The number that its next line gets: one more than its last line has, 1 in an empty room.
+    /// The number of the next line: one more than the last line has, 1 in an empty room.
     pub next_number: u64,
-    /// The time of its last line; 0 in an empty room.
+    /// The time of the last line; 0 in an empty room.
     pub last_time_ms: u64,
-    /// Up to this number only lines that users said are kept.
+    /// Up to this number the room keeps only lines that users said.
     pub trimmed: u64,
-    /// The newest lines, as many as were asked for, and as many that users said; the oldest of them
-    /// first.
-    pub lines: Vec<Stored>,
+    /// The newest lines, as many as were asked for, and as many that users said; oldest first.
+    pub lines: Vec<StoredLine>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A page of a search's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchPage {
+    /// The matching lines, newest first.
+    pub lines: Vec<StoredLine>,
+    /// The search has not scanned the lines below this number; `None` if there are none.
+    pub before: Option<u64>,
+}
 
-    #[test]
-    fn codes_stand_for_their_kinds() {
-        for (number, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(usize::from(kind.code()), number);
-            assert_eq!(Kind::from_code(kind.code()), Some(kind));
-        }
-        assert_eq!(Kind::from_code(7), None);
-    }
+/// Wrong operators' passwords from one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordGuesses {
+    /// The address or network.
+    pub source: String,
+    /// The number of guesses.
+    pub count: u64,
+    /// The time of the first guess, in milliseconds since 1970, UTC.
+    pub first_ms: u64,
+    /// The time of the last guess.
+    pub last_ms: u64,
+    /// The name of the user who made the last guess.
+    pub by: String,
 }

@@ -1,47 +1,47 @@
-//! Why a bus cannot be used, in one sentence that says what to do.
+//! The errors of the driver. Each text names the failure, its cause and a remedy.
 
 use std::path::PathBuf;
 
-/// Why a chat is not on its bus, or not any more.
+/// Why a node cannot follow its stream.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BusError {
+pub enum DriverError {
     /// The cluster's name cannot be part of a subject.
     #[error("'{name}' is no name of a cluster: it takes 1 to 32 letters, digits, '-' and '_'")]
     Name {
-        /// What was given.
+        /// The given name.
         name: String,
     },
-    /// What was given is no list of addresses.
+    /// The addresses are malformed.
     #[error(
         "'{address}' is no address of a NATS server: write nats://host:4222, or tls://host:4222, \
          several with commas between"
     )]
     Servers {
-        /// The one that is wrong.
+        /// The malformed address.
         address: String,
     },
-    /// The file of credentials is not there, or is none.
+    /// The credentials file does not exist or is malformed.
     #[error("the credentials in {path} cannot be used: {reason}")]
     Credentials {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// The addresses name more than one user.
+    /// The addresses and the login file name more than one user.
     #[error(
-        "the addresses of the NATS servers and the file of a login name different users: there is \
-         one for all of them; name the same one in each address, or in one"
+        "the addresses of the NATS servers and the login file name different users, and one user \
+         logs in to all servers: give the same one in each address, or in one"
     )]
     Logins,
-    /// The key of the cluster is none, or too short.
+    /// The key file of the cluster has no key, or a short one.
     #[error(
-        "the key of the cluster must have 32 letters or more in each line of its file: make one \
-         with 'openssl rand -hex 32'"
+        "each line of the cluster's key file must have 32 letters or more: make a key with \
+         'openssl rand -hex 32'"
     )]
     KeyFile,
-    /// The other nodes authenticate what they send, and this one cannot.
+    /// The other nodes authenticate their entries, and this node has no key.
     #[error(
         "the entries of the stream {stream} are authenticated with a key that this node does not \
          have: give it the key of the cluster (--cluster-key)"
@@ -50,59 +50,59 @@ pub enum BusError {
         /// The stream.
         stream: String,
     },
-    /// There is nothing in the stream that a node with the key has sent.
+    /// No entry of the stream has a valid tag of the key.
     #[error(
-        "none of the entries of the stream {stream} is from a node that has this key: check the \
-         key; to begin with a key, give the cluster another name, or remove the stream with \
-         'nats stream rm {stream}' and all that is in it"
+        "none of the entries of the stream {stream} is from a node with this key: check the key; \
+         to introduce a key, give the cluster another name, or remove the stream and all its \
+         entries with 'nats stream rm {stream}'"
     )]
     NotAuthentic {
         /// The stream.
         stream: String,
     },
-    /// A file of certificates or of a key is not there, or is none.
+    /// A certificate or key file does not exist or is malformed.
     #[error("{path} cannot be used for TLS: {reason}")]
     Certificates {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// One of the two sides does not trust the other.
+    /// The TLS handshake failed.
     #[error(
-        "there is no TLS with the NATS server at {servers} ({reason}): name the certificates that \
-         it can be known by, and one of this machine's own if it asks for that; or leave TLS out \
-         if the server has none"
+        "there is no TLS with the NATS server at {servers} ({reason}): give the certificate \
+         authority of the server, and a certificate of this node if the server requires one; or \
+         connect without TLS if the server has none"
     )]
     Tls {
         /// The addresses that were tried.
         servers: String,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// Nobody is there.
+    /// No server answers.
     #[error(
-        "no NATS server answers at {servers} ({reason}): start one with 'nats-server -js', or say \
-         where it is"
+        "no NATS server answers at {servers} ({reason}): start one with 'nats-server -js', or give \
+         another address"
     )]
     Unreachable {
         /// The addresses that were tried.
         servers: String,
-        /// What happened there.
+        /// The cause.
         reason: String,
     },
-    /// The server does not let us in.
+    /// The server refuses the login.
     #[error(
-        "the NATS server at {servers} lets nobody in with what it was given ({reason}): give a \
-         file of credentials, or one with a user and a password"
+        "the NATS server at {servers} refuses the login ({reason}): give a credentials file, or a \
+         file with a user and a password"
     )]
     Refused {
         /// The addresses that were tried.
         servers: String,
-        /// What it said.
+        /// The answer of the server.
         reason: String,
     },
-    /// The server keeps no streams.
+    /// The server has no streams.
     #[error(
         "the NATS server at {servers} has no JetStream: start it with 'nats-server -js' (or \
          another one beside it, with -p and a free port), or enable it for this account"
@@ -111,46 +111,61 @@ pub enum BusError {
         /// The addresses that were tried.
         servers: String,
     },
-    /// The stream is there and no order of a chat.
+    /// The stream has settings with which a chat does not work.
     #[error(
-        "the stream {stream} cannot be the order of a chat: {differences}; give the cluster \
-         another name, or remove the stream with 'nats stream rm {stream}' and all that is in it"
+        "a chat cannot use the stream {stream}: {differences}; give the cluster another name, or \
+         remove the stream and all its entries with 'nats stream rm {stream}'"
     )]
     Settings {
         /// The stream.
         stream: String,
-        /// What is in the way.
+        /// The differences from the wanted settings.
         differences: String,
     },
-    /// The server did not do what it was asked about the stream.
+    /// The servers are too old to keep several replicas.
+    #[error(
+        "{replicas} replicas of the stream {stream} need NATS 2.10.26 or newer, and the server is \
+         NATS {version}, which may lose acknowledged entries when servers are killed: upgrade the \
+         servers, or use one replica (--bus-replicas 1; if the stream already has more, \
+         'nats stream edit {stream} --replicas 1')"
+    )]
+    OldServers {
+        /// The stream.
+        stream: String,
+        /// The version of the server.
+        version: String,
+        /// The number of replicas that the stream has, or would have.
+        replicas: usize,
+    },
+    /// A request about the stream failed.
     #[error("the stream {stream} cannot be used at present: {reason}")]
     Stream {
         /// The stream.
         stream: String,
-        /// What it said, or that it said nothing.
+        /// The answer of the server, or that there was none.
         reason: String,
     },
-    /// The order is not the one that was followed.
-    #[error("the chat began anew, for the stream {stream} is another one: {reason}")]
-    Renewed {
+    /// The state was reset, because the stream has other entries than the applied ones.
+    #[error("the chat was reset, because the stream {stream} is another one: {reason}")]
+    Reset {
         /// The stream.
         stream: String,
-        /// By what it was known.
+        /// The difference.
         reason: String,
     },
-    /// Entries that are needed are gone.
+    /// The stream has dropped entries that this node needs.
     #[error(
         "the stream {stream} begins with entry {first} and no snapshot reaches up to there: start \
-         while another machine of the chat runs and has written one, or remove the stream with \
-         'nats stream rm {stream}' to begin anew"
+         while another node of the chat runs and has written one, or remove the stream with \
+         'nats stream rm {stream}' to start with an empty chat"
     )]
     NoSnapshot {
         /// The stream.
         stream: String,
-        /// The first entry that is left.
+        /// The first entry of the stream.
         first: u64,
     },
-    /// It did not come up to the others in time.
+    /// The start took too long.
     #[error(
         "the chat did not reach the last entry of the stream {stream} within {seconds} s, it has \
          applied {applied} of {last}{}: look at the server, or allow more time",
@@ -159,45 +174,45 @@ pub enum BusError {
     Late {
         /// The stream.
         stream: String,
-        /// How long it was waited for.
+        /// The time-out, in seconds.
         seconds: u64,
-        /// The last entry that was applied.
+        /// The last applied entry.
         applied: u64,
-        /// The last entry there is, as far as known.
+        /// The last known entry of the stream.
         last: u64,
-        /// What went wrong last.
+        /// The last error.
         reason: Option<String>,
     },
-    /// A part of the driver ended that must not.
-    #[error("{what} ended, which it must not")]
+    /// A task or subscription ended that should not.
+    #[error("{what} ended unexpectedly")]
     Ended {
-        /// The part.
+        /// The task or subscription.
         what: &'static str,
     },
-    /// The chat did not take what it was given.
-    #[error("the chat stands at entry {applied} and was given entries up to {given}")]
+    /// The state did not apply all entries.
+    #[error("the chat has applied entry {applied} and was given entries up to {given}")]
     NotApplied {
-        /// Where it stands.
+        /// The last applied entry.
         applied: u64,
-        /// Where it should.
+        /// The last entry that it was given.
         given: u64,
     },
-    /// A defect: the chat or the driver panicked.
-    #[error("the chat panicked on its bus, which is a defect: {message}")]
+    /// The state or the driver panicked, which is a bug.
+    #[error("the chat panicked while it applied entries, which is a bug: {message}")]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// The system has no thread for it.
-    #[error("the thread for the bus cannot be started: {reason}")]
+    /// The system refuses a thread.
+    #[error("the thread for the stream cannot be started: {reason}")]
     Thread {
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
 }
 
-impl BusError {
-    /// Whether it would be the same at the next try.
+impl DriverError {
+    /// Whether another try would fail too.
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
@@ -213,6 +228,7 @@ impl BusError {
                 | Self::Refused { .. }
                 | Self::NoJetStream { .. }
                 | Self::Settings { .. }
+                | Self::OldServers { .. }
                 | Self::NoSnapshot { .. }
         )
     }

@@ -1,6 +1,6 @@
-//! What can be found out about a bus without being on it: for `echoline chat doctor`.
+//! Examines the servers and the stream from outside, for `echoline chat doctor` and `--check`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
@@ -12,64 +12,63 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
-use super::super::clock;
+use super::cluster_key::ClusterKey;
 use super::connect::{connect, reason};
-use super::error::BusError;
-use super::names::Names;
+use super::error::DriverError;
+use super::names::StreamNames;
 use super::options::NatsOptions;
-use super::seal::Seal;
-use super::shelf::Label;
-use super::snapshots::Shelf;
-use super::{order, version};
+use super::snapshot_catalog::SnapshotCatalog;
+use super::snapshot_label::SnapshotLabel;
+use super::{stream, version};
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// As it should be.
     Fine,
     /// Good to know.
     Note,
-    /// Something is to be done.
+    /// An operator has to act.
     Problem,
 }
 
-/// One thing that was found.
+/// One result of [`examine`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
+pub struct ClusterFinding {
+    /// The severity.
     pub severity: Severity,
-    /// What it is, in one sentence.
+    /// The finding in one sentence.
     pub sentence: String,
 }
 
-/// For everything that is asked of a server.
+/// The time-out of each request to a server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// From this difference on people see lines in an order that their times do not have.
+/// With a larger difference, users see lines whose times are out of order.
 const CLOCKS_APART_MAX_MS: u64 = 2000;
-/// A replica that is further behind than this would lose lines if it became the leader.
+/// A replica that is more operations behind gets a note.
 const LAG_MAX: u64 = 1000;
 
-/// Looks at the servers, the stream and the snapshots, and changes nothing.
+/// Examines the servers, the stream and the snapshots, and changes nothing.
 ///
 /// # Errors
-/// What is wrong with the options.
-pub fn examine(options: &NatsOptions) -> Result<Vec<Finding>, BusError> {
-    let names = Names::of(options)?;
+/// The defect of the options.
+pub fn examine(options: &NatsOptions) -> Result<Vec<ClusterFinding>, DriverError> {
+    let names = StreamNames::of(options)?;
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| BusError::Thread { reason: error.to_string() })?;
-    let mut findings = Findings::default();
-    let seal = Seal::read(options.keys.as_ref())?;
-    runtime.block_on(findings.of(options, &names, seal.as_ref()));
+    let runtime = runtime.map_err(|error| DriverError::Thread { reason: error.to_string() })?;
+    let mut findings = ClusterFindings::default();
+    let key = ClusterKey::read(options.keys.as_ref())?;
+    runtime.block_on(findings.examine(options, &names, key.as_ref()));
     runtime.shutdown_background();
     Ok(findings.0)
 }
 
 #[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
+struct ClusterFindings(Vec<ClusterFinding>);
 
-impl Findings {
+impl ClusterFindings {
     fn add(&mut self, severity: Severity, sentence: impl Into<String>) {
-        self.0.push(Finding { severity, sentence: sentence.into() });
+        self.0.push(ClusterFinding { severity, sentence: sentence.into() });
     }
 
     fn fine(&mut self, sentence: impl Into<String>) {
@@ -84,20 +83,25 @@ impl Findings {
         self.add(Severity::Problem, sentence);
     }
 
-    async fn of(&mut self, options: &NatsOptions, names: &Names, seal: Option<&Seal>) {
+    async fn examine(
+        &mut self,
+        options: &NatsOptions,
+        names: &StreamNames,
+        key: Option<&ClusterKey>,
+    ) {
         if let Some(warning) = names.warning(options) {
             self.note(warning);
         }
         let mut reached = None;
         for (address, shown) in options.servers.reveal().split(',').zip(names.servers.split(',')) {
             let options = NatsOptions { servers: address.into(), ..options.clone() };
-            let names = Names { servers: shown.to_owned(), ..names.clone() };
+            let names = StreamNames { servers: shown.to_owned(), ..names.clone() };
             match timeout(ANSWER_TIMEOUT, connect(&options, &names)).await {
                 Ok(Ok((client, _))) => {
                     self.server(&client, shown).await;
                     reached.get_or_insert(client);
                 }
-                Ok(Err(BusError::Unreachable { reason, .. })) => {
+                Ok(Err(DriverError::Unreachable { reason, .. })) => {
                     self.problem(format!("no NATS server answers at {shown}: {reason}"));
                 }
                 Ok(Err(error)) => self.problem(error.to_string()),
@@ -110,16 +114,23 @@ impl Findings {
         if !self.account(&jetstream).await {
             return;
         }
-        match order::look(&jetstream, names).await {
+        let found = stream::look_up(&jetstream, names).await;
+        let existing = found.as_ref().ok().and_then(Option::as_ref);
+        let existing = existing.map_or(0, |info| info.config.num_replicas);
+        let replicas = existing.max(options.replicas.into());
+        if let Err(error) = version::check_replicas(&version, &names.stream, replicas) {
+            self.problem(error.to_string());
+        }
+        match found {
             Ok(Some(info)) => {
                 self.settings(options, names, &info);
                 self.state(names, &info);
-                self.replicas(&version, &info);
-                self.snapshots(&jetstream, names, &info, seal).await;
+                self.replicas(&info);
+                self.snapshots(&jetstream, names, &info, key).await;
                 self.clock(&jetstream, names).await;
             }
             Ok(None) => {
-                self.note(format!("there is no stream {} yet: a chat makes it", names.order));
+                self.note(format!("there is no stream {} yet: a chat creates it", names.stream));
             }
             Err(error) => self.problem(error.to_string()),
         }
@@ -133,7 +144,7 @@ impl Findings {
                 info.version,
                 trip.as_secs_f64() * 1000.0
             )),
-            Err(reason) => self.problem(format!("the server at {shown} is mute: {reason}")),
+            Err(reason) => self.problem(format!("the server at {shown} is silent: {reason}")),
         }
         let max_payload = info.max_payload >> 10;
         self.fine(format!("the server at {shown} takes messages up to {max_payload} KiB"));
@@ -148,8 +159,8 @@ impl Findings {
         }
     }
 
-    /// Whether streams can be used at all. The client's own type for the answer has fields that
-    /// NATS 2.9 does not send.
+    /// Whether the account can use streams. The answer is read as JSON, because the client's type
+    /// requires fields that NATS 2.9 does not send.
     async fn account(&mut self, jetstream: &Context) -> bool {
         let answer: Result<Value, _> = jetstream.request("INFO", &()).await;
         let account = match answer {
@@ -185,42 +196,39 @@ impl Findings {
         true
     }
 
-    fn settings(&mut self, options: &NatsOptions, names: &Names, info: &Info) {
-        let order = &names.order;
-        let found = order::differences(&order::wanted(options, names), &info.config);
+    fn settings(&mut self, options: &NatsOptions, names: &StreamNames, info: &Info) {
+        let stream = &names.stream;
+        let found = stream::differences(&stream::wanted(options, names), &info.config);
         if found.fatal.is_empty() && found.harmless.is_empty() {
-            self.fine(format!("the stream {order} is as it should be"));
+            self.fine(format!("the stream {stream} is as it should be"));
         }
         for difference in found.fatal {
-            self.problem(format!("the stream {order} is no order of a chat: {difference}"));
+            self.problem(format!("a chat cannot use the stream {stream}: {difference}"));
         }
         for difference in found.harmless {
-            self.note(format!("the stream {order} is not as it would be made: {difference}"));
+            self.note(format!("the stream {stream} has other settings: {difference}"));
         }
     }
 
-    fn state(&mut self, names: &Names, info: &Info) {
+    fn state(&mut self, names: &StreamNames, info: &Info) {
         let state = &info.state;
         self.fine(format!(
             "the stream {} has entries {} to {}, {} KiB",
-            names.order,
+            names.stream,
             state.first_sequence,
             state.last_sequence,
             state.bytes >> 10
         ));
         if state.deleted_count.unwrap_or_default() > 0 {
             self.problem(format!(
-                "entries were deleted from the middle of {}: machines that start now cannot read \
+                "entries were deleted from the middle of {}: nodes that start now cannot read \
                  past them",
-                names.order
+                names.stream
             ));
         }
     }
 
-    fn replicas(&mut self, version: &str, info: &Info) {
-        if let Some(sentence) = version::replication(version, info.config.num_replicas) {
-            self.problem(format!("the stream {}: {sentence}", info.config.name));
-        }
+    fn replicas(&mut self, info: &Info) {
         let Some(cluster) = &info.cluster else { return };
         match &cluster.leader {
             Some(leader) => self.fine(format!("the stream is led by {leader}")),
@@ -229,7 +237,7 @@ impl Findings {
         for replica in &cluster.replicas {
             let (name, lag) = (&replica.name, replica.lag.unwrap_or_default());
             if replica.offline {
-                self.problem(format!("the replica at {name} is away"));
+                self.problem(format!("the replica at {name} is offline"));
             } else if !replica.current || lag > LAG_MAX {
                 self.note(format!("the replica at {name} is {lag} operations behind"));
             } else {
@@ -241,17 +249,17 @@ impl Findings {
     async fn snapshots(
         &mut self,
         jetstream: &Context,
-        names: &Names,
+        names: &StreamNames,
         info: &Info,
-        seal: Option<&Seal>,
+        key: Option<&ClusterKey>,
     ) {
         let first = info.state.first_sequence;
-        let labels = match Shelf::of(jetstream, names).await {
-            Ok(shelf) => shelf.labels(seal).await.unwrap_or_default(),
+        let labels = match SnapshotCatalog::open(jetstream, names).await {
+            Ok(catalog) => catalog.labels(key).await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         let created_ns = info.created.unix_timestamp_nanos();
-        let ours = |label: &&Label| label.created_ns == created_ns;
+        let ours = |label: &&SnapshotLabel| label.created_ns == created_ns;
         let sequences = || labels.iter().filter(ours).map(|label| label.sequence);
         let reach = sequences().any(|sequence| sequence.saturating_add(1) >= first);
         match (sequences().min(), sequences().max()) {
@@ -259,16 +267,18 @@ impl Findings {
                 "{} snapshot(s), from entry {oldest} to entry {newest}",
                 sequences().count()
             )),
-            _ if first <= 1 => self.fine("no snapshot yet, and none needed: all entries are there"),
+            _ if first <= 1 => {
+                self.fine("no snapshot yet, and none needed: the stream has all entries")
+            }
             _ => self.problem(format!(
-                "no snapshot reaches entry {first}, where the stream begins: a machine that starts \
-                 now has nothing to begin with"
+                "no snapshot reaches entry {first}, where the stream begins: a node that starts \
+                 now cannot restore the chat"
             )),
         }
     }
 
-    /// By a consumer, whose birth the server tells: the stream's times are those of the past.
-    async fn clock(&mut self, jetstream: &Context, names: &Names) {
+    /// Compares the clocks by a new consumer, whose creation time the server returns.
+    async fn clock(&mut self, jetstream: &Context, names: &StreamNames) {
         let config = pull::Config {
             ack_policy: AckPolicy::None,
             memory_storage: true,
@@ -276,9 +286,9 @@ impl Findings {
             inactive_threshold: ANSWER_TIMEOUT,
             ..pull::Config::default()
         };
-        let before_ms = clock::now_ms();
-        let made = jetstream.create_consumer_on_stream(config, names.order.as_str()).await;
-        let after_ms = clock::now_ms();
+        let before_ms = wall_clock_ms();
+        let made = jetstream.create_consumer_on_stream(config, names.stream.as_str()).await;
+        let after_ms = wall_clock_ms();
         let consumer = match made {
             Ok(consumer) => consumer,
             Err(error) => {
@@ -288,26 +298,26 @@ impl Findings {
         let info = consumer.cached_info();
         let at_ms = u64::try_from(info.created.unix_timestamp_nanos() / 1_000_000);
         let at_ms = at_ms.unwrap_or_default();
-        // Whatever lies between question and answer is no difference.
+        // A time between request and answer is no difference.
         let apart_ms = before_ms.saturating_sub(at_ms).max(at_ms.saturating_sub(after_ms));
         if apart_ms > CLOCKS_APART_MAX_MS {
             self.problem(format!(
-                "the server's clock and this machine's are {:.1} s apart: set them by NTP",
+                "the server's clock and this host's are {:.1} s apart: set them by NTP",
                 apart_ms as f64 / 1000.0
             ));
         } else {
-            self.fine(format!("the server's clock and this machine's agree to {apart_ms} ms"));
+            self.fine(format!("the server's clock and this host's agree to {apart_ms} ms"));
         }
-        // It would go away by itself a little later.
-        let _ = jetstream.delete_consumer_from_stream(&info.name, names.order.as_str()).await;
+        // If this fails, the server removes the consumer after `inactive_threshold`.
+        let _ = jetstream.delete_consumer_from_stream(&info.name, names.stream.as_str()).await;
     }
 }
 
-/// A message to ourselves.
+/// Measures the round trip of a message to this client itself.
 async fn round_trip(client: &Client) -> Result<Duration, String> {
     let inbox = client.new_inbox();
     let mut echo = client.subscribe(inbox.clone()).await.map_err(|error| reason(&error))?;
-    // The first is on the way together with the subscription.
+    // The second one is measured: the first one waits for the subscription.
     let mut trip = Duration::ZERO;
     for _ in 0..2 {
         let since = Instant::now();
@@ -318,4 +328,11 @@ async fn round_trip(client: &Client) -> Result<Duration, String> {
         trip = since.elapsed();
     }
     Ok(trip)
+}
+
+/// Returns the time in milliseconds since 1970, UTC.
+#[expect(clippy::disallowed_methods, reason = "the wall clock is compared with the server's")]
+fn wall_clock_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,35 +1,49 @@
-//! The bus of a chat that is several machines, over NATS: one JetStream stream is the order.
+//! The JetStream driver: replicates the state of a chat over one stream of NATS servers.
 //!
-//! [`start`] puts a [`Follower`](super::Follower) on it. Whatever goes wrong later, the thread
-//! that drives it begins again: it connects, looks the stream up, and reads on from the entry
-//! after the last one that was applied. So there is one way to recover, and it is the way to
-//! start.
+//! [`start`] connects a [`ReplicatedState`](super::ReplicatedState) to the stream and blocks until
+//! the state is up to date. A thread then applies new entries and publishes proposals. After any
+//! error it connects again and reads on after the last applied entry, so recovery and start are
+//! the same code. [`examine`] inspects servers and stream without joining the cluster.
+//!
+//! The modules, in the order of their dependencies:
+//!
+//! * values: `options`, `error`, `version`, `names`, `cluster_key`, `status`
+//! * what the driver remembers: `block_digests`, `stream_cursor`, `in_flight`, `snapshot_label`,
+//!   `snapshot_schedule`, `pending_checks`, and `driver_state`, which owns them
+//! * calls to the servers: `connect`, `stream`, `snapshot_catalog`
+//! * the tasks of an `active_connection`: `monitor`, `divergence`, `heartbeat`, `publish`,
+//!   `snapshots`, `read`
+//! * `supervisor` and `driver` run the tasks; `examine` is for diagnosis.
 
-mod blocks;
-mod bus;
+mod active_connection;
+mod block_digests;
+mod cluster_key;
 mod connect;
-mod desk;
-mod doubt;
+mod divergence;
+mod driver;
+mod driver_state;
 mod error;
 mod examine;
-mod life;
-mod mailing;
+mod heartbeat;
+mod in_flight;
+mod monitor;
 mod names;
 mod options;
-mod order;
-mod place;
+mod pending_checks;
 mod publish;
-mod pulse;
 mod read;
-mod seal;
-mod shelf;
+mod snapshot_catalog;
+mod snapshot_label;
+mod snapshot_schedule;
 mod snapshots;
 mod status;
+mod stream;
+mod stream_cursor;
 mod supervisor;
 mod version;
 
-pub use bus::{Bus, start};
-pub use error::BusError;
-pub use examine::{Finding, Severity, examine};
+pub use driver::{StreamDriver, start};
+pub use error::DriverError;
+pub use examine::{ClusterFinding, Severity, examine};
 pub use options::{NatsIdentity, NatsOptions};
-pub use status::Status;
+pub use status::DriverStatus;

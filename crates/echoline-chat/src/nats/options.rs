@@ -1,57 +1,57 @@
-//! What a chat on NATS is told.
+//! The options of the driver.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use echoline_base::SecretText;
 
-/// Where the servers are, and how the stream is to be that is the order of one chat.
+/// The servers, and the settings of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatsOptions {
-    /// `nats://host:4222`, several with commas between; `tls://` where it must be encrypted. May
-    /// contain a login, so it prints as `***`.
+    /// `nats://host:4222`, or several separated by commas; `tls://` requires TLS. Prints as `***`,
+    /// because it may contain a login.
     pub servers: SecretText,
-    /// The chat's name: machines that give the same one are the same chat.
+    /// The name of the cluster: nodes with the same name share one stream.
     pub cluster: String,
-    /// On how many servers each entry is kept; where the stream is made by us.
+    /// The number of replicas, if this node creates the stream. More than one needs NATS 2.10.26.
     pub replicas: u8,
-    /// A file of credentials, as `nsc` writes it.
+    /// A credentials file, as `nsc` writes it.
     pub credentials: Option<PathBuf>,
-    /// `user:password`, or a token, where the addresses contain neither.
+    /// `user:password` or a token, if the addresses contain neither.
     pub login: Option<SecretText>,
-    /// The lines of a key file. The first key authenticates what this node sends; messages without
-    /// a tag of one of the keys are refused. Without keys everything is accepted.
+    /// The lines of a key file. The first key authenticates the messages of this node; messages
+    /// without a tag of one of the keys are refused. Without keys, all messages are accepted.
     pub keys: Option<SecretText>,
-    /// A file of certificates (PEM): servers must be signed by one of them, instead of those that
-    /// the system trusts. It is read at each connection.
+    /// A PEM file with the only certificate authorities to trust. Read at each connection.
     pub authorities: Option<PathBuf>,
-    /// What to show to servers that ask who comes; it is read at each connection.
+    /// The client certificate, for servers that require one. Read at each connection.
     pub identity: Option<NatsIdentity>,
-    /// How many entries are kept; the oldest go first.
+    /// The number of entries that the stream keeps, if this node creates it. It drops the oldest
+    /// first.
     pub max_entries: u64,
-    /// How many bytes of them are kept.
+    /// The number of bytes of entries that the stream keeps, if this node creates it.
     pub max_bytes: u64,
-    /// How long [`start`](super::start) tries to come up to the others.
+    /// The time that [`start`](super::start) waits until the state is up to date.
     pub start_timeout: Duration,
-    /// How long a publish waits to be acknowledged before it is sent again.
+    /// The time after which a publish without an acknowledgement is sent again.
     pub publish_timeout: Duration,
-    /// Between two pulses.
-    pub pulse_interval: Duration,
+    /// The interval between two heartbeats of this node.
+    pub heartbeat_interval: Duration,
 }
 
-/// Who a machine is to the servers.
+/// A TLS client certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a certificate and its key are all there is")]
 pub struct NatsIdentity {
-    /// The certificate, and those that signed it (PEM).
+    /// The certificate chain (PEM).
     pub certificate: PathBuf,
-    /// Its private key (PEM); it may be the same file.
+    /// The private key (PEM); it may be in the same file.
     pub key: PathBuf,
 }
 
 impl NatsOptions {
-    /// Of this chat at these servers, as usual otherwise.
+    /// Returns the default options for a cluster at these servers.
     pub fn new(servers: impl Into<SecretText>, cluster: impl Into<String>) -> Self {
         Self {
             servers: servers.into(),
@@ -66,16 +66,16 @@ impl NatsOptions {
             max_bytes: 256 << 20,
             start_timeout: Duration::from_secs(30),
             publish_timeout: Duration::from_secs(2),
-            pulse_interval: Duration::from_secs(3),
+            heartbeat_interval: Duration::from_secs(3),
         }
     }
 
-    /// After how many entries somebody takes a snapshot.
+    /// Returns the number of entries between two snapshots.
     pub(super) fn snapshot_entries(&self) -> u64 {
         (self.max_entries / 4).clamp(1, 10_000)
     }
 
-    /// After how many bytes of entries somebody does.
+    /// Returns the number of bytes of entries between two snapshots.
     pub(super) fn snapshot_bytes(&self) -> u64 {
         (self.max_bytes / 4).max(1)
     }

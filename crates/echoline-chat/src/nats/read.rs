@@ -1,4 +1,4 @@
-//! Reading the order: every entry once, one after the other, without a hole.
+//! Reads the stream: applies every entry once, in order, without a gap.
 
 use std::time::Duration;
 
@@ -6,280 +6,246 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, push};
 use async_nats::jetstream::stream::Info;
 use futures_util::StreamExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::super::follower::Entry;
+use super::active_connection::ActiveConnection;
 use super::connect::reason;
-use super::doubt;
-use super::error::BusError;
-use super::life::Life;
-use super::order;
-use super::place::Verdict;
+use super::error::DriverError;
+use super::stream;
+use super::stream_cursor::StreamIdentity;
+use crate::replicated_state::StreamEntry;
 
-/// A server that says nothing for twice as long does not know the reader any more.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How many entries a chat is given at once.
+/// The heartbeat of an idle consumer. After two missing ones, the server has lost the consumer.
+const IDLE_HEARTBEAT: Duration = Duration::from_secs(2);
+/// The maximum number of entries that are applied at once.
 const BATCH_ENTRIES_MAX: usize = 1000;
-/// Between two tries to read.
+/// The pause between two tries to read.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often another reader is made until one is where the stream is led: one in three is.
-const READERS_MAX: u32 = 16;
 
-/// Why the order has to be read anew from where we are.
+/// Why a new consumer has to read on after the last applied entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
-    /// Somebody found a reason to.
-    Asked,
+enum RereadReason {
+    /// Another task requested it.
+    Requested,
     /// An entry is missing.
     Gap,
     /// The server does not send any more.
     Silent,
-    /// The entry at our place is another one.
-    Fork,
 }
 
-impl Life<'_> {
-    /// Reads until something is wrong that another try will not mend.
-    pub(super) async fn read(&self) -> BusError {
+impl ActiveConnection<'_> {
+    /// Reads until an error that another try does not cure.
+    pub(super) async fn read(&self) -> DriverError {
         loop {
             match self.read_on().await {
-                Ok(Again::Asked) => {}
-                Ok(why) => {
-                    tracing::warn!("the order is read anew ({why:?})");
-                    self.desk.board.change(|status| status.gaps += 1);
+                Ok(RereadReason::Requested) => {}
+                Ok(reason) => {
+                    tracing::warn!("reads the stream again ({reason:?})");
+                    self.driver.status.update(|status| status.gaps += 1);
                 }
                 Err(error) if error.is_final() => return error,
                 Err(error) => {
-                    self.desk.reading(false);
-                    self.desk.complain(&error);
+                    self.driver.set_reading(false);
+                    self.driver.log_throttled(&error);
                     tokio::select! {
-                        () = tokio::time::sleep(RETRY) => {}
-                        () = self.look.notified() => {}
+                        () = sleep(RETRY) => {}
+                        () = self.reread.notified() => {}
                     }
                 }
             }
         }
     }
 
-    async fn read_on(&self) -> Result<Again, BusError> {
-        let info = order::open(&self.jetstream, &self.desk.options, &self.desk.names).await?;
-        if self.desk.is_starting() {
-            let version = self.client.server_info().version;
-            order::warn(&info, &version, &self.desk.options, &self.desk.names);
+    async fn read_on(&self) -> Result<RereadReason, DriverError> {
+        let driver = self.driver;
+        let (options, names) = (&driver.options, &driver.names);
+        let version = self.client.server_info().version;
+        let info = stream::open_or_create(&self.jetstream, &version, options, names).await?;
+        if driver.is_starting() {
+            stream::warn(&info, options, names);
         }
-        if let Some(first) = self.found_wrong() {
-            self.diverged(first);
-            self.desk.reading(false);
-            let pause = self.desk.relapses.borrow_mut().next(Instant::now());
-            tokio::time::sleep(pause).await;
-            return Ok(Again::Asked);
+        let wrong = self.checks.borrow_mut().take_found();
+        if let Some(wrong) = wrong {
+            self.reset_diverged(wrong);
+            driver.set_reading(false);
+            let pause = driver.reset_backoff.borrow_mut().next(Instant::now());
+            sleep(pause).await;
+            return Ok(RereadReason::Requested);
         }
-        self.find_place(&info).await?;
+        self.find_position(&info).await?;
         let last = info.state.last_sequence;
-        let messages = self.subscribe(&info).await?;
-        self.doubt_newest();
+        let messages = self.subscribe().await?;
+        self.request_newest_check();
         let mut chunks = std::pin::pin!(messages.ready_chunks(BATCH_ENTRIES_MAX));
-        self.desk.reading(true);
-        self.come_up_to(last)?;
+        driver.set_reading(true);
+        self.report_if_started(last)?;
         loop {
             tokio::select! {
-                () = self.look.notified() => return Ok(Again::Asked),
+                () = self.reread.notified() => return Ok(RereadReason::Requested),
                 chunk = chunks.next() => {
-                    let Some(chunk) = chunk else { return Ok(Again::Silent) };
-                    let again = self.take(chunk)?;
-                    self.come_up_to(last)?;
-                    if let Some(again) = again {
-                        return Ok(again);
+                    let Some(chunk) = chunk else { return Ok(RereadReason::Silent) };
+                    let reason = self.take(chunk)?;
+                    self.report_if_started(last)?;
+                    if let Some(reason) = reason {
+                        return Ok(reason);
                     }
                 }
             }
         }
     }
 
-    /// Sees to it that the next entry of the chat is one that the stream has.
-    async fn find_place(&self, info: &Info) -> Result<(), BusError> {
+    /// Makes sure that the stream has the entry after the last applied one: resets the state if the
+    /// stream was replaced, or restores a snapshot.
+    async fn find_position(&self, info: &Info) -> Result<(), DriverError> {
+        let driver = self.driver;
         let created_ns = info.created.unix_timestamp_nanos();
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
-        self.desk.board.change(|status| {
+        driver.status.update(|status| {
             status.created_ms = u64::try_from(created_ns / 1_000_000).unwrap_or_default();
             status.last_sequence = last;
         });
-        let applied = self.desk.follower.applied();
-        let verdict = self.desk.place.borrow_mut().look(created_ns, last, applied);
-        match verdict {
-            Verdict::Same => {}
-            Verdict::Short => {
-                let reason = format!("it ends at entry {last}, we are at {applied}");
-                return Err(BusError::Stream { stream: self.desk.names.order.clone(), reason });
-            }
-            Verdict::Another if last < applied => {
-                self.begin_anew(
-                    created_ns,
-                    format!("it ends at entry {last}, we were at {applied}"),
-                );
-            }
-            Verdict::Another => self.begin_anew(created_ns, "it was made anew".to_owned()),
+        let applied = driver.state.applied();
+        let identity = driver.cursor.borrow_mut().compare(created_ns, last, applied);
+        let too_short = || format!("it ends at entry {last}, and entry {applied} was applied");
+        match identity {
+            StreamIdentity::Same => {}
+            StreamIdentity::TooShort => return Err(driver.stream_error(too_short())),
+            StreamIdentity::Replaced if last < applied => self.reset(created_ns, too_short()),
+            StreamIdentity::Replaced => self.reset(created_ns, "it was created again".to_owned()),
         }
-        let applied = self.desk.follower.applied();
-        let first = self.desk.place.borrow().first(first, applied);
+        let applied = driver.state.applied();
+        let first = driver.cursor.borrow().first_readable(first, applied);
         if first > applied + 1 && last > 0 {
             self.restore(info, first).await?;
         }
         Ok(())
     }
 
-    /// What we have, from this entry on, is not what the stream has.
-    fn diverged(&self, first: u64) {
+    /// Resets the state, because the applied entry `first` is not the one of the stream.
+    fn reset_diverged(&self, first: u64) {
+        let driver = self.driver;
         let reason = format!("it has another entry {first}");
-        let stream = self.desk.names.order.clone();
-        let error = BusError::Renewed { stream, reason: reason.clone() };
+        let stream = driver.names.stream.clone();
+        let error = DriverError::Reset { stream, reason: reason.clone() };
         tracing::error!("{error}");
-        self.desk.board.fail(&error);
-        self.desk.board.change(|status| status.divergences += 1);
-        self.desk.written.borrow_mut().distrust(first);
-        self.snapshot.notify_one();
-        let created_ns = self.desk.place.borrow().created_ns;
-        self.begin_anew(created_ns.unwrap_or_default(), reason);
+        driver.status.record_error(&error);
+        driver.status.update(|status| status.divergences += 1);
+        driver.written.borrow_mut().diverged_at(first);
+        self.snapshot_requested.notify_one();
+        let created_ns = driver.cursor.borrow().created_ns;
+        self.reset(created_ns.unwrap_or_default(), reason);
     }
 
-    fn begin_anew(&self, created_ns: i128, reason: String) {
-        let stream = self.desk.names.order.clone();
-        self.desk.board.change(|status| status.renewed_because = Some(reason.clone()));
-        self.desk.complain(&BusError::Renewed { stream, reason });
-        self.desk.board.change(|status| {
-            status.renewals += 1;
+    fn reset(&self, created_ns: i128, reason: String) {
+        let driver = self.driver;
+        let stream = driver.names.stream.clone();
+        driver.status.update(|status| status.reset_reason = Some(reason.clone()));
+        driver.log_throttled(&DriverError::Reset { stream, reason });
+        driver.status.update(|status| {
+            status.resets += 1;
             status.applied = 0;
         });
-        self.desk.place.borrow_mut().begin_anew(created_ns);
-        self.desk.due.borrow_mut().begin_anew();
-        self.desk.mailing.borrow_mut().lose();
-        self.waiting.borrow_mut().clear();
-        self.desk.follower.begin_anew();
+        driver.cursor.borrow_mut().reset(created_ns);
+        driver.schedule.borrow_mut().reset();
+        driver.in_flight.borrow_mut().stream_replaced();
+        self.snapshots.borrow_mut().clear();
+        driver.state.reset();
         self.moved.send_replace(());
     }
 
-    /// Where we were when we began is reached: the start is done.
-    fn come_up_to(&self, last: u64) -> Result<(), BusError> {
-        if self.desk.is_starting() && self.desk.follower.applied() >= last {
-            if self.desk.found_nothing_authentic() {
-                return Err(BusError::NotAuthentic { stream: self.desk.names.order.clone() });
+    /// Reports the end of the start when `last`, the last entry at its beginning, is applied.
+    fn report_if_started(&self, last: u64) -> Result<(), DriverError> {
+        if self.driver.is_starting() && self.driver.state.applied() >= last {
+            if self.driver.has_nothing_authentic() {
+                let stream = self.driver.names.stream.clone();
+                return Err(DriverError::NotAuthentic { stream });
             }
-            self.desk.started(Ok(()));
+            self.driver.report_start(Ok(()));
         }
         Ok(())
     }
 
-    /// From the server that leads the stream, if that can be had: others may differ from it. Which
-    /// one a reader is put on is left to chance by the servers.
-    async fn subscribe(&self, info: &Info) -> Result<push::Messages, BusError> {
-        let leader = doubt::leader(info);
-        self.leader.replace(leader.map(str::to_owned));
-        self.is_clustered.set(info.cluster.is_some());
-        let mut tries = 1;
-        loop {
-            let consumer = self.make_reader().await?;
-            let at = consumer.cached_info().cluster.as_ref();
-            let at = at.and_then(|cluster| cluster.leader.as_deref());
-            let is_there = info.cluster.is_none() || leader.is_some() && at == leader;
-            if is_there || leader.is_none() || tries == READERS_MAX {
-                tracing::debug!("reads from {at:?} at try {tries}, the leader is {leader:?}");
-                return consumer.messages().await.map_err(|error| self.unusable(reason(&error)));
-            }
-            tries += 1;
-            // One that nobody reads from is removed by the server in time.
-            let name = &consumer.cached_info().name;
-            let _ = self.jetstream.delete_consumer_from_stream(name, &info.config.name).await;
-        }
-    }
-
-    /// From our place on, with the entries before it: to see that they are those we know.
-    async fn make_reader(&self) -> Result<Consumer<push::Config>, BusError> {
-        let first_known = self.desk.place.borrow().first_known();
-        let applied = self.desk.follower.applied();
-        let start_sequence = if first_known == 0 { applied + 1 } else { first_known };
+    /// Creates a consumer. It begins with the recent entries, to compare them with the applied
+    /// ones.
+    async fn subscribe(&self) -> Result<push::Messages, DriverError> {
+        let first_recent = self.driver.cursor.borrow().first_recent();
+        let applied = self.driver.state.applied();
+        let start_sequence = if first_recent == 0 { applied + 1 } else { first_recent };
         let config = push::Config {
             deliver_subject: self.client.new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
             ack_policy: AckPolicy::None,
             flow_control: true,
-            idle_heartbeat: HEARTBEAT,
+            idle_heartbeat: IDLE_HEARTBEAT,
             memory_storage: true,
             num_replicas: 1,
             ..push::Config::default()
         };
-        let order = &self.desk.names.order;
-        let made = self.jetstream.create_consumer_on_stream(config, order.as_str()).await;
-        made.map_err(|error| self.unusable(reason(&error)))
+        let unusable = |error: &dyn std::error::Error| self.driver.stream_error(reason(error));
+        let stream = self.driver.names.stream.as_str();
+        let made = self.jetstream.create_consumer_on_stream(config, stream).await;
+        let consumer: Consumer<push::Config> = made.map_err(|error| unusable(&error))?;
+        consumer.messages().await.map_err(|error| unusable(&error))
     }
 
-    fn unusable(&self, reason: String) -> BusError {
-        BusError::Stream { stream: self.desk.names.order.clone(), reason }
-    }
-
-    /// Applies what came, as far as it is the continuation of what is there.
+    /// Applies the messages that follow the last applied entry.
     fn take(
         &self,
         chunk: Vec<Result<Message, push::MessagesError>>,
-    ) -> Result<Option<Again>, BusError> {
-        let mut applied = self.desk.follower.applied();
+    ) -> Result<Option<RereadReason>, DriverError> {
+        let driver = self.driver;
+        let mut applied = driver.state.applied();
         let mut entries = Vec::with_capacity(chunk.len());
-        let mut again = None;
+        let mut reason = None;
         for message in chunk {
             let Ok(message) = message else {
-                again = Some(Again::Silent);
+                reason = Some(RereadReason::Silent);
                 break;
             };
             let Some(entry) = entry(&message) else { continue };
             if entry.sequence <= applied {
-                again = self.recognise(&entry)?;
-                if again.is_some() {
-                    break;
-                }
+                self.compare_with_applied(&entry)?;
                 continue;
             }
             if entry.sequence > applied + 1 {
-                self.desk.place.borrow_mut().missed(applied, entry.sequence);
-                again = Some(Again::Gap);
+                driver.cursor.borrow_mut().record_gap(applied, entry.sequence);
+                reason = Some(RereadReason::Gap);
                 break;
             }
             applied = entry.sequence;
-            self.desk.due.borrow_mut().count(&entry);
+            driver.schedule.borrow_mut().count(&entry);
             entries.push(entry);
-            if self.is_ours_to_take(&message) {
-                // Of exactly this place, as any other machine would take it.
+            if self.is_snapshot_due(&message) {
+                // All nodes take snapshots after the same entries.
                 self.apply(&mut entries)?;
                 self.take_snapshot();
             }
         }
         self.apply(&mut entries)?;
-        Ok(again)
+        Ok(reason)
     }
 
-    fn recognise(&self, entry: &Entry) -> Result<Option<Again>, BusError> {
-        let (sequence, known) = (entry.sequence, self.desk.place.borrow().is_known(entry));
-        if known {
-            return Ok(None);
+    /// Requests a divergence check if the entry differs from the one that was applied.
+    fn compare_with_applied(&self, entry: &StreamEntry) -> Result<(), DriverError> {
+        let sequence = entry.sequence;
+        if self.driver.cursor.borrow().matches(entry) {
+            return Ok(());
         }
-        if self.is_clustered.get() {
-            // It is not the stream that differs, as far as we know: another server may lead it.
-            self.doubt(sequence);
-            return Err(self.unusable(format!("a server has another entry {sequence} of it")));
-        }
-        self.diverged(sequence);
-        Ok(Some(Again::Fork))
+        self.request_check(sequence);
+        Err(self.driver.stream_error(format!("a server has another entry {sequence}")))
     }
 
-    fn apply(&self, entries: &mut Vec<Entry>) -> Result<(), BusError> {
+    fn apply(&self, entries: &mut Vec<StreamEntry>) -> Result<(), DriverError> {
         let Some(last) = entries.last() else { return Ok(()) };
-        let desk = self.desk;
-        let opened = desk.opened(entries)?;
-        desk.follower.apply(opened.as_deref().unwrap_or(entries));
-        let (given, applied) = (last.sequence, desk.follower.applied());
+        let driver = self.driver;
+        let verified = driver.verify_entries(entries)?;
+        driver.state.apply(verified.as_deref().unwrap_or(entries));
+        let (given, applied) = (last.sequence, driver.state.applied());
         if applied != given {
-            return Err(BusError::NotApplied { applied, given });
+            return Err(DriverError::NotApplied { applied, given });
         }
-        desk.place.borrow_mut().remember(entries);
-        desk.board.change(|status| {
+        driver.cursor.borrow_mut().record(entries);
+        driver.status.update(|status| {
             status.applied = applied;
             status.last_sequence = status.last_sequence.max(applied);
             status.entries += entries.len() as u64;
@@ -290,11 +256,11 @@ impl Life<'_> {
     }
 }
 
-/// The entry in a message; `None` where it is something else, which the server does not send.
-fn entry(message: &Message) -> Option<Entry> {
+/// Returns the entry in a message, or `None` if the message is not from a stream.
+fn entry(message: &Message) -> Option<StreamEntry> {
     let info = message.info().ok()?;
     let time_ms = info.published.unix_timestamp_nanos() / 1_000_000;
-    Some(Entry {
+    Some(StreamEntry {
         sequence: info.stream_sequence,
         time_ms: u64::try_from(time_ms).unwrap_or_default(),
         payload: message.payload.clone(),

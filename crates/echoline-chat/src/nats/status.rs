@@ -1,76 +1,76 @@
-//! How it stands with the bus, for whoever asks.
+//! The status of the driver.
 
 use std::sync::Mutex;
 
-use super::super::follower::Link;
-use super::error::BusError;
+use super::error::DriverError;
+use crate::replicated_state::Link;
 use echoline_base::poison::IgnorePoison;
 
-/// A bus as it is, and what became of everything so far.
+/// The state of a driver and its counters since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Status {
-    /// Whether there is a connection over which the order is read.
+pub struct DriverStatus {
+    /// Whether the stream can be read and appended to.
     pub link: Link,
-    /// The version that the server tells.
+    /// The version of the connected server.
     pub server_version: String,
-    /// The address of the server that we are connected to.
+    /// The address of the connected server, as the server states it.
     pub server_address: String,
-    /// The stream that is the order.
+    /// The name of the stream.
     pub stream: String,
-    /// When the stream was made, in milliseconds since 1970.
+    /// The creation time of the stream, in milliseconds since 1970, UTC.
     pub created_ms: u64,
-    /// The last entry that was applied.
+    /// The sequence of the last applied entry.
     pub applied: u64,
-    /// The last entry there was when it was last looked for.
+    /// The last sequence of the stream when it was last looked up.
     pub last_sequence: u64,
-    /// Entries applied since the start.
+    /// Applied entries.
     pub entries: u64,
-    /// Proposals that are stored or not wanted any more.
+    /// Proposals that an entry has carried, or that became obsolete.
     pub settled: u64,
-    /// Proposals that are not yet either.
+    /// Proposals that are not settled yet.
     pub pending: u64,
-    /// Times a proposal was sent.
+    /// Publishes of proposals, retries included.
     pub publishes: u64,
-    /// Times one of them was sent again.
+    /// Retries of publishes.
     pub retries: u64,
-    /// Entries that came from a node with the key of the cluster; 0 without a key.
+    /// Entries with a valid tag of the cluster's key; 0 without a key.
     pub authentic: u64,
-    /// Messages that came from no node with the key of the cluster, and were refused.
+    /// Messages without a valid tag of the cluster's key, which were refused.
     pub refused: u64,
-    /// Times the order was read anew because something was missing in it.
+    /// Times that the stream was read again, because an entry was missing or the server was silent.
     pub gaps: u64,
-    /// Times the client dropped messages because they were not read fast enough.
+    /// Times that the client dropped messages, because they were read too slowly.
     pub slow_consumers: u64,
-    /// Snapshots written.
+    /// Snapshots that this node has written.
     pub snapshots: u64,
-    /// Snapshots that the chat went on from.
+    /// Snapshots that this node has restored.
     pub restores: u64,
-    /// Times the order turned out to be another one.
-    pub renewals: u64,
-    /// Times that what was applied was not what the stream has, and the chat began anew; these are
-    /// renewals too.
+    /// Times that the state was reset, because the stream was replaced or had other entries.
+    pub resets: u64,
+    /// The resets (counted in `resets` too) whose cause was an entry that differs from the
+    /// stream's.
     pub divergences: u64,
-    /// By what it was known the last time.
-    pub renewed_because: Option<String>,
-    /// Times the connection came back.
+    /// The reason of the last reset.
+    pub reset_reason: Option<String>,
+    /// Times that the client connected again.
     pub reconnects: u64,
-    /// Times the driver began again after an error or a panic.
+    /// Times that the driver started over after an error or a panic.
     pub restarts: u64,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<String>,
 }
 
-/// The status, which the driver changes and others read.
+/// The status, which the driver updates and other threads read.
 #[derive(Debug)]
-pub(super) struct Board {
-    status: Mutex<Status>,
-    error: Mutex<Option<BusError>>,
+pub(super) struct StatusCell {
+    status: Mutex<DriverStatus>,
+    error: Mutex<Option<DriverError>>,
 }
 
-impl Board {
+impl StatusCell {
     pub(super) fn new(stream: String) -> Self {
-        let status = Status {
+        let status = DriverStatus {
             link: Link::Down,
             server_version: String::new(),
             server_address: String::new(),
@@ -89,9 +89,9 @@ impl Board {
             slow_consumers: 0,
             snapshots: 0,
             restores: 0,
-            renewals: 0,
+            resets: 0,
             divergences: 0,
-            renewed_because: None,
+            reset_reason: None,
             reconnects: 0,
             restarts: 0,
             last_error: None,
@@ -99,16 +99,16 @@ impl Board {
         Self { status: Mutex::new(status), error: Mutex::default() }
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status.lock().ignore_poison());
+    pub(super) fn update(&self, update: impl FnOnce(&mut DriverStatus)) {
+        update(&mut self.status.lock().ignore_poison());
     }
 
-    pub(super) fn read(&self) -> Status {
+    pub(super) fn read(&self) -> DriverStatus {
         self.status.lock().ignore_poison().clone()
     }
 
-    /// The error happened. True if it is another one than the last.
-    pub(super) fn fail(&self, error: &BusError) -> bool {
+    /// Records an error. Returns true if its text differs from that of the error before.
+    pub(super) fn record_error(&self, error: &DriverError) -> bool {
         let sentence = Some(error.to_string());
         *self.error.lock().ignore_poison() = Some(error.clone());
         let mut status = self.status.lock().ignore_poison();
@@ -117,7 +117,7 @@ impl Board {
         is_new
     }
 
-    pub(super) fn last_error(&self) -> Option<BusError> {
+    pub(super) fn last_error(&self) -> Option<DriverError> {
         self.error.lock().ignore_poison().clone()
     }
 }

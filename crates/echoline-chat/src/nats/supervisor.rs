@@ -1,4 +1,4 @@
-//! The thread of the bus: one connection after the other, whatever ends them, until it is closed.
+//! The thread of the driver: one connection after the other, until the driver is closed.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -6,103 +6,122 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::desk::Desk;
-use super::error::BusError;
-use super::life::live;
+use super::active_connection::ActiveConnection;
+use super::connect::{connect, log_server};
+use super::driver_state::DriverState;
+use super::error::DriverError;
 use echoline_base::backoff::Backoff;
 use echoline_base::supervise::{Panicked, catch_panic, supervise};
 
-/// Between two connections, at first and at most.
+/// The first and the longest pause between two connections.
 const RESTART: Duration = Duration::from_millis(200);
 const RESTART_MAX: Duration = Duration::from_secs(5);
-/// A connection that held this long is no part of a series of failures.
+/// After a connection of this length, the next pause is the first one again.
 const STEADY: Duration = Duration::from_secs(30);
-/// What is proposed may still be sent for this long after the end was asked for.
+/// The time in which proposals may still be published after the driver was closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Drives the follower until the end. A panic anywhere below ends one connection, not the thread.
-pub(super) fn run(desk: &Desk) {
+/// Runs connections until the driver is closed. A panic ends one connection, not the thread.
+pub(super) fn run(driver: &DriverState) {
     let backoff = Backoff::new(RESTART, RESTART_MAX);
-    let attempt = || with_runtime(|runtime| runtime.block_on(until_closed(desk)))?;
-    supervise(backoff, STEADY, attempt, |error, pause| after_failure(desk, &error, pause));
-    let _ = with_runtime(|_| desk.down());
+    let attempt = || with_runtime(|runtime| runtime.block_on(run_until_closed(driver)))?;
+    supervise(backoff, STEADY, attempt, |error, pause| after_failure(driver, &error, pause));
+    let _ = with_runtime(|_| driver.disconnected());
 }
 
-/// Notes the end of a connection and waits until it is time for the next one. Breaks off if the
-/// driver was closed, or if the first start failed for good.
-fn after_failure(desk: &Desk, error: &BusError, pause: Duration) -> ControlFlow<()> {
-    if error.is_final() && desk.started(Err(error.clone())) {
+/// Records the end of a connection and waits before the next one. Breaks if the driver was closed,
+/// or if the first start failed for good.
+fn after_failure(driver: &DriverState, error: &DriverError, pause: Duration) -> ControlFlow<()> {
+    if error.is_final() && driver.report_start(Err(error.clone())) {
         return ControlFlow::Break(());
     }
-    desk.board.change(|status| status.restarts += 1);
-    if matches!(error, BusError::Panicked { .. }) {
+    driver.status.update(|status| status.restarts += 1);
+    if matches!(error, DriverError::Panicked { .. }) {
         tracing::error!("{error}");
     }
-    // These are calls of the follower, which may be what panics.
+    // `disconnected` and the ticks call the state, which may be what panics.
     let closed = with_runtime(|runtime| {
-        desk.complain(error);
-        desk.down();
-        runtime.block_on(rest(desk, pause))
+        driver.log_throttled(error);
+        driver.disconnected();
+        runtime.block_on(rest(driver, pause))
     });
     if closed.is_err() {
-        // Nothing else would slow this down.
+        // A panic cut the pause short.
         std::thread::sleep(pause);
     }
-    match closed.unwrap_or(false) || *desk.closing.borrow() {
+    match closed.unwrap_or(false) || *driver.closing.borrow() {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     }
 }
 
-/// With a runtime of its own, so that nothing of the client outlives its connection.
-fn with_runtime<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, BusError> {
+/// Runs `work` with a runtime of its own, so that no task of the client outlives its connection.
+fn with_runtime<T>(work: impl FnOnce(&Runtime) -> T) -> Result<T, DriverError> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| BusError::Thread { reason: error.to_string() })?;
+    let runtime = runtime.map_err(|error| DriverError::Thread { reason: error.to_string() })?;
     let outcome = catch_panic(|| work(&runtime));
-    // A name that is being looked up would be waited for.
+    // Dropping the runtime would wait for a running name lookup.
     runtime.shutdown_background();
     Ok(outcome?)
 }
 
-impl From<Panicked> for BusError {
+impl From<Panicked> for DriverError {
     fn from(panicked: Panicked) -> Self {
         Self::Panicked { message: panicked.message }
     }
 }
 
-/// One connection. It ends well when it was closed, with everything sent if there was time.
-async fn until_closed(desk: &Desk) -> Result<(), BusError> {
-    let mut closing = desk.closing.clone();
+/// Runs one connection. Returns `Ok` if the driver was closed.
+async fn run_until_closed(driver: &DriverState) -> Result<(), DriverError> {
+    let mut closing = driver.closing.clone();
     let closed = async {
-        // The sender goes away together with whoever could close: that is the same.
+        // A dropped sender counts as closed too.
         let _ = closing.wait_for(|closing| *closing).await;
         sleep(CLOSE_TIMEOUT).await;
     };
     tokio::select! {
-        outcome = live(desk) => outcome,
-        () = ticks(desk) => Ok(()),
+        outcome = run_connection(driver) => outcome,
+        () = tick(driver) => Ok(()),
         () = closed => Ok(()),
     }
 }
 
-/// Waits until it is time for the next connection; true if it was closed.
-async fn rest(desk: &Desk, pause: Duration) -> bool {
-    let mut closing = desk.closing.clone();
+/// Connects and runs all tasks until one of them ends. Returns `Ok` if the driver is closed and all
+/// proposals are settled.
+async fn run_connection(driver: &DriverState) -> Result<(), DriverError> {
+    let (client, events) = connect(&driver.options, &driver.names).await?;
+    log_server(&client);
+    let connection = ActiveConnection::new(driver, client);
+    connection.record_server();
+    tokio::select! {
+        published = connection.publish() => published,
+        error = connection.handle_events(events) => Err(error),
+        error = connection.read() => Err(error),
+        error = connection.watch_stream() => Err(error),
+        error = connection.exchange_heartbeats() => Err(error),
+        error = connection.check_divergence() => Err(error),
+        error = connection.write_snapshots() => Err(error),
+    }
+}
+
+/// Waits before the next connection. Returns true if the driver was closed.
+async fn rest(driver: &DriverState, pause: Duration) -> bool {
+    let mut closing = driver.closing.clone();
     tokio::select! {
         () = sleep(pause) => false,
-        () = ticks(desk) => false,
+        () = tick(driver) => false,
         _ = closing.wait_for(|closing| *closing) => true,
     }
 }
 
-/// The chat's seconds go on, connection or not.
-async fn ticks(desk: &Desk) {
+/// Ticks the state every second, connected or not. Does not return.
+async fn tick(driver: &DriverState) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first is at once: a restart would give the chat one more.
+    // The first tick of an interval is immediate.
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        desk.follower.tick();
+        driver.state.tick();
     }
 }

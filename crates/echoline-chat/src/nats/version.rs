@@ -1,60 +1,68 @@
-//! Which defects a server's version is known to have. Pure.
+//! The known defects of server versions. Pure.
+
+use super::error::DriverError;
 
 /// `2.9.10` as numbers.
-pub(super) type Version = (u32, u32, u32);
+pub(super) type ServerVersion = (u32, u32, u32);
 
-/// The first version that we know nothing bad of that matters.
-pub(super) const RECOMMENDED: Version = (2, 9, 21);
+/// The first version without a known defect that matters to one replica.
+pub(super) const RECOMMENDED: ServerVersion = (2, 9, 21);
 
-/// The first version of which we have seen that streams on several servers come through: 2.9.10
-/// loses entries of theirs when servers are killed (docs/reliability.md), those between were not
-/// tried.
-const REPLICATES: Version = (2, 10, 26);
+/// The first version on which several replicas are accepted. Replicas of 2.9.10 lose acknowledged
+/// entries and differ from each other when servers are killed (docs/reliability.md); the versions
+/// between the two were not tried.
+const REPLICATES: ServerVersion = (2, 10, 26);
 
 /// A defect, and the first version without it.
-struct Defect {
-    without: Version,
+struct KnownDefect {
+    without: ServerVersion,
     sentence: &'static str,
 }
 
-const DEFECTS: &[Defect] = &[
-    Defect {
+const DEFECTS: &[KnownDefect] = &[
+    KnownDefect {
         without: (2, 9, 21),
-        sentence: "in a cluster more than one of those who compare and set may win; a chat does \
+        sentence: "in a cluster, two clients may both succeed with a compare-and-set; a chat does \
                    not use it, other programs at this server may",
     },
-    Defect {
+    KnownDefect {
         without: (2, 10, 0),
-        sentence: "newer settings of streams and consumers are ignored without a word; a chat uses \
-                   none of them",
+        sentence: "newer settings of streams and consumers are silently ignored; a chat uses none \
+                   of them",
     },
-    Defect {
+    KnownDefect {
         without: (u32::MAX, 0, 0),
-        sentence: "what is acknowledged is on the disk up to a minute or two later: a power \
-                   failure of all servers that keep the stream can lose the last lines",
+        sentence: "acknowledged entries reach the disk up to two minutes later: a power failure \
+                   of all servers that keep the stream can lose the last lines",
     },
 ];
 
-pub(super) fn parse(text: &str) -> Option<Version> {
+/// Parses a version; `None` for a development build.
+pub(super) fn parse(text: &str) -> Option<ServerVersion> {
     let mut numbers = text.trim_start_matches('v').split(['.', '-']).map(|part| part.parse().ok());
     Some((numbers.next()??, numbers.next()??, numbers.next()??))
 }
 
-/// What is known about a server of this version.
-pub(super) fn defects(version: Version) -> impl Iterator<Item = &'static str> {
+/// Returns the known defects of this version, each in a sentence.
+pub(super) fn defects(version: ServerVersion) -> impl Iterator<Item = &'static str> {
     DEFECTS.iter().filter(move |defect| version < defect.without).map(|defect| defect.sentence)
 }
 
-/// What is wrong with a stream that servers of this version keep so many times.
-pub(super) fn replication(text: &str, replicas: usize) -> Option<String> {
-    let is_old = parse(text).is_some_and(|version| version < REPLICATES);
-    (is_old && replicas > 1).then(|| {
-        format!(
-            "it is kept on {replicas} servers of NATS {text}, which may lose what was acknowledged \
-             and differ from each other when they are killed: make it anew with \
-             one replica, or take NATS 2.10.26 or newer"
-        )
-    })
+/// Refuses several replicas of a stream on servers before [`REPLICATES`].
+///
+/// # Errors
+/// [`DriverError::OldServers`].
+pub(super) fn check_replicas(
+    version: &str,
+    stream: &str,
+    replicas: usize,
+) -> Result<(), DriverError> {
+    let is_old = parse(version).is_some_and(|version| version < REPLICATES);
+    if is_old && replicas > 1 {
+        let (stream, version) = (stream.to_owned(), version.to_owned());
+        return Err(DriverError::OldServers { stream, version, replicas });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -63,9 +71,16 @@ mod tests {
 
     #[test]
     fn several_replicas_need_a_newer_server() {
-        assert!(replication("2.9.10", 3).unwrap().contains("on 3 servers of NATS 2.9.10"));
+        for version in ["2.9.10", "2.10.25"] {
+            let error = check_replicas(version, "ECHOLINE_tea", 3).unwrap_err();
+            assert!(error.is_final());
+            let sentence = error.to_string();
+            for words in ["3 replicas of the stream ECHOLINE_tea", version, "2.10.26 or newer"] {
+                assert!(sentence.contains(words), "{sentence}");
+            }
+        }
         for (version, replicas) in [("2.9.10", 1), ("2.10.26", 3), ("2.15.1", 3), ("dev", 3)] {
-            assert_eq!(replication(version, replicas), None);
+            assert!(check_replicas(version, "ECHOLINE_tea", replicas).is_ok());
         }
     }
 

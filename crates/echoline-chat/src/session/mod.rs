@@ -18,7 +18,7 @@ use std::task::Poll;
 use super::cluster::Proposed;
 use super::command_table::Rank;
 use super::flood::Flood;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::operation::{Operation, ResumeToken};
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
@@ -115,7 +115,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
-    pub(super) fn refuse_line(&mut self, kind: Kind, words: &str, reason: &str) {
+    pub(super) fn refuse_line(&mut self, kind: LineKind, words: &str, reason: &str) {
         if !self.feed.view.is_page() {
             return self.notice(reason);
         }

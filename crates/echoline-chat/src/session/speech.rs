@@ -3,7 +3,7 @@
 use super::{IN_NO_ROOM, Session};
 use crate::bans::ending;
 use crate::cluster::Backpressure;
-use crate::history::Kind;
+use crate::history::LineKind;
 use crate::operation::SaidLine;
 use crate::outcome::OperationError;
 use crate::telnet_stream::ByteStream;
@@ -15,14 +15,14 @@ impl<S: ByteStream> Session<S> {
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
         let is_possible =
             self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
-        is_possible && matches!(self.try_say(Kind::Said, words), Some(Ok(_)))
+        is_possible && matches!(self.try_say(LineKind::Said, words), Some(Ok(_)))
     }
 
     /// Says words in the current room, whatever they begin with.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub(crate) async fn say(&mut self, kind: Kind, words: &str) -> Result<(), Closed> {
+    pub(crate) async fn say(&mut self, kind: LineKind, words: &str) -> Result<(), Closed> {
         match self.try_say(kind, words) {
             Some(Ok(Backpressure::None)) => Ok(()),
             Some(Ok(Backpressure::Wait)) => self.wait_for_nodes().await,
@@ -39,7 +39,11 @@ impl<S: ByteStream> Session<S> {
 
     /// Says a line in the current room; `None` if there is none. Its readers are woken when the
     /// author has no more to say.
-    fn try_say(&mut self, kind: Kind, words: &str) -> Option<Result<Backpressure, OperationError>> {
+    fn try_say(
+        &mut self,
+        kind: LineKind,
+        words: &str,
+    ) -> Option<Result<Backpressure, OperationError>> {
         let said = self.chat.say(&self.user, self.feed.current()?, kind, words);
         self.feed.has_said |= said.is_ok();
         Some(said)
@@ -55,7 +59,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Tells the author why a line did not come into the room.
-    fn explain_unsaid(&mut self, kind: Kind, words: &str, error: &OperationError) {
+    fn explain_unsaid(&mut self, kind: LineKind, words: &str, error: &OperationError) {
         match (error, self.feed.current()) {
             (OperationError::NotDelivered(reason), Some(membership)) => {
                 let room = membership.room.clone();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use echoline_chat::history::{Store, StoreEvent, StoreOptions, Sync};
+use echoline_chat::history::{Store, StoreEvent, StoreOptions, SyncPolicy};
 
 use super::{NEVER, Random, said};
 
@@ -29,14 +29,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts it behind the words of another program that becomes it, or watches it.
-    pub(crate) fn start(words: &[&str], folder: &Path, sync: Sync, seed: u64) -> Self {
+    pub(crate) fn start(words: &[&str], folder: &Path, sync: SyncPolicy, seed: u64) -> Self {
         let me = std::env::current_exe().unwrap();
         let me = [me.to_str().unwrap(), "child::writes_until_it_is_killed", "--exact"];
         let words = [words, &me, &["--nocapture"]].concat();
         let mut process = Command::new(words[0])
             .args(&words[1..])
             .env("ECHOLINE_CHILD", folder)
-            .env("ECHOLINE_CHILD_SYNC", if sync == Sync::Each { "each" } else { "second" })
+            .env("ECHOLINE_CHILD_SYNC", if sync == SyncPolicy::Each { "each" } else { "second" })
             .env("ECHOLINE_SEED", seed.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -100,7 +100,7 @@ fn writes_until_it_is_killed() {
     let Ok(folder) = std::env::var("ECHOLINE_CHILD") else { return };
     let mut random = Random::new("child");
     let each = std::env::var("ECHOLINE_CHILD_SYNC").unwrap() == "each";
-    let sync = if each { Sync::Each } else { Sync::Second };
+    let sync = if each { SyncPolicy::Each } else { SyncPolicy::Second };
     let options = StoreOptions { keep_lines: KEEP_LINES, sync, queue: 1200, ..Default::default() };
     let (store, restored) = Store::open(Path::new(&folder), options, 0, tell).unwrap();
     let mut next = [1; 3];

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use echoline_chat::history::{StoreEvent, StoreOptions, Sync};
+use echoline_chat::history::{StoreEvent, StoreOptions, SyncPolicy};
 
 use super::child::{self, Writer};
 use super::disk::Disk;
@@ -38,7 +38,7 @@ fn recovered(event: StoreEvent) -> Option<u64> {
 #[test]
 fn a_full_disk_is_waited_for() {
     let Some(disk) = Disk::mount("1m") else { return };
-    for sync in [Sync::Each, Sync::Second] {
+    for sync in [SyncPolicy::Each, SyncPolicy::Second] {
         let rig = Rig::open(&disk.path().join(format!("{sync:?}")), StoreOptions { sync, ..EACH });
         rig.write("lobby", 1..=10);
         rig.await_committed("lobby", 10);
@@ -109,7 +109,7 @@ fn a_file_that_may_not_grow_is_waited_for() {
     // Beyond the limit a write fails, where the signal is ignored; 512 KiB are enough to begin.
     let shell = "trap '' XFSZ; exec \"$@\"";
     let words = ["prlimit", "--fsize=524288:unlimited", "bash", "-c", shell, "bash"];
-    let mut writer = Writer::start(&words, folder.path(), Sync::Each, 7);
+    let mut writer = Writer::start(&words, folder.path(), SyncPolicy::Each, 7);
     let open = writer.next().expect("the child opens");
     let id = open.strip_prefix("open ").unwrap();
     let mut committed = std::collections::BTreeMap::new();

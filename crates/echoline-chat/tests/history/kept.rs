@@ -5,50 +5,51 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use echoline_chat::history::{
-    Ban, Change, Kind, Store, StoreError, StoreEvent, StoreOptions, Stored, Sync, Token,
+    LineKind, Store, StoreChange, StoreError, StoreEvent, StoreOptions, StoredBan, StoredLine,
+    StoredToken, SyncPolicy,
 };
 
 use super::{EACH, Rig, block_on, line, now};
 
-fn ban(subject: &str, until_ms: Option<u64>) -> Ban {
+fn ban(subject: &str, until_ms: Option<u64>) -> StoredBan {
     let (shown, by, reason) = (subject.to_uppercase(), "op".to_owned(), "flood".to_owned());
     let more = "{\"lineage\":7}".to_owned();
-    Ban { subject: subject.to_owned(), shown, by, reason, until_ms, more }
+    StoredBan { subject: subject.to_owned(), shown, by, reason, until_ms, more }
 }
 
-fn token(token: &str) -> Token {
+fn token(token: &str) -> StoredToken {
     let rooms = vec![("dev".to_owned(), 3, false), ("lobby".to_owned(), 42, true)];
     let (name, more) = ("Ирина".to_owned(), "{\"current\":\"dev\"}".to_owned());
-    Token { token: token.to_owned(), name, rooms, until_ms: 9_999, more }
+    StoredToken { token: token.to_owned(), name, rooms, until_ms: 9_999, more }
 }
 
-fn room(name: &str, topic: Option<&str>) -> Change {
+fn room(name: &str, topic: Option<&str>) -> StoreChange {
     let (topic, password) = (topic.map(str::to_owned), Some("$argon2id$x".to_owned()));
-    Change::Room { name: name.to_owned(), topic, private: true, password, more: String::new() }
+    StoreChange::Room { name: name.to_owned(), topic, private: true, password, more: String::new() }
 }
 
 #[test]
 fn everything_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), StoreOptions::default());
-    assert_eq!(rig.restored, echoline_chat::history::Restored::default());
+    assert_eq!(rig.restored, echoline_chat::history::RestoredHistory::default());
     rig.store.write(room("dev", None));
     rig.write("lobby", 1..=5);
     for change in [
         room("dev", Some("rust")),
-        Change::Ban(ban("10.0.0.0/8", None)),
-        Change::Ban(ban("mallory", Some(5))),
-        Change::Ban(ban("mallory", Some(7))),
-        Change::Ban(ban("eve", Some(5))),
-        Change::Unban("eve".to_owned()),
-        Change::Token(token("ab12")),
-        Change::Token(token("cd34")),
-        Change::TokenUsed("ab12".to_owned()),
+        StoreChange::Ban(ban("10.0.0.0/8", None)),
+        StoreChange::Ban(ban("mallory", Some(5))),
+        StoreChange::Ban(ban("mallory", Some(7))),
+        StoreChange::Ban(ban("eve", Some(5))),
+        StoreChange::Unban("eve".to_owned()),
+        StoreChange::Token(token("ab12")),
+        StoreChange::Token(token("cd34")),
+        StoreChange::TokenUsed("ab12".to_owned()),
     ] {
         rig.store.write(change);
     }
     rig.write("gone", 1..=5);
-    rig.store.write(Change::RoomGone("gone".to_owned()));
+    rig.store.write(StoreChange::RoomRemoved("gone".to_owned()));
     assert_eq!(rig.store.close(), 0);
 
     let restored = Rig::open(folder.path(), StoreOptions::default()).restored;
@@ -74,9 +75,12 @@ fn regression_deleted_words_leave_the_disk() {
     // Rooms in turn, so that pages are split, which leaves copies behind.
     for number in 1..=400 {
         for room in ["a", "b", "c"] {
-            let line =
-                Stored { text: secret(number).into(), kind: Kind::Said, ..line(room, number) };
-            rig.store.write(Change::Line { room: room.into(), line });
+            let line = StoredLine {
+                text: secret(number).into(),
+                kind: LineKind::Said,
+                ..line(room, number)
+            };
+            rig.store.write(StoreChange::Line { room: room.into(), line });
         }
     }
     rig.await_committed("c", 400);
@@ -89,10 +93,10 @@ fn regression_deleted_words_leave_the_disk() {
     assert_eq!(on_disk(200..=240), 41);
     for number in 200..=240 {
         for room in ["a", "b", "c", "unknown"] {
-            rig.store.write(Change::Deleted { room: room.into(), number });
+            rig.store.write(StoreChange::LineDeleted { room: room.into(), number });
         }
     }
-    rig.store.write(Change::Deleted { room: "a".into(), number: 9999 });
+    rig.store.write(StoreChange::LineDeleted { room: "a".into(), number: 9999 });
     // While it is open, and not only once it is closed.
     let begun = now();
     while on_disk(200..=240) > 0 {
@@ -138,8 +142,8 @@ fn a_room_that_is_gone_leaves_its_positions_in_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
     rig.write("lobby", 1..=50);
-    rig.store.write(Change::Token(token("ab12")));
-    rig.store.write(Change::RoomGone("lobby".to_owned()));
+    rig.store.write(StoreChange::Token(token("ab12")));
+    rig.store.write(StoreChange::RoomRemoved("lobby".to_owned()));
     // The same name later: another room, whose numbers begin anew.
     rig.write("lobby", 1..=2);
     rig.store.close();
@@ -174,7 +178,7 @@ fn lines_are_found_by_number() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), StoreOptions::default());
     rig.write("lobby", 1..=100);
-    let numbers = |lines: Vec<Stored>| lines.iter().map(|line| line.number).collect::<Vec<_>>();
+    let numbers = |lines: Vec<StoredLine>| lines.iter().map(|line| line.number).collect::<Vec<_>>();
     let lines =
         |room: &str, range, most| numbers(block_on(rig.store.lines(room, range, most)).unwrap());
     let last = |before, count| numbers(block_on(rig.store.last("lobby", before, count)).unwrap());
@@ -198,8 +202,8 @@ fn a_search_finds_the_newest_first_however_far_it_has_to_go() {
     let rig = Rig::open(folder.path(), StoreOptions::default());
     for number in 1..=3500_u64 {
         let text = if number % 1100 == 7 { "Привет, 100% WORLD" } else { "100 words" };
-        let line = Stored { text: text.into(), ..line("lobby", number) };
-        rig.store.write(Change::Line { room: "lobby".into(), line });
+        let line = StoredLine { text: text.into(), ..line("lobby", number) };
+        rig.store.write(StoreChange::Line { room: "lobby".into(), line });
     }
     let search = |words: &str, most| -> Vec<u64> {
         let found = block_on(rig.store.search("lobby", words, most)).unwrap();
@@ -239,7 +243,7 @@ fn what_operators_do_is_accounted_for() {
         let rig = Rig::open(folder.path(), EACH);
         for number in 0..3 {
             let (by, what) = (format!("op{run}"), format!("kick {number}"));
-            rig.store.write(Change::Audit { time_ms: 7, by, what });
+            rig.store.write(StoreChange::Audit { time_ms: 7, by, what });
         }
         let newest = block_on(rig.store.audit(2)).unwrap();
         let entry = |number| (7, format!("op{run}"), format!("kick {number}"));
@@ -308,7 +312,8 @@ fn commits(log: &[u8]) -> usize {
 fn a_second_passes_between_two_transactions() {
     // What a disk takes for a sync is not to be measured.
     let folder = super::folder_in_memory();
-    let rig = Rig::open(folder.path(), StoreOptions { sync: Sync::Second, queue: 400, ..EACH });
+    let rig =
+        Rig::open(folder.path(), StoreOptions { sync: SyncPolicy::Second, queue: 400, ..EACH });
     // From before the first, which does not wait, so that no delay of this thread makes it less.
     let begun = now();
     rig.write("lobby", 1..=1);
@@ -332,8 +337,8 @@ fn what_can_never_be_written_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), EACH);
     rig.write("lobby", 1..=3);
-    let beyond = Stored { number: u64::MAX, ..line("lobby", 4) };
-    rig.store.write(Change::Line { room: "lobby".into(), line: beyond });
+    let beyond = StoredLine { number: u64::MAX, ..line("lobby", 4) };
+    rig.store.write(StoreChange::Line { room: "lobby".into(), line: beyond });
     rig.write("lobby", 4..=6);
     let reason = rig.await_event(|event| match event {
         StoreEvent::Failing(reason) => Some(reason),
@@ -352,7 +357,7 @@ fn a_flood_is_counted_and_does_not_keep_a_ban_out() {
     let rig = Rig::open(folder.path(), StoreOptions { queue: 80, ..EACH });
     let mut lost = 0;
     rig.write("lobby", 1..=50_000);
-    rig.store.write(Change::Ban(ban("mallory", None)));
+    rig.store.write(StoreChange::Ban(ban("mallory", None)));
     let mut told = 0;
     rig.await_event(|event| match event {
         StoreEvent::Failing(_) => {
@@ -381,8 +386,8 @@ fn a_clock_that_jumps_changes_nothing() {
     let rig = Rig::open(folder.path(), EACH);
     let times = [5_000_000_000_000, 0, 1 << 62, 1, 1_700_000_000_000];
     for (number, time_ms) in (1..).zip(times) {
-        let line = Stored { time_ms, kind: Kind::Said, ..line("lobby", number) };
-        rig.store.write(Change::Line { room: "lobby".into(), line });
+        let line = StoredLine { time_ms, kind: LineKind::Said, ..line("lobby", number) };
+        rig.store.write(StoreChange::Line { room: "lobby".into(), line });
     }
     rig.store.close();
     let restored = Rig::open(folder.path(), StoreOptions { keep_lines: 3, ..EACH }).restored;
@@ -399,8 +404,8 @@ fn any_text_comes_back() {
     let long = "long ".repeat(100_000);
     let texts = ["", "\0", "a\0b", "'; DROP TABLE line; --", "\u{202E}\u{1F600}", &long];
     for (number, text) in (1..).zip(texts) {
-        let line = Stored { text: text.into(), name: text.into(), ..line("lobby", number) };
-        rig.store.write(Change::Line { room: text.into(), line });
+        let line = StoredLine { text: text.into(), name: text.into(), ..line("lobby", number) };
+        rig.store.write(StoreChange::Line { room: text.into(), line });
     }
     rig.store.close();
     let restored = Rig::open(folder.path(), EACH).restored;
@@ -437,12 +442,12 @@ fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {
     let options = StoreOptions { keep_lines: 50, ..EACH };
     let rig = Rig::open(folder.path(), options);
     let write = |number, kind| {
-        let line = Stored { kind, ..line("lobby", number) };
-        rig.store.write(Change::Line { room: "lobby".into(), line });
+        let line = StoredLine { kind, ..line("lobby", number) };
+        rig.store.write(StoreChange::Line { room: "lobby".into(), line });
     };
-    (1..=40).for_each(|number| write(number, Kind::Said));
+    (1..=40).for_each(|number| write(number, LineKind::Said));
     (41..=2000).for_each(|number| {
-        write(number, if number % 2 == 0 { Kind::Joined } else { Kind::Left });
+        write(number, if number % 2 == 0 { LineKind::Joined } else { LineKind::Left });
     });
     rig.await_committed("lobby", 2000);
     let begun = now();
@@ -453,7 +458,7 @@ fn attack_a_flood_of_joins_leaves_the_said_lines_in_the_store() {
         }
         assert!(begun.elapsed() < super::NEVER, "{}", lines.len());
     };
-    let numbers = |lines: &[Stored]| lines.iter().map(|line| line.number).collect::<Vec<_>>();
+    let numbers = |lines: &[StoredLine]| lines.iter().map(|line| line.number).collect::<Vec<_>>();
     let expected: Vec<u64> = (1..=40).chain(1951..=2000).collect();
     assert_eq!(numbers(&lines), expected);
     assert_eq!(block_on(rig.store.trimmed("lobby")).unwrap(), 1950);

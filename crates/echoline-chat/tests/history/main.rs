@@ -21,7 +21,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use echoline_chat::history::{
-    Change, Kind, Restored, SharedFolder, Store, StoreEvent, StoreOptions, Stored, Sync,
+    LineKind, RestoredHistory, SharedFolder, Store, StoreChange, StoreEvent, StoreOptions,
+    StoredLine, SyncPolicy,
 };
 
 /// The time after which a test gives up. Only a failing test waits this long.
@@ -30,7 +31,7 @@ const NEVER: Duration = Duration::from_secs(30);
 const EACH: StoreOptions = StoreOptions {
     keep_lines: 10_000,
     keep_bytes: 64 << 20,
-    sync: Sync::Each,
+    sync: SyncPolicy::Each,
     queue: 16_384,
     shared: SharedFolder::Refuse,
 };
@@ -39,7 +40,7 @@ const EACH: StoreOptions = StoreOptions {
 struct Rig {
     store: Store,
     events: Receiver<StoreEvent>,
-    restored: Restored,
+    restored: RestoredHistory,
 }
 
 impl Rig {
@@ -78,16 +79,16 @@ impl Rig {
 }
 
 /// The line that has this number in this room, in every test and in every process.
-fn line(room: &str, number: u64) -> Stored {
-    let kind = Kind::ALL[(number % 7) as usize];
+fn line(room: &str, number: u64) -> StoredLine {
+    let kind = LineKind::ALL[(number % 7) as usize];
     let text = format!("{room} {number} {}", "привет ".repeat((number % 11) as usize));
     let (name, text) = (format!("user{}", number % 5).into(), text.into());
     // Time goes back now and then, as clocks do.
-    Stored { number, time_ms: 1_700_000_000_000 + number * 7919 % 100_000, kind, name, text }
+    StoredLine { number, time_ms: 1_700_000_000_000 + number * 7919 % 100_000, kind, name, text }
 }
 
-fn said(room: &str, number: u64) -> Change {
-    Change::Line { room: Arc::from(room), line: line(room, number) }
+fn said(room: &str, number: u64) -> StoreChange {
+    StoreChange::Line { room: Arc::from(room), line: line(room, number) }
 }
 
 /// Numbers that look random: xorshift64.

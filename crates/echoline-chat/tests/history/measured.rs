@@ -3,21 +3,26 @@
 
 use std::fs;
 
-use echoline_chat::history::{Change, Kind, StoreEvent, StoreOptions, Stored, Sync};
+use echoline_chat::history::{
+    LineKind, StoreChange, StoreEvent, StoreOptions, StoredLine, SyncPolicy,
+};
 
 use super::{EACH, Rig, now, say};
 
 const LINES: u64 = 200_000;
 
 /// 64 bytes of text and a name of eight.
-fn line(number: u64) -> Change {
+fn line(number: u64) -> StoreChange {
     let text = format!("{number:064}").into();
-    let (kind, name, time_ms) = (Kind::Said, "somebody".into(), 1_700_000_000_000 + number);
-    Change::Line { room: "lobby".into(), line: Stored { number, time_ms, kind, name, text } }
+    let (kind, name, time_ms) = (LineKind::Said, "somebody".into(), 1_700_000_000_000 + number);
+    StoreChange::Line {
+        room: "lobby".into(),
+        line: StoredLine { number, time_ms, kind, name, text },
+    }
 }
 
 /// Writes as fast as `ahead` lines that are not committed yet allow.
-fn run(sync: Sync, ahead: u64, lines: u64, keep_lines: u64) {
+fn run(sync: SyncPolicy, ahead: u64, lines: u64, keep_lines: u64) {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), StoreOptions { sync, keep_lines, ..EACH });
     let begun = now();
@@ -44,11 +49,11 @@ fn run(sync: Sync, ahead: u64, lines: u64, keep_lines: u64) {
 #[test]
 #[ignore = "a measurement"]
 fn measured_lines_per_second() {
-    run(Sync::Each, 1, 1000, LINES);
-    run(Sync::Each, 100, 50_000, LINES);
-    run(Sync::Each, 10_000, LINES, LINES);
-    run(Sync::Second, 10_000, LINES, LINES);
-    run(Sync::Second, 10_000, LINES, 10_000);
+    run(SyncPolicy::Each, 1, 1000, LINES);
+    run(SyncPolicy::Each, 100, 50_000, LINES);
+    run(SyncPolicy::Each, 10_000, LINES, LINES);
+    run(SyncPolicy::Second, 10_000, LINES, LINES);
+    run(SyncPolicy::Second, 10_000, LINES, 10_000);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use echoline_chat::history::{Ban, Change, RestoredRoom, StoreOptions, Stored, Token};
+use echoline_chat::history::{
+    RestoredRoom, StoreChange, StoreOptions, StoredBan, StoredLine, StoredToken,
+};
 use proptest::prelude::*;
 
 use super::{EACH, Rig, block_on, line};
@@ -16,9 +18,9 @@ enum Step {
     Line(u8, u64),
     Room(u8, bool),
     Gone(u8),
-    Ban(u8, u64),
+    StoredBan(u8, u64),
     Unban(u8),
-    Token(u8, u8),
+    StoredToken(u8, u8),
     Used(u8),
     Reopen,
     Ask(u8),
@@ -29,9 +31,9 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..3u8, 0..3u64).prop_map(|(room, more)| Step::Line(room, more)),
         2 => (0..3u8, any::<bool>()).prop_map(|(room, private)| Step::Room(room, private)),
         1 => (0..3u8).prop_map(Step::Gone),
-        2 => (0..4u8, 0..9u64).prop_map(|(who, until)| Step::Ban(who, until)),
+        2 => (0..4u8, 0..9u64).prop_map(|(who, until)| Step::StoredBan(who, until)),
         1 => (0..4u8).prop_map(Step::Unban),
-        2 => (0..4u8, 0..3u8).prop_map(|(token, room)| Step::Token(token, room)),
+        2 => (0..4u8, 0..3u8).prop_map(|(token, room)| Step::StoredToken(token, room)),
         1 => (0..4u8).prop_map(Step::Used),
         1 => Just(Step::Reopen),
         2 => (0..3u8).prop_map(Step::Ask),
@@ -41,8 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Default)]
 struct Model {
     rooms: BTreeMap<String, RestoredRoom>,
-    bans: BTreeMap<String, Ban>,
-    tokens: BTreeMap<String, Token>,
+    bans: BTreeMap<String, StoredBan>,
+    tokens: BTreeMap<String, StoredToken>,
 }
 
 impl Model {
@@ -60,7 +62,7 @@ impl Model {
         })
     }
 
-    fn add(&mut self, room: &str, line: Stored) {
+    fn add(&mut self, room: &str, line: StoredLine) {
         let room = self.room(room);
         if line.number < room.next_number {
             return;
@@ -80,7 +82,7 @@ impl Model {
     }
 
     /// Changes the model, and says what the store is told.
-    fn take(&mut self, step: &Step) -> Option<Change> {
+    fn take(&mut self, step: &Step) -> Option<StoreChange> {
         let name = |room: &u8| format!("room{room}");
         Some(match step {
             Step::Line(room, more) => {
@@ -88,7 +90,7 @@ impl Model {
                 let number = (self.room(&room).next_number - 1 + more).max(1);
                 let line = line(&room, number);
                 self.add(&room, line.clone());
-                Change::Line { room: room.into(), line }
+                StoreChange::Line { room: room.into(), line }
             }
             Step::Room(room, private) => {
                 let (name, topic) = (name(room), Some(format!("topic {private}")));
@@ -96,29 +98,29 @@ impl Model {
                 let room = self.room(&name);
                 (room.private, room.topic) = (*private, topic.clone());
                 room.more.clone_from(&more);
-                Change::Room { name, topic, private: *private, password: None, more }
+                StoreChange::Room { name, topic, private: *private, password: None, more }
             }
             Step::Gone(room) => {
                 let room = name(room);
                 self.rooms.remove(&room);
-                Change::RoomGone(room)
+                StoreChange::RoomRemoved(room)
             }
-            Step::Ban(who, until) => {
+            Step::StoredBan(who, until) => {
                 let (subject, shown) = (format!("{who}"), "X".to_owned());
                 let until_ms = (*until > 4).then_some(*until);
                 let (by, more) = (format!("op{until}"), format!("{until}"));
-                let ban = Ban { subject, shown, by, reason: String::new(), until_ms, more };
+                let ban = StoredBan { subject, shown, by, reason: String::new(), until_ms, more };
                 self.bans.insert(ban.subject.clone(), ban.clone());
-                Change::Ban(ban)
+                StoreChange::Ban(ban)
             }
             Step::Unban(who) => {
                 self.bans.remove(&format!("{who}"));
-                Change::Unban(format!("{who}"))
+                StoreChange::Unban(format!("{who}"))
             }
-            Step::Token(token, room) => {
+            Step::StoredToken(token, room) => {
                 let rooms = vec![(name(room), 7, *room == 1)];
                 let name = format!("user{room}");
-                let token = Token {
+                let token = StoredToken {
                     token: format!("{token}"),
                     name,
                     rooms,
@@ -126,11 +128,11 @@ impl Model {
                     more: String::new(),
                 };
                 self.tokens.insert(token.token.clone(), token.clone());
-                Change::Token(token)
+                StoreChange::Token(token)
             }
             Step::Used(token) => {
                 self.tokens.remove(&format!("{token}"));
-                Change::TokenUsed(format!("{token}"))
+                StoreChange::TokenUsed(format!("{token}"))
             }
             Step::Reopen | Step::Ask(_) => return None,
         })

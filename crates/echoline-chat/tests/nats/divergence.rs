@@ -1,6 +1,5 @@
-//! Machines that were given another order than the one that the stream's leader has.
+//! Nodes that have applied other entries than the stream's leader has.
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,46 +8,43 @@ use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::{AckPolicy, push};
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use futures_util::StreamExt;
-use tokio::time::timeout;
 
 use echoline_chat::nats::NatsOptions;
 
-use crate::recorder::{Machine, assert_exactly_once, wait_for};
-use crate::server::Server;
+use crate::recorder::{Node, assert_exactly_once, wait_for};
+use crate::server::NatsServer;
 
-/// Longer than a machine takes to compare what it has once it has begun to read.
+/// Longer than a divergence check takes after a node has started to read.
 const COMPARED: Duration = Duration::from_secs(4);
 
-fn options(server: &Server) -> NatsOptions {
+fn options(server: &NatsServer) -> NatsOptions {
     let mut options = server.options();
-    options.pulse_interval = Duration::from_millis(200);
+    options.heartbeat_interval = Duration::from_millis(200);
     options
 }
 
-/// Between a machine and its server, and tells it lies while it is asked to: as a server would
-/// whose copy of the stream has come to differ. What the leader is asked for one by one comes in
-/// another form, and is true.
-struct Liar {
+/// A proxy between a node and its server that can change entries, like a server whose copy of the
+/// stream differs. It does not change entries that are read one by one, which have another form.
+struct LyingProxy {
     port: u16,
     lies: Arc<AtomicBool>,
 }
 
-impl Liar {
-    fn before(server: &Server) -> Self {
+impl LyingProxy {
+    fn before(server: &NatsServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let lies = Arc::new(AtomicBool::new(true));
         let (asked, address) = (Arc::clone(&lies), server.url().replace("nats://", ""));
         spawn(move || {
-            for machine in listener.incoming() {
-                let (machine, server) = (machine.unwrap(), TcpStream::connect(&address).unwrap());
-                let (from, to) = (machine.try_clone().unwrap(), server.try_clone().unwrap());
+            for node in listener.incoming() {
+                let (node, server) = (node.unwrap(), TcpStream::connect(&address).unwrap());
+                let (from, to) = (node.try_clone().unwrap(), server.try_clone().unwrap());
                 spawn(move || pass(from, to, &AtomicBool::new(false)));
                 let lies = Arc::clone(&asked);
-                spawn(move || pass(server, machine, &lies));
+                spawn(move || pass(server, node, &lies));
             }
         });
         Self { port, lies }
@@ -56,12 +52,12 @@ impl Liar {
 
     fn options(&self) -> NatsOptions {
         let mut options = NatsOptions::new(format!("nats://127.0.0.1:{}", self.port), "tea");
-        options.pulse_interval = Duration::from_millis(200);
+        options.heartbeat_interval = Duration::from_millis(200);
         options
     }
 }
 
-/// All of it; of `ann-5` and `ann-50` it makes `ann-x` and `ann-x0`.
+/// Copies all bytes. While `lies` is set, `ann-5` and `ann-50` become `ann-x` and `ann-x0`.
 fn pass(mut from: TcpStream, mut to: TcpStream, lies: &AtomicBool) {
     let mut bytes = vec![0; 1 << 20];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -80,7 +76,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, lies: &AtomicBool) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Everything that the server which leads the stream has, one by one.
+/// Reads all entries from the stream's leader, one by one.
 async fn leaders_order(context: Context) -> Vec<String> {
     let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
     let state = &stream.cached_info().state;
@@ -97,56 +93,56 @@ async fn leaders_order(context: Context) -> Vec<String> {
     futures_util::stream::iter(sequences).map(read).buffered(16).collect().await
 }
 
-/// Fault 68: another machine has another order, and it is we who are wrong.
+/// Fault 68: another node has other entries, and this node is wrong.
 #[test]
-fn a_machine_whose_order_is_not_the_streams_begins_anew() {
-    let Some(server) = Server::start() else { return };
-    let liar = Liar::before(&server);
-    let ann = Machine::start("ann", &options(&server));
-    let bob = Machine::start("bob", &liar.options());
+fn a_node_with_wrong_entries_is_reset() {
+    let Some(server) = NatsServer::start() else { return };
+    let proxy = LyingProxy::before(&server);
+    let ann = Node::start("ann", &options(&server));
+    let bob = Node::start("bob", &proxy.options());
     sleep(COMPARED);
     ann.propose(0..100);
-    [&ann, &bob].iter().for_each(|machine| machine.wait_for_ids(100));
+    [&ann, &bob].iter().for_each(|node| node.wait_for_ids(100));
     assert!(bob.ids().contains(&"ann-x".to_owned()));
-    liar.lies.store(false, Ordering::Relaxed);
-    wait_for("a new beginning", || bob.recorder.look().anew == 1);
+    proxy.lies.store(false, Ordering::Relaxed);
+    wait_for("a reset", || bob.recorder.look().anew == 1);
     bob.wait_for_ids(100);
     bob.propose(0..100);
-    [&ann, &bob].iter().for_each(|machine| machine.wait_for_ids(200));
+    [&ann, &bob].iter().for_each(|node| node.wait_for_ids(200));
     sleep(COMPARED);
     assert_eq!(bob.ids(), ann.ids());
     assert_exactly_once(&bob.ids(), 200);
-    assert_eq!((ann.bus.status().divergences, ann.recorder.look().anew), (0, 0));
-    assert_eq!((bob.bus.status().divergences, bob.recorder.look().anew), (1, 1));
-    let because = bob.bus.status().renewed_because.unwrap();
+    assert_eq!((ann.driver.status().divergences, ann.recorder.look().anew), (0, 0));
+    assert_eq!((bob.driver.status().divergences, bob.recorder.look().anew), (1, 1));
+    let because = bob.driver.status().reset_reason.unwrap();
     assert!(because.contains("it has another entry"), "{because}");
 }
 
-/// Fault 68: nobody else is there to say so.
+/// Fault 68: there is no other node whose digests differ.
 #[test]
-fn a_machine_alone_compares_with_the_stream_what_it_began_with() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
+fn a_single_node_compares_its_first_entries_with_the_stream() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
     ann.propose(0..100);
     ann.wait_for_ids(100);
     let right = ann.ids();
-    ann.bus.close();
-    let liar = Liar::before(&server);
-    let bob = Machine::start("bob", &liar.options());
+    ann.driver.close();
+    let proxy = LyingProxy::before(&server);
+    let bob = Node::start("bob", &proxy.options());
     assert_ne!(bob.ids(), right);
-    // As long as it is told lies, it finds out, more slowly each time.
-    wait_for("two new beginnings", || bob.bus.status().divergences == 2);
-    liar.lies.store(false, Ordering::Relaxed);
+    // Each check finds wrong entries while the proxy changes them; the pauses grow.
+    wait_for("two resets", || bob.driver.status().divergences == 2);
+    proxy.lies.store(false, Ordering::Relaxed);
     wait_for("the right order", || bob.ids() == right);
     sleep(COMPARED);
-    assert!(bob.bus.status().divergences <= 3 && bob.ids() == right);
+    assert!(bob.driver.status().divergences <= 3 && bob.ids() == right);
 }
 
-/// Fault 68: another machine has another order, and it is the one that is wrong.
+/// Fault 68: another node has other entries, and that node is wrong.
 #[test]
-fn a_machine_that_is_right_goes_on_whatever_it_is_told() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
+fn a_node_with_right_entries_goes_on_after_wrong_digests() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
     ann.propose(0..100);
     ann.wait_for_ids(100);
     sleep(COMPARED);
@@ -161,62 +157,62 @@ fn a_machine_that_is_right_goes_on_whatever_it_is_told() {
         for lie in ["nonsense", "5 64:1", &format!("{created} 64:1 100:2 164:3")] {
             client.publish("echoline.tea.digest", lie.to_owned().into()).await.unwrap();
         }
-        // It asks for all of both blocks, and finds that they are as it has them.
+        // The node reads both blocks from the leader, and they match.
         for _ in 0..100 {
             asked.next().await.unwrap();
         }
     });
     sleep(COMPARED);
-    assert_eq!((ann.bus.status().divergences, ann.recorder.look().anew), (0, 0));
-    assert_eq!(ann.bus.status().restarts, 0);
+    assert_eq!((ann.driver.status().divergences, ann.recorder.look().anew), (0, 0));
+    assert_eq!(ann.driver.status().restarts, 0);
 }
 
-/// How often the next test is done.
+/// The variable with the number of runs of the next test.
 const RUNS: &str = "ECHOLINE_RUNS";
-/// In which time after the last death all machines have the order that the stream has.
+/// The time after the last kill in which all nodes have the entries of the stream.
 const HEALED: Duration = Duration::from_secs(20);
 
 /// `ECHOLINE_RUNS=40 cargo nextest run --test nats --run-ignored only --no-capture one_order`
 #[test]
-#[ignore = "takes a minute each time, and what NATS 2.9.10 makes of it is left to chance"]
+#[ignore = "takes a minute each time, and needs three servers of NATS 2.10.26 or newer"]
 fn one_order_while_leaders_are_killed_and_come_back_at_once() {
     let runs = std::env::var(RUNS).map_or(1, |runs| runs.parse().unwrap());
     let wrong = (0..runs).filter(|run| !leaders_are_killed(*run)).count();
     assert_eq!(wrong, 0, "of {runs}");
 }
 
-/// Whether all machines end with the order of the stream, in time.
+/// Whether all nodes have the entries of the stream in time.
 fn leaders_are_killed(run: usize) -> bool {
-    let Some(mut servers) = Server::start_three() else { return true };
+    let Some(mut servers) = NatsServer::start_three() else { return true };
     let mut options = servers[0].options();
-    options.servers = servers.iter().map(Server::url).collect::<Vec<_>>().join(",").into();
+    options.servers = servers.iter().map(NatsServer::url).collect::<Vec<_>>().join(",").into();
     options.replicas = 3;
     options.start_timeout = Duration::from_secs(60);
-    let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));
+    let nodes = ["ann", "bob"].map(|name| Node::start(name, &options));
     let mut last = Instant::now();
     let mut has_differed = false;
     for round in 0..3 {
         let start = round * 300;
-        machines.iter().for_each(|machine| machine.propose(start..start + 300));
+        nodes.iter().for_each(|node| node.propose(start..start + 300));
         let leader = leader(&mut servers);
         leader.kill();
         last = Instant::now();
-        machines.iter().for_each(|machine| machine.propose(9000 + start..9300 + start));
+        nodes.iter().for_each(|node| node.propose(9000 + start..9300 + start));
         leader.start_again();
         let deadline = last + Duration::from_secs(60);
-        while machines.iter().any(|machine| machine.bus.status().pending > 0) {
+        while nodes.iter().any(|node| node.driver.status().pending > 0) {
             if Instant::now() > deadline {
-                eprintln!("run {run}: stuck, {:?}", machines.each_ref().map(|m| m.bus.status()));
+                eprintln!("run {run}: stuck, {:?}", nodes.each_ref().map(|m| m.driver.status()));
                 return false;
             }
             sleep(Duration::from_millis(5));
         }
-        has_differed |= differ(&machines);
+        has_differed |= differ(&nodes);
     }
     let settled = last.elapsed();
     let mut healed = None;
     while last.elapsed() < HEALED.max(settled + Duration::from_secs(5)) {
-        if differ(&machines) {
+        if differ(&nodes) {
             (has_differed, healed) = (true, None);
         } else {
             healed.get_or_insert(last.elapsed());
@@ -224,77 +220,36 @@ fn leaders_are_killed(run: usize) -> bool {
         sleep(Duration::from_millis(100));
     }
     let order = unique(servers[0].with(leaders_order));
-    let copies = servers[0].with(copies);
-    let differing = copies.values().filter(|copy| unique(copy.to_vec()) != order).count();
-    let are_right = machines.each_ref().map(|machine| machine.ids() == order);
-    let seen = machines.each_ref().map(|machine| machine.bus.status());
-    let figures = seen.each_ref().map(|s| (s.divergences, s.renewals, s.gaps, s.restores));
+    let are_right = nodes.each_ref().map(|node| node.ids() == order);
+    let seen = nodes.each_ref().map(|node| node.driver.status());
+    let figures = seen.each_ref().map(|s| (s.divergences, s.resets, s.gaps, s.restores));
     eprintln!(
         "run {run}: {} entries, settled {settled:.1?} after the last death, one order \
          {healed:.1?}, \
-         orders differed: {has_differed}, (divergences, renewals, gaps, restores): {figures:?}, \
-         at the end as the stream: {are_right:?}; {differing} of {} servers have it otherwise",
+         orders differed: {has_differed}, (divergences, resets, gaps, restores): {figures:?}, \
+         at the end as the stream: {are_right:?}",
         order.len(),
-        copies.len()
     );
-    for because in seen.iter().filter_map(|seen| seen.renewed_because.as_ref()) {
+    for because in seen.iter().filter_map(|seen| seen.reset_reason.as_ref()) {
         eprintln!("run {run}: {because}");
     }
     are_right == [true; 2]
 }
 
-/// What each server has of the stream: a reader reads from the one that it was put on, by chance.
-async fn copies(context: Context) -> HashMap<String, Vec<String>> {
-    let mut copies = HashMap::new();
-    let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
-    for _ in 0..50 {
-        let config = push::Config {
-            deliver_subject: context.client().new_inbox(),
-            ack_policy: AckPolicy::None,
-            memory_storage: true,
-            num_replicas: 1,
-            ..push::Config::default()
-        };
-        let Ok(consumer) = stream.create_consumer(config).await else { continue };
-        let cluster = consumer.cached_info().cluster.clone();
-        let server = cluster.and_then(|cluster| cluster.leader).unwrap_or_default();
-        if copies.contains_key(&server) {
-            let _ = stream.delete_consumer(&consumer.cached_info().name).await;
-            continue;
-        }
-        let messages = consumer
-            .messages()
-            .await
-            .unwrap()
-            .map(|message| String::from_utf8(message.unwrap().payload.to_vec()).unwrap());
-        // It is over when nothing comes any more.
-        let mut messages = std::pin::pin!(messages);
-        let mut copy = Vec::new();
-        while let Ok(Some(id)) = timeout(Duration::from_secs(1), messages.next()).await {
-            copy.push(id);
-        }
-        copies.insert(server, copy);
-        if copies.len() == 3 {
-            break;
-        }
-    }
-    copies
-}
-
-/// Whether they have different entries at the same place.
-fn differ(machines: &[Machine; 2]) -> bool {
-    let [ann, bob] = machines.each_ref().map(Machine::ids);
+/// Whether they have different entries with the same sequence.
+fn differ(nodes: &[Node; 2]) -> bool {
+    let [ann, bob] = nodes.each_ref().map(Node::ids);
     ann.iter().zip(&bob).any(|(ann, bob)| ann != bob)
 }
 
-/// Those that came twice, once.
+/// Returns the ids without repetitions.
 fn unique(ids: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
 }
 
-/// The server that leads the stream, once there is one.
-fn leader(servers: &mut [Server; 3]) -> &mut Server {
+/// Waits for the server that leads the stream.
+fn leader(servers: &mut [NatsServer; 3]) -> &mut NatsServer {
     let name = servers[0].with(async |context| {
         loop {
             if let Ok(stream) = context.get_stream("ECHOLINE_tea").await

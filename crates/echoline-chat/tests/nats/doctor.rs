@@ -1,19 +1,19 @@
-//! What can be found out from outside.
+//! ClusterFindings about servers and streams.
 
 use async_nats::jetstream::stream::Config;
-use echoline_chat::nats::{Finding, NatsOptions, Severity, examine};
+use echoline_chat::nats::{ClusterFinding, NatsOptions, Severity, examine};
 
-use crate::recorder::Machine;
-use crate::server::{Server, free_port};
+use crate::recorder::Node;
+use crate::server::{NatsServer, free_port};
 
-fn has(findings: &[Finding], severity: Severity, words: &str) -> bool {
+fn has(findings: &[ClusterFinding], severity: Severity, words: &str) -> bool {
     findings.iter().any(|finding| finding.severity == severity && finding.sentence.contains(words))
 }
 
 #[test]
-fn a_bus_in_use_is_well() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &server.options());
+fn finds_no_problem_while_the_stream_is_in_use() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &server.options());
     ann.propose(0..10);
     ann.wait_for_ids(10);
     let findings = examine(&server.options()).unwrap();
@@ -25,8 +25,8 @@ fn a_bus_in_use_is_well() {
 }
 
 #[test]
-fn what_is_wrong_is_found() {
-    let Some(server) = Server::start() else { return };
+fn finds_missing_servers_and_wrong_settings() {
+    let Some(server) = NatsServer::start() else { return };
     let nobody = format!("{},nats://127.0.0.1:{}", server.url(), free_port());
     let findings = examine(&NatsOptions::new(nobody, "tea")).unwrap();
     assert!(has(&findings, Severity::Problem, "no NATS server answers"), "{findings:?}");

@@ -1,25 +1,25 @@
-//! A cluster with a key, and a stranger who may publish on its bus.
+//! A cluster with a key, and a stranger who may publish to its stream.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config;
-use echoline_chat::nats::{BusError, NatsOptions};
+use echoline_chat::nats::{DriverError, NatsOptions};
 
-use crate::recorder::{Machine, assert_exactly_once, wait_for};
-use crate::server::Server;
+use crate::recorder::{Node, assert_exactly_once, wait_for};
+use crate::server::NatsServer;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
-fn options(server: &Server, keys: &str) -> NatsOptions {
+fn options(server: &NatsServer, keys: &str) -> NatsOptions {
     let mut options = server.options();
     options.keys = Some(keys.into());
-    options.pulse_interval = std::time::Duration::from_millis(50);
+    options.heartbeat_interval = std::time::Duration::from_millis(50);
     options
 }
 
 /// Why a node does not start.
-fn refusal(options: &NatsOptions) -> BusError {
-    match Machine::try_start("eve", options) {
+fn refusal(options: &NatsOptions) -> DriverError {
+    match Node::try_start("eve", options) {
         Ok(_) => panic!("it started"),
         Err(error) => error,
     }
@@ -34,10 +34,10 @@ async fn publish(jetstream: &Context, subject: &str, payload: Vec<u8>) {
 /// snapshot; nor an entry of theirs that the stranger sends again to another stream.
 #[test]
 fn attack_a_stranger_without_the_key_is_ignored() {
-    let Some(server) = Server::start() else { return };
-    let machines = ["ann", "bob"].map(|name| Machine::start(name, &options(&server, KEY)));
-    machines[0].propose(0..100);
-    machines.iter().for_each(|machine| machine.wait_for_ids(100));
+    let Some(server) = NatsServer::start() else { return };
+    let nodes = ["ann", "bob"].map(|name| Node::start(name, &options(&server, KEY)));
+    nodes[0].propose(0..100);
+    nodes.iter().for_each(|node| node.wait_for_ids(100));
     let recorded = server.with(async |jetstream| {
         let stream = jetstream.get_stream("ECHOLINE_tea").await.unwrap();
         let recorded = stream.get_raw_message(1).await.unwrap().payload;
@@ -49,51 +49,51 @@ fn attack_a_stranger_without_the_key_is_ignored() {
         jetstream.client().flush().await.unwrap();
         recorded
     });
-    machines[1].propose(100..200);
-    for machine in &machines {
-        machine.wait_for_ids(201);
-        let status = machine.bus.status();
-        assert_eq!((status.authentic, status.renewals), (200, 0));
-        wait_for("the refused messages", || machine.bus.status().refused == 7);
+    nodes[1].propose(100..200);
+    for node in &nodes {
+        node.wait_for_ids(201);
+        let status = node.driver.status();
+        assert_eq!((status.authentic, status.resets), (200, 0));
+        wait_for("the refused messages", || node.driver.status().refused == 7);
     }
-    let strangers: Vec<String> = machines[0]
+    let strangers: Vec<String> = nodes[0]
         .ids()
         .into_iter()
         .filter(|id| !id.contains("ann") && !id.contains("bob"))
         .collect();
     assert_eq!(strangers, [""], "a refused entry has no payload");
-    assert!(!machines[0].recorder.look().heard.contains("eve"));
+    assert!(!nodes[0].recorder.look().heard.contains("eve"));
     // The same entry in a stream that was made later.
     let info = server.info("ECHOLINE_tea");
-    drop(machines);
+    drop(nodes);
     server.with(async |jetstream| {
         jetstream.delete_stream(info.config.name).await.unwrap();
     });
-    let late = Machine::start("cat", &options(&server, KEY));
+    let late = Node::start("cat", &options(&server, KEY));
     late.propose(0..1);
     late.wait_for_ids(1);
     server.with(async |jetstream| {
         publish(&jetstream, "echoline.tea.order", recorded.to_vec()).await;
     });
-    wait_for("the recorded entry", || late.bus.status().refused == 1);
+    wait_for("the recorded entry", || late.driver.status().refused == 1);
     assert_eq!(late.ids(), ["cat-0", ""]);
 }
 
 /// Issue 12, item 10: a node without the key, or with another one, does not take part, and says so.
 #[test]
 fn attack_a_node_without_the_key_does_not_take_part() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server, KEY));
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server, KEY));
     ann.propose(0..10);
     ann.wait_for_ids(10);
     let error = refusal(&server.options());
-    assert!(matches!(error, BusError::NoKey { .. }), "{error}");
+    assert!(matches!(error, DriverError::NoKey { .. }), "{error}");
     let error = refusal(&options(&server, OTHER));
-    assert!(matches!(error, BusError::NotAuthentic { .. }), "{error}");
+    assert!(matches!(error, DriverError::NotAuthentic { .. }), "{error}");
     let error = refusal(&options(&server, "short"));
-    assert!(matches!(error, BusError::KeyFile), "{error}");
+    assert!(matches!(error, DriverError::KeyFile), "{error}");
     // Keys are replaced one node after the other.
-    let bob = Machine::start("bob", &options(&server, &format!("{OTHER}\n{KEY}\n")));
+    let bob = Node::start("bob", &options(&server, &format!("{OTHER}\n{KEY}\n")));
     assert_eq!(bob.ids(), ann.ids());
     ann.propose(10..20);
     bob.wait_for_ids(20);
@@ -101,7 +101,7 @@ fn attack_a_node_without_the_key_does_not_take_part() {
     // A key for a stream that has entries without one.
     let mut plain = server.options();
     plain.cluster = "cup".to_owned();
-    let eve = Machine::start("eve", &plain);
+    let eve = Node::start("eve", &plain);
     eve.propose(0..10);
     eve.wait_for_ids(10);
     plain.keys = Some(KEY.into());
@@ -112,7 +112,7 @@ fn attack_a_node_without_the_key_does_not_take_part() {
 /// Issue 12, item 10: no node goes on from a forged snapshot, and nodes still write theirs.
 #[test]
 fn attack_a_forged_snapshot_is_not_taken() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let mut options = options(&server, KEY);
     options.max_entries = 1000;
     server.make(Config {
@@ -120,7 +120,7 @@ fn attack_a_forged_snapshot_is_not_taken() {
         subjects: vec!["echoline.tea.snapshot.>".to_owned()],
         ..Config::default()
     });
-    let ann = Machine::start("ann", &options);
+    let ann = Node::start("ann", &options);
     let created_ns = server.info("ECHOLINE_tea").created.unix_timestamp_nanos();
     server.with(async |jetstream| {
         for sequence in [900u64, 5000, u64::MAX] {
@@ -135,9 +135,9 @@ fn attack_a_forged_snapshot_is_not_taken() {
         ann.propose(start..start + 100);
         ann.wait_for_ids(start + 100);
     }
-    wait_for("snapshots", || ann.bus.status().snapshots >= 12);
-    let bob = Machine::start("bob", &options);
-    assert_eq!(bob.bus.status().restores, 1);
+    wait_for("snapshots", || ann.driver.status().snapshots >= 12);
+    let bob = Node::start("bob", &options);
+    assert_eq!(bob.driver.status().restores, 1);
     assert_eq!(bob.ids(), ann.ids());
     assert!(!bob.ids().contains(&"eve-1".to_owned()));
 }

@@ -1,5 +1,5 @@
-//! The bus over NATS, with a real server and with followers that write down what they are given.
-//! Without a `nats-server` the tests say that they skip.
+//! The NATS driver, with real servers and with states that record the calls of the driver. Without
+//! a `nats-server` the tests print that they skip.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod cluster;
@@ -18,43 +18,43 @@ use std::time::{Duration, Instant};
 
 use echoline_chat::Link;
 
-use recorder::{Machine, PATIENCE, assert_exactly_once, wait_for};
-use server::Server;
+use recorder::{Node, PATIENCE, assert_exactly_once, wait_for};
+use server::NatsServer;
 
 #[test]
-fn all_machines_see_one_order() {
-    let Some(server) = Server::start() else { return };
-    let machines = ["ann", "bob"].map(|name| Machine::start(name, &server.options()));
+fn all_nodes_apply_the_same_entries() {
+    let Some(server) = NatsServer::start() else { return };
+    let nodes = ["ann", "bob"].map(|name| Node::start(name, &server.options()));
     for numbers in [0..500, 500..1000] {
-        for machine in &machines {
-            machine.propose(numbers.clone());
+        for node in &nodes {
+            node.propose(numbers.clone());
         }
     }
-    for machine in &machines {
-        machine.wait_for_ids(2000);
-        assert!(machine.times_are_in_order());
+    for node in &nodes {
+        node.wait_for_ids(2000);
+        assert!(node.times_are_in_order());
     }
-    assert_exactly_once(&machines[0].ids(), 2000);
-    assert_eq!(machines[0].ids(), machines[1].ids());
-    for machine in machines {
-        wait_for("the last acknowledgement", || machine.bus.status().pending == 0);
-        let status = machine.bus.status();
+    assert_exactly_once(&nodes[0].ids(), 2000);
+    assert_eq!(nodes[0].ids(), nodes[1].ids());
+    for node in nodes {
+        wait_for("the last acknowledgement", || node.driver.status().pending == 0);
+        let status = node.driver.status();
         assert_eq!((status.link, status.applied, status.settled), (Link::Up, 2000, 1000));
         assert_eq!((status.retries, status.restarts, status.gaps), (0, 0, 0));
-        assert_eq!(machine.recorder.look().links, [Link::Up]);
-        machine.bus.close();
-        assert_eq!(machine.recorder.look().links, [Link::Up, Link::Down]);
+        assert_eq!(node.recorder.look().links, [Link::Up]);
+        node.driver.close();
+        assert_eq!(node.recorder.look().links, [Link::Up, Link::Down]);
     }
 }
 
 #[test]
-fn a_machine_that_comes_later_has_everything() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &server.options());
+fn a_later_node_applies_all_entries() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &server.options());
     ann.propose(0..3000);
     ann.wait_for_ids(3000);
-    // Once it is started, it is where the others are.
-    let bob = Machine::start("bob", &server.options());
+    // `start` returns when all entries are applied.
+    let bob = Node::start("bob", &server.options());
     assert_eq!(bob.ids(), ann.ids());
     assert!(bob.recorder.look().batches < 1000, "entries are applied many at once");
     bob.propose(0..1);
@@ -62,39 +62,39 @@ fn a_machine_that_comes_later_has_everything() {
 }
 
 #[test]
-fn machines_hear_each_other_outside_of_the_order() {
-    let Some(server) = Server::start() else { return };
+fn nodes_exchange_heartbeats_outside_of_the_stream() {
+    let Some(server) = NatsServer::start() else { return };
     let mut options = server.options();
-    options.pulse_interval = Duration::from_millis(50);
-    let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));
-    for machine in &machines {
-        wait_for("both pulses", || machine.recorder.look().heard.len() == 2);
-        wait_for("a tick", || machine.recorder.look().ticks > 0);
+    options.heartbeat_interval = Duration::from_millis(50);
+    let nodes = ["ann", "bob"].map(|name| Node::start(name, &options));
+    for node in &nodes {
+        wait_for("both heartbeats", || node.recorder.look().heard.len() == 2);
+        wait_for("a tick", || node.recorder.look().ticks > 0);
     }
 }
 
 #[test]
-fn what_is_proposed_last_is_sent_before_the_end() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &server.options());
-    let bob = Machine::start("bob", &server.options());
+fn publishes_the_last_proposals_before_it_closes() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &server.options());
+    let bob = Node::start("bob", &server.options());
     ann.propose(0..100);
-    ann.bus.close();
+    ann.driver.close();
     bob.wait_for_ids(100);
 }
 
-/// Issue 11, item 46: what is measured is also right. Every id is there once, one proposer's ids
-/// are in order if each is proposed after the one before has come back, and a later machine has
-/// the same ids.
+/// Issue 11, item 46: the measured run is also correct. Every id is there once. The ids of one node
+/// are in order if each is proposed after the one before has come back. A later node has the same
+/// ids.
 ///
 /// `cargo nextest run --release --test nats --run-ignored only --no-capture`
 #[test]
-#[ignore = "measures, which is of use only in a release build on a machine that is at rest"]
-fn regression_figures_are_of_a_right_order() {
+#[ignore = "measures, which needs a release build on an idle machine"]
+fn regression_a_measured_run_has_all_entries_in_order() {
     const ONE_BY_ONE: usize = 2000;
     const ALL: usize = 102_000;
-    let server = Server::start().unwrap();
-    let ann = Machine::start("ann", &server.options());
+    let server = NatsServer::start().unwrap();
+    let ann = Node::start("ann", &server.options());
     let mut trips: Vec<_> = (0..ONE_BY_ONE)
         .map(|number| {
             let since = Instant::now();
@@ -112,20 +112,20 @@ fn regression_figures_are_of_a_right_order() {
     ann.propose(ONE_BY_ONE..ALL);
     ann.wait_for_ids(ALL);
     println!("100,000 proposed at once: {:.0}/s", 100_000.0 / since.elapsed().as_secs_f64());
-    println!("{:?}", ann.bus.status());
+    println!("{:?}", ann.driver.status());
     let since = Instant::now();
-    let bob = Machine::start("bob", &server.options());
+    let bob = Node::start("bob", &server.options());
     let taken = since.elapsed();
     println!("replay: {:.0}/s", bob.ids().len() as f64 / taken.as_secs_f64());
     let (ids, wanted) = (ann.ids(), (0..ALL).map(|number| format!("ann-{number}")));
     assert!(ids.iter().take(ONE_BY_ONE).cloned().eq(wanted.clone().take(ONE_BY_ONE)));
     assert_exactly_once(&ids, ALL);
     assert!(ids.iter().cloned().collect::<HashSet<_>>() == wanted.collect(), "an id is wrong");
-    assert!(bob.ids() == ids, "a later machine has another order");
-    for machine in [&ann, &bob] {
-        assert_eq!(machine.recorder.look().doubles, 0, "an id was stored twice");
-        assert!(machine.times_are_in_order());
-        assert_eq!(machine.bus.status().gaps, 0);
+    assert!(bob.ids() == ids, "a later node has another order");
+    for node in [&ann, &bob] {
+        assert_eq!(node.recorder.look().doubles, 0, "an id was stored twice");
+        assert!(node.times_are_in_order());
+        assert_eq!(node.driver.status().gaps, 0);
     }
-    wait_for("all to be settled", || ann.bus.status().pending == 0);
+    wait_for("all to be settled", || ann.driver.status().pending == 0);
 }

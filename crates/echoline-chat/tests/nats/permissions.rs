@@ -7,8 +7,8 @@ use async_nats::ConnectOptions;
 use async_nats::jetstream::{self, Context};
 use echoline_chat::nats::{NatsOptions, Severity, examine};
 
-use crate::recorder::{Machine, wait_for};
-use crate::server::Server;
+use crate::recorder::{Node, wait_for};
+use crate::server::NatsServer;
 
 /// The shipped configuration, with passwords, and with a user of the chat's account who may read.
 const CONFIG: &str = include_str!("../../../../packaging/nats-server.conf");
@@ -19,16 +19,16 @@ const READER: &str = r#"users: [
         permissions: { publish: { allow: ["$JS.API.STREAM.INFO.>"] }, subscribe: { allow: [">"] } }
       }"#;
 
-fn options(server: &Server, login: &str) -> NatsOptions {
+fn options(server: &NatsServer, login: &str) -> NatsOptions {
     let mut options = NatsOptions::new(server.url(), "chat");
     options.login = Some(login.into());
     options.max_entries = 100;
-    options.pulse_interval = Duration::from_millis(50);
+    options.heartbeat_interval = Duration::from_millis(50);
     options
 }
 
 /// A client of this user; `None` if the server does not let it in.
-async fn client(server: &Server, user: &str, password: &str) -> Option<Context> {
+async fn client(server: &NatsServer, user: &str, password: &str) -> Option<Context> {
     let options = ConnectOptions::new().user_and_password(user.into(), password.into());
     let options = options.request_timeout(Some(Duration::from_secs(1)));
     let client = options.connect(server.url()).await.ok()?;
@@ -75,20 +75,20 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
         std::fs::write(&config, text.replacen("users: [", READER, 1)).unwrap();
         vec!["--config".to_owned(), config.to_str().unwrap().to_owned()]
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let options = options(&server, "node:node's");
-    let machines = ["ann", "bob"].map(|name| Machine::start(name, &options));
+    let nodes = ["ann", "bob"].map(|name| Node::start(name, &options));
     for start in (0..300).step_by(20) {
-        machines[0].propose(start..start + 20);
-        machines.iter().for_each(|machine| machine.wait_for_ids(start + 20));
+        nodes[0].propose(start..start + 20);
+        nodes.iter().for_each(|node| node.wait_for_ids(start + 20));
     }
     wait_for("a snapshot that reaches the stream", || {
         let findings = examine(&options).unwrap();
         findings.iter().all(|found| found.severity != Severity::Problem)
     });
-    let late = Machine::start("cat", &options);
-    assert_eq!(late.ids(), machines[0].ids());
-    assert_eq!(late.bus.status().restores, 1);
+    let late = Node::start("cat", &options);
+    assert_eq!(late.ids(), nodes[0].ids());
+    assert_eq!(late.driver.status().restores, 1);
     wait_for("signs of life", || late.recorder.look().heard.len() == 3);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -103,11 +103,11 @@ fn attack_only_the_nodes_write_on_the_shipped_server() {
         assert!(node.delete_stream("ECHOLINE_chat").await.is_err());
         assert!(node.get_stream("ECHOLINE_chat").await.unwrap().purge().await.is_err());
     });
-    machines[1].propose(0..20);
-    for machine in machines.iter().chain([&late]) {
-        machine.wait_for_ids(320);
-        assert!(!machine.ids().contains(&"forged".to_owned()));
-        assert_eq!(machine.recorder.look().heard.len(), 3, "no forged sign of life");
-        assert_eq!(machine.bus.status().renewals, 0);
+    nodes[1].propose(0..20);
+    for node in nodes.iter().chain([&late]) {
+        node.wait_for_ids(320);
+        assert!(!node.ids().contains(&"forged".to_owned()));
+        assert_eq!(node.recorder.look().heard.len(), 3, "no forged sign of life");
+        assert_eq!(node.driver.status().resets, 0);
     }
 }

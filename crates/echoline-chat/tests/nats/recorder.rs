@@ -1,4 +1,4 @@
-//! A follower that writes down what it is given, and a machine that has one on a bus.
+//! A replicated state that records the calls of the driver, and a node that has one.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use echoline_chat::nats::{Bus, BusError, NatsOptions, start};
-use echoline_chat::{Entry, Follower, Link, Proposal, Snapshot};
+use echoline_chat::nats::{DriverError, NatsOptions, StreamDriver, start};
+use echoline_chat::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 
-/// What happened, in its order, as far as tests ask.
+/// The recorded calls.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct RecordedCalls {
     pub(crate) applied: u64,
-    /// Payloads, which are the proposals' ids, without those that came a second time.
+    /// The payloads of entries, which are the ids of the proposals, without repetitions.
     pub(crate) ids: Vec<String>,
     seen: HashSet<String>,
-    /// Entries that had been there already: a chat ignores them.
+    /// Entries with a known id, which a chat ignores.
     pub(crate) doubles: usize,
     pub(crate) batches: usize,
     pub(crate) restored: Vec<u64>,
@@ -33,28 +33,28 @@ pub(crate) struct Record {
 
 pub(crate) struct Recorder {
     name: String,
-    record: Mutex<Record>,
+    record: Mutex<RecordedCalls>,
     pub(crate) panics: AtomicBool,
-    /// As if what it is given had never been acknowledged: it counts entries, and no more.
+    /// Makes the state count entries and forget them, as if their publishes had been lost.
     pub(crate) forgets: AtomicBool,
 }
 
 impl Recorder {
     /// All calls come from one thread.
-    fn record(&self) -> MutexGuard<'_, Record> {
+    fn record(&self) -> MutexGuard<'_, RecordedCalls> {
         let mut record = self.look();
         let here = std::thread::current().id();
         assert_eq!(*record.thread.get_or_insert(here), here);
         record
     }
 
-    pub(crate) fn look(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn look(&self) -> MutexGuard<'_, RecordedCalls> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Follower for Recorder {
-    fn apply(&self, entries: &[Entry]) {
+impl ReplicatedState for Recorder {
+    fn apply(&self, entries: &[StreamEntry]) {
         assert!(!self.panics.load(Ordering::Relaxed), "as it was asked to");
         let mut record = self.record();
         record.batches += 1;
@@ -82,13 +82,13 @@ impl Follower for Recorder {
         self.record().seen.contains(proposal)
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> StateSnapshot {
         let record = self.record();
         let state = Bytes::from(record.ids.join("\n"));
-        Snapshot { sequence: record.applied, state }
+        StateSnapshot { sequence: record.applied, state }
     }
 
-    fn restore(&self, snapshot: &Snapshot) -> Result<(), String> {
+    fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let mut record = self.record();
         assert!(snapshot.sequence > record.applied);
         let text = std::str::from_utf8(&snapshot.state).map_err(|error| error.to_string())?;
@@ -99,7 +99,7 @@ impl Follower for Recorder {
         Ok(())
     }
 
-    fn begin_anew(&self) {
+    fn reset(&self) {
         let mut record = self.record();
         record.anew += 1;
         record.applied = 0;
@@ -107,16 +107,16 @@ impl Follower for Recorder {
         record.seen.clear();
     }
 
-    fn link(&self, link: Link) {
+    fn link_changed(&self, link: Link) {
         self.record().links.push(link);
     }
 
-    fn pulse(&self) -> Bytes {
+    fn heartbeat(&self) -> Bytes {
         Bytes::from(self.name.clone())
     }
 
-    fn heard(&self, pulse: &[u8]) {
-        self.record().heard.insert(String::from_utf8(pulse.to_vec()).unwrap());
+    fn receive_heartbeat(&self, heartbeat: &[u8]) {
+        self.record().heard.insert(String::from_utf8(heartbeat.to_vec()).unwrap());
     }
 
     fn tick(&self) {
@@ -124,23 +124,23 @@ impl Follower for Recorder {
     }
 }
 
-/// For whatever is waited for.
+/// The time-out of each wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A machine of the chat.
-pub(crate) struct Machine {
+/// A node of the cluster.
+pub(crate) struct Node {
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) bus: Bus,
+    pub(crate) driver: StreamDriver,
     proposals: UnboundedSender<Proposal>,
     name: String,
 }
 
-impl Machine {
+impl Node {
     pub(crate) fn start(name: &str, options: &NatsOptions) -> Self {
         Self::try_start(name, options).unwrap()
     }
 
-    pub(crate) fn try_start(name: &str, options: &NatsOptions) -> Result<Self, BusError> {
+    pub(crate) fn try_start(name: &str, options: &NatsOptions) -> Result<Self, DriverError> {
         let (proposals, receiver) = unbounded_channel();
         let recorder = Arc::new(Recorder {
             name: name.to_owned(),
@@ -148,12 +148,12 @@ impl Machine {
             panics: AtomicBool::new(false),
             forgets: AtomicBool::new(false),
         });
-        let follower: Arc<dyn Follower> = recorder.clone();
-        let bus = start(options.clone(), follower, receiver)?;
-        Ok(Self { recorder, bus, proposals, name: name.to_owned() })
+        let state: Arc<dyn ReplicatedState> = recorder.clone();
+        let driver = start(options.clone(), state, receiver)?;
+        Ok(Self { recorder, driver, proposals, name: name.to_owned() })
     }
 
-    /// Proposes `name-1`, `name-2` and so on, which come back in any order.
+    /// Proposes `name-1`, `name-2` and so on, whose entries come in any order.
     pub(crate) fn propose(&self, numbers: impl IntoIterator<Item = usize>) {
         for number in numbers {
             let id = format!("{}-{number}", self.name);
@@ -165,7 +165,7 @@ impl Machine {
     pub(crate) fn wait_for_ids(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.recorder.look().ids.len() < count {
-            let (name, status) = (&self.name, self.bus.status());
+            let (name, status) = (&self.name, self.driver.status());
             assert!(Instant::now() < deadline, "waited in vain at {name} for {count}: {status:?}");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -189,7 +189,7 @@ pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// All these ids, each once.
+/// Asserts that there are `count` ids, each once.
 pub(crate) fn assert_exactly_once(ids: &[String], count: usize) {
     assert_eq!(ids.len(), count);
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), count);

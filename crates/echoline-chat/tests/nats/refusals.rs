@@ -1,22 +1,22 @@
-//! What cannot work is refused in a sentence that says what to do.
+//! Refusals, in a sentence that says what to do.
 
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
-use echoline_chat::nats::NatsOptions;
+use echoline_chat::nats::{ClusterFinding, NatsOptions, Severity, examine};
 
-use crate::recorder::Machine;
-use crate::server::{Server, free_port};
+use crate::recorder::Node;
+use crate::server::{NatsServer, free_port, installed_version};
 
 fn refusal(options: &NatsOptions) -> String {
-    match Machine::try_start("ann", options) {
+    match Node::try_start("ann", options) {
         Ok(_) => panic!("it started"),
         Err(error) => error.to_string(),
     }
 }
 
 #[test]
-fn names_and_addresses_that_are_none() {
+fn refuses_malformed_names_and_addresses() {
     let sentence = refusal(&NatsOptions::new("nats://127.0.0.1:1", "two words"));
     assert!(sentence.contains("'two words'") && sentence.contains("1 to 32"), "{sentence}");
     let sentence = refusal(&NatsOptions::new("http://127.0.0.1:1", "tea"));
@@ -30,7 +30,7 @@ fn names_and_addresses_that_are_none() {
 }
 
 #[test]
-fn nobody_there() {
+fn refuses_a_server_that_does_not_answer() {
     let mut options = NatsOptions::new(format!("nats://127.0.0.1:{}", free_port()), "tea");
     options.start_timeout = Duration::from_millis(300);
     let sentence = refusal(&options);
@@ -40,15 +40,39 @@ fn nobody_there() {
 }
 
 #[test]
-fn a_server_that_keeps_no_streams() {
-    let Some(server) = Server::start_with(|_| Vec::new()) else { return };
+fn refuses_a_server_without_jetstream() {
+    let Some(server) = NatsServer::start_with(|_| Vec::new()) else { return };
     let sentence = refusal(&server.options());
     assert!(sentence.contains("no JetStream"), "{sentence}");
 }
 
 #[test]
-fn a_stream_that_is_no_order() {
-    let Some(server) = Server::start() else { return };
+fn refuses_several_replicas_on_a_server_before_2_10_26() {
+    let Some(version @ [2, ..=9, _]) = installed_version() else { return };
+    let server = NatsServer::start().unwrap();
+    let mut options = server.options();
+    options.replicas = 3;
+    let sentence = refusal(&options);
+    let [major, minor, patch] = version;
+    for words in [
+        "3 replicas of the stream ECHOLINE_tea need NATS 2.10.26 or newer",
+        &format!("the server is NATS {major}.{minor}.{patch}"),
+        "--bus-replicas 1",
+    ] {
+        assert!(sentence.contains(words), "{words}: {sentence}");
+    }
+    let findings = examine(&options).unwrap();
+    let found = |finding: &ClusterFinding| {
+        finding.severity == Severity::Problem && finding.sentence == sentence
+    };
+    assert!(findings.iter().any(found), "{findings:?}");
+    let stream = server.with(async |context| context.get_stream("ECHOLINE_tea").await);
+    assert!(stream.is_err(), "the refused start made a stream");
+}
+
+#[test]
+fn refuses_a_stream_with_other_settings() {
+    let Some(server) = NatsServer::start() else { return };
     server.make(Config {
         name: "ECHOLINE_tea".to_owned(),
         subjects: vec!["echoline.tea.order".to_owned()],

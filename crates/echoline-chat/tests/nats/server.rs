@@ -1,4 +1,4 @@
-//! A NATS server of the test's own: its own port, its own store, ended with the test.
+//! NATS servers for one test: with ports and stores of their own, killed at its end.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 use echoline_chat::nats::NatsOptions;
 
-pub(crate) struct Server {
+/// The first version on which a chat accepts several replicas.
+const REPLICATES: (u32, u32, u32) = (2, 10, 26);
+
+pub(crate) struct NatsServer {
     child: Child,
     port: u16,
     store: TempDir,
@@ -19,8 +22,8 @@ pub(crate) struct Server {
     name: String,
 }
 
-impl Server {
-    /// `None`, said once, where there is no NATS server: the test skips.
+impl NatsServer {
+    /// Starts a server with JetStream. Returns `None` if there is no NATS server: the test skips.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(|store| vec!["--jetstream".to_owned(), format!("--store_dir={store}")])
     }
@@ -33,12 +36,21 @@ impl Server {
         Some(server)
     }
 
-    /// A cluster, which may need a while until it can be used.
+    /// Three servers that keep streams together. `None` if the installed version is too old for
+    /// several replicas: the test skips.
     pub(crate) fn start_three() -> Option<[Self; 3]> {
-        if !is_installed() {
+        let [major, minor, patch] = installed_version()?;
+        if (major, minor, patch) < REPLICATES {
+            eprintln!("skipped, because nats-server {major}.{minor}.{patch} is older than 2.10.26");
             return None;
         }
-        Some(some_start(|| {
+        Some(Self::start_cluster())
+    }
+
+    /// Three servers of a cluster, whatever their version. It may take seconds until they have a
+    /// leader.
+    pub(crate) fn start_cluster() -> [Self; 3] {
+        some_start(|| {
             let ports = [free_port(), free_port(), free_port()];
             let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
             [("n0", ports[0]), ("n1", ports[1]), ("n2", ports[2])].map(|(name, port)| {
@@ -53,7 +65,7 @@ impl Server {
                     ]
                 })
             })
-        }))
+        })
     }
 
     fn spawn(name: &str, flags: &impl Fn(&str) -> Vec<String>) -> Self {
@@ -86,19 +98,19 @@ impl Server {
         assert!(self.is_up());
     }
 
-    /// What is in its store, while it does not run.
+    /// Copies the store of a stopped server.
     pub(crate) fn keep(&self) -> TempDir {
         let kept = tempfile::tempdir().unwrap();
         replace(self.store.path(), kept.path());
         kept
     }
 
-    /// As if it had lost everything since then, while it does not run.
+    /// Replaces the store of a stopped server by such a copy.
     pub(crate) fn roll_back(&self, kept: &TempDir) {
         replace(kept.path(), self.store.path());
     }
 
-    /// As if it had lost what came into this stream since then.
+    /// Replaces one stream of a stopped server by such a copy.
     pub(crate) fn roll_back_stream(&self, kept: &TempDir, stream: &str) {
         let place = format!("jetstream/$G/streams/{stream}");
         replace(&kept.path().join(&place), &self.store.path().join(&place));
@@ -109,7 +121,7 @@ impl Server {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// Whether it greets, or else has ended.
+    /// Waits until the server greets. Returns false if it has ended.
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait().unwrap().is_none() {
@@ -127,7 +139,7 @@ impl Server {
         false
     }
 
-    /// Does something with the server by its own client.
+    /// Runs `work` with a client of its own.
     pub(crate) fn with<T>(&self, work: impl AsyncFnOnce(Context) -> T) -> T {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -145,22 +157,22 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for NatsServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whoever takes a port in between makes a server fail to start: others, then, but not for ever.
-fn some_start<const COUNT: usize>(spawn: impl Fn() -> [Server; COUNT]) -> [Server; COUNT] {
+/// Starts servers. Tries other ports if another process takes one in between.
+fn some_start<const COUNT: usize>(spawn: impl Fn() -> [NatsServer; COUNT]) -> [NatsServer; COUNT] {
     let mut tries = (0..10).map(|_| spawn());
     let started =
-        tries.find_map(|mut servers| servers.iter_mut().all(Server::is_up).then_some(servers));
+        tries.find_map(|mut servers| servers.iter_mut().all(NatsServer::is_up).then_some(servers));
     started.expect("NATS servers that start with these flags")
 }
 
-/// With what is in the one, what is in the other.
+/// Replaces the folder `to` by a copy of `from`.
 fn replace(from: &Path, to: &Path) {
     std::fs::remove_dir_all(to).unwrap();
     std::fs::create_dir(to).unwrap();
@@ -170,11 +182,19 @@ fn replace(from: &Path, to: &Path) {
 }
 
 fn is_installed() -> bool {
-    let is_installed = Command::new("nats-server").arg("--version").output().is_ok();
-    if !is_installed {
-        eprintln!("skipped, for there is no nats-server");
-    }
-    is_installed
+    installed_version().is_some()
+}
+
+/// The version of the `nats-server` on the `PATH`.
+pub(crate) fn installed_version() -> Option<[u32; 3]> {
+    let Ok(output) = Command::new("nats-server").arg("--version").output() else {
+        eprintln!("skipped, because there is no nats-server");
+        return None;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.trim().rsplit_once('v').unwrap().1;
+    let mut numbers = version.split(['.', '-']).map(|number| number.parse().unwrap());
+    Some([(); 3].map(|()| numbers.next().unwrap()))
 }
 
 fn spawn(port: u16, flags: &[String]) -> Child {

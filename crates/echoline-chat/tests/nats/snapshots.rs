@@ -1,29 +1,29 @@
-//! Machines that cannot read the order from its beginning.
+//! Nodes that cannot read the stream from its beginning.
 
 use echoline_chat::nats::NatsOptions;
 
-use crate::recorder::{Machine, wait_for};
-use crate::server::Server;
+use crate::recorder::{Node, wait_for};
+use crate::server::NatsServer;
 
 /// So few entries that snapshots are needed all the time.
-fn options(server: &Server) -> NatsOptions {
+fn options(server: &NatsServer) -> NatsOptions {
     let mut options = server.options();
     options.max_entries = 100;
     options
 }
 
 /// Proposes in portions that the stream holds, so that others can follow.
-fn propose(machine: &Machine, count: usize) {
+fn propose(node: &Node, count: usize) {
     for start in (0..count).step_by(20) {
-        machine.propose(start..start + 20);
-        machine.wait_for_ids(start + 20);
+        node.propose(start..start + 20);
+        node.wait_for_ids(start + 20);
     }
 }
 
 #[test]
-fn a_machine_begins_with_the_oldest_snapshot_that_leads_into_the_stream() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
+fn a_node_starts_from_the_oldest_snapshot_that_reaches_the_stream() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
     propose(&ann, 1000);
     wait_for("the last snapshot", || {
         let subject = server.with(async |context| {
@@ -33,7 +33,7 @@ fn a_machine_begins_with_the_oldest_snapshot_that_leads_into_the_stream() {
         });
         subject.is_ok_and(|subject| subject.contains(".1000."))
     });
-    let bob = Machine::start("bob", &options(&server));
+    let bob = Node::start("bob", &options(&server));
     assert_eq!(bob.ids(), ann.ids());
     // The stream begins with entry 901, and about every 25th has one.
     let restored = bob.recorder.look().restored.clone();
@@ -43,23 +43,23 @@ fn a_machine_begins_with_the_oldest_snapshot_that_leads_into_the_stream() {
 
 #[test]
 fn a_snapshot_of_many_parts() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let mut options = options(&server);
     options.max_entries = 40_000;
-    let ann = Machine::start("ann", &options);
+    let ann = Node::start("ann", &options);
     ann.propose(0..60_000);
     ann.wait_for_ids(60_000);
-    wait_for("snapshots", || ann.bus.status().snapshots >= 6);
-    let bob = Machine::start("bob", &options);
+    wait_for("snapshots", || ann.driver.status().snapshots >= 6);
+    let bob = Node::start("bob", &options);
     assert_eq!(bob.recorder.look().restored, [20_000]);
     assert_eq!(bob.ids(), ann.ids());
 }
 
 #[test]
-fn somebody_takes_the_snapshot_where_its_owner_is_gone() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
-    // Of an entry that no machine knows as its own.
+fn another_node_takes_an_overdue_snapshot() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
+    // No node has proposed these entries.
     server.with(async |context| {
         for number in 0..60 {
             let payload = format!("stranger-{number}").into();
@@ -67,20 +67,20 @@ fn somebody_takes_the_snapshot_where_its_owner_is_gone() {
         }
     });
     ann.wait_for_ids(60);
-    wait_for("a snapshot", || ann.bus.status().snapshots > 0);
+    wait_for("a snapshot", || ann.driver.status().snapshots > 0);
 }
 
 #[test]
-fn a_machine_that_fell_behind_goes_on_from_the_newest_snapshot() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
-    let bob = Machine::start("bob", &options(&server));
+fn a_node_that_fell_behind_goes_on_from_the_newest_snapshot() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
+    let bob = Node::start("bob", &options(&server));
     propose(&ann, 40);
     bob.wait_for_ids(40);
-    // While it holds this, its driver cannot apply anything.
+    // While this lock is held, the driver of bob cannot apply entries.
     let held = bob.recorder.look();
     propose(&ann, 1000);
-    // What the server has sent and bob has not read is on its way: it is to be lost.
+    // Without the consumers, the entries that bob has not read yet are lost.
     server.with(async |context| {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         let consumers = stream.consumer_names();
@@ -96,67 +96,67 @@ fn a_machine_that_fell_behind_goes_on_from_the_newest_snapshot() {
 }
 
 /// Beyond the first thousand.
-fn propose_more(machine: &Machine) {
-    machine.propose(1000..1010);
-    machine.wait_for_ids(1010);
+fn propose_more(node: &Node) {
+    node.propose(1000..1010);
+    node.wait_for_ids(1010);
 }
 
 #[test]
-fn without_a_snapshot_there_is_nothing_to_begin_with() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
+fn refuses_a_start_without_a_needed_snapshot() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
     propose(&ann, 200);
-    ann.bus.close();
+    ann.driver.close();
     server.with(async |context| context.delete_stream("ECHOLINE_tea_SNAPSHOTS").await.unwrap());
-    let Err(error) = Machine::try_start("bob", &options(&server)) else { panic!("it started") };
+    let Err(error) = Node::try_start("bob", &options(&server)) else { panic!("it started") };
     let sentence = error.to_string();
     assert!(sentence.contains("entry 101") && sentence.contains("nats stream rm"), "{sentence}");
 }
 
 #[test]
-fn a_hole_in_the_stream_is_got_over_by_a_snapshot() {
-    let Some(server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
+fn a_node_gets_over_a_gap_by_a_snapshot() {
+    let Some(server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
     propose(&ann, 60);
-    wait_for("snapshots", || ann.bus.status().snapshots >= 2);
+    wait_for("snapshots", || ann.driver.status().snapshots >= 2);
     server.with(async |context| {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         stream.delete_message(10).await.unwrap();
     });
-    let bob = Machine::start("bob", &options(&server));
+    let bob = Node::start("bob", &options(&server));
     assert_eq!(bob.ids(), ann.ids());
     assert_eq!(bob.recorder.look().restored, [50]);
 }
 
-/// What the server lost may be in a snapshot, which must not bring it back to some machines only.
+/// A snapshot may contain entries that the server has lost. No node may restore it.
 #[test]
 fn a_snapshot_of_lost_entries_is_not_used() {
-    let Some(mut server) = Server::start() else { return };
-    let ann = Machine::start("ann", &options(&server));
+    let Some(mut server) = NatsServer::start() else { return };
+    let ann = Node::start("ann", &options(&server));
     propose(&ann, 40);
-    wait_for("a snapshot", || ann.bus.status().snapshots >= 1);
+    wait_for("a snapshot", || ann.driver.status().snapshots >= 1);
     server.kill();
     let kept = server.keep();
     server.start_again();
     ann.propose(40..60);
     ann.wait_for_ids(60);
-    wait_for("another snapshot", || ann.bus.status().snapshots >= 2);
-    ann.bus.close();
+    wait_for("another snapshot", || ann.driver.status().snapshots >= 2);
+    ann.driver.close();
     server.kill();
-    // The order goes back to entry 40, the snapshots stay.
+    // The stream goes back to entry 40, the snapshots stay.
     server.roll_back_stream(&kept, "ECHOLINE_tea");
     server.start_again();
-    let bob = Machine::start("bob", &options(&server));
+    let bob = Node::start("bob", &options(&server));
     assert_eq!(bob.ids().len(), 40);
     bob.propose(0..20);
     bob.wait_for_ids(60);
-    wait_for("bob's snapshot", || bob.bus.status().snapshots >= 1);
+    wait_for("bob's snapshot", || bob.driver.status().snapshots >= 1);
     server.with(async |context| {
         let stream = context.get_stream("ECHOLINE_tea").await.unwrap();
         stream.purge().sequence(45).await.unwrap();
     });
     // There are two after entry 50 now.
-    let cid = Machine::start("cid", &options(&server));
+    let cid = Node::start("cid", &options(&server));
     assert_eq!(cid.recorder.look().restored, [50]);
     assert_eq!(cid.ids(), bob.ids());
 }
