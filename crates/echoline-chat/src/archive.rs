@@ -12,7 +12,6 @@ use super::effect::Effect;
 use super::history::{
     self, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine, SyncPolicy,
 };
-use super::log::LineView;
 use super::name::Name;
 use super::tokens::{Position, SavedSession, SessionState};
 use echoline_base::poison::IgnorePoison;
@@ -303,11 +302,4 @@ pub(super) fn restored(ban: &history::StoredBan) -> Option<Ban> {
     let (by, reason, until_ms) = (ban.by.clone(), ban.reason.clone(), ban.until_ms);
     let BanMore { lineage } = serde_json::from_str(&ban.more).unwrap_or_default();
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
-}
-
-impl From<LineView<'_>> for StoredLine {
-    fn from(line: LineView<'_>) -> Self {
-        let LineView { number, time_ms, kind, name, text, .. } = line;
-        Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
-    }
 }

@@ -343,22 +343,3 @@ impl Chat {
         self.cluster.is_some() && self.lock().tokens.find(self.now_ms(), digest).is_none()
     }
 }
-
-impl ClaimNameError {
-    /// What is told to who asked for the name.
-    pub(super) fn sentence(&self) -> String {
-        match self {
-            Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),
-            Self::LooksLike(name) => {
-                format!(
-                    "That looks too much like {}, who is here; type another name",
-                    name.as_str()
-                )
-            }
-            Self::Banned(words) => words.clone(),
-            Self::NotDelivered => {
-                "The link to the other machines is lost; type your name again".to_owned()
-            }
-        }
-    }
-}

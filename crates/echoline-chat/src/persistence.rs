@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
-use super::chat_state::RestoredState;
 use super::effect::Effect;
 use super::history::{LineKind, MISSING};
 use super::history::{
@@ -19,6 +18,7 @@ use super::room::Room;
 use super::settings::Settings;
 use super::state::{Chat, RestoredChat};
 use super::tokens::{Position, SavedSession, Tokens, digest_of_kept};
+use echoline_chat_core::state::RestoredState;
 
 /// The words with which a room goes on after a restart: whoever was in it is not any more.
 pub(super) const RESTARTED: &str = "The server was started again";

@@ -13,11 +13,9 @@ use super::room_cell::RoomCell;
 use super::wake_batcher::WakeBatcher;
 use echoline_base::poison::IgnorePoison;
 
-/// A room that sessions share.
-#[derive(Debug)]
-pub(super) struct SharedRoom {
-    state: Mutex<State>,
-}
+/// A room that sessions share; a clone is the same room.
+#[derive(Clone, Debug)]
+pub(super) struct SharedRoom(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -55,10 +53,9 @@ pub(super) struct TakeResult {
 }
 
 impl SharedRoom {
-    pub(super) fn new(room: Room) -> Self {
-        let told = room.log.visible();
-        let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
-        Self { state: Mutex::new(state) }
+    /// Whether both are the same room.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Looks at the room, or changes it. Whoever appends calls [`wake`](Self::wake) after: not at
@@ -165,29 +162,31 @@ impl SharedRoom {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under it is a defect, but a room that is half changed still has its order.
-        self.state.lock().ignore_poison()
+        self.0.lock().ignore_poison()
     }
 }
 
-impl RoomCell for Arc<SharedRoom> {
+impl RoomCell for SharedRoom {
     fn new(room: Room) -> Self {
-        Self::new(SharedRoom::new(room))
+        let told = room.log.visible();
+        let state = State { room, waiters: Vec::new(), waiting: Vec::new(), told };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Room) -> T) -> T {
-        SharedRoom::with(self, look)
+        self.with(look)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
-        SharedRoom::change(self, change)
+        self.change(change)
     }
 
     fn leave<T>(&self, member_id: MemberId, leave: impl FnOnce(&mut Room) -> T) -> T {
-        SharedRoom::leave(self, member_id, leave)
+        self.leave(member_id, leave)
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        Self::ptr_eq(self, other)
+        self.is_same(other)
     }
 }
 

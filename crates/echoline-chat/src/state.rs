@@ -13,7 +13,6 @@ use ipnet::IpNet;
 
 use super::archive::Archive;
 use super::bans::{Ban, Suspect};
-use super::chat_state::{ChatState, RestoredState, RoomLimits, StateOptions};
 use super::cluster::Cluster;
 use super::days::Days;
 use super::effect::{Effect, Effects};
@@ -35,6 +34,7 @@ use super::user::User;
 use super::wake_batcher::WakeBatchers;
 use echoline::Sources;
 use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::state::{ChatState, RestoredState, RoomLimits, StateOptions};
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct Chat {
     pub(super) passwords: PasswordChecks,
     /// Bounds the passwords and searches of one source at the same time.
     pub(super) gates: SourceGates,
-    pub(super) lobby: Arc<SharedRoom>,
+    pub(super) lobby: SharedRoom,
     /// The other nodes, if there are any.
     pub(super) cluster: Option<Arc<Cluster>>,
     sessions: AtomicU64,
@@ -55,17 +55,17 @@ pub struct Chat {
 }
 
 /// A copy of what the chat's state knows of a user.
-pub(super) type ChatUser = User<Arc<SharedRoom>>;
+pub(super) type ChatUser = User<SharedRoom>;
 
 /// The chat's state, and the sessions that this node serves.
 #[derive(Debug)]
 pub(super) struct LiveState {
-    chat: ChatState<Arc<SharedRoom>>,
+    chat: ChatState<SharedRoom>,
     sessions: HashMap<u64, Arc<SessionHandle>>,
 }
 
 impl Deref for LiveState {
-    type Target = ChatState<Arc<SharedRoom>>;
+    type Target = ChatState<SharedRoom>;
 
     fn deref(&self) -> &Self::Target {
         &self.chat
@@ -89,7 +89,7 @@ pub(super) struct RestoredChat {
 /// A user's membership in a room, as their session holds it.
 #[derive(Debug)]
 pub(super) struct Membership {
-    pub(super) shared_room: Arc<SharedRoom>,
+    pub(super) shared_room: SharedRoom,
     pub(super) room: Name,
     pub(super) member_id: MemberId,
     /// The number of the line that says that they came.
@@ -176,11 +176,11 @@ impl Chat {
     fn with_state(
         settings: Settings,
         archive: Archive,
-        state: ChatState<Arc<SharedRoom>>,
+        state: ChatState<SharedRoom>,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
         let rules = LiveRules::new(&settings);
-        let lobby = Arc::clone(&state.lobby);
+        let lobby = state.lobby.clone();
         let state = LiveState { chat: state, sessions: HashMap::new() };
         let (batchers, passwords, gates, sessions) = Default::default();
         let state = Arc::new(Mutex::new(state));
@@ -256,7 +256,7 @@ impl Chat {
     pub(super) fn change<T>(
         &self,
         live: &mut LiveState,
-        change: impl FnOnce(&mut ChatState<Arc<SharedRoom>>, &mut dyn Effects) -> T,
+        change: impl FnOnce(&mut ChatState<SharedRoom>, &mut dyn Effects) -> T,
     ) -> (T, Option<u64>) {
         let LiveState { chat, sessions } = live;
         let mut effects = LiveEffects { archive: &self.archive, sessions, unread: None };
@@ -331,12 +331,12 @@ impl Chat {
     }
 
     /// The room of this name.
-    pub(super) fn room(&self, name: &Name) -> Option<Arc<SharedRoom>> {
+    pub(super) fn room(&self, name: &Name) -> Option<SharedRoom> {
         self.lock().rooms.get(name.key()).cloned()
     }
 
     /// All rooms.
-    pub(super) fn rooms(&self) -> Vec<Arc<SharedRoom>> {
+    pub(super) fn rooms(&self) -> Vec<SharedRoom> {
         self.lock().rooms.values().cloned().collect()
     }
 
@@ -358,7 +358,7 @@ impl Chat {
     }
 
     /// Gives a membership back, which the session was taken out of.
-    pub(super) fn give_back(&self, session: &SessionHandle, shared_room: &Arc<SharedRoom>) {
+    pub(super) fn give_back(&self, session: &SessionHandle, shared_room: &SharedRoom) {
         self.lock().release_membership(session.session, shared_room);
     }
 

@@ -1,7 +1,5 @@
 //! Applies the entries of the stream, in their order.
 
-use super::envelope::Envelope;
-use super::inspect_snapshot::ROOMS_MAX;
 use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
 use crate::notification::Notification;
 use crate::operation::{Operation, OperationContext};
@@ -9,6 +7,8 @@ use crate::outcome::{JoinError, OperationError, Outcome};
 use crate::replicated_state::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 use crate::state::Chat;
 use bytes::Bytes;
+use echoline_chat_core::replication::envelope::Envelope;
+use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use super::{ClusterOptions, GONE_MAX};
 use crate::key::Key;
 use crate::name::Name;
@@ -13,6 +12,7 @@ use crate::replicated_state::{ReplicatedState, StateSnapshot, StreamEntry};
 use crate::settings::Settings;
 use crate::state::Chat;
 use crate::text::is_clean;
+use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";

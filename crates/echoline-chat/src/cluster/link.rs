@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::leases::Heartbeat;
 use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
 use crate::notification::Notification;
@@ -12,6 +11,7 @@ use crate::outcome::{OperationError, Outcome};
 use crate::replicated_state::Link;
 use crate::session_handle::SessionHandle;
 use crate::state::Chat;
+use echoline_chat_core::replication::leases::Heartbeat;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;

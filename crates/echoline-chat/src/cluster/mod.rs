@@ -3,13 +3,9 @@
 //!
 //! Nothing here blocks. A proposal leaves through a channel; the author learns the outcome later.
 
-mod envelope;
 mod follow;
 #[cfg(test)]
 mod hostile_tests;
-mod inspect;
-mod inspect_snapshot;
-mod leases;
 mod link;
 mod newcomers;
 mod node_lifecycle;
@@ -34,8 +30,9 @@ use super::replicated_state::{Link, Proposal};
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
-use envelope::Envelope;
-use leases::Leases;
+use echoline_chat_core::replication::envelope::Envelope;
+use echoline_chat_core::replication::leases::Leases;
+use echoline_chat_core::replication::{GONE_MAX, NODE};
 use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
 
@@ -43,19 +40,12 @@ use echoline_base::poison::IgnorePoison;
 
 pub use status::ClusterStatus;
 
-/// The machine itself, as an author.
-const NODE: u64 = 0;
-
 /// Lines of one author that may wait while the link is there: then the author does.
 const WAITING_MAX: usize = 1024;
 
 /// Lines of one author that are held while the link is lost, and how long (ticks).
 const HELD_MAX: usize = 50;
 const HELD_TICKS: u64 = 60;
-
-/// Machines that are gone and sessions that have ended, which are remembered: what they sent may
-/// still arrive. So many people who went with a machine too: it may ask what became of their acts.
-const GONE_MAX: usize = 1000;
 
 /// Numbers that an author may skip: when a node comes back after its lease expired, it sends its
 /// pending acts again under other numbers. A higher number is forged.

@@ -1,11 +1,11 @@
 //! Nodes that go down, and nodes that rejoin after their lease expired.
 
-use super::inspect::RETURNING_MAX;
 use super::{Cluster, LeaveState, NODE, remember};
 use crate::apply::GOES_ON;
 use crate::operation::{Operation, OperationContext, RejoiningUser};
 use crate::rejoin::DownUser;
 use crate::state::{Chat, LiveState};
+use echoline_chat_core::replication::inspect::RETURNING_MAX;
 
 impl Chat {
     /// Takes all users of a node out of the chat.

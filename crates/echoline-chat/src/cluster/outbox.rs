@@ -7,16 +7,14 @@ use std::collections::VecDeque;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::envelope::Envelope;
 use crate::name::Name;
 use crate::operation::{Operation, SaidLine};
 use crate::outcome::Outcome;
+use echoline_chat_core::replication::SAY_LINES;
+use echoline_chat_core::replication::envelope::Envelope;
 
 /// Bytes of text in one act: far below what a bus takes.
 const SAY_BYTES: usize = 64 * 1024;
-
-/// Lines in one act.
-pub(super) const SAY_LINES: usize = 1024;
 
 /// The way back to the caller who waits for the outcome of an act.
 #[derive(Debug)]

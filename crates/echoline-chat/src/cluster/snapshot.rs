@@ -1,89 +1,18 @@
 //! Snapshots: the state of all nodes at one entry of the stream, as bytes; and going on from there.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use super::envelope::id_of_end;
-use super::inspect_snapshot::inspect;
 use super::outbox::Sent;
-use super::{Cluster, LOST, NODE};
+use super::{Cluster, LOST};
 use crate::apply::GOES_ON;
-use crate::bans::{Ban, Bans};
-use crate::chat_state::ChatState;
-use crate::effect::Effects;
-use crate::flood_mutes::FloodMutes;
-use crate::former_users::FormerUsers;
-use crate::key::Key;
-use crate::name::Name;
-use crate::notification::Notification;
-use crate::operation::{Operation, OperationContext};
 use crate::outcome::{OperationError, Outcome};
-use crate::rejoin::{LastOperation, known_lineage};
 use crate::replicated_state::StateSnapshot;
-use crate::room_cell::RoomCell;
-use crate::room_record::RoomRecord;
 use crate::state::Chat;
-use crate::tokens::{SavedSession, Tokens, digest_of_kept};
-use crate::user::User;
-
-/// The version of the form.
-const VERSION: u16 = 1;
+use echoline_chat_core::replication::envelope::id_of_end;
+use echoline_chat_core::replication::record::{Fate, Known, Record, UserRecord};
 
 /// The words for users whose chat has another stream now.
 const ANEW: &str = "The chat begins anew, because its stream is another one; come back";
-
-/// The recorded state. Its lists have an order, so that all nodes write the same bytes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) version: u16,
-    #[serde(rename = "numbers_from")]
-    pub(super) next_first_line: u64,
-    pub(super) rooms: Vec<RoomRecord>,
-    pub(super) people: Vec<UserRecord>,
-    pub(super) bans: Vec<Ban>,
-    pub(super) tokens: Vec<(String, SavedSession)>,
-    #[serde(default)]
-    pub(super) former_users: FormerUsers,
-    #[serde(default)]
-    pub(super) flood_mutes: FloodMutes,
-    pub(super) nodes: BTreeMap<u32, u64>,
-    pub(super) gone_nodes: VecDeque<u32>,
-    pub(super) gone_sessions: VecDeque<u64>,
-    #[serde(default)]
-    pub(super) session_floors: BTreeMap<u32, u32>,
-    pub(super) gone_with: VecDeque<LastOperation>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct UserRecord {
-    pub(super) session: u64,
-    #[serde(default)]
-    pub(super) lineage: u64,
-    #[serde(default)]
-    pub(super) since_ms: u64,
-    pub(super) node: u32,
-    pub(super) name: Name,
-    pub(super) address: Option<IpAddr>,
-    pub(super) operator: bool,
-    pub(super) retired: bool,
-    pub(super) away: Option<String>,
-    pub(super) last: u64,
-    pub(super) refused: bool,
-}
-
-impl Record {
-    /// Reads a snapshot, and checks it as any other input.
-    fn read(state: &[u8]) -> Result<Self, String> {
-        let mut record: Self = serde_json::from_slice(state).map_err(|error| error.to_string())?;
-        if record.version > VERSION {
-            return Err("it is of a newer version of echoline: update this machine".to_owned());
-        }
-        inspect(&mut record)?;
-        Ok(record)
-    }
-}
 
 impl Chat {
     /// The state after the last entry that was applied.
@@ -94,7 +23,7 @@ impl Chat {
         let live = self.lock();
         let followed = cluster.lock();
         let record = Record {
-            version: VERSION,
+            version: Record::VERSION,
             next_first_line: live.next_first_line,
             rooms: live.rooms.values().map(|cell| cell.with(|room| room.record())).collect(),
             people: live.users.values().map(|user| UserRecord::of(user)).collect(),
@@ -211,198 +140,6 @@ impl Chat {
     }
 }
 
-impl<R: RoomCell> ChatState<R> {
-    /// Takes all users out of the chat. Returns the sessions of those whom this node serves; they
-    /// are suspended.
-    fn suspend_all(&mut self) -> Vec<u64> {
-        self.names.clear();
-        let mut here = Vec::new();
-        for mut user in self.users.take_all().into_values() {
-            if !user.is_here {
-                user.release_all();
-                continue;
-            }
-            for (cell, member_id) in user.memberships() {
-                cell.with(|room| room.suspend(member_id));
-            }
-            here.push(user.session);
-            self.suspended.insert(user.session, user);
-        }
-        here
-    }
-
-    /// Becomes what was recorded. Users of the `served` sessions are expected back.
-    fn restore(&mut self, record: &mut Record, served: &BTreeSet<u64>, effects: &mut dyn Effects) {
-        let names: BTreeSet<Key> =
-            record.rooms.iter().map(|room| room.name.key().clone()).collect();
-        self.bans = Bans::default();
-        for ban in record.bans.drain(..) {
-            // The snapshot of an earlier version may hold more bans of a room than fit now. All
-            // nodes drop the same ones.
-            let _ = self.bans.add(0, ban);
-        }
-        self.tokens = Tokens::default();
-        for (token, saved) in record.tokens.drain(..) {
-            // None is dropped, unless an earlier version had more of one source.
-            let _ = self.tokens.keep(0, digest_of_kept(token).into(), saved);
-        }
-        self.next_first_line = record.next_first_line;
-        self.former_users = std::mem::take(&mut record.former_users);
-        self.flood_mutes = std::mem::take(&mut record.flood_mutes);
-        for user in record.people.drain(..) {
-            self.restore_user(user);
-        }
-        for room in record.rooms.drain(..) {
-            let found = self.rooms.get(room.name.key()).cloned();
-            let cell = found.unwrap_or_else(|| self.make_room(&room.name, None, effects));
-            self.restore_room(&cell, room);
-        }
-        // The other nodes have removed these rooms.
-        let lobby = &self.lobby;
-        self.rooms.retain(|key, cell| names.contains(key) || cell.is_same(lobby));
-        for &session in served {
-            self.match_memberships(session, effects);
-        }
-    }
-
-    /// Adds a user; this node does not serve them.
-    fn restore_user(&mut self, record: UserRecord) {
-        let UserRecord { session, node, .. } = record;
-        let context = OperationContext { session, node, is_here: false, now_ms: 0 };
-        let lineage = known_lineage(record.lineage, session);
-        let user = User::new(context, record.address, record.name, lineage);
-        let mut user = Box::new(user.since(record.since_ms));
-        user.make_operator(record.operator);
-        if record.retired {
-            user.retire();
-        } else {
-            // No other user can have it: it was theirs in the record.
-            let _ = self.claim(&user.name(), session);
-        }
-        user.set_away(record.away.as_deref());
-        user.last = record.last;
-        user.was_refused = record.refused;
-        self.users.insert(user);
-    }
-
-    /// Makes a room what was recorded, with its members.
-    fn restore_room(&mut self, cell: &R, record: RoomRecord) {
-        let members = cell.change(|room| room.fill(record));
-        for (session, is_operator) in members {
-            let Some(user) = self.users.get_mut(session) else { continue };
-            let (identity, name) = (user.identity(), user.name());
-            let member_id = cell.with(|room| room.add_member(identity, name, is_operator));
-            user.add_membership(cell.clone(), member_id);
-        }
-    }
-
-    /// Keeps the memberships of a suspended user in the rooms in which the record has them.
-    fn match_memberships(&self, session: u64, effects: &mut dyn Effects) {
-        let Some((suspended, recorded)) = self.suspended.get(&session).zip(self.user(session))
-        else {
-            return;
-        };
-        for (cell, member_id) in suspended.memberships() {
-            let theirs = recorded.member_id_in(&cell);
-            let lost = cell.with(|room| match theirs {
-                Some(theirs) => {
-                    let is_operator = room.is_operator(theirs);
-                    room.set_operator(member_id, is_operator);
-                    None
-                }
-                None => room.cancel_suspension(member_id).then(|| room.name.clone()),
-            });
-            if let Some(room) = lost {
-                let words = format!("You were taken out of {room}, in lines that are missing here");
-                effects.notify(session, Notification::Expelled { room, words });
-            }
-        }
-    }
-
-    /// Forgets everything but the lobby, which is empty then.
-    fn reset(&mut self) {
-        let lobby = &self.lobby;
-        self.rooms.retain(|_, cell| cell.is_same(lobby));
-        let limits = self.options.log;
-        self.lobby.change(|room| room.reset(limits));
-        (self.bans, self.tokens, self.next_first_line) = Default::default();
-        (self.former_users, self.flood_mutes, self.awaited_rooms) = Default::default();
-    }
-}
-
-impl UserRecord {
-    fn of<R>(user: &User<R>) -> Self {
-        Self {
-            session: user.session,
-            lineage: user.lineage,
-            since_ms: user.since_ms,
-            node: user.node,
-            name: user.name(),
-            address: user.address,
-            operator: user.is_operator(),
-            retired: user.is_retired(),
-            away: user.away().map(|words| words.to_string()),
-            last: user.last,
-            refused: user.was_refused,
-        }
-    }
-}
-
-/// What a snapshot knows of acts that were sent before it was taken.
-struct Known {
-    /// The last act of each author, and whether it came to nothing.
-    lasts: BTreeMap<u64, LastOperation>,
-    gone_nodes: BTreeSet<u32>,
-    gone_sessions: BTreeSet<u64>,
-    nodes: BTreeMap<u32, u64>,
-}
-
-/// What became of an act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It is on its way, or may be sent again.
-    Open,
-    Done,
-    Refused,
-}
-
-impl Known {
-    fn of(record: &Record) -> Self {
-        let people = record.people.iter().map(|user| LastOperation {
-            session: user.session,
-            number: user.last,
-            refused: user.refused,
-        });
-        let all = record.gone_with.iter().copied().chain(people);
-        Self {
-            lasts: all.map(|last| (last.session, last)).collect(),
-            gone_nodes: record.gone_nodes.iter().copied().collect(),
-            gone_sessions: record.gone_sessions.iter().copied().collect(),
-            nodes: record.nodes.clone(),
-        }
-    }
-
-    /// What became of the act of this number, which `node` sent.
-    fn fate(&self, node: u32, session: u64, number: u64, act: &Operation) -> Fate {
-        if session == NODE {
-            let is_done = self.nodes.get(&node).is_some_and(|last| number <= *last);
-            return if is_done { Fate::Done } else { Fate::Open };
-        }
-        let is_over = self.gone_sessions.contains(&session);
-        match self.lasts.get(&session) {
-            Some(last) if number < last.number => Fate::Done,
-            Some(last) if number == last.number && last.refused => Fate::Refused,
-            Some(last) if number == last.number => Fate::Done,
-            _ if is_over => Fate::Done,
-            // Nobody remembers: better once too few than twice.
-            None if self.gone_nodes.contains(&node) && !matches!(act, Operation::Exit { .. }) => {
-                Fate::Refused
-            }
-            _ => Fate::Open,
-        }
-    }
-}
-
 impl super::State {
     /// What was performed before the snapshot was taken is not on its way any more.
     fn forget_done(&mut self, known: &Known) -> Vec<(u64, Sent, Fate)> {
@@ -436,7 +173,8 @@ mod tests {
     use super::*;
     use crate::cluster::ClusterOptions;
     use crate::history::LineKind;
-    use crate::operation::{Back, SaidLine};
+    use crate::name::Name;
+    use crate::operation::{Back, Operation, OperationContext, SaidLine};
     use crate::room::ReplayFrom;
     use crate::settings::Settings;
     use crate::state::Credential;

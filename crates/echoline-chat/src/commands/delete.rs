@@ -29,7 +29,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(IN_NO_ROOM);
             return Ok(());
         };
-        let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
+        let (shared_room, room) = (membership.shared_room.clone(), membership.room.clone());
         let is_operator = self.rank() == Rank::Operator;
         let mut found = self.find_in_memory(&shared_room, number);
         if found.is_none() && self.chat.archive.is_lasting() {

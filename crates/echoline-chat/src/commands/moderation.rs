@@ -236,7 +236,7 @@ impl<S: ByteStream> Session<S> {
             self.notice(&format!("There is no room {name}"));
             return Ok(());
         };
-        if Arc::ptr_eq(&shared_room, &self.chat.lobby) {
+        if shared_room.is_same(&self.chat.lobby) {
             self.notice(&format!("{name} is the room that everybody comes into: it stays"));
             return Ok(());
         }

@@ -268,7 +268,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Returns a room that the user may know of. If there is none, tells the user.
-    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, Arc<SharedRoom>)> {
+    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, SharedRoom)> {
         let name = match Name::parse_room(text) {
             Ok(name) => name,
             Err(error) => {
@@ -340,15 +340,5 @@ impl<S: ByteStream> Session<S> {
         self.audit(&format!("set {room} to {what}"));
         self.notice(words);
         Ok(())
-    }
-}
-
-impl JoinError {
-    /// The error of a join that was refused before the room was asked.
-    pub(crate) fn of(outcome: &Outcome) -> Self {
-        match outcome.refusal() {
-            Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
-            _ => Self::Gone,
-        }
     }
 }

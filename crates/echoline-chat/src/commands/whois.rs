@@ -1,7 +1,6 @@
 //! The answer to `/whois`: a public part for each user, and the rest for operators of the chat.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::bans::{Ban, Scope, network_of};
 use crate::entrance::Entrance;
@@ -44,7 +43,7 @@ impl<S: ByteStream> Session<S> {
     fn rooms_of(&self, other: &ChatUser) -> Vec<String> {
         let (lineage, sees_all) = (self.user.lineage, self.user.is_operator());
         let now_ms = self.chat.now_ms();
-        let room = |(shared_room, _): (Arc<SharedRoom>, MemberId)| {
+        let room = |(shared_room, _): (SharedRoom, MemberId)| {
             shared_room.with(|room| {
                 // The seat may have been given back meanwhile.
                 let member_id = room.seat_of(other.session)?;

@@ -11,7 +11,7 @@ use super::data_folder::{DATABASE, DataFolder, canonical, copy_new, is_absent, i
 use super::error::StoreError;
 use super::options::SharedFolder;
 use super::sql::{read, schema};
-use super::stored_line::StoredLine;
+use echoline_chat_core::room::stored_line::StoredLine;
 
 /// A read-only connection to a history. A running chat is not disturbed: with a write-ahead log,
 /// readers and the writer do not wait for each other.

@@ -12,7 +12,7 @@ use super::options::SharedFolder;
 use super::sql::checksum::{ban_sum, line_sum, room_sum};
 use super::sql::schema::saturating;
 use super::sql::{read, recount, schema};
-use super::stored_line::{DELETED, LineKind, StoredLine};
+use echoline_chat_core::room::stored_line::{DELETED, LineKind, StoredLine};
 
 /// The result of an erasure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -29,10 +29,10 @@ mod record;
 mod search_terms;
 mod sql;
 mod store;
-mod stored_line;
 mod worker;
 
 pub use backup::{HistoryReader, restore};
+pub use echoline_chat_core::room::stored_line::{DELETED, LineKind, MISSING, StoredLine};
 pub use erasure::{ErasureReport, erase};
 pub use error::StoreError;
 pub use options::{SharedFolder, StoreEvent, StoreOptions, SyncPolicy};
@@ -41,4 +41,3 @@ pub use record::{
 };
 pub use search_terms::{CaseFoldBuffer, SearchTerms};
 pub use store::Store;
-pub use stored_line::{DELETED, LineKind, MISSING, StoredLine};

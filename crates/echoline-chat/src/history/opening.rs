@@ -9,8 +9,8 @@ use super::data_folder::{self, DataFolder, is_absent};
 use super::error::{ErrorAction, StoreError};
 use super::record::RestoredHistory;
 use super::sql::{miscounted, read, recount, schema};
-use super::stored_line::MISSING;
 use super::worker::now;
+use echoline_chat_core::room::stored_line::MISSING;
 
 /// The longest check for damage at a start. A million lines take about a second.
 const CHECK_MAX: Duration = Duration::from_secs(10);

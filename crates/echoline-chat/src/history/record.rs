@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stored_line::StoredLine;
+use echoline_chat_core::room::stored_line::StoredLine;
 
 /// A ban of a name, an address or a network.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use super::options::{StoreEvent, StoreOptions};
 use super::record::{PasswordGuesses, RestoredHistory, SearchPage, StoreChange};
 use super::search_terms::SearchTerms;
 use super::sql::read::LINES_MAX;
-use super::stored_line::StoredLine;
 use super::worker::{HistoryWriter, Query, QueryReply, QueueError, SearchQuery, WorkQueue, now};
+use echoline_chat_core::room::stored_line::StoredLine;
 
 /// The longest time that the writer thread retries after [`Store::close`] or a drop.
 const CLOSE_MAX: Duration = Duration::from_secs(5);

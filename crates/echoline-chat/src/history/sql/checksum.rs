@@ -4,8 +4,8 @@
 use crc::{CRC_32_ISCSI, Crc, Digest};
 
 use super::super::record::StoredBan;
-use super::super::stored_line::StoredLine;
 use super::schema::saturating;
+use echoline_chat_core::room::stored_line::StoredLine;
 
 /// The checksum of RFC 3720 (section 12.1, appendix B.4).
 static CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -92,7 +92,7 @@ mod tests {
     /// Files of earlier versions have these checksums.
     #[test]
     fn checksums_of_rows_never_change() {
-        let kind = super::super::super::stored_line::LineKind::Said;
+        let kind = echoline_chat_core::room::stored_line::LineKind::Said;
         let line =
             StoredLine { number: 7, time_ms: 9, kind, name: "ann".into(), text: "hi".into() };
         assert_eq!(line_sum(1, &line), 0xFEB2_EBD8);

@@ -5,9 +5,9 @@ use tracing::warn;
 
 use super::super::record::{RestoredRoom, StoredBan, StoredToken};
 use super::super::search_terms::{CaseFoldBuffer, SearchTerms};
-use super::super::stored_line::{LineKind, StoredLine};
 use super::checksum::{ban_sum, line_sum, room_sum};
 use super::schema::{saturating, unsigned};
+use echoline_chat_core::room::stored_line::{LineKind, StoredLine};
 
 /// The limit of lines in one result.
 pub(crate) const LINES_MAX: usize = 10_000;

@@ -7,12 +7,12 @@ use rusqlite::{Connection, Result, Statement, params};
 
 use super::super::options::StoreOptions;
 use super::super::record::{StoreChange, StoredBan, StoredToken};
-use super::super::stored_line::{DELETED, StoredLine};
 use super::audit;
 use super::checksum::{ban_sum, line_sum, room_sum};
 use super::read;
 use super::schema::saturating;
 use super::totals::{LINE_BYTES, RoomTotals};
+use echoline_chat_core::room::stored_line::{DELETED, StoredLine};
 
 /// Applies changes. Caches the totals of rooms, so that they need not be counted; a failed
 /// transaction must [`reset`](Self::reset) the cache.

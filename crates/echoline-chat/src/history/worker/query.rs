@@ -7,7 +7,7 @@ use super::super::error::StoreError;
 use super::super::record::{PasswordGuesses, SearchPage};
 use super::super::search_terms::SearchTerms;
 use super::super::sql::{audit, read};
-use super::super::stored_line::StoredLine;
+use echoline_chat_core::room::stored_line::StoredLine;
 
 /// The channel for a result. Its receiver may be gone.
 pub(crate) type QueryReply<T> = oneshot::Sender<Result<T, StoreError>>;
