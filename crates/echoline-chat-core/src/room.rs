@@ -6,6 +6,7 @@ pub mod entrance;
 pub mod line;
 pub mod log;
 pub mod log_limits;
+pub mod member;
 pub mod muted;
 pub mod replay;
 pub mod room_operators;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use self::member::Standing;
+pub use self::member::{Member, MemberIdentity};
 pub use self::{echo_suppression::Own, replay::ReplayFrom};
 use crate::name::Name;
 use crate::room::batch::Batch;
@@ -60,49 +63,6 @@ pub struct Room {
     pub origin: Origin,
     /// Whether this is the room that every user enters first: it stays, and elects no operator.
     pub(crate) is_lobby: bool,
-}
-
-/// Somebody who is in a room.
-#[derive(Debug)]
-pub struct Member {
-    /// The number of the session.
-    pub session: u64,
-    /// The user's number, the same in all their sessions.
-    pub lineage: u64,
-    /// The name.
-    pub name: Name,
-    /// Whether the member is an operator of the room.
-    pub operator: bool,
-    /// Whether this machine serves them: who is served by another reads there.
-    is_here: bool,
-    standing: Standing,
-    /// Counts up with each arrival in the room.
-    pub arrival: u32,
-    /// The next line to be seen.
-    next: u64,
-    /// The lines that this member wrote and has not passed, which a terminal does not show again.
-    own: OwnLines,
-}
-
-/// Whether somebody who has a seat is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    In,
-    /// For the others this one has left, and is to be in again: their machine was taken for gone.
-    Expected,
-    /// Expelled: for the others this one has left already.
-    Out,
-}
-
-/// Whose seat it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemberIdentity {
-    /// The number of the session.
-    pub session: u64,
-    /// The author of what they say.
-    pub lineage: u64,
-    /// Whether this machine serves them.
-    pub is_here: bool,
 }
 
 /// A line that was appended.
@@ -226,7 +186,7 @@ impl Room {
         let member = &mut self.members[member_id];
         let was_in = member.standing == Standing::In;
         if was_in {
-            member.standing = Standing::Expected;
+            member.standing = Standing::Suspended;
             self.outside += 1;
         }
         was_in
@@ -235,7 +195,7 @@ impl Room {
     /// Expels a suspended member for good; `false` if the member is not suspended.
     pub fn cancel_suspension(&mut self, member_id: MemberId) -> bool {
         let member = &mut self.members[member_id];
-        let was_expected = member.standing == Standing::Expected;
+        let was_expected = member.standing == Standing::Suspended;
         if was_expected {
             member.standing = Standing::Out;
         }
@@ -413,7 +373,7 @@ impl Room {
 
     /// Whether the member is set aside.
     pub fn is_suspended(&self, member_id: MemberId) -> bool {
-        self.members[member_id].standing == Standing::Expected
+        self.members[member_id].standing == Standing::Suspended
     }
 
     /// Whether the member was expelled for good: not only set aside.
@@ -465,7 +425,7 @@ impl Room {
 
     /// Whether a membership is suspended, so that the user may come back.
     pub(crate) fn awaits_members(&self) -> bool {
-        self.members.iter().any(|(_, member)| member.standing == Standing::Expected)
+        self.members.iter().any(|(_, member)| member.standing == Standing::Suspended)
     }
 
     /// How many are in.
@@ -488,25 +448,6 @@ impl Room {
         let mut lags: Vec<_> = behind.map(|member| (&member.name, visible - member.next)).collect();
         lags.sort_by_key(|&(_, lag)| std::cmp::Reverse(lag));
         lags
-    }
-}
-
-impl Member {
-    fn is_out(&self) -> bool {
-        self.standing != Standing::In
-    }
-
-    /// Goes to `first` where the member is not there yet; returns how many lines that it
-    /// would be shown it misses by that.
-    fn skip_to(&mut self, first: u64, own: Own) -> u64 {
-        if self.next >= first {
-            return 0;
-        }
-        let own_lines = self.own.take_missed(self.next, first);
-        let hidden = if own == Own::Hidden { own_lines } else { 0 };
-        let missed = first - self.next - hidden;
-        self.next = first;
-        missed
     }
 }
 

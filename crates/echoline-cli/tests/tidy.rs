@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that decide without a clock, a socket or a task: they do not depend on a runtime.
-const PURE_CRATES: &[&str] = &["echoline-base", "echoline-faults"];
+const PURE_CRATES: &[&str] = &["echoline-base", "echoline-chat-core", "echoline-faults"];
 
 const FILE_LINES_MAX: usize = 500;
 const LINE_COLUMNS_MAX: usize = 100;
