@@ -6,10 +6,10 @@
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
+use crate::LineKind;
 use crate::name::Name;
 use crate::room::ReplayFrom;
 use crate::room::entrance::Credential;
-use crate::room::stored_line::LineKind;
 use crate::state::bans::{Ban, Scope, Subject};
 use crate::state::tokens::SavedSession;
 

@@ -12,7 +12,6 @@ pub mod replay;
 pub mod room_operators;
 pub mod room_origin;
 pub mod room_record;
-pub mod stored_line;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use slab::Slab;
 use self::member::Standing;
 pub use self::member::{Member, MemberIdentity};
 pub use self::{echo_suppression::Own, replay::ReplayFrom};
+use crate::LineKind;
 use crate::name::Name;
 use crate::room::batch::Batch;
 use crate::room::echo_suppression::OwnLines;
@@ -30,7 +30,6 @@ use crate::room::muted::Muted;
 use crate::room::replay::{Replay, replay};
 use crate::room::room_operators::RoomOperators;
 use crate::room::room_origin::Origin;
-use crate::room::stored_line::LineKind;
 
 /// A place in a room; given back when its member leaves.
 pub type MemberId = usize;

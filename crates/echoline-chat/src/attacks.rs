@@ -11,10 +11,10 @@ use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 use super::name::Name;
 use super::operation::{Operation, OperationContext, RoomChange as Alteration, SaidLine};
 use super::outcome::{OperationError, Outcome};
-use super::replicated_state::ReplicatedState;
 use super::room::ReplayFrom;
 use super::settings::Settings;
 use super::state::{Chat, ClaimNameError, Credential, JoinError};
+use echoline_chat_core::ReplicatedState;
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()

@@ -9,7 +9,7 @@ use super::command::Command;
 use super::command_cost::LineClass;
 use super::commands::Flow;
 use super::history::LineKind;
-use super::login::{Login, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
+use super::login::{LoggedInUser, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
 use super::name::Name;
 use super::position;
 use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
@@ -30,7 +30,7 @@ pub(super) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
     medium: Medium,
-) -> Result<Option<Login>, Closed> {
+) -> Result<Option<LoggedInUser>, Closed> {
     let visitor = Visitor::of(&client.origin());
     let mut refusals = 0;
     while let Some(line) = client.read_line().await? {
@@ -83,7 +83,7 @@ async fn log_in_with_token(
     after: &BTreeMap<String, LastSeen>,
     visitor: Visitor,
     medium: Medium,
-) -> Result<Login, LoginError> {
+) -> Result<LoggedInUser, LoginError> {
     let after = position::by_room(after)?;
     let mut login = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
@@ -109,10 +109,10 @@ async fn log_in_with_name(
     hello: &Hello,
     chat: &Chat,
     visitor: Visitor,
-) -> Result<Login, LoginError> {
+) -> Result<LoggedInUser, LoginError> {
     let (requested, renewed) = requested_session(hello, chat)?;
     let user = log_in(chat, requested.name.clone(), visitor).await?;
-    Ok(Login { saved: Some(requested), renewed, ..Login::new(user) })
+    Ok(LoggedInUser { saved: Some(requested), renewed, ..LoggedInUser::new(user) })
 }
 
 /// Returns the session that a first message asks for, and its rooms that were renewed since.

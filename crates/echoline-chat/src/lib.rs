@@ -34,13 +34,10 @@ mod command_cost;
 mod commands;
 mod erase;
 mod evictions;
-pub mod history;
 mod line_end;
 mod login;
 mod mailbox;
 mod misdirected_protocol;
-#[cfg(feature = "nats")]
-pub mod nats;
 mod operator_password;
 mod outbound_feed;
 #[cfg(feature = "web")]
@@ -67,7 +64,7 @@ mod wake_batcher;
 
 use echoline_chat_core::command::{aliases, arguments, command_error, command_table, help};
 use echoline_chat_core::name::{key, name_error};
-use echoline_chat_core::replication::{node_down_line, replicated_state};
+use echoline_chat_core::replication::node_down_line;
 use echoline_chat_core::room::{batch, entrance, line, log, room_record};
 use echoline_chat_core::state::{
     apply, bans, deletion, flood_mutes, former_users, preferences, rejoin, room_cell, tokens, user,
@@ -84,6 +81,8 @@ pub use cluster::{ClusterOptions, ClusterStatus};
 pub use command::Command;
 pub use command_error::CommandError;
 pub use command_table::Rank;
+pub use echoline_chat_core::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
+pub use echoline_chat_store as history;
 pub use flood::{Flood, FloodLimits, Verdict};
 pub use help::help;
 pub use key::Key;
@@ -95,7 +94,6 @@ pub use name_error::{NameError, NameFault};
 #[cfg(feature = "web")]
 pub use page::PAGE;
 pub use password_checks::{hash as hash_password, is_hash as is_password_hash};
-pub use replicated_state::{Link, Proposal, ReplicatedState, StateSnapshot, StreamEntry};
 pub use secret_words::without_secrets;
 pub use session::{Role, serve};
 pub use settings::Settings;

@@ -14,10 +14,10 @@ use super::shared_files::SharedFilesFlag;
 use super::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
-use echoline_chat::nats::{
+use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
+use echoline_chat_nats::{
     self, ClusterFinding, DriverStatus, NatsIdentity, NatsOptions, Severity, StreamDriver,
 };
-use echoline_chat::{Chat, ClusterOptions, ClusterStatus, Settings};
 
 /// The time that a shutdown waits until the other nodes know of it.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -196,7 +196,7 @@ impl ClusterFlags {
             node: node_id()?,
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
-        let driver = nats::start(options, Arc::<Chat>::clone(&chat), proposals);
+        let driver = echoline_chat_nats::start(options, Arc::<Chat>::clone(&chat), proposals);
         let driver = driver.with_context(|| format!("cannot use --bus {servers}"))?;
         let status = driver.status();
         tracing::info!(
@@ -224,7 +224,7 @@ impl ClusterFlags {
     /// Examines servers and stream for `--check`, and describes them in sentences.
     pub(super) fn describe(&self, shared: &SharedFilesFlag) -> anyhow::Result<Vec<String>> {
         let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
-        let findings = nats::examine(&options)?;
+        let findings = echoline_chat_nats::examine(&options)?;
         if let Some(problem) = findings.iter().find(|f| f.severity == Severity::Problem) {
             let servers = without_login(options.servers.reveal());
             bail!("--bus {servers}: {}", problem.sentence);

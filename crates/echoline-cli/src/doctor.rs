@@ -11,7 +11,7 @@ use super::output::print;
 use super::shared_files::SharedFilesFlag;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
-use echoline_chat::nats::{Severity, examine};
+use echoline_chat_nats::{Severity, examine};
 
 /// The exit code if there is a problem.
 const PROBLEMS: u8 = 3;

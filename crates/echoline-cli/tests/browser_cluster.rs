@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
-#[path = "../../echoline-chat/tests/nats/server.rs"]
+#[path = "../../echoline-chat-nats/tests/nats/server.rs"]
 mod server;
 
 mod programs;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{is_off, reveal};
-use crate::room::stored_line::LineKind;
+use crate::LineKind;
 use echoline_base::SecretText;
 
 /// A message to a program or a page. `Display` writes it as one JSON object without a line end,

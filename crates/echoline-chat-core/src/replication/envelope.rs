@@ -74,11 +74,11 @@ pub fn id_of_end(node: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LineKind;
     use crate::name::Name;
     use crate::operation::{Back, RejoiningUser, ResumeToken, RoomChange, SaidLine};
     use crate::room::ReplayFrom;
     use crate::room::entrance::Credential;
-    use crate::room::stored_line::LineKind;
     use crate::state::bans::{Ban, Scope, Subject};
     use crate::state::tokens::{Position, SavedSession, SessionState, digest};
 

@@ -6,7 +6,6 @@ pub mod inspect_snapshot;
 pub mod leases;
 pub mod node_down_line;
 pub mod record;
-pub mod replicated_state;
 
 /// The session of operations whose author is a node itself.
 pub const NODE: u64 = 0;

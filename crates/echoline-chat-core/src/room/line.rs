@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::room::stored_line::{LineKind, StoredLine};
+use crate::{LineKind, StoredLine};
 
 /// What the lines of a terminal end with.
 pub const EOL: &str = "\r\n";

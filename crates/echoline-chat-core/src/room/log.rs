@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use crate::room::batch::Batch;
 use crate::room::line::{EOL, Shape};
 pub use crate::room::log_limits::LogLimits;
-use crate::room::stored_line::{DELETED, LineKind};
+use crate::{DELETED, LineKind};
 use older::{OlderLine, OlderLines};
 
 mod older;

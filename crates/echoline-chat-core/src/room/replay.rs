@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use crate::LineKind;
 use crate::room::log::Log;
-use crate::room::stored_line::LineKind;
 
 /// Joins, leaves and renamings that are shown between two other lines; the last ones.
 const SHOWN_BETWEEN: usize = 3;

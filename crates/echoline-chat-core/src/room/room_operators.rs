@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
+use crate::LineKind;
 use crate::effect::Effects;
 use crate::name::Name;
-use crate::room::stored_line::LineKind;
 use crate::room::{Appended, Room};
 
 /// The time without an operator in the room after which a member becomes one, in milliseconds.

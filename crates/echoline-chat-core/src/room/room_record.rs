@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::LineKind;
 use crate::name::Name;
 use crate::name::key::Key;
 use crate::room::log::{LineView, Log, LogLimits};
 use crate::room::muted::Muted;
 use crate::room::room_operators::RoomOperators;
 use crate::room::room_origin::Origin;
-use crate::room::stored_line::LineKind;
 use crate::room::{MemberId, MemberIdentity, Room};
 
 /// The last lines of a room that are told, and their bytes.

@@ -6,12 +6,12 @@
 use core::net::IpAddr;
 use std::sync::Arc;
 
+use crate::LineKind;
 use crate::effect::{Effect, Effects};
 use crate::name::Name;
 use crate::notification::Notification;
 use crate::operation::{Back, Operation, OperationContext, ResumeToken};
 use crate::outcome::{ClaimNameError, Entered, OperationError, Outcome};
-use crate::room::stored_line::LineKind;
 use crate::state::ChatState;
 use crate::state::bans::Suspect;
 use crate::state::room_cell::RoomCell;

@@ -1,12 +1,12 @@
 //! Applies operations that concern one room: joining, leaving, and what is said there. Pure.
 
+use crate::LineKind;
 use crate::effect::{Effect, Effects};
 use crate::name::Name;
 use crate::notification::Notification;
 use crate::operation::{OperationContext, SaidLine};
 use crate::outcome::{JoinError, Joined, OperationError, Outcome};
 use crate::room::entrance::{Credential, Newcomer};
-use crate::room::stored_line::LineKind;
 use crate::room::{Appended, MemberId, ReplayFrom, Room};
 use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;

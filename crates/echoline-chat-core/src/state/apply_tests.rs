@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::LineKind;
 use crate::effect::Effect;
 use crate::name::Name;
 use crate::operation::{Back, Operation, OperationContext, ResumeToken, RoomChange, SaidLine};
 use crate::outcome::{ClaimNameError, JoinError, OperationError, Outcome};
 use crate::room::entrance::Credential;
 use crate::room::log::LogLimits;
-use crate::room::stored_line::LineKind;
 use crate::room::{ReplayFrom, Room};
 use crate::state::bans::{Ban, Scope, Subject};
 use crate::state::tokens::{SavedSession, SessionState};

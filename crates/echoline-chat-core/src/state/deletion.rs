@@ -1,11 +1,11 @@
 //! Deletes a line: it keeps its number, its time and its author's name, and reads `[deleted]` from
 //! then on, in memory, in the store and on every node of a cluster. Pure.
 
+use crate::LineKind;
 use crate::effect::{Effect, Effects};
 use crate::name::Name;
 use crate::operation::OperationContext;
 use crate::outcome::{OperationError, Outcome};
-use crate::room::stored_line::LineKind;
 use crate::state::ChatState;
 use crate::state::room_cell::RoomCell;
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::LineKind;
 use crate::effect::Effects;
 use crate::name::Name;
 use crate::name::key::Key;
 use crate::notification::Notification;
 use crate::operation::{OperationContext, RejoiningUser};
 use crate::replication::node_down_line::node_down_line;
-use crate::room::stored_line::LineKind;
 use crate::room::{MemberId, ReplayFrom};
 use crate::state::ChatState;
 use crate::state::bans::Suspect;

@@ -4,11 +4,11 @@ use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
 use crate::notification::Notification;
 use crate::operation::{Operation, OperationContext};
 use crate::outcome::{JoinError, OperationError, Outcome};
-use crate::replicated_state::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 use crate::state::Chat;
 use bytes::Bytes;
 use echoline_chat_core::replication::envelope::Envelope;
 use echoline_chat_core::replication::inspect_snapshot::ROOMS_MAX;
+use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
 const ERROR_CHARACTERS_MAX: usize = 200;

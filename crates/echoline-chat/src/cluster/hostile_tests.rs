@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{ClusterOptions, GONE_MAX};
 use crate::key::Key;
 use crate::name::Name;
-use crate::replicated_state::{ReplicatedState, StateSnapshot, StreamEntry};
 use crate::settings::Settings;
 use crate::state::Chat;
 use crate::text::is_clean;
 use echoline_chat_core::replication::inspect::{NUMBER_MAX, TIME_MAX_MS};
+use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";

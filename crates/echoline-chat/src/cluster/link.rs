@@ -8,9 +8,9 @@ use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
 use crate::notification::Notification;
 use crate::outcome::{OperationError, Outcome};
-use crate::replicated_state::Link;
 use crate::session_handle::SessionHandle;
 use crate::state::Chat;
+use echoline_chat_core::Link;
 use echoline_chat_core::replication::leases::Heartbeat;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.

@@ -26,13 +26,13 @@ use super::name::Name;
 use super::operation::{Operation, OperationContext, SaidLine};
 use super::outcome::{OperationError, Outcome};
 use super::rejoin::LastOperation;
-use super::replicated_state::{Link, Proposal};
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
 use echoline_chat_core::replication::envelope::Envelope;
 use echoline_chat_core::replication::leases::Leases;
 use echoline_chat_core::replication::{GONE_MAX, NODE};
+use echoline_chat_core::{Link, Proposal};
 use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
 

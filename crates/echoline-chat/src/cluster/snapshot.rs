@@ -6,8 +6,8 @@ use super::outbox::Sent;
 use super::{Cluster, LOST};
 use crate::apply::GOES_ON;
 use crate::outcome::{OperationError, Outcome};
-use crate::replicated_state::StateSnapshot;
 use crate::state::Chat;
+use echoline_chat_core::StateSnapshot;
 use echoline_chat_core::replication::envelope::id_of_end;
 use echoline_chat_core::replication::record::{Fate, Known, Record, UserRecord};
 

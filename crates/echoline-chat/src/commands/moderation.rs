@@ -30,7 +30,7 @@ const SOURCES_SHOWN: usize = 20;
 /// The most characters of an entry of the audit log.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
-/// The two descriptions of what an operator did.
+/// An action of an operator in words, for two readers.
 struct ModerationReport {
     /// The entry of the audit log.
     audit: String,
@@ -90,8 +90,8 @@ impl<S: ByteStream> Session<S> {
         self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
     }
 
-    /// Changes the rights of a member of the current room. `report` gets the names of the member and
-    /// of the room.
+    /// Changes the rights of a member of the current room. `report` gets the names of the member
+    /// and of the room.
     async fn alter_member(
         &mut self,
         other: &ChatUser,
@@ -281,8 +281,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Whether the other is an operator of the whole chat, and this one is not: then this one can do
-    /// nothing to them.
+    /// Whether only the other user is an operator of the whole chat. Then this user can do nothing
+    /// to them, and is told so.
     pub(super) fn is_above(&mut self, other: &ChatUser) -> bool {
         let above = other.is_operator() && !self.user.is_operator();
         if above {

@@ -30,8 +30,8 @@ const ROOMS_MAX: usize = 100;
 const ENTRY_BYTES: usize = 64;
 
 impl<S: ByteStream> Session<S> {
-    /// Answers a question of a page or a program; `before` and `count` choose earlier lines, `after`
-    /// the part of a list.
+    /// Answers a question of a page or a program. `before` and `count` choose earlier lines,
+    /// `after` chooses the part of a list.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

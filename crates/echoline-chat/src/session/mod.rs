@@ -1,8 +1,8 @@
 //! The session of one user: the connection, what feeds it, and how commands reply and wait.
 //!
 //! The `dialogue` reads the user's lines. The commands are methods of [`Session`] in
-//! [`commands`](super::commands). A command that waits returns its result to the next line of its
-//! own code; meanwhile the connection is fed with the lines of other users.
+//! [`commands`](super::commands). While a command waits, the connection is fed with the lines of
+//! other users.
 
 mod arrival;
 mod dialogue;
@@ -42,7 +42,7 @@ pub(super) struct Session<S: ByteStream> {
     pub(super) user: Arc<SessionHandle>,
     /// The source that the rates of the user's actions are counted for.
     pub(super) source: Source,
-    /// What the user has not been sent yet.
+    /// The lines and notifications that were not sent to the user yet.
     pub(super) feed: OutboundFeed,
     /// The limit on how fast the user writes.
     flood: Flood,
@@ -195,8 +195,8 @@ impl<S: ByteStream> Session<S> {
         fed.await
     }
 
-    /// Wakes the members who wait for what this user said, if the user does not read: then the
-    /// connection asks the feed for nothing, which would wake them.
+    /// Wakes the members who wait for the lines of this user, if the user does not read. Otherwise
+    /// the feed wakes them, but the connection asks it only when the user has read everything.
     fn announce_if_unsent(&mut self) {
         if self.client.unsent() > 0 {
             self.feed.announce();

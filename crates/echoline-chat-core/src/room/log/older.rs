@@ -7,8 +7,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::LineView;
+use crate::DELETED;
 use crate::room::line::{EOL, Shape};
-use crate::room::stored_line::DELETED;
 
 /// A line that a user said, by itself.
 #[derive(Clone, Debug)]
