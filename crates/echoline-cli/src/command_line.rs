@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::commands::{cert, chat, check, compare, echo, generate, load, merge, send};
 use crate::config::{ConfigError, Settings};
-use crate::reload::Reload;
-use crate::serving_args::ServerArgs;
-use crate::{
-    cert, chat, check, compare, config, echo, generate, hangup, load, merge, resources, send,
-    usage_error,
-};
+use crate::process::reload::Reload;
+use crate::process::{hangup, resources};
+use crate::server::args::ServerArgs;
+use crate::{config, usage_error};
 use echoline_base::printable::printable_lines;
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.

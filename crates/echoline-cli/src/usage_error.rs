@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use clap::Command;
 use clap::error::ErrorKind;
 
-use crate::output::has_colours;
+use crate::files::output::has_colours;
 use echoline_base::printable::{is_harmful, printable_lines};
 
 /// The definition of the command line, for the usage line of an error.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
-use crate::shared_files::SharedFilesFlag;
+use crate::files::shared_files::SharedFilesFlag;
 
 /// Fewer characters could be guessed.
 const SECRET_MIN: usize = 16;

@@ -25,16 +25,16 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::findings::{self, Findings};
-use super::life::inherited::{Inherited, Parcel};
-use super::restart::keep_running;
-use super::shared_files::SharedFilesFlag;
-use super::socket_flags;
+use crate::files::shared_files::SharedFilesFlag;
+use crate::process::inherited::{Inherited, Parcel};
+use crate::process::restart::keep_running;
+use crate::server::findings::{self, Findings};
+use crate::server::socket_flags;
 use access::Secret;
-pub(super) use control::{FaultControl, Served};
+pub(crate) use control::{FaultControl, Served};
 use echoline::internals::is_loopback;
 use echoline::{Address, FileUser, ListenerOptions, Scheme};
-pub(super) use figure::{Figure, Figures};
+pub(crate) use figure::{Figure, Figures};
 use gate::Reach;
 use site::Site;
 use socket::AdminSocket;
@@ -42,7 +42,7 @@ use socket::AdminSocket;
 /// The flags of the admin address.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Administration")]
-pub(super) struct AdminFlags {
+pub(crate) struct AdminFlags {
     /// Serve metrics (/metrics), health (/healthz, /readyz) and a live page (/) over HTTP at this
     /// HOST:PORT of this machine, for example 127.0.0.1:9090, or at unix:PATH; may be given several
     /// times. Port 0 is any free one. Over a Unix socket a request sees the log
@@ -74,7 +74,7 @@ pub(super) struct AdminFlags {
 
 /// An admin address that is bound. It queues connections and answers none before it is started.
 #[derive(Debug)]
-pub(super) struct Admin {
+pub(crate) struct Admin {
     sockets: Vec<AdminSocket>,
     reach: Reach,
     secret: Option<Secret>,
@@ -82,26 +82,26 @@ pub(super) struct Admin {
 
 /// The sockets of an admin address that answers. Their files are removed with this value.
 #[derive(Debug)]
-pub(super) struct Answering(Vec<AdminSocket>);
+pub(crate) struct Answering(Vec<AdminSocket>);
 
 impl AdminFlags {
     /// Whether there will be an admin address.
-    pub(super) fn is_asked_for(&self) -> bool {
+    pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
     }
 
     /// The addresses of the flags.
-    pub(super) fn addresses(&self) -> &[Address] {
+    pub(crate) fn addresses(&self) -> &[Address] {
         &self.admin
     }
 
     /// Whether a request could have the right to change faults.
-    pub(super) fn may_change_faults(&self) -> bool {
+    pub(crate) fn may_change_faults(&self) -> bool {
         self.admin_secret_file.is_some() || self.admin.iter().any(|at| at.unix_path().is_some())
     }
 
     /// Says whether there could be one, without listening.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         shared: &SharedFilesFlag,
         findings: &mut Findings,
@@ -121,7 +121,7 @@ impl AdminFlags {
     /// Binds what the flags ask for, without starting a thread; or takes over the sockets that the
     /// process was born with. Reads the secret, which perhaps only root may. `unix_user` is the
     /// user that the files of sockets are made for.
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         &self,
         inherited: &mut Inherited,
         unix_user: Option<FileUser>,
@@ -180,17 +180,17 @@ impl AdminFlags {
 
 impl Admin {
     /// Where it really is: with the port, where 0 was asked for.
-    pub(super) fn addresses(&self) -> io::Result<Vec<Address>> {
+    pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         self.sockets.iter().map(AdminSocket::address).collect()
     }
 
     /// The same sockets once more, for a successor.
-    pub(super) fn hand_on(&self) -> io::Result<Vec<Parcel>> {
+    pub(crate) fn hand_on(&self) -> io::Result<Vec<Parcel>> {
         self.sockets.iter().map(AdminSocket::hand_on).collect()
     }
 
     /// Answers from now on until the process ends.
-    pub(super) fn start(self, served: Served) -> io::Result<Answering> {
+    pub(crate) fn start(self, served: Served) -> io::Result<Answering> {
         for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
             tracing::warn!("{warning}");
         }
@@ -206,7 +206,7 @@ impl Admin {
 
 impl Answering {
     /// Leaves the files of its sockets to the process that has taken them over.
-    pub(super) fn leave(self) {
+    pub(crate) fn leave(self) {
         self.0.into_iter().for_each(AdminSocket::leave);
     }
 }

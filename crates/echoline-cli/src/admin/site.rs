@@ -20,7 +20,7 @@ use super::process::ProcessState;
 use super::refusals::Refusals;
 use super::reply::{Problem, Reply, kind, reply, to_page};
 use super::view::{Shown, Sources, View, word};
-use crate::newest_lines::newest_lines;
+use crate::log::newest_lines::newest_lines;
 use echoline::{DatagramCounts, Phase};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
@@ -190,8 +190,9 @@ impl Site {
     }
 
     fn view(&self, access: Access) -> View {
-        let line =
-            |line: crate::newest_lines::LogLine| [line.time, line.level.to_string(), line.text];
+        let line = |line: crate::log::newest_lines::LogLine| {
+            [line.time, line.level.to_string(), line.text]
+        };
         let is_full = access == Access::Full;
         View::new(Sources {
             snapshot: &self.served.observer.snapshot(),

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 
 use super::access::Access;
 use super::http::Door;
-use crate::life::inherited::Parcel;
-use crate::socket_flags::admits_everybody;
+use crate::process::inherited::Parcel;
+use crate::server::socket_flags::admits_everybody;
 use echoline::{Address, Listener, ListenerOptions};
 
 /// A bound socket. The file of a Unix socket is removed with this value.

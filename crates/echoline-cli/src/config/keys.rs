@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
 use super::file::{Key, Mistake, Table, Value};
-use crate::hints;
+use crate::config::hints;
 
 /// Flags that choose what the program does; a file only says how.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];

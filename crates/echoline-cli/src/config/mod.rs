@@ -6,6 +6,7 @@
 mod environment;
 mod example;
 mod file;
+pub(crate) mod hints;
 mod keys;
 mod settings;
 
@@ -20,11 +21,11 @@ use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 
 use self::environment::Setting;
-pub(super) use self::environment::may_set;
+pub(crate) use self::environment::may_set;
 use self::file::{File, Mistake};
 use self::keys::{CONFIG, configurable};
-pub(super) use self::settings::{Change, Settings};
-use super::{hints, usage_error};
+pub(crate) use self::settings::{Change, Settings};
+use crate::usage_error;
 
 /// Longer than any configuration; a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -32,16 +33,16 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The flag of every command that a file can configure.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
-pub(super) struct ConfigFlags {
+pub(crate) struct ConfigFlags {
     /// Read settings from this TOML file: one table for each command, keys named as its flags.
     /// What the command line or the environment says wins.
     #[arg(long, env = "ECHOLINE_CONFIG", value_name = "PATH")]
-    pub(super) config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Why the settings cannot be had.
 #[derive(Debug)]
-pub(super) enum ConfigError {
+pub(crate) enum ConfigError {
     /// Wrong usage of the command line, or a wish for help.
     Usage(clap::Error),
     /// The file cannot be used.
@@ -50,7 +51,7 @@ pub(super) enum ConfigError {
 
 impl ConfigError {
     /// For the start of the program: ends it in the parser's words if these are right.
-    pub(super) fn into_error(self) -> anyhow::Error {
+    pub(crate) fn into_error(self) -> anyhow::Error {
         match self {
             Self::Usage(error) => usage_error::exit(&error),
             Self::File(error) => error,
@@ -58,7 +59,7 @@ impl ConfigError {
     }
 
     /// In one line, for a log.
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => keys::sentence(error),
             Self::File(error) => format!("{error:#}"),
@@ -67,7 +68,7 @@ impl ConfigError {
 }
 
 /// Reads arguments, the program's name first, and the file that they or the environment name.
-pub(super) fn read<P: CommandFactory + FromArgMatches>(
+pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     typed: &[OsString],
 ) -> Result<(P, Settings), ConfigError> {
     let program = P::command();
@@ -188,7 +189,7 @@ fn settings(
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.
-pub(super) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<String>> {
+pub(crate) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<String>> {
     let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
     check_tables(program, &file).map_err(wrong)?;
@@ -201,7 +202,7 @@ pub(super) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<Strin
 }
 
 /// A file with every key there is.
-pub(super) fn example(program: &Command) -> String {
+pub(crate) fn example(program: &Command) -> String {
     example::text(program)
 }
 

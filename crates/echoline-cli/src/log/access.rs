@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::sink::{Kind, Target, Writing, write};
-use crate::findings::{self, Findings};
-use crate::reload::Reload;
+use crate::process::reload::Reload;
+use crate::server::findings::{self, Findings};
 use echoline::{ConnectionSummary, Server};
 use echoline_base::printable::{printable, printable_json};
 

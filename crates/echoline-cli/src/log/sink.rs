@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use anyhow::Context;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use crate::links::Followed;
-use crate::resources;
+use crate::files::links::Followed;
+use crate::process::resources;
 use echoline_base::poison::IgnorePoison;
 
 /// Lines that wait to be written before more are dropped.
