@@ -7,50 +7,50 @@ use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{cert, chat, check, compare, echo, generate, load, merge, send};
-use crate::config::{ConfigError, Settings};
+use crate::config::{ConfigError, EffectiveSettings};
 use crate::process::reload::Reload;
 use crate::process::{hangup, resources};
-use crate::server::args::ServerArgs;
+use crate::server::args::ServerCommand;
 use crate::{config, usage_error};
 use echoline_base::printable::printable_lines;
 
 /// Line-protocol servers one can trust: an echo server, a chat, a client and a load tester.
 #[derive(Debug, Parser)]
 #[command(name = "echoline", version, about, max_term_width = 100)]
-pub(crate) struct Arguments {
+pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Serves an echo: of bytes (RFC 862), of lines, or with commands.
-    Echo(Box<echo::EchoFlags>),
+    Echo(Box<echo::EchoArgs>),
 
     /// Serves a chat for nc, Telnet and programs.
-    Chat(Box<chat::ChatFlags>),
+    Chat(Box<chat::ChatArgs>),
 
     /// Sends lines to a server and prints what it answers.
-    Send(send::SendFlags),
+    Send(send::SendArgs),
 
     /// Tests a server with many clients at once, and checks every reply.
-    Load(Box<load::LoadFlags>),
+    Load(Box<load::LoadArgs>),
 
     /// Compares runs of load before and after a change, and says whether it made them worse.
-    Compare(compare::CompareFlags),
+    Compare(compare::CompareArgs),
 
     /// Says whether a server would start: its configuration, flags, files and addresses.
-    Check(check::CheckFlags),
+    Check(check::CheckArgs),
 
     /// Makes a certificate and its key for tests of TLS.
-    Cert(cert::CertFlags),
+    Cert(cert::CertArgs),
 
     /// Merges the reports of load on several machines into one, exactly.
-    Merge(merge::MergeFlags),
+    Merge(merge::MergeArgs),
 
     /// Writes pages for man(1) and completions for shells.
     #[command(hide = true)]
-    Generate(generate::GenerateFlags),
+    Generate(generate::GenerateArgs),
 }
 
 /// Runs what is asked for by the program's arguments, its name first. Ends the process where they
@@ -61,46 +61,45 @@ pub(crate) enum Command {
 pub(crate) fn run(typed: &[OsString]) -> anyhow::Result<ExitCode> {
     // Files may take their time; a server that is told meanwhile to reload must live to do so.
     hangup::hold();
-    usage_error::set_program(Arguments::command());
-    let (arguments, settings) =
-        config::read::<Arguments>(typed).map_err(ConfigError::into_error)?;
-    if !matches!(arguments.command, Command::Echo(_) | Command::Chat(_)) {
+    usage_error::set_program(Cli::command());
+    let (arguments, settings) = config::read::<Cli>(typed).map_err(ConfigError::into_error)?;
+    if !matches!(arguments.command, CliCommand::Echo(_) | CliCommand::Chat(_)) {
         hangup::release();
     }
     let ended = match arguments.command {
-        Command::Echo(flags) => {
+        CliCommand::Echo(flags) => {
             echo::run(*flags, Reload::new(reader(typed, echo_args), settings, echo::APPLIED_BY))
         }
-        Command::Chat(flags) => {
+        CliCommand::Chat(flags) => {
             chat::run(*flags, Reload::new(reader(typed, chat_args), settings, chat::APPLIED_BY))
         }
-        Command::Send(flags) => send::run(flags),
-        Command::Load(flags) => load::run(&flags),
-        Command::Compare(flags) => compare::run(&flags),
-        Command::Check(flags) => check::run(&flags, &Arguments::command(), read_server),
-        Command::Cert(flags) => cert::run(&flags),
-        Command::Merge(flags) => merge::run(&flags),
-        Command::Generate(flags) => generate::run(&flags, Arguments::command()),
+        CliCommand::Send(flags) => send::run(flags),
+        CliCommand::Load(flags) => load::run(&flags),
+        CliCommand::Compare(flags) => compare::run(&flags),
+        CliCommand::Check(flags) => check::run(&flags, &Cli::command(), read_server),
+        CliCommand::Cert(flags) => cert::run(&flags),
+        CliCommand::Merge(flags) => merge::run(&flags),
+        CliCommand::Generate(flags) => generate::run(&flags, Cli::command()),
     };
     ended.map_err(resources::explain)
 }
 
-fn echo_args(command: Command) -> Option<echo::EchoFlags> {
-    if let Command::Echo(args) = command { Some(*args) } else { None }
+fn echo_args(command: CliCommand) -> Option<echo::EchoArgs> {
+    if let CliCommand::Echo(args) = command { Some(*args) } else { None }
 }
 
-fn chat_args(command: Command) -> Option<chat::ChatFlags> {
-    if let Command::Chat(args) = command { Some(*args) } else { None }
+fn chat_args(command: CliCommand) -> Option<chat::ChatArgs> {
+    if let CliCommand::Chat(args) = command { Some(*args) } else { None }
 }
 
 /// Reads the settings of a server again, and checks that its flags fit together.
-fn reader<F: ServerArgs>(
+fn reader<F: ServerCommand>(
     typed: &[OsString],
-    args: fn(Command) -> Option<F>,
-) -> impl FnMut() -> anyhow::Result<(F, Settings)> + Send + 'static {
+    args: fn(CliCommand) -> Option<F>,
+) -> impl FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send + 'static {
     let typed = typed.to_vec();
     move || {
-        let read = config::read::<Arguments>(&typed);
+        let read = config::read::<Cli>(&typed);
         let (arguments, settings) = read.map_err(|error| anyhow!("{}", error.sentence()))?;
         let args = args(arguments.command).ok_or_else(|| anyhow!("no server"))?;
         match args.mistake() {
@@ -111,11 +110,11 @@ fn reader<F: ServerArgs>(
 }
 
 /// Reads the flags of a server for `echoline check`; `None` for a client.
-fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerArgs>>, ConfigError> {
-    let (arguments, _) = config::read::<Arguments>(typed)?;
+fn read_server(typed: &[OsString]) -> Result<Option<Box<dyn ServerCommand>>, ConfigError> {
+    let (arguments, _) = config::read::<Cli>(typed)?;
     Ok(match arguments.command {
-        Command::Echo(args) => Some(args),
-        Command::Chat(args) => Some(args),
+        CliCommand::Echo(args) => Some(args),
+        CliCommand::Chat(args) => Some(args),
         _ => None,
     })
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::figure::Figures;
+use super::figure::ExtraMetrics;
 use echoline::{Certificates, DatagramCounts, Observer, Shutdown, Sources};
 
 /// The server that an admin address tells of.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct ObservedServer {
     pub(crate) observer: Observer,
     pub(crate) shutdown: Shutdown,
     /// A mode of the echo, or `chat`.
@@ -22,7 +22,7 @@ pub(crate) struct Served {
     /// The rates of each source, and the penalties that there are.
     pub(crate) sources: Arc<Sources>,
     /// What else there is to tell of what is served.
-    pub(crate) figures: Option<Figures>,
+    pub(crate) figures: Option<ExtraMetrics>,
 }
 
 /// What can be asked of a plan of faults while the server works.

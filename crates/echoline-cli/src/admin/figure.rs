@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// The kind of a metric without labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FigureKind {
+pub(super) enum ExtraMetricKind {
     /// It only grows.
     Counter,
     /// It goes up and down.
@@ -14,40 +14,40 @@ pub(super) enum FigureKind {
 
 /// One metric without labels.
 #[derive(Clone, Debug)]
-pub(crate) struct Figure {
+pub(crate) struct ExtraMetric {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: FigureKind,
+    pub(super) kind: ExtraMetricKind,
     pub(super) value: u64,
 }
 
 /// Where they are read, each time that somebody asks.
 #[derive(Clone)]
-pub(crate) struct Figures(Arc<dyn Fn() -> Vec<Figure> + Send + Sync>);
+pub(crate) struct ExtraMetrics(Arc<dyn Fn() -> Vec<ExtraMetric> + Send + Sync>);
 
-impl Figure {
+impl ExtraMetric {
     /// Something that goes up and down.
     pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: FigureKind::Gauge, value }
+        Self { name, help, kind: ExtraMetricKind::Gauge, value }
     }
 
     /// Something that only grows.
     pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, kind: FigureKind::Counter, value }
+        Self { name, help, kind: ExtraMetricKind::Counter, value }
     }
 }
 
-impl Figures {
-    pub(crate) fn new(read: impl Fn() -> Vec<Figure> + Send + Sync + 'static) -> Self {
+impl ExtraMetrics {
+    pub(crate) fn new(read: impl Fn() -> Vec<ExtraMetric> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    pub(super) fn read(&self) -> Vec<Figure> {
+    pub(super) fn read(&self) -> Vec<ExtraMetric> {
         (self.0)()
     }
 }
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for ExtraMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Figures")
     }

@@ -25,24 +25,24 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::files::shared_files::SharedFilesFlag;
-use crate::process::inherited::{Inherited, Parcel};
+use crate::files::shared_files::SharedFilesArgs;
+use crate::process::inherited::{HandoverSocket, Inherited};
 use crate::process::restart::keep_running;
-use crate::server::findings::{self, Findings};
-use crate::server::socket_flags;
-use access::Secret;
-pub(crate) use control::{FaultControl, Served};
+use crate::server::check_report::{self, CheckReport};
+use crate::server::socket_args;
+use access::AdminSecret;
+pub(crate) use control::{FaultControl, ObservedServer};
 use echoline::internals::is_loopback;
 use echoline::{Address, FileUser, ListenerOptions, Scheme};
-pub(crate) use figure::{Figure, Figures};
-use gate::Reach;
-use site::Site;
+pub(crate) use figure::{ExtraMetric, ExtraMetrics};
+use gate::AdminReach;
+use site::AdminSite;
 use socket::AdminSocket;
 
 /// The flags of the admin address.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Administration")]
-pub(crate) struct AdminFlags {
+pub(crate) struct AdminArgs {
     /// Serve metrics (/metrics), health (/healthz, /readyz) and a live page (/) over HTTP at this
     /// HOST:PORT of this machine, for example 127.0.0.1:9090, or at unix:PATH; may be given several
     /// times. Port 0 is any free one. Over a Unix socket a request sees the log
@@ -58,12 +58,12 @@ pub(crate) struct AdminFlags {
     /// Permissions of the file of an admin socket, in octal. If other users may connect (0666),
     /// the socket gives no more than TCP without a secret.
     #[arg(long, env = "ECHOLINE_ADMIN_MODE", value_name = "MODE", default_value = "0600")]
-    #[arg(value_parser = socket_flags::mode)]
+    #[arg(value_parser = socket_args::mode)]
     admin_mode: u32,
 
     /// Group of the file of an admin socket, by name or number. [default: that of the process]
     #[arg(long, env = "ECHOLINE_ADMIN_GROUP", value_name = "GROUP", requires = "admin")]
-    #[arg(value_parser = socket_flags::group)]
+    #[arg(value_parser = socket_args::group)]
     admin_group: Option<u32>,
 
     /// Let --admin be an address that other machines can reach. It speaks no TLS, so a secret can
@@ -76,15 +76,15 @@ pub(crate) struct AdminFlags {
 #[derive(Debug)]
 pub(crate) struct Admin {
     sockets: Vec<AdminSocket>,
-    reach: Reach,
-    secret: Option<Secret>,
+    reach: AdminReach,
+    secret: Option<AdminSecret>,
 }
 
 /// The sockets of an admin address that answers. Their files are removed with this value.
 #[derive(Debug)]
-pub(crate) struct Answering(Vec<AdminSocket>);
+pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
-impl AdminFlags {
+impl AdminArgs {
     /// Whether there will be an admin address.
     pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
@@ -103,12 +103,12 @@ impl AdminFlags {
     /// Says whether there could be one, without listening.
     pub(crate) fn check(
         &self,
-        shared: &SharedFilesFlag,
-        findings: &mut Findings,
+        shared: &SharedFilesArgs,
+        findings: &mut CheckReport,
     ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
-                Ok(()) => findings::listening("shows itself at", address, findings)?,
+                Ok(()) => check_report::listening("shows itself at", address, findings)?,
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
@@ -125,7 +125,7 @@ impl AdminFlags {
         &self,
         inherited: &mut Inherited,
         unix_user: Option<FileUser>,
-        shared: &SharedFilesFlag,
+        shared: &SharedFilesArgs,
     ) -> anyhow::Result<Option<Admin>> {
         if self.admin.is_empty() {
             return Ok(None);
@@ -145,13 +145,13 @@ impl AdminFlags {
         Ok(Some(Admin { sockets, reach: self.reach(), secret: self.secret(shared)? }))
     }
 
-    fn secret(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<Secret>> {
+    fn secret(&self, shared: &SharedFilesArgs) -> anyhow::Result<Option<AdminSecret>> {
         let path = self.admin_secret_file.as_deref();
-        path.map(|path| Secret::read(path, shared)).transpose()
+        path.map(|path| AdminSecret::read(path, shared)).transpose()
     }
 
-    fn reach(&self) -> Reach {
-        if self.admin_allow_remote { Reach::Remote } else { Reach::Loopback }
+    fn reach(&self) -> AdminReach {
+        if self.admin_allow_remote { AdminReach::Remote } else { AdminReach::Loopback }
     }
 
     /// # Errors
@@ -167,7 +167,7 @@ impl AdminFlags {
         let found: Vec<SocketAddr> =
             found.with_context(|| format!("--admin {address}: cannot find the host"))?.collect();
         let far = found.iter().find(|at| !is_loopback(at.ip()));
-        if let (Some(far), Reach::Loopback) = (far, self.reach()) {
+        if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
             bail!(
                 "--admin {far} could be reached from other machines, over HTTP without TLS: say \
                  127.0.0.1:{}, or add --admin-allow-remote",
@@ -185,26 +185,26 @@ impl Admin {
     }
 
     /// The same sockets once more, for a successor.
-    pub(crate) fn hand_on(&self) -> io::Result<Vec<Parcel>> {
+    pub(crate) fn hand_on(&self) -> io::Result<Vec<HandoverSocket>> {
         self.sockets.iter().map(AdminSocket::hand_on).collect()
     }
 
     /// Answers from now on until the process ends.
-    pub(crate) fn start(self, served: Served) -> io::Result<Answering> {
+    pub(crate) fn start(self, served: ObservedServer) -> io::Result<RunningAdmin> {
         for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
             tracing::warn!("{warning}");
         }
         let shutdown = served.shutdown.clone();
         let doors: io::Result<Vec<_>> = self.sockets.iter().map(AdminSocket::door).collect();
-        let (site, doors) = (Arc::new(Site::new(served, self.reach, self.secret)), doors?);
+        let (site, doors) = (Arc::new(AdminSite::new(served, self.reach, self.secret)), doors?);
         let work = move || http::serve(&doors, &site, &shutdown);
         let thread = std::thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || keep_running("the admin address", work))?;
-        Ok(Answering(self.sockets))
+        Ok(RunningAdmin(self.sockets))
     }
 }
 
-impl Answering {
+impl RunningAdmin {
     /// Leaves the files of its sockets to the process that has taken them over.
     pub(crate) fn leave(self) {
         self.0.into_iter().for_each(AdminSocket::leave);
@@ -218,8 +218,8 @@ mod tests {
     use super::access::Access;
     use super::*;
 
-    fn flags(address: &str) -> AdminFlags {
-        AdminFlags {
+    fn flags(address: &str) -> AdminArgs {
+        AdminArgs {
             admin: vec![address.parse().unwrap()],
             admin_secret_file: None,
             admin_mode: 0o600,
@@ -228,15 +228,15 @@ mod tests {
         }
     }
 
-    fn bind_with(flags: &AdminFlags) -> anyhow::Result<Admin> {
+    fn bind_with(flags: &AdminArgs) -> anyhow::Result<Admin> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime
-            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesFlag::default()))
+            .block_on(flags.bind(&mut Inherited::default(), None, &SharedFilesArgs::default()))
             .map(Option::unwrap)
     }
 
     fn bind(address: &str, admin_allow_remote: bool) -> anyhow::Result<Admin> {
-        bind_with(&AdminFlags { admin_allow_remote, ..flags(address) })
+        bind_with(&AdminArgs { admin_allow_remote, ..flags(address) })
     }
 
     /// Fault 70: nobody opens the admin address to others by mistake.
@@ -278,20 +278,20 @@ mod tests {
         let path = folder.path().join("admin.sock");
         let address = format!("unix:{}", path.display());
         for (admin_mode, access) in
-            [(0o600, Access::Full), (0o660, Access::Full), (0o666, Access::Figures)]
+            [(0o600, Access::Full), (0o660, Access::Full), (0o666, Access::Metrics)]
         {
-            let admin = bind_with(&AdminFlags { admin_mode, ..flags(&address) }).unwrap();
+            let admin = bind_with(&AdminArgs { admin_mode, ..flags(&address) }).unwrap();
             let made = std::fs::symlink_metadata(&path).unwrap();
             assert_eq!(made.mode() & 0o777, admin_mode);
             assert_eq!(admin.sockets[0].access(), access, "{admin_mode:o}");
             let is_warned = admin.sockets[0].warning().is_some();
-            assert_eq!(is_warned, access == Access::Figures, "{admin_mode:o}");
+            assert_eq!(is_warned, access == Access::Metrics, "{admin_mode:o}");
         }
         assert!(!path.exists(), "the file of a server that ended is removed");
         // An abstract name has no permissions at all.
         let name = format!("unix:@echoline-admin-{}", std::process::id());
         let admin = bind(&name, false).unwrap();
-        assert_eq!(admin.sockets[0].access(), Access::Figures);
+        assert_eq!(admin.sockets[0].access(), Access::Metrics);
         let warning = admin.sockets[0].warning().unwrap();
         assert!(warning.contains("every user of this machine may connect"), "{warning}");
     }

@@ -32,7 +32,7 @@ Writes server.pem and server-key.pem; with --ca also ca.pem, ca-key.pem, client.
 client-key.pem. Keys are ECDSA P-256 and for their owner only (mode 0600).
 
 These are for tests: nobody's browser trusts them.")]
-pub(crate) struct CertFlags {
+pub(crate) struct CertArgs {
     /// The folder to write to; it is made where there is none.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -66,10 +66,10 @@ pub(crate) struct CertFlags {
 }
 
 /// What is written: a name and a text.
-type File = (&'static str, String);
+type PemFile = (&'static str, String);
 
 /// Makes the certificates, writes them, and says what to type next.
-pub(crate) fn run(flags: &CertFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
@@ -91,16 +91,16 @@ pub(crate) fn run(flags: &CertFlags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl CertFlags {
+impl CertArgs {
     /// The server's certificate, signed by itself.
-    fn alone(&self) -> anyhow::Result<Vec<File>> {
+    fn alone(&self) -> anyhow::Result<Vec<PemFile>> {
         let key = KeyPair::generate()?;
         let certificate = self.server()?.self_signed(&key)?;
         Ok(vec![("server.pem", certificate.pem()), ("server-key.pem", key.serialize_pem())])
     }
 
     /// An authority, and what it has signed.
-    fn family(&self) -> anyhow::Result<Vec<File>> {
+    fn family(&self) -> anyhow::Result<Vec<PemFile>> {
         let mut params = self.params(&[], "test CA")?;
         // It can sign certificates of servers and clients, and nobody who could sign more.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -155,7 +155,7 @@ impl CertFlags {
     }
 
     /// What was written, and lines to be pasted.
-    fn next_steps(&self, files: &[File]) -> String {
+    fn next_steps(&self, files: &[PemFile]) -> String {
         let path = |name: &str| self.out.join(name).display().to_string();
         let written: Vec<_> = files.iter().map(|(name, _)| path(name)).collect();
         let host = self.name.first().map_or("localhost", String::as_str);

@@ -16,20 +16,20 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
-use self::cluster::ClusterFlags;
-use self::doctor::DoctorFlags;
-use self::hash_password::{HashPasswordFlags, PASSWORD_MIN};
-use self::history::{BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
-use self::verify::VerifyFlags;
-use crate::admin::Figures;
+use self::cluster::ClusterArgs;
+use self::doctor::DoctorArgs;
+use self::hash_password::{HashPasswordArgs, PASSWORD_MIN};
+use self::history::{BackupArgs, EraseArgs, ExportArgs, RestoreArgs};
+use self::verify::VerifyArgs;
+use crate::admin::ExtraMetrics;
 use crate::files::output;
 use crate::process::reload::{Commit, Reload, ReloadHook};
-use crate::server::args::{ServerArgs, ServingFlags};
+use crate::server::args::{ServerCommand, ServingArgs};
 use crate::server::binding::OnCrowded;
-use crate::server::findings::Findings;
-use crate::server::service::{Page, Service};
-use crate::server::tls::Outdated;
-use crate::server::web::WebFlags;
+use crate::server::check_report::CheckReport;
+use crate::server::service::{Service, WebPage};
+use crate::server::tls::ExpiredCertificatePolicy;
+use crate::server::web::WebArgs;
 use crate::values;
 use echoline::{Address, Eol, Framing, Limits, SourceLimits};
 use echoline_base::SecretText;
@@ -52,22 +52,22 @@ pub(crate) const APPLIED_BY: &str = "a restart";
 /// The flags of `echoline chat`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ChatFlags {
+pub(crate) struct ChatArgs {
     #[command(subcommand)]
-    also: Option<Also>,
+    also: Option<ChatSubcommand>,
 
     /// Where to listen: HOST:PORT, ws://HOST:PORT/PATH or unix:PATH; may be given several times.
     /// `telnet://HOST:PORT` asks Telnet clients for their window's width first, to wrap long lines.
     /// [default: what systemd passes, or 127.0.0.1:8080]
     #[arg(long, env = "ECHOLINE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    listen: Vec<Listen>,
+    listen: Vec<ChatListen>,
 
     /// Where to listen for programs, which speak JSON in lines and are not slowed down.
     #[arg(long, env = "ECHOLINE_BOT", value_name = "ADDR", value_delimiter = ',')]
     bot: Vec<Address>,
 
     #[command(flatten)]
-    web: WebFlags,
+    web: WebArgs,
 
     /// Keep rooms, lines, bans and tokens in this folder. [default: in memory only]
     #[arg(long, env = "ECHOLINE_DATA", value_name = "DIR")]
@@ -133,53 +133,53 @@ pub(crate) struct ChatFlags {
     check: bool,
 
     #[command(flatten)]
-    bus: ClusterFlags,
+    bus: ClusterArgs,
 
     #[command(flatten)]
-    serving: ServingFlags,
+    serving: ServingArgs,
 }
 
 /// What there is to do about a chat besides serving one.
 #[derive(Debug, Subcommand)]
-enum Also {
+enum ChatSubcommand {
     /// Compares what several clients saw: one order, no gap without a notice, nothing twice.
-    Verify(VerifyFlags),
+    Verify(VerifyArgs),
 
-    /// Looks at the NATS servers of a chat that is several machines: versions and their known
+    /// Looks at the NATS servers of a chat of several nodes: versions and their known
     /// defects, the stream as it is, snapshots, clocks. Changes nothing.
-    Doctor(DoctorFlags),
+    Doctor(DoctorArgs),
 
     /// Copy the history of --data into one file, also while the chat runs.
-    Backup(BackupFlags),
+    Backup(BackupArgs),
 
     /// Put a backup into a folder for --data.
-    Restore(RestoreFlags),
+    Restore(RestoreArgs),
 
     /// Print all lines of a room of --data, as text or JSON, also while the chat runs.
-    Export(ExportFlags),
+    Export(ExportArgs),
 
     /// Erase the words and the name of a person from the history of --data.
     ///
     /// The chat must not be running. Lines keep their numbers and times. Words, names and topics of
     /// the person read "deleted" in brackets, their tokens are removed, and the file is rewritten.
     /// Bans of the name stay. Words of other people about the person stay.
-    Erase(EraseFlags),
+    Erase(EraseArgs),
 
     /// Print the Argon2id hash of an operator password, for --operator-password-file.
     ///
     /// Asks for the password twice without showing it. If standard input is no terminal, its first
     /// line is the password. Put the printed line into the file in place of the password.
-    HashPassword(HashPasswordFlags),
+    HashPassword(HashPasswordArgs),
 }
 
 /// An address for people, and what they use.
 #[derive(Clone, Debug)]
-struct Listen {
+struct ChatListen {
     address: Address,
     role: Role,
 }
 
-impl FromStr for Listen {
+impl FromStr for ChatListen {
     type Err = <Address as FromStr>::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -198,15 +198,15 @@ enum SyncName {
 }
 
 /// Serves until it is told to end. Exit code 0 when everybody could leave, else 1.
-pub(crate) fn run(flags: ChatFlags, mut reload: Reload<ChatFlags>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: ChatArgs, mut reload: Reload<ChatArgs>) -> anyhow::Result<ExitCode> {
     match &flags.also {
-        Some(Also::Verify(flags)) => return verify::run(flags),
-        Some(Also::Doctor(flags)) => return doctor::run(flags),
-        Some(Also::Backup(flags)) => return history::back_up(flags),
-        Some(Also::Restore(flags)) => return history::put_back(flags),
-        Some(Also::Export(flags)) => return history::export(flags),
-        Some(Also::Erase(flags)) => return history::erase_name(flags),
-        Some(Also::HashPassword(_)) => return hash_password::run(),
+        Some(ChatSubcommand::Verify(flags)) => return verify::run(flags),
+        Some(ChatSubcommand::Doctor(flags)) => return doctor::run(flags),
+        Some(ChatSubcommand::Backup(flags)) => return history::back_up(flags),
+        Some(ChatSubcommand::Restore(flags)) => return history::put_back(flags),
+        Some(ChatSubcommand::Export(flags)) => return history::export(flags),
+        Some(ChatSubcommand::Erase(flags)) => return history::erase_name(flags),
+        Some(ChatSubcommand::HashPassword(_)) => return hash_password::run(),
         None => {}
     }
     let mut settings = flags.settings()?;
@@ -219,7 +219,7 @@ pub(crate) fn run(flags: ChatFlags, mut reload: Reload<ChatFlags>) -> anyhow::Re
     let linked = flags.bus.open(settings.clone(), flags.serving.shared_files())?;
     let chat = match &linked {
         Some(linked) => {
-            bound.figures = Some(Figures::new(linked.figures()));
+            bound.figures = Some(ExtraMetrics::new(linked.figures()));
             linked.chat()
         }
         None => flags.open(settings)?,
@@ -245,14 +245,14 @@ pub(crate) fn run(flags: ChatFlags, mut reload: Reload<ChatFlags>) -> anyhow::Re
     }
 }
 
-impl ServerArgs for ChatFlags {
+impl ServerCommand for ChatArgs {
     /// The flags of every server.
-    fn serving(&self) -> &ServingFlags {
+    fn serving(&self) -> &ServingArgs {
         &self.serving
     }
 
     /// Says whether all of this is right, without listening.
-    fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+    fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.settings().and_then(|settings| self.describe(settings)) {
             Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
             // Perhaps by the very chat whose next start is being checked.
@@ -263,7 +263,7 @@ impl ServerArgs for ChatFlags {
     }
 }
 
-impl ChatFlags {
+impl ChatArgs {
     fn settings(&self) -> anyhow::Result<Settings> {
         self.bus.refuse_half()?;
         if let Some(login) = self.bus.login() {
@@ -330,11 +330,11 @@ impl ChatFlags {
         Service {
             listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
             also: self.bot.iter().chain(self.web.addresses()).cloned().collect(),
-            page: Some(Page { addresses: self.web.count(), assets: echoline_chat::PAGE }),
+            page: Some(WebPage { addresses: self.web.count(), assets: echoline_chat::PAGE }),
             what: "chat",
             eol: Eol::CrLf,
             farewell: echoline_chat::farewell(),
-            outdated: Outdated::Refuse,
+            outdated: ExpiredCertificatePolicy::Refuse,
             framing: Framing::Lines,
             limits: Limits {
                 max_line: MAX_LINE,
@@ -394,8 +394,8 @@ fn is_in_use(error: &anyhow::Error) -> bool {
 }
 
 /// What a reload does to a chat.
-fn reload_hook(chat: Arc<Chat>) -> ReloadHook<ChatFlags> {
-    let prepare = move |flags: &ChatFlags| {
+fn reload_hook(chat: Arc<Chat>) -> ReloadHook<ChatArgs> {
+    let prepare = move |flags: &ChatArgs| {
         let settings = flags.settings()?;
         let chat = Arc::clone(&chat);
         let commit: Commit = Box::new(move || {

@@ -9,12 +9,12 @@ use clap::{Args, Command};
 
 use crate::config::{self, ConfigError};
 use crate::files::output;
-use crate::server::args::ServerArgs;
-use crate::server::findings::Findings;
+use crate::server::args::ServerCommand;
+use crate::server::check_report::CheckReport;
 use crate::usage_error::wrong_use;
 
 /// Reads the flags of a server from a command line; `None` for another command.
-type ReadServer = fn(&[OsString]) -> Result<Option<Box<dyn ServerArgs>>, ConfigError>;
+type ReadServer = fn(&[OsString]) -> Result<Option<Box<dyn ServerCommand>>, ConfigError>;
 
 /// The flags of `echoline check`.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ Examples:
 
 Nothing is listened on. The environment counts, as it does for a server. Exit code: 0 all is \
 right, 1 something is wrong, 2 wrong usage.")]
-pub(crate) struct CheckFlags {
+pub(crate) struct CheckArgs {
     /// The configuration file; with no COMMAND each of its tables is checked.
     #[arg(long = "config", env = "ECHOLINE_CONFIG", value_name = "PATH")]
     file: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub(crate) struct CheckFlags {
 
 /// Checks. Exit code 0 when all is right.
 pub(crate) fn run(
-    flags: &CheckFlags,
+    flags: &CheckArgs,
     program: &Command,
     read_server: ReadServer,
 ) -> anyhow::Result<ExitCode> {
@@ -49,7 +49,7 @@ pub(crate) fn run(
         output::print(&config::example(program))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut findings = Findings::default();
+    let mut findings = CheckReport::default();
     match (&flags.command[..], &flags.file) {
         ([name, rest @ ..], file) => {
             let words = words(name, file.as_deref(), rest);
@@ -79,7 +79,7 @@ fn check_file(
     program: &Command,
     path: &Path,
     read_server: ReadServer,
-    findings: &mut Findings,
+    findings: &mut CheckReport,
 ) -> anyhow::Result<()> {
     let tables = config::tables(program, path)?;
     findings.about(path.display().to_string());
@@ -105,7 +105,10 @@ fn check_file(
     Ok(())
 }
 
-fn check_server(server: Option<&dyn ServerArgs>, findings: &mut Findings) -> anyhow::Result<()> {
+fn check_server(
+    server: Option<&dyn ServerCommand>,
+    findings: &mut CheckReport,
+) -> anyhow::Result<()> {
     match server {
         Some(server) => server.check(findings),
         None => {

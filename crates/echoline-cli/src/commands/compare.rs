@@ -26,7 +26,7 @@ claimed.
 
 Exit code: 0 no worse, or too few runs to tell; 3 worse; 1 files that cannot be compared; 2 wrong \
 usage.")]
-pub(crate) struct CompareFlags {
+pub(crate) struct CompareArgs {
     /// Two files written by 'echoline load --json FILE'.
     #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2)]
     files: Vec<PathBuf>,
@@ -52,7 +52,7 @@ pub(crate) struct CompareFlags {
 }
 
 /// Compares the files. Returns exit code 0 if nothing is worse, else 3.
-pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &CompareArgs) -> anyhow::Result<ExitCode> {
     let (before, after) = flags.sides();
     let all = report_files::load(&[before, after].concat())?;
     let (before, after) = all.split_at(before.len());
@@ -74,7 +74,7 @@ pub(crate) fn run(flags: &CompareFlags) -> anyhow::Result<ExitCode> {
     Ok(if is_worse { ExitCode::from(EXIT_CHECK_FAILED) } else { ExitCode::SUCCESS })
 }
 
-impl CompareFlags {
+impl CompareArgs {
     fn sides(&self) -> (&[PathBuf], &[PathBuf]) {
         match &self.files[..] {
             [] if self.before.is_empty() => crate::usage_error::wrong_use(

@@ -7,11 +7,11 @@ use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
 use crate::process::reload::{Commit, Reload, ReloadHook};
-use crate::server::args::{ServerArgs, ServingFlags};
-use crate::server::datagrams::DatagramFlags;
-use crate::server::findings::Findings;
+use crate::server::args::{ServerCommand, ServingArgs};
+use crate::server::check_report::CheckReport;
+use crate::server::datagrams::DatagramArgs;
 use crate::server::service::Service;
-use crate::server::tls::Outdated;
+use crate::server::tls::ExpiredCertificatePolicy;
 use crate::usage_error::wrong_use;
 use crate::values::EolName;
 use echoline::echo::{self, Dialogue, Mode};
@@ -23,7 +23,7 @@ pub(crate) const APPLIED_BY: &str = "a restart or an upgrade (SIGUSR2)";
 
 /// The flags of `echoline echo`.
 #[derive(Debug, Args)]
-pub(crate) struct EchoFlags {
+pub(crate) struct EchoArgs {
     /// Where to listen: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, udp://HOST:PORT or
     /// unix:PATH; may be given several times. Port 0 is any free one.
     /// [default: what systemd passes, or 127.0.0.1:8080]
@@ -48,10 +48,10 @@ pub(crate) struct EchoFlags {
     eol: Option<EolName>,
 
     #[command(flatten)]
-    datagrams: DatagramFlags,
+    datagrams: DatagramArgs,
 
     #[command(flatten)]
-    serving: ServingFlags,
+    serving: ServingArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -99,22 +99,22 @@ impl ModeName {
 }
 
 /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-pub(crate) fn run(flags: EchoFlags, mut reload: Reload<EchoFlags>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: EchoArgs, mut reload: Reload<EchoArgs>) -> anyhow::Result<ExitCode> {
     if let Some(text) = flags.mistake() {
         wrong_use("echo", ErrorKind::ArgumentConflict, &text);
     }
     let dialogue = flags.dialogue();
     let bound = flags.serving.bind(flags.service(&dialogue))?;
     let _log = flags.serving.start_log(&mut reload)?;
-    let current = Current::new(dialogue);
+    let current = CurrentDialogue::new(dialogue);
     reload.add(reload_hook(current.clone()));
     let handler = move |client| echo::serve(client, current.dialogue());
     flags.serving.run(bound, reload, handler)
 }
 
-impl ServerArgs for EchoFlags {
+impl ServerCommand for EchoArgs {
     /// The flags of every server.
-    fn serving(&self) -> &ServingFlags {
+    fn serving(&self) -> &ServingArgs {
         &self.serving
     }
 
@@ -147,7 +147,7 @@ impl ServerArgs for EchoFlags {
     }
 
     /// Says whether all of this is right, without listening.
-    fn check(&self, findings: &mut Findings) -> anyhow::Result<()> {
+    fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.mistake() {
             Some(mistake) => findings.wrong(mistake),
             None => findings.right(format!("an echo in mode {}", self.mode.name())),
@@ -156,7 +156,7 @@ impl ServerArgs for EchoFlags {
     }
 }
 
-impl EchoFlags {
+impl EchoArgs {
     fn service(&self, dialogue: &Dialogue) -> Service {
         Service {
             listen: self.listen.clone(),
@@ -164,7 +164,7 @@ impl EchoFlags {
             what: self.mode.name(),
             eol: dialogue.eol,
             farewell: dialogue.farewell(),
-            outdated: Outdated::Serve,
+            outdated: ExpiredCertificatePolicy::Serve,
             page: None,
             framing: match self.mode {
                 ModeName::Raw => Framing::Messages,
@@ -197,9 +197,9 @@ impl EchoFlags {
 
 /// The dialogue that is held with those who come now.
 #[derive(Clone)]
-struct Current(Arc<Mutex<Arc<Dialogue>>>);
+struct CurrentDialogue(Arc<Mutex<Arc<Dialogue>>>);
 
-impl Current {
+impl CurrentDialogue {
     fn new(dialogue: Dialogue) -> Self {
         Self(Arc::new(Mutex::new(Arc::new(dialogue))))
     }
@@ -214,8 +214,8 @@ impl Current {
 }
 
 /// What a reload does to an echo: it greets and echoes in other words.
-fn reload_hook(current: Current) -> ReloadHook<EchoFlags> {
-    let prepare = move |flags: &EchoFlags| {
+fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
+    let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();
         // Mode and line end stay, whatever the flags say now.
         let usual = Dialogue::new(running.mode, running.clock);

@@ -13,13 +13,13 @@ use crate::files::destination::write_file;
 
 /// The flags of `echoline generate`.
 #[derive(Debug, Args)]
-pub(crate) struct GenerateFlags {
+pub(crate) struct GenerateArgs {
     #[command(subcommand)]
-    what: What,
+    what: GenerateTarget,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum GenerateTarget {
     /// Writes a page for man(1) on each command to this folder.
     Man {
         #[arg(value_name = "DIR")]
@@ -57,15 +57,15 @@ Units for
 "#;
 
 /// Writes what was asked for.
-pub(crate) fn run(flags: &GenerateFlags, mut program: Command) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &GenerateArgs, mut program: Command) -> anyhow::Result<ExitCode> {
     match &flags.what {
-        What::Man { folder } => {
+        GenerateTarget::Man { folder } => {
             program = program.disable_help_subcommand(true);
             program.build();
             write_pages(&program, folder)
                 .with_context(|| format!("cannot write pages to {}", folder.display()))?;
         }
-        What::Completions { shell } => {
+        GenerateTarget::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut program, "echoline", &mut text);
             io::stdout().write_all(&text).context("cannot write to standard output")?;

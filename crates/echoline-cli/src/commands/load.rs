@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::{Args, error::ErrorKind};
 
-use self::message::MessageFlags;
-use self::network::NetworkFlags;
+use self::message::MessageArgs;
+use self::network::NetworkArgs;
 use self::progress_display::ProgressDisplay;
-use self::traffic::TrafficFlags;
-use crate::commands::load_output::OutputFlags;
-use crate::commands::tls_client::{TlsClientFlags, TlsSide};
-use crate::config::ConfigFlags;
+use self::traffic::TrafficArgs;
+use crate::commands::load_output::OutputArgs;
+use crate::commands::tls_client::{TlsClientArgs, TlsSide};
+use crate::config::ConfigArgs;
 use crate::process::descriptors::Descriptors;
 use crate::process::resources;
 use echoline::internals::{Hangup, Signals};
@@ -46,23 +46,23 @@ Exit code: 0 when every planned message was answered right, or with --fail-if wh
 conditions came true; 3 when one did; 1 otherwise, also when a report cannot be written, or when \
 clients had no server at the end and --fail-if names no errors; 2 for wrong usage. Ctrl-C stops \
 sending, waits for what is in flight and reports; a second one reports at once.")]
-pub(crate) struct LoadFlags {
+pub(crate) struct LoadArgs {
     /// Servers: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
     /// unix:PATH. Clients use several in turn.
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<Address>,
 
     #[command(flatten)]
-    traffic: TrafficFlags,
+    traffic: TrafficArgs,
 
     #[command(flatten)]
-    messages: MessageFlags,
+    messages: MessageArgs,
 
     #[command(flatten)]
-    network: NetworkFlags,
+    network: NetworkArgs,
 
     #[command(flatten)]
-    tls: TlsClientFlags,
+    tls: TlsClientArgs,
 
     /// Resume the TLS session of an earlier connection, as browsers do, instead of a full
     /// handshake.
@@ -92,10 +92,10 @@ pub(crate) struct LoadFlags {
     quiet: bool,
 
     #[command(flatten)]
-    output: OutputFlags,
+    output: OutputArgs,
 
     #[command(flatten)]
-    config: ConfigFlags,
+    config: ConfigArgs,
 }
 
 fn goals(text: &str) -> Result<Objectives, String> {
@@ -103,7 +103,7 @@ fn goals(text: &str) -> Result<Objectives, String> {
 }
 
 /// Runs the load and writes the report.
-pub(crate) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &LoadArgs) -> anyhow::Result<ExitCode> {
     let settings = flags.settings()?;
     flags.output.check("load");
     Descriptors::raise()
@@ -123,7 +123,7 @@ pub(crate) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
 /// Runs until the end of the plan. The first signal ends the sending, the second everything; there
 /// is a report in each case.
 async fn run_until_stopped(
-    flags: &LoadFlags,
+    flags: &LoadArgs,
     settings: &LoadSettings,
     stop: &Shutdown,
 ) -> anyhow::Result<LoadReport> {
@@ -168,7 +168,7 @@ async fn stop_on_signal(
     std::future::pending().await
 }
 
-impl LoadFlags {
+impl LoadArgs {
     /// The number of messages of each client; `None` for a search, which ends by itself.
     fn messages_each(&self) -> Option<NonZero<u32>> {
         if self.find_max { None } else { self.traffic.messages() }
@@ -210,7 +210,7 @@ impl LoadFlags {
     }
 }
 
-impl LoadFlags {
+impl LoadArgs {
     /// Prepares TLS, and notes it for the report.
     fn tls(&self, settings: &mut LoadSettings) -> anyhow::Result<TlsSide> {
         let (resumption, handshakes) = match self.tls_resume {

@@ -18,7 +18,7 @@ const PERCENTILES_MAX: usize = 12;
 /// Flags of the commands that make a report.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reports")]
-pub(crate) struct OutputFlags {
+pub(crate) struct OutputArgs {
     /// Write all measurements to this file, for compare, merge or other programs. '-' is stdout;
     /// then the report for people goes to stderr.
     #[arg(long, env = "ECHOLINE_JSON", value_name = "FILE")]
@@ -69,7 +69,7 @@ struct OutputFile {
     content: fn(&LoadReport) -> String,
 }
 
-impl OutputFlags {
+impl OutputArgs {
     /// The conditions that decide the exit code.
     pub(crate) fn fail_if(&self) -> Option<&Objectives> {
         self.fail_if.as_ref()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::commands::load_output::OutputFlags;
+use crate::commands::load_output::OutputArgs;
 use crate::commands::report_files::{self, LoadedReport};
 use echoline_load::report::MergeError;
 
@@ -19,7 +19,7 @@ the time is that of the longest run. Runs that did not run at the same time are 
 --not-at-once. One file alone is shown, or written in another format.
 
 Exit code: as of 'echoline load'.")]
-pub(crate) struct MergeFlags {
+pub(crate) struct MergeArgs {
     /// Files written by 'echoline load --json FILE'; '-' is stdin.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -30,7 +30,7 @@ pub(crate) struct MergeFlags {
     not_at_once: bool,
 
     #[command(flatten)]
-    output: OutputFlags,
+    output: OutputArgs,
 }
 
 /// Refuses runs if two of them were not concurrent.
@@ -53,7 +53,7 @@ fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
 }
 
 /// Merges the files and writes the report.
-pub(crate) fn run(flags: &MergeFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &MergeArgs) -> anyhow::Result<ExitCode> {
     flags.output.check("merge");
     let loaded = report_files::load(&flags.files)?;
     if !flags.not_at_once {

@@ -22,22 +22,22 @@ use tokio::net::UdpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::commands::tls_client::TlsClientFlags;
-use crate::config::ConfigFlags;
+use crate::commands::tls_client::TlsClientArgs;
+use crate::config::ConfigArgs;
 use crate::files::output;
-use crate::server::transport_args::ClientWireFlags;
+use crate::server::transport_args::ClientTransportArgs;
 use crate::values::{self, EolName, Timeout};
 use connect::{advice, connect, shake_hands};
 use datagrams::DatagramDialogue;
-use dialogue::{Dialogue, Ending, Manner, Side};
+use dialogue::{DialogueEnd, DialogueEndpoint, DialogueOptions, LineDialogue};
 use echoline::{Address, Resumption, Scheme, Stream};
-use failure::Failure;
+use failure::SendFailure;
 use input::Input;
 use line_ends::LineEnds;
 use prompt::Prompt;
-use protocol::{Carrier, Protocol};
+use protocol::{ForeignProtocol, StreamCarrier};
 use screen::Screen;
-use tally::Tally;
+use tally::ReplyTally;
 use terminal::Terminal;
 
 /// What a client that the user broke off ends with, as shells have it: 128 + SIGINT.
@@ -58,7 +58,7 @@ Exit code: 0 when every line was answered; 3 if it cannot connect (refused, unre
 found); 4 if --timeout ran out; 5 if the server closed the connection before it had taken and \
 answered every line; 1 for any other failure; 2 for wrong usage; 130 after Ctrl-C, 143 after \
 SIGTERM.")]
-pub(crate) struct SendFlags {
+pub(crate) struct SendArgs {
     /// The server: HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH (or wss://), udp://HOST:PORT or
     /// unix:PATH.
     #[arg(value_name = "ADDR")]
@@ -86,40 +86,40 @@ pub(crate) struct SendFlags {
     no_half_close: bool,
 
     #[command(flatten)]
-    wires: ClientWireFlags,
+    wires: ClientTransportArgs,
 
     #[command(flatten)]
-    tls: TlsClientFlags,
+    tls: TlsClientArgs,
 
     #[command(flatten)]
-    config: ConfigFlags,
+    config: ConfigArgs,
 }
 
 /// Sends and prints. Exit code 0 when every line was answered.
-pub(crate) fn run(flags: SendFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
     let runtime = crate::process::resources::runtime()?;
     let result = runtime.block_on(send(flags));
     // A thread may still wait for stdin, which may never end.
     runtime.shutdown_background();
-    result.or_else(|Failure { code, error }| {
+    result.or_else(|SendFailure { code, error }| {
         output::tell(&format!("{:#}", crate::process::resources::explain(error)));
         Ok(ExitCode::from(code))
     })
 }
 
-async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
+async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
     let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
     let transport = flags.wires.transport(address, None, side.step(address)?);
     let begin = Instant::now();
     let wire = match address.scheme() {
-        Scheme::Udp => Wire::Datagrams(datagrams::open(address).await?),
-        _ => Wire::Stream(connect(address, timeout).await?),
+        Scheme::Udp => SendTransport::Datagrams(datagrams::open(address).await?),
+        _ => SendTransport::Stream(connect(address, timeout).await?),
     };
     let round_trip = begin.elapsed();
     let wire = match wire {
-        Wire::Stream(stream) => {
-            Wire::Stream(shake_hands(&transport, stream, address, timeout).await?)
+        SendTransport::Stream(stream) => {
+            SendTransport::Stream(shake_hands(&transport, stream, address, timeout).await?)
         }
         datagrams => datagrams,
     };
@@ -139,17 +139,17 @@ async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
         (Input::texts(flags.texts, line_ends), Screen::stdout())
     };
     let carrier = match address.scheme() {
-        scheme if scheme.is_websocket() => Carrier::WebSocket,
-        scheme if scheme.is_tls() => Carrier::Tls,
-        _ => Carrier::Plain,
+        scheme if scheme.is_websocket() => StreamCarrier::WebSocket,
+        scheme if scheme.is_tls() => StreamCarrier::Tls,
+        _ => StreamCarrier::Plain,
     };
-    let manner = Manner { half_close: !flags.no_half_close, carrier };
+    let manner = DialogueOptions { half_close: !flags.no_half_close, carrier };
     let holding = async {
         match wire {
-            Wire::Stream(stream) => {
-                Dialogue { input, screen, timeout, round_trip, manner }.hold(stream).await
+            SendTransport::Stream(stream) => {
+                LineDialogue { input, screen, timeout, round_trip, manner }.hold(stream).await
             }
-            Wire::Datagrams(socket) => {
+            SendTransport::Datagrams(socket) => {
                 DatagramDialogue { input, screen, timeout }.hold(&socket).await
             }
         }
@@ -160,7 +160,7 @@ async fn send(flags: SendFlags) -> Result<ExitCode, Failure> {
     };
     drop(terminal);
     let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
-    if interactive && matches!(ending, Ending::Closed { input_left: true }) {
+    if interactive && matches!(ending, DialogueEnd::Closed { input_left: true }) {
         // At a prompt a user leaves in this way (`QUIT`), and the program expects no more input.
         output::tell(&format!("{address} closed the connection"));
         return Ok(if tally.unanswered() == 0 {
@@ -181,60 +181,61 @@ async fn terminated(signal: Option<Signal>) {
 }
 
 /// What the lines travel over.
-enum Wire {
+enum SendTransport {
     Stream(Stream),
     Datagrams(UdpSocket),
 }
 
 /// One sentence and the exit code.
 fn conclude(
-    ending: Ending,
-    tally: &Tally,
+    ending: DialogueEnd,
+    tally: &ReplyTally,
     (address, no_half_close): (&Address, bool),
     timeout: Option<Duration>,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, SendFailure> {
     let count = match tally.unanswered() {
         0 => String::new(),
         missing => format!("; {missing} of {} lines were not answered", tally.sent()),
     };
     let answered = tally.unanswered() == 0;
-    let closed = |text| Err(Failure::closed(anyhow!("{address} {text}{count}")));
+    let closed = |text| Err(SendFailure::closed(anyhow!("{address} {text}{count}")));
     match ending {
-        Ending::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
-        Ending::OutputGone => {}
-        Ending::Closed { input_left: false } | Ending::Silent { unsent: false } if answered => {}
-        Ending::Closed { input_left: false } => {
+        DialogueEnd::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        DialogueEnd::OutputGone => {}
+        DialogueEnd::Closed { input_left: false } | DialogueEnd::Silent { unsent: false }
+            if answered => {}
+        DialogueEnd::Closed { input_left: false } => {
             let (missing, sent) = (tally.unanswered(), tally.sent());
             let hint = match missing == sent && !no_half_close {
                 true => "; if it ends at a half-close, try --no-half-close",
                 false => "",
             };
             let text = format!("{missing} of {sent} lines were not answered by {address}{hint}");
-            return Err(Failure::closed(anyhow!(text)));
+            return Err(SendFailure::closed(anyhow!(text)));
         }
-        Ending::Closed { input_left: true } => {
+        DialogueEnd::Closed { input_left: true } => {
             return closed("closed the connection before the end of the input");
         }
-        Ending::Silent { unsent } => {
+        DialogueEnd::Silent { unsent } => {
             let length = timeout.unwrap_or_default();
             let what = if unsent { "took and said" } else { "said" };
             let text = format!("{address} {what} nothing for {length:?} (--timeout){count}");
-            return Err(Failure::timed_out(anyhow!(text)));
+            return Err(SendFailure::timed_out(anyhow!(text)));
         }
-        Ending::MisdirectedProtocol(protocol) => return Err(foreign(protocol, address).into()),
-        Ending::Broken(Side::Server, _) if tally.is_complete() => {}
-        Ending::Broken(Side::Server, error) if address.scheme() == Scheme::Udp => {
+        DialogueEnd::MisdirectedProtocol(protocol) => return Err(foreign(protocol, address).into()),
+        DialogueEnd::Broken(DialogueEndpoint::Server, _) if tally.is_complete() => {}
+        DialogueEnd::Broken(DialogueEndpoint::Server, error) if address.scheme() == Scheme::Udp => {
             let text = format!("{address} cannot be reached{}{count}", advice(&error));
-            return Err(Failure::not_connected(anyhow!(error).context(text)));
+            return Err(SendFailure::not_connected(anyhow!(error).context(text)));
         }
-        Ending::Broken(Side::Server, error) => {
+        DialogueEnd::Broken(DialogueEndpoint::Server, error) => {
             let text = format!("{address} broke off the connection{count}");
-            return Err(Failure::closed(anyhow!(error).context(text)));
+            return Err(SendFailure::closed(anyhow!(error).context(text)));
         }
-        Ending::Broken(Side::Input, error) => {
+        DialogueEnd::Broken(DialogueEndpoint::Input, error) => {
             return Err(anyhow!(error).context("cannot read the input").into());
         }
-        Ending::Broken(Side::Output, error) => {
+        DialogueEnd::Broken(DialogueEndpoint::Output, error) => {
             return Err(anyhow!(error).context("cannot write to stdout").into());
         }
     }
@@ -242,15 +243,15 @@ fn conclude(
 }
 
 /// Says which protocol the server speaks, and how to reach it.
-fn foreign(protocol: Protocol, address: &Address) -> anyhow::Error {
+fn foreign(protocol: ForeignProtocol, address: &Address) -> anyhow::Error {
     match protocol {
-        Protocol::Tls if address.scheme() == Scheme::Unix => anyhow!(
+        ForeignProtocol::Tls if address.scheme() == Scheme::Unix => anyhow!(
             "{address} speaks TLS and was sent plain text: there is no TLS over a Unix socket here"
         ),
-        Protocol::Tls => {
+        ForeignProtocol::Tls => {
             anyhow!("{address} speaks TLS and was sent plain text: write tls://{address}")
         }
-        Protocol::Http => anyhow!(
+        ForeignProtocol::Http => anyhow!(
             "{address} answered in HTTP, so it is a web server: check the port, or write \
              ws://HOST:PORT/PATH for a WebSocket"
         ),

@@ -8,13 +8,13 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::config;
-use crate::files::shared_files::SharedFilesFlag;
+use crate::files::shared_files::SharedFilesArgs;
 use echoline::{Address, Authorities, Identity, Resumption, Step, TlsClient, Trust};
 
 /// The flags of a client's side of TLS.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
-pub(crate) struct TlsClientFlags {
+pub(crate) struct TlsClientArgs {
     /// Trust servers whose certificate is in this file (PEM), or was signed by one in it, instead
     /// of those that the system trusts.
     #[arg(long, env = "ECHOLINE_CA", value_name = "FILE", conflicts_with = "insecure")]
@@ -37,7 +37,7 @@ pub(crate) struct TlsClientFlags {
     server_name: Option<String>,
 
     #[command(flatten)]
-    shared_files: SharedFilesFlag,
+    shared_files: SharedFilesArgs,
 }
 
 /// How TLS is begun; nothing where no address asks for it.
@@ -47,7 +47,7 @@ pub(crate) struct TlsSide {
     server_name: Option<String>,
 }
 
-impl TlsClientFlags {
+impl TlsClientArgs {
     /// Reads the files, where one of `addresses` asks for TLS.
     pub(crate) fn prepare(
         &self,

@@ -83,7 +83,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::command_line::Arguments;
+    use crate::command_line::Cli;
 
     fn typed(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_removed_flag_is_explained_and_is_no_flag_any_more() {
-        let program = Arguments::command();
+        let program = Cli::command();
         for (flag, command, sentence) in REMOVED {
             assert_eq!(hint(command, flag, None).as_deref(), Some(sentence));
             assert!(sentence.starts_with(&format!("{flag} was removed")));
@@ -125,7 +125,7 @@ mod tests {
     /// A flag that a command has needs no hint, and every flag of a hint is one.
     #[test]
     fn hints_are_about_flags_that_are_not_there_and_name_flags_that_are() {
-        let program = Arguments::command();
+        let program = Cli::command();
         for (flags, commands, words) in HINTS {
             for name in commands {
                 let command = program.find_subcommand(name).unwrap();

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use super::file::{Key, Mistake, Table, Value};
+use super::file::{ConfigFileError, ConfigKey, ConfigTable, ConfigValue};
 use crate::config::hints;
 
 /// Flags that choose what the program does; a file only says how.
@@ -48,12 +48,13 @@ pub(super) fn is_switch(flag: &Arg) -> bool {
 pub(super) fn arguments(
     program: &Command,
     command: &Command,
-    table: &Table,
-) -> Result<Vec<(String, Vec<OsString>)>, Mistake> {
+    table: &ConfigTable,
+) -> Result<Vec<(String, Vec<OsString>)>, ConfigFileError> {
     let bare = alone(command);
     let settings = table.keys.iter().map(|key| {
         let flag = find(program, command, key)?;
-        let wrong = |text| Mistake { line: key.line, text: format!("{}: {text}", key.name) };
+        let wrong =
+            |text| ConfigFileError { line: key.line, text: format!("{}: {text}", key.name) };
         let arguments = typed(flag, key).map_err(wrong)?;
         for argument in &arguments {
             if let Some(words) = refusal(&bare, argument) {
@@ -71,7 +72,11 @@ pub(super) fn alone(command: &Command) -> Command {
     bare.mut_args(|flag| flag.required(false).env(None))
 }
 
-fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Arg, Mistake> {
+fn find<'a>(
+    program: &Command,
+    command: &'a Command,
+    key: &ConfigKey,
+) -> Result<&'a Arg, ConfigFileError> {
     let is_meant = |name: &str, flag: &Arg| {
         name == key.name || former_names(flag).any(|former| former == key.name)
     };
@@ -90,7 +95,7 @@ fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Ar
     } else {
         format!("[{table}] has no key '{name}'; 'echoline {table} --help' lists all of them")
     };
-    Err(Mistake { line: key.line, text })
+    Err(ConfigFileError { line: key.line, text })
 }
 
 /// Another command that has such a flag.
@@ -112,19 +117,19 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
 }
 
 /// The arguments that a key stands for.
-fn typed(flag: &Arg, key: &Key) -> Result<Vec<OsString>, String> {
+fn typed(flag: &Arg, key: &ConfigKey) -> Result<Vec<OsString>, String> {
     let argument = |value: &String| OsString::from(format!("--{}={value}", key.name));
     match &key.value {
-        Value::Switch(true) if is_switch(flag) => Ok(vec![format!("--{}", key.name).into()]),
-        Value::Switch(false) if is_switch(flag) => Ok(Vec::new()),
+        ConfigValue::Switch(true) if is_switch(flag) => Ok(vec![format!("--{}", key.name).into()]),
+        ConfigValue::Switch(false) if is_switch(flag) => Ok(Vec::new()),
         _ if is_switch(flag) => Err("is a switch: write true or false".to_owned()),
-        Value::Switch(_) => Err("is no switch: write a number, or text in quotes".to_owned()),
-        Value::One(value) => Ok(vec![argument(value)]),
-        Value::Many(_) if !takes_many(flag) => Err("takes one value, no list".to_owned()),
-        Value::Many(values) if values.is_empty() => {
+        ConfigValue::Switch(_) => Err("is no switch: write a number, or text in quotes".to_owned()),
+        ConfigValue::One(value) => Ok(vec![argument(value)]),
+        ConfigValue::Many(_) if !takes_many(flag) => Err("takes one value, no list".to_owned()),
+        ConfigValue::Many(values) if values.is_empty() => {
             Err("the list is empty: name something, or leave the key out".to_owned())
         }
-        Value::Many(values) => Ok(values.iter().map(argument).collect()),
+        ConfigValue::Many(values) => Ok(values.iter().map(argument).collect()),
     }
 }
 
@@ -167,12 +172,12 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::command_line::Arguments;
-    use crate::config::file::File;
+    use crate::command_line::Cli;
+    use crate::config::file::ConfigFile;
 
     fn read(text: &str) -> Result<Vec<(String, Vec<OsString>)>, String> {
-        let program = Arguments::command();
-        let file = File::parse(text).unwrap();
+        let program = Cli::command();
+        let file = ConfigFile::parse(text).unwrap();
         let table = &file.tables[0];
         let command = program.find_subcommand(&table.name).unwrap();
         arguments(&program, command, table).map_err(|mistake| mistake.to_string())
@@ -239,7 +244,7 @@ mod tests {
     /// Every flag that a file can set can be set by the environment too, under the same name.
     #[test]
     fn every_key_has_its_variable() {
-        let program = Arguments::command();
+        let program = Cli::command();
         for command in configurable(&program) {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {

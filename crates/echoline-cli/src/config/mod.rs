@@ -20,11 +20,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 
-use self::environment::Setting;
+use self::environment::EnvironmentSetting;
 pub(crate) use self::environment::may_set;
-use self::file::{File, Mistake};
+use self::file::{ConfigFile, ConfigFileError};
 use self::keys::{CONFIG, configurable};
-pub(crate) use self::settings::{Change, Settings};
+pub(crate) use self::settings::{EffectiveSettings, SettingChange};
 use crate::usage_error;
 
 /// Longer than any configuration; a device that never ends is not read for ever.
@@ -33,7 +33,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The flag of every command that a file can configure.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
-pub(crate) struct ConfigFlags {
+pub(crate) struct ConfigArgs {
     /// Read settings from this TOML file: one table for each command, keys named as its flags.
     /// What the command line or the environment says wins.
     #[arg(long, env = "ECHOLINE_CONFIG", value_name = "PATH")]
@@ -46,7 +46,7 @@ pub(crate) enum ConfigError {
     /// Wrong usage of the command line, or a wish for help.
     Usage(clap::Error),
     /// The file cannot be used.
-    File(anyhow::Error),
+    ConfigFile(anyhow::Error),
 }
 
 impl ConfigError {
@@ -54,7 +54,7 @@ impl ConfigError {
     pub(crate) fn into_error(self) -> anyhow::Error {
         match self {
             Self::Usage(error) => usage_error::exit(&error),
-            Self::File(error) => error,
+            Self::ConfigFile(error) => error,
         }
     }
 
@@ -62,7 +62,7 @@ impl ConfigError {
     pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => keys::sentence(error),
-            Self::File(error) => format!("{error:#}"),
+            Self::ConfigFile(error) => format!("{error:#}"),
         }
     }
 }
@@ -70,7 +70,7 @@ impl ConfigError {
 /// Reads arguments, the program's name first, and the file that they or the environment name.
 pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     typed: &[OsString],
-) -> Result<(P, Settings), ConfigError> {
+) -> Result<(P, EffectiveSettings), ConfigError> {
     let program = P::command();
     let bare = without_environment(program.clone());
     let (arguments, variables) = with_layers(&program, &bare, typed)?;
@@ -89,7 +89,7 @@ pub(crate) fn read<P: CommandFactory + FromArgMatches>(
         Some((name, matches)) => program.find_subcommand(name).map(|command| (command, matches)),
         None => None,
     };
-    let settings = settings.map(|(command, matches)| Settings::of(command, matches));
+    let settings = settings.map(|(command, matches)| EffectiveSettings::of(command, matches));
     let arguments = P::from_arg_matches_mut(&mut matches).map_err(ConfigError::Usage)?;
     Ok((arguments, settings.unwrap_or_default()))
 }
@@ -120,7 +120,7 @@ fn with_layers(
     program: &Command,
     bare: &Command,
     typed: &[OsString],
-) -> Result<(Vec<OsString>, Vec<Setting>), ConfigError> {
+) -> Result<(Vec<OsString>, Vec<EnvironmentSetting>), ConfigError> {
     let mut arguments = typed.to_vec();
     // The second reading, together with the file, reports their mistakes.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
@@ -151,7 +151,7 @@ fn with_layers(
     };
     let is_configurable = configurable(program).any(|one| std::ptr::eq(one, command));
     let of_file = match path.filter(|_| is_configurable) {
-        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::File)?,
+        Some(path) => settings(program, command, &path, &said).map_err(ConfigError::ConfigFile)?,
         None => Vec::new(),
     };
     if place > 0 {
@@ -176,7 +176,7 @@ fn settings(
     path: &Path,
     said: &HashSet<String>,
 ) -> anyhow::Result<Vec<OsString>> {
-    let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
+    let wrong = |mistake: ConfigFileError| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
     check_tables(program, &file).map_err(wrong)?;
     let Some(table) = file.table(command.get_name()) else { return Ok(Vec::new()) };
@@ -190,7 +190,7 @@ fn settings(
 /// # Errors
 /// One sentence with the file, the line and the key.
 pub(crate) fn tables(program: &Command, path: &Path) -> anyhow::Result<Vec<String>> {
-    let wrong = |mistake: Mistake| anyhow!("{} {mistake}", path.display());
+    let wrong = |mistake: ConfigFileError| anyhow!("{} {mistake}", path.display());
     let file = load(path)?;
     check_tables(program, &file).map_err(wrong)?;
     for table in &file.tables {
@@ -207,7 +207,7 @@ pub(crate) fn example(program: &Command) -> String {
 }
 
 /// The file's text, read and parsed.
-fn load(path: &Path) -> anyhow::Result<File> {
+fn load(path: &Path) -> anyhow::Result<ConfigFile> {
     let flag = format!("--config {}", path.display());
     let cannot = || format!("cannot read {flag}");
     let mut bytes = Vec::new();
@@ -217,10 +217,10 @@ fn load(path: &Path) -> anyhow::Result<File> {
         bail!("{flag} is longer than {FILE_BYTES_MAX} bytes: it is no configuration");
     }
     let Ok(text) = String::from_utf8(bytes) else { bail!("{flag} is no text in UTF-8") };
-    File::parse(&text).map_err(|mistake| anyhow!("{} {mistake}", path.display()))
+    ConfigFile::parse(&text).map_err(|mistake| anyhow!("{} {mistake}", path.display()))
 }
 
-fn check_tables(program: &Command, file: &File) -> Result<(), Mistake> {
+fn check_tables(program: &Command, file: &ConfigFile) -> Result<(), ConfigFileError> {
     let names = || configurable(program).map(Command::get_name);
     let strange = file.tables.iter().find(|table| names().all(|name| name != table.name));
     let Some(table) = strange else { return Ok(()) };
@@ -231,5 +231,8 @@ fn check_tables(program: &Command, file: &File) -> Result<(), Mistake> {
             format!("there are {}", all.join(", "))
         }
     };
-    Err(Mistake { line: table.line, text: format!("no command reads [{}]; {hint}", table.name) })
+    Err(ConfigFileError {
+        line: table.line,
+        text: format!("no command reads [{}]; {hint}", table.name),
+    })
 }

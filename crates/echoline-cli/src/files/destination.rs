@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::files::links::Followed;
+use crate::files::links::ResolvedPath;
 use crate::files::output;
 use echoline_base::file_access::if_there;
 
@@ -47,7 +47,7 @@ impl Destination {
     pub(crate) fn probe(&self) -> io::Result<()> {
         match self {
             Self::File(path) => {
-                let path = Followed::from(path)?.path;
+                let path = ResolvedPath::from(path)?.path;
                 if is_special(&path)? { Ok(()) } else { beside(&path).map(drop) }
             }
             Self::Stdout => Ok(()),
@@ -67,7 +67,7 @@ impl std::fmt::Display for Destination {
 /// Writes a whole file or none.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Else a symbolic link would be replaced.
-    let followed = Followed::from(path)?;
+    let followed = ResolvedPath::from(path)?;
     let path = &followed.path;
     if is_special(path)? {
         return followed.open(OpenOptions::new().write(true), 0)?.write_all(bytes);

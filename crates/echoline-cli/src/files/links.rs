@@ -16,13 +16,13 @@ const LINKS_MAX: usize = 40;
 
 /// A name behind which no symbolic link of another user is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Followed {
+pub(crate) struct ResolvedPath {
     pub(crate) path: PathBuf,
     /// Whether the path is a link of the system to an open file, as /dev/fd/63 is.
     is_descriptor: bool,
 }
 
-impl Followed {
+impl ResolvedPath {
     /// Follows the symbolic links that `path` ends in. There may be no file.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> io::Result<File> {
-        Followed::from(path)?.open(File::options().write(true), 0)
+        ResolvedPath::from(path)?.open(File::options().write(true), 0)
     }
 
     #[test]
@@ -79,11 +79,11 @@ mod tests {
             ["file", "first", "second"].map(|name| folder.path().join(name));
         symlink("second", &first).unwrap();
         symlink(&file, &second).unwrap();
-        assert_eq!(Followed::from(&first).unwrap().path, file, "the file may be missing");
+        assert_eq!(ResolvedPath::from(&first).unwrap().path, file, "the file may be missing");
         fs::write(&file, "").unwrap();
         open(&first).unwrap();
         symlink("loop", folder.path().join("loop")).unwrap();
-        assert!(Followed::from(&folder.path().join("loop")).is_err());
+        assert!(ResolvedPath::from(&folder.path().join("loop")).is_err());
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
         fs::write(&file, "precious").unwrap();
-        let followed = Followed::from(&link).unwrap();
+        let followed = ResolvedPath::from(&link).unwrap();
         symlink(&file, &link).unwrap();
         assert!(followed.open(File::options().write(true), 0).is_err(), "it was put there later");
         if !Uid::effective().is_root() {

@@ -17,7 +17,7 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// The flag of every command that reads secrets, or keeps files in a folder.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Files")]
-pub(crate) struct SharedFilesFlag {
+pub(crate) struct SharedFilesArgs {
     /// Accept files with secrets that other users of this machine can read, and a folder for
     /// --data in which they can replace files.
     ///
@@ -28,7 +28,7 @@ pub(crate) struct SharedFilesFlag {
     allow_shared_files: bool,
 }
 
-impl SharedFilesFlag {
+impl SharedFilesArgs {
     /// The treatment of a folder in which other users can replace files.
     pub(crate) fn folder(&self) -> SharedFolder {
         if self.allow_shared_files { SharedFolder::Allow } else { SharedFolder::Refuse }

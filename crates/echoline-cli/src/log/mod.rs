@@ -23,23 +23,23 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use self::harmless::{HarmlessFields, HarmlessJson, escaped};
-use self::sink::{Kind, Successor, Target, Writing, write};
+use self::sink::{LogOutput, LogTarget, LogWriter, TargetSwitch, write};
 use crate::files::output::has_colours;
 use crate::log::newest_lines::KeepNewest;
 use crate::process::reload::{Commit, ReloadHook};
-use crate::server::findings::{self, Findings};
+use crate::server::check_report::{self, CheckReport};
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+enum LogFormat {
     /// For people; coloured on a terminal.
     Human,
     /// One JSON object a line.
     Json,
 }
 
-impl Format {
-    fn kind(self) -> Kind {
+impl LogFormat {
+    fn kind(self) -> LogOutput {
         let notice: fn(usize) -> String = match self {
             Self::Human => |lost| {
                 let now = jiff::Timestamp::now();
@@ -53,21 +53,21 @@ impl Format {
                 )
             },
         };
-        Kind { flag: "--log-file", standard: || Target::Stderr, notice }
+        LogOutput { flag: "--log-file", standard: || LogTarget::Stderr, notice }
     }
 }
 
 /// The flags about the log.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logging")]
-pub(crate) struct LogFlags {
+pub(crate) struct LogArgs {
     /// Write the log to the end of this file instead of stderr. SIGHUP reopens it.
     #[arg(long, env = "ECHOLINE_LOG_FILE", value_name = "PATH")]
     log_file: Option<PathBuf>,
 
     /// The format of the log.
     #[arg(long, env = "ECHOLINE_LOG_FORMAT", value_enum, default_value = "human")]
-    log_format: Format,
+    log_format: LogFormat,
 
     /// The lowest level that is logged: error, warn, info, debug (each connection) or trace.
     /// Without this flag the variable RUST_LOG counts: a level, or TARGET=LEVEL with commas between
@@ -76,7 +76,7 @@ pub(crate) struct LogFlags {
     log_level: Option<Level>,
 }
 
-impl LogFlags {
+impl LogArgs {
     /// The filter of the log, and a warning if RUST_LOG counts and cannot be read.
     fn filter(&self) -> (Targets, Option<String>) {
         let rust_log = env::var_os("RUST_LOG");
@@ -88,50 +88,50 @@ impl LogFlags {
     }
 
     /// Says whether the log can be written.
-    pub(crate) fn check(&self, findings: &mut Findings) {
+    pub(crate) fn check(&self, findings: &mut CheckReport) {
         if let Some(path) = &self.log_file {
-            findings::writable("--log-file", path, findings);
+            check_report::writable("--log-file", path, findings);
         }
     }
 }
 
 /// Whether the newest lines are kept for somebody to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Newest {
+pub(crate) enum NewestLines {
     Kept,
     Forgotten,
 }
 
 /// The log of a process. It ends, with all lines written that can be, when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub(crate) struct ServerLog {
     level: reload::Handle<Targets, Registry>,
-    successor: Successor,
-    kind: Kind,
+    successor: TargetSwitch,
+    kind: LogOutput,
     _writing: WorkerGuard,
 }
 
-impl Log {
+impl ServerLog {
     /// Starts the log.
     ///
     /// # Errors
     /// If its file or its thread cannot be had.
-    pub(crate) fn start(flags: &LogFlags, newest: Newest) -> anyhow::Result<Self> {
+    pub(crate) fn start(flags: &LogArgs, newest: NewestLines) -> anyhow::Result<Self> {
         let path = flags.log_file.as_deref();
         let colours = path.is_none() && has_colours();
-        let Writing { writer, successor, guard } = write(flags.log_format.kind(), path)?;
+        let LogWriter { writer, successor, guard } = write(flags.log_format.kind(), path)?;
         let (filter, wrong) = flags.filter();
         let (filter, level) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer().with_target(false);
         let lines = match flags.log_format {
-            Format::Human => {
+            LogFormat::Human => {
                 lines.with_ansi(colours).fmt_fields(HarmlessFields).with_writer(writer).boxed()
             }
-            Format::Json => {
+            LogFormat::Json => {
                 lines.json().flatten_event(true).with_writer(HarmlessJson::to(writer)).boxed()
             }
         };
-        let newest = (newest == Newest::Kept).then_some(KeepNewest);
+        let newest = (newest == NewestLines::Kept).then_some(KeepNewest);
         // An error means that a log has been started before; that one goes on.
         let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
         log_panics();
@@ -148,11 +148,11 @@ impl Log {
     }
 
     /// The part of the log in a reload.
-    pub(crate) fn reload_hook(&self) -> ReloadHook<LogFlags> {
+    pub(crate) fn reload_hook(&self) -> ReloadHook<LogArgs> {
         let (level, successor, kind) = (self.level.clone(), self.successor.clone(), self.kind);
-        let prepare = move |flags: &LogFlags| {
+        let prepare = move |flags: &LogArgs| {
             let path = flags.log_file.clone();
-            let moved = (path != successor.path()).then(|| Target::open(kind, path.as_deref()));
+            let moved = (path != successor.path()).then(|| LogTarget::open(kind, path.as_deref()));
             let moved = moved.transpose()?;
             let (filter, _) = flags.filter();
             let (level, successor) = (level.clone(), successor.clone());

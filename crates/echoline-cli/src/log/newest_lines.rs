@@ -42,7 +42,7 @@ pub(crate) struct KeepNewest;
 
 impl<S: Subscriber> Layer<S> for KeepNewest {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut text = Text::default();
+        let mut text = EventText::default();
         event.record(&mut text);
         let line = LogLine {
             time: jiff::ZonedDateTime::now().strftime("%H:%M:%S").to_string(),
@@ -64,12 +64,12 @@ fn newest() -> MutexGuard<'static, VecDeque<LogLine>> {
 
 /// The parts of an event as the log shows them: the message, then the fields.
 #[derive(Debug, Default)]
-struct Text {
+struct EventText {
     message: String,
     fields: String,
 }
 
-impl Text {
+impl EventText {
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         // Writing to a string fails only where the value itself does: then it is left out.
         let _ = match field.name() {
@@ -89,7 +89,7 @@ impl Text {
     }
 }
 
-impl Visit for Text {
+impl Visit for EventText {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.put(field, format_args!("{value}")),

@@ -19,7 +19,7 @@ pub(crate) struct Descriptors {
 
 /// What the limit is shared out to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionCapacity {
     pub(crate) connections: usize,
     /// Refused connections that may linger, beside the others.
     pub(crate) lingering: usize,
@@ -37,13 +37,18 @@ impl Descriptors {
     }
 
     /// As many connections as asked for, or fewer where descriptors are short.
-    pub(crate) fn places(self, asked: Option<usize>, listeners: usize, workers: usize) -> Places {
+    pub(crate) fn places(
+        self,
+        asked: Option<usize>,
+        listeners: usize,
+        workers: usize,
+    ) -> ConnectionCapacity {
         // Each worker has a poller and its wakers.
         let own = RESERVE.min(self.limit / 4) + listeners + 4 * workers;
         let room = self.limit.saturating_sub(own).max(1);
         let connections = asked.unwrap_or(CONNECTIONS_DEFAULT).min(room);
         let left = room - connections + RESERVE.min(self.limit / 4) / 2;
-        Places { connections, lingering: left.min(1024) }
+        ConnectionCapacity { connections, lingering: left.min(1024) }
     }
 }
 
@@ -72,7 +77,10 @@ mod tests {
         let places = |limit, asked| Descriptors { limit }.places(asked, 1, 2);
         assert_eq!(places(20_000, None).connections, 10_000);
         assert_eq!(places(20_000, Some(50_000)).connections, 19_927);
-        assert_eq!(places(256, Some(10_000)), Places { connections: 183, lingering: 32 });
+        assert_eq!(
+            places(256, Some(10_000)),
+            ConnectionCapacity { connections: 183, lingering: 32 }
+        );
         assert_eq!(places(64, None).connections, 39);
         assert_eq!(places(8, None).connections, 1);
         assert_eq!(places(1024, Some(10)).connections, 10);

@@ -32,7 +32,7 @@ const LIST_END: &[u8] = b"\0\0";
 
 /// A socket on its way.
 #[derive(Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct HandoverSocket {
     /// For what it was bound: an address as it was typed, port 0 too.
     pub(crate) asked: String,
     pub(crate) owner: FileOwner,
@@ -41,14 +41,14 @@ pub(crate) struct Parcel {
 
 /// What one process says to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum HandoverMessage {
     /// The successor: I am able to accept.
     Ready,
     /// The predecessor: the service is yours.
     Yours,
 }
 
-impl Word {
+impl HandoverMessage {
     fn byte(self) -> u8 {
         match self {
             Self::Ready => b'R',
@@ -58,7 +58,7 @@ impl Word {
 }
 
 /// Puts `parcels` on their way; does not wait for anybody to take them.
-pub(super) fn send_parcels(to: &UnixStream, parcels: &[Parcel]) -> io::Result<()> {
+pub(super) fn send_parcels(to: &UnixStream, parcels: &[HandoverSocket]) -> io::Result<()> {
     let list = list(parcels);
     if parcels.len() > SOCKETS_MAX || list.len() > LIST_MAX {
         let text = format!("more than {SOCKETS_MAX} listening sockets cannot be handed over");
@@ -77,7 +77,7 @@ pub(super) fn send_parcels(to: &UnixStream, parcels: &[Parcel]) -> io::Result<()
 }
 
 /// Takes what [`send_parcels`] sent, which is there already.
-pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<Parcel>> {
+pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<HandoverSocket>> {
     let mut bytes = vec![0; LIST_MAX];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -107,7 +107,7 @@ pub(super) fn receive_parcels(from: &UnixStream) -> io::Result<Vec<Parcel>> {
 }
 
 /// NUL ends each entry: it is the one byte that no path has.
-fn list(parcels: &[Parcel]) -> String {
+fn list(parcels: &[HandoverSocket]) -> String {
     let entries = parcels.iter().map(|parcel| {
         let owner = match parcel.owner {
             FileOwner::Us => "us",
@@ -120,7 +120,7 @@ fn list(parcels: &[Parcel]) -> String {
 }
 
 /// `None` where the list is not one of ours.
-fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<Parcel>> {
+fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
     let mut entries = list.strip_suffix("\0\0")?.split('\0');
     if entries.next()? != VERSION {
         return None;
@@ -136,16 +136,16 @@ fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<Parcel>> {
             "somebody" => FileOwner::Somebody,
             _ => return None,
         };
-        Some(Parcel { asked: asked.to_owned(), owner, socket })
+        Some(HandoverSocket { asked: asked.to_owned(), owner, socket })
     };
     entries.into_iter().zip(sockets).map(parcel).collect()
 }
 
 /// One end, once the parcels are there.
 #[derive(Debug)]
-pub(super) struct Line(tokio::net::UnixStream);
+pub(super) struct HandoverChannel(tokio::net::UnixStream);
 
-impl Line {
+impl HandoverChannel {
     /// To be called in a runtime.
     pub(super) fn new(end: UnixStream) -> io::Result<Self> {
         end.set_nonblocking(true)?;
@@ -153,14 +153,14 @@ impl Line {
     }
 
     /// Says `word`; it arrives unless the other process has ended.
-    pub(super) fn say(&self, word: Word) -> io::Result<()> {
+    pub(super) fn say(&self, word: HandoverMessage) -> io::Result<()> {
         // The buffer has room for more than all the words there are.
         rustix::net::send(self.0.as_fd(), &[word.byte()], SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
     /// Waits for `word`; whether it came before the end of the other process. Cancel safe.
-    pub(super) async fn hear(&self, word: Word) -> bool {
+    pub(super) async fn hear(&self, word: HandoverMessage) -> bool {
         let mut byte = [0];
         loop {
             if self.0.readable().await.is_err() {
@@ -177,7 +177,7 @@ impl Line {
     /// Waits for the end of the other process. Cancel safe.
     pub(super) async fn ended(&self) {
         // Whatever it may still have to say.
-        while self.hear(Word::Ready).await {}
+        while self.hear(HandoverMessage::Ready).await {}
     }
 }
 
@@ -187,10 +187,10 @@ mod tests {
 
     use super::*;
 
-    fn parcel(asked: &str, owner: FileOwner) -> (Parcel, std::net::SocketAddr) {
+    fn parcel(asked: &str, owner: FileOwner) -> (HandoverSocket, std::net::SocketAddr) {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        (Parcel { asked: asked.to_owned(), owner, socket: socket.into() }, address)
+        (HandoverSocket { asked: asked.to_owned(), owner, socket: socket.into() }, address)
     }
 
     #[test]
@@ -230,13 +230,13 @@ mod tests {
     #[tokio::test]
     async fn words_are_heard_and_so_is_the_end() {
         let (near, far) = UnixStream::pair().unwrap();
-        let (near, far) = (Line::new(near).unwrap(), Line::new(far).unwrap());
-        far.say(Word::Ready).unwrap();
-        assert!(near.hear(Word::Ready).await);
-        near.say(Word::Ready).unwrap();
-        assert!(!far.hear(Word::Yours).await, "another word");
+        let (near, far) = (HandoverChannel::new(near).unwrap(), HandoverChannel::new(far).unwrap());
+        far.say(HandoverMessage::Ready).unwrap();
+        assert!(near.hear(HandoverMessage::Ready).await);
+        near.say(HandoverMessage::Ready).unwrap();
+        assert!(!far.hear(HandoverMessage::Yours).await, "another word");
         drop(far);
-        assert!(!near.hear(Word::Ready).await);
+        assert!(!near.hear(HandoverMessage::Ready).await);
         near.ended().await;
     }
 }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a SIGHUP asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum HangupAction {
     /// Somebody wants the settings read anew.
     Reload,
     /// The terminal that the server was started on has been closed.
@@ -44,15 +44,15 @@ impl Hangups {
     }
 
     /// The next one. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Meaning {
+    pub(crate) async fn next(&mut self) -> HangupAction {
         if self.signal.recv().await.is_none() {
             // The runtime is going away.
             std::future::pending::<()>().await;
         }
         if self.ends_with_terminal && has_terminal(open_terminal()) == Some(false) {
-            return Meaning::TerminalGone;
+            return HangupAction::TerminalGone;
         }
-        Meaning::Reload
+        HangupAction::Reload
     }
 }
 

@@ -13,7 +13,7 @@ use listenfd::ListenFd;
 use socket2::{SockAddr, Socket, Type};
 
 use super::handover;
-pub(crate) use super::handover::Parcel;
+pub(crate) use super::handover::HandoverSocket;
 use echoline::{Address, FileOwner, Scheme};
 
 /// Set, to anything, for a process whose standard input is the line to its predecessor.
@@ -27,7 +27,7 @@ const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 /// Sockets that wait to be asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
-    sockets: Vec<Given>,
+    sockets: Vec<InheritedSocket>,
     /// The number of requests for each address.
     asked: HashMap<Address, usize>,
     /// The same, for the admin address.
@@ -38,15 +38,15 @@ pub(crate) struct Inherited {
 
 /// One of them.
 #[derive(Debug)]
-struct Given {
+struct InheritedSocket {
     /// What finds it.
-    key: Key,
+    key: SocketKey,
     owner: FileOwner,
     socket: Socket,
 }
 
 #[derive(Debug)]
-enum Key {
+enum SocketKey {
     /// What the service manager calls it. It is found by its address too.
     Name(String),
     /// The address that the predecessor was asked to bind. Where it was really bound does not
@@ -76,7 +76,7 @@ impl Inherited {
     pub(crate) fn passed_addresses(&self, except: &[&Address]) -> anyhow::Result<Vec<Address>> {
         let mut addresses = Vec::new();
         for given in &self.sockets {
-            let Key::Name(name) = &given.key else { continue };
+            let SocketKey::Name(name) = &given.key else { continue };
             let (here, _) = given.address()?;
             let is_here = |other: &&Address| **other == here || other.fd_name() == Some(name);
             if !except.iter().any(is_here) {
@@ -90,7 +90,7 @@ impl Inherited {
     ///
     /// # Errors
     /// When `fd://NAME` was asked for and nothing of that name was passed.
-    pub(crate) async fn take(&mut self, address: &Address) -> anyhow::Result<Vec<Parcel>> {
+    pub(crate) async fn take(&mut self, address: &Address) -> anyhow::Result<Vec<HandoverSocket>> {
         let asked = key(address, &mut self.asked);
         self.take_as(asked, address).await
     }
@@ -100,13 +100,17 @@ impl Inherited {
     pub(crate) async fn take_for_admin(
         &mut self,
         address: &Address,
-    ) -> anyhow::Result<(String, Vec<Parcel>)> {
+    ) -> anyhow::Result<(String, Vec<HandoverSocket>)> {
         let asked = format!("admin {}", key(address, &mut self.asked_for_admin));
         let parcels = self.take_as(asked.clone(), address).await?;
         Ok((asked, parcels))
     }
 
-    async fn take_as(&mut self, asked: String, address: &Address) -> anyhow::Result<Vec<Parcel>> {
+    async fn take_as(
+        &mut self,
+        asked: String,
+        address: &Address,
+    ) -> anyhow::Result<Vec<HandoverSocket>> {
         if self.sockets.is_empty() && address.scheme() != Scheme::Fd {
             return Ok(Vec::new());
         }
@@ -118,7 +122,11 @@ impl Inherited {
             if self.sockets[index].is_for(&asked, address, &resolved) {
                 let given = self.sockets.remove(index);
                 let asked = asked.clone();
-                found.push(Parcel { asked, owner: given.owner, socket: given.socket.into() });
+                found.push(HandoverSocket {
+                    asked,
+                    owner: given.owner,
+                    socket: given.socket.into(),
+                });
             } else {
                 index += 1;
             }
@@ -148,9 +156,9 @@ impl Inherited {
 
     fn shown(&self) -> String {
         let shown = self.sockets.iter().map(|given| match (&given.key, given.address()) {
-            (Key::Name(name), Ok((address, _))) => format!("{address}, named '{name}'"),
-            (Key::Name(name), Err(_)) => format!("'{name}'"),
-            (Key::Asked(asked), _) => asked.clone(),
+            (SocketKey::Name(name), Ok((address, _))) => format!("{address}, named '{name}'"),
+            (SocketKey::Name(name), Err(_)) => format!("'{name}'"),
+            (SocketKey::Asked(asked), _) => asked.clone(),
         });
         let shown: Vec<String> = shown.collect();
         if shown.is_empty() { "it passed none".to_owned() } else { shown.join("; ") }
@@ -165,11 +173,11 @@ pub(crate) fn key(address: &Address, asked: &mut HashMap<Address, usize>) -> Str
     if *times == 1 { address.to_string() } else { format!("{address} ({times})") }
 }
 
-impl Given {
+impl InheritedSocket {
     fn is_for(&self, asked: &str, address: &Address, resolved: &[SocketAddr]) -> bool {
         let name = match &self.key {
-            Key::Asked(key) => return key == asked,
-            Key::Name(name) => name,
+            SocketKey::Asked(key) => return key == asked,
+            SocketKey::Name(name) => name,
         };
         if let Some(wanted) = address.fd_name() {
             return wanted == name;
@@ -212,7 +220,7 @@ fn unix_name(address: &SockAddr) -> Option<String> {
     }
 }
 
-fn from_service_manager() -> anyhow::Result<Vec<Given>> {
+fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
     // listenfd would take sockets that are meant for nobody in particular.
     let for_us = env::var(LISTEN_PID).is_ok_and(|id| id == std::process::id().to_string());
     let Some(count) = env::var_os(LISTEN_FDS).filter(|_| for_us) else { return Ok(Vec::new()) };
@@ -224,9 +232,9 @@ fn from_service_manager() -> anyhow::Result<Vec<Given>> {
     let mut sockets = Vec::new();
     for index in 0..passed.len() {
         let name = names.next().filter(|name| !name.is_empty());
-        let key = Key::Name(name.unwrap_or_else(|| "unknown".to_owned()));
+        let key = SocketKey::Name(name.unwrap_or_else(|| "unknown".to_owned()));
         let socket = take_passed(&mut passed, index)?;
-        sockets.push(Given { key, owner: FileOwner::Somebody, socket });
+        sockets.push(InheritedSocket { key, owner: FileOwner::Somebody, socket });
     }
     Ok(sockets)
 }
@@ -265,8 +273,8 @@ fn from_predecessor() -> anyhow::Result<Inherited> {
     // Only the line itself is to keep it open: its end is how the predecessor sees ours.
     let null = std::fs::File::open("/dev/null").context("cannot open /dev/null")?;
     rustix::stdio::dup2_stdin(null).context("cannot close standard input")?;
-    let given = |parcel: Parcel| Given {
-        key: Key::Asked(parcel.asked),
+    let given = |parcel: HandoverSocket| InheritedSocket {
+        key: SocketKey::Asked(parcel.asked),
         owner: parcel.owner,
         socket: parcel.socket.into(),
     };
@@ -281,12 +289,12 @@ mod tests {
 
     use super::*;
 
-    fn given(key: Key, socket: impl Into<Socket>) -> Given {
-        Given { key, owner: FileOwner::Somebody, socket: socket.into() }
+    fn given(key: SocketKey, socket: impl Into<Socket>) -> InheritedSocket {
+        InheritedSocket { key, owner: FileOwner::Somebody, socket: socket.into() }
     }
 
-    fn name(name: &str) -> Key {
-        Key::Name(name.to_owned())
+    fn name(name: &str) -> SocketKey {
+        SocketKey::Name(name.to_owned())
     }
 
     fn tcp() -> (TcpListener, u16) {
@@ -346,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_predecessors_sockets_are_found_by_what_they_were_bound_for() {
-        let asked = |text: &str| Key::Asked(text.to_owned());
+        let asked = |text: &str| SocketKey::Asked(text.to_owned());
         let ((first, port), (second, _)) = (tcp(), tcp());
         let (third, fourth) = (tcp().0, tcp().0);
         let sockets = vec![

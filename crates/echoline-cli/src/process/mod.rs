@@ -1,7 +1,7 @@
 //! The life of a serving command: what each signal does to it, and what the service manager hears.
 
+pub(crate) mod args;
 pub(crate) mod descriptors;
-pub(crate) mod flags;
 mod handover;
 pub(crate) mod hangup;
 pub(crate) mod inherited;
@@ -24,10 +24,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{SetOnce, oneshot};
 
-use notify::{News, Notifier};
-use upgrade::{Heir, Old, Predecessor, Upgrade};
+use notify::{Notifier, NotifyState};
+use upgrade::{OutgoingProcess, Predecessor, SuccessorStatus, UpgradePlan};
 
-use crate::process::hangup::{Hangups, Meaning};
+use crate::process::hangup::{HangupAction, Hangups};
 use echoline::internals::{Hangup, Signals, obey};
 use echoline::{Closed, Connection, LiveLimits, Phase, Pulse, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
@@ -37,17 +37,17 @@ const LAST_STEPS: Duration = Duration::from_secs(5);
 
 /// What a serving command lives with besides its server.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct Lifecycle {
     pub(crate) notifier: Notifier,
     /// What SIGUSR2 does; or why it does nothing.
-    pub(crate) upgrade: Result<Upgrade, &'static str>,
+    pub(crate) upgrade: Result<UpgradePlan, &'static str>,
     /// The line to the process that this one takes the service over from.
     pub(crate) predecessor: Option<UnixStream>,
     /// One line for `systemctl status`.
     pub(crate) status: String,
 }
 
-impl Life {
+impl Lifecycle {
     /// Serves until a signal ends it, then drains; a second one aborts. SIGHUP reloads. `announce`
     /// is called once connections are accepted; its error ends the server.
     pub(crate) async fn serve<H, F>(
@@ -56,7 +56,7 @@ impl Life {
         reload: impl FnMut() + Send + 'static,
         announce: impl FnOnce() -> anyhow::Result<()>,
         handler: H,
-    ) -> anyhow::Result<(Report, Heir)>
+    ) -> anyhow::Result<(Report, SuccessorStatus)>
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
@@ -64,7 +64,7 @@ impl Life {
         let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot listen to signals")?;
         let hangups = Hangups::listen().context("cannot listen to SIGHUP")?;
         let (shutdown, pulse, live) = (server.shutdown(), server.pulse(), server.live_limits());
-        let heir = Cell::new(Heir::Nobody);
+        let successor = Cell::new(SuccessorStatus::None);
         let predecessor = self.predecessor.map(Predecessor::new).transpose();
         let predecessor = predecessor.context("cannot hear the running process")?;
         let notifier = &self.notifier;
@@ -78,17 +78,17 @@ impl Life {
             if let Some(predecessor) = &predecessor {
                 predecessor.take_over().await;
             }
-            notifier.tell(&[News::Ready, News::Status(&self.status)]);
+            notifier.tell(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
             is_ready.set(()).context("ready twice")?;
             Ok(watch(notifier, &pulse).await)
         };
-        let old = Old { shutdown: &shutdown, notifier, heir: &heir };
+        let old = OutgoingProcess { shutdown: &shutdown, notifier, successor: &successor };
         let upgrading = async {
             // Before that the service may be the predecessor's still.
             is_ready.wait().await;
             upgrade::when_told(self.upgrade, old).await
         };
-        let stopping = tell_of_end(&shutdown, notifier, &heir, live);
+        let stopping = tell_of_end(&shutdown, notifier, &successor, live);
         let reloading = async {
             // To say that it is ready again would say so too early.
             is_ready.wait().await;
@@ -97,7 +97,7 @@ impl Life {
         tokio::pin!(serving, ready, reloading, upgrading, stopping);
         loop {
             tokio::select! {
-                report = &mut serving => return Ok((report.context("cannot serve")?, heir.get())),
+                report = &mut serving => return Ok((report.context("cannot serve")?, successor.get())),
                 Err::<Infallible, anyhow::Error>(error) = &mut ready => return Err(error),
                 Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
                 never = &mut stopping => match never {},
@@ -113,13 +113,17 @@ impl Life {
 async fn tell_of_end(
     shutdown: &Shutdown,
     notifier: &Notifier,
-    heir: &Cell<Heir>,
+    successor: &Cell<SuccessorStatus>,
     live: LiveLimits,
 ) -> Infallible {
     shutdown.reached(Phase::Draining).await;
-    if heir.get() == Heir::Nobody {
-        let most = News::ExtendTimeout(live.current().drain_timeout + LAST_STEPS);
-        notifier.tell(&[News::Stopping, most, News::Status("waiting for connections to finish")]);
+    if successor.get() == SuccessorStatus::None {
+        let most = NotifyState::ExtendTimeout(live.current().drain_timeout + LAST_STEPS);
+        notifier.tell(&[
+            NotifyState::Stopping,
+            most,
+            NotifyState::Status("waiting for connections to finish"),
+        ]);
     }
     pending().await
 }
@@ -142,14 +146,16 @@ async fn reload_when_told(
     let reload = Arc::new(Mutex::new(reload));
     loop {
         match hangups.next().await {
-            Meaning::TerminalGone => obey("SIGHUP", shutdown),
-            Meaning::Reload if shutdown.phase() == Phase::Running => {
-                notifier.tell(&[News::Reloading]);
+            HangupAction::TerminalGone => obey("SIGHUP", shutdown),
+            HangupAction::Reload if shutdown.phase() == Phase::Running => {
+                notifier.tell(&[NotifyState::Reloading]);
                 run_aside(Arc::clone(&reload)).await;
-                notifier.tell(&[News::Ready]);
+                notifier.tell(&[NotifyState::Ready]);
             }
             // The service may be another process's by now.
-            Meaning::Reload => tracing::warn!("nothing is reloaded: this process is about to end"),
+            HangupAction::Reload => {
+                tracing::warn!("nothing is reloaded: this process is about to end")
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Notifier {
 
 /// One assignment of sd_notify(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News<'a> {
+pub(crate) enum NotifyState<'a> {
     /// Connections are accepted; or, after `Reloading`, the new settings hold.
     Ready,
     /// The settings are read anew.
@@ -79,7 +79,7 @@ impl Notifier {
 
     /// Tells all of `news` in one message. That it did not arrive is only worth a line of the
     /// log: the service is there for its clients.
-    pub(crate) fn tell(&self, news: &[News<'_>]) {
+    pub(crate) fn tell(&self, news: &[NotifyState<'_>]) {
         let Some((socket, address)) = &self.manager else { return };
         let text = text(news, monotonic_now());
         if let Err(error) = send(socket, &text, address) {
@@ -98,20 +98,22 @@ fn monotonic_now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-fn text(news: &[News<'_>], now: Duration) -> String {
+fn text(news: &[NotifyState<'_>], now: Duration) -> String {
     news.iter().map(|news| format!("{}\n", line(*news, now))).collect()
 }
 
-fn line(news: News<'_>, now: Duration) -> String {
+fn line(news: NotifyState<'_>, now: Duration) -> String {
     match news {
-        News::Ready => "READY=1".to_owned(),
-        News::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()),
-        News::Stopping => "STOPPING=1".to_owned(),
-        News::ExtendTimeout(length) => format!("EXTEND_TIMEOUT_USEC={}", length.as_micros()),
-        News::Watchdog => "WATCHDOG=1".to_owned(),
-        News::MainProcess(id) => format!("MAINPID={id}"),
+        NotifyState::Ready => "READY=1".to_owned(),
+        NotifyState::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()),
+        NotifyState::Stopping => "STOPPING=1".to_owned(),
+        NotifyState::ExtendTimeout(length) => format!("EXTEND_TIMEOUT_USEC={}", length.as_micros()),
+        NotifyState::Watchdog => "WATCHDOG=1".to_owned(),
+        NotifyState::MainProcess(id) => format!("MAINPID={id}"),
         // A line end would begin the next assignment, and people read the status in a terminal.
-        News::Status(text) => format!("STATUS={}", printable(&text.replace(['\n', '\r'], " "))),
+        NotifyState::Status(text) => {
+            format!("STATUS={}", printable(&text.replace(['\n', '\r'], " ")))
+        }
     }
 }
 
@@ -122,7 +124,7 @@ mod tests {
     /// Issue 12, item 15: an address in the status ends no assignment and gives no orders.
     #[test]
     fn attack_a_status_holds_no_second_assignment() {
-        let status = News::Status("serving on unix:/a\nMAINPID=1\r\x1b[2J\u{9b}");
+        let status = NotifyState::Status("serving on unix:/a\nMAINPID=1\r\x1b[2J\u{9b}");
         let said = text(&[status], Duration::ZERO);
         assert_eq!(said, "STATUS=serving on unix:/a MAINPID=1 \\u{1b}[2J\\u{9b}\n");
     }
@@ -130,13 +132,13 @@ mod tests {
     #[test]
     fn assignments_are_what_the_manual_says() {
         let news = [
-            News::Ready,
-            News::Reloading,
-            News::Stopping,
-            News::ExtendTimeout(Duration::from_secs(35)),
-            News::Watchdog,
-            News::MainProcess(42),
-            News::Status("serving\nREADY=1"),
+            NotifyState::Ready,
+            NotifyState::Reloading,
+            NotifyState::Stopping,
+            NotifyState::ExtendTimeout(Duration::from_secs(35)),
+            NotifyState::Watchdog,
+            NotifyState::MainProcess(42),
+            NotifyState::Status("serving\nREADY=1"),
         ];
         let expected = "READY=1\nRELOADING=1\nMONOTONIC_USEC=7000001\nSTOPPING=1\n\
             EXTEND_TIMEOUT_USEC=35000000\nWATCHDOG=1\nMAINPID=42\nSTATUS=serving READY=1\n";
@@ -148,7 +150,7 @@ mod tests {
     fn regression_an_unknown_notify_socket_is_no_reason_not_to_start() {
         for name in ["vsock:2:1234", "notify.sock", "/\x1b[2J", "@"] {
             match Notifier::named(OsStr::new(name)) {
-                Ok(notifier) => notifier.tell(&[News::Ready]),
+                Ok(notifier) => notifier.tell(&[NotifyState::Ready]),
                 Err(error) => {
                     let said = format!("{error:#}");
                     assert!(said.contains("NOTIFY_SOCKET=") && !said.contains('\x1b'), "{said}");
@@ -170,7 +172,8 @@ mod tests {
             let manager = UnixDatagram::bind_addr(&address).unwrap();
             let socket = UnixDatagram::unbound().unwrap();
             let named = Some((socket, address));
-            Notifier { manager: named, trouble: None }.tell(&[News::Ready, News::Watchdog]);
+            Notifier { manager: named, trouble: None }
+                .tell(&[NotifyState::Ready, NotifyState::Watchdog]);
             let mut message = [0; 64];
             let length = manager.recv(&mut message).unwrap();
             assert_eq!(&message[..length], b"READY=1\nWATCHDOG=1\n");

@@ -19,12 +19,12 @@ use echoline::FileUser;
 
 /// Who the process is to be, as typed: `NAME`, `NAME:GROUP`, or numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct UserSpec {
     user: String,
     group: Option<String>,
 }
 
-impl FromStr for Account {
+impl FromStr for UserSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -39,7 +39,7 @@ impl FromStr for Account {
     }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for UserSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.group {
             Some(group) => write!(f, "{}:{group}", self.user),
@@ -56,25 +56,25 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
 
 /// An account as the system numbers it.
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(crate) struct ProcessIdentity {
     /// As it was typed, for errors.
-    account: Account,
+    account: UserSpec,
     user: Uid,
     group: Gid,
     /// The further groups: those that the user is a member of, or `group` alone.
     groups: Vec<Gid>,
 }
 
-impl Identity {
+impl ProcessIdentity {
     /// Looks the account up.
     ///
     /// # Errors
     /// One sentence that names the flag: there is no such account, or it is root's.
-    pub(crate) fn of(account: &Account) -> anyhow::Result<Self> {
+    pub(crate) fn of(account: &UserSpec) -> anyhow::Result<Self> {
         Self::find(account).with_context(|| format!("--user {account}"))
     }
 
-    fn find(account: &Account) -> anyhow::Result<Self> {
+    fn find(account: &UserSpec) -> anyhow::Result<Self> {
         let number = account.user.parse().ok().map(Uid::from_raw);
         let known = known(match number {
             Some(id) => User::from_uid(id),
@@ -217,17 +217,17 @@ fn find_group(name: &str) -> anyhow::Result<Gid> {
 mod tests {
     use super::*;
 
-    fn find(text: &str) -> anyhow::Result<Identity> {
-        Identity::find(&text.parse().unwrap())
+    fn find(text: &str) -> anyhow::Result<ProcessIdentity> {
+        ProcessIdentity::find(&text.parse().unwrap())
     }
 
     #[test]
     fn an_account_is_read_as_it_is_written() {
         for text in ["nobody", "nobody:nogroup", "65534:65534"] {
-            assert_eq!(text.parse::<Account>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<UserSpec>().unwrap().to_string(), text);
         }
         for text in ["", ":", "nobody:", ":nogroup", "a:b:c"] {
-            assert!(text.parse::<Account>().unwrap_err().contains("NAME:GROUP"), "{text}");
+            assert!(text.parse::<UserSpec>().unwrap_err().contains("NAME:GROUP"), "{text}");
         }
     }
 

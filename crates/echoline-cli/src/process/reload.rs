@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::config::{Change, Settings};
+use crate::config::{EffectiveSettings, SettingChange};
 
 /// The part of a component of a running server in a reload. `F` are the flags that it reads.
 pub(crate) struct ReloadHook<F> {
@@ -32,25 +32,25 @@ impl<P: 'static> ReloadHook<P> {
 pub(crate) type Commit = Box<dyn FnOnce() -> String + Send>;
 
 /// What is done at each SIGHUP, whatever becomes of the settings.
-pub(crate) type Always = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
+pub(crate) type ReloadAction = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
 
 /// Reads the flags of a server, and its settings as text.
-type Read<F> = Box<dyn FnMut() -> anyhow::Result<(F, Settings)> + Send>;
+type ReadSettings<F> = Box<dyn FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send>;
 
 /// All that a reload puts in place.
-struct Prepared {
-    settings: Settings,
+struct PreparedReload {
+    settings: EffectiveSettings,
     commits: Vec<Commit>,
 }
 
 /// Reloads the settings of one process, any number of times. `F` are the flags of its command.
 pub(crate) struct Reload<F> {
-    read: Read<F>,
+    read: ReadSettings<F>,
     /// The settings in effect. A key that cannot change at run time keeps its first value.
-    settings: Settings,
+    settings: EffectiveSettings,
     /// The action that applies the keys that a reload cannot.
     applied_by: &'static str,
-    always: Vec<Always>,
+    always: Vec<ReloadAction>,
     hooks: Vec<ReloadHook<F>>,
 }
 
@@ -63,8 +63,8 @@ impl<F> fmt::Debug for Reload<F> {
 impl<F> Reload<F> {
     /// A reload of a program that runs with these settings and `read`s new ones.
     pub(crate) fn new(
-        read: impl FnMut() -> anyhow::Result<(F, Settings)> + Send + 'static,
-        settings: Settings,
+        read: impl FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send + 'static,
+        settings: EffectiveSettings,
         applied_by: &'static str,
     ) -> Self {
         let read = Box::new(read);
@@ -94,20 +94,20 @@ impl<F> Reload<F> {
         }
     }
 
-    fn prepare(&mut self) -> anyhow::Result<Prepared> {
+    fn prepare(&mut self) -> anyhow::Result<PreparedReload> {
         let (flags, settings) = (self.read)()?;
         let mut commits = Vec::new();
         for hook in &mut self.hooks {
             commits.extend((hook.prepare)(&flags)?);
         }
-        Ok(Prepared { settings, commits })
+        Ok(PreparedReload { settings, commits })
     }
 
-    fn commit(&mut self, prepared: Prepared) {
-        let Prepared { settings: new, commits } = prepared;
+    fn commit(&mut self, prepared: PreparedReload) {
+        let PreparedReload { settings: new, commits } = prepared;
         let said: Vec<String> = commits.into_iter().map(|commit| commit()).collect();
         let live: BTreeSet<&str> = self.hooks.iter().flat_map(|hook| hook.keys).copied().collect();
-        for Change { key, from, to } in self.settings.changes(&new) {
+        for SettingChange { key, from, to } in self.settings.changes(&new) {
             if live.contains(key.as_str()) {
                 tracing::info!("{key}: {from} → {to}");
                 self.settings.take(&key, &new);

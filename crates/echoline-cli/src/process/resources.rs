@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 /// A limit of memory, and the megabytes that a server needs under it. Measured: with less a start
 /// of 1 to 16 threads fails, or fails sometimes.
 #[derive(Clone, Copy, Debug)]
-struct Need {
+struct MemoryNeed {
     resource: Resource,
     /// The command that sets the limit.
     name: &'static str,
@@ -22,12 +22,16 @@ struct Need {
 
 /// Address space. The C library and the allocator reserve about 96 MiB of it for each thread, and
 /// use a fraction.
-const SPACE: Need =
-    Need { resource: Resource::RLIMIT_AS, name: "ulimit -v", process_mb: 200, thread_mb: 101 };
+const SPACE: MemoryNeed = MemoryNeed {
+    resource: Resource::RLIMIT_AS,
+    name: "ulimit -v",
+    process_mb: 200,
+    thread_mb: 101,
+};
 
 /// Memory that can be written, without what is only reserved.
-const DATA: Need =
-    Need { resource: Resource::RLIMIT_DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
+const DATA: MemoryNeed =
+    MemoryNeed { resource: Resource::RLIMIT_DATA, name: "ulimit -d", process_mb: 36, thread_mb: 5 };
 
 /// A runtime for the calling thread.
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {
@@ -62,7 +66,7 @@ pub(crate) fn check_memory(threads: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Need {
+impl MemoryNeed {
     /// The megabytes that `threads` threads need, if they are more than `limit` bytes.
     fn beyond(self, limit: u64, threads: usize) -> Option<u64> {
         let threads = u64::try_from(threads).unwrap_or(u64::MAX);

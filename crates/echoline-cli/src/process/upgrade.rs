@@ -21,9 +21,9 @@ use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use super::handover::{self, Line, Parcel, Word};
+use super::handover::{self, HandoverChannel, HandoverMessage, HandoverSocket};
 use super::inherited::UPGRADE;
-use super::notify::{News, Notifier};
+use super::notify::{Notifier, NotifyState};
 use echoline::{Phase, Shutdown};
 
 /// How long a new process has to go on living once it says that it is able to accept: one that is
@@ -32,34 +32,37 @@ const TRIAL: Duration = Duration::from_secs(1);
 
 /// Everything that a successor needs.
 #[derive(Debug)]
-pub(crate) struct Upgrade {
+pub(crate) struct UpgradePlan {
     program: PathBuf,
     arguments: Vec<OsString>,
-    parcels: Vec<Parcel>,
-    times: Times,
+    parcels: Vec<HandoverSocket>,
+    times: UpgradeTimeouts,
 }
 
 /// Who has what belongs to the service when a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heir {
-    Nobody,
+pub(crate) enum SuccessorStatus {
+    None,
     /// The process of an upgrade.
-    Successor,
+    TookOver,
 }
 
 /// How long things may take at an upgrade.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct UpgradeTimeouts {
     /// From the start of the new process until it is able to accept.
     pub(crate) ready: Duration,
     /// Until the connections of the old one are told to end; `None` is for ever.
     pub(crate) retire: Option<Duration>,
 }
 
-impl Upgrade {
+impl UpgradePlan {
     /// `parcels` are what is handed over. To be called at the start, as long as the program's file
     /// is where it was when it was started.
-    pub(crate) fn new(parcels: Vec<Parcel>, times: Times) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        parcels: Vec<HandoverSocket>,
+        times: UpgradeTimeouts,
+    ) -> anyhow::Result<Self> {
         let mut arguments = env::args_os();
         let program = program(arguments.next())?;
         Ok(Self { program, arguments: arguments.collect(), parcels, times })
@@ -67,13 +70,13 @@ impl Upgrade {
 
     /// Starts the new process, and waits until it has proved itself. Dropped before that, it ends
     /// the new process.
-    async fn run(&self) -> anyhow::Result<(Candidate, Line)> {
+    async fn run(&self) -> anyhow::Result<(SuccessorProcess, HandoverChannel)> {
         let shown = self.program.display();
         let (near, far) = UnixStream::pair().context("cannot make a line to the new process")?;
         handover::send_parcels(&near, &self.parcels).context("cannot hand the sockets over")?;
-        let line = Line::new(near).context("cannot watch the new process")?;
-        let mut candidate = Candidate(Some(self.start(far)?));
-        let ready = timeout(self.times.ready, line.hear(Word::Ready));
+        let line = HandoverChannel::new(near).context("cannot watch the new process")?;
+        let mut candidate = SuccessorProcess(Some(self.start(far)?));
+        let ready = timeout(self.times.ready, line.hear(HandoverMessage::Ready));
         match ready.await {
             Ok(true) => {}
             Ok(false) => return Err(anyhow!("{shown} {}", candidate.end())),
@@ -120,9 +123,9 @@ fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
 
 /// A new process that may still be ended.
 #[derive(Debug)]
-struct Candidate(Option<Child>);
+struct SuccessorProcess(Option<Child>);
 
-impl Candidate {
+impl SuccessorProcess {
     fn id(&self) -> u32 {
         self.0.as_ref().map_or(0, Child::id)
     }
@@ -144,7 +147,7 @@ impl Candidate {
     }
 }
 
-impl Drop for Candidate {
+impl Drop for SuccessorProcess {
     fn drop(&mut self) {
         self.end();
     }
@@ -152,10 +155,10 @@ impl Drop for Candidate {
 
 /// What an upgrade acts on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Old<'a> {
+pub(super) struct OutgoingProcess<'a> {
     pub(super) shutdown: &'a Shutdown,
     pub(super) notifier: &'a Notifier,
-    pub(super) heir: &'a Cell<Heir>,
+    pub(super) successor: &'a Cell<SuccessorStatus>,
 }
 
 /// Has SIGUSR2 wait until it is listened to: before that it would end the process, and an impatient
@@ -172,8 +175,8 @@ pub(crate) fn hold() {
 /// # Errors
 /// When the signal cannot be had.
 pub(super) async fn when_told(
-    upgrade: Result<Upgrade, &'static str>,
-    old: Old<'_>,
+    upgrade: Result<UpgradePlan, &'static str>,
+    old: OutgoingProcess<'_>,
 ) -> io::Result<Infallible> {
     let mut wishes = signal(SignalKind::user_defined2())?;
     SigSet::from(Number::SIGUSR2).thread_unblock()?;
@@ -195,7 +198,10 @@ pub(super) async fn when_told(
 }
 
 /// Tries whenever it is wished, until there is a successor.
-async fn succeed(upgrade: Upgrade, wishes: &mut Signal) -> Option<(Candidate, Line)> {
+async fn succeed(
+    upgrade: UpgradePlan,
+    wishes: &mut Signal,
+) -> Option<(SuccessorProcess, HandoverChannel)> {
     loop {
         wishes.recv().await;
         tracing::info!(signal = "SIGUSR2", "upgrading: starting {}", upgrade.program.display());
@@ -220,16 +226,24 @@ async fn refuse(wishes: &mut Signal, reason: &str) -> Infallible {
 }
 
 /// Leaves the service to the new process.
-async fn retire(old: Old<'_>, candidate: Candidate, line: Line, times: Times) {
+async fn retire(
+    old: OutgoingProcess<'_>,
+    candidate: SuccessorProcess,
+    line: HandoverChannel,
+    times: UpgradeTimeouts,
+) {
     let id = candidate.id();
     tracing::info!("upgraded: process {id} has taken over");
     // In this order: the service manager listens to the new process only once it knows it.
-    old.notifier.tell(&[News::MainProcess(id), News::Status("handing over to a new process")]);
+    old.notifier.tell(&[
+        NotifyState::MainProcess(id),
+        NotifyState::Status("handing over to a new process"),
+    ]);
     let successor = candidate.release();
-    if let Err(error) = line.say(Word::Yours) {
+    if let Err(error) = line.say(HandoverMessage::Yours) {
         tracing::error!(%error, "process {id} cannot be told that it has taken over");
     }
-    old.heir.set(Heir::Successor);
+    old.successor.set(SuccessorStatus::TookOver);
     old.shutdown.retire();
     let limit = async {
         match times.retire {
@@ -253,21 +267,21 @@ async fn retire(old: Old<'_>, candidate: Candidate, line: Line, times: Times) {
 /// The other side: what a new process owes its predecessor. To be kept as long as the process
 /// lives: the end of the line is the sign of its own.
 #[derive(Debug)]
-pub(super) struct Predecessor(Line);
+pub(super) struct Predecessor(HandoverChannel);
 
 impl Predecessor {
     /// To be called in a runtime.
     pub(super) fn new(line: UnixStream) -> io::Result<Self> {
-        Line::new(line).map(Self)
+        HandoverChannel::new(line).map(Self)
     }
 
     /// Says that this process is able to accept, and waits until the service is its own. That the
     /// predecessor has ended makes it so too.
     pub(super) async fn take_over(&self) {
-        if let Err(error) = self.0.say(Word::Ready) {
+        if let Err(error) = self.0.say(HandoverMessage::Ready) {
             tracing::warn!(%error, "the predecessor has ended");
         }
-        let _ = self.0.hear(Word::Yours).await;
+        let _ = self.0.hear(HandoverMessage::Yours).await;
     }
 }
 

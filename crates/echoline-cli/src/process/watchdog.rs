@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::notify::{News, Notifier};
+use super::notify::{Notifier, NotifyState};
 use echoline::Pulse;
 
 /// How long this process may be silent (sd_watchdog_enabled(3)); `None` where nobody watches.
@@ -24,7 +24,7 @@ pub(super) async fn reassure(notifier: &Notifier, pulse: &Pulse, limit: Duration
         let next = Instant::now() + limit / 2;
         let beat = timeout_at(next, pulse.beat()).await;
         match beat {
-            Ok(()) => notifier.tell(&[News::Watchdog]),
+            Ok(()) => notifier.tell(&[NotifyState::Watchdog]),
             Err(_) if !silent => {
                 tracing::error!("a thread that serves connections hangs: the watchdog is not told")
             }

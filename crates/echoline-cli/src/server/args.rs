@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::admin::AdminFlags;
-use crate::config::ConfigFlags;
-use crate::files::shared_files::SharedFilesFlag;
-use crate::log::LogFlags;
-use crate::log::access::AccessLogFlags;
+use crate::admin::AdminArgs;
+use crate::config::ConfigArgs;
+use crate::files::shared_files::SharedFilesArgs;
+use crate::log::LogArgs;
+use crate::log::access::AccessLogArgs;
+use crate::process::args::ProcessArgs;
 use crate::process::descriptors::Descriptors;
-use crate::process::flags::LifeFlags;
-use crate::server::bounds::{self, Basis, BoundsFlags, Reach};
-use crate::server::faults::FaultFlags;
-use crate::server::findings::{self, Findings};
+use crate::server::bounds::{self, BoundsArgs, LimitInputs, NetworkReach};
+use crate::server::check_report::{self, CheckReport};
+use crate::server::faults::FaultArgs;
 use crate::server::service::{Service, needs_connections, usual_address};
-use crate::server::socket_flags::SocketFlags;
-use crate::server::tls::TlsFlags;
-use crate::server::transport_args::WireFlags;
+use crate::server::socket_args::SocketArgs;
+use crate::server::tls::TlsArgs;
+use crate::server::transport_args::TransportArgs;
 use crate::values;
 use echoline::{Address, Limits, Listener, ListenerOptions, Scheme};
 
 /// The flags of a command that serves.
-pub(crate) trait ServerArgs: Send + 'static {
+pub(crate) trait ServerCommand: Send + 'static {
     /// The flags of every server.
-    fn serving(&self) -> &ServingFlags;
+    fn serving(&self) -> &ServingArgs;
 
     /// Returns why flags that are right by themselves do not fit together.
     fn mistake(&self) -> Option<String> {
@@ -38,23 +38,23 @@ pub(crate) trait ServerArgs: Send + 'static {
     ///
     /// # Errors
     /// The check itself failed.
-    fn check(&self, findings: &mut Findings) -> anyhow::Result<()>;
+    fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()>;
 }
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Serving")]
-pub(crate) struct ServingFlags {
+pub(crate) struct ServingArgs {
     /// Write the addresses that were really bound to this file, one a line, once connections are
     /// accepted, then `admin` and each address of --admin; remove it at the end.
     #[arg(long, env = "ECHOLINE_READY_FILE", value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) bounds: BoundsFlags,
+    pub(crate) bounds: BoundsArgs,
 
     #[command(flatten)]
-    pub(crate) sockets: SocketFlags,
+    pub(crate) sockets: SocketArgs,
 
     /// Threads that serve connections. [default: one per core]
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N")]
@@ -68,25 +68,25 @@ pub(crate) struct ServingFlags {
     pub(crate) busy_poll: Option<Duration>,
 
     #[command(flatten)]
-    pub(crate) wires: WireFlags,
+    pub(crate) wires: TransportArgs,
 
     #[command(flatten)]
-    pub(crate) tls: TlsFlags,
+    pub(crate) tls: TlsArgs,
 
     #[command(flatten)]
-    pub(crate) admin: AdminFlags,
+    pub(crate) admin: AdminArgs,
 
     #[command(flatten)]
-    pub(crate) life: LifeFlags,
+    pub(crate) life: ProcessArgs,
 
     #[command(flatten)]
-    pub(crate) faults: FaultFlags,
+    pub(crate) faults: FaultArgs,
 
     #[command(flatten)]
-    pub(crate) log: LogFlags,
+    pub(crate) log: LogArgs,
 
     #[command(flatten)]
-    pub(crate) access: AccessLogFlags,
+    pub(crate) access: AccessLogArgs,
 
     /// Log each line that a client sends, at level info: escaped, at most 256 characters of it, and
     /// at most 1,000 lines a second. A chat hides passwords and tokens. In --mode raw, the bytes of
@@ -95,12 +95,16 @@ pub(crate) struct ServingFlags {
     pub(crate) log_messages: bool,
 
     #[command(flatten)]
-    pub(crate) config: ConfigFlags,
+    pub(crate) config: ConfigArgs,
 }
 
-impl ServingFlags {
+impl ServingArgs {
     /// Says whether all of this is right, without listening.
-    pub(crate) fn check(&self, service: &Service, findings: &mut Findings) -> anyhow::Result<()> {
+    pub(crate) fn check(
+        &self,
+        service: &Service,
+        findings: &mut CheckReport,
+    ) -> anyhow::Result<()> {
         let usual = usual_address();
         let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
         for address in listen.iter().chain(&service.also) {
@@ -113,7 +117,7 @@ impl ServingFlags {
                 continue;
             }
             self.wires.check(address, self.sockets.unix_mode(), findings);
-            findings::listening("listens on", address, findings)?;
+            check_report::listening("listens on", address, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);
         self.tls.check(addresses, service.outdated, findings);
@@ -123,7 +127,7 @@ impl ServingFlags {
         self.log.check(findings);
         self.access.check(findings);
         if let Some(path) = &self.ready_file {
-            findings::writable("--ready-file", path, findings);
+            check_report::writable("--ready-file", path, findings);
         }
         Ok(())
     }
@@ -138,7 +142,7 @@ impl ServingFlags {
     }
 
     /// The treatment of files that other users can read or write.
-    pub(crate) fn shared_files(&self) -> &SharedFilesFlag {
+    pub(crate) fn shared_files(&self) -> &SharedFilesArgs {
         &self.tls.shared_files
     }
 
@@ -154,11 +158,11 @@ impl ServingFlags {
     }
 
     /// The facts that are known before the addresses are bound.
-    pub(crate) fn basis(&self, service: &Service, descriptors: Descriptors) -> Basis {
-        Basis {
+    pub(crate) fn basis(&self, service: &Service, descriptors: Descriptors) -> LimitInputs {
+        LimitInputs {
             defaults: service.limits.clone(),
             listeners: service.listen.len() + service.also.len(),
-            reach: Reach::Network,
+            reach: NetworkReach::Network,
             workers: self.workers(),
             descriptors,
         }

@@ -10,17 +10,17 @@ use anyhow::{Context, anyhow, bail};
 use socket2::{SockRef, Type};
 
 use crate::admin::Admin;
-use crate::admin::Figures;
-use crate::process::Life;
+use crate::admin::ExtraMetrics;
+use crate::process::Lifecycle;
 use crate::process::descriptors::Descriptors;
-use crate::process::inherited::{Inherited, Parcel, key};
+use crate::process::inherited::{HandoverSocket, Inherited, key};
 use crate::process::notify::Notifier;
-use crate::process::privileges::Identity;
+use crate::process::privileges::ProcessIdentity;
 use crate::process::resources;
-use crate::process::upgrade::{self, Upgrade};
-use crate::server::args::ServingFlags;
-use crate::server::bounds::{Basis, Reach};
-use crate::server::faults::Changeable;
+use crate::process::upgrade::{self, UpgradePlan};
+use crate::server::args::ServingArgs;
+use crate::server::bounds::{LimitInputs, NetworkReach};
+use crate::server::faults::FaultChanges;
 use crate::server::port_owner::holder;
 use crate::server::ready_file;
 use crate::server::service::{Service, needs_connections, usual_address};
@@ -32,31 +32,31 @@ use echoline::{
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct BoundServer {
     pub(crate) service: Service,
-    pub(crate) basis: Basis,
+    pub(crate) basis: LimitInputs,
     pub(crate) limits: Limits,
     /// For each address that was asked for, what it has become.
-    pub(crate) sockets: Vec<Sockets>,
+    pub(crate) sockets: Vec<ServiceSockets>,
     /// What is shown where TLS is listened for.
     pub(crate) certificates: Option<Certificates>,
     pub(crate) admin: Option<Admin>,
     pub(crate) faults: Option<Faults>,
-    pub(crate) life: Life,
+    pub(crate) life: Lifecycle,
     /// Metrics of the service, besides those of connections.
-    pub(crate) figures: Option<Figures>,
+    pub(crate) figures: Option<ExtraMetrics>,
     /// Called when places run short.
     pub(crate) on_crowded: Option<OnCrowded>,
     /// The rates of each source, and the penalties that there are.
     pub(crate) sources: Arc<Sources>,
 }
 
-impl Bound {
+impl BoundServer {
     /// How many listeners each address has become: they are numbered through.
     pub(crate) fn counts(&self) -> impl Iterator<Item = usize> {
         self.sockets.iter().map(|sockets| match sockets {
-            Sockets::Streams(listeners) => listeners.len(),
-            Sockets::Datagrams(_) => 0,
+            ServiceSockets::Streams(listeners) => listeners.len(),
+            ServiceSockets::Datagrams(_) => 0,
         })
     }
 }
@@ -72,12 +72,12 @@ impl std::fmt::Debug for OnCrowded {
 
 /// What one address has become.
 #[derive(Debug)]
-pub(crate) enum Sockets {
+pub(crate) enum ServiceSockets {
     Streams(Vec<Listener>),
     Datagrams(Vec<DatagramListener>),
 }
 
-impl Sockets {
+impl ServiceSockets {
     /// Where they were really bound.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
@@ -119,14 +119,14 @@ impl Sockets {
     }
 }
 
-impl ServingFlags {
+impl ServingArgs {
     /// Binds all addresses or none, and gives up rights that only that needs. To be called before
     /// there are other threads.
-    pub(crate) fn bind(&self, mut service: Service) -> anyhow::Result<Bound> {
+    pub(crate) fn bind(&self, mut service: Service) -> anyhow::Result<BoundServer> {
         upgrade::hold();
         let faults = self.faults.start(match self.admin.may_change_faults() {
-            true => Changeable::Yes,
-            false => Changeable::No,
+            true => FaultChanges::Yes,
+            false => FaultChanges::No,
         })?;
         let mut inherited = Inherited::take_all()?;
         let notifier = Notifier::from_environment();
@@ -137,11 +137,11 @@ impl ServingFlags {
             service.listen = default_addresses(&inherited, &also)?;
         }
         let mut basis = self.basis(&service, descriptors);
-        let identity = self.life.user.as_ref().map(Identity::of).transpose()?;
+        let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
         // Not the one that serves: what it has registered with the system ends with it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
-            let unix_user = identity.as_ref().map(Identity::file_user);
+            let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
             let options = ListenerOptions {
                 unix_user: unix_user.clone(),
                 ..self.listener_options(&self.bounds.limits(&basis))
@@ -161,7 +161,7 @@ impl ServingFlags {
             self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
         let parcels = parcels(&bound, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
-        let life = Life {
+        let life = Lifecycle {
             notifier,
             upgrade: self.upgrade(&service, parcels)?,
             predecessor,
@@ -176,7 +176,7 @@ impl ServingFlags {
         }
         let sockets = bound.into_iter().map(|(_, sockets)| sockets).collect();
         let sources = Arc::new(Sources::new(self.bounds.source_limits(&service.source_limits)));
-        Ok(Bound {
+        Ok(BoundServer {
             service,
             basis,
             limits,
@@ -197,7 +197,7 @@ impl ServingFlags {
         inherited: &mut Inherited,
         service: &Service,
         options: &ListenerOptions,
-    ) -> anyhow::Result<Vec<(Address, Sockets)>> {
+    ) -> anyhow::Result<Vec<(Address, ServiceSockets)>> {
         let mut bound = Vec::new();
         for address in service.listen.iter().chain(&service.also) {
             let given = inherited.take(address).await?;
@@ -207,9 +207,9 @@ impl ServingFlags {
                 bail!("{}", needs_connections(service, address));
             } else if given.is_empty() && is_udp {
                 let bound = DatagramListener::bind_with(address, options).await;
-                Sockets::Datagrams(bound.map_err(named)?)
+                ServiceSockets::Datagrams(bound.map_err(named)?)
             } else if given.is_empty() {
-                Sockets::Streams(Listener::bind(address, options).await.map_err(named)?)
+                ServiceSockets::Streams(Listener::bind(address, options).await.map_err(named)?)
             } else {
                 inherit(given, address, options)
                     .with_context(|| format!("cannot take over the socket for {address}"))?
@@ -223,44 +223,45 @@ impl ServingFlags {
     fn upgrade(
         &self,
         service: &Service,
-        parcels: Vec<Parcel>,
-    ) -> anyhow::Result<Result<Upgrade, &'static str>> {
+        parcels: Vec<HandoverSocket>,
+    ) -> anyhow::Result<Result<UpgradePlan, &'static str>> {
         if let Err(reason) = service.upgrade {
             return Ok(Err(reason));
         }
         if std::process::id() == 1 {
             return Ok(Err("a container ends with its first process: start a new container"));
         }
-        Upgrade::new(parcels, self.life.times()).map(Ok)
+        UpgradePlan::new(parcels, self.life.times()).map(Ok)
     }
 }
 
 /// The machines that can reach the sockets, by their bound addresses.
-fn reach(bound: &[(Address, Sockets)]) -> io::Result<Reach> {
+fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     for (_, sockets) in bound {
         if !sockets.are_loopback()? {
-            return Ok(Reach::Network);
+            return Ok(NetworkReach::Network);
         }
     }
-    Ok(Reach::Loopback)
+    Ok(NetworkReach::Loopback)
 }
 
 /// Sockets that the process was born with; all those for one address are of one kind.
 fn inherit(
-    given: Vec<Parcel>,
+    given: Vec<HandoverSocket>,
     address: &Address,
     options: &ListenerOptions,
-) -> io::Result<Sockets> {
+) -> io::Result<ServiceSockets> {
     if given.iter().any(is_datagram) {
         let sockets = given.into_iter().map(|parcel| DatagramListener::inherit(parcel.socket));
-        return Ok(Sockets::Datagrams(sockets.collect::<Result<_, _>>()?));
+        return Ok(ServiceSockets::Datagrams(sockets.collect::<Result<_, _>>()?));
     }
-    let inherit =
-        |parcel: Parcel| Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options);
-    Ok(Sockets::Streams(given.into_iter().map(inherit).collect::<Result<_, _>>()?))
+    let inherit = |parcel: HandoverSocket| {
+        Listener::inherit(parcel.socket, address.scheme(), parcel.owner, options)
+    };
+    Ok(ServiceSockets::Streams(given.into_iter().map(inherit).collect::<Result<_, _>>()?))
 }
 
-fn is_datagram(parcel: &Parcel) -> bool {
+fn is_datagram(parcel: &HandoverSocket) -> bool {
     SockRef::from(&parcel.socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
@@ -271,13 +272,16 @@ fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result
 }
 
 /// The inheritance of a successor: every listening socket with its address.
-fn parcels(bound: &[(Address, Sockets)], admin: Option<&Admin>) -> io::Result<Vec<Parcel>> {
+fn parcels(
+    bound: &[(Address, ServiceSockets)],
+    admin: Option<&Admin>,
+) -> io::Result<Vec<HandoverSocket>> {
     let mut parcels = Vec::new();
     let mut seen = HashMap::new();
     for (address, sockets) in bound {
         let asked = key(address, &mut seen);
         for (socket, owner) in sockets.hand_on()? {
-            parcels.push(Parcel { asked: asked.clone(), owner, socket });
+            parcels.push(HandoverSocket { asked: asked.clone(), owner, socket });
         }
     }
     if let Some(admin) = admin {

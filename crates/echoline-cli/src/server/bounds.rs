@@ -7,8 +7,8 @@ use clap::Args;
 
 use crate::process::descriptors::Descriptors;
 use crate::process::reload::{Commit, ReloadHook};
-use crate::server::findings::Findings;
-use crate::server::source_limits::SourceLimitFlags;
+use crate::server::check_report::CheckReport;
+use crate::server::source_limits::SourceLimitArgs;
 use crate::values::{self, Timeout};
 use echoline::{Limits, ListenerOptions, LiveLimits, SourceLimits};
 
@@ -25,7 +25,7 @@ const LIVE: [&str; 7] = [
 
 /// The flags that bound what a client can take.
 #[derive(Debug, Args)]
-pub(crate) struct BoundsFlags {
+pub(crate) struct BoundsArgs {
     /// Connections at once; one more hears `Server is busy. Try again later.` [default: 10000, or
     /// what the descriptor limit leaves room for]
     #[arg(long, env = "ECHOLINE_MAX_CONNECTIONS", value_name = "N")]
@@ -67,28 +67,29 @@ pub(crate) struct BoundsFlags {
     backlog: u32,
 
     #[command(flatten)]
-    pub(crate) sources: SourceLimitFlags,
+    pub(crate) sources: SourceLimitArgs,
 }
 
 /// The values besides the flags from which limits follow; they stay while the server runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Basis {
+pub(crate) struct LimitInputs {
     /// The limits without flags.
     pub(crate) defaults: Limits,
     /// Addresses that are listened on.
     pub(crate) listeners: usize,
     /// Known when they are bound.
-    pub(crate) reach: Reach,
+    pub(crate) reach: NetworkReach,
     pub(crate) workers: NonZeroUsize,
     pub(crate) descriptors: Descriptors,
 }
 
-impl BoundsFlags {
-    pub(crate) fn limits(&self, basis: &Basis) -> Limits {
+impl BoundsArgs {
+    pub(crate) fn limits(&self, basis: &LimitInputs) -> Limits {
         let asked = self.max_connections.map(NonZeroUsize::get);
         let (listeners, workers) = (basis.listeners, basis.workers.get());
         let places = basis.descriptors.places(asked, listeners, workers);
-        let quarter = (basis.reach == Reach::Network).then_some((places.connections / 4).max(1));
+        let quarter =
+            (basis.reach == NetworkReach::Network).then_some((places.connections / 4).max(1));
         let defaults = &basis.defaults;
         Limits {
             max_connections: places.connections,
@@ -112,7 +113,7 @@ impl BoundsFlags {
         self.backlog
     }
 
-    pub(crate) fn check(&self, basis: &Basis, findings: &mut Findings) {
+    pub(crate) fn check(&self, basis: &LimitInputs, findings: &mut CheckReport) {
         let limits = self.limits(basis);
         match self.shortage(&limits, basis.descriptors) {
             Some(sentence) => findings.note(sentence),
@@ -135,7 +136,7 @@ impl BoundsFlags {
 
 /// The machines that can reach a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum NetworkReach {
     /// On this machine only: every socket is bound to a loopback address or is a Unix socket.
     Loopback,
     /// On other machines too.
@@ -150,9 +151,9 @@ pub(crate) fn unacknowledged_timeout(limits: &Limits) -> Option<Duration> {
 }
 
 /// What a reload does to the limits of a server.
-pub(crate) fn reload_hook(basis: Basis, live: LiveLimits) -> ReloadHook<BoundsFlags> {
+pub(crate) fn reload_hook(basis: LimitInputs, live: LiveLimits) -> ReloadHook<BoundsArgs> {
     let given_up = unacknowledged_timeout(&live.current());
-    let prepare = move |flags: &BoundsFlags| {
+    let prepare = move |flags: &BoundsArgs| {
         let limits = flags.limits(&basis);
         if limits == live.current() {
             return Ok(None);

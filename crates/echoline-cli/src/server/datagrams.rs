@@ -22,7 +22,7 @@ use echoline::{
 /// sends to somebody who never asked.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Datagrams (--listen udp://HOST:PORT)")]
-pub(crate) struct DatagramFlags {
+pub(crate) struct DatagramArgs {
     /// Answers per second to one source (IPv6: one /64 network), and twice as many at once; or
     /// 'off'. [default: 100/s, and off for this machine itself]
     #[arg(long, env = "ECHOLINE_UDP_RATE", value_name = "RATE", value_parser = values::answer_rate)]
@@ -44,14 +44,14 @@ pub(crate) struct DatagramFlags {
     pub(crate) udp_allow_amplification: bool,
 }
 
-impl DatagramFlags {
+impl DatagramArgs {
     /// What is to be done with datagrams.
     pub(crate) fn service<A>(&self, answer: A) -> DatagramService
     where
         A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
     {
         let rules = self.rules();
-        let serve = |server: DatagramServer| -> Serving { Box::pin(server.serve(answer)) };
+        let serve = |server: DatagramServer| -> ServeFuture { Box::pin(server.serve(answer)) };
         DatagramService { rules, serve: Box::new(serve) }
     }
 
@@ -80,10 +80,10 @@ impl DatagramFlags {
 /// What a command does with datagrams.
 pub(crate) struct DatagramService {
     rules: DatagramRules,
-    serve: Box<dyn FnOnce(DatagramServer) -> Serving + Send>,
+    serve: Box<dyn FnOnce(DatagramServer) -> ServeFuture + Send>,
 }
 
-type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+type ServeFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 impl fmt::Debug for DatagramService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

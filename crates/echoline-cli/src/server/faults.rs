@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::admin::FaultControl;
 use crate::process::reload::{Commit, ReloadHook};
-use crate::server::findings::Findings;
+use crate::server::check_report::CheckReport;
 use echoline::fault::{FaultKind, FaultPlan, FaultRule, Faults};
 use echoline::{Address, Scheme};
 use echoline_base::poison::IgnorePoison;
@@ -16,7 +16,7 @@ use echoline_base::poison::IgnorePoison;
 /// The flags about planned faults.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Fault injection")]
-pub(crate) struct FaultFlags {
+pub(crate) struct FaultArgs {
     /// Have something go wrong, for example 'delay=50ms±10ms p=0.1' or 'reset after=1KiB'; may be
     /// given several times. docs/faults.md lists them all.
     #[arg(long, env = "ECHOLINE_FAULT", value_name = "RULE", value_delimiter = ';')]
@@ -32,12 +32,12 @@ pub(crate) struct FaultFlags {
     fault_seed: Option<u64>,
 }
 
-impl FaultFlags {
+impl FaultArgs {
     /// The faults that were asked for; with nothing asked for, an empty plan where one is to be
     /// `changeable` while the server works, else none.
-    pub(crate) fn start(&self, changeable: Changeable) -> anyhow::Result<Option<Faults>> {
+    pub(crate) fn start(&self, changeable: FaultChanges) -> anyhow::Result<Option<Faults>> {
         let plan = self.plan()?;
-        if plan.is_empty() && changeable == Changeable::No {
+        if plan.is_empty() && changeable == FaultChanges::No {
             return Ok(None);
         }
         let seed = match self.fault_seed {
@@ -66,7 +66,7 @@ impl FaultFlags {
     }
 
     /// Says whether the plan can be read, and which of it does nothing.
-    pub(crate) fn check(&self, listen: &[Address], findings: &mut Findings) {
+    pub(crate) fn check(&self, listen: &[Address], findings: &mut CheckReport) {
         match self.plan() {
             Ok(plan) if plan.is_empty() => {}
             Ok(plan) => {
@@ -121,7 +121,7 @@ fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
 
 /// Whether the plan may be replaced while the server works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Changeable {
+pub(crate) enum FaultChanges {
     No,
     Yes,
 }

@@ -3,14 +3,14 @@
 pub(crate) mod args;
 pub(crate) mod binding;
 pub(crate) mod bounds;
+pub(crate) mod check_report;
 pub(crate) mod datagrams;
 pub(crate) mod faults;
-pub(crate) mod findings;
 pub(crate) mod port_owner;
 pub(crate) mod ready_file;
 pub(crate) mod run;
 pub(crate) mod service;
-pub(crate) mod socket_flags;
+pub(crate) mod socket_args;
 pub(crate) mod source_limits;
 pub(crate) mod tls;
 pub(crate) mod transport_args;

@@ -9,21 +9,21 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::Instant;
 
-use crate::admin::{Admin, Served};
+use crate::admin::{Admin, ObservedServer};
 use crate::log::access::AccessLog;
-use crate::log::received::{Shown, log_messages};
-use crate::log::{Log, Newest};
+use crate::log::received::{RedactLine, log_messages};
+use crate::log::{NewestLines, ServerLog};
 use crate::process::descriptors::Descriptors;
 use crate::process::reload::{Reload, ReloadHook};
 use crate::process::resources;
-use crate::process::upgrade::Heir;
-use crate::server::args::{ServerArgs, ServingFlags};
-use crate::server::binding::{Bound, OnCrowded, Sockets};
+use crate::process::upgrade::SuccessorStatus;
+use crate::server::args::{ServerCommand, ServingArgs};
+use crate::server::binding::{BoundServer, OnCrowded, ServiceSockets};
 use crate::server::bounds;
 use crate::server::datagrams::DatagramThread;
 use crate::server::faults;
 use crate::server::ready_file;
-use crate::server::service::{Page, Service};
+use crate::server::service::{Service, WebPage};
 use crate::server::source_limits;
 use crate::server::tls;
 use crate::server::web;
@@ -32,20 +32,24 @@ use echoline::{
     SourceLimits, Sources,
 };
 
-impl ServingFlags {
+impl ServingArgs {
     /// Starts the log, which ends when it is dropped, and has it take part in reloads.
-    pub(crate) fn start_log<A: ServerArgs>(&self, reload: &mut Reload<A>) -> anyhow::Result<Log> {
-        let newest = if self.admin.is_asked_for() { Newest::Kept } else { Newest::Forgotten };
-        let log = Log::start(&self.log, newest)?;
+    pub(crate) fn start_log<A: ServerCommand>(
+        &self,
+        reload: &mut Reload<A>,
+    ) -> anyhow::Result<ServerLog> {
+        let newest =
+            if self.admin.is_asked_for() { NewestLines::Kept } else { NewestLines::Forgotten };
+        let log = ServerLog::start(&self.log, newest)?;
         reload.always(log.reopener());
         reload.add(part(log.reload_hook(), |serving| &serving.log));
         Ok(log)
     }
 
     /// Serves until it is told to end. Exit code 0 when every client got its answers, else 1.
-    pub(crate) fn run<A: ServerArgs, H, F>(
+    pub(crate) fn run<A: ServerCommand, H, F>(
         &self,
-        bound: Bound,
+        bound: BoundServer,
         reload: Reload<A>,
         handler: H,
     ) -> anyhow::Result<ExitCode>
@@ -57,9 +61,9 @@ impl ServingFlags {
     }
 
     /// As `run`; also returns what is left of --drain-timeout for the steps that follow.
-    pub(crate) fn run_and_leave<A: ServerArgs, H, F>(
+    pub(crate) fn run_and_leave<A: ServerCommand, H, F>(
         &self,
-        bound: Bound,
+        bound: BoundServer,
         reload: Reload<A>,
         handler: H,
     ) -> anyhow::Result<(ExitCode, Duration)>
@@ -72,9 +76,9 @@ impl ServingFlags {
         Ok((code, left))
     }
 
-    async fn serve<A: ServerArgs, H, F>(
+    async fn serve<A: ServerCommand, H, F>(
         &self,
-        bound: Bound,
+        bound: BoundServer,
         mut reload: Reload<A>,
         handler: H,
     ) -> anyhow::Result<(Report, Duration)>
@@ -82,13 +86,14 @@ impl ServingFlags {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let Bound { service, basis, limits, sockets, certificates, admin, faults, .. } = bound;
+        let BoundServer { service, basis, limits, sockets, certificates, admin, faults, .. } =
+            bound;
         let (mut life, figures, sources) = (bound.life, bound.figures, bound.sources);
         let sockets = self.dress(&service, sockets, certificates.as_ref())?;
         let addresses = addresses(&sockets)?;
         let links =
             service.page.as_ref().map_or(Ok(Vec::new()), |page| page_links(page, &sockets))?;
-        let (listeners, datagrams) = Sockets::split(sockets);
+        let (listeners, datagrams) = ServiceSockets::split(sockets);
         let mut server = self
             .server(listeners)
             .limits(limits.clone())
@@ -110,7 +115,7 @@ impl ServingFlags {
         let datagrams = DatagramThread::start(datagrams, service.datagrams, faults.clone())?;
         let answering = admin.map(|admin| {
             admin
-                .start(Served {
+                .start(ObservedServer {
                     observer: server.observe(),
                     shutdown: server.shutdown(),
                     mode: service.what,
@@ -141,11 +146,11 @@ impl ServingFlags {
         let serving = life.serve(server, move || reload.run(), announce, handler);
         let ended = async { tokio::try_join!(serving, datagrams) };
         let (ended, drained) = with_drain(&shutdown, ended).await;
-        let ((report, heir), ()) = ended?;
-        if let (Some(answering), Heir::Successor) = (answering, heir) {
+        let ((report, successor), ()) = ended?;
+        if let (Some(answering), SuccessorStatus::TookOver) = (answering, successor) {
             answering.leave();
         }
-        self.remove_ready_file(heir)?;
+        self.remove_ready_file(successor)?;
         faults.as_ref().inspect(|faults| faults::log_counts(faults));
         // All that it has queued is written before the last word of the log.
         drop(access_log);
@@ -154,7 +159,7 @@ impl ServingFlags {
     }
 
     /// Reloads `certificates` when their files change, and at each reload.
-    fn follow_certificates<A: ServerArgs>(
+    fn follow_certificates<A: ServerCommand>(
         &self,
         certificates: &Certificates,
         reload: &mut Reload<A>,
@@ -175,9 +180,9 @@ impl ServingFlags {
     }
 
     /// Removes the ready file, unless the service goes on in another process.
-    fn remove_ready_file(&self, heir: Heir) -> anyhow::Result<()> {
-        match (&self.ready_file, heir) {
-            (Some(path), Heir::Nobody) => ready_file::remove(path),
+    fn remove_ready_file(&self, successor: SuccessorStatus) -> anyhow::Result<()> {
+        match (&self.ready_file, successor) {
+            (Some(path), SuccessorStatus::None) => ready_file::remove(path),
             _ => Ok(()),
         }
     }
@@ -186,7 +191,7 @@ impl ServingFlags {
     fn log_clients<A>(
         &self,
         mut server: Server,
-        shown: Shown,
+        shown: RedactLine,
         reload: &mut Reload<A>,
     ) -> anyhow::Result<(Server, Option<AccessLog>)> {
         let access_log = self.access.start(reload)?;
@@ -204,13 +209,13 @@ impl ServingFlags {
     fn dress(
         &self,
         service: &Service,
-        sockets: Vec<Sockets>,
+        sockets: Vec<ServiceSockets>,
         certificates: Option<&Certificates>,
-    ) -> io::Result<Vec<Sockets>> {
+    ) -> io::Result<Vec<ServiceSockets>> {
         let pages = service.page.as_ref().map_or(0, |page| page.addresses);
         let without_page = sockets.len() - pages;
-        let dress = |(place, (address, sockets)): (usize, (&Address, Sockets))| {
-            let Sockets::Streams(listeners) = sockets else { return Ok(sockets) };
+        let dress = |(place, (address, sockets)): (usize, (&Address, ServiceSockets))| {
+            let ServiceSockets::Streams(listeners) = sockets else { return Ok(sockets) };
             let page = service.page.as_ref().filter(|_| place >= without_page);
             let dress = |listener: Listener| {
                 let framing = service.framing;
@@ -221,7 +226,9 @@ impl ServingFlags {
                 }
                 Ok(listener.transport(transport).resource(address.resource()))
             };
-            Ok(Sockets::Streams(listeners.into_iter().map(dress).collect::<io::Result<_>>()?))
+            Ok(ServiceSockets::Streams(
+                listeners.into_iter().map(dress).collect::<io::Result<_>>()?,
+            ))
         };
         service.listen.iter().chain(&service.also).zip(sockets).enumerate().map(dress).collect()
     }
@@ -260,15 +267,15 @@ impl ServingFlags {
 }
 
 /// The hook of a part of the flags of every server.
-fn part<A: ServerArgs, P: 'static>(
+fn part<A: ServerCommand, P: 'static>(
     hook: ReloadHook<P>,
-    part: fn(&ServingFlags) -> &P,
+    part: fn(&ServingArgs) -> &P,
 ) -> ReloadHook<A> {
     hook.within(move |args: &A| part(args.serving()))
 }
 
 /// The hook of the rates and penalties of sources.
-fn source_hook<A: ServerArgs>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
+fn source_hook<A: ServerCommand>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
     let hook = source_limits::reload_hook(defaults.clone(), Arc::clone(sources));
     part(hook, |serving| &serving.bounds.sources)
 }
@@ -287,13 +294,13 @@ async fn with_drain<T>(shutdown: &Shutdown, ended: impl Future<Output = T>) -> (
 }
 
 /// The bound addresses of all sockets.
-fn addresses(sockets: &[Sockets]) -> io::Result<Vec<Address>> {
-    let bound = sockets.iter().map(Sockets::addresses).collect::<io::Result<Vec<_>>>()?;
+fn addresses(sockets: &[ServiceSockets]) -> io::Result<Vec<Address>> {
+    let bound = sockets.iter().map(ServiceSockets::addresses).collect::<io::Result<Vec<_>>>()?;
     Ok(bound.into_iter().flatten().collect())
 }
 
 /// What to type into a browser. `sockets` are all of the service.
-fn page_links(page: &Page, sockets: &[Sockets]) -> io::Result<Vec<String>> {
+fn page_links(page: &WebPage, sockets: &[ServiceSockets]) -> io::Result<Vec<String>> {
     let sockets = &sockets[sockets.len() - page.addresses..];
     Ok(addresses(sockets)?.iter().map(web::link).collect())
 }

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::log::received::Shown;
+use crate::log::received::RedactLine;
 use crate::server::datagrams::DatagramService;
-use crate::server::tls::Outdated;
+use crate::server::tls::ExpiredCertificatePolicy;
 use echoline::{Address, Asset, Eol, Farewell, Framing, Limits, SourceLimits};
 
 /// What a command serves.
@@ -16,7 +16,7 @@ pub(crate) struct Service {
     /// Addresses that are never left to the service manager.
     pub(crate) also: Vec<Address>,
     /// Where browsers get a page instead.
-    pub(crate) page: Option<Page>,
+    pub(crate) page: Option<WebPage>,
     /// Said in the log.
     pub(crate) what: &'static str,
     pub(crate) eol: Eol,
@@ -24,13 +24,13 @@ pub(crate) struct Service {
     /// The form in which the handler reads and writes the messages of a WebSocket.
     pub(crate) framing: Framing,
     /// Whether a certificate that is not valid now is served.
-    pub(crate) outdated: Outdated,
+    pub(crate) outdated: ExpiredCertificatePolicy,
     /// The limits without flags.
     pub(crate) limits: Limits,
     /// The rates of each source without flags.
     pub(crate) source_limits: SourceLimits,
     /// Hides the secrets of a received line from the log.
-    pub(crate) shown: Shown,
+    pub(crate) shown: RedactLine,
     /// What is done with datagrams; `None` where only connections are served.
     pub(crate) datagrams: Option<DatagramService>,
     /// Whether another process can take the service over while this one still has connections;
@@ -40,7 +40,7 @@ pub(crate) struct Service {
 
 /// A page, at the last addresses of a service.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct WebPage {
     /// How many.
     pub(crate) addresses: usize,
     pub(crate) assets: &'static [Asset],

@@ -9,7 +9,7 @@ use echoline::{SourceLimits, Sources};
 
 /// The flag that changes the rates of a source.
 #[derive(Debug, Args)]
-pub(crate) struct SourceLimitFlags {
+pub(crate) struct SourceLimitArgs {
     /// Change the limits of one source (an address, IPv6: one /64 network; a user of this machine
     /// at a Unix socket), for example "logins 5/s burst 300, exempt 192.0.2.0/24" or "off"; may be
     /// given several times. [default: a chat limits every action; an echo none]
@@ -31,7 +31,7 @@ fn check(text: &str) -> Result<String, String> {
     error.map_or_else(|| Ok(text.to_owned()), |error| Err(error.to_string()))
 }
 
-impl SourceLimitFlags {
+impl SourceLimitArgs {
     /// The limits of a command whose defaults these are.
     pub(crate) fn limits(&self, defaults: &SourceLimits) -> SourceLimits {
         let mut limits = defaults.clone();
@@ -46,8 +46,8 @@ impl SourceLimitFlags {
 pub(crate) fn reload_hook(
     defaults: SourceLimits,
     sources: Arc<Sources>,
-) -> ReloadHook<SourceLimitFlags> {
-    let prepare = move |flags: &SourceLimitFlags| {
+) -> ReloadHook<SourceLimitArgs> {
+    let prepare = move |flags: &SourceLimitArgs| {
         let limits = flags.limits(&defaults);
         if limits == sources.limits() {
             return Ok(None);

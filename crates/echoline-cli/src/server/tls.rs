@@ -9,8 +9,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::config;
-use crate::files::shared_files::SharedFilesFlag;
-use crate::server::findings::Findings;
+use crate::files::shared_files::SharedFilesArgs;
+use crate::server::check_report::CheckReport;
 use echoline::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
 
 /// A certificate that is valid for no longer than this is worth a warning.
@@ -22,7 +22,7 @@ const ONLY_FOR_TESTS: &str = "clients that check it refuse it, so it is for test
 /// The flags of a server's side of TLS.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "TLS")]
-pub(crate) struct TlsFlags {
+pub(crate) struct TlsArgs {
     /// The certificate for --listen tls://…, as PEM: the server's own first, then who signed it.
     /// `echoline cert` makes one for tests. It is read anew when the file changes, and on SIGHUP.
     #[arg(long, env = "ECHOLINE_CERT", value_name = "FILE")]
@@ -42,7 +42,7 @@ pub(crate) struct TlsFlags {
 
     /// Here because the key is read again with these flags.
     #[command(flatten)]
-    pub(crate) shared_files: SharedFilesFlag,
+    pub(crate) shared_files: SharedFilesArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,18 +55,18 @@ enum ClientAuthName {
 
 /// The treatment of a certificate that has expired or is not valid yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outdated {
+pub(crate) enum ExpiredCertificatePolicy {
     Refuse,
     /// It is served with a warning, for tests of clients.
     Serve,
 }
 
-impl TlsFlags {
+impl TlsArgs {
     /// The certificates where one of `listen` wants them.
     pub(crate) fn load<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,
-        outdated: Outdated,
+        outdated: ExpiredCertificatePolicy,
     ) -> anyhow::Result<Option<Certificates>> {
         let wants = listen.into_iter().find(|address| address.scheme().is_tls());
         match (wants, &self.cert) {
@@ -86,13 +86,13 @@ impl TlsFlags {
     }
 
     /// Reads and checks what a server shows and asks for. Reads files each time.
-    pub(crate) fn offer(&self, outdated: Outdated) -> anyhow::Result<Offer> {
+    pub(crate) fn offer(&self, outdated: ExpiredCertificatePolicy) -> anyhow::Result<Offer> {
         let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
         let key = self.key.as_ref().unwrap_or(cert);
         self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
         let identity = match outdated {
-            Outdated::Refuse => Identity::load(cert, key, now())?,
-            Outdated::Serve => Identity::load_outdated(cert, key, now())?.0,
+            ExpiredCertificatePolicy::Refuse => Identity::load(cert, key, now())?,
+            ExpiredCertificatePolicy::Serve => Identity::load_outdated(cert, key, now())?.0,
         };
         let clients = match &self.client_ca {
             None => ClientAuth::Off,
@@ -111,8 +111,8 @@ impl TlsFlags {
     pub(crate) fn check<'a>(
         &self,
         listen: impl IntoIterator<Item = &'a Address>,
-        outdated: Outdated,
-        findings: &mut Findings,
+        outdated: ExpiredCertificatePolicy,
+        findings: &mut CheckReport,
     ) {
         match self.load(listen, outdated) {
             Ok(None) => {}
@@ -166,8 +166,12 @@ fn is_outdated(certificates: &Certificates) -> bool {
 
 /// Decides whether a reload may replace `certificates` by outdated ones: a valid certificate is
 /// never replaced by one that clients refuse.
-fn replacement(certificates: &Certificates) -> Outdated {
-    if is_outdated(certificates) { Outdated::Serve } else { Outdated::Refuse }
+fn replacement(certificates: &Certificates) -> ExpiredCertificatePolicy {
+    if is_outdated(certificates) {
+        ExpiredCertificatePolicy::Serve
+    } else {
+        ExpiredCertificatePolicy::Refuse
+    }
 }
 
 fn left(certificates: &Certificates) -> Duration {

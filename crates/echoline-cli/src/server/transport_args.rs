@@ -9,8 +9,8 @@ use clap::Args;
 use ipnet::IpNet;
 use nix::unistd::User;
 
-use crate::server::findings::Findings;
-use crate::server::socket_flags::admits_everybody;
+use crate::server::check_report::CheckReport;
+use crate::server::socket_args::admits_everybody;
 use echoline::{
     AcceptProxy, AcceptWebSocket, Address, Asset, Certificates, Framing, Listener, OpenWebSocket,
     OriginPolicy, ProxySource, ProxyVersion, SendProxy, Site, Step, Transport,
@@ -19,13 +19,13 @@ use echoline_base::file_access;
 
 /// The flags of every command that serves.
 #[derive(Debug, Args)]
-pub(crate) struct WireFlags {
+pub(crate) struct TransportArgs {
     /// Networks of the proxies in front: a connection from there must begin with a PROXY header,
     /// version 1 or 2, that names the client. `unix:USER` trusts programs of that user that come
     /// through a Unix socket, `unix` all programs that may connect to one; its mode must keep other
     /// users out. From all others such a header is ordinary data.
     #[arg(long, env = "ECHOLINE_PROXY_FROM", value_name = "CIDR,...", value_delimiter = ',')]
-    proxy_from: Vec<Proxies>,
+    proxy_from: Vec<TrustedProxies>,
 
     /// Sites whose pages may open a WebSocket here besides the server's own, as browsers write
     /// them: `https://chat.example.com`; or `*` for all.
@@ -43,7 +43,7 @@ pub(crate) struct WireFlags {
 
 /// Where proxies are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proxies {
+enum TrustedProxies {
     Network(IpNet),
     /// All who may connect to a Unix socket.
     Unix,
@@ -51,7 +51,7 @@ enum Proxies {
     User(u32),
 }
 
-impl FromStr for Proxies {
+impl FromStr for TrustedProxies {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -127,7 +127,7 @@ fn machine_names() -> Vec<String> {
     }
 }
 
-impl WireFlags {
+impl TransportArgs {
     /// The steps for the clients of `listener`, which was asked for as `address`.
     pub(crate) fn transport(
         &self,
@@ -164,7 +164,7 @@ impl WireFlags {
     }
 
     /// Says whether the proxies of a socket that is going to be made can be trusted.
-    pub(crate) fn check(&self, address: &Address, unix_mode: u32, findings: &mut Findings) {
+    pub(crate) fn check(&self, address: &Address, unix_mode: u32, findings: &mut CheckReport) {
         let is_open = |path: &str| path.starts_with('@') || unix_mode & 0o002 != 0;
         let is_open = address.unix_path().is_some_and(is_open);
         if let Err(sentence) = self.refuse_open_socket(address, is_open) {
@@ -174,7 +174,7 @@ impl WireFlags {
 
     /// Refuses to take every user of this machine for a proxy.
     fn refuse_open_socket(&self, address: &Address, is_open: bool) -> Result<(), String> {
-        if !is_open || !self.proxy_from.contains(&Proxies::Unix) {
+        if !is_open || !self.proxy_from.contains(&TrustedProxies::Unix) {
             return Ok(());
         }
         Err(format!(
@@ -198,15 +198,15 @@ impl WireFlags {
 
     fn accept_proxy(&self) -> AcceptProxy {
         let networks = self.proxy_from.iter().filter_map(|proxies| match proxies {
-            Proxies::Network(network) => Some(*network),
-            Proxies::Unix | Proxies::User(_) => None,
+            TrustedProxies::Network(network) => Some(*network),
+            TrustedProxies::Unix | TrustedProxies::User(_) => None,
         });
         let users = self.proxy_from.iter().filter_map(|proxies| match proxies {
-            Proxies::User(user) => Some(*user),
-            Proxies::Unix | Proxies::Network(_) => None,
+            TrustedProxies::User(user) => Some(*user),
+            TrustedProxies::Unix | TrustedProxies::Network(_) => None,
         });
         let step = AcceptProxy::from_networks(networks.collect()).and_users(users.collect());
-        if self.proxy_from.contains(&Proxies::Unix) { step.and_unix() } else { step }
+        if self.proxy_from.contains(&TrustedProxies::Unix) { step.and_unix() } else { step }
     }
 }
 
@@ -239,14 +239,14 @@ impl FromStr for ProxyClaim {
 
 /// The flags of every command that connects.
 #[derive(Debug, Args)]
-pub(crate) struct ClientWireFlags {
+pub(crate) struct ClientTransportArgs {
     /// Begin each connection with a PROXY header, as a proxy in front of the server would: v1 or
     /// v2; about this end of the connection, or with v2=IP:PORT about that client.
     #[arg(long, env = "ECHOLINE_PROXY", value_name = "VERSION[=IP:PORT]")]
     proxy: Option<ProxyClaim>,
 }
 
-impl ClientWireFlags {
+impl ClientTransportArgs {
     /// The steps on the way to `address`; `network`: whose addresses the headers tell in turn.
     pub(crate) fn transport(
         &self,
@@ -287,9 +287,12 @@ mod tests {
         for (text, wanted) in
             [("10.0.0.0/33", "10.0.0.0/8"), ("localhost", "127.0.0.1"), ("", "10.0.0.0/8")]
         {
-            assert!(text.parse::<Proxies>().unwrap_err().contains(wanted), "{text}");
+            assert!(text.parse::<TrustedProxies>().unwrap_err().contains(wanted), "{text}");
         }
-        assert_eq!("127.0.0.1".parse(), Ok(Proxies::Network("127.0.0.1/32".parse().unwrap())));
+        assert_eq!(
+            "127.0.0.1".parse(),
+            Ok(TrustedProxies::Network("127.0.0.1/32".parse().unwrap()))
+        );
         for text in ["v3", "v1=localhost", "v2=192.0.2.1", "="] {
             assert!(text.parse::<ProxyClaim>().unwrap_err().contains("v2=192.0.2.1:4711"));
         }

@@ -8,7 +8,7 @@ use echoline::{Address, Scheme};
 
 /// The flags of the page.
 #[derive(Debug, Args)]
-pub(crate) struct WebFlags {
+pub(crate) struct WebArgs {
     /// Where to listen for browsers, HOST:PORT; may be given several times. With
     /// `--web 127.0.0.1:8081` the same chat is at http://127.0.0.1:8081. `https://HOST:PORT` needs
     /// a certificate. `unix:PATH` is for a proxy in front, `fd://NAME` a socket of the service
@@ -17,7 +17,7 @@ pub(crate) struct WebFlags {
     web: Vec<WebAddress>,
 }
 
-impl WebFlags {
+impl WebArgs {
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.web.iter().map(|WebAddress(address)| address)
     }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_link_can_be_opened() {
         let flags =
-            WebFlags { web: vec!["[::1]:1".parse().unwrap(), "https://a:2".parse().unwrap()] };
+            WebArgs { web: vec!["[::1]:1".parse().unwrap(), "https://a:2".parse().unwrap()] };
         assert_eq!(flags.links().collect::<Vec<_>>(), ["http://[::1]:1/", "https://a:2/"]);
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::admin::Figure;
-use crate::files::shared_files::SharedFilesFlag;
+use crate::admin::ExtraMetric;
+use crate::files::shared_files::SharedFilesArgs;
 use crate::values;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
@@ -25,7 +25,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The flags of a node.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clustering (--bus)")]
-pub(crate) struct ClusterFlags {
+pub(crate) struct ClusterArgs {
     /// NATS servers that connect the nodes of a cluster: nats://HOST:4222, separated by commas.
     ///
     /// All nodes with the same servers and --cluster are one chat. tls:// requires encryption. The
@@ -34,7 +34,7 @@ pub(crate) struct ClusterFlags {
     bus: Option<SecretText>,
 
     #[command(flatten)]
-    stream: StreamFlags,
+    stream: StreamArgs,
 
     /// The name of this node that users see. [default: the system's host name]
     #[arg(long, alias = "machine", env = "ECHOLINE_NODE", value_name = "NAME", requires = "bus")]
@@ -48,7 +48,7 @@ pub(crate) struct ClusterFlags {
 
 /// The flags of the stream.
 #[derive(Debug, Args)]
-pub(crate) struct StreamFlags {
+pub(crate) struct StreamArgs {
     /// The name of the cluster: servers may carry several clusters. [default: chat]
     #[arg(long, env = "ECHOLINE_CLUSTER", value_name = "NAME")]
     cluster: Option<String>,
@@ -116,7 +116,7 @@ pub(crate) struct ClusteredChat {
     driver: Arc<StreamDriver>,
 }
 
-impl StreamFlags {
+impl StreamArgs {
     fn cluster(&self) -> &str {
         self.cluster.as_deref().unwrap_or("chat")
     }
@@ -124,7 +124,7 @@ impl StreamFlags {
     pub(crate) fn options(
         &self,
         servers: &SecretText,
-        shared: &SharedFilesFlag,
+        shared: &SharedFilesArgs,
     ) -> anyhow::Result<NatsOptions> {
         if let Some(path) = &self.bus_credentials {
             shared.check_secret("--bus-credentials", path)?;
@@ -150,7 +150,7 @@ impl StreamFlags {
     }
 }
 
-impl ClusterFlags {
+impl ClusterArgs {
     /// Whether the chat is a node of a cluster.
     pub(crate) fn is_asked_for(&self) -> bool {
         self.bus.is_some()
@@ -172,7 +172,7 @@ impl ClusterFlags {
         servers.contains('@').then_some(servers)
     }
 
-    fn options(&self, shared: &SharedFilesFlag) -> anyhow::Result<Option<NatsOptions>> {
+    fn options(&self, shared: &SharedFilesArgs) -> anyhow::Result<Option<NatsOptions>> {
         let Some(servers) = &self.bus else { return Ok(None) };
         let mut options = self.stream.options(servers, shared)?;
         options.start_timeout = self.bus_timeout;
@@ -183,7 +183,7 @@ impl ClusterFlags {
     pub(crate) fn open(
         &self,
         settings: Settings,
-        shared: &SharedFilesFlag,
+        shared: &SharedFilesArgs,
     ) -> anyhow::Result<Option<ClusteredChat>> {
         let Some(options) = self.options(shared)? else { return Ok(None) };
         if let Some(warning) = command_line_warning(&options.servers) {
@@ -222,7 +222,7 @@ impl ClusterFlags {
     }
 
     /// Examines servers and stream for `--check`, and describes them in sentences.
-    pub(crate) fn describe(&self, shared: &SharedFilesFlag) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn describe(&self, shared: &SharedFilesArgs) -> anyhow::Result<Vec<String>> {
         let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
         let findings = echoline_chat_nats::examine(&options)?;
         if let Some(problem) = findings.iter().find(|f| f.severity == Severity::Problem) {
@@ -250,7 +250,7 @@ impl ClusteredChat {
     }
 
     /// Returns a function that reads the metrics of the cluster.
-    pub(crate) fn figures(&self) -> impl Fn() -> Vec<Figure> + Send + Sync + 'static {
+    pub(crate) fn figures(&self) -> impl Fn() -> Vec<ExtraMetric> + Send + Sync + 'static {
         let (chat, driver) = (Arc::downgrade(&self.chat), Arc::downgrade(&self.driver));
         move || {
             let (Some(chat), Some(driver)) = (chat.upgrade(), driver.upgrade()) else {
@@ -277,8 +277,8 @@ impl ClusteredChat {
     }
 }
 
-fn chat_figures(chat: &ClusterStatus) -> Vec<Figure> {
-    let (gauge, counter) = (Figure::gauge, Figure::counter);
+fn chat_figures(chat: &ClusterStatus) -> Vec<ExtraMetric> {
+    let (gauge, counter) = (ExtraMetric::gauge, ExtraMetric::counter);
     #[rustfmt::skip]
     let figures = vec![
         gauge("echoline_cluster_linked",
@@ -305,8 +305,8 @@ fn chat_figures(chat: &ClusterStatus) -> Vec<Figure> {
     figures
 }
 
-fn driver_figures(driver: &DriverStatus) -> Vec<Figure> {
-    let counter = Figure::counter;
+fn driver_figures(driver: &DriverStatus) -> Vec<ExtraMetric> {
+    let counter = ExtraMetric::counter;
     #[rustfmt::skip]
     let figures = vec![
         counter("echoline_bus_publishes_total",
@@ -340,7 +340,7 @@ pub(crate) fn command_line_warning(servers: &SecretText) -> Option<&'static str>
 }
 
 /// Reads the first line of a file with a secret.
-fn first_line(flag: &str, path: &Path, shared: &SharedFilesFlag) -> anyhow::Result<SecretText> {
+fn first_line(flag: &str, path: &Path, shared: &SharedFilesArgs) -> anyhow::Result<SecretText> {
     let text = shared.read_secret(flag, path)?;
     match text.lines().next().map(str::trim) {
         Some(line) if !line.is_empty() => Ok(line.into()),

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use crate::commands::chat::cluster::{StreamFlags, command_line_warning};
+use crate::commands::chat::cluster::{StreamArgs, command_line_warning};
 use crate::files::output::print;
-use crate::files::shared_files::SharedFilesFlag;
+use crate::files::shared_files::SharedFilesArgs;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
 use echoline_chat_nats::{Severity, examine};
@@ -18,21 +18,21 @@ const PROBLEMS: u8 = 3;
 
 /// The flags of `echoline chat doctor`.
 #[derive(Debug, Args)]
-pub(crate) struct DoctorFlags {
+pub(crate) struct DoctorArgs {
     /// The NATS servers: nats://HOST:4222, separated by commas.
     #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
     #[arg(default_value = "nats://127.0.0.1:4222")]
     bus: SecretText,
 
     #[command(flatten)]
-    stream: StreamFlags,
+    stream: StreamArgs,
 
     #[command(flatten)]
-    shared_files: SharedFilesFlag,
+    shared_files: SharedFilesArgs,
 }
 
 /// Prints the findings, and changes nothing. Returns exit code 0, or 3 if there is a problem.
-pub(crate) fn run(flags: &DoctorFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
     let cannot = || format!("cannot look at --bus {}", without_login(flags.bus.reveal()));
     let findings = findings.with_context(cannot)?;

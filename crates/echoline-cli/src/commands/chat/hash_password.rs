@@ -21,7 +21,7 @@ const INTERRUPT: char = '\u{3}';
 
 /// The flags of `echoline chat hash-password`: none, so that no password is in a list of processes.
 #[derive(Debug, Args)]
-pub(crate) struct HashPasswordFlags {}
+pub(crate) struct HashPasswordArgs {}
 
 /// Prints the hash of a password that is typed twice, or is the first line of standard input.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {

@@ -10,15 +10,15 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::files::links::Followed;
+use crate::files::links::ResolvedPath;
 use crate::files::output::{print, stdout_filter, tell};
-use crate::files::shared_files::SharedFilesFlag;
+use crate::files::shared_files::SharedFilesArgs;
 use echoline_chat::history::{HistoryReader, StoreError, StoredLine, erase, restore};
 use echoline_chat::{Name, Settings, terminal_text};
 
 /// The folder of a chat.
 #[derive(Debug, Args)]
-pub(crate) struct DataFlag {
+pub(crate) struct DataArgs {
     /// The folder that the chat keeps its history in.
     #[arg(long = "data", env = "ECHOLINE_DATA", value_name = "DIR")]
     folder: PathBuf,
@@ -26,9 +26,9 @@ pub(crate) struct DataFlag {
 
 /// The flags of `echoline chat backup`.
 #[derive(Debug, Args)]
-pub(crate) struct BackupFlags {
+pub(crate) struct BackupArgs {
     #[command(flatten)]
-    data: DataFlag,
+    data: DataArgs,
 
     /// The file to write. It is whole or not there.
     #[arg(value_name = "FILE")]
@@ -41,7 +41,7 @@ pub(crate) struct BackupFlags {
 
 /// The flags of `echoline chat restore`.
 #[derive(Debug, Args)]
-pub(crate) struct RestoreFlags {
+pub(crate) struct RestoreArgs {
     /// The folder to restore into. It is made if it is missing, and must hold no history.
     #[arg(long = "data", env = "ECHOLINE_DATA", value_name = "DIR")]
     folder: PathBuf,
@@ -51,14 +51,14 @@ pub(crate) struct RestoreFlags {
     file: PathBuf,
 
     #[command(flatten)]
-    shared_files: SharedFilesFlag,
+    shared_files: SharedFilesArgs,
 }
 
 /// The flags of `echoline chat export`.
 #[derive(Debug, Args)]
-pub(crate) struct ExportFlags {
+pub(crate) struct ExportArgs {
     #[command(flatten)]
-    data: DataFlag,
+    data: DataArgs,
 
     /// The room.
     #[arg(value_name = "ROOM", value_parser = |text: &str| Name::parse_room(text))]
@@ -71,20 +71,20 @@ pub(crate) struct ExportFlags {
 
 /// The flags of `echoline chat erase`.
 #[derive(Debug, Args)]
-pub(crate) struct EraseFlags {
+pub(crate) struct EraseArgs {
     #[command(flatten)]
-    data: DataFlag,
+    data: DataArgs,
 
     /// The name. Names that look the same are erased too, as no two people can have them.
     #[arg(value_name = "NAME", value_parser = |text: &str| Name::parse(text))]
     name: Name,
 
     #[command(flatten)]
-    shared_files: SharedFilesFlag,
+    shared_files: SharedFilesArgs,
 }
 
 /// Writes a backup beside FILE and renames it when it is complete and checked.
-pub(crate) fn back_up(flags: &BackupFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     let reader = HistoryReader::open(&flags.data.folder).context("cannot back up --data")?;
     let file = &target(flags, &reader)?;
     let cannot = || format!("cannot write the backup {}", file.display());
@@ -112,11 +112,11 @@ pub(crate) fn back_up(flags: &BackupFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// The file to write: FILE, or the file behind it if FILE is a symbolic link and is to be replaced.
-fn target(flags: &BackupFlags, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
+fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
     let shown = flags.file.display();
     let file = match fs::symlink_metadata(&flags.file) {
         Ok(_) if flags.force => {
-            let file = Followed::from(&flags.file);
+            let file = ResolvedPath::from(&flags.file);
             let file = file.with_context(|| format!("cannot write the backup {shown}"))?.path;
             if !file.is_file() {
                 bail!("{shown} is not a regular file: choose another file");
@@ -132,7 +132,7 @@ fn target(flags: &BackupFlags, reader: &HistoryReader) -> anyhow::Result<PathBuf
 }
 
 /// Puts a backup into a folder without a history.
-pub(crate) fn put_back(flags: &RestoreFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn put_back(flags: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let shared = flags.shared_files.folder();
     restore(&flags.folder, shared, &flags.file).context("cannot restore the backup")?;
     let (folder, file) = (flags.folder.display(), flags.file.display());
@@ -141,7 +141,7 @@ pub(crate) fn put_back(flags: &RestoreFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints all lines of a room.
-pub(crate) fn export(flags: &ExportFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn export(flags: &ExportArgs) -> anyhow::Result<ExitCode> {
     let folder = &flags.data.folder;
     let reader = HistoryReader::open(folder).context("cannot export from --data")?;
     let rooms = reader.rooms()?;
@@ -200,7 +200,7 @@ fn as_json(room: &str, line: &StoredLine) -> String {
 }
 
 /// Erases a person; the chat must not be running.
-pub(crate) fn erase_name(flags: &EraseFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     let is_it = |name: &str| Name::parse(name).is_ok_and(|name| name.same_as(&flags.name));
     let (name, folder) = (&flags.name, flags.data.folder.display());
     let erased = erase(&flags.data.folder, flags.shared_files.folder(), is_it);

@@ -15,7 +15,7 @@ const CONTRADICTED: u8 = 3;
 
 /// The flags of `echoline chat verify`.
 #[derive(Debug, Args)]
-pub(crate) struct VerifyFlags {
+pub(crate) struct VerifyArgs {
     /// What clients of one run of a server were sent: terminals after `/numbers on` (without
     /// `/times on` and `/quiet on`), or programs on a `--bot` address.
     #[arg(required = true, value_name = "TRANSCRIPT")]
@@ -28,7 +28,7 @@ pub(crate) struct VerifyFlags {
 }
 
 /// Compares; exit code 0 where everything agrees, else 3.
-pub(crate) fn run(flags: &VerifyFlags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(flags: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| {
         let text = std::fs::read(path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;

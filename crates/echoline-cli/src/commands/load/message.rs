@@ -17,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Messages and expected replies.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
-pub(super) struct MessageFlags {
+pub(super) struct MessageArgs {
     /// Size of a message, line end included.
     #[arg(long, env = "ECHOLINE_SIZE", value_name = "BYTES", value_parser = values::bytes)]
     #[arg(default_value = "64")]
@@ -84,7 +84,7 @@ fn reply(text: &str) -> Result<ExpectedReply, String> {
     }
 }
 
-impl MessageFlags {
+impl MessageArgs {
     /// The usage error of flags that do not fit together.
     pub(super) fn usage_error(&self, depth: u32) -> Option<&'static str> {
         let echo = matches!(self.expect, ExpectedReply::Echo { .. });

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use crate::commands::tls_client::TlsSide;
-use crate::server::transport_args::{ClientWireFlags, network_value};
+use crate::server::transport_args::{ClientTransportArgs, network_value};
 use crate::values;
 use echoline::Address;
 use echoline_load::target::{AddressFamily, ResolvePolicy, SocketOptions};
@@ -17,7 +17,7 @@ use echoline_load::{LoadSettings, Targets};
 /// Connections and threads.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections")]
-pub(super) struct NetworkFlags {
+pub(super) struct NetworkArgs {
     /// Local addresses to connect from, used in turn. Each has its own ports, about 28,000 to each
     /// server.
     #[arg(long, env = "ECHOLINE_SOURCE", value_name = "IP,...", value_delimiter = ',')]
@@ -50,7 +50,7 @@ pub(super) struct NetworkFlags {
     receive_buffer: Option<u32>,
 
     #[command(flatten)]
-    wires: ClientWireFlags,
+    wires: ClientTransportArgs,
 
     /// With --proxy: network whose addresses the headers of the connections contain in turn.
     #[arg(long, env = "ECHOLINE_PROXY_SOURCE", value_name = "CIDR", requires = "proxy")]
@@ -98,7 +98,7 @@ fn buffer(text: &str) -> Result<u32, String> {
     u32::try_from(bytes).map_err(|_| format!("'{text}' is too much: write for example 256KiB"))
 }
 
-impl NetworkFlags {
+impl NetworkArgs {
     /// Applies the flags. `tls` is the TLS step of addresses that need it.
     pub(super) fn apply(
         &self,

@@ -21,7 +21,7 @@ const FIND_FROM: f64 = 1000.0;
 /// Schedule and duration.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Traffic")]
-pub(super) struct TrafficFlags {
+pub(super) struct TrafficArgs {
     /// Number of clients, each with one connection at a time.
     #[arg(long, env = "ECHOLINE_CLIENTS", value_name = "N", default_value = "100")]
     #[arg(value_parser = values::count::<NonZero<u32>>)]
@@ -124,11 +124,11 @@ enum LateChoice {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ReconnectChoice {
-    Always,
+    ReloadAction,
     Never,
 }
 
-impl TrafficFlags {
+impl TrafficArgs {
     /// The number of clients: none without a message to send.
     pub(super) fn clients(&self) -> NonZero<u32> {
         self.total_messages.map_or(self.clients, |total| total.min(self.clients))
@@ -186,7 +186,8 @@ impl TrafficFlags {
         settings.depth = self.depth;
         settings.per_connection = self.messages_per_connection;
         let goes_on = settings.duration.is_some() || self.rate.is_some();
-        settings.reconnect = self.reconnect.map_or(goes_on, |when| when == ReconnectChoice::Always);
+        settings.reconnect =
+            self.reconnect.map_or(goes_on, |when| when == ReconnectChoice::ReloadAction);
         settings.late_policy = match self.when_late {
             LateChoice::CatchUp => LatePolicy::CatchUp,
             LateChoice::Skip => LatePolicy::Skip,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::TcpStream;
 
-use super::failure::Failure;
+use super::failure::SendFailure;
 use echoline::{Address, Origin, Stream, Transport};
 
 /// Connects to the first address that accepts, within the time-out for each.
 pub(super) async fn connect(
     address: &Address,
     timeout: Option<Duration>,
-) -> Result<Stream, Failure> {
+) -> Result<Stream, SendFailure> {
     if let Some(path) = address.unix_path() {
         let connecting = Stream::connect_unix(path);
         let connected = match timeout {
@@ -21,7 +21,7 @@ pub(super) async fn connect(
             None => Some(connecting.await),
         };
         let Some(connected) = connected else {
-            return Err(Failure::timed_out(anyhow!(
+            return Err(SendFailure::timed_out(anyhow!(
                 "cannot connect to {address}: its queue has been full for {:?} (--timeout)",
                 timeout.unwrap_or_default()
             )));
@@ -31,8 +31,8 @@ pub(super) async fn connect(
     let found = address.resolve().await.with_context(|| {
         format!("cannot find {address}: check the name, or write the number of the address")
     });
-    let found = found.map_err(Failure::not_connected)?;
-    let mut last = Failure::not_connected(anyhow!("{address} has no address"));
+    let found = found.map_err(SendFailure::not_connected)?;
+    let mut last = SendFailure::not_connected(anyhow!("{address} has no address"));
     for socket in found {
         let connecting = TcpStream::connect(socket);
         let connected = match timeout {
@@ -45,7 +45,7 @@ pub(super) async fn connect(
                 return Ok(stream.into());
             }
             Ok(Err(error)) => refused(address, error),
-            Err(_) => Failure::timed_out(anyhow!(
+            Err(_) => SendFailure::timed_out(anyhow!(
                 "cannot connect to {address}: no answer within {:?}; is the address right, or does \
                  a firewall drop what is sent to it?",
                 timeout.unwrap_or_default()
@@ -55,10 +55,10 @@ pub(super) async fn connect(
     Err(last)
 }
 
-fn refused(address: &Address, error: io::Error) -> Failure {
+fn refused(address: &Address, error: io::Error) -> SendFailure {
     let (kind, advice) = (error.kind(), advice(&error));
     let error = anyhow!(error).context(format!("cannot connect to {address}{advice}"));
-    Failure::of_connecting(kind, error)
+    SendFailure::of_connecting(kind, error)
 }
 
 /// Takes the steps between the socket and the dialogue, within the time-out.
@@ -67,7 +67,7 @@ pub(super) async fn shake_hands(
     stream: Stream,
     address: &Address,
     timeout: Option<Duration>,
-) -> Result<Stream, Failure> {
+) -> Result<Stream, SendFailure> {
     let mut origin = Origin::default();
     let opened = {
         let opening = transport.open(stream, &mut origin);
@@ -82,7 +82,7 @@ pub(super) async fn shake_hands(
             let why = origin.trouble.unwrap_or_else(|| closed.to_string());
             Err(anyhow!("cannot talk to {address}: {why}").into())
         }
-        Err(_) => Err(Failure::timed_out(anyhow!(
+        Err(_) => Err(SendFailure::timed_out(anyhow!(
             "cannot talk to {address}: it did not finish the handshake within {:?} (--timeout)",
             timeout.unwrap_or_default()
         ))),

@@ -8,11 +8,11 @@ use memchr::memchr;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::dialogue::{Ending, Side};
-use super::failure::Failure;
-use super::input::{Input, Next};
+use super::dialogue::{DialogueEnd, DialogueEndpoint};
+use super::failure::SendFailure;
+use super::input::{Input, NextInput};
 use super::screen::Screen;
-use super::tally::Tally;
+use super::tally::ReplyTally;
 use echoline::Address;
 use echoline::internals::broken;
 
@@ -36,7 +36,7 @@ pub(super) struct DatagramDialogue {
 
 /// Lines that wait to be sent.
 #[derive(Debug, Default)]
-struct Lines {
+struct PendingLines {
     bytes: Vec<u8>,
     /// The number of them that were sent.
     gone: usize,
@@ -45,12 +45,12 @@ struct Lines {
 }
 
 /// A socket that sends to `address` and hears it alone.
-pub(super) async fn open(address: &Address) -> Result<UdpSocket, Failure> {
+pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
     let found = address.resolve().await.with_context(|| {
         format!("cannot find {address}: check the name, or write the number of the address")
     });
-    let found = found.map_err(Failure::not_connected)?;
-    let none = || Failure::not_connected(anyhow!("{address} has no address"));
+    let found = found.map_err(SendFailure::not_connected)?;
+    let none = || SendFailure::not_connected(anyhow!("{address} has no address"));
     let to = found.first().ok_or_else(none)?;
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let connected = async {
@@ -59,20 +59,24 @@ pub(super) async fn open(address: &Address) -> Result<UdpSocket, Failure> {
         io::Result::Ok(socket)
     };
     let connected = connected.await.with_context(|| format!("cannot send to {address}"));
-    connected.map_err(Failure::not_connected)
+    connected.map_err(SendFailure::not_connected)
 }
 
 impl DatagramDialogue {
     /// Sends all input and prints what comes, until every line was answered or nothing more comes.
-    pub(super) async fn hold(mut self, socket: &UdpSocket) -> (Ending, Tally) {
-        let mut tally = Tally::default();
+    pub(super) async fn hold(mut self, socket: &UdpSocket) -> (DialogueEnd, ReplyTally) {
+        let mut tally = ReplyTally::default();
         let ending = self.run(socket, &mut tally).await.unwrap_or_else(|ending| ending);
         self.screen.settle().await;
         (ending, tally)
     }
 
-    async fn run(&mut self, socket: &UdpSocket, tally: &mut Tally) -> Result<Ending, Ending> {
-        let (mut lines, mut typed) = (Lines::default(), Vec::new());
+    async fn run(
+        &mut self,
+        socket: &UdpSocket,
+        tally: &mut ReplyTally,
+    ) -> Result<DialogueEnd, DialogueEnd> {
+        let (mut lines, mut typed) = (PendingLines::default(), Vec::new());
         let mut chunk = vec![0; DATAGRAM_BYTES_MAX + 21];
         let (mut active_at, mut window) = (Instant::now(), WINDOW);
         loop {
@@ -86,33 +90,33 @@ impl DatagramDialogue {
             let waits = lines.first().is_some();
             let reads = !waits && !tally.has_input_ended();
             if tally.is_complete() && !waits {
-                return Ok(Ending::Closed { input_left: false });
+                return Ok(DialogueEnd::Closed { input_left: false });
             }
             let patience = if waits { Some(PAUSE) } else { self.timeout };
             tokio::select! {
                 biased;
                 received = socket.recv(&mut chunk) => {
-                    let count = received.map_err(|error| Ending::Broken(Side::Server, error))?;
+                    let count = received.map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))?;
                     tally.note_datagram();
                     self.show(&chunk[..count]).await?;
                     active_at = Instant::now();
                 }
-                error = broken(socket) => return Err(Ending::Broken(Side::Server, error)),
+                error = broken(socket) => return Err(DialogueEnd::Broken(DialogueEndpoint::Server, error)),
                 next = self.input.next(&mut typed), if reads => {
-                    match next.map_err(|error| Ending::Broken(Side::Input, error))? {
-                        Next::Lines(_) => {}
-                        Next::End(unended) => {
+                    match next.map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Input, error))? {
+                        NextInput::PendingLines(_) => {}
+                        NextInput::End(unended) => {
                             tally.note_input_end(unended);
                             lines.ended = true;
                         }
-                        Next::Interrupted => return Err(Ending::Interrupted),
+                        NextInput::Interrupted => return Err(DialogueEnd::Interrupted),
                     }
                     lines.push(&typed)?;
                     active_at = Instant::now();
                 }
                 () = until(active_at, patience), if waits || !reads => {
                     if !waits {
-                        return Ok(Ending::Silent { unsent: false });
+                        return Ok(DialogueEnd::Silent { unsent: false });
                     }
                     // One goes although nobody has answered.
                     window += 1;
@@ -122,10 +126,10 @@ impl DatagramDialogue {
         }
     }
 
-    async fn show(&mut self, datagram: &[u8]) -> Result<(), Ending> {
+    async fn show(&mut self, datagram: &[u8]) -> Result<(), DialogueEnd> {
         self.screen.show(datagram).await.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Ending::OutputGone,
-            _ => Ending::Broken(Side::Output, error),
+            io::ErrorKind::BrokenPipe => DialogueEnd::OutputGone,
+            _ => DialogueEnd::Broken(DialogueEndpoint::Output, error),
         })
     }
 }
@@ -138,13 +142,13 @@ async fn until(active_at: Instant, patience: Option<Duration>) {
     }
 }
 
-async fn send(socket: &UdpSocket, line: &[u8]) -> Result<(), Ending> {
+async fn send(socket: &UdpSocket, line: &[u8]) -> Result<(), DialogueEnd> {
     let sent = socket.send(line).await;
-    sent.map(drop).map_err(|error| Ending::Broken(Side::Server, error))
+    sent.map(drop).map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))
 }
 
-impl Lines {
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Ending> {
+impl PendingLines {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), DialogueEnd> {
         self.bytes.drain(..self.gone);
         self.gone = 0;
         self.bytes.extend_from_slice(bytes);
@@ -154,7 +158,7 @@ impl Lines {
                 "a line of more than {DATAGRAM_BYTES_MAX} bytes does not fit into a datagram"
             );
             let error = io::Error::new(io::ErrorKind::InvalidInput, text);
-            return Err(Ending::Broken(Side::Input, error));
+            return Err(DialogueEnd::Broken(DialogueEndpoint::Input, error));
         }
         Ok(())
     }

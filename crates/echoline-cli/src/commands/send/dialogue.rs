@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::input::{Input, Next};
-use super::protocol::{Carrier, Opening, Protocol};
+use super::input::{Input, NextInput};
+use super::protocol::{FirstBytes, ForeignProtocol, StreamCarrier};
 use super::screen::Screen;
-use super::tally::Tally;
+use super::tally::ReplyTally;
 
 /// Read from the server at once: all that is ever held of it.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -27,27 +27,27 @@ const REST_WAIT: Duration = Duration::from_millis(200);
 const LINE_WAIT: Duration = Duration::from_millis(50);
 
 /// A client and what it needs.
-pub(super) struct Dialogue {
+pub(super) struct LineDialogue {
     pub(super) input: Input,
     pub(super) screen: Screen,
     /// The time that the server may be silent when it is its turn.
     pub(super) timeout: Option<Duration>,
     /// The time that connecting took.
     pub(super) round_trip: Duration,
-    pub(super) manner: Manner,
+    pub(super) manner: DialogueOptions,
 }
 
 /// The manner in which bytes travel.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct DialogueOptions {
     /// Whether the end of the input shuts down the sending side of the connection.
     pub(super) half_close: bool,
-    pub(super) carrier: Carrier,
+    pub(super) carrier: StreamCarrier,
 }
 
 /// Why a dialogue ended.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(super) enum DialogueEnd {
     /// The server closed the connection in order.
     Closed {
         /// Before the end of the input.
@@ -59,37 +59,37 @@ pub(super) enum Ending {
         unsent: bool,
     },
     /// The server speaks another protocol than lines.
-    MisdirectedProtocol(Protocol),
+    MisdirectedProtocol(ForeignProtocol),
     /// The user gave up.
     Interrupted,
     /// Nobody reads the replies any more.
     OutputGone,
     /// An error on one side.
-    Broken(Side, io::Error),
+    Broken(DialogueEndpoint, io::Error),
 }
 
 /// One of the three that a client joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum DialogueEndpoint {
     Server,
     Input,
     Output,
 }
 
 /// What the three parts of a dialogue tell one another.
-struct Shared {
-    tally: RefCell<Tally>,
+struct DialogueState {
+    tally: RefCell<ReplyTally>,
     /// When a byte last came or went.
     active_at: Cell<Instant>,
-    turn: Cell<Turn>,
-    opening: RefCell<Opening>,
+    turn: Cell<DialogueTurn>,
+    opening: RefCell<FirstBytes>,
     /// Whoever reads our output takes his time.
     printing: Cell<bool>,
 }
 
 /// Who has to do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum DialogueTurn {
     /// The user is to type.
     User,
     /// The server is to take what is sent.
@@ -98,14 +98,17 @@ enum Turn {
     ServerAnswers,
 }
 
-impl Dialogue {
+impl LineDialogue {
     /// Sends all input and prints what comes, to the end.
-    pub(super) async fn hold<S: AsyncRead + AsyncWrite>(self, stream: S) -> (Ending, Tally) {
-        let shared = Shared {
+    pub(super) async fn hold<S: AsyncRead + AsyncWrite>(
+        self,
+        stream: S,
+    ) -> (DialogueEnd, ReplyTally) {
+        let shared = DialogueState {
             tally: RefCell::default(),
             active_at: Cell::new(Instant::now()),
-            turn: Cell::new(Turn::User),
-            opening: RefCell::new(Opening::new(self.manner.carrier)),
+            turn: Cell::new(DialogueTurn::User),
+            opening: RefCell::new(FirstBytes::new(self.manner.carrier)),
             printing: Cell::new(false),
         };
         let (reader, writer) = split(stream);
@@ -118,16 +121,18 @@ impl Dialogue {
         let foreign = shared.opening.borrow().mismatch();
         let ending = match (ending, foreign) {
             (
-                Ending::Closed { .. } | Ending::Silent { .. } | Ending::Broken(Side::Server, _),
+                DialogueEnd::Closed { .. }
+                | DialogueEnd::Silent { .. }
+                | DialogueEnd::Broken(DialogueEndpoint::Server, _),
                 Some(protocol),
-            ) => Ending::MisdirectedProtocol(protocol),
+            ) => DialogueEnd::MisdirectedProtocol(protocol),
             (ending, _) => ending,
         };
         (ending, shared.tally.into_inner())
     }
 }
 
-impl Shared {
+impl DialogueState {
     fn note_activity(&self) {
         self.active_at.set(Instant::now());
     }
@@ -138,24 +143,24 @@ impl Shared {
 async fn transmit<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut input: Input,
-    manner: Manner,
+    manner: DialogueOptions,
     round_trip: Duration,
-    shared: &Shared,
-) -> Ending {
+    shared: &DialogueState,
+) -> DialogueEnd {
     sleep(GREETING_WAIT + round_trip).await;
     let mut bytes = Vec::new();
     loop {
-        shared.turn.set(Turn::User);
+        shared.turn.set(DialogueTurn::User);
         let (lines, ending) = match input.next(&mut bytes).await {
-            Ok(Next::Lines(lines)) => (lines, None),
-            Ok(Next::End(unended)) => (unended, Some(unended)),
-            Ok(Next::Interrupted) => return Ending::Interrupted,
-            Err(error) => return Ending::Broken(Side::Input, error),
+            Ok(NextInput::PendingLines(lines)) => (lines, None),
+            Ok(NextInput::End(unended)) => (unended, Some(unended)),
+            Ok(NextInput::Interrupted) => return DialogueEnd::Interrupted,
+            Err(error) => return DialogueEnd::Broken(DialogueEndpoint::Input, error),
         };
         shared.tally.borrow_mut().begin();
         shared.tally.borrow_mut().note_sent(lines);
         shared.note_activity();
-        shared.turn.set(Turn::ServerReads);
+        shared.turn.set(DialogueTurn::ServerReads);
         shared.opening.borrow_mut().note_sent(&bytes);
         if write(&mut writer, &bytes, shared).await.is_err() {
             break;
@@ -164,10 +169,10 @@ async fn transmit<W: AsyncWrite + Unpin>(
             shared.tally.borrow_mut().note_input_end(unended);
             if !manner.half_close {
                 shared.note_activity();
-                shared.turn.set(Turn::ServerAnswers);
+                shared.turn.set(DialogueTurn::ServerAnswers);
                 answers(REST_WAIT + round_trip, shared).await;
                 let _ = writer.shutdown().await;
-                return Ending::Silent { unsent: false };
+                return DialogueEnd::Silent { unsent: false };
             }
             // Fails only where the connection is broken, which the reader sees too.
             let _ = writer.shutdown().await;
@@ -176,12 +181,12 @@ async fn transmit<W: AsyncWrite + Unpin>(
     }
     // A server that takes no more may still have something to say: the reader finds the end.
     shared.note_activity();
-    shared.turn.set(Turn::ServerAnswers);
+    shared.turn.set(DialogueTurn::ServerAnswers);
     pending().await
 }
 
 /// Waits until every line was answered and nothing more came for `wait`.
-async fn answers(wait: Duration, shared: &Shared) {
+async fn answers(wait: Duration, shared: &DialogueState) {
     loop {
         let due = shared.active_at.get() + wait;
         let is_quiet = due <= Instant::now() && !shared.printing.get();
@@ -195,7 +200,7 @@ async fn answers(wait: Duration, shared: &Shared) {
 async fn write<W: AsyncWrite + Unpin>(
     writer: &mut W,
     mut bytes: &[u8],
-    shared: &Shared,
+    shared: &DialogueState,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
         let count = writer.write(bytes).await?;
@@ -212,8 +217,8 @@ async fn write<W: AsyncWrite + Unpin>(
 async fn receive<R: AsyncRead + Unpin>(
     mut reader: R,
     mut screen: Screen,
-    shared: &Shared,
-) -> Ending {
+    shared: &DialogueState,
+) -> DialogueEnd {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = match reader.read(&mut chunk).await {
@@ -221,10 +226,10 @@ async fn receive<R: AsyncRead + Unpin>(
                 screen.settle().await;
                 let mut tally = shared.tally.borrow_mut();
                 tally.note_close();
-                return Ending::Closed { input_left: !tally.has_input_ended() };
+                return DialogueEnd::Closed { input_left: !tally.has_input_ended() };
             }
             Ok(count) => count,
-            Err(error) => return Ending::Broken(Side::Server, error),
+            Err(error) => return DialogueEnd::Broken(DialogueEndpoint::Server, error),
         };
         let is_undecided = |bytes: &[u8]| shared.opening.borrow().is_undecided(bytes);
         let count = match screen.wants_lines() {
@@ -232,15 +237,17 @@ async fn receive<R: AsyncRead + Unpin>(
             false => complete(&mut reader, &mut chunk, count, |bytes| !is_undecided(bytes)).await,
         };
         shared.opening.borrow_mut().note_received(&chunk[..count]);
-        if shared.opening.borrow().mismatch() == Some(Protocol::Tls) {
-            return Ending::MisdirectedProtocol(Protocol::Tls);
+        if shared.opening.borrow().mismatch() == Some(ForeignProtocol::Tls) {
+            return DialogueEnd::MisdirectedProtocol(ForeignProtocol::Tls);
         }
         shared.tally.borrow_mut().note_received(&chunk[..count]);
         shared.printing.set(true);
         match screen.show(&chunk[..count]).await {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ending::OutputGone,
-            Err(error) => return Ending::Broken(Side::Output, error),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return DialogueEnd::OutputGone;
+            }
+            Err(error) => return DialogueEnd::Broken(DialogueEndpoint::Output, error),
         }
         shared.printing.set(false);
         shared.note_activity();
@@ -266,7 +273,7 @@ async fn complete<R: AsyncRead + Unpin>(
 }
 
 /// Ends when the server has been silent for too long where it was its turn.
-async fn watch_silence(timeout: Option<Duration>, shared: &Shared) -> Ending {
+async fn watch_silence(timeout: Option<Duration>, shared: &DialogueState) -> DialogueEnd {
     let Some(timeout) = timeout else { return pending().await };
     loop {
         let Some(due) = shared.active_at.get().checked_add(timeout) else { return pending().await };
@@ -277,9 +284,9 @@ async fn watch_silence(timeout: Option<Duration>, shared: &Shared) -> Ending {
         match shared.turn.get() {
             // Whoever ends this notes the time, and this wakes no later than is due from then.
             _ if shared.printing.get() => sleep(timeout).await,
-            Turn::User => sleep(timeout).await,
-            Turn::ServerReads => return Ending::Silent { unsent: true },
-            Turn::ServerAnswers => return Ending::Silent { unsent: false },
+            DialogueTurn::User => sleep(timeout).await,
+            DialogueTurn::ServerReads => return DialogueEnd::Silent { unsent: true },
+            DialogueTurn::ServerAnswers => return DialogueEnd::Silent { unsent: false },
         }
     }
 }
@@ -298,16 +305,16 @@ mod tests {
         texts: &[&str],
         half_close: bool,
         server: impl FnOnce(DuplexStream) -> F,
-    ) -> (Ending, u64, Vec<u8>, u64) {
+    ) -> (DialogueEnd, u64, Vec<u8>, u64) {
         let (here, there) = duplex(8);
         let (output, mut printed) = duplex(1 << 20);
         let texts = texts.iter().map(|&text| text.to_owned()).collect();
-        let dialogue = Dialogue {
+        let dialogue = LineDialogue {
             input: Input::texts(texts, LineEnds::new(Eol::Lf)),
             screen: Screen::plain(output),
             timeout: Some(Duration::from_secs(10)),
             round_trip: Duration::ZERO,
-            manner: Manner { half_close, carrier: Carrier::Plain },
+            manner: DialogueOptions { half_close, carrier: StreamCarrier::Plain },
         };
         let begin = Instant::now();
         let ((ending, tally), ()) = tokio::join!(dialogue.hold(here), server(there));
@@ -327,7 +334,7 @@ mod tests {
             writer.shutdown().await.unwrap();
         });
         let (ending, unanswered, printed, seconds) = held.await;
-        assert!(matches!(ending, Ending::Closed { input_left: false }), "{ending:?}");
+        assert!(matches!(ending, DialogueEnd::Closed { input_left: false }), "{ending:?}");
         assert_eq!((unanswered, seconds), (0, 0));
         assert_eq!(printed, format!("{text}\nend\n").as_bytes());
     }
@@ -342,7 +349,7 @@ mod tests {
             sleep(Duration::from_secs(11)).await;
         });
         let (ending, unanswered, printed, seconds) = held.await;
-        assert!(matches!(ending, Ending::Silent { unsent: false }), "{ending:?}");
+        assert!(matches!(ending, DialogueEnd::Silent { unsent: false }), "{ending:?}");
         assert_eq!((unanswered, printed.as_slice()), (2, &b"xxx"[..]));
         assert_eq!(seconds, 38);
     }
@@ -354,7 +361,7 @@ mod tests {
             drop(there);
         });
         let (ending, unanswered, ..) = held.await;
-        assert!(matches!(ending, Ending::Silent { unsent: true }), "{ending:?}");
+        assert!(matches!(ending, DialogueEnd::Silent { unsent: true }), "{ending:?}");
         assert_eq!(unanswered, 1);
     }
 
@@ -376,7 +383,7 @@ mod tests {
             assert_eq!(reader.read(&mut bytes).await.unwrap(), 0);
         });
         let (ending, unanswered, printed, seconds) = held.await;
-        assert!(matches!(ending, Ending::Silent { unsent: false }), "{ending:?}");
+        assert!(matches!(ending, DialogueEnd::Silent { unsent: false }), "{ending:?}");
         assert_eq!((unanswered, printed.as_slice(), seconds), (0, &b"A\nB\nC\n"[..], 10));
     }
 
@@ -388,7 +395,7 @@ mod tests {
             drop(there);
         });
         let (ending, unanswered, _, seconds) = held.await;
-        assert!(matches!(ending, Ending::Silent { unsent: false }), "{ending:?}");
+        assert!(matches!(ending, DialogueEnd::Silent { unsent: false }), "{ending:?}");
         assert_eq!((unanswered, seconds), (1, 20));
     }
 }

@@ -16,12 +16,12 @@ const OTHER: u8 = 1;
 
 /// An error with the exit code that the help and docs/send.md document for it.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct SendFailure {
     pub(super) code: u8,
     pub(super) error: anyhow::Error,
 }
 
-impl Failure {
+impl SendFailure {
     pub(super) fn not_connected(error: anyhow::Error) -> Self {
         Self { code: NOT_CONNECTED, error }
     }
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for SendFailure {
     fn from(error: anyhow::Error) -> Self {
         Self { code: OTHER, error }
     }

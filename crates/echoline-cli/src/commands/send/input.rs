@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, Stdin};
 
 use super::line_ends::LineEnds;
-use super::prompt::{Prompt, Typed};
+use super::prompt::{Prompt, PromptEvent};
 
 /// Read from stdin at once: all that is ever held of it.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -13,12 +13,12 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// The lines to send.
 #[derive(Debug)]
 pub(super) struct Input {
-    source: Source,
+    source: InputSource,
     line_ends: LineEnds,
 }
 
 #[derive(Debug)]
-enum Source {
+enum InputSource {
     Texts(std::vec::IntoIter<String>),
     Stdin { stdin: Stdin, chunk: Vec<u8> },
     Prompt(Prompt),
@@ -26,9 +26,9 @@ enum Source {
 
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextInput {
     /// Bytes to send, with the ends of so many lines.
-    Lines(u64),
+    PendingLines(u64),
     /// The end of the input, which ends so many lines that have no end of their own.
     End(u64),
     /// The user gave up.
@@ -37,38 +37,38 @@ pub(super) enum Next {
 
 impl Input {
     pub(super) fn texts(texts: Vec<String>, line_ends: LineEnds) -> Self {
-        Self { source: Source::Texts(texts.into_iter()), line_ends }
+        Self { source: InputSource::Texts(texts.into_iter()), line_ends }
     }
 
     pub(super) fn stdin(line_ends: LineEnds) -> Self {
         let (stdin, chunk) = (tokio::io::stdin(), vec![0; CHUNK_BYTES]);
-        Self { source: Source::Stdin { stdin, chunk }, line_ends }
+        Self { source: InputSource::Stdin { stdin, chunk }, line_ends }
     }
 
     pub(super) fn prompt(prompt: Prompt, line_ends: LineEnds) -> Self {
-        Self { source: Source::Prompt(prompt), line_ends }
+        Self { source: InputSource::Prompt(prompt), line_ends }
     }
 
     /// Puts what comes next in the place of what `out` held.
-    pub(super) async fn next(&mut self, out: &mut Vec<u8>) -> io::Result<Next> {
+    pub(super) async fn next(&mut self, out: &mut Vec<u8>) -> io::Result<NextInput> {
         out.clear();
         let text = match &mut self.source {
-            Source::Texts(texts) => texts.next(),
-            Source::Stdin { stdin, chunk } => {
+            InputSource::Texts(texts) => texts.next(),
+            InputSource::Stdin { stdin, chunk } => {
                 let count = stdin.read(chunk).await?;
                 return Ok(match count {
-                    0 => Next::End(self.line_ends.finish()),
-                    _ => Next::Lines(self.line_ends.push(&chunk[..count], out)),
+                    0 => NextInput::End(self.line_ends.finish()),
+                    _ => NextInput::PendingLines(self.line_ends.push(&chunk[..count], out)),
                 });
             }
-            Source::Prompt(prompt) => match prompt.next().await {
-                Typed::Line(line) => Some(line),
-                Typed::End => None,
-                Typed::Interrupted => return Ok(Next::Interrupted),
+            InputSource::Prompt(prompt) => match prompt.next().await {
+                PromptEvent::Line(line) => Some(line),
+                PromptEvent::End => None,
+                PromptEvent::Interrupted => return Ok(NextInput::Interrupted),
             },
         };
-        let Some(text) = text else { return Ok(Next::End(0)) };
+        let Some(text) = text else { return Ok(NextInput::End(0)) };
         let lines = self.line_ends.push(text.as_bytes(), out);
-        Ok(Next::Lines(lines + self.line_ends.push(b"\n", out)))
+        Ok(NextInput::PendingLines(lines + self.line_ends.push(b"\n", out)))
     }
 }

@@ -22,7 +22,7 @@ pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
 
 /// What the user did.
 #[derive(Debug)]
-pub(super) enum Typed {
+pub(super) enum PromptEvent {
     Line(String),
     /// Ctrl-D.
     End,
@@ -33,7 +33,7 @@ pub(super) enum Typed {
 /// The lines that a user types.
 #[derive(Debug)]
 pub(super) struct Prompt {
-    typed: Receiver<Typed>,
+    typed: Receiver<PromptEvent>,
 }
 
 impl Prompt {
@@ -57,13 +57,13 @@ impl Prompt {
         Ok((Self { typed }, printer))
     }
 
-    pub(super) async fn next(&mut self) -> Typed {
-        self.typed.recv().await.unwrap_or(Typed::End)
+    pub(super) async fn next(&mut self) -> PromptEvent {
+        self.typed.recv().await.unwrap_or(PromptEvent::End)
     }
 }
 
 /// Reads until the end; what cannot be read is the end too.
-fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<Typed>) {
+fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
     let history = history_file();
     if let Some(path) = &history {
         // There is none at the first start, and one that is broken is no reason not to start.
@@ -77,12 +77,12 @@ fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<Typed>) {
                     // Each line at once: the program may end while this thread waits for the next.
                     let _ = editor.append_history(path);
                 }
-                if sender.blocking_send(Typed::Line(line)).is_err() {
+                if sender.blocking_send(PromptEvent::Line(line)).is_err() {
                     return;
                 }
             }
-            Err(ReadlineError::Interrupted) => break Typed::Interrupted,
-            Err(_) => break Typed::End,
+            Err(ReadlineError::Interrupted) => break PromptEvent::Interrupted,
+            Err(_) => break PromptEvent::End,
         }
     };
     // First the editor, so that whoever prints now knows that the terminal is free.

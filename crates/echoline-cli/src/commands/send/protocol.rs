@@ -15,7 +15,7 @@ const HTTPS_WANTED: [&str; 3] = [
 
 /// A protocol that the server speaks instead of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum ForeignProtocol {
     /// It wants a TLS handshake and was sent plain text.
     Tls,
     /// It is a web server and was sent no HTTP request.
@@ -24,7 +24,7 @@ pub(super) enum Protocol {
 
 /// The carrier of a dialogue's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
+pub(super) enum StreamCarrier {
     /// Bytes reach the server as they are.
     Plain,
     /// The handshake of TLS is over.
@@ -35,19 +35,19 @@ pub(super) enum Carrier {
 
 /// The first bytes of both directions.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct FirstBytes {
     sent: Vec<u8>,
     received: Vec<u8>,
-    carrier: Carrier,
+    carrier: StreamCarrier,
 }
 
-impl Opening {
-    pub(super) fn new(carrier: Carrier) -> Self {
+impl FirstBytes {
+    pub(super) fn new(carrier: StreamCarrier) -> Self {
         Self { sent: Vec::new(), received: Vec::new(), carrier }
     }
 
     fn is_plain(&self) -> bool {
-        self.carrier == Carrier::Plain
+        self.carrier == StreamCarrier::Plain
     }
 
     pub(super) fn note_sent(&mut self, bytes: &[u8]) {
@@ -65,8 +65,8 @@ impl Opening {
     }
 
     /// Returns the protocol of the server, if its reply shows that it does not speak lines.
-    pub(super) fn mismatch(&self) -> Option<Protocol> {
-        if self.carrier == Carrier::WebSocket {
+    pub(super) fn mismatch(&self) -> Option<ForeignProtocol> {
+        if self.carrier == StreamCarrier::WebSocket {
             return None;
         }
         let is_echo = self.received.first() == self.sent.first();
@@ -75,7 +75,7 @@ impl Opening {
             [0x15, 3, 0..=4, 0, 2, ..] | [0x16, 3, 0..=4, _, _, ..]
                 if self.is_plain() && !is_echo =>
             {
-                return Some(Protocol::Tls);
+                return Some(ForeignProtocol::Tls);
             }
             [b'H', b'T', b'T', b'P', b'/', b'1', b'.', ..] if !is_echo => {}
             // The answer to a request of HTTP 0.9, which has no version and gets no status line.
@@ -86,11 +86,11 @@ impl Opening {
         let is_refusal = answer.get(8..).is_some_and(|rest| rest.starts_with(" 400"));
         if self.is_plain() && is_refusal && HTTPS_WANTED.iter().any(|words| answer.contains(words))
         {
-            return Some(Protocol::Tls);
+            return Some(ForeignProtocol::Tls);
         }
         let first = self.sent.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let is_request = memchr::memmem::find(first, b" HTTP/").is_some();
-        (!is_request).then_some(Protocol::Http)
+        (!is_request).then_some(ForeignProtocol::Http)
     }
 }
 
@@ -112,8 +112,8 @@ mod tests {
 
     const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 50];
 
-    fn mismatch(carrier: Carrier, sent: &[u8], received: &[u8]) -> Option<Protocol> {
-        let mut opening = Opening::new(carrier);
+    fn mismatch(carrier: StreamCarrier, sent: &[u8], received: &[u8]) -> Option<ForeignProtocol> {
+        let mut opening = FirstBytes::new(carrier);
         opening.note_sent(sent);
         for piece in received.chunks(3) {
             opening.note_received(piece);
@@ -129,37 +129,57 @@ mod tests {
         let go =
             "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
         for (carrier, sent, received, wanted) in [
-            (Carrier::Plain, &b"hello\n"[..], ALERT, Some(Protocol::Tls)),
-            (Carrier::Plain, b"hello\n", &[0x16, 3, 1, 0, 80, 2], Some(Protocol::Tls)),
-            (Carrier::Plain, b"GET / HTTP/1.0\r\n", nginx.as_bytes(), Some(Protocol::Tls)),
-            (Carrier::Plain, b"hello\n", go.as_bytes(), Some(Protocol::Tls)),
-            (Carrier::Plain, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Protocol::Http)),
-            (Carrier::Tls, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Protocol::Http)),
-            // Python's http.server and nginx, when the request names no version.
-            (Carrier::Plain, b"hi\n", b"<!DOCTYPE HTML>\n<html lang", Some(Protocol::Http)),
-            (Carrier::Plain, b"hi\n", b"<html>\r\n<head>", Some(Protocol::Http)),
-            (Carrier::Plain, b"<html>\n", b"<html>\n", None),
-            (Carrier::Plain, b"GET / HTTP/1.0\r\n", b"<html>\r\n<head>", None),
-            (Carrier::Plain, b"hi\n", b"<ht", None),
-            // Over TLS these bytes are data.
-            (Carrier::Tls, b"hello\n", ALERT, None),
-            (Carrier::WebSocket, b"hello\n", ALERT, None),
-            (Carrier::WebSocket, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", None),
-            // An echo.
-            (Carrier::Plain, ALERT, ALERT, None),
-            (Carrier::Plain, b"HTTP/1.1 is old\n", b"HTTP/1.1 is old\n", None),
+            (StreamCarrier::Plain, &b"hello\n"[..], ALERT, Some(ForeignProtocol::Tls)),
+            (StreamCarrier::Plain, b"hello\n", &[0x16, 3, 1, 0, 80, 2], Some(ForeignProtocol::Tls)),
             (
-                Carrier::Plain,
+                StreamCarrier::Plain,
+                b"GET / HTTP/1.0\r\n",
+                nginx.as_bytes(),
+                Some(ForeignProtocol::Tls),
+            ),
+            (StreamCarrier::Plain, b"hello\n", go.as_bytes(), Some(ForeignProtocol::Tls)),
+            (
+                StreamCarrier::Plain,
+                b"hello\n",
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                Some(ForeignProtocol::Http),
+            ),
+            (
+                StreamCarrier::Tls,
+                b"hello\n",
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                Some(ForeignProtocol::Http),
+            ),
+            // Python's http.server and nginx, when the request names no version.
+            (
+                StreamCarrier::Plain,
+                b"hi\n",
+                b"<!DOCTYPE HTML>\n<html lang",
+                Some(ForeignProtocol::Http),
+            ),
+            (StreamCarrier::Plain, b"hi\n", b"<html>\r\n<head>", Some(ForeignProtocol::Http)),
+            (StreamCarrier::Plain, b"<html>\n", b"<html>\n", None),
+            (StreamCarrier::Plain, b"GET / HTTP/1.0\r\n", b"<html>\r\n<head>", None),
+            (StreamCarrier::Plain, b"hi\n", b"<ht", None),
+            // Over TLS these bytes are data.
+            (StreamCarrier::Tls, b"hello\n", ALERT, None),
+            (StreamCarrier::WebSocket, b"hello\n", ALERT, None),
+            (StreamCarrier::WebSocket, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", None),
+            // An echo.
+            (StreamCarrier::Plain, ALERT, ALERT, None),
+            (StreamCarrier::Plain, b"HTTP/1.1 is old\n", b"HTTP/1.1 is old\n", None),
+            (
+                StreamCarrier::Plain,
                 b"GET / HTTP/1.1\r\n",
                 nginx.replacen("400", "200", 1).as_bytes(),
                 None,
             ),
             // A dialogue in HTTP that the user wanted.
-            (Carrier::Plain, b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", None),
-            (Carrier::Plain, b"hello\n", &[0x15, 9, 9, 9, 9], None),
-            (Carrier::Plain, b"hello\n", &[0x15, 3], None),
-            (Carrier::Plain, b"hello\n", b"Echo: hello\n", None),
-            (Carrier::Plain, b"hello\n", b"", None),
+            (StreamCarrier::Plain, b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", None),
+            (StreamCarrier::Plain, b"hello\n", &[0x15, 9, 9, 9, 9], None),
+            (StreamCarrier::Plain, b"hello\n", &[0x15, 3], None),
+            (StreamCarrier::Plain, b"hello\n", b"Echo: hello\n", None),
+            (StreamCarrier::Plain, b"hello\n", b"", None),
         ] {
             assert_eq!(mismatch(carrier, sent, received), wanted, "{sent:?} {received:?}");
         }
@@ -167,14 +187,14 @@ mod tests {
 
     #[test]
     fn only_the_first_bytes_of_a_record_wait_for_more() {
-        let mut opening = Opening::new(Carrier::Plain);
+        let mut opening = FirstBytes::new(StreamCarrier::Plain);
         for length in 1..RECORD_HEADER {
             assert!(opening.is_undecided(&ALERT[..length]), "{length}");
         }
         for reply in [ALERT, &b"Echo"[..], &[0x15, 9], b""] {
             assert!(!opening.is_undecided(reply), "{reply:?}");
         }
-        assert!(!Opening::new(Carrier::Tls).is_undecided(&ALERT[..1]));
+        assert!(!FirstBytes::new(StreamCarrier::Tls).is_undecided(&ALERT[..1]));
         opening.note_received(b"x");
         assert!(!opening.is_undecided(&ALERT[..1]));
         opening.note_received(&[b'x'; 2 * HEAD_BYTES]);

@@ -7,7 +7,7 @@ use memchr::memchr_iter;
 /// Which answer belongs to which line only the server knows. So: lines before the first one is
 /// sent are its greeting, and each line after that is the answer to one line.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct ReplyTally {
     sent: u64,
     answers: u64,
     /// Something has been sent, so that what comes now is no greeting.
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     unended: bool,
 }
 
-impl Tally {
+impl ReplyTally {
     /// The first line is about to be sent.
     pub(super) fn begin(&mut self) {
         self.begun = true;
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_greeting_is_no_answer_and_a_last_partial_line_is() {
-        let mut tally = Tally::default();
+        let mut tally = ReplyTally::default();
         tally.note_received(b"Welcome!\r\nname: ");
         tally.begin();
         tally.note_sent(3);
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn regression_a_partial_answer_counts_for_a_line_without_an_end() {
         for (unended, unanswered) in [(0, 1), (1, 0)] {
-            let mut tally = Tally::default();
+            let mut tally = ReplyTally::default();
             tally.begin();
             tally.note_sent(2);
             tally.note_received(b"one\ntw");

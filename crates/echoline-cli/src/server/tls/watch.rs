@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use super::{TlsFlags, announce, describe, left, replacement};
+use super::{TlsArgs, announce, describe, left, replacement};
 use crate::process::reload::{Commit, ReloadHook};
 use crate::process::restart::keep_running;
 use echoline::Certificates;
@@ -30,12 +30,12 @@ const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
 
 /// The thread that looks; it ends with the process.
 #[derive(Clone, Debug)]
-struct Watch(Arc<Mutex<Follower>>);
+struct CertificateWatcher(Arc<Mutex<FileFollower>>);
 
-impl Watch {
+impl CertificateWatcher {
     /// Has `certificates` follow the files of `flags`.
-    fn start(flags: TlsFlags, certificates: Certificates) -> io::Result<Self> {
-        let watch = Self(Arc::new(Mutex::new(Follower::new(flags))));
+    fn start(flags: TlsArgs, certificates: Certificates) -> io::Result<Self> {
+        let watch = Self(Arc::new(Mutex::new(FileFollower::new(flags))));
         let follower = Arc::clone(&watch.0);
         let look = move || {
             for look in 1.. {
@@ -56,8 +56,8 @@ impl Watch {
     }
 
     /// Has it look at the files of `flags`, which have just been read, from now on.
-    fn follow(&self, flags: TlsFlags) {
-        *lock(&self.0) = Follower::new(flags);
+    fn follow(&self, flags: TlsArgs) {
+        *lock(&self.0) = FileFollower::new(flags);
     }
 }
 
@@ -66,13 +66,13 @@ impl Watch {
 /// # Errors
 /// Where the thread cannot be started.
 pub(crate) fn follow(
-    flags: &TlsFlags,
+    flags: &TlsArgs,
     certificates: &Certificates,
-) -> io::Result<ReloadHook<TlsFlags>> {
+) -> io::Result<ReloadHook<TlsArgs>> {
     announce(certificates, "TLS");
-    let watch = Watch::start(flags.clone(), certificates.clone())?;
+    let watch = CertificateWatcher::start(flags.clone(), certificates.clone())?;
     let certificates = certificates.clone();
-    let prepare = move |flags: &TlsFlags| {
+    let prepare = move |flags: &TlsArgs| {
         // Always: the files may have changed while the flags have not.
         let flags = flags.clone();
         let offer = flags.offer(replacement(&certificates))?;
@@ -88,11 +88,11 @@ pub(crate) fn follow(
 }
 
 /// A follower is never left half changed, so a panic elsewhere must not take it away.
-fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
+fn lock(follower: &Mutex<FileFollower>) -> MutexGuard<'_, FileFollower> {
     follower.lock().ignore_poison()
 }
 
-fn reload(flags: &TlsFlags, certificates: &Certificates) {
+fn reload(flags: &TlsArgs, certificates: &Certificates) {
     match flags.offer(replacement(certificates)) {
         Ok(offer) => {
             certificates.replace(offer);
@@ -107,7 +107,7 @@ fn reload(flags: &TlsFlags, certificates: &Certificates) {
 
 /// What tells one state of a file from another; `None` where there is no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -116,21 +116,21 @@ struct Stamp {
 
 /// Which files are followed, which state of them was read, and which was seen at the last look.
 #[derive(Debug)]
-struct Follower {
-    flags: TlsFlags,
-    read: Vec<Option<Stamp>>,
-    seen: Vec<Option<Stamp>>,
+struct FileFollower {
+    flags: TlsArgs,
+    read: Vec<Option<FileStamp>>,
+    seen: Vec<Option<FileStamp>>,
 }
 
-impl Follower {
-    fn new(flags: TlsFlags) -> Self {
+impl FileFollower {
+    fn new(flags: TlsArgs) -> Self {
         let read = stamps(flags.files());
         Self { flags, seen: read.clone(), read }
     }
 
     /// Looks; what is to be read anew where something has changed and come to rest. Each state is
     /// told once.
-    fn look(&mut self) -> Option<TlsFlags> {
+    fn look(&mut self) -> Option<TlsArgs> {
         let now = stamps(self.flags.files());
         let rests = now == self.seen;
         self.seen.clone_from(&now);
@@ -142,10 +142,10 @@ impl Follower {
     }
 }
 
-fn stamps<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Option<Stamp>> {
+fn stamps<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Option<FileStamp>> {
     let stamp = |path| {
         let file = fs::metadata(path).ok()?;
-        Some(Stamp {
+        Some(FileStamp {
             device: file.dev(),
             inode: file.ino(),
             size: file.size(),
@@ -162,9 +162,9 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Only {
+    struct TestCli {
         #[command(flatten)]
-        tls: TlsFlags,
+        tls: TlsArgs,
     }
 
     #[test]
@@ -174,8 +174,8 @@ mod tests {
         fs::write(&cert, "1").unwrap();
         fs::write(&key, "1").unwrap();
         let [cert_flag, key_flag] = [&cert, &key].map(|path| path.to_str().unwrap());
-        let flags = Only::parse_from(["test", "--cert", cert_flag, "--key", key_flag]).tls;
-        let mut follower = Follower::new(flags);
+        let flags = TestCli::parse_from(["test", "--cert", cert_flag, "--key", key_flag]).tls;
+        let mut follower = FileFollower::new(flags);
         assert!(follower.look().is_none());
         fs::write(&cert, "22").unwrap();
         assert!(follower.look().is_none(), "the key is still to come");

@@ -7,20 +7,20 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::files::links::Followed;
+use crate::files::links::ResolvedPath;
 use crate::files::output;
 use echoline::{Address, Listener, Scheme};
 
 /// What a check has found.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub(crate) struct CheckReport {
     subject: String,
     /// Lines for stdout, notes too.
     right: String,
     wrong: Vec<String>,
 }
 
-impl Findings {
+impl CheckReport {
     /// Has all lines from now on begin with what they are about.
     pub(crate) fn about(&mut self, subject: String) {
         self.subject = subject;
@@ -59,7 +59,7 @@ impl Findings {
 pub(crate) fn listening(
     words: &str,
     address: &Address,
-    findings: &mut Findings,
+    findings: &mut CheckReport,
 ) -> anyhow::Result<()> {
     if address.scheme() == Scheme::Fd {
         findings.note(format!("{words} {address}, which the service manager is to pass"));
@@ -91,12 +91,12 @@ pub(crate) fn listening(
 }
 
 /// Whether the file of a flag could be written; none is made.
-pub(crate) fn writable(flag: &str, path: &Path, findings: &mut Findings) {
+pub(crate) fn writable(flag: &str, path: &Path, findings: &mut CheckReport) {
     let subject = format!("{flag} {}", path.display());
     let mut options = File::options();
     // Writing to a pipe without a reader fails at once.
     options.append(true);
-    let file = Followed::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
+    let file = ResolvedPath::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
     match file {
         Ok(_) => findings.right(format!("{subject} can be written")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -108,7 +108,7 @@ pub(crate) fn writable(flag: &str, path: &Path, findings: &mut Findings) {
 }
 
 /// Whether a file could be made in the folder.
-fn in_folder(subject: &str, folder: &Path, findings: &mut Findings) {
+fn in_folder(subject: &str, folder: &Path, findings: &mut CheckReport) {
     match tempfile::tempfile_in(folder) {
         Ok(_) => findings.right(format!("{subject}, which will be made")),
         Err(error) => {

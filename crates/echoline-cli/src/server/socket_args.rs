@@ -10,7 +10,7 @@ use echoline::ListenerOptions;
 
 /// The flags about how listening sockets are made.
 #[derive(Debug, Args)]
-pub(crate) struct SocketFlags {
+pub(crate) struct SocketArgs {
     /// Permissions of the files of Unix sockets (`unix:PATH`), in octal, for example 0660.
     /// Connecting needs the bit to write. A socket that the service manager passes keeps its own.
     #[arg(long, env = "ECHOLINE_UNIX_MODE", value_name = "MODE", default_value = "0600")]
@@ -28,7 +28,7 @@ pub(crate) struct SocketFlags {
     reuse_port: bool,
 }
 
-impl SocketFlags {
+impl SocketArgs {
     /// The permissions of the files of Unix sockets.
     pub(crate) fn unix_mode(&self) -> u32 {
         self.unix_mode

@@ -5,18 +5,18 @@ use std::time::Duration;
 use clap::Args;
 use nix::unistd::Uid;
 
-use super::privileges::{Account, Identity};
-use super::upgrade::Times;
+use super::privileges::{ProcessIdentity, UserSpec};
+use super::upgrade::UpgradeTimeouts;
 use crate::values::{self, Timeout};
 
 /// The flags about the life of the process.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
-pub(crate) struct LifeFlags {
+pub(crate) struct ProcessArgs {
     /// Once all addresses are bound, be this user and group and never root again: NAME,
     /// NAME:GROUP, or numbers.
     #[arg(long, env = "ECHOLINE_USER", value_name = "NAME[:GROUP]")]
-    pub(crate) user: Option<Account>,
+    pub(crate) user: Option<UserSpec>,
 
     /// How long the new process may take to be ready after SIGUSR2; then this one goes on.
     #[arg(long, env = "ECHOLINE_UPGRADE_TIMEOUT", value_name = "DURATION")]
@@ -29,18 +29,18 @@ pub(crate) struct LifeFlags {
     retire_timeout: Timeout,
 }
 
-impl LifeFlags {
+impl ProcessArgs {
     /// Does `work` on files with the rights that the server has after its start.
     pub(crate) fn as_user<T>(&self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         match &self.user {
             Some(account) if Uid::effective().is_root() => {
-                Identity::of(account)?.file_user().act(work)
+                ProcessIdentity::of(account)?.file_user().act(work)
             }
             _ => work(),
         }
     }
 
-    pub(crate) fn times(&self) -> Times {
-        Times { ready: self.upgrade_timeout, retire: self.retire_timeout.0 }
+    pub(crate) fn times(&self) -> UpgradeTimeouts {
+        UpgradeTimeouts { ready: self.upgrade_timeout, retire: self.retire_timeout.0 }
     }
 }
