@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::exposition::Exposition;
-use super::figure::{ExtraMetric, ExtraMetricKind};
+use super::observed_server::{ExtraMetric, ExtraMetricKind};
 use super::process::ProcessState;
 use echoline::{
     Closed, DatagramRefusal, Datagrams, Limits, Phase, Snapshot, SourceAction, Sources,

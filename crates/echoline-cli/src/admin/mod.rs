@@ -3,13 +3,12 @@
 
 mod access;
 mod chart;
-mod control;
 mod exposition;
-mod figure;
 mod gate;
 mod history;
 mod http;
 mod metrics;
+mod observed_server;
 mod process;
 mod refusals;
 mod reply;
@@ -31,11 +30,10 @@ use crate::process::restart::keep_running;
 use crate::server::check_report::{self, CheckReport};
 use crate::server::socket_args;
 use access::AdminSecret;
-pub(crate) use control::{FaultControl, ObservedServer};
 use echoline::internals::is_loopback;
 use echoline::{Address, FileUser, ListenerOptions, Scheme};
-pub(crate) use figure::{ExtraMetric, ExtraMetrics};
 use gate::AdminReach;
+pub(crate) use observed_server::{ExtraMetric, ExtraMetrics, FaultControl, ObservedServer};
 use site::AdminSite;
 use socket::AdminSocket;
 

@@ -11,11 +11,10 @@ use hyper::{Method, Request, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::access::{Access, AdminSecret, HttpClient, authorize};
-use super::control::{FaultControl, ObservedServer};
-use super::figure;
 use super::gate::{AdminReach, admit, admit_change};
 use super::history::History;
 use super::metrics::{self, MetricsInput, SourceFigures};
+use super::observed_server::{ExtraMetrics, FaultControl, ObservedServer};
 use super::process::ProcessState;
 use super::refusals::Refusals;
 use super::reply::{HttpReply, RequestError, kind, reply, to_page};
@@ -189,12 +188,7 @@ impl AdminSite {
             }),
             sources: SourceFigures::of(&self.served.sources),
             refused_secrets: self.refusals.total(),
-            others: &self
-                .served
-                .figures
-                .as_ref()
-                .map(figure::ExtraMetrics::read)
-                .unwrap_or_default(),
+            others: &self.served.figures.as_ref().map(ExtraMetrics::read).unwrap_or_default(),
         })
     }
 

@@ -11,7 +11,6 @@ pub(crate) mod reload;
 pub(crate) mod resources;
 pub(crate) mod restart;
 pub(crate) mod upgrade;
-mod watchdog;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -129,8 +128,8 @@ async fn tell_of_end(
 }
 
 async fn watch(notifier: &Notifier, pulse: &Pulse) -> Infallible {
-    if let Some(limit) = watchdog::limit() {
-        watchdog::reassure(notifier, pulse, limit).await;
+    if let Some(limit) = notify::watchdog_limit() {
+        notify::feed_watchdog(notifier, pulse, limit).await;
     }
     pending().await
 }

@@ -1,4 +1,4 @@
-//! What the service manager hears of this process: sd_notify(3).
+//! Messages to the service manager: sd_notify(3) and its watchdog.
 //!
 //! Our own, because the crates for it cannot reach a manager in Linux's abstract namespace, and
 //! read the environment anew for every word.
@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use echoline::Pulse;
 use echoline_base::printable::printable;
 
 /// The socket of the service manager, where there is one.
@@ -114,6 +116,34 @@ fn line(news: NotifyState<'_>, now: Duration) -> String {
         NotifyState::Status(text) => {
             format!("STATUS={}", printable(&text.replace(['\n', '\r'], " ")))
         }
+    }
+}
+
+/// Returns the interval of the service manager's watchdog (sd_watchdog_enabled(3)); `None` if it is
+/// off.
+pub(super) fn watchdog_limit() -> Option<Duration> {
+    let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
+    let for_us = env::var_os("WATCHDOG_PID").is_none()
+        || number("WATCHDOG_PID") == Some(u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|&limit| limit > 0 && for_us).map(Duration::from_micros)
+}
+
+/// Tells the watchdog twice in every `limit` that the process is alive, as long as all of its
+/// threads are: a thread that hangs serves no connection. Never returns.
+pub(super) async fn feed_watchdog(notifier: &Notifier, pulse: &Pulse, limit: Duration) {
+    let mut silent = false;
+    loop {
+        let next = Instant::now() + limit / 2;
+        let beat = timeout_at(next, pulse.beat()).await;
+        match beat {
+            Ok(()) => notifier.tell(&[NotifyState::Watchdog]),
+            Err(_) if !silent => {
+                tracing::error!("a thread that serves connections hangs: the watchdog is not told")
+            }
+            Err(_) => {}
+        }
+        silent = beat.is_err();
+        sleep_until(next).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The flags that bound what clients can take, and the limits that come of them.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,9 +9,8 @@ use clap::Args;
 use crate::process::descriptors::Descriptors;
 use crate::process::reload::{Commit, ReloadHook};
 use crate::server::check_report::CheckReport;
-use crate::server::source_limits::SourceLimitArgs;
 use crate::values::{self, Timeout};
-use echoline::{Limits, ListenerOptions, LiveLimits, SourceLimits};
+use echoline::{Limits, ListenerOptions, LiveLimits, SourceLimits, Sources};
 
 /// What a running server can take over, for connections that begin after it.
 const LIVE: [&str; 7] = [
@@ -178,4 +178,59 @@ fn impatience(limits: &Limits, given_up: Option<Duration>) -> Option<String> {
         "stall-timeout: until a restart the system itself gives up who takes nothing for \
          {given_up:?}"
     ))
+}
+
+/// The flag that changes the rates of a source.
+#[derive(Debug, Args)]
+pub(crate) struct SourceLimitArgs {
+    /// Change the limits of one source (an address, IPv6: one /64 network; a user of this machine
+    /// at a Unix socket), for example "logins 5/s burst 300, exempt 192.0.2.0/24" or "off"; may be
+    /// given several times. [default: a chat limits every action; an echo none]
+    ///
+    /// The actions are connections, logins, wrong-passwords, wrong-operator-passwords, rooms,
+    /// tokens, moderation and expensive-commands. Each is `ACTION RATE [burst N]` or `ACTION off`.
+    /// A source that goes over a rate is refused for `first-penalty` (2s), each further time twice
+    /// as long up to `longest-penalty` (5m); the length halves after each `penalty-decay` (2m)
+    /// without another one. `exempt NETWORK` has no limits. `loopback limited` limits connections
+    /// and logins from loopback addresses too. `max-sources N` bounds the table (65536).
+    #[arg(long, env = "ECHOLINE_SOURCE_LIMIT", value_name = "TEXT")]
+    #[arg(value_parser = check_source_limit, help_heading = "Rates and penalties per source")]
+    source_limit: Vec<String>,
+}
+
+/// Each text is checked by itself, so that the error names the flag.
+fn check_source_limit(text: &str) -> Result<String, String> {
+    let error = SourceLimits::off().change(text).err();
+    error.map_or_else(|| Ok(text.to_owned()), |error| Err(error.to_string()))
+}
+
+impl SourceLimitArgs {
+    /// The limits of a command whose defaults these are.
+    pub(crate) fn limits(&self, defaults: &SourceLimits) -> SourceLimits {
+        let mut limits = defaults.clone();
+        for text in &self.source_limit {
+            limits.change(text).expect("the parser of the flag has read it");
+        }
+        limits
+    }
+}
+
+/// Puts changed limits in force; penalties stay.
+pub(crate) fn source_reload_hook(
+    defaults: SourceLimits,
+    sources: Arc<Sources>,
+) -> ReloadHook<SourceLimitArgs> {
+    let prepare = move |flags: &SourceLimitArgs| {
+        let limits = flags.limits(&defaults);
+        if limits == sources.limits() {
+            return Ok(None);
+        }
+        let sources = Arc::clone(&sources);
+        let commit: Commit = Box::new(move || {
+            sources.set_limits(limits);
+            String::new()
+        });
+        Ok(Some(commit))
+    };
+    ReloadHook { keys: &["source-limit"], prepare: Box::new(prepare) }
 }

@@ -11,7 +11,6 @@ pub(crate) mod ready_file;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod socket_args;
-pub(crate) mod source_limits;
 pub(crate) mod tls;
 pub(crate) mod transport_args;
 pub(crate) mod web;

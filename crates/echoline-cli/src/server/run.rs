@@ -24,7 +24,6 @@ use crate::server::datagrams::DatagramThread;
 use crate::server::faults;
 use crate::server::ready_file;
 use crate::server::service::{Service, WebPage};
-use crate::server::source_limits;
 use crate::server::tls;
 use crate::server::web;
 use echoline::{
@@ -276,7 +275,7 @@ fn part<A: ServerCommand, P: 'static>(
 
 /// The hook of the rates and penalties of sources.
 fn source_hook<A: ServerCommand>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
-    let hook = source_limits::reload_hook(defaults.clone(), Arc::clone(sources));
+    let hook = bounds::source_reload_hook(defaults.clone(), Arc::clone(sources));
     part(hook, |serving| &serving.bounds.sources)
 }
 

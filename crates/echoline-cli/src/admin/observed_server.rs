@@ -1,8 +1,8 @@
-//! The server that an admin address tells of, and the control of its planned faults.
+//! The server that an admin address shows: its metrics and the control of its planned faults.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::figure::ExtraMetrics;
 use echoline::{Certificates, DatagramCounts, Observer, Shutdown, Sources};
 
 /// The server that an admin address tells of.
@@ -59,8 +59,58 @@ impl FaultControl {
     }
 }
 
-impl std::fmt::Debug for FaultControl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for FaultControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultControl").finish_non_exhaustive()
+    }
+}
+
+/// The kind of a metric without labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExtraMetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One metric without labels.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtraMetric {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: ExtraMetricKind,
+    pub(super) value: u64,
+}
+
+/// Metrics that a command adds, read at each request.
+#[derive(Clone)]
+pub(crate) struct ExtraMetrics(Arc<dyn Fn() -> Vec<ExtraMetric> + Send + Sync>);
+
+impl ExtraMetric {
+    /// Something that goes up and down.
+    pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: ExtraMetricKind::Gauge, value }
+    }
+
+    /// Something that only grows.
+    pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, kind: ExtraMetricKind::Counter, value }
+    }
+}
+
+impl ExtraMetrics {
+    pub(crate) fn new(read: impl Fn() -> Vec<ExtraMetric> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(super) fn read(&self) -> Vec<ExtraMetric> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ExtraMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExtraMetrics")
     }
 }
