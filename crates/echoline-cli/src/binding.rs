@@ -25,8 +25,8 @@ use super::resources;
 use super::serving::{self, Service, ServingFlags};
 use echoline::fault::Faults;
 use echoline::{
-    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
-    Occupancy, Scheme, Sources,
+    Address, Certificates, ConnectionUsage, DatagramListener, FileOwner, Limits, Listener,
+    ListenerOptions, Scheme, Sources,
 };
 
 /// A service whose addresses are bound; and who the process is from now on.
@@ -45,7 +45,7 @@ pub(super) struct Bound {
     /// Metrics of the service, besides those of connections.
     pub(super) figures: Option<Figures>,
     /// Called when places run short.
-    pub(super) on_crowded: Option<OnCrowded>,
+    pub(super) on_nearly_full: Option<OnCrowded>,
     /// The rates of each source, and the penalties that there are.
     pub(super) sources: Arc<Sources>,
 }
@@ -61,7 +61,7 @@ impl Bound {
 }
 
 /// Called with the occupancy of the server when places run short.
-pub(super) struct OnCrowded(pub(super) Box<dyn Fn(Occupancy) + Send + Sync>);
+pub(super) struct OnCrowded(pub(super) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
 
 impl std::fmt::Debug for OnCrowded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -185,7 +185,7 @@ impl ServingFlags {
             faults,
             life,
             figures: None,
-            on_crowded: None,
+            on_nearly_full: None,
             sources,
         })
     }

@@ -217,7 +217,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     let roles = flags.roles(bound.counts().collect());
     reload.add(renewal(Arc::clone(&chat)));
     let crowded = Arc::clone(&chat);
-    bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
+    bound.on_nearly_full = Some(OnCrowded(Box::new(move |occupancy| {
         crowded.end_idle_users(occupancy.excess());
     })));
     let guests = Arc::clone(&chat);

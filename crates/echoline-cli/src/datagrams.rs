@@ -15,7 +15,7 @@ use echoline::fault::Faults;
 use echoline::internals::spawn_with_runtime;
 use echoline::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
-    Datagrams, Loopback, Phase, Shutdown, SourcePorts,
+    DatagramSnapshot, Loopback, Phase, Shutdown, SourcePorts,
 };
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
@@ -160,7 +160,7 @@ async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
     pending().await
 }
 
-fn log_account(datagrams: &Datagrams) {
+fn log_account(datagrams: &DatagramSnapshot) {
     let refused: Vec<String> = datagrams
         .refusals()
         .map(|(refusal, count)| format!("{}={count}", refusal.label()))

@@ -218,8 +218,8 @@ impl ServingFlags {
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
         }
-        if let Some(OnCrowded(hook)) = bound.on_crowded {
-            server = server.on_crowded(hook);
+        if let Some(OnCrowded(hook)) = bound.on_nearly_full {
+            server = server.on_nearly_full(hook);
         }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;

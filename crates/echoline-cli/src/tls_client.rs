@@ -65,7 +65,7 @@ impl TlsClientFlags {
             return Ok(TlsSide { client: None, server_name });
         }
         let trust = match (&self.ca, self.insecure) {
-            (_, true) => Trust::Anybody,
+            (_, true) => Trust::AnyCertificate,
             (Some(path), _) => Trust::Authorities(Authorities::load(path)?),
             (None, _) => Trust::Authorities(Authorities::of_the_system()?),
         };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use echoline::{
     AnswerLength, DatagramAnswer, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer,
-    Datagrams, Shutdown,
+    DatagramSnapshot, Shutdown,
 };
 
 use programs::{Program, echoline, run, wait_for};
@@ -335,7 +335,7 @@ fn an_overflow_is_counted() {
     assert!(counts.read().overflowed > 0, "more than any buffer holds");
     shutdown.drain();
     runtime().block_on(server.shutdown(shutdown).serve(echo)).unwrap();
-    let Datagrams { received, overflowed, answered, .. } = counts.read();
+    let DatagramSnapshot { received, overflowed, answered, .. } = counts.read();
     assert_eq!((received + overflowed, answered), (sent, received));
 }
 

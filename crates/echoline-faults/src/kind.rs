@@ -116,7 +116,7 @@ impl FaultKind {
         use FaultKind::{HalfClose, Refuse, Reset, SlowRead, SlowWrite, Stall};
         match self {
             HalfClose | Refuse | Reset | SlowRead | SlowWrite | Stall => Per::Connection,
-            _ => Per::Message,
+            _ => Per::PipedMessage,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::amount::{parse_bytes, parse_rate, parse_time};
 use super::error::FaultError;
 use super::kind::FaultKind;
-use super::plan::{Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, RULES_MAX, When};
+use super::plan::{Conditions, Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
 
 /// All keys there are.
@@ -186,15 +186,15 @@ impl<'a> Pairs<'a> {
         Ok(fault)
     }
 
-    fn when(&mut self) -> Result<When, FaultError> {
-        let default = When::default();
+    fn when(&mut self) -> Result<Conditions, FaultError> {
+        let default = Conditions::default();
         // Nothing has passed yet when a connection is refused.
         let after = match self.kind {
             FaultKind::Refuse => None,
             _ => self.take("after", AN_AFTER, parse_after)?,
         };
         let (after, after_time) = after.unwrap_or_default();
-        Ok(When {
+        Ok(Conditions {
             probability: self.take("p", A_SHARE, parse_share)?.unwrap_or(default.probability),
             skip: self.take("skip", A_NUMBER, parse_number)?.map_or(0, NonZeroU64::get),
             first: self.take("first", A_NUMBER, parse_number)?,
@@ -226,7 +226,7 @@ impl<'a> Pairs<'a> {
         let default = self.kind.per();
         let read = |text: &str| match text {
             "connection" => Some(Per::Connection),
-            "message" => Some(Per::Message),
+            "message" => Some(Per::PipedMessage),
             _ => None,
         };
         match self.kind {
@@ -239,7 +239,7 @@ impl<'a> Pairs<'a> {
         use FaultKind::{Corrupt, HalfClose, Reset, Stall};
         let taken = match self.kind {
             Corrupt => true,
-            HalfClose | Reset | Stall => per == Per::Message,
+            HalfClose | Reset | Stall => per == Per::PipedMessage,
             _ => false,
         };
         let offset = if taken { self.take("offset", A_SIZE, parse_bytes)? } else { None };

@@ -35,7 +35,7 @@ pub struct FaultRule {
     /// What goes wrong.
     pub fault: Fault,
     /// To whom, and how often.
-    pub when: When,
+    pub when: Conditions,
     /// Which way the bytes go that it happens to.
     pub direction: Direction,
     /// The unit that is counted and chosen.
@@ -101,7 +101,7 @@ pub enum Fault {
 /// They are counted from 1, messages on each connection and in each direction by themselves.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct When {
+pub struct Conditions {
     /// From 0 to 1.
     pub probability: f64,
     /// So many are left alone first; the others are counted from there.
@@ -135,7 +135,7 @@ pub enum Per {
     /// Connections: one that is chosen has the fault once, or on all of its messages.
     Connection,
     /// Messages.
-    Message,
+    PipedMessage,
 }
 
 impl FaultPlan {
@@ -174,7 +174,7 @@ impl FaultRule {
     }
 }
 
-impl When {
+impl Conditions {
     /// Whether the connection or message with this number is one of those, where chance and
     /// earlier ones do not say otherwise.
     pub(super) fn is_turn(&self, number: u64) -> bool {
@@ -187,7 +187,7 @@ impl When {
     }
 }
 
-impl Default for When {
+impl Default for Conditions {
     fn default() -> Self {
         Self {
             probability: 1.0,
@@ -256,7 +256,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for When {
+impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.probability < 1.0 {
             write!(f, " p={}", self.probability)?;

@@ -286,7 +286,7 @@ impl Client {
         let leave = match wire {
             Wire::Stream(stream) => {
                 let (leave, stream) = Exchange::new(stream, self).run().await;
-                stream.say_end();
+                stream.shutdown_now();
                 leave
             }
             Wire::Datagrams(socket) => DatagramExchange::new(socket, self).run().await,

@@ -279,7 +279,7 @@ fn no_source(to: SocketAddr) -> io::Error {
 async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream> {
     let mut origin = Origin::default();
     let opened = transport.open(stream, &mut origin).await;
-    opened.map_err(|closed| match origin.trouble {
+    opened.map_err(|closed| match origin.failure {
         Some(trouble) => io::Error::other(trouble),
         None => closed.into(),
     })

@@ -74,7 +74,9 @@ mod net;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::net::alarm::{Alarm, Precision};
-    pub use crate::net::{Hangup, Signals, broken, is_loopback, obey, spawn_with_runtime};
+    pub use crate::net::{
+        Hangup, Signals, handle_signal, is_loopback, socket_error, spawn_with_runtime,
+    };
     #[cfg(feature = "websocket")]
     pub use crate::net::{Host, HostKind, is_same_origin};
 }
@@ -88,20 +90,22 @@ pub use net::{
     AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
 };
 pub use net::{
-    Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
-    DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
-    Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line, LineTooLong, Lines, Listener,
-    ListenerOptions, LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet,
-    PenalisedSource, Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report,
-    Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceError,
-    SourceLimits, SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream,
-    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
+    Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, ConnectionUsage,
+    DatagramAnswer, DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules,
+    DatagramServer, DatagramSnapshot, Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line,
+    LineTooLong, Lines, Listener, ListenerOptions, LiveLimits, LivenessProbe, Loopback,
+    MessageGuard, Observer, OpenFuture, Origin, Outlet, PenalisedSource, Penalties, Phase,
+    Protocol, Reader, ReceivedLine, Refusal, Report, Scheme, Server, ServiceTimes, Shutdown,
+    Snapshot, Source, SourceAction, SourceError, SourceLimits, SourcePorts, SourceRate,
+    SourceRateError, SourceRefusal, Sources, Step, Stream, TlsFacts, Traffic, Transport,
+    WorkerState, Write, Writer,
 };
 #[cfg(feature = "web")]
 pub use net::{Asset, Site};
 #[cfg(feature = "tls")]
 pub use net::{
-    Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
+    Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsError,
+    TlsServerConfig, Trust,
 };
 
 /// The examples of the README, which `cargo test --doc` runs.

@@ -79,7 +79,7 @@ pub(super) async fn shake_hands(
     match opened {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(closed)) => {
-            let why = origin.trouble.unwrap_or_else(|| closed.to_string());
+            let why = origin.failure.unwrap_or_else(|| closed.to_string());
             Err(anyhow!("cannot talk to {address}: {why}").into())
         }
         Err(_) => Err(Failure::timed_out(anyhow!(

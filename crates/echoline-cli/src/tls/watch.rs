@@ -63,9 +63,9 @@ fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
 }
 
 fn reload(flags: &TlsFlags, certificates: &Certificates) {
-    match flags.offer(replacement(certificates)) {
-        Ok(offer) => {
-            certificates.replace(offer);
+    match flags.config(replacement(certificates)) {
+        Ok(config) => {
+            certificates.replace(config);
             announce(certificates, "the files have changed");
         }
         Err(error) => tracing::error!(

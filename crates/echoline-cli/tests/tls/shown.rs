@@ -82,5 +82,5 @@ async fn served_by_another(served: &Served, other: &Served) -> String {
     let transport = Transport::plain().then(client.step("localhost").unwrap());
     let mut origin = Origin::default();
     transport.open(other.socket().await.into(), &mut origin).await.unwrap_err();
-    origin.trouble.unwrap()
+    origin.failure.unwrap()
 }

@@ -21,7 +21,7 @@ use crate::ledger::{End, Outcome};
 use crate::reply::{Fault, without_end};
 use crate::settings::Settings;
 use crate::strays::Stray;
-use echoline::internals::broken;
+use echoline::internals::socket_error;
 
 /// How much longer than the message an answer may be; what is beyond that is cut off.
 const EXTRA_BYTES: usize = 1024;
@@ -67,7 +67,7 @@ impl<'client> DatagramExchange<'client> {
         let ended = tokio::select! {
             biased;
             ended = poll_fn(|cx| self.poll(cx)) => ended,
-            error = broken(&socket) => Err(error),
+            error = socket_error(&socket) => Err(error),
         };
         match ended {
             Ok(leave) => {

@@ -2,10 +2,13 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Dialogue, echo, greet};
+use super::{EchoDialogue, echo, greet};
 use crate::net::{Closed, Connection};
 
-pub(super) async fn serve<S>(mut client: Connection<S>, dialogue: &Dialogue) -> Result<(), Closed>
+pub(super) async fn serve<S>(
+    mut client: Connection<S>,
+    dialogue: &EchoDialogue,
+) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::{Closed, Connection, Eol, Farewell, Write};
 
-pub use command::Command;
+pub use command::EchoCommand;
 pub use datagram::answer_datagrams;
 
 /// How an echo server takes what it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum EchoMode {
     /// Every byte comes back as it is (RFC 862).
     Raw,
     /// Every line comes back without the white space around it, behind a prefix.
@@ -38,7 +38,7 @@ pub enum Mode {
     Daytime,
 }
 
-impl Mode {
+impl EchoMode {
     /// Every mode.
     pub const ALL: [Self; 7] = [
         Self::Raw,
@@ -59,29 +59,29 @@ impl Mode {
 
 /// What one echo server says, apart from what it is sent.
 #[derive(Clone, Debug)]
-pub struct Dialogue {
+pub struct EchoDialogue {
     /// How input is taken.
-    pub mode: Mode,
+    pub mode: EchoMode,
     /// The lines that a new client hears first.
     pub greeting: Vec<String>,
     /// What stands before an echoed line.
     pub prefix: String,
     /// What lines end with; the server's [`Server::eol`](crate::Server::eol) must be the same.
     pub eol: Eol,
-    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`Mode::Daytime`] its line,
+    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`EchoMode::Daytime`] its line,
     /// without an end.
     pub clock: fn() -> String,
 }
 
-impl Dialogue {
+impl EchoDialogue {
     /// The dialogue that the lesson's program for `mode` holds: simple echo (s1) for
-    /// [`Mode::Line`], command echo (s3) for [`Mode::Command`].
+    /// [`EchoMode::Line`], command echo (s3) for [`EchoMode::Command`].
     #[must_use]
-    pub fn new(mode: Mode, clock: fn() -> String) -> Self {
+    pub fn new(mode: EchoMode, clock: fn() -> String) -> Self {
         let (greeting, eol): (&[&str], _) = match mode {
-            Mode::Raw | Mode::Line | Mode::Whoami | Mode::Discard => (&[], Eol::Lf),
-            Mode::Chargen | Mode::Daytime => (&[], Eol::CrLf),
-            Mode::Command => (
+            EchoMode::Raw | EchoMode::Line | EchoMode::Whoami | EchoMode::Discard => (&[], Eol::Lf),
+            EchoMode::Chargen | EchoMode::Daytime => (&[], Eol::CrLf),
+            EchoMode::Command => (
                 &["Welcome to Echo Server!", "Commands: TIME, QUIT, or any text for echo"],
                 Eol::CrLf,
             ),
@@ -101,22 +101,22 @@ impl Dialogue {
 ///
 /// # Errors
 /// The way in which the connection ended, where the client did not end it.
-pub async fn serve<S>(client: Connection<S>, dialogue: Arc<Dialogue>) -> Result<(), Closed>
+pub async fn serve<S>(client: Connection<S>, dialogue: Arc<EchoDialogue>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match dialogue.mode {
-        Mode::Raw => raw::serve(client).await,
-        Mode::Line => line::serve(client, &dialogue).await,
-        Mode::Command => command::serve(client, &dialogue).await,
-        Mode::Whoami => whoami::serve(client).await,
-        Mode::Discard => discard::serve(client).await,
-        Mode::Chargen => chargen::serve(client).await,
-        Mode::Daytime => daytime::serve(client, &dialogue).await,
+        EchoMode::Raw => raw::serve(client).await,
+        EchoMode::Line => line::serve(client, &dialogue).await,
+        EchoMode::Command => command::serve(client, &dialogue).await,
+        EchoMode::Whoami => whoami::serve(client).await,
+        EchoMode::Discard => discard::serve(client).await,
+        EchoMode::Chargen => chargen::serve(client).await,
+        EchoMode::Daytime => daytime::serve(client, &dialogue).await,
     }
 }
 
-fn greet<'a, S>(client: &'a mut Connection<S>, dialogue: &Dialogue) -> Write<'a>
+fn greet<'a, S>(client: &'a mut Connection<S>, dialogue: &EchoDialogue) -> Write<'a>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -126,7 +126,11 @@ where
     client.write_line(dialogue.greeting.join(dialogue.eol.as_str()))
 }
 
-fn echo<'a, S>(client: &'a mut Connection<S>, dialogue: &'a Dialogue, text: &'a [u8]) -> Write<'a>
+fn echo<'a, S>(
+    client: &'a mut Connection<S>,
+    dialogue: &'a EchoDialogue,
+    text: &'a [u8],
+) -> Write<'a>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -144,7 +148,7 @@ mod tests {
     async fn a_dialogue_takes_little_memory() {
         let (_here, there) = tokio::io::duplex(8);
         let client = Connection::new(there, Limits::default());
-        let dialogue = Arc::new(Dialogue::new(Mode::Line, String::new));
+        let dialogue = Arc::new(EchoDialogue::new(EchoMode::Line, String::new));
         let size = size_of_val(&serve(client, dialogue));
         assert!(size <= 256, "{size} bytes");
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::config::ConnectionConfig;
 use super::connection::Connection;
-use super::place::{Place, Places};
+use super::registry::{ConnectionRegistry, ConnectionSlot};
 use super::sources::{SourceAction, SourceRefusal, Sources};
 use super::stream::Stream;
-use super::terms::Terms;
 use super::transport::{Origin, Transport};
 
 /// The rates of connections of a server; without [`Sources`] there are none.
@@ -48,12 +48,12 @@ pub(super) fn refuse(
     stream: Stream,
     origin: &Origin,
     transport: &Transport,
-    terms: &Arc<Terms>,
-    places: &Places,
+    config: &Arc<ConnectionConfig>,
+    registry: &ConnectionRegistry,
 ) {
-    places.count_source_refusal(origin, refusal);
-    let words = terms.refusal(transport, refusal.closed());
-    end(refusal, stream, words, terms);
+    registry.count_source_refusal(origin, refusal);
+    let words = config.refusal(transport, refusal.closed());
+    end(refusal, stream, words, config);
 }
 
 /// Ends a connection whose client, named by a proxy, is refused; it has a place already.
@@ -62,22 +62,27 @@ pub(super) fn refuse_proxied(
     stream: Stream,
     origin: &Origin,
     transport: &Transport,
-    terms: &Arc<Terms>,
-    place: &Place,
+    config: &Arc<ConnectionConfig>,
+    slot: &ConnectionSlot,
 ) {
     if !refusal.is_new_penalty {
-        place.keep_untold();
+        slot.suppress_summary();
     }
-    let words = terms.refusal_after_proxy(transport, origin, refusal.closed());
-    end(refusal, stream, words, terms);
+    let words = config.refusal_after_proxy(transport, origin, refusal.closed());
+    end(refusal, stream, words, config);
 }
 
 /// Only the refusal that begins a penalty takes the time to have its words read: the others cost a
 /// system call each, so that a flood costs little.
-fn end(refusal: SourceRefusal, stream: Stream, words: Option<String>, terms: &Arc<Terms>) {
+fn end(
+    refusal: SourceRefusal,
+    stream: Stream,
+    words: Option<String>,
+    config: &Arc<ConnectionConfig>,
+) {
     let Some(words) = words else { return };
     match refusal.is_new_penalty {
-        true => Connection::with_terms(stream, Arc::clone(terms), None).end_with(&words),
+        true => Connection::with_config(stream, Arc::clone(config), None).close_with(&words),
         false => stream.end_at_once(&words),
     }
 }

@@ -31,13 +31,13 @@ pub enum Precision {
 pub struct Alarm {
     precision: Precision,
     /// At most one for each connection, and those that were woken by something else first.
-    waiters: Mutex<BinaryHeap<Reverse<Waiter>>>,
+    wakers: Mutex<BinaryHeap<Reverse<ScheduledWaker>>>,
     /// The next time has changed.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct ScheduledWaker {
     due: Instant,
     waker: Waker,
 }
@@ -45,15 +45,15 @@ struct Waiter {
 impl Alarm {
     /// An alarm without waiters.
     pub fn new(precision: Precision) -> Self {
-        Self { precision, waiters: Mutex::default(), changed: Notify::new() }
+        Self { precision, wakers: Mutex::default(), changed: Notify::new() }
     }
 
     /// Wakes at `due`.
     pub fn wake_at(&self, due: Instant, waker: Waker) {
-        let mut waiters = self.waiters.lock().ignore_poison();
-        let is_next = waiters.peek().is_none_or(|Reverse(next)| due < next.due);
-        waiters.push(Reverse(Waiter { due, waker }));
-        drop(waiters);
+        let mut wakers = self.wakers.lock().ignore_poison();
+        let is_next = wakers.peek().is_none_or(|Reverse(next)| due < next.due);
+        wakers.push(Reverse(ScheduledWaker { due, waker }));
+        drop(wakers);
         if is_next {
             self.changed.notify_one();
         }
@@ -61,8 +61,8 @@ impl Alarm {
 
     /// Wakes every waiter whatever the time, because the run is ending.
     pub fn wake_all(&self) {
-        let mut waiters = self.waiters.lock().ignore_poison();
-        waiters.drain().for_each(|Reverse(waiter)| waiter.waker.wake());
+        let mut wakers = self.wakers.lock().ignore_poison();
+        wakers.drain().for_each(|Reverse(waiter)| waiter.waker.wake());
     }
 
     /// Never ends.
@@ -84,12 +84,12 @@ impl Alarm {
 
     /// Wakes who is due, and says when the next will be.
     fn wake_due(&self, now: Instant) -> Option<Instant> {
-        let mut waiters = self.waiters.lock().ignore_poison();
-        while let Some(Reverse(next)) = waiters.peek() {
+        let mut wakers = self.wakers.lock().ignore_poison();
+        while let Some(Reverse(next)) = wakers.peek() {
             if next.due > now {
                 return Some(next.due);
             }
-            if let Some(Reverse(waiter)) = waiters.pop() {
+            if let Some(Reverse(waiter)) = wakers.pop() {
                 waiter.waker.wake();
             }
         }
@@ -115,21 +115,21 @@ impl Alarm {
     }
 }
 
-impl PartialEq for Waiter {
+impl PartialEq for ScheduledWaker {
     fn eq(&self, other: &Self) -> bool {
         self.due == other.due
     }
 }
 
-impl Eq for Waiter {}
+impl Eq for ScheduledWaker {}
 
-impl PartialOrd for Waiter {
+impl PartialOrd for ScheduledWaker {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Waiter {
+impl Ord for ScheduledWaker {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.due.cmp(&other.due)
     }

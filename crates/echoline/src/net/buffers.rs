@@ -15,7 +15,7 @@ const WRITE_BUFFERS_MAX: usize = 16;
 const WRITE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Default)]
-struct Local {
+struct WorkerLocal {
     scratch: RefCell<Vec<u8>>,
     write: RefCell<Vec<Vec<u8>>>,
     activity: Cell<u64>,
@@ -23,11 +23,11 @@ struct Local {
 }
 
 thread_local! {
-    static LOCAL: Local = Local::default();
+    static LOCAL: WorkerLocal = WorkerLocal::default();
 }
 
 /// Runs `look` on this thread's store; `None` while the thread is being torn down.
-fn local<T>(look: impl FnOnce(&Local) -> T) -> Option<T> {
+fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
     LOCAL.try_with(look).ok()
 }
 

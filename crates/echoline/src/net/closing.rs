@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::core::{Core, Word};
-use super::inbound::poll_discard;
+use super::core::{CloseSignal, Core};
+use super::deadlines::Deadlines;
+use super::input::poll_discard;
 use super::limits::Closed;
 use super::shutdown::Phase;
 use super::summary::Amount;
-use super::watch::Watch;
 
 /// A connection that is being closed.
 pub(super) struct Closing<S> {
@@ -34,21 +34,21 @@ where
     pub(super) fn begin(mut core: Box<Core<S>>) -> Self {
         let ended = if std::thread::panicking() {
             Closed::Panicked
-        } else if core.watch.terms.shutdown.phase() == Phase::Aborting {
+        } else if core.deadlines.config.shutdown.phase() == Phase::Aborting {
             Closed::Aborted
         } else {
             core.ended.unwrap_or(Closed::Finished)
         };
-        if let Some(words) = core.watch.terms.farewell(ended).filter(|_| !core.is_silent) {
+        if let Some(words) = core.deadlines.config.farewell(ended).filter(|_| !core.is_silent) {
             core.output.push(words.as_bytes());
         }
-        core.watch.note_messages(core.input.take_messages());
-        if let (Some(place), Some(end)) = (&core.watch.place, core.input.end()) {
-            place.note_end(end);
+        core.deadlines.note_messages(core.input.take_messages());
+        if let (Some(slot), Some(end)) = (&core.deadlines.slot, core.input.end()) {
+            slot.note_end(end);
         }
-        (core.tell)(&mut core.stream, Word::Ends(ended));
+        (core.tell)(&mut core.stream, CloseSignal::Ends(ended));
         if ended == Closed::Drained && !core.output.is_unused() {
-            (core.tell)(&mut core.stream, Word::Cork);
+            (core.tell)(&mut core.stream, CloseSignal::Cork);
         }
         let broken = ended.is_broken() || core.output.failed;
         Self { core, broken }
@@ -56,13 +56,13 @@ where
 
     /// Ends the connection; returns when nothing is left of it.
     pub(super) async fn run(mut self) {
-        let terms = Arc::clone(&self.core.watch.terms);
+        let config = Arc::clone(&self.core.deadlines.config);
         if self.broken {
             return self.reset();
         }
         tokio::select! {
             result = self.finish() => if result.is_err() { self.reset() },
-            () = terms.shutdown.reached(Phase::Aborting) => self.reset(),
+            () = config.shutdown.reached(Phase::Aborting) => self.reset(),
         }
     }
 
@@ -81,9 +81,9 @@ where
     fn is_done_at_once(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
         let core = &mut *self.core;
-        let mut sent = core.watch.amount();
+        let mut sent = core.deadlines.amount();
         let flushed = core.output.poll_flush(&mut core.stream, cx, &mut sent);
-        core.watch.note_sent(sent);
+        core.deadlines.note_sent(sent);
         if let Poll::Ready(Ok(())) = flushed {
             match Pin::new(&mut core.stream).poll_shutdown(cx) {
                 Poll::Ready(Ok(())) => return core.input.at_end(),
@@ -100,11 +100,11 @@ where
         let core = &mut *self.core;
         poll_fn(|cx| Pin::new(&mut core.stream).poll_shutdown(cx)).await?;
         if !core.input.at_end()
-            && let Ok(_permit) = core.watch.terms.lingering.try_acquire()
+            && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
         {
-            let limit = core.watch.terms.limits.linger_timeout;
+            let limit = core.deadlines.config.limits.linger_timeout;
             // Whether the peer closed or the time ran out, the last line has had its chance.
-            let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.watch)).await;
+            let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
         }
         Ok(())
     }
@@ -116,15 +116,15 @@ where
     }
 
     fn reset(&mut self) {
-        (self.core.tell)(&mut self.core.stream, Word::BreakOff);
+        (self.core.tell)(&mut self.core.stream, CloseSignal::Reset);
     }
 }
 
-async fn linger<S: AsyncRead + Unpin>(stream: &mut S, watch: &Watch) -> io::Result<()> {
-    let mut left = watch.terms.limits.linger_bytes;
+async fn linger<S: AsyncRead + Unpin>(stream: &mut S, deadlines: &Deadlines) -> io::Result<()> {
+    let mut left = deadlines.config.limits.linger_bytes;
     while left > 0 {
         let length = poll_fn(|cx| poll_discard(stream, cx)).await?;
-        watch.note_received(Amount::of_bytes(length));
+        deadlines.note_received(Amount::of_bytes(length));
         if length == 0 {
             break;
         }

@@ -6,11 +6,11 @@ use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::*;
+use crate::net::config::{ConnectionConfig, Eol, Farewell};
 use crate::net::connection::Connection;
 use crate::net::feed::Outlet;
 use crate::net::limits::Limits;
 use crate::net::shutdown::Shutdown;
-use crate::net::terms::{Eol, Farewell, Terms};
 
 /// A call of the connection that its stream has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +150,8 @@ async fn drained(
     peer.advance();
     let limits = Limits { idle_timeout, ..Limits::default() };
     let shutdown = Shutdown::new();
-    let terms = Terms::new(limits, shutdown.clone(), Eol::Lf, Farewell::Silent);
-    let handler = tokio::spawn(handler(Connection::with_terms(peer, Arc::new(terms), None)));
+    let config = ConnectionConfig::new(limits, shutdown.clone(), Eol::Lf, Farewell::Silent);
+    let handler = tokio::spawn(handler(Connection::with_config(peer, Arc::new(config), None)));
     sleep(after).await;
     shutdown.drain();
     let start = Instant::now();

@@ -14,18 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::closing::Closing;
+use super::config::{ConnectionConfig, Eol, Farewell};
 use super::core::Core;
 use super::feed::Outlet;
-use super::inbound::Inbound;
+use super::input::InputBuffer;
 use super::layer::Layer;
 use super::limits::{Closed, Limits};
 use super::lines::Line;
-use super::message::Message;
-use super::place::Place;
+use super::message_guard::MessageGuard;
+use super::registry::ConnectionSlot;
 use super::shutdown::{Phase, Shutdown};
 use super::split::{Reader, Writer};
 use super::stream::Stream;
-use super::terms::{Eol, Farewell, Terms};
 use super::transport::Origin;
 use super::write::Write;
 
@@ -81,8 +81,8 @@ where
     /// A connection as a server makes it, over any stream: to test a handler over
     /// [`tokio::io::duplex`].
     pub fn accepted(stream: S, limits: Limits, eol: Eol, farewell: Farewell) -> Self {
-        let terms = Terms::new(limits, Shutdown::new(), eol, farewell);
-        Self::with_terms(stream, Arc::new(terms), None)
+        let config = ConnectionConfig::new(limits, Shutdown::new(), eol, farewell);
+        Self::with_config(stream, Arc::new(config), None)
     }
 
     /// The same connection over a stream that lies over the one it had. To be done before
@@ -93,8 +93,12 @@ where
         Connection { core: Some(Box::new(core.layer(wrap))) }
     }
 
-    pub(super) fn with_terms(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
-        Self { core: Some(Box::new(Core::new(stream, terms, place))) }
+    pub(super) fn with_config(
+        stream: S,
+        config: Arc<ConnectionConfig>,
+        slot: Option<Arc<ConnectionSlot>>,
+    ) -> Self {
+        Self { core: Some(Box::new(Core::new(stream, config, slot))) }
     }
 
     /// The next line without its end; `None` at the end of the stream. A last line that the
@@ -108,7 +112,7 @@ where
     /// Cancel safe.
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
         let core = self.core_mut();
-        let line = poll_fn(|cx| core.poll_read(cx, Inbound::next_line)).await;
+        let line = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_line)).await;
         core.show(line)
     }
 
@@ -127,7 +131,8 @@ where
         F: FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
     {
         let core = self.core_mut();
-        let line = poll_fn(|cx| core.poll_read_feeding(cx, Inbound::next_line, &mut feed)).await;
+        let line =
+            poll_fn(|cx| core.poll_read_feeding(cx, InputBuffer::next_line, &mut feed)).await;
         core.show(line)
     }
 
@@ -178,7 +183,7 @@ where
     /// As [`read`](Self::read). Cancel safe.
     pub async fn peek(&mut self) -> Result<Option<&[u8]>, Closed> {
         let core = self.core_mut();
-        let has_some = poll_fn(|cx| core.poll_read(cx, Inbound::next_peek)).await?;
+        let has_some = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_peek)).await?;
         Ok(has_some.then(|| core.input.unread()))
     }
 
@@ -280,7 +285,7 @@ where
     /// As [`write`](Self::write).
     pub fn write_line(&mut self, text: impl fmt::Display) -> Write<'_> {
         let core = self.core_mut();
-        let eol = core.watch.terms.eol.as_str();
+        let eol = core.deadlines.config.eol.as_str();
         if let Err(error) = write!(core.output.buffer(), "{text}{eol}") {
             return Write::done(Err(error.into()));
         }
@@ -293,7 +298,7 @@ where
     /// As [`write`](Self::write).
     pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
-        let eol = core.watch.terms.eol.as_str().as_bytes();
+        let eol = core.deadlines.config.eol.as_str().as_bytes();
         if !core.takes_at_once(parts, eol.len()) {
             let parts = [parts, &[eol]].concat();
             return Write::later(async move { core.write_waiting(&parts).await });
@@ -371,14 +376,14 @@ where
     /// }
     /// # let _ = mail;
     /// ```
-    pub fn begin_message(&mut self) -> Message<'_, Self> {
-        Message::begin(self, |client, begun| client.core_mut().watch.set_in_message(begun))
+    pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
+        MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
     }
 
     /// The phase of the server's life; [`Phase::Running`] if no server accepted the connection.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.core().watch.terms.shutdown.phase()
+        self.core().deadlines.config.shutdown.phase()
     }
 
     /// Waits until the server has reached `phase` or a later one, and returns the phase then: for
@@ -404,7 +409,7 @@ where
     /// # let _ = tick;
     /// ```
     pub fn phase_reached(&self, phase: Phase) -> impl Future<Output = Phase> + Send + use<S> {
-        let shutdown = self.core().watch.terms.shutdown.clone();
+        let shutdown = self.core().deadlines.config.shutdown.clone();
         async move {
             shutdown.reached(phase).await;
             shutdown.phase()
@@ -415,8 +420,8 @@ where
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
-        if let Some(place) = &core.watch.place {
-            return place.origin();
+        if let Some(slot) = &core.deadlines.slot {
+            return slot.origin();
         }
         let stream: &dyn Any = &core.stream;
         let stream_ref = stream.downcast_ref::<Stream>();
@@ -452,7 +457,7 @@ where
     }
 
     /// Ends a connection that gets no handler, with these words and no others.
-    pub(super) fn end_with(mut self, words: &str) {
+    pub(super) fn close_with(mut self, words: &str) {
         self.keep_silent();
         self.core_mut().output.push(words.as_bytes());
     }

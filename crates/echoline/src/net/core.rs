@@ -12,63 +12,67 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::buffers;
+use super::config::ConnectionConfig;
+use super::deadlines::{Deadlines, OutputState, WaitFor};
 use super::feed::{Outlet, poll_feed};
-use super::inbound::Inbound;
+use super::input::InputBuffer;
 use super::layer::Layer;
 use super::limits::{Closed, Limits};
 use super::lines::Line;
-use super::outbound::{Outbound, poll_write};
-use super::place::Place;
+use super::output::{OutputBuffer, poll_write};
+use super::registry::ConnectionSlot;
 use super::stream::Stream;
 use super::summary::Amount;
-use super::terms::Terms;
-use super::watch::{OutputState, Waiting, Watch};
 
 /// All that is known of one connection.
 #[derive(Debug)]
 pub(super) struct Core<S> {
     pub(super) stream: S,
-    pub(super) input: Inbound,
-    pub(super) output: Outbound,
-    pub(super) watch: Watch,
+    pub(super) input: InputBuffer,
+    pub(super) output: OutputBuffer,
+    pub(super) deadlines: Deadlines,
     /// Why the last call failed, if it did.
     pub(super) ended: Option<Closed>,
     /// The handler has its own last words.
     pub(super) is_silent: bool,
     /// Tells the streams below what they cannot know.
-    pub(super) tell: fn(&mut S, Word),
+    pub(super) tell: fn(&mut S, CloseSignal),
 }
 
 /// What the streams below a connection are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum CloseSignal {
     /// The connection is about to be closed, for this reason.
     Ends(Closed),
     /// The socket is to break the connection off when it is closed.
-    BreakOff,
+    Reset,
     /// The socket holds what is written until the stream ends, so that both leave in one segment.
     Cork,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
-    pub(super) fn new(stream: S, terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
-        let input = Inbound::new(terms.limits.max_line);
-        let (output, watch) = (Outbound::default(), Watch::new(terms, place));
-        Self { stream, input, output, watch, ended: None, is_silent: false, tell }
+    pub(super) fn new(
+        stream: S,
+        config: Arc<ConnectionConfig>,
+        slot: Option<Arc<ConnectionSlot>>,
+    ) -> Self {
+        let input = InputBuffer::new(config.limits.max_line);
+        let (output, deadlines) = (OutputBuffer::default(), Deadlines::new(config, slot));
+        Self { stream, input, output, deadlines, ended: None, is_silent: false, tell }
     }
 
     /// The same connection over a stream that lies over the one it had.
     pub(super) fn layer<T: Layer<Below = S>>(self, wrap: impl FnOnce(S) -> T) -> Core<T> {
-        let Self { stream, input, output, watch, ended, is_silent, .. } = self;
+        let Self { stream, input, output, deadlines, ended, is_silent, .. } = self;
         let tell = |layer: &mut T, word| match word {
-            Word::Ends(closed) => layer.note_end(closed),
-            Word::BreakOff | Word::Cork => tell(layer.below(), word),
+            CloseSignal::Ends(closed) => layer.note_end(closed),
+            CloseSignal::Reset | CloseSignal::Cork => tell(layer.below(), word),
         };
-        Core { stream: wrap(stream), input, output, watch, ended, is_silent, tell }
+        Core { stream: wrap(stream), input, output, deadlines, ended, is_silent, tell }
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.watch.terms.limits
+        &self.deadlines.config.limits
     }
 
     /// Whether with `more` bytes there are more than may wait unsent.
@@ -79,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     /// Shows a line that was read to the hook for lines, if there is one.
     pub(super) fn show(&self, line: Result<Option<Line>, Closed>) -> Result<Option<Line>, Closed> {
         if let Ok(Some(line)) = &line {
-            self.watch.note_line(line);
+            self.deadlines.note_line(line);
         }
         line
     }
@@ -95,17 +99,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+        next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
-        let Self { stream, input, output, watch, ended, .. } = self;
-        poll_next(input, watch, ended, cx, next, |input, watch, cx| {
-            let over = watch.check(input.has_partial());
-            let state = if is_held(&over, output, watch) {
+        let Self { stream, input, output, deadlines, ended, .. } = self;
+        poll_next(input, deadlines, ended, cx, next, |input, deadlines, cx| {
+            let over = deadlines.check(input.has_partial());
+            let state = if is_held(&over, output, deadlines) {
                 held(output)
             } else {
-                sent(poll_send(stream, output, watch, cx)?)
+                sent(poll_send(stream, output, deadlines, cx)?)
             };
-            poll_input(stream, input, watch, over?, state, cx)
+            poll_input(stream, input, deadlines, over?, state, cx)
         })
     }
 
@@ -113,16 +117,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) fn poll_read_feeding<T>(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+        next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
         feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
     ) -> Poll<Result<T, Closed>> {
-        let Self { stream, input, output, watch, ended, .. } = self;
-        poll_next(input, watch, ended, cx, next, |input, watch, cx| {
-            let over = watch.check(input.has_partial());
-            let hold = is_held(&over, output, watch);
-            let fed = poll_feed(stream, output, watch, hold, cx, feed)?;
+        let Self { stream, input, output, deadlines, ended, .. } = self;
+        poll_next(input, deadlines, ended, cx, next, |input, deadlines, cx| {
+            let over = deadlines.check(input.has_partial());
+            let hold = is_held(&over, output, deadlines);
+            let fed = poll_feed(stream, output, deadlines, hold, cx, feed)?;
             let state = if hold { held(output) } else { sent(fed) };
-            poll_input(stream, input, watch, over?, state, cx)
+            poll_input(stream, input, deadlines, over?, state, cx)
         })
     }
 
@@ -136,9 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         if let Poll::Ready(done) = until.poll(cx) {
             return Poll::Ready(Ok(done));
         }
-        match poll_feed(&mut self.stream, &mut self.output, &mut self.watch, false, cx, feed)? {
+        match poll_feed(&mut self.stream, &mut self.output, &mut self.deadlines, false, cx, feed)? {
             Poll::Ready(()) => Poll::Pending,
-            Poll::Pending => self.watch.poll(Waiting::Room, cx).map(Err),
+            Poll::Pending => self.deadlines.poll(WaitFor::Output, cx).map(Err),
         }
     }
 
@@ -149,8 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             if let Some(Some(bytes)) = self.input.next_chunk(usize::MAX)? {
                 self.output.push(&bytes);
             }
-            let over = self.watch.check(false);
-            let hold = !self.input.at_end() && is_held(&over, &self.output, &self.watch);
+            let over = self.deadlines.check(false);
+            let hold = !self.input.at_end() && is_held(&over, &self.output, &self.deadlines);
             if !hold && !self.output.is_unused() {
                 ready!(self.poll_flush(cx))?;
             }
@@ -159,10 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             }
             let over = over?;
             if self.poll_echo_once(hold, cx)?.is_pending() {
-                return self.watch.poll_input(over, false, held(&self.output), cx).map(Err);
+                return self.deadlines.poll_input(over, false, held(&self.output), cx).map(Err);
             }
-            self.watch.note_read(over);
-            self.watch.note_input();
+            self.deadlines.note_read(over);
+            self.deadlines.note_input();
         }
     }
 
@@ -173,12 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         buffers::with_scratch(|scratch| {
             let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
             let mut rest = &scratch[..length];
-            let mut amount = self.watch.amount();
+            let mut amount = self.deadlines.amount();
             amount.add(rest);
-            self.watch.note_received(amount);
+            self.deadlines.note_received(amount);
             if length > 0 {
-                self.watch.note_messages(1);
-                self.watch.note_line(rest);
+                self.deadlines.note_messages(1);
+                self.deadlines.note_line(rest);
             }
             if hold {
                 self.output.push(rest);
@@ -187,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
             while !rest.is_empty() {
                 match poll_write(&mut self.stream, rest, cx)? {
                     Poll::Ready(sent) => {
-                        rest = note_sent(&mut self.watch, rest, sent);
+                        rest = note_sent(&mut self.deadlines, rest, sent);
                     }
                     Poll::Pending => {
                         self.output.push(rest);
@@ -203,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        poll_output(&mut self.stream, &mut self.output, &mut self.watch, cx)
+        poll_output(&mut self.stream, &mut self.output, &mut self.deadlines, cx)
     }
 
     /// Whether `parts` and `more` bytes can be written without waiting for the peer: the usual
@@ -217,8 +221,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     pub(super) async fn write_waiting(&mut self, parts: &[&[u8]]) -> Result<(), Closed> {
         for mut part in parts.iter().copied() {
             poll_fn(|cx| {
-                let Self { stream, output, watch, .. } = &mut *self;
-                let polled = poll_write_part(stream, output, watch, &mut part, cx);
+                let Self { stream, output, deadlines, .. } = &mut *self;
+                let polled = poll_write_part(stream, output, deadlines, &mut part, cx);
                 self.note_end(polled)
             })
             .await?;
@@ -240,20 +244,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 
 /// Tells `stream`, where it is one that listens. A socket is broken off because it would else send
 /// what the system still holds, which a peer that takes nothing would make it hold for minutes.
-pub(super) fn tell<S: 'static>(stream: &mut S, word: Word) {
+pub(super) fn tell<S: 'static>(stream: &mut S, word: CloseSignal) {
     let stream: &mut dyn Any = stream;
     if let Some(stream) = stream.downcast_mut::<Stream>() {
         match word {
-            Word::Ends(closed) => stream.note_end(closed),
-            Word::BreakOff => stream.break_off(),
-            Word::Cork => stream.cork(),
+            CloseSignal::Ends(closed) => stream.note_end(closed),
+            CloseSignal::Reset => stream.reset_on_close(),
+            CloseSignal::Cork => stream.cork(),
         }
     } else if let Some(socket) = stream.downcast_mut::<TcpStream>() {
         // Both fail only on a socket that is gone, and then there is nothing to send.
         match word {
-            Word::Ends(_) => {}
-            Word::BreakOff => drop(socket.set_zero_linger()),
-            Word::Cork => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+            CloseSignal::Ends(_) => {}
+            CloseSignal::Reset => drop(socket.set_zero_linger()),
+            CloseSignal::Cork => drop(SockRef::from(&*socket).set_tcp_cork(true)),
         }
     }
 }
@@ -261,25 +265,25 @@ pub(super) fn tell<S: 'static>(stream: &mut S, word: Word) {
 /// What `next` finds in the input, reading `more` until it does; keeps the reason of a failure
 /// for the last words.
 pub(super) fn poll_next<T>(
-    input: &mut Inbound,
-    watch: &mut Watch,
+    input: &mut InputBuffer,
+    deadlines: &mut Deadlines,
     ended: &mut Option<Closed>,
     cx: &mut Context<'_>,
-    mut next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
-    mut more: impl FnMut(&mut Inbound, &mut Watch, &mut Context<'_>) -> Poll<Result<(), Closed>>,
+    mut next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
+    mut more: impl FnMut(&mut InputBuffer, &mut Deadlines, &mut Context<'_>) -> Poll<Result<(), Closed>>,
 ) -> Poll<Result<T, Closed>> {
     ready!(input.poll_turn(cx));
     let result = loop {
         match next(input) {
             Ok(None) => {
-                watch.note_messages(input.take_messages());
-                match ready!(more(input, watch, cx)) {
+                deadlines.note_messages(input.take_messages());
+                match ready!(more(input, deadlines, cx)) {
                     Ok(()) => {}
                     Err(closed) => break Err(closed),
                 }
             }
             Ok(Some(found)) => {
-                watch.note_input();
+                deadlines.note_input();
                 break Ok(found);
             }
             Err(closed) => break Err(closed),
@@ -290,15 +294,19 @@ pub(super) fn poll_next<T>(
 }
 
 /// Whether the output is held while the connection reads, given the result of
-/// [`Watch::check`]: this read may be the last one, and the peer is to get the last answer together
+/// [`Deadlines::check`]: this read may be the last one, and the peer is to get the last answer together
 /// with the end of the stream. A line that a client sends between the two has no answer.
 #[inline]
-fn is_held(over: &Result<Option<Closed>, Closed>, output: &Outbound, watch: &Watch) -> bool {
+fn is_held(
+    over: &Result<Option<Closed>, Closed>,
+    output: &OutputBuffer,
+    deadlines: &Deadlines,
+) -> bool {
     matches!(over, Ok(Some(_)) | Err(Closed::Drained))
-        && output.len() < watch.terms.limits.write_high
+        && output.len() < deadlines.config.limits.write_high
 }
 
-fn held(output: &Outbound) -> OutputState {
+fn held(output: &OutputBuffer) -> OutputState {
     if output.is_empty() { OutputState::Sent } else { OutputState::Held }
 }
 
@@ -309,29 +317,29 @@ fn sent(polled: Poll<()>) -> OutputState {
 /// Reads once; Pending only where the peer has to do something and no deadline has passed.
 pub(super) fn poll_input<S: AsyncRead + Unpin>(
     stream: &mut S,
-    input: &mut Inbound,
-    watch: &mut Watch,
+    input: &mut InputBuffer,
+    deadlines: &mut Deadlines,
     over: Option<Closed>,
     output: OutputState,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    let mut amount = watch.amount();
+    let mut amount = deadlines.amount();
     if input.poll_fill(stream, cx, &mut amount)?.is_ready() {
-        watch.note_received(amount);
-        watch.note_read(over);
+        deadlines.note_received(amount);
+        deadlines.note_read(over);
         return Poll::Ready(Ok(()));
     }
-    watch.poll_input(over, input.has_partial(), output, cx).map(Err)
+    deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
 /// Sends all that waits; Pending only while the peer takes nothing and no deadline has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    output: &mut Outbound,
-    watch: &mut Watch,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    poll_room(output, watch, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
+    poll_room(output, deadlines, cx, |output, cx, sent| output.poll_flush(stream, cx, sent))
 }
 
 /// Takes `part` over, to its end: into the buffer, or past it to the stream if it is large, so that
@@ -339,20 +347,20 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 /// than that would be unsent, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    output: &mut Outbound,
-    watch: &mut Watch,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
     part: &mut &[u8],
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    let most = watch.terms.limits.write_high;
+    let most = deadlines.config.limits.write_high;
     if !output.is_empty() && output.len().saturating_add(part.len()) > most {
         // More of the same line may be to come, so the stream may still hold some of it.
-        ready!(poll_room(output, watch, cx, |output, cx, sent| {
+        ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
             output.poll_drain(stream, cx, sent)
         }))?;
     }
     if output.is_direct(part.len()) || part.len() > most {
-        ready!(poll_direct(stream, output, watch, part, cx))?;
+        ready!(poll_direct(stream, output, deadlines, part, cx))?;
     }
     if !part.is_empty() {
         output.push(std::mem::take(part));
@@ -361,32 +369,34 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
 }
 
 /// Notes that the stream took the first `sent` of `bytes`; returns the rest.
-fn note_sent<'a>(watch: &mut Watch, bytes: &'a [u8], sent: usize) -> &'a [u8] {
+fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a [u8] {
     let (taken, rest) = bytes.split_at(sent);
-    let mut amount = watch.amount();
+    let mut amount = deadlines.amount();
     amount.add(taken);
-    watch.note_sent(amount);
+    deadlines.note_sent(amount);
     rest
 }
 
 /// Writes `bytes` from where they lie, until the rest of them fits into the buffer.
 fn poll_direct<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    output: &mut Outbound,
-    watch: &mut Watch,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
     bytes: &mut &[u8],
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     while !bytes.is_empty() {
         let polled = match poll_write(stream, bytes, cx) {
             Poll::Ready(Ok(sent)) => {
-                *bytes = note_sent(watch, bytes, sent);
+                *bytes = note_sent(deadlines, bytes, sent);
                 output.note_direct();
                 continue;
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::from(error))),
-            Poll::Pending if bytes.len() <= watch.terms.limits.write_high => Poll::Ready(Ok(())),
-            Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
+            Poll::Pending if bytes.len() <= deadlines.config.limits.write_high => {
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
         };
         output.failed |= matches!(polled, Poll::Ready(Err(_)));
         return polled;
@@ -396,18 +406,18 @@ fn poll_direct<S: AsyncWrite + Unpin>(
 
 /// Lets `send` send; Pending only while the peer takes nothing and no deadline has passed.
 fn poll_room(
-    output: &mut Outbound,
-    watch: &mut Watch,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
     cx: &mut Context<'_>,
-    send: impl FnOnce(&mut Outbound, &mut Context<'_>, &mut Amount) -> Poll<io::Result<()>>,
+    send: impl FnOnce(&mut OutputBuffer, &mut Context<'_>, &mut Amount) -> Poll<io::Result<()>>,
 ) -> Poll<Result<(), Closed>> {
-    let mut sent = watch.amount();
+    let mut sent = deadlines.amount();
     let result = send(output, cx, &mut sent);
     if sent.bytes > 0 {
-        watch.note_sent(sent);
+        deadlines.note_sent(sent);
     }
     let polled = match result {
-        Poll::Pending => watch.poll(Waiting::Room, cx).map(Err),
+        Poll::Pending => deadlines.poll(WaitFor::Output, cx).map(Err),
         Poll::Ready(result) => Poll::Ready(result.map_err(Closed::from)),
     };
     output.failed |= matches!(polled, Poll::Ready(Err(_)));
@@ -418,18 +428,18 @@ fn poll_room(
 #[inline]
 pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    output: &mut Outbound,
-    watch: &mut Watch,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     if output.is_unused() {
         // A connection that a feed writes to, as in a chat, gets here twice for each line.
         return Poll::Ready(Ok(()));
     }
-    let mut sent = watch.amount();
+    let mut sent = deadlines.amount();
     let polled = output.poll_flush(stream, cx, &mut sent);
     if sent.bytes > 0 {
-        watch.note_sent(sent);
+        deadlines.note_sent(sent);
     }
     polled.map_err(Closed::from)
 }

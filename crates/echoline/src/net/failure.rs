@@ -11,9 +11,9 @@ use echoline_base::supervise::panic_message;
 
 /// A sentence that is set once, when a part of the server panics; clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failure(Arc<SetOnce<String>>);
+pub(super) struct ServerFailure(Arc<SetOnce<String>>);
 
-impl Failure {
+impl ServerFailure {
     /// Notes that `part` ended with the panic `payload`, unless another part failed before.
     pub(super) fn note(&self, part: &str, payload: &(dyn Any + Send)) {
         let text = panic_message(payload);
@@ -40,7 +40,7 @@ impl Failure {
 }
 
 /// Waits until one of the tasks that accept panics. Cancel safe.
-pub(super) async fn accept(tasks: &mut JoinSet<()>, failure: &Failure) {
+pub(super) async fn accept(tasks: &mut JoinSet<()>, failure: &ServerFailure) {
     while let Some(ended) = tasks.join_next().await {
         if note_panic(ended, failure) {
             return;
@@ -50,7 +50,7 @@ pub(super) async fn accept(tasks: &mut JoinSet<()>, failure: &Failure) {
 }
 
 /// Whether a task that accepts has panicked, which `failure` then says.
-pub(super) fn note_panic(ended: Result<(), JoinError>, failure: &Failure) -> bool {
+pub(super) fn note_panic(ended: Result<(), JoinError>, failure: &ServerFailure) -> bool {
     let panic = ended.err().and_then(|error| error.try_into_panic().ok());
     if let Some(panic) = &panic {
         failure.note("the task that accepts connections", &**panic);
@@ -64,7 +64,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_failure_is_kept_with_its_message() {
-        let failure = Failure::default();
+        let failure = ServerFailure::default();
         assert!(failure.check().is_ok());
         failure.note("worker-1", &"a text");
         failure.clone().note("worker-2", &"another".to_owned());
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_is_no_text_is_named_so() {
-        let failure = Failure::default();
+        let failure = ServerFailure::default();
         failure.note("a task", &7_u8);
         assert!(failure.sentence().unwrap().contains("no message"));
     }

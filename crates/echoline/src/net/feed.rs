@@ -7,18 +7,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+use super::config::Eol;
 use super::core::poll_send;
+use super::deadlines::Deadlines;
 use super::limits::Closed;
-use super::outbound::Outbound;
+use super::output::OutputBuffer;
 use super::summary::Amount;
-use super::terms::Eol;
-use super::watch::Watch;
 
 /// Where a feed writes; see
 /// [`Connection::read_line_feeding`](crate::Connection::read_line_feeding).
 pub struct Outlet<'a, S> {
     stream: &'a mut S,
-    output: &'a mut Outbound,
+    output: &'a mut OutputBuffer,
     eol: Eol,
     write_high: usize,
     /// The part of the offered bytes that the stream took.
@@ -134,32 +134,32 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
 /// [`Limits::write_high`]: crate::Limits::write_high
 pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    output: &mut Outbound,
-    watch: &mut Watch,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
     held: bool,
     cx: &mut Context<'_>,
     feed: &mut impl FnMut(&mut Outlet<'_, S>, &mut Context<'_>) -> Poll<Result<(), Closed>>,
 ) -> Poll<Result<(), Closed>> {
     loop {
-        let held = held && output.len() < watch.terms.limits.write_high;
+        let held = held && output.len() < deadlines.config.limits.write_high;
         if !held {
-            ready!(poll_send(stream, output, watch, cx))?;
+            ready!(poll_send(stream, output, deadlines, cx))?;
         }
-        let limits = &watch.terms.limits;
-        let (eol, write_high) = (watch.terms.eol, limits.write_high);
-        let took = watch.amount();
+        let limits = &deadlines.config.limits;
+        let (eol, write_high) = (deadlines.config.eol, limits.write_high);
+        let took = deadlines.amount();
         let mut outlet = Outlet { stream, output, eol, write_high, took, full: false, held };
         let fed = feed(&mut outlet, cx);
         let (took, full) = (outlet.took, outlet.full);
         if took.bytes > 0 {
-            watch.note_sent(took);
+            deadlines.note_sent(took);
         }
         match fed {
             Poll::Ready(Err(closed)) => return Poll::Ready(Err(closed)),
             _ if full && output.is_empty() => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
             Poll::Pending if held => return Poll::Ready(Ok(())),
-            Poll::Pending => return poll_send(stream, output, watch, cx),
+            Poll::Pending => return poll_send(stream, output, deadlines, cx),
         }
     }
 }

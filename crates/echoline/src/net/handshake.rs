@@ -8,45 +8,45 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::admission::{self, Admission};
+use super::config::ConnectionConfig;
 use super::limits::Closed;
-use super::place::Place;
+use super::registry::ConnectionSlot;
 use super::shutdown::Phase;
 use super::stream::Stream;
-use super::terms::Terms;
-use super::transport::{Origin, Refused, Transport};
+use super::transport::{OpenError, Origin, Transport};
 
 /// The time that a handshake may go on when the server drains.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Takes the steps of `transport`, in bounded time and not too many at once.
-pub(super) async fn shake_hands(
+pub(super) async fn perform_handshake(
     transport: &Transport,
     stream: Stream,
     mut origin: Origin,
-    terms: &Arc<Terms>,
-    place: &Place,
+    config: &Arc<ConnectionConfig>,
+    slot: &ConnectionSlot,
     admission: &Admission,
 ) -> Result<Stream, Closed> {
-    let opened = timeout(terms.limits.handshake_timeout, async {
+    let opened = timeout(config.limits.handshake_timeout, async {
         // The semaphore is never closed, so this only ever waits.
-        let _permit = terms.handshakes.acquire().await;
+        let _permit = config.handshakes.acquire().await;
         transport.open_admitted(stream, &mut origin, |origin| admission.take_proxied(origin)).await
     });
     // A client that has not finished its handshake has nothing to lose by a drain.
     let late = async {
-        terms.shutdown.reached(Phase::Draining).await;
+        config.shutdown.reached(Phase::Draining).await;
         sleep(HANDSHAKE_DRAIN).await;
     };
     let opened = tokio::select! {
-        opened = opened => opened.unwrap_or(Err(Refused::Step(Closed::HandshakeTimeout))),
-        () = late => Err(Refused::Step(Closed::Drained)),
+        opened = opened => opened.unwrap_or(Err(OpenError::Step(Closed::HandshakeTimeout))),
+        () = late => Err(OpenError::Step(Closed::Drained)),
     };
     let opened = match opened {
         Ok(stream) => Ok(stream),
-        Err(Refused::Step(closed)) => Err(closed),
-        Err(Refused::Admission(refusal, stream)) => {
-            admission::refuse_proxied(refusal, stream, &origin, transport, terms, place);
-            place.note_origin(origin);
+        Err(OpenError::Step(closed)) => Err(closed),
+        Err(OpenError::Admission(refusal, stream)) => {
+            admission::refuse_proxied(refusal, stream, &origin, transport, config, slot);
+            slot.note_origin(origin);
             return Err(refusal.closed());
         }
     };
@@ -54,8 +54,8 @@ pub(super) async fn shake_hands(
         // A step had all there was to say, as one that answers with the files of a page.
         Ok(_) | Err(Closed::Finished) => {}
         Err(closed) => {
-            let why = origin.trouble.clone().unwrap_or_else(|| closed.to_string());
-            let (place, peer) = (place.number(), Shown(origin.peer));
+            let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
+            let (place, peer) = (slot.number(), PeerDisplay(origin.peer));
             // Health checks of a proxy come every few seconds and open no dialogue.
             match origin.is_proxy_itself {
                 true => tracing::debug!(place, %peer, "{why}"),
@@ -63,14 +63,14 @@ pub(super) async fn shake_hands(
             }
         }
     }
-    place.note_origin(origin);
+    slot.note_origin(origin);
     opened
 }
 
 /// A peer in the log.
-pub(super) struct Shown(pub(super) Option<SocketAddr>);
+pub(super) struct PeerDisplay(pub(super) Option<SocketAddr>);
 
-impl fmt::Display for Shown {
+impl fmt::Display for PeerDisplay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(address) => address.fmt(f),

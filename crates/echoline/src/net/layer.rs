@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::core::{self, Word};
+use super::core::{self, CloseSignal};
 use super::limits::Closed;
 
 /// A byte stream over another one; see [`Connection::layer`](crate::Connection::layer).
@@ -16,6 +16,6 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The connection is about to be closed, for this reason: for a protocol that tells its peer.
     /// Passed on to the streams below.
     fn note_end(&mut self, closed: Closed) {
-        core::tell(self.below(), Word::Ends(closed));
+        core::tell(self.below(), CloseSignal::Ends(closed));
     }
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use socket2::{Domain, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
+use super::accept_errors::{ReserveDescriptor, ReserveOutcome};
 use super::address::{Address, Scheme, is_loopback};
 use super::bind_error::{how_to_serve, is_family_missing, remedy_for_no_stream, say, unsupported};
 use super::file_user::FileUser;
 use super::socket_file::FileRights;
 use super::stream::Stream;
 use super::transport::Transport;
-use super::trouble::{Refused, Reserve};
 use super::unix::{FileOwner, UnixAcceptor, UnixSocket};
 
 /// Keep-alive: a peer whose machine or network has vanished is noticed after two minutes.
@@ -83,7 +83,7 @@ impl Default for ListenerOptions {
 /// [`Server::serve`](crate::Server::serve).
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    socket: ListenerSocket,
     scheme: Scheme,
     /// Where on it a WebSocket is.
     resource: String,
@@ -91,7 +91,7 @@ pub struct Listener {
 }
 
 #[derive(Debug)]
-enum Socket {
+enum ListenerSocket {
     Tcp(TcpListener),
     Unix(UnixSocket),
 }
@@ -112,7 +112,7 @@ impl Listener {
         }
         if let Some(path) = address.unix_path() {
             let socket = UnixSocket::bind(path, &options.file_rights(), options.backlog);
-            let socket = Socket::Unix(socket.map_err(|error| say(address, &error))?);
+            let socket = ListenerSocket::Unix(socket.map_err(|error| say(address, &error))?);
             return Ok(vec![Self::new(socket, Scheme::Unix)]);
         }
         let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
@@ -122,7 +122,7 @@ impl Listener {
             // An IPv4 address in the form of IPv6 (::ffff:127.0.0.1) is bound as what it is.
             let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
             match Self::bind_one(candidate, options) {
-                Ok(socket) => bound.push(Self::new(Socket::Tcp(socket), address.scheme())),
+                Ok(socket) => bound.push(Self::new(ListenerSocket::Tcp(socket), address.scheme())),
                 Err(error) if is_family_missing(&error) => missing = Some(error),
                 Err(error) => return Err(say(address, &error)),
             }
@@ -159,7 +159,7 @@ impl Listener {
     /// When the socket cannot be made non-blocking.
     pub fn from_std(socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self::new(Socket::Tcp(socket), Scheme::Tcp))
+        Ok(Self::new(ListenerSocket::Tcp(socket), Scheme::Tcp))
     }
 
     /// Sets what is done with each socket before its handler begins. Default: nothing.
@@ -183,8 +183,8 @@ impl Listener {
     /// [`address`](Self::address) tells it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.socket {
-            Socket::Tcp(socket) => socket.local_addr(),
-            Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            ListenerSocket::Tcp(socket) => socket.local_addr(),
+            ListenerSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -195,8 +195,8 @@ impl Listener {
     /// What the system reports; not to be expected.
     pub fn is_loopback(&self) -> io::Result<bool> {
         match &self.socket {
-            Socket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
-            Socket::Unix(_) => Ok(true),
+            ListenerSocket::Tcp(socket) => Ok(is_loopback(socket.local_addr()?.ip())),
+            ListenerSocket::Unix(_) => Ok(true),
         }
     }
 
@@ -206,14 +206,14 @@ impl Listener {
     /// What the system reports; not to be expected.
     pub fn address(&self) -> io::Result<Address> {
         match &self.socket {
-            Socket::Tcp(socket) => {
+            ListenerSocket::Tcp(socket) => {
                 Ok(Address::at(self.scheme, socket.local_addr()?, &self.resource))
             }
-            Socket::Unix(socket) => Ok(socket.address()),
+            ListenerSocket::Unix(socket) => Ok(socket.address()),
         }
     }
 
-    fn new(socket: Socket, scheme: Scheme) -> Self {
+    fn new(socket: ListenerSocket, scheme: Scheme) -> Self {
         Self { socket, scheme, resource: String::new(), transport: Transport::plain() }
     }
 
@@ -256,10 +256,10 @@ impl Listener {
                 &options.file_rights(),
                 options.backlog,
             )?;
-            return Ok(Self::new(Socket::Unix(socket), Scheme::Unix));
+            return Ok(Self::new(ListenerSocket::Unix(socket), Scheme::Unix));
         }
         let scheme = if scheme == Scheme::Fd { Scheme::Tcp } else { scheme };
-        Ok(Self::new(Socket::Tcp(listen(socket, options)?), scheme))
+        Ok(Self::new(ListenerSocket::Tcp(listen(socket, options)?), scheme))
     }
 
     /// The same socket once more, for another process that takes it over by
@@ -272,22 +272,24 @@ impl Listener {
     /// When no descriptor is left.
     pub fn hand_on(&self) -> io::Result<(OwnedFd, FileOwner)> {
         match &self.socket {
-            Socket::Tcp(socket) => Ok((socket.try_clone()?.into(), FileOwner::Somebody)),
-            Socket::Unix(socket) => socket.hand_on(),
+            ListenerSocket::Tcp(socket) => Ok((socket.try_clone()?.into(), FileOwner::Somebody)),
+            ListenerSocket::Unix(socket) => socket.hand_on(),
         }
     }
 
     /// Closes it, and leaves the file of a Unix socket to another process that listens there too.
     pub fn leave(self) {
-        if let Socket::Unix(socket) = self.socket {
+        if let ListenerSocket::Unix(socket) = self.socket {
             socket.leave();
         }
     }
 
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
         let socket = match self.socket {
-            Socket::Tcp(socket) => Accepting::Tcp(tokio::net::TcpListener::from_std(socket)?),
-            Socket::Unix(socket) => Accepting::Unix(socket.into_tokio()?),
+            ListenerSocket::Tcp(socket) => {
+                AcceptorSocket::Tcp(tokio::net::TcpListener::from_std(socket)?)
+            }
+            ListenerSocket::Unix(socket) => AcceptorSocket::Unix(socket.into_tokio()?),
         };
         Ok(Acceptor { socket, transport: self.transport })
     }
@@ -309,24 +311,24 @@ fn listen(socket: socket2::Socket, options: &ListenerOptions) -> io::Result<TcpL
 /// A listener at work.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    socket: Accepting,
+    socket: AcceptorSocket,
     transport: Transport,
 }
 
 #[derive(Debug)]
-enum Accepting {
+enum AcceptorSocket {
     Tcp(tokio::net::TcpListener),
     Unix(UnixAcceptor),
 }
 
 /// What came of one attempt to accept.
 #[derive(Debug)]
-pub(super) enum Accepted {
+pub(super) enum AcceptOutcome {
     Connection(Stream, Option<SocketAddr>),
     /// Nobody is waiting.
-    Nobody,
+    QueueEmpty,
     /// The one who was waiting has gone again.
-    Gone,
+    ConnectionLost,
     /// No descriptor or memory was left.
     Exhausted(io::Error),
 }
@@ -338,24 +340,24 @@ impl Acceptor {
     }
 
     /// Accepts one, waiting for it. Cancel safe.
-    pub(super) async fn accept(&self) -> Accepted {
-        what_happened(poll_fn(|cx| self.poll_accept(cx)).await)
+    pub(super) async fn accept(&self) -> AcceptOutcome {
+        classify(poll_fn(|cx| self.poll_accept(cx)).await)
     }
 
     /// Accepts one if the last attempt left somebody waiting.
-    pub(super) fn accept_now(&self) -> Accepted {
+    pub(super) fn accept_now(&self) -> AcceptOutcome {
         match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => what_happened(result),
-            Poll::Pending => Accepted::Nobody,
+            Poll::Ready(result) => classify(result),
+            Poll::Pending => AcceptOutcome::QueueEmpty,
         }
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Peer>> {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         match &self.socket {
-            Accepting::Tcp(socket) => {
+            AcceptorSocket::Tcp(socket) => {
                 socket.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
             }
-            Accepting::Unix(socket) => {
+            AcceptorSocket::Unix(socket) => {
                 socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
             }
         }
@@ -364,31 +366,32 @@ impl Acceptor {
     /// Closes this process's end of a socket that another one listens at too: who is in the queue
     /// stays there for it, and so does the file of a Unix socket.
     pub(super) fn leave(self) {
-        if let Accepting::Unix(socket) = self.socket {
+        if let AcceptorSocket::Unix(socket) = self.socket {
             socket.leave();
         }
     }
 
     /// Closes the listener, after its queue was emptied: those in it have connected already, and
     /// the system would reset them. Who finds no descriptor is told, as ever.
-    pub(super) fn into_queue(
+    pub(super) fn drain_queue(
         self,
-        mut reserve: Reserve,
+        mut reserve: ReserveDescriptor,
         words: String,
-    ) -> impl Iterator<Item = Queued> {
-        let socket = Queue::of(self.socket).ok();
+    ) -> impl Iterator<Item = DrainedConnection> {
+        let socket = BlockingAcceptor::of(self.socket).ok();
         std::iter::from_fn(move || {
             let socket = socket.as_ref()?;
             loop {
                 match socket.accept() {
-                    Accepted::Connection(stream, peer) => {
-                        return Some(Queued::Connection(stream, peer));
+                    AcceptOutcome::Connection(stream, peer) => {
+                        return Some(DrainedConnection::Connection(stream, peer));
                     }
-                    Accepted::Gone => {}
-                    Accepted::Nobody => return None,
-                    Accepted::Exhausted(_) => {
+                    AcceptOutcome::ConnectionLost => {}
+                    AcceptOutcome::QueueEmpty => return None,
+                    AcceptOutcome::Exhausted(_) => {
                         let refused = reserve.refuse(|| socket.accept(), &words);
-                        return (refused == Refused::Told).then_some(Queued::Told);
+                        return (refused == ReserveOutcome::Refused)
+                            .then_some(DrainedConnection::Refused);
                     }
                 }
             }
@@ -398,29 +401,29 @@ impl Acceptor {
 
 /// Somebody who was in the queue of a listener that closes.
 #[derive(Debug)]
-pub(super) enum Queued {
+pub(super) enum DrainedConnection {
     Connection(Stream, Option<SocketAddr>),
     /// There was no descriptor, and they heard so.
-    Told,
+    Refused,
 }
 
 /// Accepts without the runtime, which may not know yet who is waiting.
 #[derive(Debug)]
-enum Queue {
+enum BlockingAcceptor {
     Tcp(TcpListener),
     Unix(UnixSocket),
 }
 
-impl Queue {
-    fn of(socket: Accepting) -> io::Result<Self> {
+impl BlockingAcceptor {
+    fn of(socket: AcceptorSocket) -> io::Result<Self> {
         Ok(match socket {
-            Accepting::Tcp(socket) => Self::Tcp(socket.into_std()?),
-            Accepting::Unix(socket) => Self::Unix(socket.into_std()?),
+            AcceptorSocket::Tcp(socket) => Self::Tcp(socket.into_std()?),
+            AcceptorSocket::Unix(socket) => Self::Unix(socket.into_std()?),
         })
     }
 
-    fn accept(&self) -> Accepted {
-        what_happened(match self {
+    fn accept(&self) -> AcceptOutcome {
+        classify(match self {
             Self::Tcp(socket) => socket.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
                 Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
@@ -431,14 +434,16 @@ impl Queue {
 }
 
 /// Who was accepted.
-type Peer = (Stream, Option<SocketAddr>);
+type AcceptedStream = (Stream, Option<SocketAddr>);
 
 /// accept(2) names the errors of the connection that was to be accepted: those are over with it.
 /// The others are ours and last; a listener must outlive them all.
-fn what_happened(result: io::Result<Peer>) -> Accepted {
+fn classify(result: io::Result<AcceptedStream>) -> AcceptOutcome {
     let error = match result {
-        Ok((stream, peer)) => return Accepted::Connection(stream, peer),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Nobody,
+        Ok((stream, peer)) => return AcceptOutcome::Connection(stream, peer),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return AcceptOutcome::QueueEmpty;
+        }
         Err(error) => error,
     };
     let of_the_connection = matches!(
@@ -457,7 +462,7 @@ fn what_happened(result: io::Result<Peer>) -> Accepted {
                 | libc::EOPNOTSUPP
         )
     );
-    if of_the_connection { Accepted::Gone } else { Accepted::Exhausted(error) }
+    if of_the_connection { AcceptOutcome::ConnectionLost } else { AcceptOutcome::Exhausted(error) }
 }
 
 #[cfg(test)]
@@ -471,7 +476,7 @@ mod tests {
         let options = ListenerOptions { unacknowledged_timeout: month, ..Default::default() };
         let address = "127.0.0.1:0".parse().unwrap();
         let listeners = Listener::bind(&address, &options).await.unwrap();
-        let Socket::Tcp(socket) = &listeners[0].socket else { panic!("a TCP listener") };
+        let ListenerSocket::Tcp(socket) = &listeners[0].socket else { panic!("a TCP listener") };
         let timeout = socket2::SockRef::from(socket).tcp_user_timeout().unwrap();
         assert_eq!(timeout, Some(USER_TIMEOUT_MAX));
     }
@@ -481,13 +486,13 @@ mod tests {
     fn an_error_of_the_client_is_no_error_of_the_listener() {
         for number in [libc::ECONNABORTED, libc::ECONNRESET, libc::EINTR, libc::EPROTO] {
             let error = Err(io::Error::from_raw_os_error(number));
-            assert!(matches!(what_happened(error), Accepted::Gone), "{number}");
+            assert!(matches!(classify(error), AcceptOutcome::ConnectionLost), "{number}");
         }
         for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF] {
             let error = Err(io::Error::from_raw_os_error(number));
-            assert!(matches!(what_happened(error), Accepted::Exhausted(_)), "{number}");
+            assert!(matches!(classify(error), AcceptOutcome::Exhausted(_)), "{number}");
         }
         let error = Err(io::Error::from_raw_os_error(libc::EAGAIN));
-        assert!(matches!(what_happened(error), Accepted::Nobody));
+        assert!(matches!(classify(error), AcceptOutcome::QueueEmpty));
     }
 }

@@ -70,13 +70,13 @@ pub struct OriginPolicy {
 
 /// The connection that a request came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Channel {
+pub(super) enum RequestSecurity {
     Plain,
     /// TLS that ends here: the browser has compared the name with the certificate.
     Tls,
 }
 
-impl Channel {
+impl RequestSecurity {
     /// The channel of a connection with or without TLS.
     pub(super) fn of(has_tls: bool) -> Self {
         if has_tls { Self::Tls } else { Self::Plain }
@@ -101,14 +101,14 @@ impl OriginPolicy {
     /// # Errors
     /// Which of the two is wrong.
     pub fn admit(&self, host: &str, origin: Option<&str>) -> Result<(), OriginDenied> {
-        self.admit_over(Channel::Plain, host, origin)
+        self.admit_over(RequestSecurity::Plain, host, origin)
     }
 
     /// Judges a request for a WebSocket. Without an origin it is no browser's, so it may have any
     /// Host, unless the socket is for this machine alone.
     pub(super) fn admit_over(
         &self,
-        channel: Channel,
+        security: RequestSecurity,
         host: &str,
         origin: Option<&str>,
     ) -> Result<(), OriginDenied> {
@@ -119,7 +119,7 @@ impl OriginPolicy {
             |origin: &str| self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
         // A page that is its own origin could be one of a name that was made to lead here.
         if self.is_loopback || origin.is_some_and(|origin| !is_allowed(origin)) {
-            self.admit_host(channel, host)?;
+            self.admit_host(security, host)?;
         }
         match origin {
             None => Ok(()),
@@ -129,14 +129,18 @@ impl OriginPolicy {
     }
 
     /// Judges a request for a page.
-    pub(super) fn admit_host(&self, channel: Channel, host: &str) -> Result<(), OriginDenied> {
+    pub(super) fn admit_host(
+        &self,
+        security: RequestSecurity,
+        host: &str,
+    ) -> Result<(), OriginDenied> {
         let Host { name, kind, .. } = Host::read(host);
         let is_known = match kind {
             HostKind::Loopback => true,
             HostKind::Address if !self.is_loopback => true,
             _ => self.has_host(name),
         };
-        let is_certified = channel == Channel::Tls && !self.is_loopback;
+        let is_certified = security == RequestSecurity::Tls && !self.is_loopback;
         if is_known || is_certified || self.takes_all() {
             return Ok(());
         }
@@ -293,14 +297,14 @@ mod tests {
         ] {
             let denied = Err(OriginDenied::Host(Host::read(host).name.to_owned()));
             assert_eq!(bare.admit(host, Some(origin)), denied, "{host}");
-            assert_eq!(bare.admit_host(Channel::Plain, host), denied, "{host}");
+            assert_eq!(bare.admit_host(RequestSecurity::Plain, host), denied, "{host}");
             // No certificate is valid for a stranger's name.
-            assert_eq!(bare.admit_over(Channel::Tls, host, Some(origin)), Ok(()), "{host}");
+            assert_eq!(bare.admit_over(RequestSecurity::Tls, host, Some(origin)), Ok(()), "{host}");
             assert_eq!(bare.admit(host, None), Ok(()), "{host}: no browser");
         }
         for host in ["192.0.2.1:8081", "[2001:db8::1]:8081", "127.0.0.1:8081", "localhost:8081"] {
             assert_eq!(bare.admit(host, Some(&format!("http://{host}"))), Ok(()), "{host}");
-            assert_eq!(bare.admit_host(Channel::Plain, host), Ok(()), "{host}");
+            assert_eq!(bare.admit_host(RequestSecurity::Plain, host), Ok(()), "{host}");
             let foreign = bare.admit(host, Some("http://evil.example"));
             assert!(matches!(foreign, Err(OriginDenied::Origin(_))), "{host}");
         }
@@ -314,7 +318,7 @@ mod tests {
         assert!(any.admit("evil.example", Some("http://other.example")).is_err());
         // The certificate does not help at a socket for this machine alone.
         let near = OriginPolicy { is_loopback: true, ..OriginPolicy::default() };
-        assert!(near.admit_over(Channel::Tls, "evil.example", None).is_err());
+        assert!(near.admit_over(RequestSecurity::Tls, "evil.example", None).is_err());
     }
 
     #[test]

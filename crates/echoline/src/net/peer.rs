@@ -6,14 +6,14 @@ use super::transport::Origin;
 
 /// The other end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(super) enum PeerId {
     Address(SocketAddr),
     /// A process of this user, at a Unix socket.
     User(u32),
     Unknown,
 }
 
-impl Peer {
+impl PeerId {
     pub(super) fn of(origin: &Origin) -> Self {
         match (origin.peer, origin.uid) {
             (Some(address), _) => Self::Address(address),

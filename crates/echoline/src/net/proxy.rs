@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::limits::Closed;
 use super::proxy_header::{ProxyHeader, ProxyVersion};
 use super::stream::Stream;
-use super::transport::{Opening, Origin, Refusal, Step};
+use super::transport::{OpenFuture, Origin, Refusal, Step};
 
 /// How long a proxy may take to send its header. It has all of it when it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,19 +57,19 @@ impl AcceptProxy {
 }
 
 impl Step for AcceptProxy {
-    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(async move {
             if self.trusts(origin) {
                 let read = timeout(HEADER_TIMEOUT, read_header(&mut stream)).await;
-                match read.unwrap_or(Err(Trouble::Late)) {
-                    Ok(Told::Client(source)) => origin.source = source,
-                    Ok(Told::Local) => origin.is_proxy_itself = true,
+                match read.unwrap_or(Err(HeaderReadError::Late)) {
+                    Ok(ProxiedClient::Client(source)) => origin.source = source,
+                    Ok(ProxiedClient::Local) => origin.is_proxy_itself = true,
                     // A check that the port is open, as proxies make every few seconds.
-                    Err(Trouble::Nothing) => return Err(Closed::Finished),
+                    Err(HeaderReadError::Nothing) => return Err(Closed::Finished),
                     Err(trouble) => {
-                        let (words, closed) = trouble.say();
+                        let (words, closed) = trouble.describe();
                         tracing::warn!(proxy = ?origin.peer, "a proxy was turned away: {words}");
-                        origin.trouble = Some(words);
+                        origin.failure = Some(words);
                         return Err(closed);
                     }
                 }
@@ -89,13 +89,13 @@ impl Step for AcceptProxy {
 }
 
 /// The meaning of a header.
-enum Told {
+enum ProxiedClient {
     Client(Option<SocketAddr>),
     Local,
 }
 
 /// Why no header could be read.
-enum Trouble {
+enum HeaderReadError {
     /// The proxy ended the connection without a byte.
     Nothing,
     Late,
@@ -103,8 +103,8 @@ enum Trouble {
     Ended(Closed),
 }
 
-impl Trouble {
-    fn say(self) -> (String, Closed) {
+impl HeaderReadError {
+    fn describe(self) -> (String, Closed) {
         match self {
             Self::Late => {
                 let words = format!("no whole PROXY header came within {HEADER_TIMEOUT:?}");
@@ -118,22 +118,22 @@ impl Trouble {
 }
 
 /// Reads exactly the header: what follows stays in the stream.
-async fn read_header(stream: &mut Stream) -> Result<Told, Trouble> {
+async fn read_header(stream: &mut Stream) -> Result<ProxiedClient, HeaderReadError> {
     let mut header = Vec::new();
     loop {
         let more = match ProxyHeader::parse(&header) {
-            Ok(ProxyHeader::Source(source)) => return Ok(Told::Client(source)),
-            Ok(ProxyHeader::Local) => return Ok(Told::Local),
+            Ok(ProxyHeader::Source(source)) => return Ok(ProxiedClient::Client(source)),
+            Ok(ProxyHeader::Local) => return Ok(ProxiedClient::Local),
             Ok(ProxyHeader::More(more)) => more,
-            Err(malformed) => return Err(Trouble::Malformed(malformed.to_string())),
+            Err(malformed) => return Err(HeaderReadError::Malformed(malformed.to_string())),
         };
         let start = header.len();
         header.resize(start + more, 0);
         match stream.read(&mut header[start..]).await {
-            Ok(0) | Err(_) if start == 0 => return Err(Trouble::Nothing),
-            Ok(0) => return Err(Trouble::Ended(Closed::HandshakeFailed)),
+            Ok(0) | Err(_) if start == 0 => return Err(HeaderReadError::Nothing),
+            Ok(0) => return Err(HeaderReadError::Ended(Closed::HandshakeFailed)),
             Ok(count) => header.truncate(start + count),
-            Err(error) => return Err(Trouble::Ended(error.into())),
+            Err(error) => return Err(HeaderReadError::Ended(error.into())),
         }
     }
 }
@@ -196,12 +196,12 @@ fn nth(network: &IpNet, number: u64) -> IpAddr {
 }
 
 impl Step for SendProxy {
-    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, mut stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(async move {
             let header = match self.header(&stream) {
                 Ok(header) => header,
                 Err(error) => {
-                    origin.trouble = Some(error.to_string());
+                    origin.failure = Some(error.to_string());
                     return Err(Closed::HandshakeFailed);
                 }
             };

@@ -10,30 +10,30 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::accept_errors::{AcceptErrors, ReserveOutcome};
 use super::address::{Address, AddressError};
 use super::admission::{self, Admission};
+use super::config::{ConnectionConfig, Eol, Farewell};
 use super::connection::Connection;
-use super::ending::Ending;
-use super::failure::{Failure, accept, note_panic};
-use super::fault::{self, Faults, Orders};
-use super::handshake::{Shown, shake_hands};
+use super::drain_guard::DrainGuard;
+use super::failure::{ServerFailure, accept, note_panic};
+use super::fault::{self, ConnectionFaults, Faults};
+use super::handler_task::HandlerTask;
+use super::handshake::{PeerDisplay, perform_handshake};
 use super::limits::{Closed, Limits};
-use super::listener::{Accepted, Acceptor, Listener, Queued};
+use super::listener::{AcceptOutcome, Acceptor, DrainedConnection, Listener};
 use super::live_limits::LiveLimits;
-use super::observer::{Observer, Works};
-use super::place::{Count, Places};
-use super::pulse::Pulse;
+use super::liveness_probe::LivenessProbe;
+use super::observer::{Observer, ServerParts};
+use super::registry::{ConnectionRegistry, CountedAddress};
 use super::report::Report;
 use super::shutdown::{Phase, Shutdown};
-use super::signals::Listening;
+use super::signals::SignalGuard;
 use super::sources::Sources;
 use super::stream::Stream;
 use super::summary::{ConnectionSummary, Hook, ReceivedLine};
-use super::tally::Watched;
-use super::task::Supervised;
-use super::terms::{Eol, Farewell, Terms};
 use super::transport::{Origin, Transport};
-use super::trouble::{Refused, Trouble};
+use super::worker_stats::Metering;
 use super::workers::Workers;
 use echoline_base::supervise::catch_panic;
 
@@ -65,12 +65,12 @@ pub struct Server {
     listeners: Vec<Listener>,
     shutdown: Shutdown,
     live: LiveLimits,
-    pub(super) places: Arc<Places>,
-    watched: Watched,
+    pub(super) registry: Arc<ConnectionRegistry>,
+    metering: Metering,
     workers: Option<NonZeroUsize>,
     busy_poll: Option<Duration>,
     faults: Option<Faults>,
-    pulse: Pulse,
+    liveness_probe: LivenessProbe,
     admission: Admission,
 }
 
@@ -98,14 +98,14 @@ impl Server {
         let (limits, eol, farewell) = (Limits::default(), Eol::default(), Farewell::default());
         Self {
             listeners,
-            live: LiveLimits::new(Terms::new(limits, shutdown.clone(), eol, farewell)),
-            places: Places::new(shutdown.clone()),
+            live: LiveLimits::new(ConnectionConfig::new(limits, shutdown.clone(), eol, farewell)),
+            registry: ConnectionRegistry::new(shutdown.clone()),
             shutdown,
-            watched: Watched::No,
+            metering: Metering::Off,
             workers: None,
             busy_poll: None,
             faults: None,
-            pulse: Pulse::default(),
+            liveness_probe: LivenessProbe::default(),
             admission: Admission::default(),
         }
     }
@@ -120,7 +120,7 @@ impl Server {
     /// Sets what [`Connection::write_line`] and the last words end with. Default [`Eol::Lf`].
     #[must_use]
     pub fn eol(self, eol: Eol) -> Self {
-        self.live.change(|terms| terms.eol = eol);
+        self.live.change(|config| config.eol = eol);
         self
     }
 
@@ -128,7 +128,7 @@ impl Server {
     /// [`Farewell::Sentences`].
     #[must_use]
     pub fn farewell(self, farewell: Farewell) -> Self {
-        self.live.change(|terms| terms.farewell = farewell);
+        self.live.change(|config| config.farewell = farewell);
         self
     }
 
@@ -169,7 +169,7 @@ impl Server {
     /// costs each connection about 80 bytes.
     #[must_use]
     pub fn on_closed(self, hook: impl Fn(ConnectionSummary) + Send + Sync + 'static) -> Self {
-        self.places.set_hook(Hook(Box::new(hook)));
+        self.registry.set_hook(Hook(Box::new(hook)));
         self
     }
 
@@ -178,7 +178,7 @@ impl Server {
     #[must_use]
     pub fn on_line(self, hook: impl Fn(ReceivedLine<'_>) + Send + Sync + 'static) -> Self {
         let hook = Arc::new(Hook(Box::new(hook) as Box<_>));
-        self.live.change(|terms| terms.on_line = Some(hook));
+        self.live.change(|config| config.on_line = Some(hook));
         self
     }
 
@@ -187,8 +187,8 @@ impl Server {
     /// hundredth of its work; without an observer it does neither.
     #[must_use]
     pub fn observe(&mut self) -> Observer {
-        self.watched = Watched::Yes;
-        Observer::new(Arc::clone(&self.places))
+        self.metering = Metering::On;
+        Observer::new(Arc::clone(&self.registry))
     }
 
     /// The handle that ends this server from elsewhere.
@@ -205,8 +205,8 @@ impl Server {
 
     /// The handle that feels whether the threads of this server are alive.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn liveness_probe(&self) -> LivenessProbe {
+        self.liveness_probe.clone()
     }
 
     /// The socket address of the first listener, with the real port.
@@ -242,7 +242,7 @@ impl Server {
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let (listening, shutdown) = (Listening::start()?, self.shutdown());
+        let (listening, shutdown) = (SignalGuard::start()?, self.shutdown());
         listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
     }
 
@@ -267,66 +267,76 @@ impl Server {
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
         self.listeners.iter().try_for_each(Listener::check_transport)?;
-        let failure = Failure::default();
+        let failure = ServerFailure::default();
         let workers = match self.workers {
-            Some(count) => Workers::start(count, self.busy_poll, self.watched, &failure)?,
-            None => Workers::current(self.watched),
+            Some(count) => Workers::start(count, self.busy_poll, self.metering, &failure)?,
+            None => Workers::current(self.metering),
         };
-        self.pulse.set(workers.runtimes());
+        self.liveness_probe.set(workers.runtimes());
         let acceptors: Vec<Acceptor> =
             self.listeners.into_iter().map(Listener::into_acceptor).collect::<io::Result<_>>()?;
-        let places = self.places;
-        let (live, shutdown, works) = (self.live, self.shutdown, workers.observed());
-        places.begin(Works { live: live.clone(), workers: works, failure: failure.clone() });
-        let (places, ending) = (Arc::clone(&places), Ending { live, shutdown, places });
-        let (live, shutdown) = (ending.live.clone(), ending.shutdown.clone());
+        let registry = self.registry;
+        let (live, shutdown, parts) = (self.live, self.shutdown, workers.observed());
+        registry.begin(ServerParts {
+            live: live.clone(),
+            workers: parts,
+            failure: failure.clone(),
+        });
+        let (registry, drain_guard) =
+            (Arc::clone(&registry), DrainGuard { live, shutdown, registry });
+        let (live, shutdown) = (drain_guard.live.clone(), drain_guard.shutdown.clone());
         let admission = self.admission;
-        let house = Arc::new(House { live, shutdown, places, workers, admission });
+        let inner = Arc::new(ServerInner { live, shutdown, registry, workers, admission });
         let mut accepting = JoinSet::new();
         for (listener, acceptor) in acceptors.into_iter().enumerate() {
             let (transport, faults) = (acceptor.transport().clone(), self.faults.clone());
-            let door = Door { listener, transport: Arc::new(transport), faults };
-            accepting.spawn(Arc::clone(&house).accept_from(acceptor, door, handler.clone()));
+            let context = ListenerContext { listener, transport: Arc::new(transport), faults };
+            accepting.spawn(Arc::clone(&inner).accept_from(acceptor, context, handler.clone()));
         }
         tokio::select! {
-            () = end => ending.shutdown.drain(),
-            () = ending.shutdown.reached(Phase::Draining) => {}
-            () = ending.retired() => {}
-            () = failure.wait() => ending.shutdown.drain(),
-            () = accept(&mut accepting, &failure) => ending.shutdown.drain(),
+            () = end => drain_guard.shutdown.drain(),
+            () = drain_guard.shutdown.reached(Phase::Draining) => {}
+            () = drain_guard.retired() => {}
+            () = failure.wait() => drain_guard.shutdown.drain(),
+            () = accept(&mut accepting, &failure) => drain_guard.shutdown.drain(),
         }
-        house.places.wake_all();
+        inner.registry.wake_all();
         while let Some(ended) = accepting.join_next().await {
             note_panic(ended, &failure);
         }
-        ending.drain().await;
-        failure.check().map(|()| house.places.report())
+        drain_guard.drain().await;
+        failure.check().map(|()| inner.registry.report())
     }
 }
 
 /// A server at work.
-struct House {
+struct ServerInner {
     live: LiveLimits,
     shutdown: Shutdown,
-    places: Arc<Places>,
+    registry: Arc<ConnectionRegistry>,
     workers: Workers,
     admission: Admission,
 }
 
-impl House {
-    async fn accept_from<H, F>(self: Arc<Self>, acceptor: Acceptor, door: Door, handler: H)
-    where
+impl ServerInner {
+    async fn accept_from<H, F>(
+        self: Arc<Self>,
+        acceptor: Acceptor,
+        context: ListenerContext,
+        handler: H,
+    ) where
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let mut trouble = Trouble::new(self.live.terms().refusal(&door.transport, Closed::Busy));
+        let mut accept_errors =
+            AcceptErrors::new(self.live.config().refusal(&context.transport, Closed::Busy));
         loop {
             let first = tokio::select! {
                 biased;
                 () = self.shutdown.reached(Phase::Retiring) => break,
                 accepted = acceptor.accept() => accepted,
             };
-            match self.accept_batch(first, &acceptor, &door, &handler, &mut trouble) {
+            match self.accept_batch(first, &acceptor, &context, &handler, &mut accept_errors) {
                 Some(pause) => tokio::select! {
                     () = sleep(pause) => {}
                     () = self.shutdown.reached(Phase::Retiring) => {}
@@ -338,11 +348,13 @@ impl House {
             return acceptor.leave();
         }
         // A flood ends here too.
-        let most = self.live.terms().limits.max_connections.saturating_add(ACCEPT_BATCH);
-        for queued in acceptor.into_queue(trouble.reserve, trouble.words).take(most) {
+        let most = self.live.config().limits.max_connections.saturating_add(ACCEPT_BATCH);
+        for queued in acceptor.drain_queue(accept_errors.reserve, accept_errors.words).take(most) {
             match queued {
-                Queued::Connection(stream, peer) => self.welcome(stream, peer, &door, &handler),
-                Queued::Told => self.places.count_refused(),
+                DrainedConnection::Connection(stream, peer) => {
+                    self.handle_accept(stream, peer, &context, &handler)
+                }
+                DrainedConnection::Refused => self.registry.count_descriptor_refusal(),
             }
         }
     }
@@ -350,11 +362,11 @@ impl House {
     /// Serves who is waiting; returns how long to leave the listener alone, if at all.
     fn accept_batch<H, F>(
         &self,
-        first: Accepted,
+        first: AcceptOutcome,
         acceptor: &Acceptor,
-        door: &Door,
+        context: &ListenerContext,
         handler: &H,
-        trouble: &mut Trouble,
+        accept_errors: &mut AcceptErrors,
     ) -> Option<Duration>
     where
         H: Fn(Connection) -> F + Clone + Send + 'static,
@@ -363,18 +375,23 @@ impl House {
         let mut first = Some(first);
         for _ in 0..ACCEPT_BATCH {
             match first.take().unwrap_or_else(|| acceptor.accept_now()) {
-                Accepted::Connection(stream, peer) => {
-                    trouble.backoff.reset();
-                    self.welcome(stream, peer, door, handler);
+                AcceptOutcome::Connection(stream, peer) => {
+                    accept_errors.backoff.reset();
+                    self.handle_accept(stream, peer, context, handler);
                 }
-                Accepted::Gone => {}
-                Accepted::Nobody => break,
-                Accepted::Exhausted(error) => {
-                    trouble.log(&error);
-                    match trouble.reserve.refuse(|| acceptor.accept_now(), &trouble.words) {
-                        Refused::Told => self.places.count_refused(),
-                        Refused::Nobody => break,
-                        Refused::Not => return Some(trouble.backoff.next_delay()),
+                AcceptOutcome::ConnectionLost => {}
+                AcceptOutcome::QueueEmpty => break,
+                AcceptOutcome::Exhausted(error) => {
+                    accept_errors.log(&error);
+                    match accept_errors
+                        .reserve
+                        .refuse(|| acceptor.accept_now(), &accept_errors.words)
+                    {
+                        ReserveOutcome::Refused => self.registry.count_descriptor_refusal(),
+                        ReserveOutcome::QueueEmpty => break,
+                        ReserveOutcome::NoDescriptor => {
+                            return Some(accept_errors.backoff.next_delay());
+                        }
                     }
                 }
             }
@@ -383,96 +400,102 @@ impl House {
     }
 
     /// Gives a new connection its place and starts its handler, or tells it that there is none.
-    fn welcome<H, F>(&self, stream: Stream, peer: Option<SocketAddr>, door: &Door, handler: &H)
-    where
+    fn handle_accept<H, F>(
+        &self,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        context: &ListenerContext,
+        handler: &H,
+    ) where
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
-        let terms = self.live.terms();
-        let origin = Origin::accepted(door.listener, peer, &stream);
-        let count = match door.transport.speaks_for_others(&origin) {
-            true => Count::Later,
-            false => Count::Peer,
+        let config = self.live.config();
+        let origin = Origin::accepted(context.listener, peer, &stream);
+        let count = match context.transport.speaks_for_others(&origin) {
+            true => CountedAddress::Proxied,
+            false => CountedAddress::Peer,
         };
-        if count == Count::Peer
+        if count == CountedAddress::Peer
             && let Err(refusal) = self.admission.take(&origin)
         {
             return admission::refuse(
                 refusal,
                 stream,
                 &origin,
-                &door.transport,
-                &terms,
-                &self.places,
+                &context.transport,
+                &config,
+                &self.registry,
             );
         }
         let Some(worker) = self.workers.least_loaded() else {
-            return self.refuse(stream, &origin, door, Closed::Busy);
+            return self.refuse(stream, &origin, context, Closed::Busy);
         };
-        let place = match self.places.take(&origin, &terms.limits, count, worker.tally()) {
-            Ok(place) => place,
-            Err(closed) => return self.refuse(stream, &origin, door, closed),
+        let slot = match self.registry.take(&origin, &config.limits, count, worker.stats()) {
+            Ok(slot) => slot,
+            Err(closed) => return self.refuse(stream, &origin, context, closed),
         };
-        tracing::debug!(place = place.number(), peer = %Shown(peer), "connected");
+        tracing::debug!(place = slot.number(), peer = %PeerDisplay(peer), "connected");
         // In the order in which they come, so that they have the same faults each time.
-        let planned = door.faults.as_ref().map(Faults::enlist);
+        let planned = context.faults.as_ref().map(Faults::next_connection);
         let _entered = worker.enter();
         let mut stream = match worker.adopt(stream) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(peer = %Shown(peer), %error, "cannot serve a connection");
-                place.count(Err(Closed::from(error)));
+                tracing::warn!(peer = %PeerDisplay(peer), %error, "cannot serve a connection");
+                slot.count(Err(Closed::from(error)));
                 return;
             }
         };
-        if planned.as_ref().is_some_and(Orders::refuse) {
-            stream.break_off();
-            place.count(Err(Closed::Reset));
-        } else if door.transport.is_plain() {
-            let stream = fault::lay_under(stream, planned.as_ref());
-            let stream = fault::lay_over(stream, planned);
-            let connection = Connection::with_terms(stream, terms, Some(Arc::clone(&place)));
+        if planned.as_ref().is_some_and(ConnectionFaults::refuse) {
+            stream.reset_on_close();
+            slot.count(Err(Closed::Reset));
+        } else if context.transport.is_plain() {
+            let stream = fault::wrap_socket(stream, planned.as_ref());
+            let stream = fault::wrap_stream(stream, planned);
+            let connection = Connection::with_config(stream, config, Some(Arc::clone(&slot)));
             // A handler that panics before its first await must not end the accepting task.
             match catch_panic(|| handler(connection)) {
-                Ok(dialogue) => worker.spawn(Supervised::new(dialogue, place)),
-                Err(_) => _ = place.count(Err(Closed::Panicked)),
+                Ok(dialogue) => worker.spawn(HandlerTask::new(dialogue, slot)),
+                Err(_) => _ = slot.count(Err(Closed::Panicked)),
             }
         } else {
-            let (transport, handler) = (Arc::clone(&door.transport), handler.clone());
-            let (held, admission) = (Arc::clone(&place), self.admission.clone());
-            worker.spawn(Supervised::new(
+            let (transport, handler) = (Arc::clone(&context.transport), handler.clone());
+            let (held, admission) = (Arc::clone(&slot), self.admission.clone());
+            worker.spawn(HandlerTask::new(
                 async move {
-                    let stream = fault::lay_under(stream, planned.as_ref());
-                    let opened = shake_hands(&transport, stream, origin, &terms, &held, &admission);
+                    let stream = fault::wrap_socket(stream, planned.as_ref());
+                    let opened =
+                        perform_handshake(&transport, stream, origin, &config, &held, &admission);
                     let stream = opened.await?;
-                    let stream = fault::lay_over(stream, planned);
+                    let stream = fault::wrap_stream(stream, planned);
                     let counted = match count {
-                        Count::Later => held.count_source(&terms.limits),
-                        Count::Peer => Ok(()),
+                        CountedAddress::Proxied => held.count_source(&config.limits),
+                        CountedAddress::Peer => Ok(()),
                     };
-                    let client = Connection::with_terms(stream, terms, Some(held));
+                    let client = Connection::with_config(stream, config, Some(held));
                     match counted {
                         Ok(()) => handler(client).await,
                         Err(closed) => Err(client.refuse(closed)),
                     }
                 },
-                place,
+                slot,
             ));
         }
     }
 
-    fn refuse(&self, stream: Stream, origin: &Origin, door: &Door, closed: Closed) {
-        tracing::debug!(peer = %Shown(origin.peer), reason = closed.label(), "refused");
-        self.places.count_refusal(origin, closed);
-        let terms = self.live.terms();
-        if let Some(words) = terms.refusal(&door.transport, closed) {
-            Connection::with_terms(stream, terms, None).end_with(&words);
+    fn refuse(&self, stream: Stream, origin: &Origin, context: &ListenerContext, closed: Closed) {
+        tracing::debug!(peer = %PeerDisplay(origin.peer), reason = closed.label(), "refused");
+        self.registry.count_refusal(origin, closed);
+        let config = self.live.config();
+        if let Some(words) = config.refusal(&context.transport, closed) {
+            Connection::with_config(stream, config, None).close_with(&words);
         }
     }
 }
 
 /// One listener, as the connections that come through it see it.
-struct Door {
+struct ListenerContext {
     listener: usize,
     transport: Arc<Transport>,
     faults: Option<Faults>,

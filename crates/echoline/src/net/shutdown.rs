@@ -27,11 +27,11 @@ pub enum Phase {
 /// the price of one load and is woken once, when it changes.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    shared: Arc<Shared>,
+    state: Arc<ShutdownState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ShutdownState {
     phase: AtomicU8,
     changed: Arc<Notify>,
 }
@@ -62,7 +62,7 @@ impl Shutdown {
     /// The phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.shared.phase.load(Ordering::Acquire) {
+        match self.state.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
             1 => Phase::Retiring,
             2 => Phase::Draining,
@@ -84,12 +84,12 @@ impl Shutdown {
 
     /// Completes at the next change of phase after this call.
     pub(crate) fn changed(&self) -> OwnedNotified {
-        Arc::clone(&self.shared.changed).notified_owned()
+        Arc::clone(&self.state.changed).notified_owned()
     }
 
     fn advance(&self, phase: Phase) {
-        self.shared.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        self.shared.changed.notify_waiters();
+        self.state.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.state.changed.notify_waiters();
     }
 }
 

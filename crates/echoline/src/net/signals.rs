@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::own_thread::spawn_with_runtime;
+use super::runtime_thread::spawn_with_runtime;
 use super::shutdown::{Phase, Shutdown};
 use echoline_base::poison::IgnorePoison;
 
@@ -22,7 +22,7 @@ pub enum Hangup {
 }
 
 /// Ends a server as somebody who sends signals expects: the first drains, the next one aborts.
-pub fn obey(signal: &'static str, shutdown: &Shutdown) {
+pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
     if shutdown.phase() < Phase::Draining {
         tracing::info!(signal, "draining; a second signal ends it now");
         shutdown.drain();
@@ -82,19 +82,19 @@ async fn heard(signal: &mut Option<Signal>) -> bool {
 /// The runtime's handlers stay for as long as the process lives, so a thread ends the process in
 /// their stead, with the exit code by which shells name the signal: 128 and its number.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(crate) struct SignalGuard {
     /// `None` once the signals were given to that thread.
     signals: Option<Signals>,
 }
 
-/// Ends the thread of an earlier [`Listening`] when it is dropped.
+/// Ends the thread of an earlier [`SignalGuard`] when it is dropped.
 static EARLIER: Mutex<Option<oneshot::Sender<()>>> = Mutex::new(None);
 
 /// The signals that the process neither caught nor ignored when a server first listened to them;
 /// bit 0 is number 1.
 static DEFAULTS: OnceLock<u64> = OnceLock::new();
 
-impl Listening {
+impl SignalGuard {
     pub(crate) fn start() -> io::Result<Self> {
         DEFAULTS.get_or_init(defaults);
         *EARLIER.lock().ignore_poison() = None;
@@ -112,13 +112,13 @@ impl Listening {
         loop {
             tokio::select! {
                 ended = &mut serving => return ended,
-                name = signals.next() => obey(name, shutdown),
+                name = signals.next() => handle_signal(name, shutdown),
             }
         }
     }
 }
 
-impl Drop for Listening {
+impl Drop for SignalGuard {
     fn drop(&mut self) {
         let Some(mut signals) = self.signals.take() else { return };
         let (earlier, later) = oneshot::channel::<()>();

@@ -127,11 +127,12 @@ pub(super) fn bind(
     backlog: i32,
 ) -> io::Result<(Socket, SocketFile)> {
     let as_self = || {
-        let trust = if FileUser::present() == 0 { Trust::OnlyRoot } else { Trust::Folder };
-        NewSocket::make(path, rights, trust)
+        let owners =
+            if FileUser::present() == 0 { FolderOwners::OnlyRoot } else { FolderOwners::Folder };
+        NewSocket::make(path, rights, owners)
     };
     let made = match rights.new_owner() {
-        Some(user) => match user.act(|| NewSocket::make(path, rights, Trust::Folder)) {
+        Some(user) => match user.act(|| NewSocket::make(path, rights, FolderOwners::Folder)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => as_self(),
             made => made,
         },
@@ -142,7 +143,7 @@ pub(super) fn bind(
 
 /// Users who may be able to replace files in the folder of a socket that is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+enum FolderOwners {
     /// Root alone; another user would have root change the owner or the mode of any file.
     OnlyRoot,
     /// Any: the process has no rights that such a user could misuse.
@@ -159,10 +160,10 @@ struct NewSocket {
 }
 
 impl NewSocket {
-    fn make(path: &str, rights: &FileRights, trust: Trust) -> io::Result<Self> {
+    fn make(path: &str, rights: &FileRights, owners: FolderOwners) -> io::Result<Self> {
         let address = SockAddr::unix(path)?;
         let folder = SocketFolder::open(Path::new(path))?;
-        if trust == Trust::OnlyRoot {
+        if owners == FolderOwners::OnlyRoot {
             folder.refuse_exposed()?;
         }
         let lock = folder.lock(BIND_PATIENCE)?;
@@ -413,7 +414,8 @@ pub(super) mod tests {
         let user = for_user(0o600).user.unwrap();
         let through = link.join("s");
         let made = user.act(|| {
-            NewSocket::make(through.to_str().unwrap(), &for_user(0o600), Trust::Folder).map(drop)
+            NewSocket::make(through.to_str().unwrap(), &for_user(0o600), FolderOwners::Folder)
+                .map(drop)
         });
         assert_eq!(made.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(fs::read_dir(precious.path()).unwrap().count(), 0);

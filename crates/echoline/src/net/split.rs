@@ -9,20 +9,20 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::core::{Core, poll_input, poll_next, poll_output, poll_write_part};
-use super::inbound::Inbound;
+use super::deadlines::{Deadlines, OutputState};
+use super::input::InputBuffer;
 use super::limits::Closed;
 use super::lines::Line;
-use super::message::Message;
-use super::outbound::Outbound;
-use super::watch::{OutputState, Watch};
+use super::message_guard::MessageGuard;
+use super::output::OutputBuffer;
 use echoline_base::poison::IgnorePoison;
 
 /// The reading half of a [`Connection`](crate::Connection); see
 /// [`Connection::split`](crate::Connection::split).
 pub struct Reader<'a, S> {
     stream: Arc<Mutex<&'a mut S>>,
-    input: &'a mut Inbound,
-    watch: &'a mut Watch,
+    input: &'a mut InputBuffer,
+    deadlines: &'a mut Deadlines,
     /// Why the last call failed: the connection's last words may depend on it.
     ended: &'a mut Option<Closed>,
 }
@@ -30,17 +30,17 @@ pub struct Reader<'a, S> {
 /// The writing half of a [`Connection`](crate::Connection).
 pub struct Writer<'a, S> {
     stream: Arc<Mutex<&'a mut S>>,
-    output: &'a mut Outbound,
-    watch: Watch,
+    output: &'a mut OutputBuffer,
+    deadlines: Deadlines,
 }
 
 pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     let stream = Arc::new(Mutex::new(&mut core.stream));
     // The writer may wait in another part of the task than the reader, so it has its own watch.
-    let watch = Watch::new(Arc::clone(&core.watch.terms), core.watch.place.clone());
-    let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, watch };
-    let (input, watch, ended) = (&mut core.input, &mut core.watch, &mut core.ended);
-    (Reader { stream, input, watch, ended }, writer)
+    let deadlines = Deadlines::new(Arc::clone(&core.deadlines.config), core.deadlines.slot.clone());
+    let writer = Writer { stream: Arc::clone(&stream), output: &mut core.output, deadlines };
+    let (input, deadlines, ended) = (&mut core.input, &mut core.deadlines, &mut core.ended);
+    (Reader { stream, input, deadlines, ended }, writer)
 }
 
 /// The lock is held for the length of one poll; a stream that panicked in it is not used again.
@@ -54,9 +54,9 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     /// # Errors
     /// The same.
     pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
-        let line = poll_fn(|cx| self.poll_read(cx, Inbound::next_line)).await?;
+        let line = poll_fn(|cx| self.poll_read(cx, InputBuffer::next_line)).await?;
         if let Some(line) = &line {
-            self.watch.note_line(line);
+            self.deadlines.note_line(line);
         }
         Ok(line)
     }
@@ -86,19 +86,19 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
     }
 
     /// As [`Connection::begin_message`](crate::Connection::begin_message).
-    pub fn begin_message(&mut self) -> Message<'_, Self> {
-        Message::begin(self, |reader, begun| reader.watch.set_in_message(begun))
+    pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
+        MessageGuard::begin(self, |reader, begun| reader.deadlines.set_in_message(begun))
     }
 
     fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl FnMut(&mut Inbound) -> Result<Option<T>, Closed>,
+        next: impl FnMut(&mut InputBuffer) -> Result<Option<T>, Closed>,
     ) -> Poll<Result<T, Closed>> {
-        poll_next(self.input, self.watch, self.ended, cx, next, |input, watch, cx| {
-            let over = watch.check(input.has_partial())?;
+        poll_next(self.input, self.deadlines, self.ended, cx, next, |input, deadlines, cx| {
+            let over = deadlines.check(input.has_partial())?;
             // The writer sends by itself.
-            poll_input(&mut **lock(&self.stream), input, watch, over, OutputState::Sent, cx)
+            poll_input(&mut **lock(&self.stream), input, deadlines, over, OutputState::Sent, cx)
         })
     }
 }
@@ -112,7 +112,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
         poll_fn(|cx| {
             let stream = &mut **lock(&self.stream);
-            poll_write_part(stream, self.output, &mut self.watch, &mut bytes, cx)
+            poll_write_part(stream, self.output, &mut self.deadlines, &mut bytes, cx)
         })
         .await
     }
@@ -122,7 +122,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn write_line(&mut self, text: impl fmt::Display) -> Result<(), Closed> {
-        let line = format!("{text}{}", self.watch.terms.eol.as_str());
+        let line = format!("{text}{}", self.deadlines.config.eol.as_str());
         self.write(line.as_bytes()).await
     }
 
@@ -133,7 +133,7 @@ impl<S: AsyncWrite + Unpin> Writer<'_, S> {
     pub async fn flush(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| {
             let stream = &mut **lock(&self.stream);
-            poll_output(stream, self.output, &mut self.watch, cx)
+            poll_output(stream, self.output, &mut self.deadlines, cx)
         })
         .await
     }

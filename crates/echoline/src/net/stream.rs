@@ -24,9 +24,9 @@ const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// A plain socket costs one branch more than the socket itself; layers (TLS, WebSocket, a planned
 /// fault) cost one indirect call each.
 #[derive(Debug)]
-pub struct Stream(Kind);
+pub struct Stream(StreamKind);
 
-enum Kind {
+enum StreamKind {
     Tcp(TcpStream),
     Unix(UnixStream),
     Layered(Box<dyn Layer<Below = Stream>>),
@@ -56,15 +56,15 @@ impl Stream {
     /// `layer`, which lies over a stream, as a stream.
     #[must_use]
     pub fn layered(layer: impl Layer<Below = Self>) -> Self {
-        Self(Kind::Layered(Box::new(layer)))
+        Self(StreamKind::Layered(Box::new(layer)))
     }
 
     /// The TCP socket; `None` where there are layers over it, or where it is another one.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
-            Kind::Tcp(socket) => Some(socket),
-            Kind::Unix(_) | Kind::Layered(_) => None,
+            StreamKind::Tcp(socket) => Some(socket),
+            StreamKind::Unix(_) | StreamKind::Layered(_) => None,
         }
     }
 
@@ -85,8 +85,8 @@ impl Stream {
     #[must_use]
     pub fn peer_uid(&self) -> Option<u32> {
         match &self.0 {
-            Kind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
-            Kind::Tcp(_) | Kind::Layered(_) => None,
+            StreamKind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            StreamKind::Tcp(_) | StreamKind::Layered(_) => None,
         }
     }
 
@@ -95,21 +95,21 @@ impl Stream {
     pub(super) fn end_at_once(self, words: &str) {
         // The rest of the words is lost: that is the price of a cheap refusal.
         let _ = match &self.0 {
-            Kind::Tcp(socket) => socket.try_write(words.as_bytes()),
-            Kind::Unix(socket) => socket.try_write(words.as_bytes()),
-            Kind::Layered(_) => Ok(0),
+            StreamKind::Tcp(socket) => socket.try_write(words.as_bytes()),
+            StreamKind::Unix(socket) => socket.try_write(words.as_bytes()),
+            StreamKind::Layered(_) => Ok(0),
         };
     }
 
     /// Has the socket at the bottom break the connection off when it is closed: a peer that takes
     /// nothing would make the system hold what is unsent for minutes. A Unix socket holds nothing
     /// and just closes.
-    pub fn break_off(&mut self) {
+    pub fn reset_on_close(&mut self) {
         match &mut self.0 {
             // It fails only on a socket that is gone, and then there is nothing to break off.
-            Kind::Tcp(socket) => drop(socket.set_zero_linger()),
-            Kind::Unix(_) => {}
-            Kind::Layered(layer) => layer.below().break_off(),
+            StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
+            StreamKind::Unix(_) => {}
+            StreamKind::Layered(layer) => layer.below().reset_on_close(),
         }
     }
 
@@ -118,23 +118,23 @@ impl Stream {
     pub(super) fn cork(&mut self) {
         match &mut self.0 {
             // It fails only on a socket that is gone, and then there is nothing to send.
-            Kind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
-            Kind::Unix(_) => {}
-            Kind::Layered(layer) => layer.below().cork(),
+            StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
+            StreamKind::Unix(_) => {}
+            StreamKind::Layered(layer) => layer.below().cork(),
         }
     }
 
     /// Tells the layers, if there are any, why the connection is about to be closed.
     pub fn note_end(&mut self, closed: Closed) {
-        if let Kind::Layered(layer) = &mut self.0 {
+        if let StreamKind::Layered(layer) = &mut self.0 {
             layer.note_end(closed);
         }
     }
 
     /// Says that nothing more will be sent, where that takes more than closing the socket (TLS,
     /// WebSocket) and the system takes it at once; and closes it.
-    pub fn say_end(mut self) {
-        if let Kind::Layered(layer) = &mut self.0 {
+    pub fn shutdown_now(mut self) {
+        if let StreamKind::Layered(layer) = &mut self.0 {
             // Whether it is heard or not, there is nobody who would wait for it.
             let cx = &mut Context::from_waker(std::task::Waker::noop());
             let _ = Pin::new(layer).poll_shutdown(cx);
@@ -144,36 +144,36 @@ impl Stream {
     /// Registers a plain socket with the runtime that is the current one.
     pub(super) fn move_here(self) -> io::Result<Self> {
         Ok(Self(match self.0 {
-            Kind::Tcp(socket) => Kind::Tcp(TcpStream::from_std(socket.into_std()?)?),
-            Kind::Unix(socket) => Kind::Unix(UnixStream::from_std(socket.into_std()?)?),
+            StreamKind::Tcp(socket) => StreamKind::Tcp(TcpStream::from_std(socket.into_std()?)?),
+            StreamKind::Unix(socket) => StreamKind::Unix(UnixStream::from_std(socket.into_std()?)?),
             // Layers come later, on the runtime where the connection stays.
-            layered @ Kind::Layered(_) => layered,
+            layered @ StreamKind::Layered(_) => layered,
         }))
     }
 
     /// The plain socket, to be used without a runtime; it does not block.
     pub(super) fn into_socket(self) -> io::Result<socket2::Socket> {
         match self.0 {
-            Kind::Tcp(socket) => Ok(socket.into_std()?.into()),
-            Kind::Unix(socket) => Ok(std::os::fd::OwnedFd::from(socket.into_std()?).into()),
-            Kind::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
+            StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
+            StreamKind::Unix(socket) => Ok(std::os::fd::OwnedFd::from(socket.into_std()?).into()),
+            StreamKind::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
 impl From<TcpStream> for Stream {
     fn from(socket: TcpStream) -> Self {
-        Self(Kind::Tcp(socket))
+        Self(StreamKind::Tcp(socket))
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(socket: UnixStream) -> Self {
-        Self(Kind::Unix(socket))
+        Self(StreamKind::Unix(socket))
     }
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for StreamKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(socket) => socket.fmt(f),
@@ -191,9 +191,9 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Kind::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Kind::Layered(layer) => Pin::new(layer).poll_read(cx, buffer),
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_read(cx, buffer),
         }
     }
 }
@@ -206,9 +206,9 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Kind::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Kind::Layered(layer) => Pin::new(layer).poll_write(cx, bytes),
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_write(cx, bytes),
         }
     }
 
@@ -219,34 +219,34 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Kind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Kind::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, slices),
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, slices),
         }
     }
 
     #[inline]
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
-            Kind::Tcp(_) | Kind::Unix(_) => true,
-            Kind::Layered(layer) => layer.is_write_vectored(),
+            StreamKind::Tcp(_) | StreamKind::Unix(_) => true,
+            StreamKind::Layered(layer) => layer.is_write_vectored(),
         }
     }
 
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(socket) => Pin::new(socket).poll_flush(cx),
-            Kind::Unix(socket) => Pin::new(socket).poll_flush(cx),
-            Kind::Layered(layer) => Pin::new(layer).poll_flush(cx),
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Kind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
-            Kind::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
+            StreamKind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            StreamKind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            StreamKind::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) type LineHook = Hook<dyn Fn(ReceivedLine<'_>) + Send + Sync>;
 
 /// The counts of one connection.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct ConnectionCounters {
     begun: Instant,
     bytes_received: AtomicU64,
     lines_received: AtomicU64,
@@ -112,7 +112,7 @@ impl Amount {
     }
 }
 
-impl Account {
+impl ConnectionCounters {
     pub(super) fn begin() -> Self {
         Self {
             begun: Instant::now(),

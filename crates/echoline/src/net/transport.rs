@@ -12,7 +12,7 @@ use super::sources::{Source, SourceRefusal};
 use super::stream::Stream;
 
 /// What one step makes of a stream.
-pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Send + 'a>>;
+pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Send + 'a>>;
 
 /// One step: reads a header, holds a handshake, lays a layer over the stream.
 ///
@@ -21,7 +21,7 @@ pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + Sen
 /// holds nobody up. Dropping the future closes the connection.
 pub trait Step: fmt::Debug + Send + Sync {
     /// The stream for the next step, or the reason for which the connection ends here.
-    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a>;
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a>;
 
     /// What somebody hears, before this step is taken, for whom there is no place.
     fn refusal(&self, closed: Closed) -> Refusal {
@@ -109,7 +109,7 @@ pub struct Origin {
     pub tls: Option<TlsFacts>,
     /// Why a step failed, in words for a log or a user, where it knows more than its
     /// [`Closed`] says.
-    pub trouble: Option<String>,
+    pub failure: Option<String>,
 }
 
 /// What two ends of a TLS connection agreed on.
@@ -177,12 +177,12 @@ impl Transport {
         mut stream: Stream,
         origin: &mut Origin,
         admit: impl Fn(&Origin) -> Result<(), SourceRefusal>,
-    ) -> Result<Stream, Refused> {
+    ) -> Result<Stream, OpenError> {
         for step in &self.steps {
             let names_client = step.speaks_for_others(origin);
-            stream = step.open(stream, origin).await.map_err(Refused::Step)?;
+            stream = step.open(stream, origin).await.map_err(OpenError::Step)?;
             if names_client && let Err(refusal) = admit(origin) {
-                return Err(Refused::Admission(refusal, stream));
+                return Err(OpenError::Admission(refusal, stream));
             }
         }
         Ok(stream)
@@ -202,7 +202,7 @@ impl Transport {
 
 /// Why a stream did not get through all steps.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum OpenError {
     /// A step failed.
     Step(Closed),
     /// The client that a proxy named may not connect; the stream as it was then.

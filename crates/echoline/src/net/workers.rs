@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::buffers;
-use super::failure::Failure;
-use super::own_thread::spawn_with_runtime;
+use super::failure::ServerFailure;
+use super::runtime_thread::spawn_with_runtime;
 use super::stream::Stream;
-use super::tally::{Tally, Watched};
+use super::worker_stats::{Metering, WorkerStats};
 
 /// Where connections are served.
 #[derive(Debug)]
@@ -33,16 +33,16 @@ pub(super) struct Workers {
 #[derive(Debug)]
 pub(super) struct Worker {
     runtime: Handle,
-    tally: Arc<Tally>,
+    stats: Arc<WorkerStats>,
     /// Dropped to end the worker's thread; `None` where the runtime is the caller's.
     stop: Option<oneshot::Sender<()>>,
 }
 
 impl Workers {
     /// Serves on the runtime that the caller is in.
-    pub(super) fn current(watched: Watched) -> Self {
-        let tally = Arc::new(Tally::new(watched));
-        let worker = Worker { runtime: Handle::current(), tally, stop: None };
+    pub(super) fn current(metering: Metering) -> Self {
+        let stats = Arc::new(WorkerStats::new(metering));
+        let worker = Worker { runtime: Handle::current(), stats, stop: None };
         Self { workers: vec![worker] }
     }
 
@@ -54,10 +54,10 @@ impl Workers {
     pub(super) fn start(
         count: NonZeroUsize,
         busy_poll: Option<Duration>,
-        watched: Watched,
-        failure: &Failure,
+        metering: Metering,
+        failure: &ServerFailure,
     ) -> io::Result<Self> {
-        let start = |number| Worker::start(number, busy_poll, watched, failure.clone());
+        let start = |number| Worker::start(number, busy_poll, metering, failure.clone());
         Ok(Self { workers: (0..count.get()).map(start).collect::<io::Result<_>>()? })
     }
 
@@ -67,22 +67,22 @@ impl Workers {
     }
 
     /// All tallies, and what the runtimes say of themselves.
-    pub(super) fn observed(&self) -> Vec<(Arc<Tally>, RuntimeMetrics)> {
-        let observed = |worker: &Worker| (Arc::clone(&worker.tally), worker.runtime.metrics());
+    pub(super) fn observed(&self) -> Vec<(Arc<WorkerStats>, RuntimeMetrics)> {
+        let observed = |worker: &Worker| (Arc::clone(&worker.stats), worker.runtime.metrics());
         self.workers.iter().map(observed).collect()
     }
 
     /// The worker with the fewest connections, the first of several; `None` if all have panicked.
     pub(super) fn least_loaded(&self) -> Option<&Worker> {
-        let alive = self.workers.iter().filter(|worker| !worker.tally.is_lost());
-        alive.min_by_key(|worker| worker.tally.open.load(Ordering::Relaxed))
+        let alive = self.workers.iter().filter(|worker| !worker.stats.is_lost());
+        alive.min_by_key(|worker| worker.stats.open.load(Ordering::Relaxed))
     }
 }
 
 impl Worker {
     /// Where its connections are counted.
-    pub(super) fn tally(&self) -> &Arc<Tally> {
-        &self.tally
+    pub(super) fn stats(&self) -> &Arc<WorkerStats> {
+        &self.stats
     }
 
     /// Makes this worker's runtime the current one for as long as the guard lives.
@@ -104,20 +104,20 @@ impl Worker {
     fn start(
         number: usize,
         busy_poll: Option<Duration>,
-        watched: Watched,
-        failure: Failure,
+        metering: Metering,
+        failure: ServerFailure,
     ) -> io::Result<Self> {
         let name = format!("worker-{number}");
-        let tally = Arc::new(Tally::new(watched));
+        let stats = Arc::new(WorkerStats::new(metering));
         let (stop, stopped) = oneshot::channel::<()>();
-        let (told, part) = (Arc::clone(&tally), name.clone());
+        let (told, part) = (Arc::clone(&stats), name.clone());
         let runtime = spawn_with_runtime(&name, move |runtime| {
             run(runtime, busy_poll, stopped, |panic| {
                 told.note_lost();
                 failure.note(&part, panic);
             });
         })?;
-        Ok(Self { runtime, tally, stop: Some(stop) })
+        Ok(Self { runtime, stats, stop: Some(stop) })
     }
 }
 

@@ -12,7 +12,7 @@ use nix::sys::socket::{
     recvmmsg, sendmmsg,
 };
 
-use super::guard::Arrival;
+use super::guard::DatagramArrival;
 
 /// Datagrams that one call takes at most, and then other tasks of the thread get a turn.
 pub(super) const BATCH: usize = 32;
@@ -23,19 +23,19 @@ const STRIDE: usize = 65_600;
 
 /// What came in one call, and what is to go out. Memory that no datagram has needed yet is none.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct DatagramBatch {
     received: Vec<u8>,
-    arrivals: Vec<Received>,
+    arrivals: Vec<ReceivedDatagram>,
     written: Vec<u8>,
-    outgoing: Vec<Outgoing>,
+    outgoing: Vec<OutgoingDatagram>,
     /// Of `outgoing`, so many have gone.
     gone: usize,
 }
 
 /// A datagram that came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Received {
-    pub(super) arrival: Arrival,
+pub(super) struct ReceivedDatagram {
+    pub(super) arrival: DatagramArrival,
     pub(super) length: usize,
     /// Which network interface it came through.
     interface: u32,
@@ -43,27 +43,27 @@ pub(super) struct Received {
 
 /// A datagram that is to go.
 #[derive(Clone, Debug)]
-struct Outgoing {
-    bytes: Place,
-    from: Local,
+struct OutgoingDatagram {
+    bytes: PayloadSource,
+    from: LocalAddress,
     to: SocketAddr,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
-    Received(Range<usize>),
+enum PayloadSource {
+    ReceivedDatagram(Range<usize>),
     Written(Range<usize>),
 }
 
 /// Which address of ours a datagram is sent from. The interface only where the address says
 /// nothing without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Local {
+struct LocalAddress {
     address: IpAddr,
     interface: u32,
 }
 
-impl Batch {
+impl DatagramBatch {
     pub(super) fn new() -> Self {
         Self {
             received: vec![0; BATCH * STRIDE],
@@ -78,17 +78,22 @@ impl Batch {
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] where nothing does.
-    pub(super) fn receive(&mut self, socket: &impl AsRawFd, family: Family) -> io::Result<usize> {
+    pub(super) fn receive(
+        &mut self,
+        socket: &impl AsRawFd,
+        family: AddressFamily,
+    ) -> io::Result<usize> {
         self.clear();
-        with_headers(family, Way::In, |headers| {
+        with_headers(family, IoDirection::In, |headers| {
             let mut rooms = self.received.chunks_exact_mut(STRIDE);
             let mut rooms: [_; BATCH] = std::array::from_fn(|_| {
                 [IoSliceMut::new(rooms.next().expect("there is one for each of the batch"))]
             });
             let flags = MsgFlags::MSG_DONTWAIT;
             let messages = recvmmsg(socket.as_raw_fd(), headers, rooms.iter_mut(), flags, None)?;
-            let arrivals = messages.map(|message| Received::of(&message));
-            self.arrivals.extend(arrivals.map(|arrival| arrival.unwrap_or(Received::UNKNOWN)));
+            let arrivals = messages.map(|message| ReceivedDatagram::of(&message));
+            self.arrivals
+                .extend(arrivals.map(|arrival| arrival.unwrap_or(ReceivedDatagram::UNKNOWN)));
             Ok(())
         })?;
         // The system writes how much it said into the headers, which do not forget it: after a
@@ -108,7 +113,7 @@ impl Batch {
     }
 
     /// What came.
-    pub(super) fn arrivals(&self) -> &[Received] {
+    pub(super) fn arrivals(&self) -> &[ReceivedDatagram] {
         &self.arrivals
     }
 
@@ -131,26 +136,26 @@ impl Batch {
     /// Answers datagram `index` with its own bytes.
     pub(super) fn send_back(&mut self, index: usize) {
         let begin = index * STRIDE;
-        let bytes = Place::Received(begin..begin + self.arrivals[index].length);
+        let bytes = PayloadSource::ReceivedDatagram(begin..begin + self.arrivals[index].length);
         self.push(self.arrivals[index], bytes);
     }
 
     /// Answers datagram `index` with what was written from byte `begin` on.
     pub(super) fn send_written(&mut self, index: usize, begin: usize) {
-        let bytes = Place::Written(begin..self.written.len());
+        let bytes = PayloadSource::Written(begin..self.written.len());
         self.push(self.arrivals[index], bytes);
     }
 
     /// Answers what came as `received`, now or some time ago.
-    pub(super) fn send_copy(&mut self, received: Received, bytes: &[u8]) {
+    pub(super) fn send_copy(&mut self, received: ReceivedDatagram, bytes: &[u8]) {
         let begin = self.written.len();
         self.written.extend_from_slice(bytes);
-        self.push(received, Place::Written(begin..self.written.len()));
+        self.push(received, PayloadSource::Written(begin..self.written.len()));
     }
 
-    fn push(&mut self, received: Received, bytes: Place) {
+    fn push(&mut self, received: ReceivedDatagram, bytes: PayloadSource) {
         if let Some(from) = received.local() {
-            self.outgoing.push(Outgoing { bytes, from, to: received.arrival.source });
+            self.outgoing.push(OutgoingDatagram { bytes, from, to: received.arrival.source });
         }
     }
 
@@ -162,7 +167,7 @@ impl Batch {
     pub(super) fn send(
         &mut self,
         socket: &impl AsRawFd,
-        family: Family,
+        family: AddressFamily,
     ) -> io::Result<Option<(u64, u64)>> {
         let rest = &self.outgoing[self.gone..];
         let Some(first) = rest.first() else { return Ok(None) };
@@ -172,7 +177,7 @@ impl Batch {
         let slices: [_; BATCH] = std::array::from_fn(|index| [IoSlice::new(slice(index))]);
         let targets: [Option<SockaddrStorage>; BATCH] =
             std::array::from_fn(|index| rest.get(index).map(|next| next.to.into()));
-        let sent = with_headers(family, Way::Out, |headers| {
+        let sent = with_headers(family, IoDirection::Out, |headers| {
             let (slices, targets) = (&slices[..run], &targets[..run]);
             let descriptor = socket.as_raw_fd();
             let flags = MsgFlags::MSG_DONTWAIT;
@@ -212,18 +217,18 @@ impl Batch {
         }
     }
 
-    fn bytes(&self, outgoing: &Outgoing) -> &[u8] {
+    fn bytes(&self, outgoing: &OutgoingDatagram) -> &[u8] {
         match &outgoing.bytes {
-            Place::Received(range) => &self.received[range.clone()],
-            Place::Written(range) => &self.written[range.clone()],
+            PayloadSource::ReceivedDatagram(range) => &self.received[range.clone()],
+            PayloadSource::Written(range) => &self.written[range.clone()],
         }
     }
 }
 
-impl Received {
+impl ReceivedDatagram {
     /// Of what has no address nothing is answered: 0 is nobody's port.
     const UNKNOWN: Self = Self {
-        arrival: Arrival {
+        arrival: DatagramArrival {
             source: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
             to: None,
             mark: 0,
@@ -257,10 +262,10 @@ impl Received {
         Some(received)
     }
 
-    fn local(&self) -> Option<Local> {
+    fn local(&self) -> Option<LocalAddress> {
         let address = self.arrival.to?;
         let is_link = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        Some(Local { address, interface: if is_link { self.interface } else { 0 } })
+        Some(LocalAddress { address, interface: if is_link { self.interface } else { 0 } })
     }
 }
 
@@ -271,13 +276,13 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 /// Of which family a socket's addresses are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum AddressFamily {
     V4,
     V6,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum IoDirection {
     In,
     Out,
 }
@@ -293,27 +298,27 @@ thread_local! {
 }
 
 fn with_headers<T>(
-    family: Family,
-    way: Way,
+    family: AddressFamily,
+    direction: IoDirection,
     call: impl FnOnce(&mut Headers) -> io::Result<T>,
 ) -> io::Result<T> {
     HEADERS.with_borrow_mut(|all| {
-        let headers = &mut all[way as usize][family as usize];
-        call(headers.get_or_insert_with(|| make_headers(family, way)))
+        let headers = &mut all[direction as usize][family as usize];
+        call(headers.get_or_insert_with(|| make_headers(family, direction)))
     })
 }
 
-fn forget_headers(family: Family) {
-    HEADERS.with_borrow_mut(|all| all[Way::In as usize][family as usize] = None);
+fn forget_headers(family: AddressFamily) {
+    HEADERS.with_borrow_mut(|all| all[IoDirection::In as usize][family as usize] = None);
 }
 
-fn make_headers(family: Family, way: Way) -> Headers {
+fn make_headers(family: AddressFamily, direction: IoDirection) -> Headers {
     // Exactly what is said each time: of what is left over sendmmsg would make something.
-    let said = match (family, way) {
-        (Family::V4, Way::In) => cmsg_space!(libc::in_pktinfo, u8),
-        (Family::V6, Way::In) => cmsg_space!(libc::in6_pktinfo, libc::c_int),
-        (Family::V4, Way::Out) => cmsg_space!(libc::in_pktinfo),
-        (Family::V6, Way::Out) => cmsg_space!(libc::in6_pktinfo),
+    let said = match (family, direction) {
+        (AddressFamily::V4, IoDirection::In) => cmsg_space!(libc::in_pktinfo, u8),
+        (AddressFamily::V6, IoDirection::In) => cmsg_space!(libc::in6_pktinfo, libc::c_int),
+        (AddressFamily::V4, IoDirection::Out) => cmsg_space!(libc::in_pktinfo),
+        (AddressFamily::V6, IoDirection::Out) => cmsg_space!(libc::in6_pktinfo),
     };
     MultiHeaders::preallocate(BATCH, Some(said))
 }

@@ -140,7 +140,7 @@ impl DatagramRefusal {
 
 /// What is known of a datagram before its bytes are looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival {
+pub(super) struct DatagramArrival {
     pub(super) source: SocketAddr,
     /// The address of ours that it was sent to; `None` where that is one of many.
     pub(super) to: Option<IpAddr>,
@@ -150,7 +150,7 @@ pub(super) struct Arrival {
 
 /// Decides for the datagrams of one socket.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct DatagramGuard {
     rules: DatagramRules,
     /// Where this server receives datagrams.
     own: Vec<SocketAddr>,
@@ -158,7 +158,7 @@ pub(super) struct Guard {
     total: Option<(TokenRate, TokenBucket)>,
 }
 
-impl Guard {
+impl DatagramGuard {
     pub(super) fn new(rules: DatagramRules, own: Vec<SocketAddr>) -> Self {
         let sources = rules.rate.map(|rate| SourceBuckets::new(TokenRate::new(rate)));
         let total = rules.total_rate.map(|rate| (TokenRate::new(rate), TokenBucket::default()));
@@ -168,7 +168,7 @@ impl Guard {
     /// Whether a datagram that came at `now` may be answered.
     pub(super) fn judge(
         &mut self,
-        arrival: &Arrival,
+        arrival: &DatagramArrival,
         now: Duration,
     ) -> Result<(), DatagramRefusal> {
         let source = arrival.source.ip();
@@ -202,7 +202,7 @@ impl Guard {
         if is_short { Ok(()) } else { Err(DatagramRefusal::Length) }
     }
 
-    fn judge_port(&self, arrival: &Arrival) -> Result<(), DatagramRefusal> {
+    fn judge_port(&self, arrival: &DatagramArrival) -> Result<(), DatagramRefusal> {
         let port = arrival.source.port();
         let is_ours = |own: &SocketAddr| own.port() == port && is_own(own.ip(), arrival);
         if self.own.iter().any(is_ours) {
@@ -219,7 +219,7 @@ impl Guard {
 
 /// Whether the source is the address that was listened on; of all addresses it may be the one
 /// that it was sent to, or this machine's by definition.
-fn is_own(listening: IpAddr, arrival: &Arrival) -> bool {
+fn is_own(listening: IpAddr, arrival: &DatagramArrival) -> bool {
     let source = arrival.source.ip();
     source == listening
         || (listening.is_unspecified() && (source.is_loopback() || arrival.to == Some(source)))
@@ -237,18 +237,18 @@ mod tests {
 
     use super::*;
 
-    fn guard(rules: DatagramRules) -> Guard {
+    fn guard(rules: DatagramRules) -> DatagramGuard {
         let own = ["0.0.0.0:7000", "127.0.0.1:7001", "[::1]:7002"];
-        Guard::new(rules, own.map(|address| address.parse().unwrap()).into())
+        DatagramGuard::new(rules, own.map(|address| address.parse().unwrap()).into())
     }
 
     fn any_port() -> DatagramRules {
         DatagramRules { source_ports: SourcePorts::Any, ..DatagramRules::default() }
     }
 
-    fn from(source: &str) -> Arrival {
+    fn from(source: &str) -> DatagramArrival {
         let to = Some("192.0.2.1".parse().unwrap());
-        Arrival { source: source.parse().unwrap(), to, mark: 0 }
+        DatagramArrival { source: source.parse().unwrap(), to, mark: 0 }
     }
 
     /// Fault 40: what is nobody's question is not answered.
@@ -298,7 +298,7 @@ mod tests {
             (Some("192.0.2.1"), 0b1011_1000, Ok(())),
         ] {
             let to = to.map(|address| address.parse().unwrap());
-            let arrival = Arrival { to, mark, ..client };
+            let arrival = DatagramArrival { to, mark, ..client };
             assert_eq!(guard.judge(&arrival, Duration::ZERO), wanted, "{arrival:?}");
         }
     }
@@ -306,7 +306,7 @@ mod tests {
     /// Fault 40: a source that cannot be told from a client gets its share and no more.
     #[test]
     fn each_source_has_its_share_and_loopback_more() {
-        let passed = |guard: &mut Guard, source: &str| {
+        let passed = |guard: &mut DatagramGuard, source: &str| {
             let judge = |_: &usize| guard.judge(&from(source), Duration::ZERO).is_ok();
             (0..1000).filter(judge).count()
         };
@@ -344,7 +344,7 @@ mod tests {
         #[test]
         fn every_source_is_judged(ip: [u8; 16], v4: bool, port: u16, mark: u8) {
             let ip = if v4 { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) } else { ip.into() };
-            let arrival = Arrival { source: (ip, port).into(), to: Some(ip), mark };
+            let arrival = DatagramArrival { source: (ip, port).into(), to: Some(ip), mark };
             let answered = guard(DatagramRules::default()).judge(&arrival, Duration::ZERO).is_ok();
             prop_assert!(!answered || (port >= 1024 && !(7000..=7002).contains(&port)));
         }

@@ -10,11 +10,11 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::batch::{BATCH, Batch, Family};
-use super::counts::DatagramCounts;
-use super::guard::{DatagramRules, Guard};
-use super::planned::{Parcel, Planned};
+use super::batch::{AddressFamily, BATCH, DatagramBatch};
+use super::counters::DatagramCounts;
+use super::guard::{DatagramGuard, DatagramRules};
 use super::socket::DatagramListener;
+use super::socket_faults::{DelayedDatagram, SocketFaults};
 use crate::net::address::Address;
 use crate::net::fault::{Direction, Faults};
 use crate::net::shutdown::{Phase, Shutdown};
@@ -130,21 +130,21 @@ impl DatagramServer {
     {
         let mut posts = Vec::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.addresses) {
-            posts.push(Post {
+            posts.push(SocketWorker {
                 inode: listener.inode()?,
                 socket: listener.into_tokio()?,
-                family: if address.is_ipv4() { Family::V4 } else { Family::V6 },
-                guard: Guard::new(self.rules.clone(), self.addresses.clone()),
-                planned: self.faults.as_ref().map(Planned::new),
+                family: if address.is_ipv4() { AddressFamily::V4 } else { AddressFamily::V6 },
+                guard: DatagramGuard::new(self.rules.clone(), self.addresses.clone()),
+                planned: self.faults.as_ref().map(SocketFaults::new),
                 counts: self.counts.clone(),
-                batch: Batch::new(),
+                batch: DatagramBatch::new(),
                 begun: Instant::now(),
                 answer: answer.clone(),
             });
         }
         let mut serving = JoinSet::new();
-        for post in posts {
-            serving.spawn(post.serve(self.shutdown.clone()));
+        for worker in posts {
+            serving.spawn(worker.serve(self.shutdown.clone()));
         }
         while let Some(ended) = serving.join_next().await {
             // Passes on the panic of `answer`.
@@ -157,19 +157,19 @@ impl DatagramServer {
 }
 
 /// A socket at work.
-struct Post<A> {
+struct SocketWorker<A> {
     socket: UdpSocket,
     inode: u64,
-    family: Family,
-    guard: Guard,
-    planned: Option<Planned>,
+    family: AddressFamily,
+    guard: DatagramGuard,
+    planned: Option<SocketFaults>,
     counts: DatagramCounts,
-    batch: Batch,
+    batch: DatagramBatch,
     begun: Instant,
     answer: A,
 }
 
-impl<A> Post<A>
+impl<A> SocketWorker<A>
 where
     A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer,
 {
@@ -178,7 +178,7 @@ where
             let mut ending = pin!(shutdown.reached(Phase::Retiring));
             let mut timer = self.planned.as_ref().and_then(|_| Timer::new());
             loop {
-                let next_at = self.planned.as_ref().and_then(Planned::next_at);
+                let next_at = self.planned.as_ref().and_then(SocketFaults::next_at);
                 let due = next_at.map(|next_at| self.begun + next_at);
                 let readable = tokio::select! {
                     biased;
@@ -263,7 +263,7 @@ where
                 Err(refusal) => self.counts.note_refused(refusal),
                 Ok(()) if planned => {
                     let bytes = self.batch.open(index).0.to_vec();
-                    self.take_planned(Parcel { received, bytes }, now);
+                    self.take_planned(DelayedDatagram { received, bytes }, now);
                     // Whoever waited for this one to pass goes next.
                     self.go_on(now);
                 }
@@ -296,18 +296,18 @@ where
     }
 
     /// A datagram has come to which something may happen before it is answered.
-    fn take_planned(&mut self, parcel: Parcel, now: Duration) {
+    fn take_planned(&mut self, datagram: DelayedDatagram, now: Duration) {
         let Some(planned) = &mut self.planned else { return };
-        let passed = planned.pass(Direction::In, parcel, now);
+        let passed = planned.pass(Direction::In, datagram, now);
         if passed.is_empty() {
             self.counts.note_taken();
         }
-        passed.into_iter().for_each(|parcel| self.answer_planned(parcel, now));
+        passed.into_iter().for_each(|datagram| self.answer_planned(datagram, now));
     }
 
     /// Answers a datagram to which something may have happened; the same holds for the answer.
-    fn answer_planned(&mut self, parcel: Parcel, now: Duration) {
-        let Parcel { received, mut bytes } = parcel;
+    fn answer_planned(&mut self, datagram: DelayedDatagram, now: Duration) {
+        let DelayedDatagram { received, mut bytes } = datagram;
         let mut room = Vec::new();
         match (self.answer)(&bytes, &mut room) {
             DatagramAnswer::Same => {}
@@ -318,8 +318,8 @@ where
             },
         }
         let Some(planned) = &mut self.planned else { return };
-        for Parcel { received, bytes } in
-            planned.pass(Direction::Out, Parcel { received, bytes }, now)
+        for DelayedDatagram { received, bytes } in
+            planned.pass(Direction::Out, DelayedDatagram { received, bytes }, now)
         {
             self.batch.send_copy(received, &bytes);
         }
@@ -327,15 +327,15 @@ where
 
     /// Lets go on what was kept back until now.
     fn go_on(&mut self, now: Duration) {
-        while let Some(parcel) = self.due(Direction::In, now) {
-            self.answer_planned(parcel, now);
+        while let Some(datagram) = self.due(Direction::In, now) {
+            self.answer_planned(datagram, now);
         }
-        while let Some(Parcel { received, bytes }) = self.due(Direction::Out, now) {
+        while let Some(DelayedDatagram { received, bytes }) = self.due(Direction::Out, now) {
             self.batch.send_copy(received, &bytes);
         }
     }
 
-    fn due(&mut self, direction: Direction, now: Duration) -> Option<Parcel> {
+    fn due(&mut self, direction: Direction, now: Duration) -> Option<DelayedDatagram> {
         self.planned.as_mut()?.due(direction, now)
     }
 

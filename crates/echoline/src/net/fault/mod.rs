@@ -3,11 +3,11 @@
 mod stream;
 mod wake;
 
-pub(super) use echoline_faults::Orders;
-use echoline_faults::{Carrier, Lane, Next};
+pub(super) use echoline_faults::ConnectionFaults;
 pub use echoline_faults::{
-    DatagramFaults, Direction, Fate, Fault, FaultError, FaultKind, FaultLayer, FaultPlan,
-    FaultRule, Faults, Held, Per, When,
+    Conditions, DatagramFate, DatagramFaults, Direction, Fault, FaultError, FaultKind, FaultLayer,
+    FaultPlan, FaultRule, Faults, HeldDatagrams, Per,
 };
+use echoline_faults::{FaultPipe, MessageCarrier, NextAction};
 pub use stream::FaultStream;
-pub(super) use stream::{lay_over, lay_under};
+pub(super) use stream::{wrap_socket, wrap_stream};

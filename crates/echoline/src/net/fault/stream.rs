@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Carrier, Direction, Faults, Lane, Next, Orders, wake};
-use crate::net::core::{Word, tell};
+use super::{ConnectionFaults, Direction, FaultPipe, Faults, MessageCarrier, NextAction, wake};
+use crate::net::core::{CloseSignal, tell};
 use crate::net::layer::Layer;
 use crate::net::limits::Closed;
 use crate::net::stream::Stream;
@@ -46,21 +46,21 @@ pub struct FaultStream<S> {
     stream: S,
     state: Box<State>,
     /// Has the socket below reset its connection when it is closed.
-    break_off: Option<fn(&mut S)>,
+    reset_on_close: Option<fn(&mut S)>,
 }
 
 #[derive(Debug)]
 struct State {
-    carrier: Carrier,
-    incoming: Lane,
-    outgoing: Lane,
+    carrier: MessageCarrier,
+    incoming: FaultPipe,
+    outgoing: FaultPipe,
     began: Instant,
     /// Wakes the reader when delayed bytes are due.
-    read_alarm: Alarm,
+    read_timer: DueTimer,
     /// Wakes when delayed bytes are due.
-    write_alarm: Alarm,
+    write_timer: DueTimer,
     /// Wakes for a fault that is due although nothing is read or written.
-    timed_alarm: Alarm,
+    fault_timer: DueTimer,
     /// Somebody waits for room.
     writer: Option<Waker>,
     /// When the stream below last took something.
@@ -77,7 +77,7 @@ struct State {
 
 /// How far sending has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum SendProgress {
     /// Nothing is on its way.
     All,
     /// The rest is not due yet.
@@ -92,20 +92,23 @@ enum Sent {
 
 /// What the handler of a connection gets where something is planned for it. Faults lie over
 /// everything else: the bytes that they change are the handler's, whatever encrypts them.
-pub(in crate::net) fn lay_over(stream: Stream, planned: Option<Orders>) -> Stream {
+pub(in crate::net) fn wrap_stream(stream: Stream, planned: Option<ConnectionFaults>) -> Stream {
     match planned {
-        Some(orders) => Stream::layered(FaultStream::obeying(stream, orders, Carrier::Stream)),
+        Some(faults) => {
+            Stream::layered(FaultStream::with_faults(stream, faults, MessageCarrier::Stream))
+        }
         None => stream,
     }
 }
 
 /// Returns the stream for the first step of a transport: with the faults on the socket, if any.
-pub(in crate::net) fn lay_under(stream: Stream, planned: Option<&Orders>) -> Stream {
-    match planned.filter(|orders| orders.has_socket_rules()) {
-        Some(orders) => {
-            let mut stream = FaultStream::obeying(stream, orders.clone(), Carrier::Socket);
+pub(in crate::net) fn wrap_socket(stream: Stream, planned: Option<&ConnectionFaults>) -> Stream {
+    match planned.filter(|faults| faults.has_socket_rules()) {
+        Some(faults) => {
+            let mut stream =
+                FaultStream::with_faults(stream, faults.clone(), MessageCarrier::Socket);
             // No connection is there yet that would do it.
-            stream.break_off = Some(Stream::break_off);
+            stream.reset_on_close = Some(Stream::reset_on_close);
             Stream::layered(stream)
         }
         None => stream,
@@ -115,19 +118,19 @@ pub(in crate::net) fn lay_under(stream: Stream, planned: Option<&Orders>) -> Str
 impl<S> FaultStream<S> {
     /// The next connection of those that `faults` decides about.
     pub fn new(stream: S, faults: &Faults) -> Self {
-        Self::obeying(stream, faults.enlist(), Carrier::Stream)
+        Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
 
     /// The connection about which was decided when it came.
-    fn obeying(stream: S, orders: Orders, carrier: Carrier) -> Self {
+    fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
         let state = State {
             carrier,
-            incoming: Lane::new(orders.clone(), Direction::In, carrier),
-            outgoing: Lane::new(orders, Direction::Out, carrier),
+            incoming: FaultPipe::new(faults.clone(), Direction::In, carrier),
+            outgoing: FaultPipe::new(faults, Direction::Out, carrier),
             began: Instant::now(),
-            read_alarm: Alarm::default(),
-            write_alarm: Alarm::default(),
-            timed_alarm: Alarm::default(),
+            read_timer: DueTimer::default(),
+            write_timer: DueTimer::default(),
+            fault_timer: DueTimer::default(),
             writer: None,
             sent_at: None,
             blocked_since: None,
@@ -135,7 +138,7 @@ impl<S> FaultStream<S> {
             is_shut: false,
             is_draining: false,
         };
-        Self { stream, state: Box::new(state), break_off: None }
+        Self { stream, state: Box::new(state), reset_on_close: None }
     }
 }
 
@@ -151,20 +154,20 @@ impl State {
 
     /// Takes over the plan that holds now.
     #[inline]
-    fn follow(&mut self) {
-        if self.incoming.orders().is_outdated() {
-            let (old, now) = (self.incoming.orders(), self.now());
-            let orders = match self.carrier {
-                Carrier::Socket => old.over(),
-                Carrier::Stream | Carrier::Datagrams => old.renewed(),
+    fn apply_plan(&mut self) {
+        if self.incoming.faults().is_outdated() {
+            let (old, now) = (self.incoming.faults(), self.now());
+            let faults = match self.carrier {
+                MessageCarrier::Socket => old.without_rules(),
+                MessageCarrier::Stream | MessageCarrier::Datagrams => old.renewed(),
             };
-            self.incoming.follow(orders.clone(), now);
-            self.outgoing.follow(orders, now);
+            self.incoming.apply_plan(faults.clone(), now);
+            self.outgoing.apply_plan(faults, now);
         }
         if self.timed_at().is_some() {
             let now = self.now();
-            self.incoming.tick(now);
-            self.outgoing.tick(now);
+            self.incoming.fire_timed(now);
+            self.outgoing.fire_timed(now);
         }
     }
 
@@ -177,7 +180,7 @@ impl State {
     /// Wakes at that time.
     fn poll_timed(&mut self, cx: &mut Context<'_>) {
         if let Some(at) = self.timed_at()
-            && self.timed_alarm.poll(self.began, self.now(), at, cx).is_ready()
+            && self.fault_timer.poll(self.began, self.now(), at, cx).is_ready()
         {
             cx.waker().wake_by_ref();
         }
@@ -186,41 +189,41 @@ impl State {
 
 impl<S: AsyncWrite + Unpin> FaultStream<S> {
     /// Sends what is due. Wakes when there is more to do.
-    fn send(&mut self, cx: &mut Context<'_>) -> io::Result<Sent> {
-        let Self { stream, state, break_off } = self;
+    fn send(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
+        let Self { stream, state, reset_on_close } = self;
         loop {
             let now = state.now();
             match state.outgoing.next(now) {
-                Next::Bytes(bytes) => match Pin::new(&mut *stream).poll_write(cx, bytes)? {
+                NextAction::Bytes(bytes) => match Pin::new(&mut *stream).poll_write(cx, bytes)? {
                     Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Poll::Ready(count) => {
                         state.outgoing.consume(count);
                         state.sent_at = Some(now);
                         state.blocked_since = None;
                     }
-                    Poll::Pending => return Ok(Sent::Blocked),
+                    Poll::Pending => return Ok(SendProgress::Blocked),
                 },
-                Next::Wait(at) => {
+                NextAction::Wait(at) => {
                     // A layer below may hold something back until then.
                     let _ = Pin::new(&mut *stream).poll_flush(cx)?;
-                    if state.write_alarm.poll(state.began, now, at, cx).is_pending() {
-                        return Ok(Sent::Due);
+                    if state.write_timer.poll(state.began, now, at, cx).is_pending() {
+                        return Ok(SendProgress::Due);
                     }
-                    state.follow();
+                    state.apply_plan();
                 }
-                Next::Nothing => return Ok(Sent::All),
-                Next::End if state.is_shut => return Ok(Sent::Ended),
-                Next::End => match Pin::new(&mut *stream).poll_shutdown(cx)? {
+                NextAction::Nothing => return Ok(SendProgress::All),
+                NextAction::End if state.is_shut => return Ok(SendProgress::Ended),
+                NextAction::End => match Pin::new(&mut *stream).poll_shutdown(cx)? {
                     Poll::Ready(()) => state.is_shut = true,
-                    Poll::Pending => return Ok(Sent::Blocked),
+                    Poll::Pending => return Ok(SendProgress::Blocked),
                 },
-                Next::Reset => match state.reset_at().filter(|at| *at > now) {
-                    Some(at) if state.write_alarm.poll(state.began, now, at, cx).is_pending() => {
-                        return Ok(Sent::Resetting);
+                NextAction::Reset => match state.reset_at().filter(|at| *at > now) {
+                    Some(at) if state.write_timer.poll(state.began, now, at, cx).is_pending() => {
+                        return Ok(SendProgress::Resetting);
                     }
                     Some(_) => {}
                     None => {
-                        break_off.iter().for_each(|break_off| break_off(stream));
+                        reset_on_close.iter().for_each(|reset_on_close| reset_on_close(stream));
                         return Err(io::ErrorKind::ConnectionReset.into());
                     }
                 },
@@ -229,12 +232,12 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
     }
 
     /// Sends what is due while somebody reads, and wakes who waits for room.
-    fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<Sent> {
+    fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
         if self.state.outgoing.is_idle() {
-            return Ok(Sent::All);
+            return Ok(SendProgress::All);
         }
         let sent = self.send(cx)?;
-        if sent == Sent::All {
+        if sent == SendProgress::All {
             let _ = Pin::new(&mut self.stream).poll_flush(cx)?;
         }
         if self.state.outgoing.room() > 0
@@ -253,7 +256,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
         if state.now() >= until {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if state.write_alarm.poll(state.began, state.now(), until, cx).is_ready() {
+        if state.write_timer.poll(state.began, state.now(), until, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -289,10 +292,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.state.follow();
+        this.state.apply_plan();
         // What was delayed goes on while its writer waits for the peer.
         let sent = this.send_aside(cx)?;
-        if sent == Sent::Resetting {
+        if sent == SendProgress::Resetting {
             // Nothing that comes now is heard any more.
             return Poll::Pending;
         }
@@ -303,37 +306,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FaultStream<S> {
         loop {
             let now = this.state.now();
             let due_at = match this.state.incoming.next(now) {
-                Next::Bytes(bytes) => {
+                NextAction::Bytes(bytes) => {
                     let count = bytes.len().min(buffer.remaining());
                     buffer.put_slice(&bytes[..count]);
                     this.state.incoming.consume(count);
                     return Poll::Ready(Ok(()));
                 }
-                Next::End => return Poll::Ready(Ok(())),
-                Next::Reset => {
-                    if sent != Sent::All {
+                NextAction::End => return Poll::Ready(Ok(())),
+                NextAction::Reset => {
+                    if sent != SendProgress::All {
                         // What was written before has the same time where none of it is out yet.
                         this.state.sent_at.get_or_insert(now);
                     }
                     match this.state.reset_at().filter(|at| *at > now) {
                         Some(at) => Some(at),
                         None => {
-                            let Self { stream, break_off, .. } = this;
-                            break_off.iter().for_each(|break_off| break_off(stream));
+                            let Self { stream, reset_on_close, .. } = this;
+                            reset_on_close.iter().for_each(|reset_on_close| reset_on_close(stream));
                             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
                         }
                     }
                 }
-                Next::Wait(at) => Some(at),
-                Next::Nothing => None,
+                NextAction::Wait(at) => Some(at),
+                NextAction::Nothing => None,
             };
             if this.poll_fill(cx)?.is_ready() {
                 continue;
             }
             let state = &mut *this.state;
             let Some(at) = due_at else { return Poll::Pending };
-            std::task::ready!(state.read_alarm.poll(state.began, now, at, cx));
-            state.follow();
+            std::task::ready!(state.read_timer.poll(state.began, now, at, cx));
+            state.apply_plan();
         }
     }
 }
@@ -345,7 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.state.follow();
+        this.state.apply_plan();
         if this.state.outgoing.is_idle() {
             if !this.state.incoming.is_idle() {
                 this.state.sent_at = Some(this.state.now());
@@ -371,7 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.state.follow();
+        this.state.apply_plan();
         if this.state.outgoing.is_idle() {
             return Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         }
@@ -385,8 +388,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.state.follow();
-        if !this.state.outgoing.is_idle() && this.send(cx)? == Sent::Blocked {
+        this.state.apply_plan();
+        if !this.state.outgoing.is_idle() && this.send(cx)? == SendProgress::Blocked {
             this.state.poll_timed(cx);
             return Poll::Pending;
         }
@@ -395,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.state.follow();
+        this.state.apply_plan();
         if this.state.outgoing.is_idle() {
             return Pin::new(&mut this.stream).poll_shutdown(cx);
         }
@@ -403,9 +406,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FaultStream<S> {
         let patience = if this.state.is_draining { Duration::ZERO } else { STALL_PATIENCE };
         this.state.outgoing.finish(now, patience);
         match this.send(cx)? {
-            Sent::Ended | Sent::All => Poll::Ready(Ok(())),
-            Sent::Due | Sent::Resetting => Poll::Pending,
-            Sent::Blocked => this.poll_blocked(cx),
+            SendProgress::Ended | SendProgress::All => Poll::Ready(Ok(())),
+            SendProgress::Due | SendProgress::Resetting => Poll::Pending,
+            SendProgress::Blocked => this.poll_blocked(cx),
         }
     }
 }
@@ -419,19 +422,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for FaultStream<S
 
     fn note_end(&mut self, closed: Closed) {
         self.state.is_draining = closed == Closed::Drained;
-        tell(&mut self.stream, Word::Ends(closed));
+        tell(&mut self.stream, CloseSignal::Ends(closed));
     }
 }
 
 /// A timer that exists once it is needed.
 #[derive(Debug, Default)]
-struct Alarm {
+struct DueTimer {
     timer: Option<Pin<Box<Sleep>>>,
     /// The precise wake-up that was asked for.
     asked: Option<(Instant, Waker)>,
 }
 
-impl Alarm {
+impl DueTimer {
     /// Pending until `at`, or for as long as a plan may go unnoticed. Times are counted from
     /// `began`.
     fn poll(

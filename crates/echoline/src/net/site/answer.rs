@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 /// A whole answer.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type SiteResponse = Response<Full<Bytes>>;
 
 /// A page may load the site's own files, speak with the site, and be shown in no other page. No
 /// script or style stands in the page itself, so what somebody wrote can never become one.
@@ -24,7 +24,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
 ];
 
 /// An answer with its headers.
-pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> SiteResponse {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -36,12 +36,12 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Ans
 }
 
 /// An answer that is one sentence.
-pub(super) fn sentence(status: StatusCode, words: &str) -> Answer {
+pub(super) fn sentence(status: StatusCode, words: &str) -> SiteResponse {
     answer(status, "text/plain; charset=utf-8", Bytes::from(format!("{words}\n")))
 }
 
 /// The answer that ends HTTP and begins WebSocket. RFC 6455 4.2.2.
-pub(super) fn switch(key: &str) -> Answer {
+pub(super) fn switch(key: &str) -> SiteResponse {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();

@@ -17,11 +17,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use self::answer::{Answer, answer, full, sentence, switch};
+use self::answer::{SiteResponse, answer, full, sentence, switch};
 use super::limits::Closed;
-use super::origin_policy::{Channel, OriginPolicy};
+use super::origin_policy::{OriginPolicy, RequestSecurity};
 use super::stream::Stream;
-use super::transport::{Opening, Origin, Protocol, Refusal, Step};
+use super::transport::{OpenFuture, Origin, Protocol, Refusal, Step};
 use super::websocket::{Fields, Framing, WebSocket, check_request};
 use echoline_base::checksum::Fnv1a;
 
@@ -58,12 +58,12 @@ pub struct Asset {
 /// handshake's time-out allows.
 #[derive(Debug)]
 pub struct Site {
-    files: Vec<File>,
+    files: Vec<SiteFile>,
     policy: OriginPolicy,
 }
 
 #[derive(Debug)]
-struct File {
+struct SiteFile {
     asset: Asset,
     /// Changes with the content.
     tag: HeaderValue,
@@ -73,7 +73,7 @@ impl Site {
     /// A site of these files.
     #[must_use]
     pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
-        let files = assets.iter().map(|&asset| File { asset, tag: tag(asset.content) });
+        let files = assets.iter().map(|&asset| SiteFile { asset, tag: tag(asset.content) });
         Self { files: files.collect(), policy }
     }
 
@@ -107,7 +107,7 @@ impl Site {
     /// `scheme` is what a page's own address has to begin with where that is known: a proxy may
     /// have taken TLS off, but where it ends here, a page without it is one that anybody may have
     /// changed.
-    fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> Answer {
+    fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "There is GET and HEAD.");
@@ -123,7 +123,7 @@ impl Site {
         if path == "/ws" {
             return self.open(request, host, scheme);
         }
-        if let Err(denied) = self.policy.admit_host(Channel::of(scheme.is_some()), host) {
+        if let Err(denied) = self.policy.admit_host(RequestSecurity::of(scheme.is_some()), host) {
             return sentence(StatusCode::FORBIDDEN, &denied.to_string());
         }
         match self.files.iter().find(|file| file.asset.path == path) {
@@ -133,15 +133,15 @@ impl Site {
     }
 
     /// The answer to who wants a WebSocket. RFC 6455 4.2.1.
-    fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> Answer {
+    fn open(&self, request: &Request<Incoming>, host: &str, scheme: Option<&str>) -> SiteResponse {
         let headers = request.headers();
         let &[page] = &values(headers, &header::ORIGIN)[..] else {
             let words =
                 "A WebSocket is opened here by a page, which says where it is from (Origin).";
             return sentence(StatusCode::FORBIDDEN, words);
         };
-        let channel = Channel::of(scheme.is_some());
-        if let Err(denied) = self.policy.admit_over(channel, host, Some(page)) {
+        let security = RequestSecurity::of(scheme.is_some());
+        if let Err(denied) = self.policy.admit_over(security, host, Some(page)) {
             return sentence(StatusCode::FORBIDDEN, &denied.to_string());
         }
         if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
@@ -169,7 +169,7 @@ impl Step for Site {
         Some(Protocol::WebSocket)
     }
 
-    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(self.converse(stream, origin))
     }
 
@@ -178,8 +178,8 @@ impl Step for Site {
     }
 }
 
-impl File {
-    fn answer(&self, headers: &HeaderMap) -> Answer {
+impl SiteFile {
+    fn answer(&self, headers: &HeaderMap) -> SiteResponse {
         let known = values(headers, &header::IF_NONE_MATCH);
         let tag = self.tag.to_str().unwrap_or_default();
         let has_it = known.iter().flat_map(|tags| tags.split(',')).any(|known| {

@@ -44,13 +44,13 @@ pub struct Sources {
     started: Instant,
     /// One bit for each action that has a rate, and [`FREE_LOOPBACK`]: the others need no lock.
     limited: AtomicU16,
-    logged: Mutex<Logged>,
+    logged: Mutex<PenaltyLog>,
     refused: [AtomicU64; SourceAction::ALL.len()],
 }
 
 /// The penalties that were logged in the current second.
 #[derive(Debug, Default)]
-struct Logged {
+struct PenaltyLog {
     second: u64,
     count: u32,
     /// Penalties since then that were not logged.

@@ -20,7 +20,7 @@ const ACTIONS: usize = SourceAction::ALL.len();
 #[derive(Debug)]
 pub(super) struct SourceTable {
     limits: SourceLimits,
-    entries: HashMap<Source, Entry>,
+    entries: HashMap<Source, SourceState>,
     /// The sources without a penalty, the one seen longest ago first.
     calm: BTreeSet<(u64, Source)>,
     /// The sources with penalties, the one with the oldest last penalty first.
@@ -30,7 +30,7 @@ pub(super) struct SourceTable {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct SourceState {
     /// The key in `calm`, or in `penalised` if there are penalties.
     order: u64,
     /// The bucket of each action.
@@ -72,7 +72,7 @@ impl Penalty {
     }
 }
 
-impl Entry {
+impl SourceState {
     /// Takes `count` tokens of an action at `rate`; returns whether there were so many. `now` is
     /// in nanoseconds.
     fn take(&mut self, action: SourceAction, count: u32, rate: SourceRate, now: u64) -> bool {
@@ -215,7 +215,7 @@ impl SourceTable {
 
     /// The number of sources whose penalty has not ended.
     pub(super) fn penalised_sources(&self, now: Duration) -> usize {
-        let has_penalty = |entry: &&Entry| {
+        let has_penalty = |entry: &&SourceState| {
             let penalties = entry.penalties.as_ref();
             penalties.is_some_and(|all| all.iter().any(|penalty| penalty.until > now))
         };
@@ -230,7 +230,7 @@ impl SourceTable {
             self.order += 1;
             let order = self.order;
             let entry =
-                Entry { order, buckets: [TokenBucket::default(); ACTIONS], penalties: None };
+                SourceState { order, buckets: [TokenBucket::default(); ACTIONS], penalties: None };
             self.entries.insert(source, entry);
             self.calm.insert((order, source));
             return;

@@ -9,7 +9,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The facts of one certificate. Times count from the beginning of 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct CertificateFacts {
     /// As RFC 4514 writes it, for example `CN=echo,O=Example`.
     pub(super) subject: String,
     pub(super) not_before: Duration,
@@ -24,7 +24,7 @@ pub(super) enum Validity {
     ValidInDays(u64),
 }
 
-impl Facts {
+impl CertificateFacts {
     /// Of a certificate in DER; or why it is none.
     pub(super) fn read(der: &[u8]) -> Result<Self, String> {
         let parsed = Parsed::from_der(der).map_err(|error| error.to_string())?;
@@ -61,7 +61,7 @@ mod tests {
     fn a_certificate_is_valid_from_its_first_second_to_its_last() {
         let begin = 100 * DAY;
         let end = begin + 10 * DAY;
-        let facts = Facts { subject: String::new(), not_before: begin, not_after: end };
+        let facts = CertificateFacts { subject: String::new(), not_before: begin, not_after: end };
         for (now, validity) in [
             (begin - Duration::from_secs(1), Validity::ValidInDays(0)),
             (begin - 3 * DAY, Validity::ValidInDays(3)),
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_certificate_are_said() {
-        assert!(Facts::read(b"").is_err());
-        assert!(Facts::read(b"hello").is_err());
+        assert!(CertificateFacts::read(b"").is_err());
+        assert!(CertificateFacts::read(b"hello").is_err());
     }
 }

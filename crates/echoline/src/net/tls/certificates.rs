@@ -12,12 +12,12 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::super::limits::Closed;
 use super::super::stream::Stream;
-use super::super::transport::{Opening, Origin, Protocol, Step, TlsFacts};
-use super::certificate::Facts;
+use super::super::transport::{OpenFuture, Origin, Protocol, Step, TlsFacts};
+use super::certificate::CertificateFacts;
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
-use super::layer::Tls;
-use super::sentence::{Side, closed, sentence};
+use super::layer::TlsLayer;
+use super::sentence::{TlsSide, closed, sentence};
 use echoline_base::poison::IgnorePoison;
 
 /// How long somebody whose handshake failed has to take in the alert that says so.
@@ -42,7 +42,7 @@ pub enum ClientAuth {
 
 /// What a server shows and asks for, checked and ready to be put in place.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct TlsServerConfig {
     config: Arc<ServerConfig>,
     subject: String,
     begins: SystemTime,
@@ -52,13 +52,13 @@ pub struct Offer {
 /// What a server shows and asks for, from now on; clones are handles of the same.
 ///
 /// ```no_run
-/// use echoline::{Certificates, ClientAuth, Identity, Listener, ListenerOptions, Offer, Transport};
+/// use echoline::{Certificates, ClientAuth, Identity, Listener, ListenerOptions, TlsServerConfig, Transport};
 /// use std::{path::Path, time::SystemTime};
 ///
 /// # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
 /// let now = SystemTime::now();
 /// let pair = Identity::load(Path::new("server.pem"), Path::new("server-key.pem"), now)?;
-/// let certificates = Certificates::new(Offer::new(&pair, &ClientAuth::Off)?);
+/// let certificates = Certificates::new(TlsServerConfig::new(&pair, &ClientAuth::Off)?);
 /// let address = "tls://127.0.0.1:8443".parse()?;
 /// let transport = Transport::plain().then(certificates.step());
 /// for listener in Listener::bind(&address, &ListenerOptions::default()).await? {
@@ -69,9 +69,9 @@ pub struct Offer {
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Certificates(Arc<RwLock<Offer>>);
+pub struct Certificates(Arc<RwLock<TlsServerConfig>>);
 
-impl Offer {
+impl TlsServerConfig {
     /// Prepares what a server shows and asks for.
     ///
     /// # Errors
@@ -114,65 +114,65 @@ impl Offer {
 }
 
 impl Certificates {
-    /// Begins with `offer`.
+    /// Begins with `config`.
     #[must_use]
-    pub fn new(offer: Offer) -> Self {
-        Self(Arc::new(RwLock::new(offer)))
+    pub fn new(config: TlsServerConfig) -> Self {
+        Self(Arc::new(RwLock::new(config)))
     }
 
-    /// Puts `offer` in the place of the one before, for handshakes that begin from now on.
-    pub fn replace(&self, offer: Offer) {
+    /// Puts `config` in the place of the one before, for handshakes that begin from now on.
+    pub fn replace(&self, config: TlsServerConfig) {
         // An offer is never half changed, so a panic elsewhere must not take it away.
-        *self.0.write().ignore_poison() = offer;
+        *self.0.write().ignore_poison() = config;
     }
 
     /// Who the certificate is for, as RFC 4514 writes names.
     #[must_use]
     pub fn subject(&self) -> String {
-        self.offer().subject
+        self.config().subject
     }
 
     /// From when on the certificate is valid.
     #[must_use]
     pub fn begins(&self) -> SystemTime {
-        self.offer().begins
+        self.config().begins
     }
 
     /// Until when the certificate is valid.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        self.offer().expires
+        self.config().expires
     }
 
     /// The step of a server's transport that holds the handshake.
     #[must_use]
     pub fn step(&self) -> Arc<dyn Step> {
-        Arc::new(Accept(self.clone()))
+        Arc::new(AcceptTls(self.clone()))
     }
 
-    fn offer(&self) -> Offer {
+    fn config(&self) -> TlsServerConfig {
         self.0.read().ignore_poison().clone()
     }
 }
 
 #[derive(Debug)]
-struct Accept(Certificates);
+struct AcceptTls(Certificates);
 
-impl Step for Accept {
+impl Step for AcceptTls {
     fn protocol(&self) -> Option<Protocol> {
         Some(Protocol::Tls)
     }
 
-    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(async move {
-            let acceptor = TlsAcceptor::from(self.0.offer().config);
+            let acceptor = TlsAcceptor::from(self.0.config().config);
             match acceptor.accept(stream).into_fallible().await {
                 Ok(stream) => {
                     origin.tls = Some(facts(stream.get_ref().1));
-                    Ok(Stream::layered(Tls(TlsStream::Server(stream))))
+                    Ok(Stream::layered(TlsLayer(TlsStream::Server(stream))))
                 }
                 Err((error, stream)) => {
-                    origin.trouble = Some(sentence(&error, Side::Server));
+                    origin.failure = Some(sentence(&error, TlsSide::Server));
                     let closed = closed(&error);
                     if closed != Closed::Reset {
                         see_off(stream).await;
@@ -198,7 +198,7 @@ async fn see_off(mut stream: Stream) {
 fn facts(connection: &ServerConnection) -> TlsFacts {
     let subject = connection.peer_certificates().and_then(<[_]>::first).map(|certificate| {
         // It was verified, so it can be read.
-        Facts::read(certificate).map_or_else(|error| error, |facts| facts.subject)
+        CertificateFacts::read(certificate).map_or_else(|error| error, |facts| facts.subject)
     });
     TlsFacts {
         version: connection.protocol_version().map_or(String::new(), super::version_name),

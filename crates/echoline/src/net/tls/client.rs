@@ -11,11 +11,11 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::super::stream::Stream;
-use super::super::transport::{Opening, Origin, Protocol, Step, TlsFacts};
+use super::super::transport::{OpenFuture, Origin, Protocol, Step, TlsFacts};
 use super::error::TlsError;
 use super::identity::{Authorities, Identity};
-use super::layer::Tls;
-use super::sentence::{Side, closed, sentence};
+use super::layer::TlsLayer;
+use super::sentence::{TlsSide, closed, sentence};
 
 /// Whose certificates a client takes.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub enum Trust {
     /// Those that one of these has signed, for the name that was asked for.
     Authorities(Authorities),
     /// Anybody's, for any name. For tests: whoever is in between can read and change everything.
-    Anybody,
+    AnyCertificate,
 }
 
 /// Whether a client that comes again says so, which saves most of the handshake.
@@ -57,9 +57,9 @@ impl TlsClient {
             .map_err(|error| TlsError::Refused(error.to_string()))?;
         let builder = match trust {
             Trust::Authorities(trusted) => builder.with_root_certificates(Arc::clone(&trusted.0)),
-            Trust::Anybody => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            }
+            Trust::AnyCertificate => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))),
         };
         let mut config = match identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
@@ -81,27 +81,27 @@ impl TlsClient {
         let bare = name.split('%').next().unwrap_or(name);
         let server = ServerName::try_from(bare.to_owned())
             .map_err(|_| TlsError::BadName(name.to_owned()))?;
-        Ok(Arc::new(Connect { connector: TlsConnector::from(Arc::clone(&self.0)), server }))
+        Ok(Arc::new(ConnectTls { connector: TlsConnector::from(Arc::clone(&self.0)), server }))
     }
 }
 
-struct Connect {
+struct ConnectTls {
     connector: TlsConnector,
     server: ServerName<'static>,
 }
 
-impl std::fmt::Debug for Connect {
+impl std::fmt::Debug for ConnectTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connect").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-impl Step for Connect {
+impl Step for ConnectTls {
     fn protocol(&self) -> Option<Protocol> {
         Some(Protocol::Tls)
     }
 
-    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(async move {
             let connecting = self.connector.connect(self.server.clone(), stream);
             match connecting.into_fallible().await {
@@ -116,10 +116,10 @@ impl Step for Connect {
                             .map_or(String::new(), |suite| super::cipher_name(suite.suite())),
                         ..TlsFacts::default()
                     });
-                    Ok(Stream::layered(Tls(TlsStream::Client(stream))))
+                    Ok(Stream::layered(TlsLayer(TlsStream::Client(stream))))
                 }
                 Err((error, _)) => {
-                    origin.trouble = Some(sentence(&error, Side::Client));
+                    origin.failure = Some(sentence(&error, TlsSide::Client));
                     Err(closed(&error))
                 }
             }
@@ -129,9 +129,9 @@ impl Step for Connect {
 
 /// Takes every certificate; that the server has its key is checked all the same.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

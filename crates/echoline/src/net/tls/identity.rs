@@ -9,14 +9,14 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::certificate::{Facts, Validity};
+use super::certificate::{CertificateFacts, Validity};
 use super::error::TlsError;
 
 /// A certificate, what signed it, and its key: what one end of a connection proves who it is by.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
-    facts: Facts,
+    facts: CertificateFacts,
 }
 
 /// Certificates of authorities (or of single peers) that are trusted.
@@ -143,8 +143,9 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<Facts, TlsError> {
-    Facts::read(certificate).map_err(|reason| TlsError::Damaged { path: path.to_owned(), reason })
+fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<CertificateFacts, TlsError> {
+    CertificateFacts::read(certificate)
+        .map_err(|reason| TlsError::Damaged { path: path.to_owned(), reason })
 }
 
 fn damaged(path: &Path, error: &pem::Error) -> TlsError {

@@ -9,7 +9,7 @@ use tokio_rustls::TlsStream;
 
 use super::super::layer::Layer;
 use super::super::stream::Stream;
-use super::sentence::{Side, sentence, tls_error};
+use super::sentence::{TlsSide, sentence, tls_error};
 
 /// An established TLS connection.
 ///
@@ -17,9 +17,9 @@ use super::sentence::{Side, sentence, tls_error};
 /// cut, by the network or by somebody in it: then a read fails with
 /// [`io::ErrorKind::UnexpectedEof`]. Either direction can be ended alone, as over TCP.
 #[derive(Debug)]
-pub(super) struct Tls(pub(super) TlsStream<Stream>);
+pub(super) struct TlsLayer(pub(super) TlsStream<Stream>);
 
-impl Tls {
+impl TlsLayer {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Stream>> {
         Pin::new(&mut self.get_mut().0)
     }
@@ -27,8 +27,8 @@ impl Tls {
     /// The same error in words, where it is one of TLS.
     fn explain(&self, error: io::Error) -> io::Error {
         let side = match &self.0 {
-            TlsStream::Client(_) => Side::Client,
-            TlsStream::Server(_) => Side::Server,
+            TlsStream::Client(_) => TlsSide::Client,
+            TlsStream::Server(_) => TlsSide::Server,
         };
         if tls_error(&error).is_some() {
             io::Error::new(error.kind(), sentence(&error, side))
@@ -40,7 +40,7 @@ impl Tls {
     }
 }
 
-impl Layer for Tls {
+impl Layer for TlsLayer {
     type Below = Stream;
 
     fn below(&mut self) -> &mut Stream {
@@ -48,7 +48,7 @@ impl Layer for Tls {
     }
 }
 
-impl AsyncRead for Tls {
+impl AsyncRead for TlsLayer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,7 +59,7 @@ impl AsyncRead for Tls {
     }
 }
 
-impl AsyncWrite for Tls {
+impl AsyncWrite for TlsLayer {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

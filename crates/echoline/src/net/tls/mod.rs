@@ -13,7 +13,7 @@ mod sentence;
 
 use std::sync::Arc;
 
-pub use certificates::{Certificates, ClientAuth, Offer};
+pub use certificates::{Certificates, ClientAuth, TlsServerConfig};
 pub use client::{Resumption, TlsClient, Trust};
 pub use error::TlsError;
 pub use identity::{Authorities, Identity};

@@ -8,13 +8,13 @@ use super::super::limits::Closed;
 
 /// Which end of a connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum TlsSide {
     Server,
     Client,
 }
 
 /// What `error` of a handshake or of a read says, and what to do where that is known.
-pub(super) fn sentence(error: &io::Error, side: Side) -> String {
+pub(super) fn sentence(error: &io::Error, side: TlsSide) -> String {
     let peer = side.peer();
     match tls_error(error) {
         Some(error) => explain(error, side),
@@ -38,7 +38,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-impl Side {
+impl TlsSide {
     fn peer(self) -> &'static str {
         match self {
             Self::Server => "the client",
@@ -47,10 +47,10 @@ impl Side {
     }
 }
 
-fn explain(error: &Error, side: Side) -> String {
+fn explain(error: &Error, side: TlsSide) -> String {
     let peer = side.peer();
     match error {
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == Side::Server => {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsSide::Server => {
             "the client does not speak TLS: it has to connect to tls://".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -68,20 +68,22 @@ fn explain(error: &Error, side: Side) -> String {
     }
 }
 
-fn certificate(error: &CertificateError, side: Side) -> String {
+fn certificate(error: &CertificateError, side: TlsSide) -> String {
     use CertificateError as Kind;
     let whose = match side {
-        Side::Server => "the client's certificate",
-        Side::Client => "the server's certificate",
+        TlsSide::Server => "the client's certificate",
+        TlsSide::Client => "the server's certificate",
     };
     match (error, side) {
-        (Kind::UnknownIssuer | Kind::BadSignature, Side::Client)
-        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, Side::Client) => format!(
-            "{whose} is signed by nobody that this machine trusts: give the file of who signed \
+        (Kind::UnknownIssuer | Kind::BadSignature, TlsSide::Client)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsSide::Client) => {
+            format!(
+                "{whose} is signed by nobody that this machine trusts: give the file of who signed \
              it with --ca FILE, or take any certificate with --insecure"
-        ),
-        (Kind::UnknownIssuer | Kind::BadSignature, Side::Server)
-        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, Side::Server) => {
+            )
+        }
+        (Kind::UnknownIssuer | Kind::BadSignature, TlsSide::Server)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsSide::Server) => {
             format!("{whose} is signed by nobody in --client-ca")
         }
         (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
@@ -112,22 +114,22 @@ fn bare(name: &str) -> &str {
     inner.unwrap_or(name).trim_matches('"')
 }
 
-fn alert_received(alert: AlertDescription, side: Side) -> String {
+fn alert_received(alert: AlertDescription, side: TlsSide) -> String {
     use AlertDescription as Alert;
     match (alert, side) {
-        (Alert::UnknownCA, Side::Server) => {
+        (Alert::UnknownCA, TlsSide::Server) => {
             "the client does not trust our certificate (alert unknown_ca)".to_owned()
         }
-        (Alert::CertificateRequired, Side::Client) => {
+        (Alert::CertificateRequired, TlsSide::Client) => {
             "the server asks for a certificate: give one with --cert FILE --key FILE".to_owned()
         }
-        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, Side::Client) => {
+        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsSide::Client) => {
             format!(
                 "the server does not trust our certificate (alert {alert:?}): give --cert \
                      FILE --key FILE that it knows the signer of"
             )
         }
-        (Alert::CertificateExpired, Side::Client) => {
+        (Alert::CertificateExpired, TlsSide::Client) => {
             "the server says that our certificate has expired".to_owned()
         }
         (Alert::ProtocolVersion, _) => {
@@ -144,10 +146,18 @@ mod tests {
     #[test]
     fn each_sentence_says_what_to_type() {
         for (error, side, wanted) in [
-            (Error::InvalidCertificate(CertificateError::UnknownIssuer), Side::Client, "--ca FILE"),
-            (Error::AlertReceived(AlertDescription::CertificateRequired), Side::Client, "--cert"),
-            (Error::NoCertificatesPresented, Side::Server, "--client-ca"),
-            (Error::InvalidMessage(InvalidMessage::InvalidContentType), Side::Server, "tls://"),
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                TlsSide::Client,
+                "--ca FILE",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                TlsSide::Client,
+                "--cert",
+            ),
+            (Error::NoCertificatesPresented, TlsSide::Server, "--client-ca"),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), TlsSide::Server, "tls://"),
         ] {
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
             assert!(sentence(&error, side).contains(wanted), "{error}");

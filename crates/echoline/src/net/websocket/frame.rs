@@ -17,7 +17,7 @@ pub(super) const MASKED: u8 = 0x80;
 
 /// Which end of a connection somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum EndpointRole {
     Server,
     Client,
 }
@@ -56,7 +56,7 @@ pub(super) enum Violation {
 
 /// What came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum FrameEvent {
     /// A piece of a message: where it lies in the input, without its mask.
     Piece {
         /// Text, binary, or a continuation where it is not the message's first piece.
@@ -74,18 +74,18 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Decoder {
     /// Whose frames are read.
-    peer: Side,
+    peer: EndpointRole,
     header: [u8; HEADER_MAX],
     header_length: usize,
-    frame: Option<Frame>,
-    message: Option<Message>,
+    frame: Option<FrameInProgress>,
+    message: Option<MessageInProgress>,
     utf8: Utf8,
     control: Vec<u8>,
 }
 
 /// A frame whose header was read.
 #[derive(Clone, Copy, Debug)]
-struct Frame {
+struct FrameInProgress {
     opcode: Opcode,
     is_final: bool,
     /// Turned so that its first byte is the next.
@@ -95,7 +95,7 @@ struct Frame {
 
 /// A message that was begun.
 #[derive(Clone, Copy, Debug)]
-struct Message {
+struct MessageInProgress {
     opcode: Opcode,
     /// A piece of it was handed out.
     is_begun: bool,
@@ -103,7 +103,7 @@ struct Message {
 
 impl Decoder {
     /// Reads what `peer` sends.
-    pub(super) fn new(peer: Side) -> Self {
+    pub(super) fn new(peer: EndpointRole) -> Self {
         Self {
             peer,
             header: [0; HEADER_MAX],
@@ -124,7 +124,10 @@ impl Decoder {
     /// taken where nothing has.
     ///
     /// Of what follows a Close, or a violation, nothing may be given to it.
-    pub(super) fn next(&mut self, input: &mut [u8]) -> Result<(usize, Option<Event>), Violation> {
+    pub(super) fn next(
+        &mut self,
+        input: &mut [u8],
+    ) -> Result<(usize, Option<FrameEvent>), Violation> {
         let mut taken = 0;
         loop {
             let rest = &mut input[taken..];
@@ -186,7 +189,7 @@ impl Decoder {
         let opcode = Opcode::from_bits(self.header[0] & 0x0F).ok_or(Violation::Protocol)?;
         let (left, mask_at) = self.length()?;
         let mut mask = [0; 4];
-        if self.peer == Side::Client {
+        if self.peer == EndpointRole::Client {
             mask.copy_from_slice(&self.header[mask_at..mask_at + 4]);
         }
         let is_final = self.header[0] & FINAL != 0;
@@ -194,12 +197,12 @@ impl Decoder {
             (Opcode::Continuation, None) => return Err(Violation::Protocol),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::Protocol),
             (Opcode::Text | Opcode::Binary, None) => {
-                self.message = Some(Message { opcode, is_begun: false });
+                self.message = Some(MessageInProgress { opcode, is_begun: false });
             }
             _ => {}
         }
         self.header_length = 0;
-        self.frame = Some(Frame { opcode, is_final, mask, left });
+        self.frame = Some(FrameInProgress { opcode, is_final, mask, left });
         Ok(true)
     }
 
@@ -210,7 +213,7 @@ impl Decoder {
         let is_masked = second & MASKED != 0;
         // Clients mask, servers do not (5.1); no extension was agreed on, so no bit has a meaning.
         let wrong = first & RESERVED != 0
-            || is_masked != (self.peer == Side::Client)
+            || is_masked != (self.peer == EndpointRole::Client)
             || (opcode.is_control() && (is_long || first & FINAL == 0));
         if wrong { Err(Violation::Protocol) } else { Ok(()) }
     }
@@ -232,10 +235,10 @@ impl Decoder {
     /// Takes off the mask of `bytes`, which are the next of `frame` and lie at `start`.
     fn take_payload(
         &mut self,
-        mut frame: Frame,
+        mut frame: FrameInProgress,
         bytes: &mut [u8],
         start: usize,
-    ) -> Result<Option<Event>, Violation> {
+    ) -> Result<Option<FrameEvent>, Violation> {
         mask(bytes, frame.mask);
         frame.mask.rotate_left(bytes.len() % 4);
         frame.left -= bytes.len() as u64;
@@ -258,24 +261,24 @@ impl Decoder {
         if is_last {
             self.message = None;
         }
-        Ok(Some(Event::Piece { opcode, range: start..start + bytes.len(), is_last }))
+        Ok(Some(FrameEvent::Piece { opcode, range: start..start + bytes.len(), is_last }))
     }
 
-    fn end_control(&mut self, opcode: Opcode) -> Result<Event, Violation> {
+    fn end_control(&mut self, opcode: Opcode) -> Result<FrameEvent, Violation> {
         let payload = std::mem::take(&mut self.control);
         match (opcode, payload.as_slice()) {
-            (Opcode::Ping, _) => Ok(Event::Ping(payload)),
-            (Opcode::Close, []) => Ok(Event::Close(None)),
+            (Opcode::Ping, _) => Ok(FrameEvent::Ping(payload)),
+            (Opcode::Close, []) => Ok(FrameEvent::Close(None)),
             (Opcode::Close, [high, low, reason @ ..]) => {
                 let code = u16::from_be_bytes([*high, *low]);
                 if !is_close_code(code) {
                     return Err(Violation::Protocol);
                 }
                 std::str::from_utf8(reason).map_err(|_| Violation::NotText)?;
-                Ok(Event::Close(Some(code)))
+                Ok(FrameEvent::Close(Some(code)))
             }
             (Opcode::Close, _) => Err(Violation::Protocol),
-            _ => Ok(Event::Pong),
+            _ => Ok(FrameEvent::Pong),
         }
     }
 }
@@ -295,7 +298,7 @@ pub(super) struct Boundaries {
 impl Boundaries {
     /// For the frames that a server sends.
     pub(super) fn new() -> Self {
-        Self { decoder: Decoder::new(Side::Server), left: 0 }
+        Self { decoder: Decoder::new(EndpointRole::Server), left: 0 }
     }
 
     /// Follows `bytes`. Of frames that are none (a planned fault may damage them) it makes
@@ -329,7 +332,11 @@ mod tests {
 
     /// All events of `bytes`, which come in pieces as long as `cuts` says, with the pieces of
     /// messages joined: (text or binary, bytes).
-    fn read(peer: Side, bytes: &[u8], cuts: &[usize]) -> Result<Vec<(Opcode, Vec<u8>)>, Violation> {
+    fn read(
+        peer: EndpointRole,
+        bytes: &[u8],
+        cuts: &[usize],
+    ) -> Result<Vec<(Opcode, Vec<u8>)>, Violation> {
         let mut decoder = Decoder::new(peer);
         let (mut found, mut open) = (Vec::new(), None);
         let (mut rest, mut cuts) = (bytes.to_vec(), cuts.iter().cycle());
@@ -341,16 +348,16 @@ mod tests {
                 let (taken, event) = decoder.next(&mut input[at..])?;
                 let Some(event) = event else { break };
                 match event {
-                    Event::Piece { opcode, range, is_last } => {
+                    FrameEvent::Piece { opcode, range, is_last } => {
                         let (_, text) = open.get_or_insert((opcode, Vec::new()));
                         text.extend_from_slice(&input[at..][range]);
                         if is_last {
                             found.extend(open.take());
                         }
                     }
-                    Event::Ping(payload) => found.push((Opcode::Ping, payload)),
-                    Event::Pong => found.push((Opcode::Pong, Vec::new())),
-                    Event::Close(code) => {
+                    FrameEvent::Ping(payload) => found.push((Opcode::Ping, payload)),
+                    FrameEvent::Pong => found.push((Opcode::Pong, Vec::new())),
+                    FrameEvent::Close(code) => {
                         found.push((Opcode::Close, code.unwrap_or(0).to_be_bytes().to_vec()));
                         return Ok(found);
                     }
@@ -366,12 +373,15 @@ mod tests {
         // RFC 6455, 5.7.
         let hello = |bytes: &[u8], peer| read(peer, bytes, &[]).unwrap();
         let text = vec![(Opcode::Text, b"Hello".to_vec())];
-        assert_eq!(hello(b"\x81\x05Hello", Side::Server), text);
+        assert_eq!(hello(b"\x81\x05Hello", EndpointRole::Server), text);
         let masked = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
-        assert_eq!(hello(masked, Side::Client), text);
-        assert_eq!(hello(b"\x01\x03Hel\x80\x02lo", Side::Server), text);
-        assert_eq!(hello(b"\x89\x05Hello", Side::Server), [(Opcode::Ping, b"Hello".to_vec())]);
-        assert_eq!(hello(b"\x01\x03Hel\x89\0\x80\x02lo", Side::Server)[1], text[0]);
+        assert_eq!(hello(masked, EndpointRole::Client), text);
+        assert_eq!(hello(b"\x01\x03Hel\x80\x02lo", EndpointRole::Server), text);
+        assert_eq!(
+            hello(b"\x89\x05Hello", EndpointRole::Server),
+            [(Opcode::Ping, b"Hello".to_vec())]
+        );
+        assert_eq!(hello(b"\x01\x03Hel\x89\0\x80\x02lo", EndpointRole::Server)[1], text[0]);
     }
 
     /// Fault 66: what the RFC forbids ends the connection.
@@ -392,13 +402,17 @@ mod tests {
             ("a close code of one byte", b"\x88\x01\x03"),
             ("a close code that may not be sent", b"\x88\x02\x03\xed"),
         ] {
-            assert_eq!(read(Side::Server, bytes, &[]), Err(Violation::Protocol), "{what}");
+            assert_eq!(read(EndpointRole::Server, bytes, &[]), Err(Violation::Protocol), "{what}");
         }
-        assert_eq!(read(Side::Client, b"\x81\x05Hello", &[]), Err(Violation::Protocol));
+        assert_eq!(read(EndpointRole::Client, b"\x81\x05Hello", &[]), Err(Violation::Protocol));
         for bytes in [b"\x81\x01\xff".as_slice(), b"\x81\x01\xc3", b"\x88\x03\x03\xe8\xff"] {
-            assert_eq!(read(Side::Server, bytes, &[]), Err(Violation::NotText), "{bytes:x?}");
+            assert_eq!(
+                read(EndpointRole::Server, bytes, &[]),
+                Err(Violation::NotText),
+                "{bytes:x?}"
+            );
         }
-        assert_eq!(read(Side::Server, b"\x82\x01\xff", &[]).unwrap().len(), 1);
+        assert_eq!(read(EndpointRole::Server, b"\x82\x01\xff", &[]).unwrap().len(), 1);
     }
 
     fn message() -> impl Strategy<Value = (bool, Vec<String>)> {
@@ -432,7 +446,7 @@ mod tests {
                 }
                 sent.push((kind, parts.concat().into_bytes()));
             }
-            let peer = if key.is_some() { Side::Client } else { Side::Server };
+            let peer = if key.is_some() { EndpointRole::Client } else { EndpointRole::Server };
             let mut found = read(peer, &bytes, &cuts).unwrap();
             found.retain(|(opcode, _)| *opcode != Opcode::Ping);
             prop_assert_eq!(found, sent);
@@ -443,8 +457,8 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..300),
             cut in 1_usize..20,
         ) {
-            let _ = read(Side::Client, &bytes, &[cut]);
-            let _ = read(Side::Server, &bytes, &[cut]);
+            let _ = read(EndpointRole::Client, &bytes, &[cut]);
+            let _ = read(EndpointRole::Server, &bytes, &[cut]);
             Boundaries::new().pass(&bytes);
         }
     }

@@ -9,7 +9,7 @@
 mod close;
 mod encode;
 mod frame;
-mod outgoing;
+mod frame_writer;
 mod step;
 mod stream;
 mod upgrade;

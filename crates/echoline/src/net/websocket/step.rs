@@ -10,9 +10,9 @@ use super::stream::{Framing, WebSocket};
 use super::upgrade::{self, Denial, HEAD_MAX};
 use crate::net::address::Address;
 use crate::net::limits::Closed;
-use crate::net::origin_policy::{Channel, OriginPolicy};
+use crate::net::origin_policy::{OriginPolicy, RequestSecurity};
 use crate::net::stream::Stream;
-use crate::net::transport::{Opening, Origin, Protocol, Refusal, Step};
+use crate::net::transport::{OpenFuture, Origin, Protocol, Refusal, Step};
 
 /// How long somebody who was refused may take to read why.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,13 +35,13 @@ impl AcceptWebSocket {
 
     async fn shake_hands(&self, mut stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
         let mut head = Vec::new();
-        let channel = Channel::of(origin.tls.is_some());
+        let security = RequestSecurity::of(origin.tls.is_some());
         let upgrade = loop {
-            match upgrade::read_request(&head, self.path.as_deref(), &self.policy, channel) {
+            match upgrade::read_request(&head, self.path.as_deref(), &self.policy, security) {
                 Ok(None) => read_more(&mut stream, &mut head).await?,
                 Ok(Some(upgrade)) => break upgrade,
                 Err(denial) => {
-                    origin.trouble = Some(denial.sentence.clone());
+                    origin.failure = Some(denial.sentence.clone());
                     // Nobody waits for it, and it may be gone already.
                     let _ = timeout(DENIAL_TIMEOUT, refuse(stream, &denial)).await;
                     return Err(Closed::HandshakeFailed);
@@ -60,7 +60,7 @@ impl Step for AcceptWebSocket {
         Some(Protocol::WebSocket)
     }
 
-    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(self.shake_hands(stream, origin))
     }
 
@@ -99,12 +99,12 @@ impl OpenWebSocket {
                 Ok(None) => {
                     if let Err(closed) = read_more(&mut stream, &mut head).await {
                         let text = "the server ended the connection before a WebSocket was open";
-                        origin.trouble = Some(text.to_owned());
+                        origin.failure = Some(text.to_owned());
                         return Err(closed);
                     }
                 }
                 Err(trouble) => {
-                    origin.trouble = Some(trouble);
+                    origin.failure = Some(trouble);
                     return Err(Closed::HandshakeFailed);
                 }
             }
@@ -119,7 +119,7 @@ impl Step for OpenWebSocket {
         Some(Protocol::WebSocket)
     }
 
-    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> Opening<'a> {
+    fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a> {
         Box::pin(self.shake_hands(stream, origin))
     }
 }

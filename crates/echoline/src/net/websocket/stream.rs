@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::close;
 use super::encode::write_header;
-use super::frame::{Boundaries, Decoder, Event, HEADER_MAX, Opcode, Side};
-use super::outgoing::Outgoing;
+use super::frame::{Boundaries, Decoder, EndpointRole, FrameEvent, HEADER_MAX, Opcode};
+use super::frame_writer::FrameWriter;
 use crate::net::layer::Layer;
 use crate::net::limits::Closed;
 use crate::net::stream::Stream;
@@ -48,7 +48,7 @@ pub enum Framing {
 #[derive(Debug)]
 pub struct WebSocket {
     stream: Stream,
-    side: Side,
+    role: EndpointRole,
     framing: Framing,
     decoder: Decoder,
     /// What came with the handshake and was not decoded.
@@ -57,21 +57,21 @@ pub struct WebSocket {
     ready: VecDeque<u8>,
     /// The last byte of the message in hand was a line end.
     ends_in_lf: bool,
-    outgoing: Outgoing,
+    writer: FrameWriter,
     /// Where frames begin in what is written, with [`Framing::Messages`].
     boundaries: Boundaries,
     pong: Option<Vec<u8>>,
-    pings: Pings,
+    pings: PingBudget,
     keep_alive: Option<Box<KeepAlive>>,
     /// A writer waits for the stream. Then reading must not write: the stream would wake the
     /// reader instead.
     writer_waits: bool,
-    end: End,
+    end: CloseState,
 }
 
 /// How far the end has come.
 #[derive(Debug, Default)]
-struct End {
+struct CloseState {
     /// The peer's Close has come, with its code, or the end of the stream below.
     heard: Option<Option<u16>>,
     /// The peer broke a rule: the code that says which.
@@ -86,13 +86,13 @@ impl WebSocket {
     /// A server's end. `early` is what was read of the stream behind the request.
     #[must_use]
     pub fn server(stream: Stream, early: Vec<u8>, framing: Framing) -> Self {
-        Self::new(stream, early, framing, Side::Server)
+        Self::new(stream, early, framing, EndpointRole::Server)
     }
 
     /// A client's end, whose messages are lines.
     #[must_use]
     pub fn client(stream: Stream, early: Vec<u8>) -> Self {
-        Self::new(stream, early, Framing::Lines, Side::Client)
+        Self::new(stream, early, Framing::Lines, EndpointRole::Client)
     }
 
     /// Asks for a sign of life when nothing has come for `silence`; where none comes for as long
@@ -104,23 +104,24 @@ impl WebSocket {
         self
     }
 
-    fn new(stream: Stream, early: Vec<u8>, framing: Framing, side: Side) -> Self {
-        let peer = if side == Side::Server { Side::Client } else { Side::Server };
+    fn new(stream: Stream, early: Vec<u8>, framing: Framing, role: EndpointRole) -> Self {
+        let peer =
+            if role == EndpointRole::Server { EndpointRole::Client } else { EndpointRole::Server };
         Self {
             stream,
-            side,
+            role,
             framing,
             decoder: Decoder::new(peer),
             early: early.into(),
             ready: VecDeque::new(),
             ends_in_lf: false,
-            outgoing: Outgoing::new(side),
+            writer: FrameWriter::new(role),
             boundaries: Boundaries::new(),
             pong: None,
-            pings: Pings { left: PINGS_AT_ONCE, since: None },
+            pings: PingBudget { left: PINGS_AT_ONCE, since: None },
             keep_alive: None,
             writer_waits: false,
-            end: End::default(),
+            end: CloseState::default(),
         }
     }
 
@@ -166,24 +167,24 @@ impl WebSocket {
                 }
             };
             match event {
-                Event::Piece { opcode, range, is_last } => {
+                FrameEvent::Piece { opcode, range, is_last } => {
                     let range = at + range.start..at + range.end;
                     kept += match self.framing {
                         Framing::Lines => self.keep_line(area, kept, range, is_last),
                         Framing::Messages => keep_frame(area, kept, opcode, range, is_last),
                     };
                 }
-                Event::Ping(_) if !self.pings.take(Instant::now()) => {
+                FrameEvent::Ping(_) if !self.pings.take(Instant::now()) => {
                     self.end.broken = Some(close::POLICY);
                 }
-                Event::Ping(payload) => {
+                FrameEvent::Ping(payload) => {
                     self.pong = Some(payload);
                     if self.push_pong().is_err() {
                         self.end.broken = Some(close::ERROR);
                     }
                 }
-                Event::Pong => {}
-                Event::Close(code) => self.end.heard = Some(code),
+                FrameEvent::Pong => {}
+                FrameEvent::Close(code) => self.end.heard = Some(code),
             }
             at += taken;
         }
@@ -267,7 +268,7 @@ impl WebSocket {
             } else if std::mem::replace(&mut keep_alive.asked, true) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             } else if self.boundaries.is_at_boundary() && !self.end.said {
-                self.outgoing.push(Opcode::Ping, b"")?;
+                self.writer.push(Opcode::Ping, b"")?;
                 self.try_control(cx);
             }
         }
@@ -277,12 +278,12 @@ impl WebSocket {
     /// While reading: sends answers to pings as far as the stream takes them now. An error is
     /// the writer's and the reader's to find.
     fn try_control(&mut self, cx: &mut Context<'_>) {
-        let waits = self.pong.is_some() || self.outgoing.len() > 0;
+        let waits = self.pong.is_some() || self.writer.len() > 0;
         if !waits || self.writer_waits {
             return;
         }
         if self.push_pong().is_ok()
-            && let Poll::Ready(Ok(())) = self.outgoing.poll_send(&mut self.stream, cx)
+            && let Poll::Ready(Ok(())) = self.writer.poll_send(&mut self.stream, cx)
         {
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
         }
@@ -290,13 +291,13 @@ impl WebSocket {
 
     /// Of the pings that find no room for an answer only the newest gets one (5.5.3).
     fn push_pong(&mut self) -> io::Result<()> {
-        let has_room = self.outgoing.len() < OUTGOING_HIGH;
+        let has_room = self.writer.len() < OUTGOING_HIGH;
         if self.boundaries.is_at_boundary()
             && has_room
             && let Some(payload) = self.pong.take()
             && !self.end.said
         {
-            self.outgoing.push(Opcode::Pong, &payload)?;
+            self.writer.push(Opcode::Pong, &payload)?;
         }
         Ok(())
     }
@@ -306,14 +307,14 @@ impl WebSocket {
         if self.end.said {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if self.outgoing.len() >= OUTGOING_HIGH {
-            ready!(self.outgoing.poll_send(&mut self.stream, cx))?;
+        if self.writer.len() >= OUTGOING_HIGH {
+            ready!(self.writer.poll_send(&mut self.stream, cx))?;
         }
         match self.framing {
-            Framing::Lines => self.outgoing.push_lines(bytes)?,
+            Framing::Lines => self.writer.push_lines(bytes)?,
             Framing::Messages => {
                 self.boundaries.pass(bytes);
-                self.outgoing.push_raw(bytes);
+                self.writer.push_raw(bytes);
             }
         }
         self.push_pong()?;
@@ -322,19 +323,17 @@ impl WebSocket {
 
     /// Our Close, once: the peer's code back, or why this end closes.
     fn push_close(&mut self) -> io::Result<()> {
-        self.outgoing.end_line()?;
+        self.writer.end_line()?;
         if std::mem::replace(&mut self.end.said, true) || !self.boundaries.is_at_boundary() {
             return Ok(());
         }
         match (self.end.broken, self.end.heard) {
-            (Some(code), _) => self.outgoing.push(Opcode::Close, &close::payload(code, "")),
-            (None, Some(None)) => self.outgoing.push(Opcode::Close, b""),
-            (None, Some(Some(code))) => {
-                self.outgoing.push(Opcode::Close, &close::payload(code, ""))
-            }
+            (Some(code), _) => self.writer.push(Opcode::Close, &close::payload(code, "")),
+            (None, Some(None)) => self.writer.push(Opcode::Close, b""),
+            (None, Some(Some(code))) => self.writer.push(Opcode::Close, &close::payload(code, "")),
             (None, None) => {
                 let (code, words) = close::reason(self.end.reason.unwrap_or(Closed::Finished));
-                self.outgoing.push(Opcode::Close, &close::payload(code, &words))
+                self.writer.push(Opcode::Close, &close::payload(code, &words))
             }
         }
     }
@@ -346,7 +345,7 @@ impl WebSocket {
     }
 
     fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.outgoing.poll_send(&mut self.stream, cx))?;
+        ready!(self.writer.poll_send(&mut self.stream, cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
@@ -369,12 +368,12 @@ fn keep_frame(
 
 /// How many pings a peer may still send.
 #[derive(Debug)]
-struct Pings {
+struct PingBudget {
     left: u32,
     since: Option<Instant>,
 }
 
-impl Pings {
+impl PingBudget {
     /// Whether one more is allowed.
     fn take(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
@@ -454,8 +453,8 @@ impl AsyncWrite for WebSocket {
     /// client it is what was read so far of a line.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.side == Side::Server {
-            this.outgoing.end_line()?;
+        if this.role == EndpointRole::Server {
+            this.writer.end_line()?;
         }
         this.push_pong()?;
         let sent = this.poll_send_all(cx);
@@ -468,9 +467,9 @@ impl AsyncWrite for WebSocket {
         this.push_close()?;
         let sent = this.poll_send_all(cx);
         ready!(this.note(sent))?;
-        match this.side {
-            Side::Server => Pin::new(&mut this.stream).poll_shutdown(cx),
-            Side::Client => Poll::Ready(Ok(())),
+        match this.role {
+            EndpointRole::Server => Pin::new(&mut this.stream).poll_shutdown(cx),
+            EndpointRole::Client => Poll::Ready(Ok(())),
         }
     }
 }
@@ -478,7 +477,7 @@ impl AsyncWrite for WebSocket {
 impl Drop for WebSocket {
     /// A client that has what it wants says so, where that takes no waiting.
     fn drop(&mut self) {
-        if self.side == Side::Client && !self.end.said && self.push_close().is_ok() {
+        if self.role == EndpointRole::Client && !self.end.said && self.push_close().is_ok() {
             let cx = &mut Context::from_waker(Waker::noop());
             let _ = self.poll_send_all(cx);
         }

@@ -76,10 +76,10 @@ async fn a_long_line_goes_out_in_fragments() {
     let reading = tokio::spawn(async move {
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.unwrap();
-        let mut decoder = Decoder::new(Side::Server);
+        let mut decoder = Decoder::new(EndpointRole::Server);
         let (mut pieces, mut at, mut line) = (0, 0, Vec::new());
         while let Ok((taken, Some(event))) = decoder.next(&mut heard[at..]) {
-            if let Event::Piece { range, .. } = event {
+            if let FrameEvent::Piece { range, .. } = event {
                 line.extend_from_slice(&heard[at..][range]);
                 pieces += 1;
             }
@@ -90,7 +90,7 @@ async fn a_long_line_goes_out_in_fragments() {
     let line = "ä€".repeat(700_000);
     for piece in line.as_bytes().chunks(65_521) {
         server.write_all(piece).await.unwrap();
-        assert!(server.outgoing.len() < 2_500_000);
+        assert!(server.writer.len() < 2_500_000);
     }
     server.write_all(b"\n").await.unwrap();
     server.shutdown().await.unwrap();
@@ -130,7 +130,7 @@ async fn a_flood_of_pings_ends_the_connection() {
     client.shutdown().await.unwrap();
     let error = server.read_u8().await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    assert!(server.outgoing.len() <= OUTGOING_HIGH + 200);
+    assert!(server.writer.len() <= OUTGOING_HIGH + 200);
     server.shutdown().await.unwrap();
     // The rest is taken, so that no reset swallows the Close, and not looked at.
     assert_eq!(server.read_to_end(&mut Vec::new()).await.unwrap(), 0);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use crate::net::origin_policy::{Channel, OriginPolicy};
+use crate::net::origin_policy::{OriginPolicy, RequestSecurity};
 
 /// Bytes of a request or answer at most. Browsers send cookies along.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
@@ -44,7 +44,7 @@ pub(super) fn read_request(
     bytes: &[u8],
     path: Option<&str>,
     policy: &OriginPolicy,
-    channel: Channel,
+    security: RequestSecurity,
 ) -> Result<Option<Upgrade>, Denial> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -71,7 +71,7 @@ pub(super) fn read_request(
     let Some(host) = fields.one("Host")? else {
         return Err(Denial::bad("The request names no Host."));
     };
-    let admitted = policy.admit_over(channel, host, fields.one("Origin")?);
+    let admitted = policy.admit_over(security, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
     Ok(Some(Upgrade { length, accept }))
 }
@@ -262,7 +262,7 @@ mod tests {
     const NONCE: [u8; 16] = *b"the sample nonce";
 
     fn read(text: &str) -> Result<Option<Upgrade>, Denial> {
-        read_request(text.as_bytes(), None, &OriginPolicy::default(), Channel::Plain)
+        read_request(text.as_bytes(), None, &OriginPolicy::default(), RequestSecurity::Plain)
     }
 
     #[test]
@@ -304,8 +304,12 @@ mod tests {
         }
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(HEAD_MAX));
         assert!(read(&endless).unwrap_err().answer().contains(" 431 "));
-        let other =
-            read_request(right.as_bytes(), Some("/chat"), &OriginPolicy::default(), Channel::Plain);
+        let other = read_request(
+            right.as_bytes(),
+            Some("/chat"),
+            &OriginPolicy::default(),
+            RequestSecurity::Plain,
+        );
         assert!(other.unwrap_err().sentence.contains("at /chat"));
     }
 
@@ -343,7 +347,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read_request(&bytes, Some("/"), &OriginPolicy::default(), Channel::Plain);
+            let _ = read_request(&bytes, Some("/"), &OriginPolicy::default(), RequestSecurity::Plain);
             let _ = read_answer(&bytes, NONCE);
         }
     }

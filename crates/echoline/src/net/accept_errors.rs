@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::listener::Accepted;
+use super::listener::AcceptOutcome;
 use super::stream::Stream;
 use echoline_base::backoff::Backoff;
 
@@ -15,20 +15,20 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The state of a listener while accept(2) fails.
-pub(super) struct Trouble {
+pub(super) struct AcceptErrors {
     pub(super) backoff: Backoff,
-    pub(super) reserve: Reserve,
+    pub(super) reserve: ReserveDescriptor,
     /// What somebody hears for whom there is no descriptor.
     pub(super) words: String,
     /// When the trouble was last told.
     logged: Option<Instant>,
 }
 
-impl Trouble {
+impl AcceptErrors {
     pub(super) fn new(words: Option<String>) -> Self {
         let words = words.unwrap_or_default();
         let backoff = Backoff::new(PAUSE, PAUSE_MAX);
-        Self { backoff, reserve: Reserve::open(), words, logged: None }
+        Self { backoff, reserve: ReserveDescriptor::open(), words, logged: None }
     }
 
     pub(super) fn log(&mut self, error: &io::Error) {
@@ -43,26 +43,30 @@ impl Trouble {
 
 /// A descriptor to give up when no other is left, so that whoever is waiting can be told.
 #[derive(Debug)]
-pub(super) struct Reserve(Option<File>);
+pub(super) struct ReserveDescriptor(Option<File>);
 
-impl Reserve {
+impl ReserveDescriptor {
     pub(super) fn open() -> Self {
         Self(File::open("/dev/null").ok())
     }
 
     /// Tells the next one, whom `accept` accepts, that there is no place.
-    pub(super) fn refuse(&mut self, accept: impl FnOnce() -> Accepted, words: &str) -> Refused {
+    pub(super) fn refuse(
+        &mut self,
+        accept: impl FnOnce() -> AcceptOutcome,
+        words: &str,
+    ) -> ReserveOutcome {
         self.0 = None;
         let refused = match accept() {
-            Accepted::Connection(stream, _) => {
+            AcceptOutcome::Connection(stream, _) => {
                 // Best effort: with no descriptors left there is no lingering.
                 let _ = tell(stream, words);
-                Refused::Told
+                ReserveOutcome::Refused
             }
             // The system looks for a descriptor before it looks at the queue, so "none left" says
             // nothing about whether somebody waits.
-            Accepted::Nobody | Accepted::Gone => Refused::Nobody,
-            Accepted::Exhausted(_) => Refused::Not,
+            AcceptOutcome::QueueEmpty | AcceptOutcome::ConnectionLost => ReserveOutcome::QueueEmpty,
+            AcceptOutcome::Exhausted(_) => ReserveOutcome::NoDescriptor,
         };
         *self = Self::open();
         refused
@@ -71,12 +75,12 @@ impl Reserve {
 
 /// What came of an attempt to tell somebody that there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    Told,
+pub(super) enum ReserveOutcome {
+    Refused,
     /// Nobody was waiting.
-    Nobody,
+    QueueEmpty,
     /// Not even the reserve helped.
-    Not,
+    NoDescriptor,
 }
 
 fn tell(stream: Stream, words: &str) -> io::Result<()> {

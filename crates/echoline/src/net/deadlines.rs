@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::config::ConnectionConfig;
 use super::limits::Closed;
-use super::place::Place;
+use super::registry::ConnectionSlot;
 use super::shutdown::Phase;
-use super::summary::{Account, Amount};
-use super::tally::Counted;
-use super::terms::Terms;
+use super::summary::{Amount, ConnectionCounters};
+use super::worker_stats::WorkerCounters;
 
 /// Time for which a draining connection goes on as before.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(super) enum WaitFor {
     /// The peer is to send; it may have to take something first.
     Input {
         /// Some of what is asked for has come.
@@ -50,7 +50,7 @@ pub(super) enum Waiting {
         unsent: bool,
     },
     /// The peer is to take what is written.
-    Room,
+    Output,
 }
 
 /// The state of the output when a connection reads.
@@ -65,17 +65,17 @@ pub(super) enum OutputState {
 
 /// When what began, the timer that looks at it, and the terms that it looks for.
 #[derive(Debug)]
-pub(super) struct Watch {
-    pub(super) terms: Arc<Terms>,
+pub(super) struct Deadlines {
+    pub(super) config: Arc<ConnectionConfig>,
     /// Where the connection is one of a server's: whose task the server wakes. Given back when
     /// this value ends, and not before: a lingering connection counts.
-    pub(super) place: Option<Arc<Place>>,
+    pub(super) slot: Option<Arc<ConnectionSlot>>,
     idle_since: Option<Instant>,
     partial_since: Option<Instant>,
     /// Boxed to keep idle connections small: most never have any of it.
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<DeadlineExtras>>,
     /// The waiting that armed the timer; another kind of waiting may have a nearer deadline.
-    armed_for: Option<Waiting>,
+    armed_for: Option<WaitFor>,
     /// The handler is in the middle of a message, for which a drain waits.
     in_message: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -83,7 +83,7 @@ pub(super) struct Watch {
 
 /// What only connections in trouble, or at their end, have to note.
 #[derive(Debug, Default)]
-struct Rare {
+struct DeadlineExtras {
     stalled_since: Option<Instant>,
     draining_since: Option<Instant>,
     /// Reads that got something after [`DRAIN_QUIET`].
@@ -98,14 +98,14 @@ struct Rare {
     waker: Option<Waker>,
 }
 
-impl Watch {
-    pub(super) fn new(terms: Arc<Terms>, place: Option<Arc<Place>>) -> Self {
+impl Deadlines {
+    pub(super) fn new(config: Arc<ConnectionConfig>, slot: Option<Arc<ConnectionSlot>>) -> Self {
         Self {
-            terms,
-            place,
+            config,
+            slot,
             idle_since: None,
             partial_since: None,
-            rare: None,
+            extras: None,
             armed_for: None,
             in_message: false,
             timer: None,
@@ -117,68 +117,68 @@ impl Watch {
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
         self.partial_since = None;
-        if let Some(rare) = &mut self.rare {
-            rare.grace_until = None;
+        if let Some(extras) = &mut self.extras {
+            extras.grace_until = None;
         }
     }
 
     /// A measure for one read or write.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
-        Amount::new(self.account().is_some())
+        Amount::new(self.connection_counters().is_some())
     }
 
     /// So much was read.
     #[inline]
     pub(super) fn note_received(&self, amount: Amount) {
-        if let Some(counted) = self.counted() {
-            counted.received.add(amount.bytes as u64);
+        if let Some(worker_counters) = self.worker_counters() {
+            worker_counters.received.add(amount.bytes as u64);
         }
-        if let Some(account) = self.account() {
-            account.note_received(amount);
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_received(amount);
         }
     }
 
     /// A line was read.
     #[inline]
     pub(super) fn note_line(&self, bytes: &[u8]) {
-        if let (Some(hook), Some(place)) = (&self.terms.on_line, &self.place) {
-            (hook.0)(place.received(bytes));
+        if let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot) {
+            (hook.0)(slot.received(bytes));
         }
     }
 
     #[inline]
-    fn account(&self) -> Option<&Account> {
-        self.place.as_ref()?.account()
+    fn connection_counters(&self) -> Option<&ConnectionCounters> {
+        self.slot.as_ref()?.connection_counters()
     }
 
     /// So many messages were handed out since this was last said.
     #[inline]
     pub(super) fn note_messages(&self, count: u32) {
         if count > 0
-            && let Some(counted) = self.counted()
+            && let Some(worker_counters) = self.worker_counters()
         {
-            counted.messages.add(count.into());
+            worker_counters.messages.add(count.into());
         }
     }
 
     #[inline]
-    fn counted(&self) -> Option<&Counted> {
-        self.place.as_ref()?.counted()
+    fn worker_counters(&self) -> Option<&WorkerCounters> {
+        self.slot.as_ref()?.worker_counters()
     }
 
     /// The peer took so much.
     #[inline]
     pub(super) fn note_sent(&mut self, amount: Amount) {
-        if let Some(counted) = self.counted() {
-            counted.sent.add(amount.bytes as u64);
+        if let Some(worker_counters) = self.worker_counters() {
+            worker_counters.sent.add(amount.bytes as u64);
         }
-        if let Some(account) = self.account() {
-            account.note_sent(amount);
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_sent(amount);
         }
-        if let Some(rare) = &mut self.rare {
-            rare.stalled_since = None;
-            rare.grace_until = None;
+        if let Some(extras) = &mut self.extras {
+            extras.stalled_since = None;
+            extras.grace_until = None;
         }
     }
 
@@ -195,24 +195,24 @@ impl Watch {
     /// The same reason, if nothing more is read, even from a peer that never stops sending.
     #[inline]
     pub(super) fn check(&mut self, partial: bool) -> Result<Option<Closed>, Closed> {
-        if !partial && self.terms.shutdown.phase() < Phase::Draining {
+        if !partial && self.config.shutdown.phase() < Phase::Draining {
             return Ok(None);
         }
         if partial && self.partial_since.is_none() {
             self.partial_since = Some(Instant::now());
         }
-        match self.terms.shutdown.phase() {
+        match self.config.shutdown.phase() {
             Phase::Running | Phase::Retiring => Ok(None),
             Phase::Aborting => Err(Closed::Aborted),
             Phase::Draining => {
                 let now = Instant::now();
-                let deadline = *self.rare().draining_since.get_or_insert(now) + DRAIN_QUIET;
+                let deadline = *self.extras().draining_since.get_or_insert(now) + DRAIN_QUIET;
                 // A line whose first byte came in time is finished; a later one is not waited for.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now < deadline || in_hand || self.in_message {
                     return Ok(None);
                 }
-                let spent = self.rare().late_reads >= LATE_READS_MAX;
+                let spent = self.extras().late_reads >= LATE_READS_MAX;
                 if spent { Err(Closed::Drained) } else { Ok(Some(Closed::Drained)) }
             }
         }
@@ -222,9 +222,9 @@ impl Watch {
     #[inline]
     pub(super) fn note_read(&mut self, over: Option<Closed>) {
         if over.is_some() {
-            let rare = self.rare();
-            rare.late_reads += 1;
-            rare.answered_since = None;
+            let extras = self.extras();
+            extras.late_reads += 1;
+            extras.answered_since = None;
         }
     }
 
@@ -240,52 +240,52 @@ impl Watch {
     ) -> Poll<Closed> {
         let unsent = output == OutputState::Blocked;
         if over.is_none() {
-            return self.poll(Waiting::Input { partial, unsent }, cx);
+            return self.poll(WaitFor::Input { partial, unsent }, cx);
         }
-        let rare = self.rare();
-        let answered = !partial && (output == OutputState::Held || rare.late_reads > 0);
-        let since = rare.answered_since.filter(|_| answered);
-        rare.answered_since = since.or_else(|| answered.then(Instant::now));
+        let extras = self.extras();
+        let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
+        let since = extras.answered_since.filter(|_| answered);
+        extras.answered_since = since.or_else(|| answered.then(Instant::now));
         // A line whose first byte came this late has DRAIN_TURN, not the line timeout.
-        self.poll(Waiting::Input { partial: false, unsent }, cx)
+        self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
     /// Pending until a deadline has passed; then the reason. Also wakes when the phase changes.
     #[inline]
-    pub(super) fn poll(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
-        let phase = self.terms.shutdown.phase();
-        self.note_start(waiting, phase);
-        if phase < Phase::Draining && self.is_armed(waiting, cx.waker()) {
+    pub(super) fn poll(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
+        let phase = self.config.shutdown.phase();
+        self.note_start(wait_for, phase);
+        if phase < Phase::Draining && self.is_armed(wait_for, cx.waker()) {
             return Poll::Pending;
         }
-        self.armed_for = Some(waiting);
-        self.poll_slowly(waiting, cx)
+        self.armed_for = Some(wait_for);
+        self.poll_slowly(wait_for, cx)
     }
 
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    fn extras(&mut self) -> &mut DeadlineExtras {
+        self.extras.get_or_insert_default()
     }
 
     #[inline]
-    fn note_start(&mut self, waiting: Waiting, phase: Phase) {
-        if waiting == Waiting::Room || matches!(waiting, Waiting::Input { unsent: true, .. }) {
-            self.rare().stalled_since.get_or_insert_with(Instant::now);
+    fn note_start(&mut self, wait_for: WaitFor, phase: Phase) {
+        if wait_for == WaitFor::Output || matches!(wait_for, WaitFor::Input { unsent: true, .. }) {
+            self.extras().stalled_since.get_or_insert_with(Instant::now);
         }
-        if waiting != Waiting::Room
-            && self.terms.limits.idle_timeout.is_some()
+        if wait_for != WaitFor::Output
+            && self.config.limits.idle_timeout.is_some()
             && self.idle_since.is_none()
         {
             self.idle_since = Some(Instant::now());
         }
         if phase == Phase::Draining {
-            self.rare().draining_since.get_or_insert_with(Instant::now);
+            self.extras().draining_since.get_or_insert_with(Instant::now);
         }
     }
 
     /// The timer will fire no later than it must, and wake who asks now.
     #[inline]
-    fn is_armed(&self, waiting: Waiting, waker: &Waker) -> bool {
-        self.armed_for == Some(waiting)
+    fn is_armed(&self, wait_for: WaitFor, waker: &Waker) -> bool {
+        self.armed_for == Some(wait_for)
             && self.is_known(waker)
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
@@ -293,7 +293,7 @@ impl Watch {
     /// Whether `waker` is who was last told to be woken, by the timer and at a change of phase.
     #[inline]
     fn is_known(&self, waker: &Waker) -> bool {
-        match self.rare.as_ref().and_then(|rare| rare.waker.as_ref()) {
+        match self.extras.as_ref().and_then(|extras| extras.waker.as_ref()) {
             Some(known) => known.will_wake(waker),
             None => self.is_supervised(waker),
         }
@@ -301,34 +301,34 @@ impl Watch {
 
     /// Whether the server wakes `waker` when its phase changes.
     fn is_supervised(&self, waker: &Waker) -> bool {
-        self.place.as_ref().is_some_and(|place| place.wakes(waker))
+        self.slot.as_ref().is_some_and(|slot| slot.is_woken_by(waker))
     }
 
-    fn poll_slowly(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Poll<Closed> {
+    fn poll_slowly(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
         let supervised = self.is_supervised(cx.waker());
-        if let Some(rare) = &mut self.rare {
-            rare.waker = None;
+        if let Some(extras) = &mut self.extras {
+            extras.waker = None;
         }
         loop {
             if !supervised {
                 self.await_phase_change(cx);
             }
-            let phase = self.terms.shutdown.phase();
+            let phase = self.config.shutdown.phase();
             if phase == Phase::Aborting {
                 return Poll::Ready(Closed::Aborted);
             }
-            self.note_start(waiting, phase);
-            let Some((deadline, closed)) = self.earliest(waiting, phase) else {
+            self.note_start(wait_for, phase);
+            let Some((deadline, closed)) = self.earliest(wait_for, phase) else {
                 self.timer = None;
                 return Poll::Pending;
             };
             let now = Instant::now();
             if deadline <= now {
-                if self.rare().grace_until.is_some() {
+                if self.extras().grace_until.is_some() {
                     return Poll::Ready(closed);
                 }
                 let grace = if now - deadline > LATE { GRACE } else { LOOK };
-                self.rare().grace_until = Some(now + grace);
+                self.extras().grace_until = Some(now + grace);
                 continue;
             }
             if self.poll_timer(deadline, cx).is_pending() {
@@ -339,10 +339,10 @@ impl Watch {
 
     /// Has the task woken at the next change of phase.
     fn await_phase_change(&mut self, cx: &mut Context<'_>) {
-        let shutdown = &self.terms.shutdown;
-        let rare = self.rare.get_or_insert_default();
-        rare.waker = Some(cx.waker().clone());
-        let notice = rare.phase_change.get_or_insert_with(|| Box::pin(shutdown.changed()));
+        let shutdown = &self.config.shutdown;
+        let extras = self.extras.get_or_insert_default();
+        extras.waker = Some(cx.waker().clone());
+        let notice = extras.phase_change.get_or_insert_with(|| Box::pin(shutdown.changed()));
         while notice.as_mut().poll(cx).is_ready() {
             notice.set(shutdown.changed());
         }
@@ -357,10 +357,10 @@ impl Watch {
     }
 
     /// The nearest deadline and its meaning; `None` where nothing limits this wait.
-    fn earliest(&self, waiting: Waiting, phase: Phase) -> Option<(Instant, Closed)> {
-        let limits = &self.terms.limits;
-        let (stalled_since, grace_until) = match self.rare.as_deref() {
-            Some(rare) => (rare.stalled_since, rare.grace_until),
+    fn earliest(&self, wait_for: WaitFor, phase: Phase) -> Option<(Instant, Closed)> {
+        let limits = &self.config.limits;
+        let (stalled_since, grace_until) = match self.extras.as_deref() {
+            Some(extras) => (extras.stalled_since, extras.grace_until),
             None => (None, None),
         };
         let after = |since: Option<Instant>, length: Option<Duration>, closed: Closed| {
@@ -368,9 +368,9 @@ impl Watch {
             Some((since?.checked_add(length?)?, closed))
         };
         let stalled = after(stalled_since, limits.stall_timeout, Closed::StallTimeout);
-        let nearest = match waiting {
-            Waiting::Room => stalled,
-            Waiting::Input { partial, unsent } => {
+        let nearest = match wait_for {
+            WaitFor::Output => stalled,
+            WaitFor::Input { partial, unsent } => {
                 let line = partial.then_some(self.partial_since).flatten();
                 let drains = phase == Phase::Draining && !partial && !self.in_message;
                 [
@@ -392,10 +392,10 @@ impl Watch {
 
     /// When a draining connection that gets nothing more ends.
     fn end_of_drain(&self) -> Option<Instant> {
-        let rare = self.rare.as_deref()?;
-        let since = rare.draining_since?;
-        if rare.answered_since.is_some() {
-            return rare.answered_since;
+        let extras = self.extras.as_deref()?;
+        let since = extras.draining_since?;
+        if extras.answered_since.is_some() {
+            return extras.answered_since;
         }
         // None is less than every time.
         let last = self.idle_since.max(self.partial_since).unwrap_or(since);

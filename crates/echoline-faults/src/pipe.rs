@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::choice::{Carrier, Choice, Verdict};
-use super::faults::Orders;
+use super::faults::ConnectionFaults;
 use super::plan::{Direction, Fault};
-use super::queue::{Next, Pace, Queue};
+use super::queue::{NextAction, Pacing, TimedQueue};
+use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
 /// A message without a line end is over after so many bytes.
 const MESSAGE_MAX: u64 = 64 * 1024;
@@ -22,26 +22,26 @@ const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// One direction of a connection. Times are counted from any one moment.
 #[derive(Debug)]
-pub struct Lane {
+pub struct FaultPipe {
     direction: Direction,
-    choice: Choice,
+    selector: RuleSelector,
     /// Faults that happen once, after so many bytes.
-    shots: Vec<Shot>,
-    carrier: Carrier,
+    triggers: Vec<Trigger>,
+    carrier: MessageCarrier,
     /// Since when the plan holds.
     since: Duration,
     /// Bytes that came in since the plan holds, lost ones too.
     passed: u64,
-    message: Option<Message>,
-    queue: Queue,
+    message: Option<PipedMessage>,
+    queue: TimedQueue,
     /// Nothing goes on any more; what comes is thrown away.
     closed: bool,
 }
 
 /// A message that has begun.
 #[derive(Debug, Default)]
-struct Message {
-    verdict: Verdict,
+struct PipedMessage {
+    message_faults: MessageFaults,
     /// Bytes of it that came in.
     length: u64,
     /// What is to be sent again at its end.
@@ -49,7 +49,7 @@ struct Message {
 }
 
 #[derive(Debug)]
-struct Shot {
+struct Trigger {
     rule: usize,
     /// Bytes that pass first.
     at: u64,
@@ -57,20 +57,20 @@ struct Shot {
     due: Option<Duration>,
 }
 
-impl Lane {
+impl FaultPipe {
     /// The faults of one direction of a connection, at its start.
-    pub fn new(orders: Orders, direction: Direction, carrier: Carrier) -> Self {
-        let choice = Choice::new(orders, direction, carrier);
-        let shots = shots(&choice, Duration::ZERO);
+    pub fn new(faults: ConnectionFaults, direction: Direction, carrier: MessageCarrier) -> Self {
+        let selector = RuleSelector::new(faults, direction, carrier);
+        let triggers = triggers(&selector, Duration::ZERO);
         Self {
             direction,
-            choice,
-            shots,
+            selector,
+            triggers,
             carrier,
             since: Duration::ZERO,
             passed: 0,
             message: None,
-            queue: Queue::default(),
+            queue: TimedQueue::default(),
             closed: false,
         }
     }
@@ -78,17 +78,17 @@ impl Lane {
     /// Whether bytes just pass: no rule is there and nothing is left of earlier ones.
     #[inline]
     pub fn is_idle(&self) -> bool {
-        self.choice.is_empty() && self.queue.is_empty() && self.message.is_none() && !self.closed
+        self.selector.is_empty() && self.queue.is_empty() && self.message.is_none() && !self.closed
     }
 
     /// The faults that the plan has decided for the connection.
-    pub fn orders(&self) -> &Orders {
-        &self.choice.orders
+    pub fn faults(&self) -> &ConnectionFaults {
+        &self.selector.faults
     }
 
     /// How many bytes may come in.
     pub fn room(&self) -> usize {
-        let most = match (self.closed, self.choice.is_slow()) {
+        let most = match (self.closed, self.selector.is_slow()) {
             // It is thrown away.
             (true, _) => return usize::MAX,
             (false, true) => SLOW_QUEUE_MAX,
@@ -100,26 +100,26 @@ impl Lane {
     /// Takes bytes in.
     pub fn push(&mut self, mut bytes: &[u8], now: Duration) {
         while !bytes.is_empty() && !self.closed {
-            let message = self.message.get_or_insert_with(|| Message {
-                verdict: self.choice.next(self.passed, now.saturating_sub(self.since)),
-                ..Message::default()
+            let message = self.message.get_or_insert_with(|| PipedMessage {
+                message_faults: self.selector.next(self.passed, now.saturating_sub(self.since)),
+                ..PipedMessage::default()
             });
             if message.length == 0 {
-                let shots = message.verdict.shots.iter();
+                let triggers = message.message_faults.triggers.iter();
                 let begun = self.passed;
-                self.shots.extend(shots.map(|&(rule, at)| Shot {
+                self.triggers.extend(triggers.map(|&(rule, at)| Trigger {
                     rule,
                     at: begun + at,
                     due: None,
                 }));
             }
-            self.shoot(now, |_| true);
+            self.fire(now, |_| true);
             if self.closed {
                 break;
             }
             let (piece, rest) = bytes.split_at(self.piece(bytes));
             self.take(piece, now);
-            self.shoot(now, |_| true);
+            self.fire(now, |_| true);
             bytes = rest;
         }
     }
@@ -137,35 +137,36 @@ impl Lane {
     }
 
     /// Goes on by another plan. What waits because of the old one goes on at once.
-    pub fn follow(&mut self, orders: Orders, now: Duration) {
+    pub fn apply_plan(&mut self, faults: ConnectionFaults, now: Duration) {
         self.queue.release(now);
         if let Some(message) = &mut self.message {
-            let verdict = &mut message.verdict;
-            (verdict.delay, verdict.split, verdict.rate) = (Duration::ZERO, None, None);
+            let message_faults = &mut message.message_faults;
+            (message_faults.delay, message_faults.split, message_faults.rate) =
+                (Duration::ZERO, None, None);
         }
-        self.choice = Choice::new(orders, self.direction, self.carrier);
-        self.shots = shots(&self.choice, now);
+        self.selector = RuleSelector::new(faults, self.direction, self.carrier);
+        self.triggers = triggers(&self.selector, now);
         (self.passed, self.since) = (0, now);
-        if self.choice.is_empty() && self.message.as_ref().is_some_and(Message::is_plain) {
+        if self.selector.is_empty() && self.message.as_ref().is_some_and(PipedMessage::is_plain) {
             self.message = None;
         }
     }
 
     /// Fires the shots that are due by time, although no bytes come.
-    pub fn tick(&mut self, now: Duration) {
+    pub fn fire_timed(&mut self, now: Duration) {
         if self.timed_at().is_some_and(|at| at <= now) {
-            self.shoot(now, |shot| shot.due.is_some());
+            self.fire(now, |trigger| trigger.due.is_some());
         }
     }
 
     /// The time of the next shot that needs no bytes.
     pub fn timed_at(&self) -> Option<Duration> {
-        let timed = self.shots.iter().filter(|shot| shot.at <= self.passed);
-        timed.filter_map(|shot| shot.due).filter(|_| !self.closed).min()
+        let timed = self.triggers.iter().filter(|trigger| trigger.at <= self.passed);
+        timed.filter_map(|trigger| trigger.due).filter(|_| !self.closed).min()
     }
 
     /// What is to be done next.
-    pub fn next(&self, now: Duration) -> Next<'_> {
+    pub fn next(&self, now: Duration) -> NextAction<'_> {
         self.queue.next(now)
     }
 
@@ -178,9 +179,10 @@ impl Lane {
     fn piece(&self, bytes: &[u8]) -> usize {
         let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let message = self.message.as_ref().map_or(0, |message| message.length);
-        let shots = self.shots.iter().filter_map(|shot| shot.at.checked_sub(self.passed));
-        let shots = shots.filter(|&left| left > 0);
-        let most = shots.chain([MESSAGE_MAX - message, line as u64]).min();
+        let triggers =
+            self.triggers.iter().filter_map(|trigger| trigger.at.checked_sub(self.passed));
+        let triggers = triggers.filter(|&left| left > 0);
+        let most = triggers.chain([MESSAGE_MAX - message, line as u64]).min();
         most.and_then(|most| usize::try_from(most).ok()).unwrap_or(line).min(line)
     }
 
@@ -191,11 +193,11 @@ impl Lane {
         self.passed += piece.len() as u64;
         message.length += piece.len() as u64;
         let is_over = piece.last() == Some(&b'\n') || message.length == MESSAGE_MAX;
-        let verdict = &mut message.verdict;
-        if !verdict.is_dropped {
-            let kept = verdict.cut(piece, position);
-            self.queue.push(&kept, now, verdict.delay, verdict.pace(position));
-            if verdict.is_duplicated {
+        let message_faults = &mut message.message_faults;
+        if !message_faults.is_dropped {
+            let kept = message_faults.cut(piece, position);
+            self.queue.push(&kept, now, message_faults.delay, message_faults.pacing(position));
+            if message_faults.is_duplicated {
                 message.copy.extend_from_slice(&kept);
             }
         }
@@ -206,18 +208,18 @@ impl Lane {
 
     fn finish_message(&mut self, now: Duration) {
         let Some(message) = self.message.take() else { return };
-        let verdict = &message.verdict;
-        self.queue.push(&message.copy, now, verdict.delay, verdict.pace(0));
+        let message_faults = &message.message_faults;
+        self.queue.push(&message.copy, now, message_faults.delay, message_faults.pacing(0));
     }
 
     /// Does what is to happen after the bytes that have passed.
-    fn shoot(&mut self, now: Duration, is_meant: impl Fn(&Shot) -> bool) {
+    fn fire(&mut self, now: Duration, is_meant: impl Fn(&Trigger) -> bool) {
         let passed = self.passed;
-        let is_due = |shot: &Shot| is_meant(shot) && shot.is_due(passed, now);
-        while let Some(place) = self.shots.iter().position(is_due) {
-            let index = self.shots.remove(place).rule;
-            let edition = &self.choice.orders.edition;
-            match edition.plan.rules[index].fault {
+        let is_due = |trigger: &Trigger| is_meant(trigger) && trigger.is_due(passed, now);
+        while let Some(place) = self.triggers.iter().position(is_due) {
+            let index = self.triggers.remove(place).rule;
+            let plan_version = &self.selector.faults.plan_version;
+            match plan_version.plan.rules[index].fault {
                 Fault::Reset => {
                     self.queue.reset(now);
                     self.closed = true;
@@ -230,43 +232,43 @@ impl Lane {
                 Fault::Stall(None) => self.queue.stall(now, STALL_LONGEST),
                 _ => continue,
             }
-            edition.note(index);
+            plan_version.note(index);
             if self.closed {
-                self.shots.clear();
+                self.triggers.clear();
             }
         }
     }
 }
 
-impl Shot {
+impl Trigger {
     fn is_due(&self, passed: u64, now: Duration) -> bool {
         self.at <= passed && self.due.is_none_or(|due| due <= now)
     }
 }
 
 /// The shots of a connection whose plan holds from `now` on.
-fn shots(choice: &Choice, now: Duration) -> Vec<Shot> {
-    let shots = choice.shots();
+fn triggers(selector: &RuleSelector, now: Duration) -> Vec<Trigger> {
+    let triggers = selector.triggers();
     let due = |after: Duration| (!after.is_zero()).then(|| now.saturating_add(after));
-    shots.map(|(rule, at, after)| Shot { rule, at, due: due(after) }).collect()
+    triggers.map(|(rule, at, after)| Trigger { rule, at, due: due(after) }).collect()
 }
 
-impl Message {
+impl PipedMessage {
     /// Whether its rest just passes.
     fn is_plain(&self) -> bool {
-        let verdict = &self.verdict;
-        !verdict.is_dropped
-            && !verdict.is_duplicated
-            && verdict.length.is_none()
-            && verdict.damages.is_empty()
+        let message_faults = &self.message_faults;
+        !message_faults.is_dropped
+            && !message_faults.is_duplicated
+            && message_faults.length.is_none()
+            && message_faults.corruptions.is_empty()
     }
 }
 
-impl Verdict {
+impl MessageFaults {
     /// What is left of `piece`, whose first byte is number `position` of the message.
     fn cut(&mut self, piece: &[u8], position: u64) -> Vec<u8> {
         let mut kept = piece.to_vec();
-        self.damage(&mut kept, position);
+        self.corrupt(&mut kept, position);
         if let Some(length) = self.length {
             let length = usize::try_from(length.saturating_sub(position)).unwrap_or(usize::MAX);
             kept.truncate(length);
@@ -279,14 +281,14 @@ impl Verdict {
     }
 
     /// How the bytes go on that come after `position` others of the message.
-    fn pace(&self, position: u64) -> Pace {
+    fn pacing(&self, position: u64) -> Pacing {
         if let Some(rate) = self.rate {
-            return Pace::Rate(rate);
+            return Pacing::Rate(rate);
         }
-        let Some((bytes, gap)) = self.split else { return Pace::AtOnce };
+        let Some((bytes, gap)) = self.split else { return Pacing::AtOnce };
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         // The cuts are at the same places of the message, however it came.
-        Pace::Pieces { first: size(bytes - position % bytes), bytes: size(bytes), gap }
+        Pacing::Pieces { first: size(bytes - position % bytes), bytes: size(bytes), gap }
     }
 }
 

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use super::faults::Orders;
+use super::faults::ConnectionFaults;
 use super::plan::{Direction, Fault, FaultLayer, Per};
 use echoline_base::random::Random;
 
 /// Asks the rules of one direction of a connection about one message after the other.
 #[derive(Debug)]
-pub(crate) struct Choice {
-    pub orders: Orders,
+pub(crate) struct RuleSelector {
+    pub faults: ConnectionFaults,
     direction: Direction,
     /// The rules that concern this direction.
-    rules: Vec<Asked>,
+    rules: Vec<RuleState>,
     is_slow: bool,
 }
 
 /// A rule, and what it has said so far.
 #[derive(Debug)]
-struct Asked {
+struct RuleState {
     index: usize,
     /// Messages that began after the rule's first `after` bytes.
     messages: u64,
@@ -28,7 +28,7 @@ struct Asked {
 
 /// The carrier of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum MessageCarrier {
     /// Messages of a stream: lines.
     Stream,
     /// The socket below TLS and WebSocket.
@@ -39,7 +39,7 @@ pub enum Carrier {
 
 /// The faults of one message, all rules together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Verdict {
+pub(crate) struct MessageFaults {
     pub is_dropped: bool,
     pub is_duplicated: bool,
     /// The sum of what the rules ask for.
@@ -52,41 +52,46 @@ pub(crate) struct Verdict {
     pub split: Option<(u64, Duration)>,
     /// Bytes a second.
     pub rate: Option<u64>,
-    pub damages: Vec<Damage>,
+    pub corruptions: Vec<Corruption>,
     /// Rules that do something to the connection, and after how many bytes of the message.
-    pub shots: Vec<(usize, u64)>,
+    pub triggers: Vec<(usize, u64)>,
 }
 
 /// Bytes of a message that are changed.
 #[derive(Clone, Debug)]
-pub(crate) struct Damage {
+pub(crate) struct Corruption {
     from: u64,
     to: u64,
     random: Random,
 }
 
-impl Choice {
-    pub(crate) fn new(orders: Orders, direction: Direction, carrier: Carrier) -> Self {
+impl RuleSelector {
+    pub(crate) fn new(
+        faults: ConnectionFaults,
+        direction: Direction,
+        carrier: MessageCarrier,
+    ) -> Self {
         let concerns = |index: &usize| {
-            let rule = &orders.edition.plan.rules[*index];
+            let rule = &faults.plan_version.plan.rules[*index];
             let kind = rule.kind();
             let known = match carrier {
-                Carrier::Stream | Carrier::Socket => {
+                MessageCarrier::Stream | MessageCarrier::Socket => {
                     kind.is_for_streams() && rule.fault != Fault::Refuse
                 }
-                Carrier::Datagrams => kind.is_for_datagrams(),
+                MessageCarrier::Datagrams => kind.is_for_datagrams(),
             };
-            let known = known && (rule.layer == FaultLayer::Socket) == (carrier == Carrier::Socket);
-            let spared = rule.per == Per::Connection && !orders.is_chosen(*index);
+            let known =
+                known && (rule.layer == FaultLayer::Socket) == (carrier == MessageCarrier::Socket);
+            let spared = rule.per == Per::Connection && !faults.is_chosen(*index);
             known && rule.direction == direction && !spared
         };
-        let plan = &orders.edition.plan;
+        let plan = &faults.plan_version.plan;
         let rules = (0..plan.rules.len()).filter(concerns);
-        let rules: Vec<Asked> =
-            rules.map(|index| Asked { index, messages: 0, chosen: 0 }).collect();
-        let slow = |asked: &Asked| matches!(plan.rules[asked.index].fault, Fault::Slow(_));
+        let rules: Vec<RuleState> =
+            rules.map(|index| RuleState { index, messages: 0, chosen: 0 }).collect();
+        let slow = |state: &RuleState| matches!(plan.rules[state.index].fault, Fault::Slow(_));
         let is_slow = rules.iter().any(slow);
-        Self { orders, direction, rules, is_slow }
+        Self { faults, direction, rules, is_slow }
     }
 
     /// Whether no rule concerns this direction.
@@ -101,10 +106,10 @@ impl Choice {
 
     /// The rules that do something to this connection once, each with the number of bytes and the
     /// time that pass first.
-    pub(crate) fn shots(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
-        let rules = self.rules.iter().map(|asked| asked.index);
+    pub(crate) fn triggers(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
+        let rules = self.rules.iter().map(|state| state.index);
         rules.filter_map(|index| {
-            let rule = &self.orders.edition.plan.rules[index];
+            let rule = &self.faults.plan_version.plan.rules[index];
             let once = rule.per == Per::Connection && ends_or_stops(&rule.fault);
             once.then_some((index, rule.when.after, rule.when.after_time))
         })
@@ -112,34 +117,34 @@ impl Choice {
 
     /// The faults of the next message, which begins when `passed` bytes have passed and the plan
     /// has held for `age`. Counts them.
-    pub(crate) fn next(&mut self, passed: u64, age: Duration) -> Verdict {
-        let mut verdict = Verdict::default();
+    pub(crate) fn next(&mut self, passed: u64, age: Duration) -> MessageFaults {
+        let mut message_faults = MessageFaults::default();
         let direction = if self.direction == Direction::In { 0 } else { 1 };
-        for asked in &mut self.rules {
-            let rule = &self.orders.edition.plan.rules[asked.index];
+        for state in &mut self.rules {
+            let rule = &self.faults.plan_version.plan.rules[state.index];
             let when = &rule.when;
             if passed < when.after || age < when.after_time {
                 continue;
             }
-            asked.messages += 1;
-            let mut random = self.orders.random(asked.index, direction, asked.messages);
+            state.messages += 1;
+            let mut random = self.faults.random(state.index, direction, state.messages);
             // Drawn in any case: the numbers that come after it are for the fault itself.
             let lucky = random.fraction() >= when.probability;
-            let spent = when.count.is_some_and(|count| asked.chosen >= count.get());
+            let spent = when.count.is_some_and(|count| state.chosen >= count.get());
             let hit = match rule.per {
-                // Decided already; what ends or stops a connection is one of its `shots`.
+                // Decided already; what ends or stops a connection is one of its `triggers`.
                 Per::Connection => !ends_or_stops(&rule.fault),
-                Per::Message => !lucky && !spent && when.is_turn(asked.messages),
+                Per::PipedMessage => !lucky && !spent && when.is_turn(state.messages),
             };
             if hit {
-                asked.chosen += 1;
-                verdict.add(asked.index, &rule.fault, rule.offset, random);
+                state.chosen += 1;
+                message_faults.add(state.index, &rule.fault, rule.offset, random);
                 if !ends_or_stops(&rule.fault) {
-                    self.orders.edition.note(asked.index);
+                    self.faults.plan_version.note(state.index);
                 }
             }
         }
-        verdict
+        message_faults
     }
 }
 
@@ -148,7 +153,7 @@ fn ends_or_stops(fault: &Fault) -> bool {
     matches!(fault, Fault::Reset | Fault::HalfClose | Fault::Stall(_))
 }
 
-impl Verdict {
+impl MessageFaults {
     fn add(&mut self, index: usize, fault: &Fault, offset: u64, mut random: Random) {
         match *fault {
             Fault::Delay { shortest, longest } => {
@@ -159,14 +164,16 @@ impl Verdict {
             Fault::Reorder(longest) => self.hold = Some(longest),
             Fault::Corrupt(bytes) => {
                 let to = offset.saturating_add(bytes);
-                self.damages.push(Damage { from: offset, to, random });
+                self.corruptions.push(Corruption { from: offset, to, random });
             }
             Fault::Truncate(bytes) => {
                 self.length = Some(self.length.map_or(bytes, |length| length.min(bytes)));
             }
             Fault::Split { bytes, gap } => self.split = Some((bytes, gap)),
             Fault::Slow(rate) => self.rate = Some(self.rate.map_or(rate, |own| own.min(rate))),
-            Fault::Reset | Fault::HalfClose | Fault::Stall(_) => self.shots.push((index, offset)),
+            Fault::Reset | Fault::HalfClose | Fault::Stall(_) => {
+                self.triggers.push((index, offset))
+            }
             // Decided when the connection came.
             Fault::Refuse => {}
         }
@@ -174,14 +181,14 @@ impl Verdict {
 
     /// Changes those of `bytes` that are to be, the first of which is number `position` of the
     /// message. To be called with the bytes in their order, each once.
-    pub(crate) fn damage(&mut self, bytes: &mut [u8], position: u64) {
-        for damage in &mut self.damages {
-            damage.apply(bytes, position);
+    pub(crate) fn corrupt(&mut self, bytes: &mut [u8], position: u64) {
+        for corrupt in &mut self.corruptions {
+            corrupt.apply(bytes, position);
         }
     }
 }
 
-impl Damage {
+impl Corruption {
     fn apply(&mut self, bytes: &mut [u8], position: u64) {
         let from = self.from.saturating_sub(position).min(bytes.len() as u64);
         let to = self.to.saturating_sub(position).min(bytes.len() as u64);

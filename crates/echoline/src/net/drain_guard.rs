@@ -6,20 +6,20 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::live_limits::LiveLimits;
-use super::place::Places;
+use super::registry::ConnectionRegistry;
 use super::shutdown::{Phase, Shutdown};
 
 /// The time for aborted connections to end; only a handler that blocks its thread needs it.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends the connections of one server: in order by [`drain`](Self::drain), at once when dropped.
-pub(super) struct Ending {
+pub(super) struct DrainGuard {
     pub(super) live: LiveLimits,
     pub(super) shutdown: Shutdown,
-    pub(super) places: Arc<Places>,
+    pub(super) registry: Arc<ConnectionRegistry>,
 }
 
-impl Ending {
+impl DrainGuard {
     /// Waits until the server has retired and its last connection has ended; never completes if
     /// the server drains without having retired.
     pub(super) async fn retired(&self) {
@@ -27,8 +27,8 @@ impl Ending {
         if self.shutdown.phase() != Phase::Retiring {
             return std::future::pending().await;
         }
-        tracing::info!(open = self.places.open(), "accepting no more; connections go on");
-        self.places.empty().await;
+        tracing::info!(open = self.registry.open(), "accepting no more; connections go on");
+        self.registry.empty().await;
     }
 
     /// Waits until the connections have ended, for [`Limits::drain_timeout`] at most, then aborts
@@ -36,29 +36,29 @@ impl Ending {
     ///
     /// [`Limits::drain_timeout`]: crate::Limits::drain_timeout
     pub(super) async fn drain(&self) {
-        let open = self.places.open();
+        let open = self.registry.open();
         if open > 0 {
             tracing::info!(open, "waiting for connections to finish");
         }
-        let drained = timeout(self.live.terms().limits.drain_timeout, async {
+        let drained = timeout(self.live.config().limits.drain_timeout, async {
             tokio::select! {
-                () = self.places.empty() => {}
+                () = self.registry.empty() => {}
                 () = self.shutdown.reached(Phase::Aborting) => {}
             }
         });
         let _ = drained.await;
         self.abort();
-        let _ = timeout(ABORT_TIMEOUT, self.places.empty()).await;
+        let _ = timeout(ABORT_TIMEOUT, self.registry.empty()).await;
     }
 
     fn abort(&self) {
         self.shutdown.abort();
         // The phase wakes lingering connections only; handlers' tasks are woken one by one.
-        self.places.wake_all();
+        self.registry.wake_all();
     }
 }
 
-impl Drop for Ending {
+impl Drop for DrainGuard {
     fn drop(&mut self) {
         self.abort();
     }

@@ -20,7 +20,7 @@ const READ_COST: u16 = 16;
 
 /// What came in and was not handed out yet.
 #[derive(Debug)]
-pub(super) struct Inbound {
+pub(super) struct InputBuffer {
     lines: Lines,
     /// How the peer has ended its stream, if it has: [`Closed::EndOfStream`] or
     /// [`Closed::Truncated`].
@@ -30,7 +30,7 @@ pub(super) struct Inbound {
     messages: u32,
 }
 
-impl Inbound {
+impl InputBuffer {
     pub(super) fn new(max_line: usize) -> Self {
         Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
     }

@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 
 /// Completes when the system has heard that what a connected socket sends does not get there, with
 /// the error. Whoever waits to read is not woken by that. Cancel safe.
-pub async fn broken(socket: &UdpSocket) -> io::Error {
+pub async fn socket_error(socket: &UdpSocket) -> io::Error {
     loop {
         if let Err(error) = socket.ready(Interest::ERROR).await {
             return error;

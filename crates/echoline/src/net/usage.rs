@@ -15,14 +15,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The connections of a server that has few places left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occupancy {
+pub struct ConnectionUsage {
     /// Connections that are open now.
     pub open: usize,
     /// [`Limits::max_connections`](crate::Limits::max_connections).
     pub max: usize,
 }
 
-impl Occupancy {
+impl ConnectionUsage {
     /// The connections above nine tenths of the places.
     #[must_use]
     pub fn excess(&self) -> usize {
@@ -31,7 +31,7 @@ impl Occupancy {
 }
 
 /// Called with the occupancy when more than nine tenths of the places are taken.
-pub(super) type CrowdedHook = Hook<dyn Fn(Occupancy) + Send + Sync>;
+pub(super) type UsageHook = Hook<dyn Fn(ConnectionUsage) + Send + Sync>;
 
 impl Server {
     /// Calls `hook` when a client comes and more than nine tenths of
@@ -39,35 +39,35 @@ impl Server {
     /// second, so that it can end connections that matter least. It is called by the task that
     /// accepts, so it must not block.
     #[must_use]
-    pub fn on_crowded(self, hook: impl Fn(Occupancy) + Send + Sync + 'static) -> Self {
-        self.places.crowding.set_hook(Hook(Box::new(hook)));
+    pub fn on_nearly_full(self, hook: impl Fn(ConnectionUsage) + Send + Sync + 'static) -> Self {
+        self.registry.nearly_full.set_hook(Hook(Box::new(hook)));
         self
     }
 }
 
 /// The hook, and when it was called last.
 #[derive(Debug, Default)]
-pub(super) struct Crowding {
-    hook: OnceLock<CrowdedHook>,
+pub(super) struct NearlyFullHook {
+    hook: OnceLock<UsageHook>,
     called: Mutex<Option<Instant>>,
 }
 
-impl Crowding {
-    pub(super) fn set_hook(&self, hook: CrowdedHook) {
+impl NearlyFullHook {
+    pub(super) fn set_hook(&self, hook: UsageHook) {
         // The first one stays: a server has one for its life.
         let _ = self.hook.set(hook);
     }
 
     /// Calls the hook if places run short, and it was not called just now.
     #[inline]
-    pub(super) fn note(&self, occupancy: Occupancy) {
-        if occupancy.excess() > 0 && self.hook.get().is_some() {
-            self.call(occupancy);
+    pub(super) fn note(&self, usage: ConnectionUsage) {
+        if usage.excess() > 0 && self.hook.get().is_some() {
+            self.call(usage);
         }
     }
 
     #[cold]
-    fn call(&self, occupancy: Occupancy) {
+    fn call(&self, usage: ConnectionUsage) {
         let now = Instant::now();
         {
             let mut called = self.called.lock().ignore_poison();
@@ -78,7 +78,7 @@ impl Crowding {
         }
         let Some(Hook(hook)) = self.hook.get() else { return };
         // Listeners must go on accepting.
-        if catch_panic(|| hook(occupancy)).is_err() {
+        if catch_panic(|| hook(usage)).is_err() {
             tracing::error!("the hook of Server::on_crowded panicked");
         }
     }
@@ -95,9 +95,9 @@ mod tests {
         for (open, max, excess) in
             [(0, 10, 0), (9, 10, 0), (10, 10, 1), (900, 1000, 0), (901, 1000, 1), (7, 7, 1)]
         {
-            assert_eq!(Occupancy { open, max }.excess(), excess, "{open} of {max}");
+            assert_eq!(ConnectionUsage { open, max }.excess(), excess, "{open} of {max}");
         }
-        assert_eq!(Occupancy { open: 3, max: 0 }.excess(), 3);
+        assert_eq!(ConnectionUsage { open: 3, max: 0 }.excess(), 3);
     }
 
     /// Issue 12, item 21: a flood of connections to a full server calls the hook now and then, and
@@ -105,19 +105,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attack_a_flood_at_a_full_server_calls_the_hook_now_and_then() {
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let crowding = Crowding::default();
-        crowding.note(Occupancy { open: 10, max: 10 });
+        let nearly_full = NearlyFullHook::default();
+        nearly_full.note(ConnectionUsage { open: 10, max: 10 });
         let seen = Arc::clone(&calls);
-        crowding.set_hook(Hook(Box::new(move |occupancy: Occupancy| {
-            seen.lock().unwrap().push(occupancy.excess());
+        nearly_full.set_hook(Hook(Box::new(move |usage: ConnectionUsage| {
+            seen.lock().unwrap().push(usage.excess());
             panic!("it is logged");
         })));
         for _ in 0..1000 {
-            crowding.note(Occupancy { open: 9, max: 10 });
-            crowding.note(Occupancy { open: 10, max: 10 });
+            nearly_full.note(ConnectionUsage { open: 9, max: 10 });
+            nearly_full.note(ConnectionUsage { open: 10, max: 10 });
         }
         tokio::time::advance(PAUSE).await;
-        crowding.note(Occupancy { open: 12, max: 10 });
+        nearly_full.note(ConnectionUsage { open: 12, max: 10 });
         assert_eq!(*calls.lock().unwrap(), [1, 3]);
     }
 }

@@ -11,50 +11,50 @@ use tokio::sync::Notify;
 use echoline_base::source::network;
 
 use super::limits::{Closed, Limits};
-use super::observer::Works;
-use super::occupancy::{Crowding, Occupancy};
-use super::peer::Peer;
+use super::observer::ServerParts;
+use super::peer::PeerId;
 use super::report::Report;
 use super::shutdown::{Phase, Shutdown};
 use super::sources::SourceRefusal;
-use super::summary::{Account, ClosedHook, ConnectionSummary, Hook, ReceivedLine};
-use super::tally::{Counted, Tally};
+use super::summary::{ClosedHook, ConnectionCounters, ConnectionSummary, Hook, ReceivedLine};
 use super::transport::Origin;
+use super::usage::{ConnectionUsage, NearlyFullHook};
+use super::worker_stats::{WorkerCounters, WorkerStats};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::supervise::catch_panic;
 
 /// All places of one server.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct ConnectionRegistry {
     shutdown: Shutdown,
     taken: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     accepted: AtomicU64,
     ends: Mutex<BTreeMap<Closed, u64>>,
     /// Everybody who is in, by number: whose tasks wake when the phase changes.
-    members: Mutex<HashMap<u64, Weak<Place>>>,
+    members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
     /// Notified whenever the last place is given back.
     emptied: Notify,
     /// The parts of the server that observers see; set when it begins to serve.
-    works: OnceLock<Works>,
+    parts: OnceLock<ServerParts>,
     /// Called with the summary of each connection that has ended.
     hook: OnceLock<ClosedHook>,
-    pub(super) crowding: Crowding,
+    pub(super) nearly_full: NearlyFullHook,
 }
 
 /// One place; given back when the last clone of its `Arc` is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    peer: Peer,
+pub(super) struct ConnectionSlot {
+    registry: Arc<ConnectionRegistry>,
+    peer: PeerId,
     /// Which listener it came to.
     listener: u32,
     /// Boxed to keep idle connections small: most do not need it.
-    rare: OnceLock<Box<Rare>>,
+    extras: OnceLock<Box<SlotExtras>>,
     /// Whether this place is part of the count of its client's address.
-    counted: AtomicBool,
+    counts_address: AtomicBool,
     /// Where the worker that serves this one counts.
-    tally: Arc<Tally>,
+    stats: Arc<WorkerStats>,
     /// How the peer has ended its stream, if it has.
     end: OnceLock<Closed>,
     /// Counts the connections of this server, from 1: their name in the log.
@@ -63,79 +63,84 @@ pub(super) struct Place {
     task: OnceLock<Waker>,
 }
 
-/// The parts of a place that not every connection needs.
+/// The parts of a slot that not every connection needs.
 #[derive(Debug, Default)]
-struct Rare {
+struct SlotExtras {
     /// The origin that the handshake found.
-    told: OnceLock<Box<Origin>>,
+    handshake_origin: OnceLock<Box<Origin>>,
     /// The counts for an access log.
-    account: Option<Account>,
+    connection_counters: Option<ConnectionCounters>,
     /// Whether the hook is not told of the end.
-    untold: AtomicBool,
+    is_suppressed: AtomicBool,
 }
 
-/// Whose address a place counts for, where addresses are counted.
+/// The address that a slot counts for, if addresses are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Count {
+pub(super) enum CountedAddress {
     /// The other end of the socket.
     Peer,
-    /// Whom a proxy names in the handshake.
-    Later,
+    /// The client that a proxy names in the handshake.
+    Proxied,
 }
 
-impl Places {
-    /// Empty places of a server that ends by `shutdown`.
+impl ConnectionRegistry {
+    /// An empty registry of a server that ends by `shutdown`.
     pub(super) fn new(shutdown: Shutdown) -> Arc<Self> {
         Arc::new(Self { shutdown, ..Self::default() })
     }
 
-    /// A place for a connection from `peer` on the worker that counts in `tally`, or why
+    /// A slot for a connection from `peer` on the worker that counts in `stats`, or why
     /// there is none.
     pub(super) fn take(
         self: &Arc<Self>,
         origin: &Origin,
         limits: &Limits,
-        count: Count,
-        tally: &Arc<Tally>,
-    ) -> Result<Arc<Place>, Closed> {
+        count: CountedAddress,
+        stats: &Arc<WorkerStats>,
+    ) -> Result<Arc<ConnectionSlot>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         // Only the accepting tasks add, and they look before: `max` is never passed by more than
         // the number of listeners, and then not for longer than until the next line.
         let max = limits.max_connections;
         let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
-        self.crowding.note(Occupancy { open: open.min(max), max });
+        self.nearly_full.note(ConnectionUsage { open: open.min(max), max });
         if open > max {
             self.give_back();
             return Err(Closed::Busy);
         }
-        let peer = origin.peer.filter(|_| count == Count::Peer);
-        let counted = match peer.map_or(Ok(false), |peer| self.count_address(peer, limits)) {
-            Ok(counted) => counted,
+        let peer = origin.peer.filter(|_| count == CountedAddress::Peer);
+        let counts_address = match peer.map_or(Ok(false), |peer| self.count_address(peer, limits)) {
+            Ok(counts_address) => counts_address,
             Err(closed) => {
                 self.give_back();
                 return Err(closed);
             }
         };
-        tally.open.fetch_add(1, Ordering::Relaxed);
-        let place = Arc::new(Place {
-            places: Arc::clone(self),
-            peer: Peer::of(origin),
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        let slot = Arc::new(ConnectionSlot {
+            registry: Arc::clone(self),
+            peer: PeerId::of(origin),
             listener: u32::try_from(origin.listener).expect("descriptors are numbered by int"),
-            rare: self.account().map_or_else(OnceLock::new, |rare| OnceLock::from(Box::new(rare))),
-            counted: AtomicBool::new(counted),
-            tally: Arc::clone(tally),
+            extras: self
+                .connection_counters()
+                .map_or_else(OnceLock::new, |extras| OnceLock::from(Box::new(extras))),
+            counts_address: AtomicBool::new(counts_address),
+            stats: Arc::clone(stats),
             end: OnceLock::new(),
             number,
             task: OnceLock::new(),
         });
-        lock(&self.members).insert(number, Arc::downgrade(&place));
-        Ok(place)
+        lock(&self.members).insert(number, Arc::downgrade(&slot));
+        Ok(slot)
     }
 
     /// The counts of a new connection; `None` unless they are told or logged.
-    fn account(&self) -> Option<Rare> {
+    fn connection_counters(&self) -> Option<SlotExtras> {
         let is_wanted = self.hook.get().is_some() || tracing::enabled!(tracing::Level::DEBUG);
-        is_wanted.then(|| Rare { account: Some(Account::begin()), ..Rare::default() })
+        is_wanted.then(|| SlotExtras {
+            connection_counters: Some(ConnectionCounters::begin()),
+            ..SlotExtras::default()
+        })
     }
 
     /// Sets the hook for connections that have ended.
@@ -185,9 +190,9 @@ impl Places {
     /// Wakes the task of every connection, so that it sees the phase that has just begun.
     pub(super) fn wake_all(&self) {
         // A place must not be dropped under the lock that its drop takes.
-        let members: Vec<Arc<Place>> =
+        let members: Vec<Arc<ConnectionSlot>> =
             lock(&self.members).values().filter_map(Weak::upgrade).collect();
-        for task in members.iter().filter_map(|place| place.task.get()) {
+        for task in members.iter().filter_map(|slot| slot.task.get()) {
             task.wake_by_ref();
         }
     }
@@ -198,7 +203,7 @@ impl Places {
     }
 
     /// Counts somebody who was told that there was no descriptor left.
-    pub(super) fn count_refused(&self) {
+    pub(super) fn count_descriptor_refusal(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.count(Closed::Busy);
     }
@@ -208,15 +213,15 @@ impl Places {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// The server begins to serve with `works`.
-    pub(super) fn begin(&self, works: Works) {
+    /// The server begins to serve with `parts`.
+    pub(super) fn begin(&self, parts: ServerParts) {
         // It does so once in its life.
-        let _ = self.works.set(works);
+        let _ = self.parts.set(parts);
     }
 
     /// What the server works with; `None` before it serves.
-    pub(super) fn works(&self) -> Option<&Works> {
-        self.works.get()
+    pub(super) fn parts(&self) -> Option<&ServerParts> {
+        self.parts.get()
     }
 
     /// The phase of the server's life.
@@ -251,32 +256,32 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// The connection's name in the log.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
     /// Where the worker that serves this connection counts.
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(super) fn stats(&self) -> &WorkerStats {
+        &self.stats
     }
 
     /// The same, where somebody watches.
     #[inline]
-    pub(super) fn counted(&self) -> Option<&Counted> {
-        self.tally.counted()
+    pub(super) fn worker_counters(&self) -> Option<&WorkerCounters> {
+        self.stats.worker_counters()
     }
 
     /// Notes the waker of the task that runs the handler.
-    pub(super) fn note_task(&self, waker: &Waker) {
+    pub(super) fn set_task(&self, waker: &Waker) {
         // A task has one waker for its life, so the first is as good as any.
         self.task.get_or_init(|| waker.clone());
     }
 
     /// The phase of the server's life.
     pub(super) fn phase(&self) -> Phase {
-        self.places.phase()
+        self.registry.phase()
     }
 
     /// Where who has this place comes from.
@@ -287,50 +292,55 @@ impl Place {
             uid: self.peer.uid(),
             ..Origin::default()
         };
-        let told = self.told().map_or_else(socket, Origin::clone);
-        Origin { number: self.number, ..told }
+        let handshake_origin = self.handshake_origin().map_or_else(socket, Origin::clone);
+        Origin { number: self.number, ..handshake_origin }
     }
 
     /// Notes what the handshake told.
     pub(super) fn note_origin(&self, origin: Origin) {
         // There is one handshake in a connection's life.
-        self.rare.get_or_init(Box::default).told.get_or_init(|| Box::new(origin));
+        self.extras.get_or_init(Box::default).handshake_origin.get_or_init(|| Box::new(origin));
     }
 
-    fn told(&self) -> Option<&Origin> {
-        self.rare.get()?.told.get().map(Box::as_ref)
+    fn handshake_origin(&self) -> Option<&Origin> {
+        self.extras.get()?.handshake_origin.get().map(Box::as_ref)
     }
 
     /// The counts of this connection alone, if there are any.
     #[inline]
-    pub(super) fn account(&self) -> Option<&Account> {
-        self.rare.get()?.account.as_ref()
+    pub(super) fn connection_counters(&self) -> Option<&ConnectionCounters> {
+        self.extras.get()?.connection_counters.as_ref()
     }
 
     /// A line of this connection, as a hook sees it.
     pub(super) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
-        let client = self.told().and_then(|told| told.source).or(self.peer.address());
+        let client = self
+            .handshake_origin()
+            .and_then(|handshake_origin| handshake_origin.source)
+            .or(self.peer.address());
         ReceivedLine { number: self.number, listener: self.listener as usize, client, bytes }
     }
 
     /// Counts the address that a proxy has named, or says that it has all its places; for a place
     /// that was taken to be counted later.
     pub(super) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
-        if let Some(source) = self.told().and_then(|told| told.source) {
-            let counted = self.places.count_address(source, limits)?;
-            self.counted.store(counted, Ordering::Relaxed);
+        if let Some(source) =
+            self.handshake_origin().and_then(|handshake_origin| handshake_origin.source)
+        {
+            let counts_address = self.registry.count_address(source, limits)?;
+            self.counts_address.store(counts_address, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Keeps the end of this connection from the hook: its source is refused again and again.
-    pub(super) fn keep_untold(&self) {
-        self.rare.get_or_init(Box::default).untold.store(true, Ordering::Relaxed);
+    pub(super) fn suppress_summary(&self) {
+        self.extras.get_or_init(Box::default).is_suppressed.store(true, Ordering::Relaxed);
     }
 
     /// Whether `waker` is the handler's task itself, which the server wakes; a future inside it
     /// that has a waker of its own (`FuturesUnordered`) is not.
-    pub(super) fn wakes(&self, waker: &Waker) -> bool {
+    pub(super) fn is_woken_by(&self, waker: &Waker) -> bool {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
@@ -346,31 +356,39 @@ impl Place {
             Err(closed) => closed,
             Ok(()) => self.end.get().copied().unwrap_or(Closed::Finished),
         };
-        self.places.count(closed);
-        if let Some(account) = self.account() {
-            account.note_closed(closed);
+        self.registry.count(closed);
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_closed(closed);
         }
         closed
     }
 
     /// Tells the summary of the connection, which is over.
-    fn tell_summary(&self) {
-        let told = self.rare.get().filter(|rare| !rare.untold.load(Ordering::Relaxed));
-        let Some(account) = told.and_then(|rare| rare.account.as_ref()) else { return };
-        let summary = account.summary(self.origin());
+    fn report_summary(&self) {
+        let handshake_origin =
+            self.extras.get().filter(|extras| !extras.is_suppressed.load(Ordering::Relaxed));
+        let Some(connection_counters) =
+            handshake_origin.and_then(|extras| extras.connection_counters.as_ref())
+        else {
+            return;
+        };
+        let summary = connection_counters.summary(self.origin());
         summary.log();
-        self.places.call_hook(|| summary);
+        self.registry.call_hook(|| summary);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.tell_summary();
-        if *self.counted.get_mut()
-            && let Some(client) = self.told().and_then(|told| told.source).or(self.peer.address())
+        self.report_summary();
+        if *self.counts_address.get_mut()
+            && let Some(client) = self
+                .handshake_origin()
+                .and_then(|handshake_origin| handshake_origin.source)
+                .or(self.peer.address())
         {
             let network = &network(client.ip());
-            let mut by_address = lock(&self.places.by_address);
+            let mut by_address = lock(&self.registry.by_address);
             if let Some(count) = by_address.get_mut(network) {
                 *count -= 1;
                 if *count == 0 {
@@ -378,9 +396,9 @@ impl Drop for Place {
                 }
             }
         }
-        lock(&self.places.members).remove(&self.number);
-        self.tally.open.fetch_sub(1, Ordering::Relaxed);
-        self.places.give_back();
+        lock(&self.registry.members).remove(&self.number);
+        self.stats.open.fetch_sub(1, Ordering::Relaxed);
+        self.registry.give_back();
     }
 }
 
@@ -390,5 +408,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
+#[path = "registry_tests.rs"]
 mod tests;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::encode::push_frame;
-use super::frame::{Opcode, Side};
+use super::frame::{EndpointRole, Opcode};
 use crate::net::buffers;
 
 /// A line that is longer goes out in fragments, so that it is never held as a whole.
@@ -18,7 +18,7 @@ const KEYS: usize = 64;
 
 /// Frames that wait, and a line that grows.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct FrameWriter {
     /// The worker's while there is something in it.
     frames: Vec<u8>,
     sent: usize,
@@ -27,12 +27,12 @@ pub(super) struct Outgoing {
     /// Fragments of that line that went out already, and as what.
     fragment: Option<Opcode>,
     /// A client's masks.
-    keys: Option<Keys>,
+    keys: Option<MaskKeys>,
 }
 
-impl Outgoing {
-    pub(super) fn new(side: Side) -> Self {
-        let keys = (side == Side::Client).then(Keys::default);
+impl FrameWriter {
+    pub(super) fn new(role: EndpointRole) -> Self {
+        let keys = (role == EndpointRole::Client).then(MaskKeys::default);
         Self { frames: Vec::new(), sent: 0, line: Vec::new(), fragment: None, keys }
     }
 
@@ -43,7 +43,7 @@ impl Outgoing {
 
     /// A frame of its own.
     pub(super) fn push(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
-        let key = self.keys.as_mut().map(Keys::next).transpose()?;
+        let key = self.keys.as_mut().map(MaskKeys::next).transpose()?;
         push_frame(self.buffer(), opcode, true, payload, key);
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Outgoing {
         let length = if kind == Opcode::Text { valid } else { self.line.len() };
         let rest = self.line.split_off(length);
         let piece = std::mem::replace(&mut self.line, rest);
-        let key = self.keys.as_mut().map(Keys::next).transpose()?;
+        let key = self.keys.as_mut().map(MaskKeys::next).transpose()?;
         let opcode = if begun.is_some() { Opcode::Continuation } else { kind };
         push_frame(self.buffer(), opcode, false, &piece, key);
         self.fragment = Some(kind);
@@ -163,18 +163,18 @@ fn strip(line: &[u8]) -> &[u8] {
 
 /// Masks that nobody can foresee (RFC 6455, 5.3), without a system call for each.
 #[derive(Debug)]
-struct Keys {
+struct MaskKeys {
     bytes: [u8; 4 * KEYS],
     used: usize,
 }
 
-impl Default for Keys {
+impl Default for MaskKeys {
     fn default() -> Self {
         Self { bytes: [0; 4 * KEYS], used: 4 * KEYS }
     }
 }
 
-impl Keys {
+impl MaskKeys {
     fn next(&mut self) -> io::Result<[u8; 4]> {
         if self.used == self.bytes.len() {
             getrandom::fill(&mut self.bytes).map_err(io::Error::other)?;

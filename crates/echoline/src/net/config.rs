@@ -84,7 +84,7 @@ impl fmt::Debug for Farewell {
 
 /// The terms of one server's connections.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct ConnectionConfig {
     pub(super) limits: Limits,
     pub(super) shutdown: Shutdown,
     pub(super) eol: Eol,
@@ -97,7 +97,7 @@ pub(super) struct Terms {
     pub(super) handshakes: Semaphore,
 }
 
-impl Terms {
+impl ConnectionConfig {
     pub(super) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
         let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
         let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
@@ -106,10 +106,10 @@ impl Terms {
 
     /// The same terms, with as many permits as the limits say. Who holds one of the old ones gives
     /// it back there: for as long as they take there may be more of them than the limit.
-    pub(super) fn renewed(&self) -> Self {
+    pub(super) fn with_fresh_permits(&self) -> Self {
         let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
-        let renewed = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
-        Self { on_line: self.on_line.clone(), ..renewed }
+        let with_fresh_permits = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
+        Self { on_line: self.on_line.clone(), ..with_fresh_permits }
     }
 
     /// The sentence for a client without a connection slot.

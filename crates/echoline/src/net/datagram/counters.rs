@@ -9,11 +9,11 @@ use super::guard::DatagramRefusal;
 /// Counts datagrams while they are served; clones count the same.
 #[derive(Clone, Debug, Default)]
 pub struct DatagramCounts {
-    shared: Arc<Shared>,
+    inner: Arc<CountersInner>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct CountersInner {
     received: AtomicU64,
     received_bytes: AtomicU64,
     answered: AtomicU64,
@@ -31,7 +31,7 @@ struct Shared {
 /// sent + refused, but for those that are under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Datagrams {
+pub struct DatagramSnapshot {
     /// Datagrams that were received.
     pub received: u64,
     /// Their bytes.
@@ -57,60 +57,60 @@ impl DatagramCounts {
     /// For sockets with these inodes.
     pub(super) fn of(sockets: impl IntoIterator<Item = u64>) -> Self {
         let sockets = sockets.into_iter().map(AtomicU64::new).collect();
-        Self { shared: Arc::new(Shared { sockets, ..Shared::default() }) }
+        Self { inner: Arc::new(CountersInner { sockets, ..CountersInner::default() }) }
     }
 
     /// The account now.
     #[must_use]
-    pub fn read(&self) -> Datagrams {
-        let shared = &self.shared;
+    pub fn read(&self) -> DatagramSnapshot {
+        let inner = &self.inner;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Datagrams {
-            received: load(&shared.received),
-            received_bytes: load(&shared.received_bytes),
-            answered: load(&shared.answered),
-            answered_bytes: load(&shared.answered_bytes),
-            taken: load(&shared.taken),
-            not_sent: load(&shared.not_sent),
-            refused: std::array::from_fn(|reason| load(&shared.refused[reason])),
-            overflowed: load(&shared.overflowed)
-                + overflowed(&shared.sockets.iter().map(load).collect::<Vec<_>>()),
+        DatagramSnapshot {
+            received: load(&inner.received),
+            received_bytes: load(&inner.received_bytes),
+            answered: load(&inner.answered),
+            answered_bytes: load(&inner.answered_bytes),
+            taken: load(&inner.taken),
+            not_sent: load(&inner.not_sent),
+            refused: std::array::from_fn(|reason| load(&inner.refused[reason])),
+            overflowed: load(&inner.overflowed)
+                + overflowed(&inner.sockets.iter().map(load).collect::<Vec<_>>()),
         }
     }
 
     pub(super) fn note_received(&self, datagrams: u64, bytes: u64) {
-        self.shared.received.fetch_add(datagrams, Ordering::Relaxed);
-        self.shared.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.received.fetch_add(datagrams, Ordering::Relaxed);
+        self.inner.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn note_answered(&self, datagrams: u64, bytes: u64) {
-        self.shared.answered.fetch_add(datagrams, Ordering::Relaxed);
-        self.shared.answered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.answered.fetch_add(datagrams, Ordering::Relaxed);
+        self.inner.answered_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn note_taken(&self) {
-        self.shared.taken.fetch_add(1, Ordering::Relaxed);
+        self.inner.taken.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn note_not_sent(&self) {
-        self.shared.not_sent.fetch_add(1, Ordering::Relaxed);
+        self.inner.not_sent.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn note_refused(&self, refusal: DatagramRefusal) {
-        self.shared.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        self.inner.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The socket with this inode is about to be closed: what the system counted for it is kept.
     pub(super) fn close(&self, socket: u64) {
-        let open = self.shared.sockets.iter().find(|open| open.load(Ordering::Relaxed) == socket);
+        let open = self.inner.sockets.iter().find(|open| open.load(Ordering::Relaxed) == socket);
         if let Some(open) = open {
-            self.shared.overflowed.fetch_add(overflowed(&[socket]), Ordering::Relaxed);
+            self.inner.overflowed.fetch_add(overflowed(&[socket]), Ordering::Relaxed);
             open.store(0, Ordering::Relaxed);
         }
     }
 }
 
-impl Datagrams {
+impl DatagramSnapshot {
     /// Why how many datagrams were refused an answer; reasons that there were.
     pub fn refusals(&self) -> impl Iterator<Item = (DatagramRefusal, u64)> {
         DatagramRefusal::ALL.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)

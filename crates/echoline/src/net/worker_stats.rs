@@ -25,18 +25,18 @@ const TIMED_AFTER_LOOK: u32 = 500;
 /// Where one worker counts.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Tally {
+pub(super) struct WorkerStats {
     /// Connections that are open on this worker; what decides who gets the next.
     pub(super) open: AtomicUsize,
     /// The thread of this worker has panicked.
     lost: AtomicBool,
     /// `None` where nobody watches: then nothing else is counted or timed.
-    counted: Option<Box<Counted>>,
+    worker_counters: Option<Box<WorkerCounters>>,
 }
 
 /// What is counted where somebody watches. Each is part of a [`Traffic`] of the same name.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct WorkerCounters {
     /// Bytes that were read.
     pub(super) received: Counter,
     /// Bytes that the system has taken to send.
@@ -76,13 +76,13 @@ impl Default for TimedTurns {
     }
 }
 
-impl Tally {
-    pub(super) fn new(watched: Watched) -> Self {
-        let counted = (watched == Watched::Yes).then(|| {
+impl WorkerStats {
+    pub(super) fn new(metering: Metering) -> Self {
+        let worker_counters = (metering == Metering::On).then(|| {
             let to_be_timed = AtomicU32::new(TIMED_AFTER_LOOK);
-            Box::new(Counted { to_be_timed, ..Counted::default() })
+            Box::new(WorkerCounters { to_be_timed, ..WorkerCounters::default() })
         });
-        Self { open: AtomicUsize::new(0), lost: AtomicBool::new(false), counted }
+        Self { open: AtomicUsize::new(0), lost: AtomicBool::new(false), worker_counters }
     }
 
     /// Notes that the worker's thread has panicked.
@@ -97,16 +97,18 @@ impl Tally {
 
     /// Where to count; `None` where nobody watches.
     #[inline]
-    pub(super) fn counted(&self) -> Option<&Counted> {
-        self.counted.as_deref()
+    pub(super) fn worker_counters(&self) -> Option<&WorkerCounters> {
+        self.worker_counters.as_deref()
     }
 
     /// Takes part in one turn of a connection's task, `turn`, and notes how long it took where
     /// that was chosen to be timed and something was read in it.
     #[inline]
     pub(super) fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
-        match self.counted() {
-            Some(counted) if counted.is_due() || is_chosen() => counted.time(turn),
+        match self.worker_counters() {
+            Some(worker_counters) if worker_counters.is_due() || is_chosen() => {
+                worker_counters.time(turn)
+            }
             _ => turn(),
         }
     }
@@ -114,12 +116,12 @@ impl Tally {
     /// What was counted so far. After each look the next turns are timed.
     pub(super) fn state(&self) -> WorkerState {
         let connections = self.open.load(Ordering::Relaxed);
-        let traffic = self.counted().map(Counted::traffic).unwrap_or_default();
+        let traffic = self.worker_counters().map(WorkerCounters::traffic).unwrap_or_default();
         WorkerState { connections, traffic, busy: Duration::ZERO }
     }
 }
 
-impl Counted {
+impl WorkerCounters {
     #[inline]
     fn is_due(&self) -> bool {
         let left = self.to_be_timed.load(Ordering::Relaxed);
@@ -160,9 +162,9 @@ impl Counted {
 
 /// Whether somebody watches a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watched {
-    Yes,
-    No,
+pub(super) enum Metering {
+    On,
+    Off,
 }
 
 thread_local! {
@@ -189,24 +191,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn about_one_turn_of_sixteen_that_read_something_is_timed() {
-        let tally = Tally::new(Watched::Yes);
-        (0..TIMED_AFTER_LOOK).for_each(|_| tally.time(|| ()));
+        let stats = WorkerStats::new(Metering::On);
+        (0..TIMED_AFTER_LOOK).for_each(|_| stats.time(|| ()));
         for _ in 0..16_000 {
-            tally.time(buffers::note_activity);
-            tally.time(|| ());
+            stats.time(buffers::note_activity);
+            stats.time(|| ());
         }
-        let timed = tally.state().traffic.service.count();
+        let timed = stats.state().traffic.service.count();
         assert!((800..1200).contains(&timed), "{timed}");
-        (0..500).for_each(|_| tally.time(buffers::note_activity));
-        assert_eq!(tally.state().traffic.service.count(), timed + 500, "those after a look");
+        (0..500).for_each(|_| stats.time(buffers::note_activity));
+        assert_eq!(stats.state().traffic.service.count(), timed + 500, "those after a look");
     }
 
     #[test]
     fn who_is_not_watched_counts_its_connections_only() {
-        let tally = Tally::new(Watched::No);
-        tally.open.fetch_add(1, Ordering::Relaxed);
-        tally.time(buffers::note_activity);
-        assert!(tally.counted().is_none());
-        assert_eq!((tally.state().connections, tally.state().traffic), (1, Traffic::default()));
+        let stats = WorkerStats::new(Metering::Off);
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        stats.time(buffers::note_activity);
+        assert!(stats.worker_counters().is_none());
+        assert_eq!((stats.state().connections, stats.state().traffic), (1, Traffic::default()));
     }
 }

@@ -8,28 +8,28 @@ fn ms(number: u64) -> Duration {
     Duration::from_millis(number)
 }
 
-fn lane(plan: &str, seed: u64, direction: Direction) -> (Lane, Faults) {
+fn pipe(plan: &str, seed: u64, direction: Direction) -> (FaultPipe, Faults) {
     let faults = Faults::new(plan.parse().unwrap(), seed);
-    (Lane::new(faults.enlist(), direction, Carrier::Stream), faults)
+    (FaultPipe::new(faults.next_connection(), direction, MessageCarrier::Stream), faults)
 }
 
 /// Pieces with the milliseconds at which they come out; how it ends stands behind.
 type Seen = Vec<(u64, String)>;
 
 /// Lets time go by until nothing more comes.
-fn drain(lane: &mut Lane, mut now: Duration) -> Seen {
+fn drain(pipe: &mut FaultPipe, mut now: Duration) -> Seen {
     let mut seen = Seen::new();
     loop {
         let at = now.as_millis() as u64;
-        match lane.next(now) {
-            Next::Bytes(bytes) => {
+        match pipe.next(now) {
+            NextAction::Bytes(bytes) => {
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 let count = bytes.len();
-                lane.consume(count);
+                pipe.consume(count);
                 seen.push((at, text));
             }
-            Next::Wait(NEVER) | Next::Nothing => return seen,
-            Next::Wait(at) => now = at,
+            NextAction::Wait(NEVER) | NextAction::Nothing => return seen,
+            NextAction::Wait(at) => now = at,
             end => {
                 seen.push((at, format!("{end:?}")));
                 return seen;
@@ -40,10 +40,10 @@ fn drain(lane: &mut Lane, mut now: Duration) -> Seen {
 
 /// What becomes of `bytes`, which come at time 0, and of the end behind them.
 fn all(plan: &str, bytes: &str) -> Seen {
-    let (mut lane, _) = lane(plan, 1, Direction::Out);
-    lane.push(bytes.as_bytes(), ms(0));
-    lane.finish(ms(0), ms(0));
-    drain(&mut lane, ms(0))
+    let (mut pipe, _) = pipe(plan, 1, Direction::Out);
+    pipe.push(bytes.as_bytes(), ms(0));
+    pipe.finish(ms(0), ms(0));
+    drain(&mut pipe, ms(0))
 }
 
 fn text(seen: &Seen) -> String {
@@ -101,48 +101,48 @@ fn messages_are_chosen_by_number_by_bytes_and_by_chance() {
 
 #[test]
 fn faults_are_counted_when_they_take_place() {
-    let (mut lane, faults) =
-        lane("drop every=2\nreset after=100\nstall=1s after=3", 1, Direction::Out);
-    lane.push(b"1\n2\n3\n4\n5\n", ms(0));
+    let (mut pipe, faults) =
+        pipe("drop every=2\nreset after=100\nstall=1s after=3", 1, Direction::Out);
+    pipe.push(b"1\n2\n3\n4\n5\n", ms(0));
     let counts: Vec<u64> = faults.counts().into_iter().map(|(_, count)| count).collect();
     assert_eq!(counts, [2, 0, 1]);
 }
 
 #[test]
 fn a_stall_for_ever_ends_in_order() {
-    let (mut out, _) = lane("stall after=2", 1, Direction::Out);
+    let (mut out, _) = pipe("stall after=2", 1, Direction::Out);
     out.push(b"1\n2\n", ms(0));
-    assert_eq!(out.next(ms(0)), Next::Bytes(b"1\n"));
+    assert_eq!(out.next(ms(0)), NextAction::Bytes(b"1\n"));
     out.consume(2);
-    assert_eq!(out.next(ms(9)), Next::Wait(STALL_LONGEST));
-    assert_eq!(out.next(STALL_LONGEST), Next::Reset);
+    assert_eq!(out.next(ms(9)), NextAction::Wait(STALL_LONGEST));
+    assert_eq!(out.next(STALL_LONGEST), NextAction::Reset);
     out.finish(ms(20), ms(100));
-    assert_eq!(out.next(ms(20)), Next::Wait(ms(120)));
-    assert_eq!(out.next(ms(120)), Next::Reset);
+    assert_eq!(out.next(ms(20)), NextAction::Wait(ms(120)));
+    assert_eq!(out.next(ms(120)), NextAction::Reset);
     out.finish(ms(30), ms(0));
-    assert_eq!(out.next(ms(30)), Next::Reset);
+    assert_eq!(out.next(ms(30)), NextAction::Reset);
 }
 
 #[test]
 fn a_new_plan_frees_what_waits_and_holds_from_the_next_message_on() {
-    let (mut lane, faults) = lane("stall after=2", 1, Direction::Out);
-    lane.push(b"1\n2\nthr", ms(0));
+    let (mut pipe, faults) = pipe("stall after=2", 1, Direction::Out);
+    pipe.push(b"1\n2\nthr", ms(0));
     faults.set_plan("drop at=1").unwrap();
-    lane.follow(faults.enlist(), ms(30));
-    lane.push(b"ee\nfour\nfive\n", ms(30));
-    assert_eq!(text(&drain(&mut lane, ms(30))), "1\n2\nthree\nfive\n");
+    pipe.apply_plan(faults.next_connection(), ms(30));
+    pipe.push(b"ee\nfour\nfive\n", ms(30));
+    assert_eq!(text(&drain(&mut pipe, ms(30))), "1\n2\nthree\nfive\n");
     faults.clear();
-    lane.follow(faults.enlist(), ms(40));
-    assert!(lane.is_idle());
+    pipe.apply_plan(faults.next_connection(), ms(40));
+    assert!(pipe.is_idle());
 }
 
 #[test]
 fn room_is_bounded_and_small_where_it_is_slow() {
-    let (mut quick, _) = lane("delay=1s", 1, Direction::Out);
+    let (mut quick, _) = pipe("delay=1s", 1, Direction::Out);
     assert_eq!(quick.room(), QUEUE_MAX);
     quick.push(&vec![0; QUEUE_MAX], ms(0));
     assert_eq!(quick.room(), 0);
-    let (mut slow, _) = lane("slow-read rate=1/s", 1, Direction::In);
+    let (mut slow, _) = pipe("slow-read rate=1/s", 1, Direction::In);
     slow.push(b"line\n", ms(0));
     assert_eq!(slow.room(), SLOW_QUEUE_MAX - 5);
 }
@@ -171,30 +171,30 @@ fn some_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 /// What comes out of `bytes` that come cut at `cuts`, a moment apart, and what was counted.
 fn outcome(plan: &str, seed: u64, bytes: &[u8], cuts: &[usize]) -> (String, Vec<u64>) {
-    let (mut lane, faults) = lane(plan, seed, Direction::Out);
+    let (mut pipe, faults) = pipe(plan, seed, Direction::Out);
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
     let mut now = ms(0);
     let mut seen = String::new();
     for pair in cuts.windows(2) {
-        lane.push(&bytes[pair[0]..pair[1]], now);
+        pipe.push(&bytes[pair[0]..pair[1]], now);
         now += ms(3);
-        while let Next::Bytes(bytes) = lane.next(now) {
+        while let NextAction::Bytes(bytes) = pipe.next(now) {
             let count = bytes.len();
             seen.extend(bytes.iter().map(|byte| char::from(*byte)));
-            lane.consume(count);
+            pipe.consume(count);
         }
     }
-    lane.finish(now, ms(0));
+    pipe.finish(now, ms(0));
     loop {
-        match lane.next(now) {
-            Next::Bytes(bytes) => {
+        match pipe.next(now) {
+            NextAction::Bytes(bytes) => {
                 let count = bytes.len();
                 seen.extend(bytes.iter().map(|byte| char::from(*byte)));
-                lane.consume(count);
+                pipe.consume(count);
             }
-            Next::Wait(at) => now = at,
+            NextAction::Wait(at) => now = at,
             end => {
                 seen.push_str(&format!("{end:?}"));
                 break;
@@ -232,32 +232,35 @@ proptest! {
 /// for nothing, and a message that comes later has the fault.
 #[test]
 fn regression_after_may_be_a_time() {
-    let (mut out, _faults) = lane("reset after=5s", 1, Direction::Out);
+    let (mut out, _faults) = pipe("reset after=5s", 1, Direction::Out);
     assert_eq!((out.timed_at(), out.is_idle()), (Some(ms(5000)), false));
     out.push(b"before\n", ms(10));
-    out.tick(ms(4999));
+    out.fire_timed(ms(4999));
     assert_eq!(drain(&mut out, ms(4999)), [(4999, "before\n".to_owned())]);
-    out.tick(ms(5000));
-    assert_eq!((out.next(ms(5000)), out.timed_at()), (Next::Reset, None));
-    let (mut out, _faults) = lane("drop after=1s", 1, Direction::Out);
+    out.fire_timed(ms(5000));
+    assert_eq!((out.next(ms(5000)), out.timed_at()), (NextAction::Reset, None));
+    let (mut out, _faults) = pipe("drop after=1s", 1, Direction::Out);
     assert_eq!(out.timed_at(), None);
     out.push(b"one\n", ms(999));
     out.push(b"two\n", ms(1000));
     assert_eq!(drain(&mut out, ms(1000)), [(1000, "one\n".to_owned())]);
     // Without a time nothing happens before there are bytes.
-    let (mut out, _faults) = lane("reset", 1, Direction::Out);
-    out.tick(ms(9));
-    assert_eq!((out.timed_at(), out.next(ms(9))), (None, Next::Nothing));
+    let (mut out, _faults) = pipe("reset", 1, Direction::Out);
+    out.fire_timed(ms(9));
+    assert_eq!((out.timed_at(), out.next(ms(9))), (None, NextAction::Nothing));
 }
 
 /// Issue 11, item 42: each layer has its own rules.
 #[test]
 fn regression_a_rule_belongs_to_one_layer() {
     let faults = Faults::new("reset layer=socket\ndrop".parse().unwrap(), 1);
-    let socket = Lane::new(faults.enlist(), Direction::Out, Carrier::Socket);
-    let text = Lane::new(faults.enlist(), Direction::Out, Carrier::Stream);
-    assert_eq!((socket.shots.len(), text.shots.len()), (1, 0));
+    let socket = FaultPipe::new(faults.next_connection(), Direction::Out, MessageCarrier::Socket);
+    let text = FaultPipe::new(faults.next_connection(), Direction::Out, MessageCarrier::Stream);
+    assert_eq!((socket.triggers.len(), text.triggers.len()), (1, 0));
     assert!(!socket.is_idle() && !text.is_idle());
-    assert!(socket.orders().has_socket_rules());
-    assert!(!socket.orders().over().has_socket_rules() && !socket.orders().over().is_outdated());
+    assert!(socket.faults().has_socket_rules());
+    assert!(
+        !socket.faults().without_rules().has_socket_rules()
+            && !socket.faults().without_rules().is_outdated()
+    );
 }

@@ -14,7 +14,7 @@ const DIRECT_BYTES: usize = 8 * 1024;
 
 /// What was written and not sent yet.
 #[derive(Debug, Default)]
-pub(super) struct Outbound {
+pub(super) struct OutputBuffer {
     buffer: Vec<u8>,
     /// Bytes at the front of `buffer` that are sent already.
     sent: usize,
@@ -24,7 +24,7 @@ pub(super) struct Outbound {
     pub(super) failed: bool,
 }
 
-impl Outbound {
+impl OutputBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.sent == self.buffer.len()
     }
