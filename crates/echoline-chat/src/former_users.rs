@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::name::Name;
 use super::source::most_frequent;
-use echoline::Source;
+use echoline::sources::Source;
 
 /// Users who are remembered after they left.
 const FORMER_MAX: usize = 200;

@@ -4,7 +4,7 @@
 use super::log::{Log, LogLimits};
 use super::name::Name;
 use super::room::Room;
-use echoline::Source;
+use echoline::sources::Source;
 
 /// The time after which a room is removed whose last members went with their machine, in
 /// milliseconds: until then they may come back.

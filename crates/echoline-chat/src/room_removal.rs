@@ -15,7 +15,7 @@ use super::room_origin::Origin;
 use super::shared_room::SharedRoom;
 use super::state::{Chat, JoinError, State};
 use super::user::User;
-use echoline::Source;
+use echoline::sources::Source;
 
 impl Chat {
     /// Whether the room is there, or the user may make it; on the node that serves them.

@@ -29,7 +29,7 @@ use super::tokens::Tokens;
 use super::user::User;
 use super::user_table::{UserTable, lineage_of_id};
 use super::wake_batcher::WakeBatchers;
-use echoline::Sources;
+use echoline::sources::Sources;
 use echoline_base::poison::IgnorePoison;
 
 /// A chat: all its rooms and everybody who is in them. Shared by its sessions.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::key::Key;
 use super::name::Name;
 use super::view::Preferences;
-use echoline::Source;
+use echoline::sources::Source;
 use echoline_base::SecretText;
 
 /// Tokens at most. Beyond it the source that has most of them loses one.

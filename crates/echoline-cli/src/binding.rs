@@ -23,11 +23,13 @@ use super::life::privileges::Identity;
 use super::life::upgrade::{self, Upgrade};
 use super::resources;
 use super::serving::{self, Service, ServingFlags};
-use echoline::fault::Faults;
-use echoline::{
-    Address, Certificates, ConnectionUsage, DatagramListener, FileOwner, Limits, Listener,
-    ListenerOptions, Scheme, Sources,
-};
+use echoline::faults::Faults;
+use echoline::listener::{FileOwner, Scheme};
+use echoline::metrics::ConnectionUsage;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramListener;
+use echoline::{Address, Limits, Listener, ListenerOptions};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]

@@ -11,12 +11,13 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::values::{self, AnswerRate};
-use echoline::fault::Faults;
+use echoline::faults::Faults;
 use echoline::internals::spawn_with_runtime;
-use echoline::{
+use echoline::udp::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
-    DatagramSnapshot, Loopback, Phase, Shutdown, SourcePorts,
+    DatagramSnapshot, Loopback, SourcePorts,
 };
+use echoline::{Phase, Shutdown};
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
 /// sends to somebody who never asked.

@@ -13,7 +13,10 @@ use super::serving::{Service, ServingFlags};
 use super::tls::Outdated;
 use super::values::EolName;
 use echoline::echo::{self, EchoDialogue, EchoMode};
-use echoline::{Address, Framing, Limits, Scheme, SourceLimits};
+use echoline::listener::Scheme;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Limits};
 use echoline_base::poison::IgnorePoison;
 
 /// The flags of `echoline echo`.

@@ -25,7 +25,8 @@ use upgrade::{Old, Predecessor, Upgrade};
 use super::hangup::{Hangups, Meaning};
 use super::reload::Reload;
 use echoline::internals::{Hangup, Signals, handle_signal};
-use echoline::{Closed, Connection, LiveLimits, LivenessProbe, Phase, Report, Server, Shutdown};
+use echoline::metrics::LivenessProbe;
+use echoline::{Closed, Connection, LiveLimits, Phase, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
 
 /// How much longer than its drain a process may take to end.

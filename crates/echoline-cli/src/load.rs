@@ -22,7 +22,9 @@ use super::load_output::OutputFlags;
 use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
 use echoline::internals::{Hangup, Signals};
-use echoline::{Address, Phase, Resumption, Scheme, Shutdown};
+use echoline::listener::Scheme;
+use echoline::tls::Resumption;
+use echoline::{Address, Phase, Shutdown};
 use echoline_base::amount::figures;
 use echoline_load::{self, Expect, Objectives, Report, Settings, View};
 

@@ -35,9 +35,14 @@ use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
+use echoline::listener::Scheme;
+use echoline::site::Asset;
+use echoline::sources::SourceLimits;
+use echoline::tls::Certificates;
+use echoline::websocket::Framing;
 use echoline::{
-    Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server, Shutdown, SourceLimits,
+    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Phase, Report,
+    Server, Shutdown,
 };
 use echoline_base::file_access::if_there;
 

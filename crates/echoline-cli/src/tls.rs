@@ -14,7 +14,8 @@ use super::check::Findings;
 use super::config;
 use super::reload::{Commit, Fresh, Renewal};
 use super::shared_files::SharedFilesFlag;
-use echoline::{Address, Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
+use echoline::Address;
+use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
 
 /// What takes effect without a restart.
 const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];

@@ -8,9 +8,10 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use echoline::{
+use echoline::Shutdown;
+use echoline::udp::{
     AnswerLength, DatagramAnswer, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer,
-    DatagramSnapshot, Shutdown,
+    DatagramSnapshot,
 };
 
 use programs::{Program, echoline, run, wait_for};

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use super::faults::{ConnectionFaults, Faults};
-use super::plan::Direction;
+use super::kind::Direction;
 use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 
 /// Decides about the datagrams of one socket. Datagrams are counted by socket and direction, from
 /// whomever they come.
 ///
 /// ```
-/// use echoline::fault::{DatagramFaults, Direction, Faults};
+/// use echoline::faults::{DatagramFaults, Direction, Faults};
 ///
 /// let faults = Faults::new("duplicate at=2\ntruncate=3 at=3".parse()?, 1);
 /// let mut faults = DatagramFaults::new(&faults);
 /// let mut fate = || faults.fate(Direction::Out, &mut b"hello".to_vec());
 /// assert_eq!((fate().copies, fate().copies), (1, 2));
 /// assert_eq!(fate().length, 3);
-/// # Ok::<(), echoline::fault::FaultError>(())
+/// # Ok::<(), echoline::faults::FaultError>(())
 /// ```
 #[derive(Debug)]
 pub struct DatagramFaults {

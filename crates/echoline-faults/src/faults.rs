@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::FaultError;
 use super::kind::FaultKind;
-use super::plan::{Fault, FaultLayer, FaultPlan, Per};
+use super::kind::Per;
+use super::plan::{Fault, FaultLayer, FaultPlan};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::random::Random;
 
@@ -152,7 +153,7 @@ impl CurrentPlan {
         let connection = self.connections;
         let mut bits = 0;
         for (index, rule) in self.plan_version.plan.rules.iter().enumerate() {
-            if rule.per == Per::PipedMessage {
+            if rule.per == Per::Message {
                 continue;
             }
             let mut random = self.plan_version.random(index, &[connection]);

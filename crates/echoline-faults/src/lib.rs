@@ -18,11 +18,10 @@ mod selector;
 
 pub use datagram::{DatagramFate, DatagramFaults};
 pub use error::FaultError;
-pub use faults::ConnectionFaults;
-pub use faults::Faults;
+pub use faults::{ConnectionFaults, Faults};
 pub use held::HeldDatagrams;
-pub use kind::FaultKind;
+pub use kind::{Direction, FaultKind, Per};
 pub use pipe::FaultPipe;
-pub use plan::{Conditions, Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per};
+pub use plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule};
 pub use queue::NextAction;
 pub use selector::MessageCarrier;

@@ -5,27 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::amount::{parse_bytes, parse_rate, parse_time};
-use super::error::FaultError;
+use super::error::{FaultError, KEYS};
 use super::kind::FaultKind;
-use super::plan::{Conditions, Direction, Fault, FaultLayer, FaultPlan, FaultRule, Per, RULES_MAX};
+use super::kind::{Direction, Per};
+use super::plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
-
-/// All keys there are.
-pub(super) const KEYS: &[&str] = &[
-    "p",
-    "skip",
-    "first",
-    "every",
-    "at",
-    "count",
-    "after",
-    "offset",
-    "direction",
-    "per",
-    "rate",
-    "gap",
-    "layer",
-];
 
 /// How long a datagram is held back for another one to pass, where the plan does not say.
 const REORDER_LONGEST: Duration = Duration::from_millis(50);
@@ -226,7 +210,7 @@ impl<'a> Pairs<'a> {
         let default = self.kind.per();
         let read = |text: &str| match text {
             "connection" => Some(Per::Connection),
-            "message" => Some(Per::PipedMessage),
+            "message" => Some(Per::Message),
             _ => None,
         };
         match self.kind {
@@ -239,7 +223,7 @@ impl<'a> Pairs<'a> {
         use FaultKind::{Corrupt, HalfClose, Reset, Stall};
         let taken = match self.kind {
             Corrupt => true,
-            HalfClose | Reset | Stall => per == Per::PipedMessage,
+            HalfClose | Reset | Stall => per == Per::Message,
             _ => false,
         };
         let offset = if taken { self.take("offset", A_SIZE, parse_bytes)? } else { None };

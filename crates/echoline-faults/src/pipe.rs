@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::faults::ConnectionFaults;
-use super::plan::{Direction, Fault};
+use super::kind::Direction;
+use super::plan::Fault;
 use super::queue::{NextAction, Pacing, TimedQueue};
 use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::kind::FaultKind;
+use super::kind::{Direction, FaultKind, Per};
 use echoline_base::amount::{ExactBytes, ExactTime};
 
 /// Rules of one plan; more would be no plan.
@@ -17,11 +17,11 @@ pub(super) const RULES_MAX: usize = 64;
 /// what follows a `#` are left out. `docs/faults.md` explains all of it.
 ///
 /// ```
-/// use echoline::fault::FaultPlan;
+/// use echoline::faults::FaultPlan;
 ///
 /// let plan: FaultPlan = "delay=50ms±10ms p=0.1\nreset after=1KiB first=2 # then ok".parse()?;
 /// assert_eq!(plan.to_string(), "delay=40ms..60ms p=0.1\nreset first=2 after=1KiB\n");
-/// # Ok::<(), echoline::fault::FaultError>(())
+/// # Ok::<(), echoline::faults::FaultError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultPlan {
@@ -118,24 +118,6 @@ pub struct Conditions {
     pub after: u64,
     /// So old the connection (a datagram's: the socket) is at least.
     pub after_time: Duration,
-}
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// What this end receives.
-    In,
-    /// What this end sends.
-    Out,
-}
-
-/// What a rule counts and chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Per {
-    /// Connections: one that is chosen has the fault once, or on all of its messages.
-    Connection,
-    /// Messages.
-    PipedMessage,
 }
 
 impl FaultPlan {

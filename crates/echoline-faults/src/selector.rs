@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::faults::ConnectionFaults;
-use super::plan::{Direction, Fault, FaultLayer, Per};
+use super::kind::{Direction, Per};
+use super::plan::{Fault, FaultLayer};
 use echoline_base::random::Random;
 
 /// Asks the rules of one direction of a connection about one message after the other.
@@ -134,7 +135,7 @@ impl RuleSelector {
             let hit = match rule.per {
                 // Decided already; what ends or stops a connection is one of its `triggers`.
                 Per::Connection => !ends_or_stops(&rule.fault),
-                Per::PipedMessage => !lucky && !spent && when.is_turn(state.messages),
+                Per::Message => !lucky && !spent && when.is_turn(state.messages),
             };
             if hit {
                 state.chosen += 1;

@@ -10,7 +10,9 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use echoline::{Address, Origin, Protocol, Scheme, Stream, Transport};
+use echoline::Address;
+use echoline::listener::Scheme;
+use echoline::transport::{Origin, Protocol, Stream, Transport};
 
 /// Which addresses of a name are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

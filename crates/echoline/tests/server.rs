@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use echoline::metrics::Observer;
+use echoline::udp::DatagramListener;
 use echoline::{
-    Address, Closed, Connection, DatagramListener, Eol, Limits, Listener, ListenerOptions,
-    LiveLimits, Observer, Report, Server, Shutdown,
+    Address, Closed, Connection, Eol, Limits, Listener, ListenerOptions, LiveLimits, Report,
+    Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

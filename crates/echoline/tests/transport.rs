@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use echoline::transport::{OpenFuture, Origin, Step, Stream, Transport};
 use echoline::{
-    Address, Closed, Connection, Limits, Listener, ListenerOptions, OpenFuture, Origin, Report,
-    Server, Shutdown, Step, Stream, Transport,
+    Address, Closed, Connection, Limits, Listener, ListenerOptions, Report, Server, Shutdown,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -27,7 +27,8 @@ use super::state::{Chat, Leaving, Membership};
 use super::telnet_stream::{ByteStream, Telnet};
 use super::user::User;
 use super::view::print_json;
-use echoline::{Closed, Connection, Source};
+use echoline::sources::Source;
+use echoline::{Closed, Connection};
 
 pub use dialogue::{Role, serve};
 

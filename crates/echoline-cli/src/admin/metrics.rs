@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::exposition::Exposition;
 use super::figure::{Figure, FigureKind};
 use super::process::ProcessState;
-use echoline::{
-    Closed, DatagramRefusal, DatagramSnapshot, Limits, Phase, Snapshot, SourceAction, Sources,
-};
+use echoline::metrics::Snapshot;
+use echoline::sources::{SourceAction, Sources};
+use echoline::udp::{DatagramRefusal, DatagramSnapshot};
+use echoline::{Closed, Limits, Phase};
 
 /// All that is told in metrics.
 #[derive(Debug)]

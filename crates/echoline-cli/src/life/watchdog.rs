@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::notify::{News, Notifier};
-use echoline::LivenessProbe;
+use echoline::metrics::LivenessProbe;
 
 /// How long this process may be silent (sd_watchdog_enabled(3)); `None` where nobody watches.
 pub(super) fn limit() -> Option<Duration> {

@@ -11,7 +11,8 @@ use super::sink::{Kind, Target};
 use super::{Writing, write};
 use crate::check::{self, Findings};
 use crate::reload::Reload;
-use echoline::{ConnectionSummary, Server};
+use echoline::Server;
+use echoline::metrics::ConnectionSummary;
 use echoline_base::printable::{printable, printable_json};
 
 /// The path that means standard output.
@@ -186,7 +187,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use echoline::{Closed, Origin, TlsFacts};
+    use echoline::Closed;
+    use echoline::transport::{Origin, TlsFacts};
 
     fn summary(origin: Origin) -> ConnectionSummary {
         let mut summary = ConnectionSummary::of(origin, Closed::EndOfStream);

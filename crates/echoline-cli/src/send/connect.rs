@@ -7,7 +7,8 @@ use anyhow::{Context, anyhow};
 use tokio::net::TcpStream;
 
 use super::failure::Failure;
-use echoline::{Address, Origin, Stream, Transport};
+use echoline::Address;
+use echoline::transport::{Origin, Stream, Transport};
 
 /// Connects to the first address that accepts, within the time-out for each.
 pub(super) async fn connect(

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{TlsFlags, announce, describe, left, replacement};
 use crate::restart::keep_running;
-use echoline::Certificates;
+use echoline::tls::Certificates;
 use echoline_base::poison::IgnorePoison;
 
 /// How often it looks. A change is taken up when it is the same at two looks, so that a certificate

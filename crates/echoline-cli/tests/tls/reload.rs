@@ -4,10 +4,9 @@ use std::fs;
 use std::num::NonZero;
 use std::time::SystemTime;
 
-use echoline::{
-    Authorities, ClientAuth, Eol, Identity, Resumption, Shutdown, TlsClient, TlsError, Transport,
-    Trust,
-};
+use echoline::tls::{Authorities, ClientAuth, Identity, Resumption, TlsClient, TlsError, Trust};
+use echoline::transport::Transport;
+use echoline::{Eol, Shutdown};
 use echoline_load::{self, Plan, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use echoline::tls::{
+    Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsServerConfig, Trust,
+};
+use echoline::transport::{Origin, Stream, Transport};
 use echoline::{
-    Address, Authorities, Certificates, ClientAuth, Closed, Connection, Identity, Limits, Listener,
-    ListenerOptions, Origin, Report, Resumption, Server, Shutdown, Stream, TlsClient,
-    TlsServerConfig, Transport, Trust,
+    Address, Closed, Connection, Limits, Listener, ListenerOptions, Report, Server, Shutdown,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};

@@ -27,14 +27,11 @@ fn each_kind_is_read_with_its_defaults() {
     let (read, write) = (rule("slow-read rate=1KiB/s"), rule("slow-write rate=1KiB/s"));
     assert_eq!((read.fault, read.direction), (Fault::Slow(1024), Direction::In));
     assert_eq!((write.fault, write.direction), (Fault::Slow(1024), Direction::Out));
-    assert_eq!(rule("drop").per, Per::PipedMessage);
+    assert_eq!(rule("drop").per, Per::Message);
     assert_eq!(rule("reset").per, Per::Connection);
     assert_eq!(rule("drop p=10%").when.probability, 0.1);
     let third = rule("reset per=message at=3 offset=1KiB direction=in");
-    assert_eq!(
-        (third.per, third.offset, third.direction),
-        (Per::PipedMessage, 1024, Direction::In)
-    );
+    assert_eq!((third.per, third.offset, third.direction), (Per::Message, 1024, Direction::In));
     // Issue 11, item 42.
     assert_eq!((rule("reset after=5s").when.after_time, second), (5 * second, second));
     assert_eq!(rule("reset after=1m").when.after_time, 60 * second);

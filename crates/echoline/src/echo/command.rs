@@ -2,8 +2,11 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{EchoDialogue, echo, greet, whoami};
-use crate::net::{Closed, Connection, Write};
+use super::dialogue::{EchoDialogue, echo, greet};
+use super::whoami;
+use crate::connection::borrows::Write;
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 /// What a line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

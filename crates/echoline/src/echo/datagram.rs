@@ -1,7 +1,8 @@
 //! What a datagram is answered with.
 
-use super::{EchoDialogue, EchoMode, chargen, daytime};
-use crate::net::DatagramAnswer;
+use super::dialogue::{EchoDialogue, EchoMode};
+use super::{chargen, daytime};
+use crate::udp::DatagramAnswer;
 
 /// The most characters that chargen answers a datagram with (RFC 864).
 const CHARACTERS_MAX: usize = 512;
@@ -23,7 +24,7 @@ impl EchoMode {
 /// answer here, because an answer with a prefix would be longer than its request.
 ///
 /// ```
-/// use echoline::DatagramAnswer;
+/// use echoline::udp::DatagramAnswer;
 /// use echoline::echo::{EchoDialogue, EchoMode, answer_datagrams};
 ///
 /// let mut answer = answer_datagrams(&EchoDialogue::new(EchoMode::Line, || "now".to_owned()));

@@ -2,8 +2,9 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::EchoDialogue;
-use crate::net::{Closed, Connection};
+use super::dialogue::EchoDialogue;
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 /// What the RFC ends its line with, whatever other lines end with.
 pub(super) const LINE_END: &str = "\r\n";

@@ -2,8 +2,9 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{EchoDialogue, echo, greet};
-use crate::net::{Closed, Connection};
+use super::dialogue::{EchoDialogue, echo, greet};
+use crate::connection::handle::Connection;
+use crate::connection::limits::Closed;
 
 pub(super) async fn serve<S>(
     mut client: Connection<S>,
