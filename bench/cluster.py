@@ -96,7 +96,7 @@ def machines(settings: Settings, entry: Entry):
         nats = stack.enter_context(settings.server(NATS_SERVER))
         servers = [nats]
         for name in MACHINES if entry.name == THREE_MACHINES else MACHINES[:1]:
-            more = ("--bus", f"nats://127.0.0.1:{nats.port}", "--machine", name, "--replay", "0")
+            more = ("--bus", f"nats://127.0.0.1:{nats.port}", "--node", name, "--replay", "0")
             peer = replace(entry.peer, command=(*entry.peer.command, *more))
             servers.append(stack.enter_context(settings.server(peer)))
         yield servers

@@ -6,7 +6,8 @@
 #
 #   ECHOLINE=path     a finished binary (default: target/release/echoline, built where missing)
 #   NATS_SERVER=path  another nats-server than the one on the PATH
-#   REPLICAS=1        on how many of the three NATS servers the chat is kept (default: 3)
+#   REPLICAS=1        on how many of the three NATS servers the chat is kept (default: 3, which
+#                     needs NATS 2.10.26 or newer)
 #
 # Takes about 12 s for each round. Needs python3 and nats-server.
 set -euo pipefail

@@ -65,7 +65,7 @@ say "features"
 for features in "" "proxy,websocket" "tls" "web"; do
     cargo clippy -p echoline --all-targets --features "$features" --locked -- -D warnings
 done
-for features in "" "web" "nats"; do
+for features in "" "web"; do
     cargo clippy -p echoline-chat --lib --features "$features" --locked -- -D warnings
     cargo clippy -p echoline-chat --lib --profile test --features "$features" --locked -- \
         -D warnings

@@ -2,12 +2,12 @@
 //! go on from its own snapshot, and entries have their usual effects.
 #![no_main]
 
-use echoline_chat::{ClusterOptions, Entry, Follower, Chat, Settings, Snapshot};
+use echoline_chat::{Chat, ClusterOptions, ReplicatedState, Settings, StateSnapshot, StreamEntry};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let chat = open_node(9);
-    let snapshot = Snapshot { sequence: 10, state: bytes.to_vec().into() };
+    let snapshot = StateSnapshot { sequence: 10, state: bytes.to_vec().into() };
     if chat.restore(&snapshot).is_err() {
         assert_eq!(chat.applied(), 0, "nothing has changed");
     }
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         let sequence = chat.applied() + 1;
         let head = format!(r#"{{"v":1,"node":7,"session":99,"number":{sequence},"act":"#);
         let payload = [&head, act, "}"].concat().into();
-        chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload }]);
+        chat.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload }]);
     }
     let known = chat.snapshot();
     let late = open_node(8);

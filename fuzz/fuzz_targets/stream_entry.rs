@@ -3,7 +3,7 @@
 //! or, after a `!`, the whole payload.
 #![no_main]
 
-use echoline_chat::{ClusterOptions, Entry, Follower, Chat, Settings, is_clean};
+use echoline_chat::{Chat, ClusterOptions, ReplicatedState, Settings, StreamEntry, is_clean};
 use libfuzzer_sys::fuzz_target;
 
 /// Entries of one input.
@@ -48,7 +48,7 @@ fn apply(chat: &Chat, line: &[u8]) {
             [head.as_bytes(), act, b"}"].concat()
         }
     };
-    chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+    chat.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
 /// Names, lines, topics and other words in a snapshot are those that users see.

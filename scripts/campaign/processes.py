@@ -96,7 +96,7 @@ class Machine(Process):
         self.ready_file = folder / f"{name}.ready"
         self.returned, self.is_starting = 0, False
         super().__init__(name, folder, [
-            program, "chat", *bus_flags, "--cluster", "campaign", "--machine", name,
+            program, "chat", *bus_flags, "--cluster", "campaign", "--node", name,
             "--bus-timeout", f"{READY_SECONDS}s",
             "--listen", f"127.0.0.1:{self.people_port}", "--bot", f"127.0.0.1:{self.program_port}",
             "--admin", f"127.0.0.1:{self.admin_port}", "--flood", "off",

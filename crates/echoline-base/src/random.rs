@@ -10,24 +10,24 @@ impl Random {
     pub fn new(seed: u64, client: u32, number: u32) -> Self {
         let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
         // Once round, so that neighbours do not walk along the same sequence one step apart.
-        Self(random.next())
+        Self(random.next_u64())
     }
 
     /// One sequence for each list of numbers.
     pub fn of(numbers: &[u64]) -> Self {
         numbers.iter().fold(Self(0), |mut random, number| {
             random.0 ^= number;
-            Self(random.next())
+            Self(random.next_u64())
         })
     }
 
     /// A fraction from 0 to just below 1.
     pub fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -39,7 +39,7 @@ impl Random {
     /// independently of one another.
     pub fn exponential(&mut self) -> f64 {
         // 53 bits make a fraction in (0, 1]: its logarithm is finite.
-        let fraction = ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let fraction = ((self.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
         -fraction.ln()
     }
 }
@@ -53,7 +53,7 @@ mod tests {
         let mut ones = [0; 64];
         for number in 0..1000 {
             let difference =
-                Random::of(&[1, 2, number]).next() ^ Random::of(&[1, 2, number + 1]).next();
+                Random::of(&[1, 2, number]).next_u64() ^ Random::of(&[1, 2, number + 1]).next_u64();
             ones.iter_mut().enumerate().for_each(|(bit, count)| *count += difference >> bit & 1);
         }
         assert!(ones.iter().all(|count| (400..600).contains(count)), "{ones:?}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::bans::Suspect;
 use super::entrance::Newcomer;
 use super::former_users::FormerUser;
-use super::history::Kind;
+use super::history::LineKind;
 use super::mailbox::Notification;
 use super::name::Name;
 use super::operation::{Back, Operation, OperationError, Outcome, ResumeToken, SaidLine};
@@ -140,7 +140,7 @@ impl Chat {
         for (shared_room, member_id) in user.memberships() {
             shared_room.change(|room| {
                 if let Some(appended) = room.rename(context.now_ms, member_id, name.clone()) {
-                    self.archive.line(room, appended, Kind::Renamed, &old, name.as_str());
+                    self.archive.line(room, appended, LineKind::Renamed, &old, name.as_str());
                 }
             });
         }
@@ -186,7 +186,7 @@ impl Chat {
             let token = pass.is_operators();
             let returns = room.operators.forget(lineage);
             room.set_operator(member_id, is_new || token || returns);
-            self.archive.line(room, joined, Kind::Joined, &name, "");
+            self.archive.line(room, joined, LineKind::Joined, &name, "");
             self.update_empty_since(room, context.now_ms);
             Ok((member_id, room.name.clone(), joined.number))
         });
@@ -227,7 +227,7 @@ impl Chat {
         let name = user.name();
         let room = shared_room.change(|room| {
             let left = room.expel(now_ms, member_id, reason)?;
-            self.archive.line(room, left, Kind::Left, &name, reason);
+            self.archive.line(room, left, LineKind::Left, &name, reason);
             self.update_empty_since(room, now_ms);
             Some(room.name.clone())
         })?;
@@ -268,7 +268,7 @@ impl Chat {
                 match leaving {
                     Leaving::Because(reason) => {
                         if let Some(left) = room.leave(context.now_ms, member_id, reason) {
-                            self.archive.line(room, left, Kind::Left, &name, reason);
+                            self.archive.line(room, left, LineKind::Left, &name, reason);
                         }
                     }
                     Leaving::Silently => room.leave_silently(member_id),
@@ -337,7 +337,7 @@ impl Chat {
             let Some(appended) = room.set_topic(context.now_ms, member_id, words) else {
                 return Outcome::Refused(OperationError::Outside);
             };
-            self.archive.line(room, appended, Kind::Topic, &name, words);
+            self.archive.line(room, appended, LineKind::Topic, &name, words);
             self.archive.room(room);
             Outcome::Done
         })
@@ -354,7 +354,7 @@ impl Chat {
         Some((user, Arc::clone(state.rooms.get(room.key())?)))
     }
 
-    fn write(&self, context: OperationContext, to: u64, kind: Kind, words: &str) -> Outcome {
+    fn write(&self, context: OperationContext, to: u64, kind: LineKind, words: &str) -> Outcome {
         let (from, other) = (self.user(context.session), self.user(to));
         let (Some(from), Some(other)) = (from, other) else {
             return Outcome::Refused(OperationError::Absent);

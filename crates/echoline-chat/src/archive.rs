@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::audit_log::{AuditLog, Entry};
 use super::bans::{Ban, Scope, Subject};
-use super::history::{self, Change, Found, Guesses, Kind, Store, StoreError, Stored, Sync};
-use super::line::Shape;
+use super::history::{
+    self, LineKind, PasswordGuesses, SearchPage, Store, StoreChange, StoreError, StoredLine,
+    SyncPolicy,
+};
 use super::log::LineView;
 use super::name::Name;
 use super::room::{Appended, Room};
@@ -29,8 +31,8 @@ pub(super) struct Archive {
 
 impl Archive {
     /// Keeps everything in `store`.
-    pub(super) fn in_store(store: Store, sync: Sync) -> Self {
-        Self { store: Some(store), holds: sync == Sync::Each, ..Self::default() }
+    pub(super) fn in_store(store: Store, sync: SyncPolicy) -> Self {
+        Self { store: Some(store), holds: sync == SyncPolicy::Each, ..Self::default() }
     }
 
     /// Whether rooms outlive their last member.
@@ -47,7 +49,7 @@ impl Archive {
         self.is_failing.store(!is_well, Ordering::Relaxed);
     }
 
-    fn write(&self, change: impl FnOnce() -> Change) {
+    fn write(&self, change: impl FnOnce() -> StoreChange) {
         if let Some(store) = &self.store {
             store.write(change());
         }
@@ -58,7 +60,7 @@ impl Archive {
         &self,
         room: &Room,
         appended: Appended,
-        kind: Kind,
+        kind: LineKind,
         name: &Name,
         text: &str,
     ) {
@@ -70,13 +72,13 @@ impl Archive {
         &self,
         room: &Room,
         appended: Appended,
-        kind: Kind,
+        kind: LineKind,
         name: &str,
         text: &str,
     ) {
-        self.write(|| Change::Line {
+        self.write(|| StoreChange::Line {
             room: Arc::from(room.name.as_str()),
-            line: Stored {
+            line: StoredLine {
                 number: appended.number,
                 time_ms: appended.time_ms,
                 kind,
@@ -88,12 +90,12 @@ impl Archive {
 
     /// Deletes the words of a line that was kept.
     pub(super) fn deleted(&self, room: &Room, number: u64) {
-        self.write(|| Change::Deleted { room: Arc::from(room.name.as_str()), number });
+        self.write(|| StoreChange::LineDeleted { room: Arc::from(room.name.as_str()), number });
     }
 
     /// Keeps what a room is.
     pub(super) fn room(&self, room: &Room) {
-        self.write(|| Change::Room {
+        self.write(|| StoreChange::Room {
             name: room.name.to_string(),
             topic: (!room.topic.is_empty()).then(|| room.topic.to_string()),
             private: room.private,
@@ -104,12 +106,12 @@ impl Archive {
 
     /// Deletes a room that was removed, with its lines.
     pub(super) fn room_gone(&self, room: &Name) {
-        self.write(|| Change::RoomGone(room.to_string()));
+        self.write(|| StoreChange::RoomRemoved(room.to_string()));
     }
 
     pub(super) fn ban(&self, ban: &Ban) {
         self.write(|| {
-            Change::Ban(history::Ban {
+            StoreChange::Ban(history::StoredBan {
                 subject: subject(ban),
                 shown: ban.subject.to_string(),
                 by: ban.by.clone(),
@@ -121,13 +123,13 @@ impl Archive {
     }
 
     pub(super) fn unban(&self, ban: &Ban) {
-        self.write(|| Change::Unban(subject(ban)));
+        self.write(|| StoreChange::Unban(subject(ban)));
     }
 
     pub(super) fn token(&self, token: &str, place: &SavedSession) {
         let rooms = || place.rooms.iter().map(|at| (at.room.to_string(), at.next, at.operator));
         self.write(|| {
-            Change::Token(history::Token {
+            StoreChange::Token(history::StoredToken {
                 token: token.to_owned(),
                 name: place.name.to_string(),
                 rooms: rooms().collect(),
@@ -138,7 +140,7 @@ impl Archive {
     }
 
     pub(super) fn token_used(&self, token: &str) {
-        self.write(|| Change::TokenUsed(token.to_owned()));
+        self.write(|| StoreChange::TokenUsed(token.to_owned()));
     }
 
     /// Writes down an act of an operator, of the chat or only of rooms.
@@ -147,8 +149,8 @@ impl Archive {
             return self.audit_log().add(is_of_chat, (time_ms, by, what));
         }
         self.write(|| match is_of_chat {
-            true => Change::Audit { time_ms, by, what },
-            false => Change::RoomAudit { time_ms, by, what },
+            true => StoreChange::Audit { time_ms, by, what },
+            false => StoreChange::RoomAudit { time_ms, by, what },
         });
     }
 
@@ -159,7 +161,7 @@ impl Archive {
             return self.audit_log().add_guess(time_ms, by, source);
         }
         let (by, source) = (by.to_owned(), source.to_owned());
-        self.write(|| Change::Guess { time_ms, by, source });
+        self.write(|| StoreChange::PasswordGuess { time_ms, by, source });
     }
 
     fn audit_log(&self) -> MutexGuard<'_, AuditLog> {
@@ -177,7 +179,7 @@ impl Archive {
     }
 
     /// The sources of the last guesses at the operators' password, the oldest of them first.
-    pub(super) async fn guesses(&self, most: usize) -> Vec<Guesses> {
+    pub(super) async fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         let mut guesses = match &self.store {
             Some(store) => store.guesses(most).await.unwrap_or_default(),
             None => self.audit_log().guesses(most),
@@ -191,7 +193,7 @@ impl Archive {
         room: &Name,
         numbers: RangeInclusive<u64>,
         most: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredLine>, StoreError> {
         match &self.store {
             Some(store) => store.lines(room.as_str(), numbers, most).await,
             None => Ok(Vec::new()),
@@ -204,7 +206,7 @@ impl Archive {
         room: &Name,
         before: u64,
         count: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredLine>, StoreError> {
         match &self.store {
             Some(store) => store.last(room.as_str(), before, count).await,
             None => Ok(Vec::new()),
@@ -226,16 +228,16 @@ impl Archive {
         words: &str,
         before: u64,
         most: usize,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<SearchPage, StoreError> {
         match &self.store {
             Some(store) => store.search_before(room.as_str(), words, before, most).await,
-            None => Ok(Found { lines: Vec::new(), before: None }),
+            None => Ok(SearchPage { lines: Vec::new(), before: None }),
         }
     }
 
     /// Writes what waits, for `limit` at most; returns how many changes could not be written.
     pub(super) fn close(&self, limit: Duration) -> u64 {
-        self.store.as_ref().map_or(0, |store| store.finish(limit))
+        self.store.as_ref().map_or(0, |store| store.close_within(limit))
     }
 }
 
@@ -310,7 +312,7 @@ fn subject(ban: &Ban) -> String {
 }
 
 /// The ban that was stored so; `None` where this version does not know its form.
-pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
+pub(super) fn restored(ban: &history::StoredBan) -> Option<Ban> {
     let words: Vec<&str> = ban.subject.split(' ').collect();
     let (scope, kind, subject) = match *words.as_slice() {
         ["chat", kind, subject] => (Scope::Chat, kind, subject),
@@ -327,16 +329,9 @@ pub(super) fn restored(ban: &history::Ban) -> Option<Ban> {
     Some(Ban { subject, scope, by, reason, until_ms, lineage })
 }
 
-impl From<LineView<'_>> for Stored {
+impl From<LineView<'_>> for StoredLine {
     fn from(line: LineView<'_>) -> Self {
         let LineView { number, time_ms, kind, name, text, .. } = line;
         Self { number, time_ms, kind, name: Arc::from(name), text: Arc::from(text) }
-    }
-}
-
-impl Stored {
-    /// The line as a terminal shows it.
-    pub fn shown(&self) -> String {
-        Shape::encode(self.kind, &self.name, &self.text).1.concat()
     }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::apply_operation::OperationContext;
 use super::bans::{Ban, ROOM_BANS_MAX, Scope, Subject};
 use super::cluster::ClusterOptions;
-use super::follower::Follower;
-use super::history::{Change, Kind, Store, StoreOptions, Stored};
+use super::history::{LineKind, Store, StoreChange, StoreOptions, StoredLine};
 use super::name::Name;
 use super::operation::{Operation, OperationError, Outcome, RoomChange as Alteration, SaidLine};
 use super::room::ReplayFrom;
 use super::settings::Settings;
 use super::state::{Chat, ClaimNameError, Credential, JoinError};
+use echoline_chat_core::ReplicatedState;
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -125,7 +125,7 @@ fn attack_visits_hide_no_said_line_from_a_late_node() {
     here.comes(1, "ann");
     here.joins(1, "lobby").unwrap();
     let say = |chat: &Chat, text: &str| {
-        let lines = vec![SaidLine { kind: Kind::Said, text: text.to_owned() }];
+        let lines = vec![SaidLine { kind: LineKind::Said, text: text.to_owned() }];
         chat.does(1, Operation::Say { room: room("lobby"), lines });
     };
     let visit = |chat: &Chat, session| {
@@ -140,7 +140,7 @@ fn attack_visits_hide_no_said_line_from_a_late_node() {
         chat.lobby.with(|room| {
             let numbers = room.log.oldest()..room.log.next();
             let lines = numbers.filter_map(|number| room.log.line(number));
-            let said = lines.filter(|line| line.kind == Kind::Said);
+            let said = lines.filter(|line| line.kind == LineKind::Said);
             said.map(|line| (line.number, line.text.to_owned())).collect::<Vec<_>>()
         })
     };
@@ -157,7 +157,7 @@ fn attack_visits_hide_no_said_line_from_a_late_node() {
 
 /// Says one line.
 fn say(chat: &Chat, session: u64, to: &str) {
-    let lines = vec![SaidLine { kind: Kind::Said, text: "hello".to_owned() }];
+    let lines = vec![SaidLine { kind: LineKind::Said, text: "hello".to_owned() }];
     let said = chat.does(session, Operation::Say { room: room(to), lines });
     assert!(matches!(said, Outcome::Done), "{said:?}");
 }
@@ -237,17 +237,23 @@ fn attack_a_store_full_of_empty_rooms_has_places_again() {
     let write = |name: &str, topic: Option<&str>, private, kind| {
         let (name, topic) = (name.to_owned(), topic.map(str::to_owned));
         let room = Arc::from(&*name);
-        store.write(Change::Room { name, topic, private, password: None, more: String::new() });
+        store.write(StoreChange::Room {
+            name,
+            topic,
+            private,
+            password: None,
+            more: String::new(),
+        });
         let (text, name) = ("x".into(), "eve".into());
-        let line = Stored { number: 1, time_ms: 1, kind, name, text };
-        store.write(Change::Line { room, line });
+        let line = StoredLine { number: 1, time_ms: 1, kind, name, text };
+        store.write(StoreChange::Line { room, line });
     };
     for number in 0..1100 {
-        write(&format!("r{number}"), None, false, Kind::Joined);
+        write(&format!("r{number}"), None, false, LineKind::Joined);
     }
-    write("said", None, false, Kind::Said);
-    write("private", None, true, Kind::Joined);
-    write("topic", Some("bees"), false, Kind::Joined);
+    write("said", None, false, LineKind::Said);
+    write("private", None, true, LineKind::Joined);
+    write("topic", Some("bees"), false, LineKind::Joined);
     assert_eq!(store.close(), 0);
     for _ in 0..2 {
         let chat = stored(folder.path());
@@ -317,6 +323,6 @@ fn an_operator_removes_a_room() {
     assert_eq!(chat.close(), 0);
     let (store, restored) = Store::open(folder.path(), StoreOptions::default(), 9, |_| ()).unwrap();
     let den = restored.rooms.iter().find(|room| room.name == "den");
-    assert!(den.is_none_or(|den| den.lines.iter().all(|line| line.kind != Kind::Said)));
+    assert!(den.is_none_or(|den| den.lines.iter().all(|line| line.kind != LineKind::Said)));
     store.close();
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::history::Guesses;
+use super::history::PasswordGuesses;
 
 /// Acts that are kept, of the chat's operators and of rooms' operators.
 const ACTS_MAX: usize = 1000;
@@ -20,7 +20,7 @@ pub(super) struct AuditLog {
     acts: u64,
     of_chat: VecDeque<(u64, Entry)>,
     of_rooms: VecDeque<(u64, Entry)>,
-    guesses: VecDeque<Guesses>,
+    guesses: VecDeque<PasswordGuesses>,
 }
 
 impl AuditLog {
@@ -39,7 +39,7 @@ impl AuditLog {
         let known = found.and_then(|index| self.guesses.remove(index));
         let (first_ms, count) = known.map_or((time_ms, 0), |known| (known.first_ms, known.count));
         self.guesses.truncate(SOURCES_MAX - 1);
-        self.guesses.push_front(Guesses {
+        self.guesses.push_front(PasswordGuesses {
             source: source.to_owned(),
             count: count + 1,
             first_ms,
@@ -57,7 +57,7 @@ impl AuditLog {
     }
 
     /// The sources of the newest guesses, newest first.
-    pub(super) fn guesses(&self, most: usize) -> Vec<Guesses> {
+    pub(super) fn guesses(&self, most: usize) -> Vec<PasswordGuesses> {
         self.guesses.iter().take(most).cloned().collect()
     }
 }

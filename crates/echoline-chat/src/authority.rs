@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::apply_operation::OperationContext;
 use super::bans::Scope;
-use super::history::Kind;
+use super::history::LineKind;
 use super::mailbox::Notification;
 use super::muted::Muted;
 use super::name::Name;
@@ -152,7 +152,7 @@ impl Chat {
         }
         if let Some((name, appended)) = room.elect(now_ms) {
             let words = room_operators::words(&name);
-            self.archive.line_of(room, appended, Kind::Notice, "", &words);
+            self.archive.line_of(room, appended, LineKind::Notice, "", &words);
         }
     }
 

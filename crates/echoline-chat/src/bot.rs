@@ -8,8 +8,8 @@ use super::character;
 use super::command::Command;
 use super::command_cost::LineClass;
 use super::commands::Flow;
-use super::history::Kind;
-use super::login::{Login, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
+use super::history::LineKind;
+use super::login::{LoggedInUser, LoginError, REFUSALS_MAX, Visitor, log_in, resume};
 use super::name::Name;
 use super::position;
 use super::protocol::{ClientMessage, ErrorTopic, Hello, LastSeen, Query, ServerMessage, Thread};
@@ -31,7 +31,7 @@ pub(super) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
     medium: Medium,
-) -> Result<Option<Login>, Closed> {
+) -> Result<Option<LoggedInUser>, Closed> {
     let visitor = Visitor::of(&client.origin());
     let mut refusals = 0;
     while let Some(line) = client.read_line().await? {
@@ -84,7 +84,7 @@ async fn log_in_with_token(
     after: &BTreeMap<String, LastSeen>,
     visitor: Visitor,
     medium: Medium,
-) -> Result<Login, LoginError> {
+) -> Result<LoggedInUser, LoginError> {
     let after = position::by_room(after)?;
     let mut login = resume(chat, token, visitor).await?;
     if medium == Medium::Page {
@@ -110,10 +110,10 @@ async fn log_in_with_name(
     hello: &Hello,
     chat: &Chat,
     visitor: Visitor,
-) -> Result<Login, LoginError> {
+) -> Result<LoggedInUser, LoginError> {
     let (requested, renewed) = requested_session(hello, chat)?;
     let user = log_in(chat, requested.name.clone(), visitor).await?;
-    Ok(Login { saved: Some(requested), renewed, ..Login::new(user) })
+    Ok(LoggedInUser { saved: Some(requested), renewed, ..LoggedInUser::new(user) })
 }
 
 /// Returns the session that a first message asks for, and its rooms that were renewed since.
@@ -263,9 +263,9 @@ pub(super) fn refuse<S: ByteStream>(
     reason: &str,
 ) {
     let (kind, words, room, to) = match message {
-        ClientMessage::Say { say, room, to } => (Kind::Said, say.clone(), room, to),
+        ClientMessage::Say { say, room, to } => (LineKind::Said, say.clone(), room, to),
         ClientMessage::Do { line, room, to } => match Command::parse(said(line).trim_start()) {
-            Ok(Command::Me(words)) => (Kind::Action, words.to_owned(), room, to),
+            Ok(Command::Me(words)) => (LineKind::Action, words.to_owned(), room, to),
             _ => return session.notice(reason),
         },
         _ => return,
@@ -297,8 +297,8 @@ async fn say_all<S: ByteStream>(
 ) -> Result<(), Closed> {
     for line in lines {
         match to {
-            Some(id) => session.say_to(id, Kind::Said, line).await?,
-            None => session.say(Kind::Said, line).await?,
+            Some(id) => session.say_to(id, LineKind::Said, line).await?,
+            None => session.say(LineKind::Said, line).await?,
         }
     }
     Ok(())

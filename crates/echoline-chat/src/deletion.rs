@@ -2,7 +2,7 @@
 //! `[deleted]` from then on, in memory, in the store and on every machine of a cluster.
 
 use super::apply_operation::OperationContext;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::operation::{OperationError, Outcome};
 use super::state::Chat;
@@ -42,7 +42,7 @@ impl Chat {
             room.log.delete(number);
             self.archive.deleted(room, number);
             let appended = room.announce(context.now_ms, &words);
-            self.archive.line_of(room, appended, Kind::Notice, "", &words);
+            self.archive.line_of(room, appended, LineKind::Notice, "", &words);
             Outcome::Done
         })
     }

@@ -2,46 +2,36 @@
 
 use std::ops::Range;
 
-use super::history::Kind;
+use super::history::{LineKind, StoredLine};
 
 /// What the lines of a terminal end with.
 pub(super) const EOL: &str = "\r\n";
 
-impl Kind {
-    /// Its name in transcripts.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Said => "said",
-            Self::Action => "action",
-            Self::Joined => "joined",
-            Self::Left => "left",
-            Self::Renamed => "renamed",
-            Self::Topic => "topic",
-            Self::Notice => "notice",
-        }
-    }
+/// Returns a line as a terminal shows it, without its end.
+#[must_use]
+pub fn terminal_text(line: &StoredLine) -> String {
+    Shape::encode(line.kind, &line.name, &line.text).1.concat()
+}
 
-    /// What stands before the name, between name and text, and after the text.
-    fn frame(self, has_text: bool) -> [&'static str; 3] {
-        match (self, has_text) {
-            (Self::Said, _) => ["", ": ", ""],
-            (Self::Action, _) => ["* ", " ", ""],
-            (Self::Joined, _) => ["*** ", " joined the chat", " ***"],
-            (Self::Left, false) => ["*** ", " left the chat", " ***"],
-            (Self::Left, true) => ["*** ", " left the chat (", ") ***"],
-            (Self::Renamed, _) => ["*** ", " is now ", " ***"],
-            (Self::Topic, false) => ["*** ", " removed the topic", " ***"],
-            (Self::Topic, true) => ["*** ", " set the topic: ", " ***"],
-            (Self::Notice, _) => ["*** ", "", " ***"],
-        }
+/// The fixed parts of a line: before the name, between name and text, and after the text.
+const fn frame(kind: LineKind, has_text: bool) -> [&'static str; 3] {
+    match (kind, has_text) {
+        (LineKind::Said, _) => ["", ": ", ""],
+        (LineKind::Action, _) => ["* ", " ", ""],
+        (LineKind::Joined, _) => ["*** ", " joined the chat", " ***"],
+        (LineKind::Left, false) => ["*** ", " left the chat", " ***"],
+        (LineKind::Left, true) => ["*** ", " left the chat (", ") ***"],
+        (LineKind::Renamed, _) => ["*** ", " is now ", " ***"],
+        (LineKind::Topic, false) => ["*** ", " removed the topic", " ***"],
+        (LineKind::Topic, true) => ["*** ", " set the topic: ", " ***"],
+        (LineKind::Notice, _) => ["*** ", "", " ***"],
     }
 }
 
 /// Where name and text lie in an encoded line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     name: u8,
     text: u32,
 }
@@ -51,8 +41,8 @@ impl Shape {
     ///
     /// A name has at most 128 bytes (32 letters); a text that does not fit into 32 bits cannot
     /// have come through a line limit.
-    pub(super) fn encode<'a>(kind: Kind, name: &'a str, text: &'a str) -> (Self, [&'a str; 5]) {
-        let [before, between, after] = kind.frame(!text.is_empty());
+    pub(super) fn encode<'a>(kind: LineKind, name: &'a str, text: &'a str) -> (Self, [&'a str; 5]) {
+        let [before, between, after] = frame(kind, !text.is_empty());
         let shape = Self {
             kind,
             name: u8::try_from(name.len()).expect("a name has at most 128 bytes"),
@@ -72,7 +62,7 @@ impl Shape {
     }
 
     fn frame(self) -> [&'static str; 3] {
-        self.kind.frame(self.text > 0)
+        frame(self.kind, self.text > 0)
     }
 }
 
@@ -80,7 +70,7 @@ impl Shape {
 mod tests {
     use super::*;
 
-    fn shown(kind: Kind, name: &str, text: &str) -> String {
+    fn shown(kind: LineKind, name: &str, text: &str) -> String {
         let (shape, parts) = Shape::encode(kind, name, text);
         let line = parts.concat();
         assert_eq!(&line[shape.name()], name);
@@ -90,15 +80,15 @@ mod tests {
 
     #[test]
     fn every_kind_reads_as_the_lesson_has_it() {
-        assert_eq!(shown(Kind::Said, "ann", "hi: there"), "ann: hi: there");
-        assert_eq!(shown(Kind::Said, "ann", ""), "ann: ");
-        assert_eq!(shown(Kind::Action, "ann", "waves"), "* ann waves");
-        assert_eq!(shown(Kind::Joined, "ann", ""), "*** ann joined the chat ***");
-        assert_eq!(shown(Kind::Left, "ann", ""), "*** ann left the chat ***");
-        assert_eq!(shown(Kind::Left, "ann", "tea"), "*** ann left the chat (tea) ***");
-        assert_eq!(shown(Kind::Renamed, "ann", "bea"), "*** ann is now bea ***");
-        assert_eq!(shown(Kind::Topic, "ann", "tea"), "*** ann set the topic: tea ***");
-        assert_eq!(shown(Kind::Topic, "ann", ""), "*** ann removed the topic ***");
-        assert_eq!(shown(Kind::Notice, "", "tea is ready"), "*** tea is ready ***");
+        assert_eq!(shown(LineKind::Said, "ann", "hi: there"), "ann: hi: there");
+        assert_eq!(shown(LineKind::Said, "ann", ""), "ann: ");
+        assert_eq!(shown(LineKind::Action, "ann", "waves"), "* ann waves");
+        assert_eq!(shown(LineKind::Joined, "ann", ""), "*** ann joined the chat ***");
+        assert_eq!(shown(LineKind::Left, "ann", ""), "*** ann left the chat ***");
+        assert_eq!(shown(LineKind::Left, "ann", "tea"), "*** ann left the chat (tea) ***");
+        assert_eq!(shown(LineKind::Renamed, "ann", "bea"), "*** ann is now bea ***");
+        assert_eq!(shown(LineKind::Topic, "ann", "tea"), "*** ann set the topic: tea ***");
+        assert_eq!(shown(LineKind::Topic, "ann", ""), "*** ann removed the topic ***");
+        assert_eq!(shown(LineKind::Notice, "", "tea is ready"), "*** tea is ready ***");
     }
 }

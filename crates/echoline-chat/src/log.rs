@@ -13,7 +13,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::batch::Batch;
-use super::history::{DELETED, Kind};
+use super::history::{DELETED, LineKind};
 use super::line::{EOL, Shape};
 pub use super::log_limits::LogLimits;
 use older::{OlderLine, OlderLines};
@@ -87,7 +87,7 @@ impl Chunk {
 /// The properties of a line, without its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     /// As in [`LineView`].
     pub(super) author: u64,
     pub(super) time_ms: u64,
@@ -101,7 +101,7 @@ pub(super) struct LineView<'a> {
     pub(super) time_ms: u64,
     /// The lineage of who wrote it; 0 if the server did, or if the line was read from the store.
     pub(super) author: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     pub(super) name: &'a str,
     pub(super) text: &'a str,
     /// As a terminal shows it, without its end.
@@ -143,7 +143,7 @@ impl Log {
         &mut self,
         now_ms: u64,
         author: u64,
-        kind: Kind,
+        kind: LineKind,
         name: &str,
         text: &str,
     ) -> (u64, u64) {

@@ -87,7 +87,7 @@ impl Visitor {
 
 /// A user who has logged in, and the beginning of their session.
 #[derive(Debug)]
-pub(super) struct Login {
+pub(super) struct LoggedInUser {
     pub(super) user: Arc<User>,
     /// The rooms to enter and their settings; `None` is the lobby.
     pub(super) saved: Option<SavedSession>,
@@ -97,7 +97,7 @@ pub(super) struct Login {
     pub(super) renewed: Vec<Name>,
 }
 
-impl Login {
+impl LoggedInUser {
     /// The login of a new user, who goes to the lobby.
     pub(super) fn new(user: Arc<User>) -> Self {
         Self { user, saved: None, is_back: false, renewed: Vec::new() }
@@ -109,7 +109,7 @@ impl Login {
 pub(super) async fn ask<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Chat,
-) -> Result<Option<Login>, Closed> {
+) -> Result<Option<LoggedInUser>, Closed> {
     let origin = client.origin();
     let visitor = Visitor::of(&origin);
     let mut refusals = 0;
@@ -166,7 +166,7 @@ async fn again<S: ByteStream>(
 async fn refuse<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     foreign: MisdirectedProtocol,
-) -> Result<Option<Login>, Closed> {
+) -> Result<Option<LoggedInUser>, Closed> {
     client.write_line(foreign.answer()).await?;
     Ok(None)
 }
@@ -177,7 +177,7 @@ async fn log_in_as(
     text: &str,
     visitor: Visitor,
     port: u16,
-) -> Result<Login, LoginError> {
+) -> Result<LoggedInUser, LoginError> {
     if text.is_empty() {
         visitor.charge(chat, SourceAction::Login)?;
         return Ok(nameless(chat, visitor.address, port).await?);
@@ -186,7 +186,7 @@ async fn log_in_as(
         return resume(chat, token.reveal(), visitor).await;
     }
     let name = Name::parse(text).map_err(|error| error.to_string())?;
-    log_in(chat, name, visitor).await.map(Login::new)
+    log_in(chat, name, visitor).await.map(LoggedInUser::new)
 }
 
 /// Lets a new user in under a name, and charges their source for the attempt.
@@ -219,13 +219,13 @@ async fn enter(
 }
 
 /// The lesson's `User_<port>`; behind a proxy, or over a socket without ports, it may be taken.
-async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<Login, String> {
+async fn nameless(chat: &Chat, address: Option<IpAddr>, port: u16) -> Result<LoggedInUser, String> {
     let name = Name::numbered(port);
     let names = std::iter::once(name.clone()).chain((2..SUFFIXES_MAX).map(|n| name.with_suffix(n)));
     let mut last = String::new();
     for name in names {
         match enter(chat, name, address, None).await {
-            Ok(user) => return Ok(Login::new(user)),
+            Ok(user) => return Ok(LoggedInUser::new(user)),
             Err(taken @ (ClaimNameError::Banned(_) | ClaimNameError::NotDelivered)) => {
                 return Err(taken.sentence());
             }
@@ -240,7 +240,7 @@ pub(super) async fn resume(
     chat: &Chat,
     token: &str,
     visitor: Visitor,
-) -> Result<Login, LoginError> {
+) -> Result<LoggedInUser, LoginError> {
     visitor.charge(chat, SourceAction::Login)?;
     // Before the check, so that guesses over many connections at once cannot pass.
     visitor.charge(chat, SourceAction::WrongPassword)?;
@@ -251,7 +251,7 @@ pub(super) async fn resume(
     Ok(redeemed?)
 }
 
-async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Login, String> {
+async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<LoggedInUser, String> {
     let digest = digest(token);
     if chat.knows_no_token(&digest) {
         // It may be on its way here, if another node has just given it.
@@ -278,7 +278,9 @@ async fn redeem(chat: &Chat, token: &str, address: Option<IpAddr>) -> Result<Log
     };
     let back = rights_of(chat, &place.more).await;
     match enter(chat, place.name.clone(), address, Some(back)).await {
-        Ok(user) => Ok(Login { saved: Some(place), is_back: true, ..Login::new(user) }),
+        Ok(user) => {
+            Ok(LoggedInUser { saved: Some(place), is_back: true, ..LoggedInUser::new(user) })
+        }
         Err(taken) => {
             // A token that could not be used is worth something again.
             let keep = ResumeToken { token: digest, place };
@@ -344,7 +346,7 @@ impl Chat {
 }
 
 impl ClaimNameError {
-    /// What is told to who asked for the name.
+    /// The sentence for the user who asked for the name.
     pub(super) fn sentence(&self) -> String {
         match self {
             Self::Taken(name) => format!("The name {} is taken; type another", name.as_str()),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::operation::SaidLine;
 use echoline_base::poison::IgnorePoison;
@@ -27,7 +27,7 @@ pub(super) enum Notification {
         session: u64,
         lineage: u64,
         /// `Said` or `Action`.
-        kind: Kind,
+        kind: LineKind,
         text: Arc<str>,
     },
     /// The server says this.

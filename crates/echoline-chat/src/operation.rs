@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::bans::{Ban, Scope, Subject, ending};
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::room::ReplayFrom;
 use super::state::{ClaimNameError, Credential, JoinError, Membership};
@@ -61,7 +61,7 @@ pub(super) enum Operation {
         words: String,
         /// `Said` or `Action`.
         #[serde(default = "said", skip_serializing_if = "is_said")]
-        kind: Kind,
+        kind: LineKind,
     },
     /// The server tells one person something.
     Tell { to: u64, words: String },
@@ -111,17 +111,17 @@ pub(super) struct ResumeToken {
 pub(super) struct SaidLine {
     /// `Said` or `Action`.
     #[serde(rename = "k", default = "said", skip_serializing_if = "is_said")]
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     #[serde(rename = "t")]
     pub(super) text: String,
 }
 
-fn said() -> Kind {
-    Kind::Said
+fn said() -> LineKind {
+    LineKind::Said
 }
 
-fn is_said(kind: &Kind) -> bool {
-    *kind == Kind::Said
+fn is_said(kind: &LineKind) -> bool {
+    *kind == LineKind::Said
 }
 
 /// A change of a room.

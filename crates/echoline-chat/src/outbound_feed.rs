@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use super::answer_limits::{lags_in_words, names_in_words};
 use super::batch::Batch;
 use super::days::Days;
-use super::history::Kind;
+use super::history::LineKind;
 use super::line::EOL;
 use super::mailbox::Notification;
 use super::name::Name;
@@ -348,13 +348,13 @@ impl OutboundFeed {
                         time_ms,
                         text: (&*text).into(),
                         person: person_id(lineage).into(),
-                        action: kind == Kind::Action,
+                        action: kind == LineKind::Action,
                         own: false,
                     };
                     print_json(&private, printed);
                 } else {
                     let action =
-                        if kind == Kind::Action { format!("* {from} ") } else { String::new() };
+                        if kind == LineKind::Action { format!("* {from} ") } else { String::new() };
                     self.view.print(&format!("[{from} -> you] {action}{text}"), printed);
                 }
                 self.reply_to = NonZeroU64::new(session);
@@ -430,7 +430,7 @@ impl OutboundFeed {
                 print_json(&undelivered, printed);
             } else {
                 // As it was typed, so that it can be said again.
-                let command = if *kind == Kind::Action { "/me " } else { "" };
+                let command = if *kind == LineKind::Action { "/me " } else { "" };
                 let shown = excerpt(text);
                 let words = format!("*** Not delivered, {reason}: {command}{shown} ***");
                 self.view.print(&words, printed);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::archive::{Archive, SavedMore, restored};
 use super::bans::Bans;
-use super::history::{Kind, MISSING};
+use super::history::{LineKind, MISSING};
 use super::history::{
-    Restored, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, Stored, Token,
+    RestoredHistory, RestoredRoom, Store, StoreError, StoreEvent, StoreOptions, StoredLine,
+    StoredToken,
 };
 use super::log::{LineView, Log};
 use super::name::Name;
@@ -132,7 +133,7 @@ impl Chat {
     }
 }
 
-fn kept(settings: &Settings, found: Restored) -> RestoredChat {
+fn kept(settings: &Settings, found: RestoredHistory) -> RestoredChat {
     let now_ms = (settings.clock)();
     let mut bans = Bans::default();
     let mut dropped = 0;
@@ -154,7 +155,7 @@ fn kept(settings: &Settings, found: Restored) -> RestoredChat {
 }
 
 /// A history of an earlier version has tokens themselves: each makes way for its digest.
-fn replace_by_digest(archive: &Archive, token: Token) {
+fn replace_by_digest(archive: &Archive, token: StoredToken) {
     let digest = digest_of_kept(token.token.clone());
     if let Some(place) = place(&token).filter(|_| digest != token.token) {
         archive.token_used(&token.token);
@@ -162,7 +163,7 @@ fn replace_by_digest(archive: &Archive, token: Token) {
     }
 }
 
-fn place(token: &Token) -> Option<SavedSession> {
+fn place(token: &StoredToken) -> Option<SavedSession> {
     let SavedMore { rooms: order, state: more } = SavedMore::read(&token.more);
     let position = |(room, next, operator): &(String, u64, bool)| {
         let room = Name::parse_room(room).ok()?;
@@ -182,9 +183,10 @@ fn place(token: &Token) -> Option<SavedSession> {
     })
 }
 
-/// A room as it was. Its last lines are in memory, as many as the log keeps. Lines before `trimmed`
-/// that no user said are gone as they should be; any other line of which the store holds nothing is
-/// shown as missing, so that the numbers stay.
+/// Returns a room as the store held it, with its last lines in memory, as many as the log keeps.
+///
+/// Up to `trimmed` the store keeps only lines that users said. If another number before the last
+/// line has no line, the room shows [`MISSING`] under it, and the log gets a warning.
 fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     let name = Name::parse_room(&kept.name).ok()?;
     let earliest = kept.next_number.saturating_sub(settings.log.lines as u64);
@@ -196,11 +198,17 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     for line in older {
         log.restore_said(&view(line));
     }
+    let mut missing = 0_u64;
     for line in lines {
         while log.next() < line.number {
-            log.append(0, 0, Kind::Notice, "", MISSING);
+            log.append(0, 0, LineKind::Notice, "", MISSING);
+            missing += 1;
         }
         log.append(line.time_ms, 0, line.kind, &line.name, &line.text);
+    }
+    if missing > 0 {
+        let room = kept.name.as_str();
+        tracing::warn!(room, missing, "the history has no line for some numbers of a room");
     }
     log.set_last_time(kept.last_time_ms);
     let mut room = Room::new(name, log);
@@ -211,8 +219,8 @@ fn restore(settings: &Settings, kept: RestoredRoom) -> Option<Room> {
     Some(room)
 }
 
-fn view(line: &Stored) -> LineView<'_> {
-    let Stored { number, time_ms, kind, name, text } = line;
+fn view(line: &StoredLine) -> LineView<'_> {
+    let StoredLine { number, time_ms, kind, name, text } = line;
     let (number, time_ms, kind) = (*number, *time_ms, *kind);
     LineView { number, time_ms, author: 0, kind, name, text, shown: "" }
 }
@@ -220,13 +228,35 @@ fn view(line: &Stored) -> LineView<'_> {
 impl Archive {
     /// Keeps what the server said.
     fn notice(&self, room: &Room, appended: super::room::Appended, words: &str) {
-        self.line_of(room, appended, Kind::Notice, "", words);
+        self.line_of(room, appended, LineKind::Notice, "", words);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::history::StoreChange;
     use super::*;
+
+    /// Issue 13, section 6: a number without a line is no damage. The room shows a notice under it.
+    #[test]
+    fn shows_a_notice_for_each_missing_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions::default();
+        let (store, _) = Store::open(folder.path(), options, 10, drop).unwrap();
+        for number in [1, 2, 5] {
+            let (name, text) = (Arc::from("ann"), Arc::from("hi"));
+            let line = StoredLine { number, time_ms: number, kind: LineKind::Said, name, text };
+            store.write(StoreChange::Line { room: Arc::from("lobby"), line });
+        }
+        assert_eq!(store.close(), 0);
+        let chat = Chat::with_store(Settings::default(), folder.path(), options).unwrap();
+        let room = chat.room(&Name::parse_room("lobby").unwrap()).unwrap();
+        let texts: Vec<_> = (1..=6)
+            .map(|number| room.with(|room| room.log.line(number).unwrap().text.to_owned()))
+            .collect();
+        assert_eq!(texts, ["hi", "hi", MISSING, MISSING, "hi", RESTARTED]);
+        assert_eq!(chat.close(), 0);
+    }
 
     /// Issue 11, item F: another owner of the chat, such as a server's hook that is about to be
     /// dropped, hides neither the end of the store nor what could not be written.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::history::Kind;
+use super::history::LineKind;
 use super::log::Log;
 
 /// Joins, leaves and renamings that are shown between two other lines; the last ones.
@@ -48,7 +48,7 @@ pub(super) fn replay(log: &Log, before: u64, said: u64) -> Replay {
         }
         first = leave_out(log, at + 1..gap_end, &mut left_out).min(at);
         gap_end = at;
-        left -= u64::from(matches!(mark.kind, Kind::Said | Kind::Action));
+        left -= u64::from(matches!(mark.kind, LineKind::Said | LineKind::Action));
     }
     if left > 0 {
         first = first.min(leave_out(log, at..gap_end, &mut left_out));
@@ -58,8 +58,8 @@ pub(super) fn replay(log: &Log, before: u64, said: u64) -> Replay {
     Replay { first, left_out }
 }
 
-fn is_presence(kind: Kind) -> bool {
-    matches!(kind, Kind::Joined | Kind::Left | Kind::Renamed)
+fn is_presence(kind: LineKind) -> bool {
+    matches!(kind, LineKind::Joined | LineKind::Left | LineKind::Renamed)
 }
 
 /// Adds what is left out of a row of joins, leaves and renamings, from the end to the start.
@@ -93,8 +93,8 @@ fn shown(log: &Log, row: Range<u64>) -> Vec<u64> {
         let is_opposite = |other: u64| {
             log.mark(other).is_some_and(|other| {
                 let kinds = [other.kind, mark.kind];
-                kinds.contains(&Kind::Joined)
-                    && kinds.contains(&Kind::Left)
+                kinds.contains(&LineKind::Joined)
+                    && kinds.contains(&LineKind::Left)
                     && mark.time_ms - other.time_ms <= VISIT_MS
             })
         };
@@ -120,11 +120,11 @@ mod tests {
         let mut log = Log::new(LogLimits::default(), 1, 0);
         for (minute, line) in lines.split_whitespace().enumerate() {
             let (kind, author) = match line.split_at(1) {
-                ("+", author) => (Kind::Joined, author),
-                ("-", author) => (Kind::Left, author),
-                ("=", author) => (Kind::Renamed, author),
-                ("t", author) => (Kind::Topic, author),
-                _ => (Kind::Said, line),
+                ("+", author) => (LineKind::Joined, author),
+                ("-", author) => (LineKind::Left, author),
+                ("=", author) => (LineKind::Renamed, author),
+                ("t", author) => (LineKind::Topic, author),
+                _ => (LineKind::Said, line),
             };
             let author: u64 = author.parse().unwrap();
             // Sessions from 50 on are of an earlier run, known by their names alone.

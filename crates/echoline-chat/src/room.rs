@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::batch::Batch;
 use super::echo_suppression::OwnLines;
-use super::history::Kind;
+use super::history::LineKind;
 use super::log::{LineView, Log};
 use super::muted::Muted;
 use super::name::Name;
@@ -106,7 +106,14 @@ impl Room {
         }
     }
 
-    fn append(&mut self, now_ms: u64, author: u64, kind: Kind, name: &str, text: &str) -> Appended {
+    fn append(
+        &mut self,
+        now_ms: u64,
+        author: u64,
+        kind: LineKind,
+        name: &str,
+        text: &str,
+    ) -> Appended {
         let (number, time_ms) = self.log.append(now_ms, author, kind, name, text);
         Appended { number, time_ms }
     }
@@ -120,7 +127,7 @@ impl Room {
         name: Name,
         replay_from: ReplayFrom,
     ) -> (MemberId, Appended) {
-        let joined = self.append(now_ms, who.lineage, Kind::Joined, name.as_str(), "");
+        let joined = self.append(now_ms, who.lineage, LineKind::Joined, name.as_str(), "");
         let Replay { first, left_out } = match replay_from {
             ReplayFrom::Last(said) => replay(&self.log, joined.number, said),
             ReplayFrom::From(number) => {
@@ -171,7 +178,7 @@ impl Room {
             self.outside -= 1;
             return None;
         }
-        Some(self.append(now_ms, lineage, Kind::Left, name.as_str(), reason))
+        Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
     /// Takes a member out of the order here; the seat is given back when its session leaves.
@@ -187,7 +194,7 @@ impl Room {
         }
         self.outside += 1;
         let (lineage, name) = (member.lineage, member.name.clone());
-        Some(self.append(now_ms, lineage, Kind::Left, name.as_str(), reason))
+        Some(self.append(now_ms, lineage, LineKind::Left, name.as_str(), reason))
     }
 
     /// A member is out without a line of their own, and may be back; `false` where they were out
@@ -225,7 +232,7 @@ impl Room {
         self.outside -= usize::from(before != Standing::In);
         (member.name, member.arrival) = (name.clone(), self.arrivals);
         let lineage = member.lineage;
-        self.append(now_ms, lineage, Kind::Joined, name.as_str(), "")
+        self.append(now_ms, lineage, LineKind::Joined, name.as_str(), "")
     }
 
     /// A member goes without a word: the server ends.
@@ -238,7 +245,7 @@ impl Room {
         &mut self,
         now_ms: u64,
         member_id: MemberId,
-        kind: Kind,
+        kind: LineKind,
         text: &str,
     ) -> Option<Appended> {
         let Self { members, log, .. } = self;
@@ -279,7 +286,7 @@ impl Room {
         }
         let old = std::mem::replace(&mut member.name, name.clone());
         let lineage = member.lineage;
-        Some(self.append(now_ms, lineage, Kind::Renamed, old.as_str(), name.as_str()))
+        Some(self.append(now_ms, lineage, LineKind::Renamed, old.as_str(), name.as_str()))
     }
 
     /// A member sets the topic, or removes it.
@@ -295,12 +302,12 @@ impl Room {
         }
         let (lineage, name) = (*lineage, name.clone());
         self.topic = Arc::from(topic);
-        Some(self.append(now_ms, lineage, Kind::Topic, name.as_str(), topic))
+        Some(self.append(now_ms, lineage, LineKind::Topic, name.as_str(), topic))
     }
 
     /// The server says something to the room.
     pub(super) fn announce(&mut self, now_ms: u64, text: &str) -> Appended {
-        self.append(now_ms, 0, Kind::Notice, "", text)
+        self.append(now_ms, 0, LineKind::Notice, "", text)
     }
 
     /// Fills `batch` with what a member has to see next, and takes it as seen. Returns how many

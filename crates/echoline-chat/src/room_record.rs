@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::history::Kind;
+use super::history::LineKind;
 use super::key::Key;
 use super::log::{LineView, Log, LogLimits};
 use super::muted::Muted;
@@ -60,7 +60,7 @@ pub(super) struct RoomRecord {
 pub(super) struct LineRecord {
     pub(super) time_ms: u64,
     pub(super) author: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     pub(super) name: String,
     pub(super) text: String,
 }

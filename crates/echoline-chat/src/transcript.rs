@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::history::Kind;
+use super::history::LineKind;
 use super::key::Key;
 use super::name::Name;
 
@@ -52,7 +52,7 @@ pub(super) struct Seen {
     pub(super) room_name: String,
     pub(super) number: u64,
     pub(super) time_ms: Option<u64>,
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     pub(super) name: String,
     pub(super) text: String,
 }
@@ -282,8 +282,15 @@ impl Reader {
     }
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Said, Kind::Action, Kind::Joined, Kind::Left, Kind::Renamed, Kind::Topic, Kind::Notice];
+const KINDS: [LineKind; 7] = [
+    LineKind::Said,
+    LineKind::Action,
+    LineKind::Joined,
+    LineKind::Left,
+    LineKind::Renamed,
+    LineKind::Topic,
+    LineKind::Notice,
+];
 
 fn key(room: &str) -> Option<Key> {
     Some(Name::parse_room(room).ok()?.key().clone())
@@ -299,32 +306,32 @@ fn has_time(shown: &str) -> bool {
 }
 
 /// What kind of line a terminal shows so, whose it is, and its text.
-pub(super) fn parse_shown(shown: &str) -> Option<(Kind, String, String)> {
+pub(super) fn parse_shown(shown: &str) -> Option<(LineKind, String, String)> {
     let own = |kind, name: &str, text: &str| Some((kind, name.to_owned(), text.to_owned()));
     if let Some(inner) = shown.strip_prefix("*** ").and_then(|text| text.strip_suffix(" ***")) {
         let (name, words) = inner.split_once(' ').unwrap_or((inner, ""));
         let reason = words.strip_prefix("left the chat (").and_then(|text| text.strip_suffix(')'));
         return match words {
-            "joined the chat" => own(Kind::Joined, name, ""),
-            "left the chat" => own(Kind::Left, name, ""),
-            "removed the topic" => own(Kind::Topic, name, ""),
+            "joined the chat" => own(LineKind::Joined, name, ""),
+            "left the chat" => own(LineKind::Left, name, ""),
+            "removed the topic" => own(LineKind::Topic, name, ""),
             _ => {
                 match (reason, words.strip_prefix("is now "), words.strip_prefix("set the topic: "))
                 {
-                    (Some(reason), ..) => own(Kind::Left, name, reason),
-                    (_, Some(new), _) => own(Kind::Renamed, name, new),
-                    (.., Some(topic)) => own(Kind::Topic, name, topic),
-                    _ => own(Kind::Notice, "", inner),
+                    (Some(reason), ..) => own(LineKind::Left, name, reason),
+                    (_, Some(new), _) => own(LineKind::Renamed, name, new),
+                    (.., Some(topic)) => own(LineKind::Topic, name, topic),
+                    _ => own(LineKind::Notice, "", inner),
                 }
             }
         };
     }
     if let Some(action) = shown.strip_prefix("* ") {
         let (name, text) = action.split_once(' ')?;
-        return own(Kind::Action, name, text);
+        return own(LineKind::Action, name, text);
     }
     let (name, text) = shown.split_once(": ")?;
-    own(Kind::Said, name, text)
+    own(LineKind::Said, name, text)
 }
 
 #[cfg(test)]
@@ -339,11 +346,11 @@ mod tests {
     fn what_a_terminal_shows_is_read_back() {
         for kind in KINDS {
             for text in ["", "tea", "a: b (c) ***"] {
-                let wants = !matches!(kind, Kind::Left | Kind::Joined | Kind::Topic);
-                if text.is_empty() && wants || kind == Kind::Joined && !text.is_empty() {
+                let wants = !matches!(kind, LineKind::Left | LineKind::Joined | LineKind::Topic);
+                if text.is_empty() && wants || kind == LineKind::Joined && !text.is_empty() {
                     continue;
                 }
-                let name = if kind == Kind::Notice { "" } else { "ann" };
+                let name = if kind == LineKind::Notice { "" } else { "ann" };
                 let shown = Shape::encode(kind, name, text).1.concat();
                 let expected = (kind, name.to_owned(), text.to_owned());
                 assert_eq!(parse_shown(&shown), Some(expected), "{shown}");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::cluster::{NodeDownLine, departed};
-use super::history::{DELETED, Kind, MISSING};
+use super::history::{DELETED, LineKind, MISSING};
 use super::key::Key;
 use super::name::Name;
 use super::persistence::RESTARTED;
@@ -242,7 +242,7 @@ fn is_same_line(one: &Seen, other: &Seen) -> bool {
 
 /// Whether the server had nothing but the number of this line any more.
 fn is_missing(seen: &Seen) -> bool {
-    seen.kind == Kind::Notice && seen.text == MISSING
+    seen.kind == LineKind::Notice && seen.text == MISSING
 }
 
 /// Who is in a room, as far as its lines tell.
@@ -272,7 +272,7 @@ impl People {
 
     fn take(&mut self, seen: &Seen) -> Result<(), String> {
         let name = match seen.kind {
-            Kind::Notice => {
+            LineKind::Notice => {
                 if let Some(departed) = departed(&seen.text) {
                     return self.depart(&departed);
                 }
@@ -285,7 +285,9 @@ impl People {
                 }
                 return Ok(());
             }
-            _ if seen.name == DELETED || (seen.kind == Kind::Renamed && seen.text == DELETED) => {
+            _ if seen.name == DELETED
+                || (seen.kind == LineKind::Renamed && seen.text == DELETED) =>
+            {
                 // `echoline chat erase` has removed the name: anybody may be here.
                 self.forget();
                 return Ok(());
@@ -293,13 +295,13 @@ impl People {
             _ => Name::parse(&seen.name).map_err(|error| error.to_string())?,
         };
         match seen.kind {
-            Kind::Joined => self.come(name),
-            Kind::Left => {
+            LineKind::Joined => self.come(name),
+            LineKind::Left => {
                 self.be_here(&name, "leaves")?;
                 self.go(&name);
                 Ok(())
             }
-            Kind::Renamed => {
+            LineKind::Renamed => {
                 let new = Name::parse(&seen.text).map_err(|error| error.to_string())?;
                 self.be_here(&name, "takes another name")?;
                 let place = self.go(&name);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::deletion::deleted_by;
-use super::history::Kind;
+use super::history::LineKind;
 use super::line::{EOL, Shape};
 use super::log::LineView;
 use super::name::Name;
@@ -149,7 +149,7 @@ impl View {
     }
 
     /// Whether the words of a line of the past are of a user who is ignored.
-    pub(super) fn hides_past(&self, kind: Kind, lineage: u64, name: &str) -> bool {
+    pub(super) fn hides_past(&self, kind: LineKind, lineage: u64, name: &str) -> bool {
         kind.has_own_words() && self.ignores(lineage, name)
     }
 
@@ -208,7 +208,7 @@ impl Frame<'_> {
     /// Writes `line`, unless it is not to be seen.
     pub(super) fn print(&self, line: &LineView<'_>, out: &mut String) {
         let is_ignored = line.kind.has_own_words() && self.view.ignores(line.author, line.name);
-        if is_ignored && line.kind == Kind::Left {
+        if is_ignored && line.kind == LineKind::Left {
             // That the user left is known, without the last words.
             let parts = Shape::encode(line.kind, line.name, "").1;
             return self.print_line(&LineView { text: "", shown: &parts.concat(), ..*line }, out);
@@ -255,15 +255,17 @@ impl Frame<'_> {
     fn hides(&self, line: &LineView<'_>) -> bool {
         match line.kind {
             // A page hides these itself: its list of people follows them.
-            Kind::Joined | Kind::Left | Kind::Renamed => self.view.quiet && !self.view.is_page(),
+            LineKind::Joined | LineKind::Left | LineKind::Renamed => {
+                self.view.quiet && !self.view.is_page()
+            }
             // The room leaves out a terminal's own lines.
-            Kind::Said | Kind::Action | Kind::Topic | Kind::Notice => false,
+            LineKind::Said | LineKind::Action | LineKind::Topic | LineKind::Notice => false,
         }
     }
 
     fn message<'b>(&'b self, line: &'b LineView<'_>, ignored: bool) -> ServerMessage<'b> {
         let LineView { number, time_ms, name, text, .. } = *line;
-        let deleted = if line.kind == Kind::Notice { deleted_by(text) } else { None };
+        let deleted = if line.kind == LineKind::Notice { deleted_by(text) } else { None };
         let line_message = RoomLine {
             room: self.room.into(),
             number,
@@ -278,21 +280,13 @@ impl Frame<'_> {
     }
 }
 
-impl Kind {
-    /// Whether a line of this kind has words that its author chose, which are not shown to users
-    /// who ignore the author: a new name is such a word.
-    fn has_own_words(self) -> bool {
-        self.has_words() || self == Self::Renamed
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const IGNORED: u64 = 7;
 
-    fn printed(medium: Medium, author: u64, kind: Kind, name: &str, text: &str) -> String {
+    fn printed(medium: Medium, author: u64, kind: LineKind, name: &str, text: &str) -> String {
         let mut view = View { medium, ..View::default() };
         assert!(view.ignore(Name::parse("mallory").unwrap(), IGNORED));
         let frame = Frame {
@@ -314,24 +308,24 @@ mod tests {
     #[test]
     fn attack_an_ignored_user_has_no_kind_of_line_with_words() {
         for medium in [Medium::Terminal, Medium::Program] {
-            for kind in [Kind::Said, Kind::Action, Kind::Topic, Kind::Renamed] {
+            for kind in [LineKind::Said, LineKind::Action, LineKind::Topic, LineKind::Renamed] {
                 assert_eq!(printed(medium, IGNORED, kind, "eve", "unheard"), "", "{kind:?}");
                 assert_eq!(printed(medium, 0, kind, "MALL0RY", "unheard"), "", "a look-alike");
                 assert!(printed(medium, 8, kind, "ann", "heard").contains("heard"), "{kind:?}");
             }
         }
-        let left = printed(Medium::Terminal, IGNORED, Kind::Left, "eve", "unheard");
+        let left = printed(Medium::Terminal, IGNORED, LineKind::Left, "eve", "unheard");
         assert_eq!(left, "*** eve left the chat ***\r\n");
         for medium in [Medium::Program, Medium::Page] {
-            let left = printed(medium, IGNORED, Kind::Left, "eve", "unheard");
+            let left = printed(medium, IGNORED, LineKind::Left, "eve", "unheard");
             assert!(left.contains(r#""kind":"left""#) && !left.contains("unheard"), "{left}");
-            assert!(printed(medium, IGNORED, Kind::Joined, "eve", "").contains("joined"));
+            assert!(printed(medium, IGNORED, LineKind::Joined, "eve", "").contains("joined"));
         }
         // A page has to know names and topics, and shows no such line.
-        for kind in [Kind::Topic, Kind::Renamed] {
+        for kind in [LineKind::Topic, LineKind::Renamed] {
             let line = printed(Medium::Page, IGNORED, kind, "eve", "new");
             assert!(line.contains(r#""ignored":true"#), "{line}");
         }
-        assert_eq!(printed(Medium::Page, IGNORED, Kind::Said, "eve", "unheard"), "");
+        assert_eq!(printed(Medium::Page, IGNORED, LineKind::Said, "eve", "unheard"), "");
     }
 }

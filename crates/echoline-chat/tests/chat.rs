@@ -341,6 +341,43 @@ async fn regression_a_newcomer_sees_what_was_said() {
     ann.ask("/users", "Online: bob, ann").await;
 }
 
+/// A user who types `/quit` right after the name, or after `/join`, sees the lines that the header
+/// announces.
+#[tokio::test]
+async fn shows_the_earlier_lines_to_a_user_who_quits_at_once() {
+    let chat_harness = ChatHarness::new(Settings { replay: 2, ..settings() });
+    let mut ann = chat_harness.enter("ann").await;
+    ann.say("one").await;
+    ann.say("two").await;
+    let mut bob = chat_harness.knock(Role::User);
+    bob.send("bob\r\n/quit\r\n").await;
+    bob.hear("Enter your name: --- the 2 lines before ---").await;
+    bob.hear("ann: one").await;
+    bob.hear("ann: two").await;
+    bob.hear("*** bob joined the chat ***").await;
+    assert_eq!(bob.rest().await, b"");
+
+    ann.hear("*** bob joined the chat ***").await;
+    ann.hear("*** bob left the chat ***").await;
+    ann.ask("/join den", "*** You speak in den now: nobody else is here ***").await;
+    ann.hear_of("brings you back here").await;
+    ann.hear("*** ann joined the chat ***").await;
+    ann.say("three").await;
+    let mut bob = chat_harness.knock(Role::User);
+    bob.send("bob\r\n/join den\r\n/quit\r\n").await;
+    bob.hear("Enter your name: --- the 2 lines before ---").await;
+    for line in ["ann: one", "ann: two", "*** bob joined the chat ***"] {
+        bob.hear(line).await;
+    }
+    bob.hear("*** You speak in den now: 2 people ***").await;
+    bob.hear("--- the 2 lines before ---").await;
+    for line in ["*** ann joined the chat ***", "ann: three", "*** bob joined the chat ***"] {
+        bob.hear(line).await;
+    }
+    bob.hear_of("brings you back").await;
+    assert_eq!(bob.rest().await, b"");
+}
+
 /// Fault 54: a session that panics ends alone: its owner is told, its name is free again.
 #[tokio::test]
 async fn a_panic_ends_one_session() {

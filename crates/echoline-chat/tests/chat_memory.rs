@@ -102,6 +102,34 @@ async fn a_line_costs_its_readers_no_memory_and_a_member_costs_little() {
     assert!(bytes < 64 * 1024, "{bytes} bytes for {MEMBERS} readers");
 }
 
+/// A command is boxed while it lasts, which takes more than 2 KiB. Words for the room are not.
+#[tokio::test(flavor = "current_thread")]
+async fn saying_lines_boxes_nothing() {
+    const LINES: usize = 600;
+    let _alone = ALONE.lock().await;
+    let _profiler = dhat::Profiler::builder().testing().build();
+    for (role, hello, line, most) in [
+        (Role::User, "ann\n", "hello\n", 512),
+        // Reading the JSON takes most of it.
+        (Role::Bot, "{\"name\": \"bot\"}\n", "{\"say\": \"hello\"}\n", 3072),
+    ] {
+        let settings = Settings { flood: None, ..Settings::default() };
+        let chat = Arc::new(Chat::new(settings));
+        let (client, there) = pair();
+        tokio::spawn(echoline_chat::serve(client, Arc::clone(&chat), role));
+        let mut author = [there];
+        author[0].write_all(hello.as_bytes()).await.unwrap();
+        read_all(&mut author).await;
+        let before = HeapStats::get().total_bytes;
+        for _ in 0..LINES / 100 {
+            author[0].write_all(line.repeat(100).as_bytes()).await.unwrap();
+            read_all(&mut author).await;
+        }
+        let each = (HeapStats::get().total_bytes - before) / LINES as u64;
+        assert!(each < most, "{role:?}: {each} bytes for each line");
+    }
+}
+
 /// Issue 12, item 12: 60 pages that ask for the people of a room and do not read the answers cost
 /// little memory each. They cost 2 MB each.
 #[tokio::test(flavor = "current_thread")]

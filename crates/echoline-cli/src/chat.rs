@@ -12,8 +12,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::Figures;
 use super::binding::OnCrowded;
-use super::bus::BusFlags;
 use super::check::Findings;
+use super::cluster::ClusterFlags;
 use super::doctor::{self, DoctorFlags};
 use super::hash_password::{self, HashPasswordFlags, PASSWORD_MIN};
 use super::history::{self, BackupFlags, EraseFlags, ExportFlags, RestoreFlags};
@@ -28,7 +28,7 @@ use echoline::sources::SourceLimits;
 use echoline::websocket::Framing;
 use echoline::{Address, Eol, Limits};
 use echoline_base::SecretText;
-use echoline_chat::history::{StoreError, StoreOptions, Sync};
+use echoline_chat::history::{StoreError, StoreOptions, SyncPolicy};
 use echoline_chat::{self, Chat, LogLimits, Name, Role, Settings};
 
 /// The longest line and the stall time-out of a chat, where the flags say nothing: people type
@@ -125,7 +125,7 @@ pub(super) struct ChatFlags {
     check: bool,
 
     #[command(flatten)]
-    bus: BusFlags,
+    bus: ClusterFlags,
 
     #[command(flatten)]
     serving: ServingFlags,
@@ -295,8 +295,8 @@ impl ChatFlags {
         let options = StoreOptions {
             keep_lines: self.history.get() as u64,
             sync: match self.history_sync {
-                SyncName::Each => Sync::Each,
-                SyncName::Second => Sync::Second,
+                SyncName::Each => SyncPolicy::Each,
+                SyncName::Second => SyncPolicy::Second,
             },
             shared: self.serving.shared_files().folder(),
             ..StoreOptions::default()

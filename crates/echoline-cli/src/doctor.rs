@@ -1,4 +1,4 @@
-//! `echoline chat doctor`: what is right and wrong with the bus of a chat.
+//! `echoline chat doctor`: examines the NATS servers and the stream of a cluster.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -6,20 +6,20 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::bus::{StreamFlags, command_line_warning};
+use super::cluster::{StreamFlags, command_line_warning};
 use super::output::print;
 use super::shared_files::SharedFilesFlag;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
-use echoline_chat::nats::{Severity, examine};
+use echoline_chat_nats::{Severity, examine};
 
-/// The exit code where something is to be done.
+/// The exit code if there is a problem.
 const PROBLEMS: u8 = 3;
 
 /// The flags of `echoline chat doctor`.
 #[derive(Debug, Args)]
 pub(super) struct DoctorFlags {
-    /// The NATS servers: nats://HOST:4222, several with commas between.
+    /// The NATS servers: nats://HOST:4222, separated by commas.
     #[arg(long, env = "ECHOLINE_BUS", value_name = "URL", hide_env_values = true)]
     #[arg(default_value = "nats://127.0.0.1:4222")]
     bus: SecretText,
@@ -31,7 +31,7 @@ pub(super) struct DoctorFlags {
     shared_files: SharedFilesFlag,
 }
 
-/// Looks at everything and changes nothing; exit code 0 where all is right, else 3.
+/// Prints the findings, and changes nothing. Returns exit code 0, or 3 if there is a problem.
 pub(super) fn run(flags: &DoctorFlags) -> anyhow::Result<ExitCode> {
     let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
     let cannot = || format!("cannot look at --bus {}", without_login(flags.bus.reveal()));

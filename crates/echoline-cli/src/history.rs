@@ -13,8 +13,8 @@ use serde_json::json;
 use super::links::Followed;
 use super::output::{print, stdout_filter, tell};
 use super::shared_files::SharedFilesFlag;
-use echoline_chat::history::{HistoryReader, StoreError, Stored, erase, restore};
-use echoline_chat::{Name, Settings};
+use echoline_chat::history::{HistoryReader, StoreError, StoredLine, erase, restore};
+use echoline_chat::{Name, Settings, terminal_text};
 
 /// The folder of a chat.
 #[derive(Debug, Args)]
@@ -185,11 +185,11 @@ impl From<StoreError> for Export {
 }
 
 /// `#12 2026-11-27 14:03 +01:00 ann: hello`, in local time.
-fn as_text(line: &Stored, moment: fn(u64) -> String) -> String {
-    format!("#{} {} {}", line.number, moment(line.time_ms), line.shown())
+fn as_text(line: &StoredLine, moment: fn(u64) -> String) -> String {
+    format!("#{} {} {}", line.number, moment(line.time_ms), terminal_text(line))
 }
 
-fn as_json(room: &str, line: &Stored) -> String {
+fn as_json(room: &str, line: &StoredLine) -> String {
     let time = i64::try_from(line.time_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let time = time.map(|time| time.to_string());
     let value = json!({

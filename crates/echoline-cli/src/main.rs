@@ -3,10 +3,10 @@
 mod admin;
 mod binding;
 mod bounds;
-mod bus;
 mod cert;
 mod chat;
 mod check;
+mod cluster;
 mod command_line;
 mod compare;
 mod config;

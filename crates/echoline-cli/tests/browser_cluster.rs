@@ -4,20 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
-#[path = "../../echoline-chat/tests/nats/server.rs"]
+#[path = "../../echoline-chat-nats/tests/nats/server.rs"]
 mod server;
 
 mod programs;
 mod web_harness;
 
 use serde_json::json;
-use server::Server;
+use server::NatsServer;
 use web_harness::WebChat;
 use web_harness::browser::{Browser, Driver};
 
-fn machine(name: &str, server: &Server, flags: &[&str]) -> WebChat {
+fn machine(name: &str, server: &NatsServer, flags: &[&str]) -> WebChat {
     let url = server.url();
-    let bus = ["--bus", &url, "--cluster", "tea", "--machine", name, "--flood", "off"];
+    let bus = ["--bus", &url, "--cluster", "tea", "--node", name, "--flood", "off"];
     WebChat::start(&[&bus, flags].concat())
 }
 
@@ -33,7 +33,7 @@ fn paste(browser: &Browser<'_>, lines: &[String]) {
 #[test]
 fn a_page_shows_what_waits_and_what_was_not_delivered() {
     let Some(driver) = Driver::start() else { return };
-    let Some(mut server) = Server::start() else { return };
+    let Some(mut server) = NatsServer::start() else { return };
     let (east, west) = (machine("east", &server, &[]), machine("west", &server, &[]));
     let (ann, vera) = (driver.browser(1280, "en-US"), driver.browser(390, "ru-RU"));
     ann.enter(&format!("http://{}/", east.web), "ann");

@@ -1,7 +1,7 @@
 //! What a chat with `--data` does when its disk fails, and what a restart brings back.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-#[path = "../../echoline-chat/tests/disk/mod.rs"]
+#[path = "../../echoline-chat-store/tests/disk/mod.rs"]
 mod disk;
 mod programs;
 

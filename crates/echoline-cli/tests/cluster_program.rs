@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
-#[path = "../../echoline-chat/tests/nats/server.rs"]
+#[path = "../../echoline-chat-nats/tests/nats/server.rs"]
 mod server;
 
 mod programs;
@@ -15,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use programs::{Program, echoline, run, wait_for};
-use server::Server;
+use server::NatsServer;
 
 /// One machine of the chat, on a free port.
 struct Machine {
@@ -25,10 +25,10 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(name: &str, server: &Server, flags: &[&str]) -> Self {
+    fn start(name: &str, server: &NatsServer, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
-        let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--machine", name]);
+        let mut command = echoline(&["chat", "--listen", "127.0.0.1:0", "--node", name]);
         command.args(["--bus", &server.url(), "--cluster", "tea", "--replay", "0"]);
         command.arg("--ready-file").arg(&ready).args(flags);
         let mut program = Program::start(&mut command);
@@ -78,7 +78,7 @@ impl Person {
 
 #[test]
 fn two_machines_are_one_chat() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let (east, west) = (Machine::start("east", &server, &[]), Machine::start("west", &server, &[]));
     let mut ann = east.come("ann");
     let mut ben = west.come("ben");
@@ -111,7 +111,7 @@ const LOST: &str = "*** The link to the other machines is lost: what you say wai
 
 #[test]
 fn what_is_said_without_nats_waits_for_it() {
-    let Some(mut server) = Server::start() else { return };
+    let Some(mut server) = NatsServer::start() else { return };
     let (east, west) = (Machine::start("east", &server, &[]), Machine::start("west", &server, &[]));
     let mut ann = east.come("ann");
     let mut ben = west.come("ben");
@@ -136,7 +136,7 @@ fn what_is_said_without_nats_waits_for_it() {
 
 #[test]
 fn a_doctor_looks_and_says_what_is_wrong() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let url = server.url();
     let found = run(&["chat", "doctor", "--bus", &url], b"");
     let text = found.text();
@@ -154,7 +154,7 @@ fn a_doctor_looks_and_says_what_is_wrong() {
 
 #[test]
 fn a_server_without_streams_is_told_of() {
-    let Some(server) = Server::start_with(|_| Vec::new()) else { return };
+    let Some(server) = NatsServer::start_with(|_| Vec::new()) else { return };
     let found = run(&["chat", "doctor", "--bus", &server.url()], b"");
     assert_eq!(found.code(), Some(3));
     assert!(found.text().contains("WRONG  JetStream is not there"), "{}", found.text());
@@ -173,7 +173,7 @@ fn wrong_flags_are_told_in_one_sentence() {
         (&["--cluster", "tea"], 1, "--cluster needs --bus"),
         (&["--bus", "http://127.0.0.1:4222"], 1, "is no address of a NATS server"),
         (&["--bus", nobody, "--cluster", "a b"], 1, "'a b' is no name of a cluster"),
-        (&["--bus", nobody, "--machine", "a b"], 2, "it takes 1 to 64 letters"),
+        (&["--bus", nobody, "--node", "a b"], 2, "it takes 1 to 64 letters"),
         (&["--bus", nobody, "--bus-timeout", "1s"], 1, "tried for 1 s): start one with"),
         (&["--bus", nobody, "--check"], 1, "no NATS server answers at"),
     ] {
@@ -187,7 +187,7 @@ fn wrong_flags_are_told_in_one_sentence() {
 /// Whatever the guide says to type can be typed.
 #[test]
 fn the_commands_of_the_guide_are_right() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let guide = include_str!("../../../docs/cluster.md");
     let typed = guide.split("```").filter_map(|block| block.strip_prefix("sh\n"));
     let lines = typed.flat_map(str::lines).map(|line| line.split('#').next().unwrap());
@@ -208,6 +208,6 @@ fn the_commands_of_the_guide_are_right() {
         let checked = run(&words, b"");
         assert_eq!(checked.code(), Some(0), "{command}: {}", checked.stderr);
         assert!(checked.text().starts_with("All is right: "), "{}", checked.text());
-        assert!(checked.text().contains("It is one chat with all machines of the cluster chat."));
+        assert!(checked.text().contains("It is one chat with all nodes of the cluster chat."));
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
-#[path = "../../echoline-chat/tests/nats/server.rs"]
+#[path = "../../echoline-chat-nats/tests/nats/server.rs"]
 mod server;
 
 mod programs;
@@ -17,7 +17,7 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 
 use programs::{Ended, run, write_secret};
-use server::Server;
+use server::NatsServer;
 use web_harness::WebChat;
 
 fn doctor(url: &str, flags: &[&str]) -> Ended {
@@ -28,9 +28,8 @@ fn doctor(url: &str, flags: &[&str]) -> Ended {
 fn talk(url: &str, flags: &[&str]) {
     let found = doctor(url, flags);
     assert!(found.text().ends_with("Nothing is wrong.\n"), "{}{}", found.text(), found.stderr);
-    let machine = |name| {
-        WebChat::start(&[&["--bus", url, "--machine", name, "--replay", "0"], flags].concat())
-    };
+    let machine =
+        |name| WebChat::start(&[&["--bus", url, "--node", name, "--replay", "0"], flags].concat());
     let (east, west) = (machine("east"), machine("west"));
     let mut ann = east.terminal("ann");
     let mut ben = west.terminal("ben");
@@ -64,7 +63,7 @@ fn certificates_of_ones_own_on_both_sides() {
         flags.push(format!("--tlscacert={ca}"));
         flags
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url().replace("nats://", "tls://");
     talk(&url, &["--bus-ca", &ca, "--bus-cert", &cert, "--bus-key", &key]);
     let both = file("both.pem");
@@ -88,7 +87,7 @@ fn a_server_without_tls() {
     let folder = tempfile::tempdir().unwrap();
     let made = run(&["cert", "--out", folder.path().to_str().unwrap()], b"");
     assert_eq!(made.code(), Some(0), "{}", made.stderr);
-    let Some(server) = Server::start() else { return };
+    let Some(server) = NatsServer::start() else { return };
     let url = server.url();
     let sentence = "or leave TLS out if the server has none";
     refused(&url.replace("nats://", "tls://"), &[], sentence);
@@ -160,10 +159,10 @@ fn credentials_let_in() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url();
     talk(&url, &["--bus-credentials", &credentials]);
-    let sentence = "lets nobody in with what it was given";
+    let sentence = "refuses the login";
     refused(&url, &[], sentence);
     refused(&url, &["--bus-credentials", &other], sentence);
     refused(&url, &["--bus-credentials", &config], "cannot be used");
@@ -176,13 +175,13 @@ fn a_user_and_a_password_in_the_address() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url();
     talk(&url.replace("//", "//tea:p%40t@"), &[]);
     let found = doctor(&url.replace("//", "//tea:cup@"), &[]);
     assert_eq!(found.code(), Some(3));
     assert!(!found.text().contains("cup"), "a password is not to be shown: {}", found.text());
-    refused(&url, &[], "lets nobody in with what it was given");
+    refused(&url, &[], "refuses the login");
     let (one, other) = (url.replace("//", "//tea:x@"), url.replace("//", "//ann:x@"));
     refused(&format!("{one},{other}"), &[], "name different users");
 }
@@ -192,9 +191,9 @@ fn a_token_in_the_address() {
     let flags = |store: &str| {
         ["--jetstream", &format!("--store_dir={store}"), "--auth=t0ken"].map(str::to_owned).to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     talk(&server.url().replace("//", "//t0ken@"), &[]);
-    refused(&server.url(), &[], "lets nobody in with what it was given");
+    refused(&server.url(), &[], "refuses the login");
 }
 
 /// Issue 12, item 2: the password of the bus is in no log, page, metric, error, help or reload.
@@ -205,7 +204,7 @@ fn attack_the_password_of_the_bus_is_nowhere() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let url = server.url().replace("//", "//tea:sesame@");
     let admin = format!("127.0.0.1:{}", server::free_port());
     let chat = ["chat", "--bus", &url, "--admin", &admin, "--listen", "127.0.0.1:0"];
@@ -253,7 +252,7 @@ fn attack_a_password_need_not_be_an_argument() {
             .map(str::to_owned)
             .to_vec()
     };
-    let Some(server) = Server::start_with(flags) else { return };
+    let Some(server) = NatsServer::start_with(flags) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("login");
     let file = path.to_str().unwrap();
@@ -271,5 +270,5 @@ fn attack_a_password_need_not_be_an_argument() {
     write_secret(&path, "ann:other\n");
     let url = server.url().replace("//", "//tea:s%3Asame@");
     refused(&url, &["--bus-login", file], "name different users");
-    refused(&server.url(), &["--bus-login", file], "lets nobody in with what it was given");
+    refused(&server.url(), &["--bus-login", file], "refuses the login");
 }

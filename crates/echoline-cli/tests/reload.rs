@@ -2,7 +2,7 @@
 //! notices.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-#[path = "../../echoline-chat/tests/disk/mod.rs"]
+#[path = "../../echoline-chat-store/tests/disk/mod.rs"]
 mod disk;
 mod programs;
 mod support;

@@ -194,7 +194,7 @@ impl Corruption {
         let from = self.from.saturating_sub(position).min(bytes.len() as u64);
         let to = self.to.saturating_sub(position).min(bytes.len() as u64);
         for byte in &mut bytes[from as usize..to as usize] {
-            let drawn = self.random.next();
+            let drawn = self.random.next_u64();
             if *byte != b'\n' {
                 *byte = flip(*byte, drawn);
             }

@@ -226,7 +226,7 @@ impl Plan {
                 if message.len() < end {
                     message.push(b':');
                 }
-                let place = Random::new(self.seed, client, number).next();
+                let place = Random::new(self.seed, client, number).next_u64();
                 push_cut(letters, place, end - message.len(), message);
             }
             Text::Template(template) => template.write(self.seed, client, number, message),
@@ -279,7 +279,7 @@ pub(super) fn push_letters(random: &mut Random, mut count: usize, bytes: &mut Ve
 
 /// Twelve letters out of 64 bits.
 fn letters(random: &mut Random) -> [u8; 12] {
-    let mut bits = random.next();
+    let mut bits = random.next_u64();
     std::array::from_fn(|_| {
         let letter = LETTERS[(bits % 32) as usize];
         bits /= 32;

@@ -72,7 +72,7 @@ pub(super) fn id_of_end(node: u32) -> String {
 mod tests {
     use super::*;
     use crate::bans::{Ban, Scope, Subject};
-    use crate::history::Kind;
+    use crate::history::LineKind;
     use crate::name::Name;
     use crate::operation::{Back, RejoiningUser, ResumeToken, RoomChange, SaidLine};
     use crate::room::ReplayFrom;
@@ -122,7 +122,7 @@ mod tests {
                 back: None,
             },
             Operation::Enter { name: name.clone(), address: None, back },
-            Operation::Write { to: 5, words: "waves".into(), kind: Kind::Action },
+            Operation::Write { to: 5, words: "waves".into(), kind: LineKind::Action },
             Operation::Exit { reason: None, keep: Some(ResumeToken { token: digest("a"), place }) },
             Operation::Rename { name: name.clone() },
             Operation::Join {
@@ -138,7 +138,7 @@ mod tests {
             Operation::Forget { room: room.clone() },
             Operation::Say {
                 room: room.clone(),
-                lines: vec![said(Kind::Said, "\"hi\""), said(Kind::Action, "waves")],
+                lines: vec![said(LineKind::Said, "\"hi\""), said(LineKind::Action, "waves")],
             },
             Operation::Ban(ban(subject.clone(), scope.clone())),
             Operation::Ban(ban(Subject::Name(name), Scope::Chat)),
@@ -171,7 +171,7 @@ mod tests {
             ),
             (
                 r#"{"write":{"to":5,"words":"hi"}}"#,
-                Operation::Write { to: 5, words, kind: Kind::Said },
+                Operation::Write { to: 5, words, kind: LineKind::Said },
             ),
         ] {
             assert_eq!(serde_json::from_str::<Operation>(old).unwrap(), act);
@@ -185,7 +185,7 @@ mod tests {
         let payload = br#"{"v":1,"node":1,"session":2,"number":3,"shown":[[5]],
             "act":{"say":{"room":"den","lines":[{"t":"hi","shown":[5]}],"shown":[[5]]}}}"#;
         let room = Name::parse_room("den").unwrap();
-        let lines = vec![SaidLine { kind: Kind::Said, text: "hi".into() }];
+        let lines = vec![SaidLine { kind: LineKind::Said, text: "hi".into() }];
         let expected = Envelope::new(1, 2, 3, Operation::Say { room, lines });
         assert_eq!(Envelope::decode(payload), Ok(expected));
     }

@@ -4,12 +4,12 @@ use super::envelope::Envelope;
 use super::inspect_snapshot::ROOMS_MAX;
 use super::{Cluster, JUMP_MAX, LeaveState, NODE, TAKEN_FOR_GONE};
 use crate::apply_operation::OperationContext;
-use crate::follower::{Entry, Follower, Link, Snapshot};
 use crate::mailbox::Notification;
 use crate::operation::{Operation, OperationError, Outcome};
 use crate::state::{Chat, JoinError};
 use crate::user::User;
 use bytes::Bytes;
+use echoline_chat_core::{Link, ReplicatedState, StateSnapshot, StreamEntry};
 use std::sync::Arc;
 
 /// Characters of the reason why an entry is refused: the rest is a foreign text.
@@ -17,8 +17,8 @@ const ERROR_CHARACTERS_MAX: usize = 200;
 /// Machines whose acts are counted.
 const NODES_MAX: usize = 10_000;
 
-impl Follower for Chat {
-    fn apply(&self, entries: &[Entry]) {
+impl ReplicatedState for Chat {
+    fn apply(&self, entries: &[StreamEntry]) {
         let Some(cluster) = &self.cluster else { return };
         for entry in entries {
             match Envelope::decode(&entry.payload) {
@@ -50,32 +50,32 @@ impl Follower for Chat {
         self.cluster.as_ref().is_none_or(|cluster| !cluster.lock().sent.contains_key(proposal))
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> StateSnapshot {
         self.record()
     }
 
-    fn restore(&self, snapshot: &Snapshot) -> Result<(), String> {
+    fn restore(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         self.go_on_from(snapshot)
     }
 
-    fn begin_anew(&self) {
+    fn reset(&self) {
         self.forget_everything();
     }
 
-    fn link(&self, link: Link) {
+    fn link_changed(&self, link: Link) {
         if let Some(cluster) = &self.cluster {
             cluster.lock().link = link;
             cluster.look_at_link(self);
         }
     }
 
-    fn pulse(&self) -> Bytes {
-        self.cluster.as_ref().map_or_else(Bytes::new, |cluster| cluster.pulse())
+    fn heartbeat(&self) -> Bytes {
+        self.cluster.as_ref().map_or_else(Bytes::new, |cluster| cluster.heartbeat())
     }
 
-    fn heard(&self, pulse: &[u8]) {
+    fn receive_heartbeat(&self, heartbeat: &[u8]) {
         if let Some(cluster) = &self.cluster {
-            cluster.hear(pulse);
+            cluster.hear(heartbeat);
         }
     }
 
@@ -87,7 +87,7 @@ impl Follower for Chat {
 }
 
 impl Chat {
-    fn take(&self, cluster: &Cluster, entry: &Entry, envelope: Envelope) {
+    fn take(&self, cluster: &Cluster, entry: &StreamEntry, envelope: Envelope) {
         let id = envelope.id();
         let Envelope { node, session, number, act, .. } = envelope;
         let (is_here, is_gone) = {

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::inspect::{NUMBER_MAX, TIME_MAX_MS};
 use super::{ClusterOptions, GONE_MAX};
-use crate::follower::{Entry, Follower, Snapshot};
 use crate::key::Key;
 use crate::name::Name;
 use crate::settings::Settings;
 use crate::state::Chat;
 use crate::text::is_clean;
+use echoline_chat_core::{ReplicatedState, StateSnapshot, StreamEntry};
 
 /// The text of a terminal's escape sequence, of a new line, and of directions.
 const RAW: &str = "\x1b[2J\r\n*** ann is an operator ***\u{202e}";
@@ -26,7 +26,7 @@ fn node(node: u32) -> Arc<Chat> {
 /// Applies a payload as the next entry.
 fn apply(chat: &Chat, payload: impl Into<bytes::Bytes>) {
     let sequence = chat.applied() + 1;
-    chat.apply(&[Entry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
+    chat.apply(&[StreamEntry { sequence, time_ms: 1000 + sequence, payload: payload.into() }]);
 }
 
 /// Applies an act of session 5, which node 1 serves.
@@ -75,7 +75,7 @@ fn snapshot(chat: &Chat) -> Value {
 
 fn restore(chat: &Chat, state: &Value) -> Result<(), String> {
     let sequence = chat.applied() + 100;
-    chat.restore(&Snapshot { sequence, state: state.to_string().into() })
+    chat.restore(&StateSnapshot { sequence, state: state.to_string().into() })
 }
 
 /// The node still does what honest entries ask for.

@@ -7,7 +7,7 @@ use super::NODE;
 use super::envelope::Envelope;
 use super::outbox::SAY_LINES;
 use crate::bans::Ban;
-use crate::history::Kind;
+use crate::history::LineKind;
 use crate::name::Name;
 use crate::operation::{Back, Operation, RejoiningUser, ResumeToken, RoomChange, SaidLine};
 use crate::state::Credential;
@@ -206,12 +206,14 @@ pub(super) fn is_hash(hash: &str) -> Result<(), String> {
 }
 
 /// Users say lines and actions; the server's own kinds of lines come from its own acts.
-fn is_speech(kind: Kind) -> Result<(), String> {
+fn is_speech(kind: LineKind) -> Result<(), String> {
     match kind {
-        Kind::Said | Kind::Action => Ok(()),
-        Kind::Joined | Kind::Left | Kind::Renamed | Kind::Topic | Kind::Notice => {
-            Err(format!("a user cannot say a line of the kind {}", kind.label()))
-        }
+        LineKind::Said | LineKind::Action => Ok(()),
+        LineKind::Joined
+        | LineKind::Left
+        | LineKind::Renamed
+        | LineKind::Topic
+        | LineKind::Notice => Err(format!("a user cannot say a line of the kind {}", kind.label())),
     }
 }
 

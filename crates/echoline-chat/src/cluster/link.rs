@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::leases::Heartbeat;
 use super::outbox::Waiting;
 use super::{Cluster, HELD_MAX, HELD_TICKS, LOST, LeaveState, State};
-use crate::follower::Link;
 use crate::mailbox::Notification;
 use crate::operation::{OperationError, Outcome};
 use crate::state::Chat;
 use crate::user::User;
+use echoline_chat_core::Link;
 
 /// Ticks after which something that was sent and has not come back says that the link is lost.
 const UNHEARD_TICKS: u64 = 3;
@@ -74,7 +74,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn pulse(&self) -> Bytes {
+    pub(super) fn heartbeat(&self) -> Bytes {
         let mut state = self.lock();
         state.heartbeats += 1;
         let pulse = Heartbeat {

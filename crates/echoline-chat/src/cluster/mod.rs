@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::follower::{Link, Proposal};
 use super::name::Name;
 use super::operation::{Operation, OperationError, Outcome, SaidLine};
 use super::room_record::LOG_MIN;
@@ -35,6 +34,7 @@ use super::settings::Settings;
 use super::state::Chat;
 use super::user::User;
 use super::user_table::UserTable;
+use echoline_chat_core::{Link, Proposal};
 use envelope::Envelope;
 use leases::Leases;
 use newcomers::Newcomers;
@@ -149,9 +149,9 @@ struct Counts {
 }
 
 impl Chat {
-    /// A chat that is one of several machines, and what it wants to have put into their order: a
-    /// bus takes that, and drives the chat as a [`Follower`](super::Follower). Until it has
-    /// applied what there is, nobody is to be let in.
+    /// Returns a chat that is one node of a cluster, and its proposals. A driver publishes them and
+    /// feeds the chat, which is a [`ReplicatedState`](super::ReplicatedState). Accept no users
+    /// until the driver has applied all entries of the stream.
     #[must_use]
     pub fn clustered(
         settings: Settings,

@@ -7,7 +7,7 @@ use super::inspect::RETURNING_MAX;
 use super::{Cluster, LastAct, LeaveState, NODE, node_down, remember};
 use crate::apply_operation::OperationContext;
 use crate::bans::Suspect;
-use crate::history::Kind;
+use crate::history::LineKind;
 use crate::key::Key;
 use crate::mailbox::Notification;
 use crate::name::Name;
@@ -205,7 +205,7 @@ impl Chat {
                 None => room.join(now_ms, user.who(), name.clone(), ReplayFrom::Last(0)),
             };
             room.set_operator(member_id, operator);
-            self.archive.line(room, joined, Kind::Joined, name, "");
+            self.archive.line(room, joined, LineKind::Joined, name, "");
             self.update_empty_since(room, now_ms);
             member_id
         });

@@ -193,14 +193,14 @@ pub(super) fn said(act: &Operation) -> &[SaidLine] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Kind;
+    use crate::history::LineKind;
 
     fn room(text: &str) -> Name {
         Name::parse_room(text).unwrap()
     }
 
     fn line(text: &str) -> SaidLine {
-        SaidLine { kind: Kind::Said, text: text.into() }
+        SaidLine { kind: LineKind::Said, text: text.into() }
     }
 
     fn next(outbox: &mut Outbox) -> Option<Operation> {

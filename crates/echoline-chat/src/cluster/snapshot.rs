@@ -13,7 +13,6 @@ use super::{Cluster, LOST, LastAct, NODE};
 use crate::apply_operation::OperationContext;
 use crate::bans::{Ban, Bans};
 use crate::flood_mutes::FloodMutes;
-use crate::follower::Snapshot;
 use crate::former_users::FormerUsers;
 use crate::key::Key;
 use crate::name::Name;
@@ -23,6 +22,7 @@ use crate::shared_room::SharedRoom;
 use crate::state::{Chat, State};
 use crate::tokens::{SavedSession, Tokens, digest_of_kept};
 use crate::user::User;
+use echoline_chat_core::StateSnapshot;
 
 /// The form of what is written here.
 const VERSION: u16 = 1;
@@ -82,9 +82,9 @@ impl Record {
 
 impl Chat {
     /// Everything that is known after the last entry.
-    pub(super) fn record(&self) -> Snapshot {
+    pub(super) fn record(&self) -> StateSnapshot {
         let Some(cluster) = &self.cluster else {
-            return Snapshot { sequence: 0, state: bytes::Bytes::new() };
+            return StateSnapshot { sequence: 0, state: bytes::Bytes::new() };
         };
         let state = self.lock();
         let mut people: Vec<PersonRecord> = state.people.values().map(user).collect();
@@ -107,13 +107,13 @@ impl Chat {
             gone_with: followed.gone_with.clone(),
         };
         let bytes = serde_json::to_vec(&record).expect("it is made of texts and numbers");
-        Snapshot { sequence: followed.applied, state: bytes.into() }
+        StateSnapshot { sequence: followed.applied, state: bytes.into() }
     }
 
     /// Goes on from a snapshot, which is later than what is known. People of this machine miss what
     /// is between, and are brought back by another machine number: what came of their commands
     /// is not known here.
-    pub(super) fn go_on_from(&self, snapshot: &Snapshot) -> Result<(), String> {
+    pub(super) fn go_on_from(&self, snapshot: &StateSnapshot) -> Result<(), String> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let record = Record::read(&snapshot.state)?;
         let mut state = self.lock();
@@ -413,7 +413,7 @@ impl super::State {
 mod tests {
     use super::*;
     use crate::cluster::ClusterOptions;
-    use crate::history::Kind;
+    use crate::history::LineKind;
     use crate::operation::{Back, SaidLine};
     use crate::room::ReplayFrom;
     use crate::settings::Settings;
@@ -447,7 +447,7 @@ mod tests {
         };
         // The number of the later session is lower, as it can be if another node serves it.
         enter(9, None);
-        let lines = vec![SaidLine { kind: Kind::Said, text: "mine".into() }];
+        let lines = vec![SaidLine { kind: LineKind::Said, text: "mine".into() }];
         does(9, Operation::Say { room: lobby.clone(), lines });
         let id = person_id(chat.user(9).unwrap().lineage);
         let old = chat.user(9).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::command_table::Rank;
-use crate::history::{DELETED, Kind};
+use crate::history::{DELETED, LineKind};
 use crate::name::Name;
 use crate::operation::{Operation, OperationError, Outcome};
 use crate::session::{IN_NO_ROOM, Session};
@@ -57,7 +57,7 @@ impl<S: ByteStream> Session<S> {
                 has_words: line.kind.has_words() && !line.text.is_empty(),
                 is_deleted: line.text == DELETED,
                 is_own: line.author == self.user.lineage,
-                is_topic: line.kind == Kind::Topic && *line.text == *room.topic,
+                is_topic: line.kind == LineKind::Topic && *line.text == *room.topic,
             })
         })
     }
@@ -74,7 +74,7 @@ impl<S: ByteStream> Session<S> {
             has_words: line.kind.has_words() && !line.text.is_empty(),
             is_deleted: *line.text == *DELETED,
             is_own: false,
-            is_topic: line.kind == Kind::Topic && line.text == topic,
+            is_topic: line.kind == LineKind::Topic && line.text == topic,
         }))
     }
 

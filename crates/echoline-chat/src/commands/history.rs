@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Passage;
 use crate::days::Days;
-use crate::history::{Kind, MISSING, StoreError, Stored};
+use crate::history::{LineKind, MISSING, StoreError, StoredLine};
+use crate::line::terminal_text;
 use crate::name::Name;
 use crate::session::Session;
 use crate::shared_room::SharedRoom;
@@ -66,7 +67,7 @@ impl<S: ByteStream> Session<S> {
         range: HistoryRange,
         shared_room: &SharedRoom,
         room: &Name,
-    ) -> Result<Result<Vec<Stored>, StoreError>, Closed> {
+    ) -> Result<Result<Vec<StoredLine>, StoreError>, Closed> {
         if !self.chat.archive.is_lasting() || range.is_in_memory(shared_room) {
             return Ok(Ok(range.kept(shared_room, &self.feed.view)));
         }
@@ -79,7 +80,7 @@ impl<S: ByteStream> Session<S> {
         &mut self,
         room: &Name,
         number: u64,
-    ) -> Result<Option<Stored>, Closed> {
+    ) -> Result<Option<StoredLine>, Closed> {
         let (chat, room) = (Arc::clone(&self.chat), room.clone());
         let lines = async move { chat.archive.lines(&room, number..=number, 1).await };
         let lines = self.wait(lines).await?;
@@ -90,7 +91,7 @@ impl<S: ByteStream> Session<S> {
     pub(super) async fn quote(&mut self, number: u64) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else { return Ok(()) };
         let (shared_room, room) = (Arc::clone(&membership.shared_room), membership.room.clone());
-        let mut line = shared_room.with(|room| room.log.line(number).map(Stored::from));
+        let mut line = shared_room.with(|room| room.log.line(number).map(StoredLine::from));
         if line.is_none() && self.chat.archive.is_lasting() {
             line = self.stored_line(&room, number).await?;
         }
@@ -98,14 +99,14 @@ impl<S: ByteStream> Session<S> {
             self.notice(&format!("There is no line {number}"));
             return Ok(());
         };
-        let words = format!("> #{} {}", line.number, line.shown());
+        let words = format!("> #{} {}", line.number, terminal_text(&line));
         // The user sees the quotation; a terminal does not show the user's own lines.
         self.reply(&words);
-        self.say(Kind::Said, &words).await
+        self.say(LineKind::Said, &words).await
     }
 
     /// Shows as many lines as fit one answer: the first of a range, or else the last.
-    fn show_passage(&mut self, lines: &[Stored], is_range: bool) {
+    fn show_passage(&mut self, lines: &[StoredLine], is_range: bool) {
         let fitting = if is_range { oldest_that_fit(lines) } else { newest_that_fit(lines) };
         self.show_past(fitting, "There are no such lines");
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
@@ -119,10 +120,10 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    pub(super) fn show_past(&mut self, lines: &[Stored], nothing: &str) {
+    pub(super) fn show_past(&mut self, lines: &[StoredLine], nothing: &str) {
         let view = &self.feed.view;
-        let is_seen = |line: &&Stored| !view.hides_past(line.kind, 0, &line.name);
-        let lines: Vec<&Stored> = lines.iter().filter(is_seen).collect();
+        let is_seen = |line: &&StoredLine| !view.hides_past(line.kind, 0, &line.name);
+        let lines: Vec<&StoredLine> = lines.iter().filter(is_seen).collect();
         if lines.is_empty() {
             self.notice(nothing);
         }
@@ -133,17 +134,17 @@ impl<S: ByteStream> Session<S> {
                 self.reply(&separator);
             }
             let time = (self.chat.settings.time)(line.time_ms);
-            self.reply(&format!("#{} {time} {}", line.number, line.shown()));
+            self.reply(&format!("#{} {time} {}", line.number, terminal_text(line)));
         }
     }
 }
 
 /// A line that is in memory, unless the view hides its author.
-fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<Stored> {
+fn seen(shared_room: &SharedRoom, number: u64, view: &View) -> Option<StoredLine> {
     shared_room.with(|room| {
         let line = room.log.line(number);
         let line = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
-        line.map(Stored::from)
+        line.map(StoredLine::from)
     })
 }
 
@@ -158,8 +159,8 @@ impl HistoryRange {
     }
 
     /// Those of the lines that the log has, oldest first, without those that the view hides.
-    pub(super) fn kept(&self, shared_room: &SharedRoom, view: &View) -> Vec<Stored> {
-        let mut lines: Vec<Stored> = match *self {
+    pub(super) fn kept(&self, shared_room: &SharedRoom, view: &View) -> Vec<StoredLine> {
+        let mut lines: Vec<StoredLine> = match *self {
             Self::Newest { before, count } => {
                 let earlier = |number| shared_room.with(|room| room.log.kept_before(number));
                 let numbers = std::iter::successors(earlier(before), |number| earlier(*number));
@@ -175,7 +176,11 @@ impl HistoryRange {
     }
 
     /// Those of the lines that the store has, oldest first, and notices of missing ones.
-    pub(super) async fn stored(self, chat: &Chat, room: &Name) -> Result<Vec<Stored>, StoreError> {
+    pub(super) async fn stored(
+        self,
+        chat: &Chat,
+        room: &Name,
+    ) -> Result<Vec<StoredLine>, StoreError> {
         let archive = &chat.archive;
         let (found, until, most) = match self {
             Self::Newest { before, count } => {
@@ -195,12 +200,12 @@ impl HistoryRange {
 
 /// Lines of one range, oldest first, with a notice for each that is missing after the first of them
 /// and before `until`. Before the first, and up to `trimmed`, lines may have been trimmed.
-fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
+fn with_gaps(lines: Vec<StoredLine>, until: u64, trimmed: u64) -> Vec<StoredLine> {
     let mut whole = Vec::with_capacity(lines.len());
-    let missing = |number, time_ms| Stored {
+    let missing = |number, time_ms| StoredLine {
         number,
         time_ms,
-        kind: Kind::Notice,
+        kind: LineKind::Notice,
         name: Arc::default(),
         text: Arc::from(MISSING),
     };
@@ -222,16 +227,16 @@ fn with_gaps(lines: Vec<Stored>, until: u64, trimmed: u64) -> Vec<Stored> {
 }
 
 /// The first lines whose bytes fit one answer.
-fn oldest_that_fit(lines: &[Stored]) -> &[Stored] {
+fn oldest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[..fitting(lines.iter())]
 }
 
 /// The last lines whose bytes fit one answer.
-pub(super) fn newest_that_fit(lines: &[Stored]) -> &[Stored] {
+pub(super) fn newest_that_fit(lines: &[StoredLine]) -> &[StoredLine] {
     &lines[lines.len() - fitting(lines.iter().rev())..]
 }
 
-fn fitting<'a>(lines: impl Iterator<Item = &'a Stored>) -> usize {
+fn fitting<'a>(lines: impl Iterator<Item = &'a StoredLine>) -> usize {
     let mut budget = Budget::new(PAST_BYTES_MAX);
     lines.take_while(|line| budget.take(LINE_BYTES + line.name.len() + line.text.len())).count()
 }

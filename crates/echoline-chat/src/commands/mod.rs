@@ -19,7 +19,7 @@ use super::arguments::Switch;
 use super::command::Command;
 use super::command_table::Rank;
 use super::help::help;
-use super::history::Kind;
+use super::history::LineKind;
 use super::outbound_feed::RoomQuestion;
 use super::protocol::ServerMessage;
 use super::session::Session;
@@ -43,7 +43,7 @@ impl<S: ByteStream> Session<S> {
             return Ok(Flow::Continue(()));
         }
         match Command::parse(line) {
-            Ok(Command::Say(words)) => self.say(Kind::Said, words).await?,
+            Ok(Command::Say(words)) => self.say(LineKind::Said, words).await?,
             Ok(command) => return self.run_command(command).await,
             Err(error) => self.notice(&error.to_string()),
         }
@@ -57,9 +57,9 @@ impl<S: ByteStream> Session<S> {
     pub(super) async fn obey_in_thread(&mut self, id: &str, line: &str) -> Result<Flow, Closed> {
         match Command::parse(line) {
             Ok(Command::Say(words) | Command::Reply(words)) => {
-                self.say_to(id, Kind::Said, words).await?;
+                self.say_to(id, LineKind::Said, words).await?;
             }
-            Ok(Command::Me(words)) => self.say_to(id, Kind::Action, words).await?,
+            Ok(Command::Me(words)) => self.say_to(id, LineKind::Action, words).await?,
             Ok(command) if command.concerns_current_room() => {
                 self.notice("That command is about a room: open the room, and type it there");
             }
@@ -92,7 +92,7 @@ impl<S: ByteStream> Session<S> {
 
     async fn run_member_command(&mut self, command: Command<'_>) -> Result<(), Closed> {
         match command {
-            Command::Me(words) => return self.say(Kind::Action, words).await,
+            Command::Me(words) => return self.say(LineKind::Action, words).await,
             Command::Message { to, words } => return self.message(to, words).await,
             Command::Reply(words) => return self.answer(words).await,
             Command::Users(None) => return self.ask(RoomQuestion::Users).await,

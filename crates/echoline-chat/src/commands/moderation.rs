@@ -9,7 +9,7 @@ use crate::answer_limits::{Budget, PAST_BYTES_MAX};
 use crate::arguments::Secret;
 use crate::authority;
 use crate::bans::{ending, network_of};
-use crate::history::Guesses;
+use crate::history::PasswordGuesses;
 use crate::name::Name;
 use crate::operation::{Operation, OperationError, RoomChange};
 use crate::operator_password::{self, Checked};
@@ -31,7 +31,7 @@ const SOURCES_SHOWN: usize = 20;
 /// The most characters of an entry of the audit log.
 const AUDIT_CHARACTERS_MAX: usize = 400;
 
-/// The two descriptions of what an operator did.
+/// An action of an operator in words, for two readers.
 struct ModerationReport {
     /// The entry of the audit log.
     audit: String,
@@ -91,8 +91,8 @@ impl<S: ByteStream> Session<S> {
         self.chat.archive.guess(self.chat.now_ms(), self.name().as_str(), &source);
     }
 
-    /// Changes the rights of a member of the current room. `report` gets the names of the member and
-    /// of the room.
+    /// Changes the rights of a member of the current room. `report` gets the names of the member
+    /// and of the room.
     async fn alter_member(
         &mut self,
         other: &User,
@@ -210,7 +210,7 @@ impl<S: ByteStream> Session<S> {
         for line in fitting.collect::<Vec<_>>().iter().rev() {
             self.reply(line);
         }
-        for Guesses { source, count, first_ms, last_ms, by } in guesses {
+        for PasswordGuesses { source, count, first_ms, last_ms, by } in guesses {
             let passwords = if count == 1 { "password" } else { "passwords" };
             let (first, last) = (moment(first_ms), moment(last_ms));
             self.reply(&format!(
@@ -282,8 +282,8 @@ impl<S: ByteStream> Session<S> {
         is_operator
     }
 
-    /// Whether the other is an operator of the whole chat, and this one is not: then this one can do
-    /// nothing to them.
+    /// Whether only the other user is an operator of the whole chat. Then this user can do nothing
+    /// to them, and is told so.
     pub(super) fn is_above(&mut self, other: &User) -> bool {
         let above = authority::is_above(other, &self.user);
         if above {

@@ -7,7 +7,7 @@ use crate::aliases::aliases_of;
 use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::command_table::{COMMANDS, Rank};
 use crate::entrance::Entrance;
-use crate::history::Stored;
+use crate::history::StoredLine;
 use crate::name::Name;
 use crate::outbound_feed::RoomQuestion;
 use crate::protocol::{
@@ -29,8 +29,8 @@ const ROOMS_MAX: usize = 100;
 const ENTRY_BYTES: usize = 64;
 
 impl<S: ByteStream> Session<S> {
-    /// Answers a question of a page or a program; `before` and `count` choose earlier lines, `after`
-    /// the part of a list.
+    /// Answers a question of a page or a program. `before` and `count` choose earlier lines,
+    /// `after` chooses the part of a list.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -121,7 +121,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    fn tell_lines(&mut self, room: &Name, lines: &[Stored], is_more: bool) {
+    fn tell_lines(&mut self, room: &Name, lines: &[StoredLine], is_more: bool) {
         let view = &self.feed.view;
         let fitting = newest_that_fit(lines);
         let is_more = is_more || fitting.len() < lines.len();

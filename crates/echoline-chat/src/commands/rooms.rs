@@ -289,7 +289,7 @@ impl<S: ByteStream> Session<S> {
         room.map(|room| (name, room))
     }
 
-    /// `/private`: admits only the invited, or everybody again.
+    /// `/private`: admits only invited users, or all users again.
     pub(super) async fn set_private(&mut self, switch: Switch) -> Result<(), Closed> {
         let words = if switch.is_on() {
             "Only who is invited can join this room now (/invite NAME), and it is not listed"
@@ -299,7 +299,7 @@ impl<S: ByteStream> Session<S> {
         self.alter(RoomChange::Private(switch.is_on()), "private", words).await
     }
 
-    /// `/password`: admits only users who know the password, or everybody again.
+    /// `/password`: admits only users who know the password, or all users again.
     pub(super) async fn set_password(
         &mut self,
         password: Option<Secret<'_>>,

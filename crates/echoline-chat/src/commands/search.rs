@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::history::newest_that_fit;
-use crate::history::{Folded, Found, StoreError, Stored, Words};
+use crate::history::{CaseFoldBuffer, SearchPage, SearchTerms, StoreError, StoredLine};
 use crate::session::{IN_NO_ROOM, Session, UnfinishedSearch};
 use crate::shared_room::SharedRoom;
 use crate::telnet_stream::ByteStream;
@@ -57,8 +57,8 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    fn show_found(&mut self, search: UnfinishedSearch, found: Found) {
-        let Found { mut lines, before } = found;
+    fn show_found(&mut self, search: UnfinishedSearch, found: SearchPage) {
+        let SearchPage { mut lines, before } = found;
         lines.reverse();
         let fitting = newest_that_fit(&lines);
         let before = match fitting.first() {
@@ -82,8 +82,13 @@ impl<S: ByteStream> Session<S> {
 
 /// Searches the lines in memory that the view does not hide, in steps between which other users of
 /// the thread have their turn.
-async fn search_memory(shared_room: &SharedRoom, words: &str, before: u64, view: &View) -> Found {
-    let (words, mut folded) = (Words::new(words), Folded::default());
+async fn search_memory(
+    shared_room: &SharedRoom,
+    words: &str,
+    before: u64,
+    view: &View,
+) -> SearchPage {
+    let (terms, mut buffer) = (SearchTerms::new(words), CaseFoldBuffer::default());
     let (mut at, mut looked, mut lines) = (before, 0, Vec::new());
     at = shared_room.with(|room| room.log.visible()).min(at);
     loop {
@@ -95,17 +100,18 @@ async fn search_memory(shared_room: &SharedRoom, words: &str, before: u64, view:
                 }
                 (at, looked) = (number, looked + 1);
                 let line = room.log.line(number);
-                let line = line.filter(|line| words.match_line(line.name, line.text, &mut folded));
+                let line =
+                    line.filter(|line| terms.matches_line(line.name, line.text, &mut buffer));
                 let seen = line.filter(|line| !view.hides_past(line.kind, line.author, line.name));
-                lines.extend(seen.map(Stored::from));
+                lines.extend(seen.map(StoredLine::from));
             }
             room.log.kept_before(at).is_none()
         });
         if is_end {
-            return Found { lines, before: None };
+            return SearchPage { lines, before: None };
         }
         if looked >= LINES_MAX || lines.len() >= FOUND_MAX {
-            return Found { lines, before: Some(at) };
+            return SearchPage { lines, before: Some(at) };
         }
         tokio::task::yield_now().await;
     }

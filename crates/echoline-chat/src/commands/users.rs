@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::answer_limits::{AWAY_CHARACTERS_MAX, names_in_words};
-use crate::history::Kind;
+use crate::history::LineKind;
 use crate::name::Name;
 use crate::operation::{Operation, OperationError, Outcome};
 use crate::protocol::ServerMessage;
@@ -31,7 +31,7 @@ impl<S: ByteStream> Session<S> {
     /// `/msg`: says something to one user alone.
     pub(super) async fn message(&mut self, to: &str, words: &str) -> Result<(), Closed> {
         match self.find_user(to) {
-            Some(other) => self.write_to(&other, Kind::Said, words).await,
+            Some(other) => self.write_to(&other, LineKind::Said, words).await,
             None => Ok(()),
         }
     }
@@ -40,7 +40,12 @@ impl<S: ByteStream> Session<S> {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub(crate) async fn say_to(&mut self, id: &str, kind: Kind, words: &str) -> Result<(), Closed> {
+    pub(crate) async fn say_to(
+        &mut self,
+        id: &str,
+        kind: LineKind,
+        words: &str,
+    ) -> Result<(), Closed> {
         if self.is_ended() {
             return Ok(());
         }
@@ -60,7 +65,7 @@ impl<S: ByteStream> Session<S> {
             return Ok(());
         };
         match self.chat.user(session.get()) {
-            Some(other) => self.write_to(&other, Kind::Said, words).await,
+            Some(other) => self.write_to(&other, LineKind::Said, words).await,
             None => {
                 self.notice("Who wrote to you last has left");
                 Ok(())
@@ -68,7 +73,7 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    async fn write_to(&mut self, other: &User, kind: Kind, words: &str) -> Result<(), Closed> {
+    async fn write_to(&mut self, other: &User, kind: LineKind, words: &str) -> Result<(), Closed> {
         if other.session == self.user.session {
             self.notice("You need nobody to talk to yourself");
             return Ok(());
@@ -101,7 +106,7 @@ impl<S: ByteStream> Session<S> {
         Ok(())
     }
 
-    fn show_written(&mut self, lineage: u64, to: &Name, kind: Kind, words: &str) {
+    fn show_written(&mut self, lineage: u64, to: &Name, kind: LineKind, words: &str) {
         if self.feed.view.is_page() {
             let name = self.name();
             let sent = ServerMessage::Private {
@@ -110,7 +115,7 @@ impl<S: ByteStream> Session<S> {
                 time_ms: self.chat.now_ms(),
                 text: words.into(),
                 person: person_id(lineage).into(),
-                action: kind == Kind::Action,
+                action: kind == LineKind::Action,
                 own: true,
             };
             print_json(&sent, &mut self.replies);

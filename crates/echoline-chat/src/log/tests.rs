@@ -9,7 +9,7 @@ fn log(limits: LogLimits) -> Log {
 }
 
 fn say(log: &mut Log, now_ms: u64, text: &str) -> u64 {
-    log.append(now_ms, 1, Kind::Said, "ann", text).0
+    log.append(now_ms, 1, LineKind::Said, "ann", text).0
 }
 
 /// Issue 11, item 47: times only grow, from whatever the log was told last.
@@ -17,14 +17,14 @@ fn say(log: &mut Log, now_ms: u64, text: &str) -> u64 {
 fn regression_times_grow_from_the_last_one() {
     let mut log = Log::new(LogLimits::default(), 1, 50);
     assert_eq!(log.last_time_ms(), 50);
-    assert_eq!(log.append(10, 1, Kind::Said, "ann", "a"), (1, 51));
+    assert_eq!(log.append(10, 1, LineKind::Said, "ann", "a"), (1, 51));
     assert_eq!(log.last_time_ms(), 51);
     log.set_last_time(20);
     assert_eq!(log.last_time_ms(), 51);
     log.set_last_time(70);
     assert_eq!(log.last_time_ms(), 70);
-    assert_eq!(log.append(60, 1, Kind::Said, "ann", "b"), (2, 71));
-    assert_eq!(log.append(100, 1, Kind::Said, "ann", "c"), (3, 100));
+    assert_eq!(log.append(60, 1, LineKind::Said, "ann", "b"), (2, 71));
+    assert_eq!(log.append(100, 1, LineKind::Said, "ann", "c"), (3, 100));
 }
 
 /// All that a member gets who has to see `from` and wrote `own`.
@@ -45,9 +45,9 @@ fn lines_are_numbered_and_later_than_the_line_before() {
     let mut log = Log::new(LogLimits::default(), 7, 1000);
     log.holds = true;
     // P10, and Fault 58: the clock was set back.
-    assert_eq!(log.append(900, 1, Kind::Said, "ann", "x"), (7, 1001));
-    assert_eq!(log.append(900, 1, Kind::Said, "ann", "y"), (8, 1002));
-    assert_eq!(log.append(2000, 1, Kind::Said, "ann", "z"), (9, 2000));
+    assert_eq!(log.append(900, 1, LineKind::Said, "ann", "x"), (7, 1001));
+    assert_eq!(log.append(900, 1, LineKind::Said, "ann", "y"), (8, 1002));
+    assert_eq!(log.append(2000, 1, LineKind::Said, "ann", "z"), (9, 2000));
     assert_eq!(log.line(7), None, "not to be seen yet");
     log.show(9);
     assert_eq!(log.line(8).unwrap().shown, "ann: y");
@@ -150,7 +150,9 @@ fn attack_a_flood_of_joins_displaces_no_said_line() {
     for number in 1..=20 {
         assert_eq!(say(&mut log, number, &format!("said {number}")), number);
     }
-    for kind in [Kind::Joined, Kind::Left, Kind::Renamed, Kind::Topic, Kind::Notice] {
+    for kind in
+        [LineKind::Joined, LineKind::Left, LineKind::Renamed, LineKind::Topic, LineKind::Notice]
+    {
         for _ in 0..200 {
             log.append(30, 2, kind, "eve", &"x".repeat(100));
         }
@@ -159,7 +161,7 @@ fn attack_a_flood_of_joins_displaces_no_said_line() {
     for number in 1..=20 {
         let line = log.line(number).unwrap();
         assert_eq!(line.shown, format!("ann: said {number}"));
-        assert_eq!((line.time_ms, line.author, line.kind), (number, 1, Kind::Said));
+        assert_eq!((line.time_ms, line.author, line.kind), (number, 1, LineKind::Said));
         assert_eq!(log.mark(number).unwrap().time_ms, number);
     }
     assert_eq!((log.oldest(), log.line(21), log.kept_from(21)), (1, None, log.first()));
@@ -191,7 +193,7 @@ proptest! {
         let limits = LogLimits { lines: LINES, ..LogLimits::default() };
         let mut log = log(limits);
         for &is_said in &said {
-            let kind = if is_said { Kind::Said } else { Kind::Joined };
+            let kind = if is_said { LineKind::Said } else { LineKind::Joined };
             log.append(0, 1, kind, "ann", "x");
         }
         let numbers = 1..=said.len() as u64;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::*;
-use crate::history::Kind;
+use crate::history::LineKind;
 
 const REFERENCE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md"));
@@ -74,7 +74,7 @@ fn complete_server_messages() -> Vec<ServerMessage<'static>> {
         deleted: Some(1),
         ignored: true,
     };
-    let lines = Kind::ALL.iter().map(|kind| ServerMessage::of_line(*kind, line.clone()));
+    let lines = LineKind::ALL.iter().map(|kind| ServerMessage::of_line(*kind, line.clone()));
     lines.chain(complete_lists()).chain(complete_answers()).chain(complete_news()).collect()
 }
 
@@ -89,8 +89,13 @@ fn complete_lists() -> [ServerMessage<'static>; 5] {
         away: Some("a".into()),
     };
     let listed = ListedRoom { room: room(), count: 1, topic: topic(), password: true, is_in: true };
-    let earlier =
-        EarlierLine { kind: Kind::Said, number: 1, time_ms: 1, name: "n".into(), text: "t".into() };
+    let earlier = EarlierLine {
+        kind: LineKind::Said,
+        number: 1,
+        time_ms: 1,
+        name: "n".into(),
+        text: "t".into(),
+    };
     let command = ListedCommand {
         name: "n".into(),
         usage: "u".into(),
@@ -135,7 +140,7 @@ fn complete_answers() -> [ServerMessage<'static>; 7] {
             thread: thread(),
         },
         ServerMessage::Refused {
-            of: Kind::Said,
+            of: LineKind::Said,
             text: "t".into(),
             reason: "r".into(),
             thread: thread(),
@@ -165,7 +170,7 @@ fn complete_news() -> [ServerMessage<'static>; 6] {
         },
         ServerMessage::Missed { room: "r".into(), count: 1 },
         ServerMessage::Undelivered {
-            of: Kind::Said,
+            of: LineKind::Said,
             room: "r".into(),
             text: "t".into(),
             reason: "r".into(),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{is_off, reveal};
-use crate::history::Kind;
+use crate::history::LineKind;
 use echoline_base::SecretText;
 
 /// A message to a program or a page. `Display` writes it as one JSON object without a line end,
@@ -82,7 +82,7 @@ pub(crate) enum ServerMessage<'a> {
     },
     /// The server did not say a line of this page.
     Refused {
-        of: Kind,
+        of: LineKind,
         text: Cow<'a, str>,
         reason: Cow<'a, str>,
         #[serde(flatten)]
@@ -90,7 +90,7 @@ pub(crate) enum ServerMessage<'a> {
     },
     /// A line of this user did not reach the other nodes.
     Undelivered {
-        of: Kind,
+        of: LineKind,
         room: Cow<'a, str>,
         text: Cow<'a, str>,
         reason: Cow<'a, str>,
@@ -254,7 +254,7 @@ pub(crate) struct ListedRoom<'a> {
 /// A line of a room that was said before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EarlierLine<'a> {
-    pub(crate) kind: Kind,
+    pub(crate) kind: LineKind,
     pub(crate) number: u64,
     pub(crate) time_ms: u64,
     pub(crate) name: Cow<'a, str>,
@@ -275,15 +275,15 @@ pub(crate) struct ListedCommand<'a> {
 
 impl<'a> ServerMessage<'a> {
     /// The message of a room's line of this kind.
-    pub(crate) fn of_line(kind: Kind, line: RoomLine<'a>) -> Self {
+    pub(crate) fn of_line(kind: LineKind, line: RoomLine<'a>) -> Self {
         match kind {
-            Kind::Said => Self::Said(line),
-            Kind::Action => Self::Action(line),
-            Kind::Joined => Self::Joined(line),
-            Kind::Left => Self::Left(line),
-            Kind::Renamed => Self::Renamed(line),
-            Kind::Topic => Self::Topic(line),
-            Kind::Notice => Self::Notice(line),
+            LineKind::Said => Self::Said(line),
+            LineKind::Action => Self::Action(line),
+            LineKind::Joined => Self::Joined(line),
+            LineKind::Left => Self::Left(line),
+            LineKind::Renamed => Self::Renamed(line),
+            LineKind::Topic => Self::Topic(line),
+            LineKind::Notice => Self::Notice(line),
         }
     }
 

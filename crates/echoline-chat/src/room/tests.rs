@@ -29,12 +29,12 @@ fn who_is_expelled_gets_and_says_nothing_more() {
     room.set_operator(bob, true);
     assert!(room.expel(0, bob, "kicked").is_some());
     assert_eq!(room.expel(0, bob, "twice"), None);
-    room.say(0, ann, Kind::Said, "about bob");
+    room.say(0, ann, LineKind::Said, "about bob");
     let mut batch = Batch::default();
     assert_eq!((room.take(bob, &mut batch), batch.is_empty()), (0, true));
     let mut missed = 0;
     assert_eq!(room.take_line(bob, Own::Shown, &mut missed), None);
-    assert_eq!(room.say(0, bob, Kind::Said, "still here"), None);
+    assert_eq!(room.say(0, bob, LineKind::Said, "still here"), None);
     assert_eq!(room.rename(0, bob, name("rob")), None);
     assert_eq!(room.set_topic(0, bob, "x"), None);
     assert!(!room.standing(bob).1, "no operator any more");
@@ -54,8 +54,8 @@ fn missed_lines_are_counted_as_they_would_be_shown() {
         let mut batch = Batch::default();
         room.take(ann, &mut batch);
         for _ in 0..22 {
-            room.say(0, ann, Kind::Said, "mine");
-            room.say(0, bob, Kind::Said, "theirs");
+            room.say(0, ann, LineKind::Said, "mine");
+            room.say(0, bob, LineKind::Said, "theirs");
         }
         let mut missed = 0;
         assert!(room.take_line(ann, own, &mut missed).is_some());

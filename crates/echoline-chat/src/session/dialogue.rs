@@ -15,7 +15,7 @@ use crate::command_cost::LineClass;
 use crate::commands::Flow;
 use crate::erase::obey_erasing;
 use crate::flood::{Flood, Verdict};
-use crate::login::{self, Login};
+use crate::login::{self, LoggedInUser};
 use crate::operation::Operation;
 use crate::protocol::{ClientMessage, ServerMessage};
 use crate::separators::has_break;
@@ -110,7 +110,7 @@ async fn greet<S: ByteStream>(
     client: &mut Connection<Telnet<S>>,
     chat: &Arc<Chat>,
     role: Role,
-) -> Result<Option<Login>, Closed> {
+) -> Result<Option<LoggedInUser>, Closed> {
     if let Some(words) = chat.banned(client.peer().map(|peer| peer.ip())) {
         match role {
             // A page that came back by itself would try again and again.
@@ -426,5 +426,24 @@ fn reason(closed: Closed, stall: Duration) -> String {
         Closed::StallTimeout => format!("read nothing for {} s", stall.as_secs().max(1)),
         Closed::IdleTimeout | Closed::LineTimeout => "timed out".to_owned(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use echoline::Limits;
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::settings::Settings;
+
+    /// Each member of the chat has one of these futures, for as long as they are in.
+    #[test]
+    fn the_future_of_a_session_keeps_only_what_an_idle_user_needs() {
+        let (client, _) = duplex(64);
+        let chat = Arc::new(Chat::new(Settings::default()));
+        let serving = serve(Connection::new(client, Limits::default()), chat, Role::User);
+        let (future, session) = (size_of_val(&serving), size_of::<Session<DuplexStream>>());
+        assert!(future < session + 256, "{future} bytes, of which the session has {session}");
     }
 }

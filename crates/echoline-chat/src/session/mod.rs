@@ -1,8 +1,8 @@
 //! The session of one user: the connection, what feeds it, and how commands reply and wait.
 //!
 //! The `dialogue` reads the user's lines. The commands are methods of [`Session`] in
-//! [`commands`](super::commands). A command that waits returns its result to the next line of its
-//! own code; meanwhile the connection is fed with the lines of other users.
+//! [`commands`](super::commands). While a command waits, the connection is fed with the lines of
+//! other users.
 
 mod arrival;
 mod dialogue;
@@ -18,7 +18,7 @@ use std::task::Poll;
 use super::cluster::Proposed;
 use super::command_table::Rank;
 use super::flood::Flood;
-use super::history::Kind;
+use super::history::LineKind;
 use super::name::Name;
 use super::operation::{Operation, Outcome, ResumeToken};
 use super::outbound_feed::{OutboundFeed, RoomQuestion};
@@ -42,7 +42,7 @@ pub(super) struct Session<S: ByteStream> {
     pub(super) user: Arc<User>,
     /// The source that the rates of the user's actions are counted for.
     pub(super) source: Source,
-    /// What the user has not been sent yet.
+    /// The lines and notifications that were not sent to the user yet.
     pub(super) feed: OutboundFeed,
     /// The limit on how fast the user writes.
     flood: Flood,
@@ -115,7 +115,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Tells the author why a line was not said. A page gets the line back with the reason.
-    pub(super) fn refuse_line(&mut self, kind: Kind, words: &str, reason: &str) {
+    pub(super) fn refuse_line(&mut self, kind: LineKind, words: &str, reason: &str) {
         if !self.feed.view.is_page() {
             return self.notice(reason);
         }
@@ -195,8 +195,8 @@ impl<S: ByteStream> Session<S> {
         fed.await
     }
 
-    /// Wakes the members who wait for what this user said, if the user does not read: then the
-    /// connection asks the feed for nothing, which would wake them.
+    /// Wakes the members who wait for the lines of this user, if the user does not read. Otherwise
+    /// the feed wakes them, but the connection asks it only when the user has read everything.
     fn announce_if_unsent(&mut self) {
         if self.client.unsent() > 0 {
             self.feed.announce();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{IN_NO_ROOM, Session};
 use crate::bans::ending;
 use crate::cluster::{Cluster, Room};
-use crate::history::Kind;
+use crate::history::LineKind;
 use crate::operation::{OperationError, SaidLine};
 use crate::telnet_stream::ByteStream;
 use crate::text::escape;
@@ -17,14 +17,14 @@ impl<S: ByteStream> Session<S> {
     pub(crate) fn say_at_once(&mut self, words: &str) -> bool {
         let is_possible =
             self.chat.cluster.is_none() && self.replies.is_empty() && !self.is_ended();
-        is_possible && self.append(Kind::Said, words).is_ok()
+        is_possible && self.append(LineKind::Said, words).is_ok()
     }
 
     /// Says words in the current room, whatever they begin with.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub(crate) async fn say(&mut self, kind: Kind, words: &str) -> Result<(), Closed> {
+    pub(crate) async fn say(&mut self, kind: LineKind, words: &str) -> Result<(), Closed> {
         if self.feed.current().is_none() {
             self.refuse_line(kind, words, IN_NO_ROOM);
             return Ok(());
@@ -46,7 +46,7 @@ impl<S: ByteStream> Session<S> {
 
     /// Appends a line to the current room. Its members are woken when the author has no more to
     /// say.
-    fn append(&mut self, kind: Kind, words: &str) -> Result<(), OperationError> {
+    fn append(&mut self, kind: LineKind, words: &str) -> Result<(), OperationError> {
         let (now_ms, lineage) = (self.chat.now_ms(), self.user.lineage);
         let membership = self.feed.current().ok_or(OperationError::Outside)?;
         let name = self.name();
@@ -71,7 +71,7 @@ impl<S: ByteStream> Session<S> {
     async fn say_to_cluster(
         &mut self,
         cluster: &Arc<Cluster>,
-        kind: Kind,
+        kind: LineKind,
         words: &str,
     ) -> Result<(), Closed> {
         let Some(membership) = self.feed.current() else { return Ok(()) };

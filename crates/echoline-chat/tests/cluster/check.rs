@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use echoline_chat::{Name, Snapshot, Transcript, verify};
+use echoline_chat::{Name, StateSnapshot, Transcript, verify};
 use serde_json::Value;
 
 use super::evening::{Outcome, ROOMS};
@@ -175,12 +175,12 @@ fn all_heard(visit: &Visit, lobby: &[Line]) -> Result<(), String> {
     Ok(())
 }
 
-fn state(snapshot: &Snapshot) -> Value {
+fn state(snapshot: &StateSnapshot) -> Value {
     serde_json::from_slice(&snapshot.state).unwrap()
 }
 
 /// All machines know the same, and those who are really there, under names of their own.
-fn present(visits: &[Visit], healed: &[Snapshot]) -> Result<(), String> {
+fn present(visits: &[Visit], healed: &[StateSnapshot]) -> Result<(), String> {
     if healed.iter().any(|snapshot| *snapshot != healed[0]) {
         return Err(format!("machines are not at one place: {healed:?}"));
     }
@@ -204,7 +204,7 @@ fn present(visits: &[Visit], healed: &[Snapshot]) -> Result<(), String> {
 }
 
 /// Nobody and nothing is left over when all have gone.
-fn gone(after: &[(Snapshot, usize, u64)]) -> Result<(), String> {
+fn gone(after: &[(StateSnapshot, usize, u64)]) -> Result<(), String> {
     for (snapshot, people, left) in after {
         if *people > 0 || *left > 0 {
             return Err(format!("{people} people are there who have gone, and {left} outboxes"));

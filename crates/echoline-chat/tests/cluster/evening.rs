@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits};
-use echoline_chat::{self, Entry, Follower, LogLimits, Role, Settings, Snapshot};
+use echoline_chat::{self, LogLimits, ReplicatedState, Role, Settings, StateSnapshot, StreamEntry};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
@@ -78,12 +78,12 @@ pub(crate) struct Outcome {
     /// The first is the keeper's.
     pub(crate) visits: Vec<Visit>,
     /// What each machine knew when all was well again.
-    pub(crate) healed: Vec<Snapshot>,
+    pub(crate) healed: Vec<StateSnapshot>,
     /// And when all had gone; how many people each machine counted, and what was left over.
-    pub(crate) after: Vec<(Snapshot, usize, u64)>,
+    pub(crate) after: Vec<(StateSnapshot, usize, u64)>,
     /// Where machines knew different things, those that were made of it later too.
     pub(crate) differences: Vec<String>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<StreamEntry>,
 }
 
 /// The chat, for those who come to it.
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Another one takes its place.
-    pub(crate) fn start(&self, site: usize, snapshot: Option<Snapshot>, random: &mut Random) {
+    pub(crate) fn start(&self, site: usize, snapshot: Option<StateSnapshot>, random: &mut Random) {
         let log = self.terms.log(site);
         let machine = self.bus.start(&format!("m{site}"), log, snapshot, random);
         self.sites.lock().unwrap()[site].machine = Some(machine);

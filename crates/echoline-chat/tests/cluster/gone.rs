@@ -157,7 +157,7 @@ async fn a_gap_is_said() {
         ann.say(&format!("line {number}")).await;
     }
     sleep(A_MOMENT).await;
-    rig.machines[1].skip_to(echoline_chat::Follower::snapshot(&*rig.machines[0].chat));
+    rig.machines[1].skip_to(echoline_chat::ReplicatedState::snapshot(&*rig.machines[0].chat));
     rig.begin(1, Trouble::None);
     until(&mut ben, "*** 50 lines missed ***").await;
     ben.hear("ann: line 50").await;

@@ -1,6 +1,6 @@
 //! Keeping order, private words and coming back, from one machine to another.
 
-use echoline_chat::{Follower, Role};
+use echoline_chat::{ReplicatedState, Role};
 use tokio::time::sleep;
 
 use super::bus::Trouble;

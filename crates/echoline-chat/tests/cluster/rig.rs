@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echoline::Limits;
-use echoline_chat::{ClusterStatus, Follower};
+use echoline_chat::{ClusterStatus, ReplicatedState};
 use tokio::time::{sleep, timeout};
 
 use super::bus::{Bus, Machine, Trouble};

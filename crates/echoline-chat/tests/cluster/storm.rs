@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echoline_chat::Follower;
+use echoline_chat::ReplicatedState;
 use tokio::time::{Instant, sleep};
 
 use super::bus::Trouble;

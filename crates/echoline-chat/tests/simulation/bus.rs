@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use echoline_chat::{
-    Chat, ClusterOptions, Entry, Follower, Link, LogLimits, Proposal, Settings, Snapshot,
+    Chat, ClusterOptions, Link, LogLimits, Proposal, ReplicatedState, Settings, StateSnapshot,
+    StreamEntry,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -44,14 +45,14 @@ pub(crate) struct Bus {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: Vec<Entry>,
+    entries: Vec<StreamEntry>,
     ids: HashSet<String>,
     /// The machines that run.
     machines: Vec<Machine>,
     /// How many were started.
     started: u32,
     /// What machines knew, by entry.
-    known: BTreeMap<u64, Snapshot>,
+    known: BTreeMap<u64, StateSnapshot>,
     differences: Vec<String>,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Machine {
     pub(crate) chat: Arc<Chat>,
     trouble: watch::Sender<Trouble>,
     /// What it goes on from, instead of the entries before it.
-    gap: Arc<Mutex<Option<Snapshot>>>,
+    gap: Arc<Mutex<Option<StateSnapshot>>>,
     tasks: Arc<[JoinHandle<()>; 2]>,
 }
 
@@ -112,7 +113,7 @@ impl Bus {
         self: &Arc<Self>,
         name: &str,
         log: LogLimits,
-        snapshot: Option<Snapshot>,
+        snapshot: Option<StateSnapshot>,
         random: &mut Random,
     ) -> Machine {
         let (chat, proposals) = self.chat(name, log);
@@ -120,7 +121,7 @@ impl Bus {
             chat.restore(&snapshot).expect("another machine made it");
         }
         let trouble = watch::Sender::new(Trouble::None);
-        let gap = Arc::<Mutex<Option<Snapshot>>>::default();
+        let gap = Arc::<Mutex<Option<StateSnapshot>>>::default();
         let well = Well(trouble.clone());
         let sending =
             send(Arc::clone(self), Arc::clone(&chat), well.clone(), proposals, random.fork());
@@ -142,17 +143,17 @@ impl Bus {
     }
 
     /// All entries so far.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<StreamEntry> {
         self.state.lock().unwrap().entries.clone()
     }
 
     /// The entries after the first `from`, up to `until`.
-    fn part(&self, from: u64, until: u64) -> Vec<Entry> {
+    fn part(&self, from: u64, until: u64) -> Vec<StreamEntry> {
         self.state.lock().unwrap().entries[from as usize..until as usize].to_vec()
     }
 
     /// What machines knew at some places of the order.
-    pub(crate) fn known(&self) -> Vec<Snapshot> {
+    pub(crate) fn known(&self) -> Vec<StateSnapshot> {
         self.state.lock().unwrap().known.values().cloned().collect()
     }
 
@@ -179,12 +180,13 @@ impl Bus {
         }
     }
 
-    fn compare(&self, snapshot: Snapshot) {
+    fn compare(&self, snapshot: StateSnapshot) {
         let state = &mut *self.state.lock().unwrap();
         let sequence = snapshot.sequence;
         let known = state.known.entry(sequence).or_insert_with(|| snapshot.clone());
         if *known != snapshot {
-            let text = |snapshot: &Snapshot| String::from_utf8_lossy(&snapshot.state).into_owned();
+            let text =
+                |snapshot: &StateSnapshot| String::from_utf8_lossy(&snapshot.state).into_owned();
             let (one, other) = (text(known), text(&snapshot));
             state.differences.push(format!("at {sequence}:\n{one}\n{other}"));
         }
@@ -206,7 +208,7 @@ impl Bus {
             state.machines.clone()
         };
         self.length.send_replace(0);
-        machines.iter().for_each(|machine| machine.chat.begin_anew());
+        machines.iter().for_each(|machine| machine.chat.reset());
     }
 
     /// What every machine was given last was not in the order: all begin anew with what is.
@@ -217,7 +219,7 @@ impl Bus {
             state.known.clear();
             state.machines.clone()
         };
-        machines.iter().for_each(|machine| machine.chat.begin_anew());
+        machines.iter().for_each(|machine| machine.chat.reset());
         self.length.send_modify(|length| *length -= 1);
     }
 
@@ -228,7 +230,7 @@ impl Bus {
         }
         let sequence = state.entries.len() as u64 + 1;
         let payload = proposal.payload.clone();
-        state.entries.push(Entry { sequence, time_ms: (self.settings.clock)(), payload });
+        state.entries.push(StreamEntry { sequence, time_ms: (self.settings.clock)(), payload });
         self.length.send_replace(sequence);
     }
 }
@@ -245,14 +247,14 @@ impl Machine {
     pub(crate) fn begin(&self, trouble: Trouble) {
         let before = self.trouble.send_replace(trouble);
         match (before, trouble) {
-            (_, Trouble::Cut) => self.chat.link(Link::Down),
-            (Trouble::Cut, _) => self.chat.link(Link::Up),
+            (_, Trouble::Cut) => self.chat.link_changed(Link::Down),
+            (Trouble::Cut, _) => self.chat.link_changed(Link::Up),
             _ => {}
         }
     }
 
     /// It is given this instead of the entries between.
-    pub(crate) fn skip_to(&self, snapshot: Snapshot) {
+    pub(crate) fn skip_to(&self, snapshot: StateSnapshot) {
         *self.gap.lock().unwrap() = Some(snapshot);
     }
 
@@ -304,7 +306,7 @@ async fn follow(
     bus: Arc<Bus>,
     chat: Arc<Chat>,
     well: Well,
-    gap: Arc<Mutex<Option<Snapshot>>>,
+    gap: Arc<Mutex<Option<StateSnapshot>>>,
     mut random: Random,
 ) {
     let mut length = bus.length.subscribe();
@@ -339,9 +341,9 @@ async fn beat(bus: Arc<Bus>) {
                 machine.chat.tick();
             }
             if second.is_multiple_of(PULSE_SECONDS) && machine.is_well() {
-                let pulse = machine.chat.pulse();
+                let pulse = machine.chat.heartbeat();
                 let others = machines.iter().filter(|other| other.is_well());
-                others.for_each(|other| other.chat.heard(&pulse));
+                others.for_each(|other| other.chat.receive_heartbeat(&pulse));
             }
         }
     }

@@ -52,7 +52,11 @@ pub(super) fn settings(
     for flag in command.get_arguments().filter(|flag| !is_typed(flag)) {
         let (Some(key), Some(general)) = (flag.get_long(), flag.get_env()) else { continue };
         let names = [own_variable(command, key), general.to_string_lossy().into_owned()];
-        let found = names.into_iter().find_map(|name| Some((get(&name)?, name)));
+        let former = keys::former_names(flag);
+        let former =
+            former.flat_map(|key| [own_variable(command, key), upper(&format!("echoline-{key}"))]);
+        let mut names = names.into_iter().chain(former);
+        let found = names.find_map(|name| Some((get(&name)?, name)));
         // The standard library may give an empty value, which is none.
         let Some((value, variable)) = found.filter(|(value, _)| !value.is_empty()) else {
             continue;
@@ -129,6 +133,15 @@ mod tests {
         };
         let arguments = settings(command, get, |_| false)?.into_iter();
         Ok(arguments.filter_map(|found| Some(found.argument?.into_string().unwrap())).collect())
+    }
+
+    #[test]
+    fn reads_the_former_name_of_a_variable() {
+        for variable in ["ECHOLINE_NODE", "ECHOLINE_MACHINE", "ECHOLINE_CHAT_MACHINE"] {
+            assert_eq!(read("chat", &[(variable, "east")]).unwrap(), ["--node=east"]);
+        }
+        let both = [("ECHOLINE_MACHINE", "west"), ("ECHOLINE_NODE", "east")];
+        assert_eq!(read("chat", &both).unwrap(), ["--node=east"]);
     }
 
     /// Issue 11, item 43: a variable of one command wins over that of all, and holds for no other.

@@ -20,6 +20,11 @@ pub(super) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
         .filter(|(key, _)| !NOT_IN_A_FILE.contains(key))
 }
 
+/// The former names of a flag, which stay valid.
+pub(super) fn former_names(flag: &Arg) -> impl Iterator<Item = &str> {
+    flag.get_all_aliases().unwrap_or_default().into_iter()
+}
+
 /// Whether a flag may be given several times, so that its key takes a list.
 pub(super) fn takes_many(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::Append)
@@ -46,7 +51,7 @@ pub(super) fn arguments(
                 return Err(wrong(words));
             }
         }
-        Ok((key.name.clone(), arguments))
+        Ok((flag.get_long().unwrap_or(&key.name).to_owned(), arguments))
     });
     settings.collect()
 }
@@ -58,7 +63,10 @@ pub(super) fn alone(command: &Command) -> Command {
 }
 
 fn find<'a>(program: &Command, command: &'a Command, key: &Key) -> Result<&'a Arg, Mistake> {
-    if let Some((_, flag)) = flags(command).find(|(name, _)| *name == key.name) {
+    let is_meant = |name: &str, flag: &Arg| {
+        name == key.name || former_names(flag).any(|former| former == key.name)
+    };
+    if let Some((_, flag)) = flags(command).find(|(name, flag)| is_meant(name, flag)) {
         return Ok(flag);
     }
     let (name, table) = (&key.name, command.get_name());
@@ -210,6 +218,13 @@ mod tests {
     #[test]
     fn a_key_that_needs_another_is_right_by_itself() {
         assert!(read("[load]\nfind-max = true\n").is_ok());
+    }
+
+    #[test]
+    fn accepts_the_former_name_of_a_key() {
+        for key in ["node", "machine"] {
+            assert!(read(&format!("[chat]\n{key} = \"east\"\n")).is_ok(), "{key}");
+        }
     }
 
     /// Every flag that a file can set can be set by the environment too, under the same name.

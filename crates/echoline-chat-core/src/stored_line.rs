@@ -1,0 +1,115 @@
+//! A line of a room as the history keeps it. Pure.
+
+use std::sync::Arc;
+
+/// The text of a line whose words were deleted.
+pub const DELETED: &str = "[deleted]";
+
+/// The text that is shown under a number whose line is missing in the history.
+pub const MISSING: &str = "[missing]";
+
+/// The kind of a line. Stored as a small integer, which never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineKind {
+    /// 0: a user said it.
+    Said,
+    /// 1: an action of a user (`/me`).
+    Action,
+    /// 2: a user joined the room.
+    Joined,
+    /// 3: a user left the room.
+    Left,
+    /// 4: a user took another name.
+    Renamed,
+    /// 5: a user set the topic of the room.
+    Topic,
+    /// 6: a notice of the server.
+    Notice,
+}
+
+impl LineKind {
+    /// All kinds, indexed by their codes.
+    pub const ALL: [Self; 7] = [
+        Self::Said,
+        Self::Action,
+        Self::Joined,
+        Self::Left,
+        Self::Renamed,
+        Self::Topic,
+        Self::Notice,
+    ];
+
+    /// Whether a line of this kind has words that its author chose, which are not shown to users
+    /// who ignore the author. A new name is such a word.
+    #[must_use]
+    pub fn has_own_words(self) -> bool {
+        self.has_words() || self == Self::Renamed
+    }
+
+    /// The name of this kind in messages to programs and in transcripts.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Said => "said",
+            Self::Action => "action",
+            Self::Joined => "joined",
+            Self::Left => "left",
+            Self::Renamed => "renamed",
+            Self::Topic => "topic",
+            Self::Notice => "notice",
+        }
+    }
+
+    /// The number of this kind in the file.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether a user said it. Such lines have a limit of their own, so that no flood of joins and
+    /// leaves evicts them.
+    #[must_use]
+    pub const fn is_said(self) -> bool {
+        matches!(self, Self::Said | Self::Action)
+    }
+
+    /// Whether lines of this kind have words of their author, which can be deleted.
+    #[must_use]
+    pub const fn has_words(self) -> bool {
+        matches!(self, Self::Said | Self::Action | Self::Topic | Self::Left)
+    }
+
+    /// Returns the kind with this code; `None` if there is none.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// A line of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLine {
+    /// Its number in the room; at most [`i64::MAX`], the largest integer of SQLite.
+    pub number: u64,
+    /// Milliseconds since 1970, UTC. For display only: the number gives the order.
+    pub time_ms: u64,
+    /// Its kind.
+    pub kind: LineKind,
+    /// The name of its author.
+    pub name: Arc<str>,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_stand_for_their_kinds() {
+        for (number, kind) in LineKind::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(kind.code()), number);
+            assert_eq!(LineKind::from_code(kind.code()), Some(kind));
+        }
+        assert_eq!(LineKind::from_code(7), None);
+    }
+}

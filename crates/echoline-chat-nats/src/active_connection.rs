@@ -1,0 +1,71 @@
+//! A connection of the driver, whose state its tasks share.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use async_nats::Client;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use tokio::sync::{Notify, watch};
+
+use super::driver_state::DriverState;
+use super::pending_checks::PendingChecks;
+use echoline_chat_core::StateSnapshot;
+
+/// A connection of the driver. Its tasks run on one thread, until the first error that reading
+/// again does not cure.
+pub(super) struct ActiveConnection<'a> {
+    pub(super) driver: &'a DriverState,
+    pub(super) client: Client,
+    pub(super) jetstream: Context,
+    /// Whether the client is connected.
+    pub(super) connected: watch::Sender<bool>,
+    /// Notified when the applied position changes.
+    pub(super) moved: watch::Sender<()>,
+    /// Makes the reader look the stream up and subscribe again.
+    pub(super) reread: Notify,
+    pub(super) checks: RefCell<PendingChecks>,
+    /// Notified when a divergence check is requested.
+    pub(super) check_requested: Notify,
+    /// Snapshots to write, with the time of their last entry.
+    pub(super) snapshots: RefCell<VecDeque<(StateSnapshot, u64)>>,
+    /// Notified when a snapshot waits to be written, or may be overdue.
+    pub(super) snapshot_requested: Notify,
+}
+
+impl<'a> ActiveConnection<'a> {
+    pub(super) fn new(driver: &'a DriverState, client: Client) -> Self {
+        let builder = ContextBuilder::new().timeout(driver.options.publish_timeout);
+        Self {
+            driver,
+            jetstream: builder.build(client.clone()),
+            client,
+            connected: watch::Sender::new(true),
+            moved: watch::Sender::new(()),
+            reread: Notify::new(),
+            checks: RefCell::default(),
+            check_requested: Notify::new(),
+            snapshots: RefCell::default(),
+            snapshot_requested: Notify::new(),
+        }
+    }
+
+    /// Waits until the client is connected.
+    pub(super) async fn until_connected(&self) {
+        let mut connected = self.connected.subscribe();
+        // `self` owns the sender, so the channel is open.
+        let _ = connected.wait_for(|connected| *connected).await;
+    }
+
+    /// Requests a divergence check of the block of this entry.
+    pub(super) fn request_check(&self, sequence: u64) {
+        self.checks.borrow_mut().request(sequence);
+        self.check_requested.notify_one();
+    }
+
+    /// Requests a divergence check of the newest applied blocks.
+    pub(super) fn request_newest_check(&self) {
+        self.checks.borrow_mut().request_newest();
+        self.check_requested.notify_one();
+    }
+}

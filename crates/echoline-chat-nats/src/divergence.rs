@@ -1,0 +1,115 @@
+//! The divergence check: compares applied blocks with those of the stream's leader.
+//!
+//! A stream that lost entries gives their sequences to others, and its replicas may answer
+//! differently for a while. The entries of the leader count.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use futures_util::{StreamExt, TryStreamExt, stream::iter};
+use tokio::time::sleep;
+
+use super::active_connection::ActiveConnection;
+use super::block_digests::first_of_block;
+use super::connect::reason;
+use super::error::DriverError;
+use super::stream;
+use echoline_chat_core::StreamEntry;
+
+/// The pause before a check: requests of this time are checked together.
+const DELAY: Duration = Duration::from_secs(1);
+/// Concurrent reads of entries.
+const READS_MAX: usize = 16;
+/// The number of newest blocks that are compared after each subscription.
+const NEWEST: usize = 2;
+
+impl ActiveConnection<'_> {
+    /// Does the requested checks.
+    pub(super) async fn check_divergence(&self) -> DriverError {
+        loop {
+            self.check_requested.notified().await;
+            sleep(DELAY).await;
+            self.until_connected().await;
+            if let Err(error) = self.check_pending().await {
+                self.driver.log_throttled(&error);
+                self.check_requested.notify_one();
+            }
+        }
+    }
+
+    async fn check_pending(&self) -> Result<(), DriverError> {
+        let before = self.leader().await?;
+        let (requested, newest) = self.checks.borrow_mut().take();
+        let compared = self.compare(&requested, newest).await;
+        let after = self.leader().await;
+        // Entries of another leader, or of one that was deposed meanwhile, do not count.
+        if compared.is_err() || after.as_ref().ok() != Some(&before) {
+            self.checks.borrow_mut().put_back(requested, newest);
+            return compared.and(after).and(Err(self.cannot_compare("its leader has changed")));
+        }
+        // The state may have been reset meanwhile.
+        let wrong = compared?.and_then(|block| self.driver.cursor.borrow().first_wrong(&block));
+        if let Some(wrong) = wrong {
+            self.checks.borrow_mut().found(wrong);
+            self.reread.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Returns the first of these blocks that differs from the applied one, as the leader has it.
+    async fn compare(
+        &self,
+        requested: &BTreeSet<u64>,
+        newest: bool,
+    ) -> Result<Option<Vec<StreamEntry>>, DriverError> {
+        let mut sequences = requested.clone();
+        if newest {
+            let digests: Vec<_> = self.driver.cursor.borrow().newest_digests().collect();
+            sequences.extend(digests.iter().rev().take(NEWEST).map(|block| block.sequence));
+        }
+        for sequence in sequences {
+            // Blocks that the stream does not have any more cannot be compared. The reader notices
+            // a stream that ends too early.
+            let block = self.read_block(sequence).await?;
+            if self.driver.cursor.borrow().first_wrong(&block).is_some() {
+                return Ok(Some(block));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the block of this entry, up to it, one by one: only the leader answers such reads.
+    async fn read_block(&self, sequence: u64) -> Result<Vec<StreamEntry>, DriverError> {
+        let stream = self.jetstream.get_stream_no_info(&self.driver.names.stream).await;
+        let stream = stream.map_err(|error| self.cannot_compare(&reason(&error)))?;
+        let read = async |sequence| match stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(StreamEntry {
+                sequence: message.sequence,
+                time_ms: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000)
+                    .unwrap_or_default(),
+                payload: message.payload,
+            })),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(self.cannot_compare(&reason(&error))),
+        };
+        let sequences = iter(first_of_block(sequence)..=sequence);
+        let entries: Vec<_> = sequences.map(read).buffered(READS_MAX).try_collect().await?;
+        Ok(entries.into_iter().flatten().collect())
+    }
+
+    /// Returns the name of the stream's leader; `None` for a server that is not in a cluster.
+    async fn leader(&self) -> Result<Option<String>, DriverError> {
+        let info = stream::look_up(&self.jetstream, &self.driver.names).await?;
+        let info = info.ok_or_else(|| self.cannot_compare("it does not exist"))?;
+        let Some(cluster) = info.cluster else { return Ok(None) };
+        match cluster.leader.filter(|leader| !leader.is_empty()) {
+            None => Err(self.cannot_compare("it has no leader")),
+            leader => Ok(leader),
+        }
+    }
+
+    fn cannot_compare(&self, reason: &str) -> DriverError {
+        self.driver.stream_error(format!("cannot compare the applied entries with it: {reason}"))
+    }
+}

@@ -1,0 +1,123 @@
+//! The status of the driver.
+
+use std::sync::Mutex;
+
+use super::error::DriverError;
+use echoline_base::poison::IgnorePoison;
+use echoline_chat_core::Link;
+
+/// The state of a driver and its counters since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverStatus {
+    /// Whether the stream can be read and appended to.
+    pub link: Link,
+    /// The version of the connected server.
+    pub server_version: String,
+    /// The address of the connected server, as the server states it.
+    pub server_address: String,
+    /// The name of the stream.
+    pub stream: String,
+    /// The creation time of the stream, in milliseconds since 1970, UTC.
+    pub created_ms: u64,
+    /// The sequence of the last applied entry.
+    pub applied: u64,
+    /// The last sequence of the stream when it was last looked up.
+    pub last_sequence: u64,
+    /// Applied entries.
+    pub entries: u64,
+    /// Proposals that an entry has carried, or that became obsolete.
+    pub settled: u64,
+    /// Proposals that are not settled yet.
+    pub pending: u64,
+    /// Publishes of proposals, retries included.
+    pub publishes: u64,
+    /// Retries of publishes.
+    pub retries: u64,
+    /// Entries with a valid tag of the cluster's key; 0 without a key.
+    pub authentic: u64,
+    /// Messages without a valid tag of the cluster's key, which were refused.
+    pub refused: u64,
+    /// Times that the stream was read again, because an entry was missing or the server was silent.
+    pub gaps: u64,
+    /// Times that the client dropped messages, because they were read too slowly.
+    pub slow_consumers: u64,
+    /// Snapshots that this node has written.
+    pub snapshots: u64,
+    /// Snapshots that this node has restored.
+    pub restores: u64,
+    /// Times that the state was reset, because the stream was replaced or had other entries.
+    pub resets: u64,
+    /// The resets (counted in `resets` too) whose cause was an entry that differs from the
+    /// stream's.
+    pub divergences: u64,
+    /// The reason of the last reset.
+    pub reset_reason: Option<String>,
+    /// Times that the client connected again.
+    pub reconnects: u64,
+    /// Times that the driver started over after an error or a panic.
+    pub restarts: u64,
+    /// The last error.
+    pub last_error: Option<String>,
+}
+
+/// The status, which the driver updates and other threads read.
+#[derive(Debug)]
+pub(super) struct StatusCell {
+    status: Mutex<DriverStatus>,
+    error: Mutex<Option<DriverError>>,
+}
+
+impl StatusCell {
+    pub(super) fn new(stream: String) -> Self {
+        let status = DriverStatus {
+            link: Link::Down,
+            server_version: String::new(),
+            server_address: String::new(),
+            stream,
+            created_ms: 0,
+            applied: 0,
+            last_sequence: 0,
+            entries: 0,
+            settled: 0,
+            pending: 0,
+            publishes: 0,
+            retries: 0,
+            authentic: 0,
+            refused: 0,
+            gaps: 0,
+            slow_consumers: 0,
+            snapshots: 0,
+            restores: 0,
+            resets: 0,
+            divergences: 0,
+            reset_reason: None,
+            reconnects: 0,
+            restarts: 0,
+            last_error: None,
+        };
+        Self { status: Mutex::new(status), error: Mutex::default() }
+    }
+
+    pub(super) fn update(&self, update: impl FnOnce(&mut DriverStatus)) {
+        update(&mut self.status.lock().ignore_poison());
+    }
+
+    pub(super) fn read(&self) -> DriverStatus {
+        self.status.lock().ignore_poison().clone()
+    }
+
+    /// Records an error. Returns true if its text differs from that of the error before.
+    pub(super) fn record_error(&self, error: &DriverError) -> bool {
+        let sentence = Some(error.to_string());
+        *self.error.lock().ignore_poison() = Some(error.clone());
+        let mut status = self.status.lock().ignore_poison();
+        let is_new = status.last_error != sentence;
+        status.last_error = sentence;
+        is_new
+    }
+
+    pub(super) fn last_error(&self) -> Option<DriverError> {
+        self.error.lock().ignore_poison().clone()
+    }
+}

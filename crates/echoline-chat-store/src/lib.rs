@@ -1,0 +1,41 @@
+//! The chat's history: lines of rooms, topics, bans, resume tokens and the audit log, in one SQLite
+//! file, `chat.sqlite3`.
+//!
+//! One thread owns the database. [`Store::write`] puts a change into a bounded queue and returns at
+//! once. The thread writes all waiting changes in one transaction, syncs it to the disk
+//! (`synchronous = FULL`), and then reports [`StoreEvent::Committed`]. After a `kill -9` or a power
+//! failure all changes up to that event are there. Of later changes a prefix may be there, never a
+//! later change without an earlier one.
+//!
+//! If the disk is full or fails, changes wait in the queue. The thread retries with a backoff that
+//! grows to five seconds; [`StoreEvent::Failing`] and [`StoreEvent::Recovered`] report the begin
+//! and the end of the outage, and the number of lost changes. After any error other than a full
+//! disk the thread opens the database again before it writes: after a failed fsync(2) a later sync
+//! may succeed without having written the data.
+//!
+//! SQLite recovers its write-ahead log (`chat.sqlite3-wal`): it keeps all transactions before the
+//! first damaged one, and drops the rest without an error. [`Store::open`] then runs
+//! `PRAGMA quick_check` and checks the CRC-32C of every line. A damaged database file is renamed,
+//! never deleted, and [`RestoredHistory::notices`] reports it. A line that is missing between two
+//! others costs only that line.
+
+mod backup;
+mod data_folder;
+mod erasure;
+mod error;
+mod opening;
+mod options;
+mod record;
+mod sql;
+mod store;
+mod worker;
+
+pub use backup::{HistoryReader, restore};
+pub use echoline_chat_core::{CaseFoldBuffer, DELETED, LineKind, MISSING, SearchTerms, StoredLine};
+pub use erasure::{ErasureReport, erase};
+pub use error::StoreError;
+pub use options::{SharedFolder, StoreEvent, StoreOptions, SyncPolicy};
+pub use record::{
+    PasswordGuesses, RestoredHistory, RestoredRoom, SearchPage, StoreChange, StoredBan, StoredToken,
+};
+pub use store::Store;

@@ -1,0 +1,212 @@
+//! The records of a history besides its lines: changes, and the results of queries. Pure.
+
+use std::sync::Arc;
+
+use echoline_chat_core::StoredLine;
+
+/// A ban of a name, an address or a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBan {
+    /// The unique key of the ban; opaque to the store.
+    pub subject: String,
+    /// The name, address or network as it is shown to users.
+    pub shown: String,
+    /// The name of the operator who made the ban.
+    pub by: String,
+    /// The reason of the ban.
+    pub reason: String,
+    /// The end of the ban in milliseconds since 1970, UTC; `None` if it has none.
+    pub until_ms: Option<u64>,
+    /// Further properties; opaque to the store, empty if there are none.
+    pub more: String,
+}
+
+/// A resume token, with the session that it restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The unique key of the token.
+    pub token: String,
+    /// The name of the user.
+    pub name: String,
+    /// The user's rooms: the name, the last number that the user saw, and whether the user was an
+    /// operator there.
+    pub rooms: Vec<(String, u64, bool)>,
+    /// The expiry in milliseconds since 1970, UTC.
+    pub until_ms: u64,
+    /// Further properties of the session; opaque to the store, empty if there are none.
+    pub more: String,
+}
+
+/// A change of the history. The store applies changes in the order of [`Store::write`].
+///
+/// [`Store::write`]: super::Store::write
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChange {
+    /// Adds a line to a room. An unknown room is created, public and without a topic.
+    Line {
+        /// The name of the room.
+        room: Arc<str>,
+        /// The line. If the room has a line with this number, that line stays as it is.
+        line: StoredLine,
+    },
+    /// Replaces the text of a line by [`DELETED`](super::DELETED), and removes the text from the
+    /// disk. Does nothing if there is no such line.
+    LineDeleted {
+        /// The name of the room.
+        room: Arc<str>,
+        /// The number of the line.
+        number: u64,
+    },
+    /// Creates a room, or replaces its properties.
+    Room {
+        /// The name of the room.
+        name: String,
+        /// The topic of the room.
+        topic: Option<String>,
+        /// Whether the room is hidden from users who are not in it.
+        private: bool,
+        /// The hash of the room's password; opaque to the store.
+        password: Option<String>,
+        /// Further properties; opaque to the store, empty if there are none.
+        more: String,
+    },
+    /// Removes a room with its lines. Tokens keep their positions in it, so that their owners can
+    /// create it again; `more` distinguishes it from another room of the same name.
+    RoomRemoved(String),
+    /// Adds a ban, or replaces the ban with the same subject.
+    Ban(StoredBan),
+    /// Removes the ban with this subject.
+    Unban(String),
+    /// Adds a token, or replaces it.
+    Token(StoredToken),
+    /// Removes a token, because it was used.
+    TokenUsed(String),
+    /// Adds an entry to the audit log of rooms' operators, which has a limit of its own.
+    RoomAudit {
+        /// The time in milliseconds since 1970, UTC.
+        time_ms: u64,
+        /// The name of the operator.
+        by: String,
+        /// The action, as text.
+        what: String,
+    },
+    /// Counts a wrong operators' password.
+    PasswordGuess {
+        /// The time in milliseconds since 1970, UTC.
+        time_ms: u64,
+        /// The user's name.
+        by: String,
+        /// The user's address or network.
+        source: String,
+    },
+    /// Adds an entry to the audit log of the chat's operators.
+    Audit {
+        /// The time in milliseconds since 1970, UTC.
+        time_ms: u64,
+        /// The name of the operator.
+        by: String,
+        /// The action, as text.
+        what: String,
+    },
+}
+
+impl StoreChange {
+    /// Whether users can cause any number of these. Such changes leave a part of the queue to bans,
+    /// deletions, used tokens and the audit log.
+    pub(crate) const fn is_unlimited(&self) -> bool {
+        matches!(
+            self,
+            Self::Line { .. } | Self::Room { .. } | Self::RoomRemoved(_) | Self::Token(_)
+        )
+    }
+
+    /// The approximate size in memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let text = match self {
+            Self::LineDeleted { room, .. } => room.len(),
+            Self::Line { line, .. } => line.name.len() + line.text.len(),
+            Self::Room { name, topic, password, more, .. } => {
+                let text = length(topic.as_deref()) + length(password.as_deref());
+                name.len() + text + more.len()
+            }
+            Self::RoomRemoved(text) | Self::Unban(text) | Self::TokenUsed(text) => text.len(),
+            Self::Ban(ban) => {
+                let StoredBan { subject, shown, by, reason, more, .. } = ban;
+                subject.len() + shown.len() + by.len() + reason.len() + more.len()
+            }
+            Self::Token(token) => {
+                let rooms: usize = token.rooms.iter().map(|(room, ..)| room.len() + 48).sum();
+                token.token.len() + token.name.len() + token.more.len() + rooms
+            }
+            Self::Audit { by, what, .. } | Self::RoomAudit { by, what, .. } => {
+                by.len() + what.len()
+            }
+            Self::PasswordGuess { by, source, .. } => by.len() + source.len(),
+        };
+        size_of::<Self>() + text
+    }
+}
+
+fn length(text: Option<&str>) -> usize {
+    text.map_or(0, str::len)
+}
+
+/// The content of a history when it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoredHistory {
+    /// The rooms, by name.
+    pub rooms: Vec<RestoredRoom>,
+    /// The bans, by subject; some may have ended.
+    pub bans: Vec<StoredBan>,
+    /// The tokens; some may have expired.
+    pub tokens: Vec<StoredToken>,
+    /// Warnings for an operator about damage and its repair, a sentence each.
+    pub notices: Vec<String>,
+}
+
+/// A room of a history when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredRoom {
+    /// The name of the room.
+    pub name: String,
+    /// The topic of the room.
+    pub topic: Option<String>,
+    /// Whether the room is hidden from users who are not in it.
+    pub private: bool,
+    /// The hash of the room's password.
+    pub password: Option<String>,
+    /// Further properties; opaque to the store, empty if there are none.
+    pub more: String,
+    /// The number of the next line: one more than the last line has, 1 in an empty room.
+    pub next_number: u64,
+    /// The time of the last line; 0 in an empty room.
+    pub last_time_ms: u64,
+    /// Up to this number the room keeps only lines that users said.
+    pub trimmed: u64,
+    /// The newest lines, as many as were asked for, and as many that users said; oldest first.
+    pub lines: Vec<StoredLine>,
+}
+
+/// A page of a search's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchPage {
+    /// The matching lines, newest first.
+    pub lines: Vec<StoredLine>,
+    /// The search has not scanned the lines below this number; `None` if there are none.
+    pub before: Option<u64>,
+}
+
+/// Wrong operators' passwords from one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordGuesses {
+    /// The address or network.
+    pub source: String,
+    /// The number of guesses.
+    pub count: u64,
+    /// The time of the first guess, in milliseconds since 1970, UTC.
+    pub first_ms: u64,
+    /// The time of the last guess.
+    pub last_ms: u64,
+    /// The name of the user who made the last guess.
+    pub by: String,
+}

@@ -1,0 +1,10 @@
+//! The writer thread, and the queue that feeds it.
+
+mod query;
+mod queue;
+mod schedule;
+mod writer;
+
+pub(crate) use query::{Query, QueryReply, SearchQuery};
+pub(crate) use queue::{QueueError, WorkQueue, now};
+pub(crate) use writer::HistoryWriter;

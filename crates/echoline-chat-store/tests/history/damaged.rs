@@ -1,0 +1,331 @@
+//! Fault 62: files that were cut, or in which bits were flipped, while nobody looked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use echoline_chat_store::{
+    HistoryReader, RestoredHistory, RestoredRoom, SharedFolder, Store, StoreError, StoreOptions,
+    SyncPolicy, restore,
+};
+
+use super::{EACH, Random, Rig, folder_in_memory, line, rounds};
+
+const ROOMS: [(&str, u64); 3] = [("lobby", 300), ("кухня", 40), ("dev", 120)];
+
+/// The files of a store, by name.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+fn files(folder: &Path) -> Files {
+    let names = ["chat.sqlite3", "chat.sqlite3-wal"].into_iter();
+    let read = names.filter_map(|name| Some((name.to_owned(), fs::read(folder.join(name)).ok()?)));
+    read.collect()
+}
+
+/// Closed: everything is in the database.
+fn closed() -> Files {
+    closed_with(&ROOMS)
+}
+
+pub(crate) fn closed_with(rooms: &[(&str, u64)]) -> Files {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::open(folder.path(), EACH);
+    rooms.iter().for_each(|(room, count)| rig.write(room, 1..=*count));
+    assert_eq!(rig.store.close(), 0);
+    files(folder.path())
+}
+
+/// Killed: everything is in the log, in many transactions.
+fn killed() -> Files {
+    killed_with(&ROOMS)
+}
+
+pub(crate) fn killed_with(rooms: &[(&str, u64)]) -> Files {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::open(folder.path(), EACH);
+    for (room, count) in rooms {
+        for first in (1..=*count).step_by(20) {
+            rig.write(room, first..=first + 19);
+            rig.await_committed(room, first + 19);
+        }
+    }
+    files(folder.path())
+}
+
+pub(crate) fn put(files: &Files) -> tempfile::TempDir {
+    let folder = folder_in_memory();
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+/// Opens damaged files. Either the start fails with an error of one line, or the lines are right,
+/// the notices report missing lines, and the store works. Returns the notices, or the error.
+///
+/// SQLite drops the end of a damaged log without an error. So the last lines of a room may be
+/// missing without a notice if there is a log, but no line between two others.
+fn open(files: &Files, what: &str) -> Vec<String> {
+    open_and_count(files, what).0
+}
+
+/// As `open`; returns the number of missing lines too.
+fn open_and_count(files: &Files, what: &str) -> (Vec<String>, u64) {
+    let folder = put(files);
+    let restored = match Store::open(folder.path(), EACH, 10_000, drop) {
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains('\n') && text.contains("chat.sqlite3"), "{what}: {text}");
+            return (vec![text], 0);
+        }
+        Ok((store, restored)) => {
+            store.close();
+            restored
+        }
+    };
+    let missing = missing(&restored, what);
+    let is_tail = files.contains_key("chat.sqlite3-wal") && restored.rooms.iter().all(is_whole);
+    let is_said = !restored.notices.is_empty();
+    assert!(missing == 0 || is_tail || is_said, "{what}: {missing} lines, and no word");
+    if restored.notices.iter().any(|notice| notice.contains("set aside")) {
+        let aside = fs::read(folder.path().join("chat.sqlite3.damaged-1"));
+        assert!(aside.is_ok() || files.len() < 2, "{what}: nothing may be deleted");
+    }
+    let rig = Rig::open(folder.path(), EACH);
+    rig.write("after", 1..=3);
+    rig.store.close();
+    let again = Rig::open(folder.path(), EACH).restored;
+    let after = again.rooms.iter().find(|room| room.name == "after").unwrap();
+    assert_eq!(after.next_number, 4, "{what}");
+    (restored.notices, missing)
+}
+
+/// Whether a room has all of its lines from the first one to the last one.
+fn is_whole(room: &RestoredRoom) -> bool {
+    room.lines.iter().map(|line| line.number).eq(1..room.next_number)
+}
+
+/// How many lines are missing; those that are there have to be right, unless their room's name is
+/// not, which is said.
+fn missing(restored: &RestoredHistory, what: &str) -> u64 {
+    let mut found = 0;
+    for room in &restored.rooms {
+        match ROOMS.iter().find(|(name, _)| *name == room.name) {
+            Some(_) => {
+                found += room.lines.len() as u64;
+                for stored in &room.lines {
+                    assert_eq!(*stored, line(&room.name, stored.number), "{what}");
+                }
+            }
+            None => assert!(
+                restored.notices.iter().any(|notice| notice.contains(&format!("{:?}", room.name))),
+                "{what}: {:?} without a word",
+                room.name
+            ),
+        }
+    }
+    ROOMS.iter().map(|(_, count)| count).sum::<u64>() - found
+}
+
+/// Issue 11, item 17: a chat that was killed left its lines in the log; reading and copying them
+/// changes neither file.
+#[test]
+fn regression_a_killed_history_is_read_and_copied() {
+    for before in [closed(), killed()] {
+        let folder = put(&before);
+        let reader = HistoryReader::open(folder.path()).unwrap();
+        let mut count = 0;
+        let gaps = reader.lines("lobby", |stored| {
+            count += 1;
+            assert_eq!(stored, line("lobby", count));
+            Ok::<_, StoreError>(())
+        });
+        assert_eq!((gaps.unwrap(), count), (0, 300));
+        assert_eq!(reader.rooms().unwrap(), ["dev", "lobby", "кухня"]);
+        let copy = folder.path().join("copy");
+        fs::write(&copy, b"").unwrap();
+        reader.back_up(&copy).unwrap();
+        drop(reader);
+        // SQLite makes an empty log for a reader if there is none.
+        let mut after = files(folder.path());
+        after.retain(|_, bytes| !bytes.is_empty());
+        assert!(after == before, "the files are others");
+        let whole = folder_in_memory();
+        restore(whole.path(), SharedFolder::Refuse, &copy).unwrap();
+        let restored = Rig::open(whole.path(), EACH).restored;
+        assert_eq!((missing(&restored, "restored"), restored.notices), (0, Vec::new()));
+    }
+}
+
+#[test]
+fn what_is_not_damaged_needs_no_notice() {
+    for files in [closed(), killed()] {
+        assert_eq!(open(&files, "whole"), [""; 0]);
+    }
+}
+
+/// Fault 62: the database cut at any length, from nothing at all.
+#[test]
+fn a_database_that_was_cut_is_set_aside() {
+    let whole = closed();
+    let mut random = Random::new("a_database_that_was_cut_is_set_aside");
+    let length = whole["chat.sqlite3"].len() as u64;
+    let edges = [0, 1, 99, 511, 512, 4095, 4096, length - 4096, length - 1];
+    let cuts =
+        edges.into_iter().chain((0..rounds(60)).map(|_| random.below(length)).collect::<Vec<_>>());
+    for cut in cuts {
+        let mut files = whole.clone();
+        files.get_mut("chat.sqlite3").unwrap().truncate(cut as usize);
+        let said = open(&files, &format!("database cut to {cut}"));
+        assert!(said.iter().any(|text| text.contains("damaged")), "cut to {cut}: {said:?}");
+    }
+}
+
+/// Fault 62: damage that no line shows is found by SQLite's own check. (Issue 11, item 46: every
+/// test passed without it, because damaged lines are found by their checksums too.)
+#[test]
+fn regression_damage_outside_of_the_lines_is_found() {
+    let mut files = closed();
+    // The header counts unused pages; there are none in this file.
+    let unused = &mut files.get_mut("chat.sqlite3").unwrap()[32..40];
+    assert_eq!(unused, [0; 8]);
+    unused[7] = 5;
+    let said = open(&files, "a wrong count of unused pages");
+    assert!(said.iter().any(|text| text.contains("set aside")), "{said:?}");
+}
+
+/// Fault 62: the log cut at any length. SQLite recovers all transactions before the cut; this is
+/// no damage, and needs no notice.
+#[test]
+fn a_log_that_was_cut_gives_what_is_whole() {
+    let whole = killed();
+    let mut random = Random::new("a_log_that_was_cut_gives_what_is_whole");
+    let log = &whole["chat.sqlite3-wal"];
+    let mut before = None;
+    // Half of them on the border of two frames, most of which lie within a transaction.
+    let cut = |round| {
+        let anywhere = random.below(log.len() as u64);
+        if round % 2 == 0 { anywhere } else { 32 + anywhere / 4120 * 4120 }
+    };
+    let mut cuts: Vec<u64> = (0..rounds(60)).map(cut).collect();
+    cuts.sort_unstable();
+    for cut in cuts {
+        let mut files = whole.clone();
+        files.get_mut("chat.sqlite3-wal").unwrap().truncate(cut as usize);
+        let folder = put(&files);
+        let restored = Rig::open(folder.path(), EACH).restored;
+        let missing = missing(&restored, &format!("log cut to {cut}"));
+        // The longer the log, the more lines; rooms have no gaps.
+        assert!(before.is_none_or(|before| missing <= before), "cut to {cut}");
+        for room in &restored.rooms {
+            assert!(is_whole(room), "cut to {cut}");
+        }
+        assert_eq!(restored.notices, [""; 0], "cut to {cut}");
+        before = Some(missing);
+    }
+}
+
+/// Fault 62: the log, or the database, is gone.
+#[test]
+fn a_database_without_its_log_or_the_other_way_round() {
+    let mut files = killed();
+    files.remove("chat.sqlite3");
+    let said = open(&files, "no database");
+    assert!(said[0].contains("it is gone, and its log is there"), "{said:?}");
+    // Issue 11, item 46: without its log the database is an older whole: rooms have no gaps, and
+    // only their last lines are missing.
+    let mut files = killed();
+    files.remove("chat.sqlite3-wal").unwrap();
+    let folder = put(&files);
+    let restored = Rig::open(folder.path(), EACH).restored;
+    assert!(missing(&restored, "no log") > 0, "the log held some lines");
+    for room in &restored.rooms {
+        assert!(room.lines.iter().map(|line| line.number).eq(1..room.next_number));
+    }
+}
+
+/// Issue 12, item 16: a symbolic link in place of the log is an error, and its target stays as it
+/// is.
+#[test]
+fn attack_a_symlink_in_place_of_the_log_is_not_followed() {
+    let whole = killed();
+    let folder = put(&whole);
+    let (log, target) = (folder.path().join("chat.sqlite3-wal"), folder.path().join("target"));
+    fs::rename(&log, &target).unwrap();
+    std::os::unix::fs::symlink(&target, &log).unwrap();
+    let error = Store::open(folder.path(), EACH, 10_000, drop).unwrap_err();
+    assert!(error.to_string().contains("chat.sqlite3"), "{error}");
+    assert!(fs::read(&target).unwrap() == whole["chat.sqlite3-wal"], "the target is another");
+    // The history is as it was.
+    fs::remove_file(&log).unwrap();
+    fs::rename(&target, &log).unwrap();
+    let restored = Rig::open(folder.path(), EACH).restored;
+    assert_eq!((missing(&restored, "no link"), restored.notices), (0, Vec::new()));
+}
+
+/// Fault 62: bits flipped anywhere, one or several.
+#[test]
+fn flipped_bits_are_never_passed_on() {
+    let mut random = Random::new("flipped_bits_are_never_passed_on");
+    for files in [closed(), killed()] {
+        let (name, whole) = files.last_key_value().unwrap();
+        let mut noticed = 0;
+        for _ in 0..rounds(60) {
+            let mut bytes = whole.clone();
+            let mut places = Vec::new();
+            for _ in 0..=random.below(4) {
+                let (place, bit) = (random.below(bytes.len() as u64), random.below(8));
+                bytes[place as usize] ^= 1 << bit;
+                places.push((place, bit));
+            }
+            let damaged = Files::from([(name.clone(), bytes)]);
+            let damaged = files.clone().into_iter().chain(damaged).collect();
+            let (said, missing) = open_and_count(&damaged, &format!("{name}: bits {places:?}"));
+            noticed += u64::from(!said.is_empty() || missing > 0);
+        }
+        assert!(noticed > 0, "nothing was noticed in {name}");
+    }
+}
+
+/// Fault 62: whole blocks of zeros or of rubbish, as after a disk's failure; and files of others.
+#[test]
+fn blocks_of_rubbish_are_never_passed_on() {
+    let mut random = Random::new("blocks_of_rubbish_are_never_passed_on");
+    for files in [closed(), killed()] {
+        let (name, whole) = files.last_key_value().unwrap();
+        for _ in 0..rounds(60) {
+            let mut bytes = whole.clone();
+            let start = random.below(bytes.len() as u64) as usize;
+            let end = bytes.len().min(start + random.below(9000) as usize);
+            let zeros = random.below(2) == 0;
+            bytes[start..end].fill_with(|| if zeros { 0 } else { random.below(256) as u8 });
+            let damaged = Files::from([(name.clone(), bytes)]);
+            let damaged = files.clone().into_iter().chain(damaged).collect();
+            open(&damaged, &format!("{name}: zeros {zeros} in {start}..{end}"));
+        }
+    }
+    let said = open(&Files::from([("chat.sqlite3".to_owned(), vec![b'x'; 9000])]), "a text");
+    assert!(said[0].contains("not a database"), "{said:?}");
+}
+
+/// What is damaged is announced at each start, and is no reason to lose what is not.
+#[test]
+fn a_flipped_bit_in_a_text_costs_one_line() {
+    let mut files = closed();
+    let bytes = files.get_mut("chat.sqlite3").unwrap();
+    let text = line("dev", 60).text.to_string();
+    // Pages that were split hold remains of what is elsewhere now.
+    for place in 0..bytes.len() - text.len() {
+        if bytes[place..].starts_with(text.as_bytes()) {
+            bytes[place] ^= 1;
+        }
+    }
+    let folder = put(&files);
+    for _ in 0..2 {
+        let rig = Rig::open(folder.path(), StoreOptions { sync: SyncPolicy::Second, ..EACH });
+        let [notice] = &rig.restored.notices[..] else { panic!("{:?}", rig.restored.notices) };
+        assert!(notice.starts_with("1 line in "), "{notice}");
+        assert_eq!(missing(&rig.restored, "one bit"), 1);
+        rig.store.close();
+    }
+}

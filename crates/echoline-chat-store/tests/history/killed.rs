@@ -1,0 +1,127 @@
+//! Fault 62: the process ends in the middle; Fault 14: by the system's hand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use echoline_chat_store::{StoreOptions, SyncPolicy};
+
+use super::child::{self, KEEP_LINES, ROOMS, Writer};
+use super::{EACH, Random, Rig, folder_in_memory, line, rounds, say};
+
+/// Fault 62: kill -9 at any moment, again and again over the same file: what was committed is
+/// there, every line is as it was written, and no number is missing before the last one.
+/// Fault 14: the OOM killer does the same.
+#[test]
+fn what_was_committed_survives_kill_9() {
+    let mut random = Random::new("what_was_committed_survives_kill_9");
+    let folder = folder_in_memory();
+    let mut committed = BTreeMap::new();
+    for round in 0..rounds(60) {
+        let sync = if round % 2 == 0 { SyncPolicy::Each } else { SyncPolicy::Second };
+        let writer = Writer::start(&[], folder.path(), sync, random.0);
+        kill_at_random(writer, &mut random, &mut committed);
+        check(folder.path(), &committed, round);
+    }
+    let lines: u64 = committed.values().sum();
+    assert!(lines > 0, "nothing was written");
+    say(&format!("{lines} lines committed: {committed:?}"));
+}
+
+/// Either while it opens the file, or after some commits and a random time.
+fn kill_at_random(mut writer: Writer, random: &mut Random, committed: &mut BTreeMap<String, u64>) {
+    let commits = random.below(12);
+    for _ in 0..commits {
+        child::note(&writer.next().expect("the child goes on"), committed);
+    }
+    let most = if commits == 0 { 60_000 } else { 3000 };
+    std::thread::sleep(Duration::from_micros(random.below(most)));
+    writer.kill(committed);
+}
+
+/// The numbers that a room keeps of all below `next`: the last lines that users said, and of those
+/// after the last said line that was trimmed, the last others.
+fn kept(room: &str, next: u64) -> Vec<u64> {
+    let is_said = |number: &u64| line(room, *number).kind.is_said();
+    let most = KEEP_LINES as usize;
+    let mut said = (1..next).rev().filter(is_said);
+    let mut numbers: Vec<u64> = said.by_ref().take(most).collect();
+    let trimmed = said.next().unwrap_or(0);
+    let others = (trimmed + 1..next).rev().filter(|number| !is_said(number));
+    numbers.extend(others.take(most));
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Checks that every committed line is there, and that the start reports no damage. A transaction
+/// that the kill interrupted is no damage: SQLite drops its frames.
+pub(crate) fn check(folder: &Path, committed: &BTreeMap<String, u64>, round: u64) {
+    let rig = Rig::open(folder, StoreOptions { keep_lines: KEEP_LINES, ..EACH });
+    for (room, number) in committed {
+        let found = rig.restored.rooms.iter().find(|one| one.name == *room);
+        let found = found.unwrap_or_else(|| panic!("round {round}: room {room} is gone"));
+        assert!(found.next_number > *number, "round {round}: {room} {number} was committed");
+    }
+    for room in &rig.restored.rooms {
+        assert!(ROOMS.contains(&room.name.as_str()));
+        let numbers = kept(&room.name, room.next_number);
+        assert_eq!(room.lines.len(), numbers.len(), "round {round}, {}", room.name);
+        for (stored, number) in room.lines.iter().zip(numbers) {
+            assert_eq!(*stored, line(&room.name, number), "round {round}");
+        }
+    }
+    assert_eq!(rig.restored.notices, [""; 0], "round {round}");
+    assert_eq!(rig.store.close(), 0);
+}
+
+const CALLS: &str = "trace=openat,fsync,fdatasync";
+
+/// Fault 62: after an fsync that failed nothing is called committed (the system marks what it
+/// could not write as written), and where the disk is well again nothing is missing.
+#[test]
+fn nothing_is_committed_after_a_sync_that_failed() {
+    if !super::full::has("strace") {
+        return;
+    }
+    for (when, recovers) in [("when=9+", false), ("when=9", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        // Making the file takes syncs that are to succeed.
+        assert_eq!(Rig::open(folder.path(), EACH).store.close(), 0);
+        let inject = format!("inject=fsync,fdatasync:error=EIO:{when}");
+        let trace = format!("-o{}", folder.path().join("trace").display());
+        let words = ["strace", "-f", "-qq", &trace, "-e", CALLS, "-e", &inject];
+        let mut writer = Writer::start(&words, folder.path(), SyncPolicy::Each, 7);
+        let mut committed = BTreeMap::new();
+        let open = writer.next().expect("the child opens");
+        let id = open.strip_prefix("open ").unwrap();
+        // Issue 11, item 46: without a sync nothing would ever fail.
+        let mut commits = 0;
+        let failing = loop {
+            commits += 1;
+            assert!(commits < 100, "commits are not synced");
+            let line = writer.next().expect("the child goes on");
+            child::note(&line, &mut committed);
+            if line.starts_with("failing") {
+                break line;
+            }
+        };
+        assert!(failing.contains("disk I/O error"), "{failing}");
+        if recovers {
+            assert!(writer.next().is_some_and(|line| line.starts_with("committed")));
+            assert_eq!(writer.next().unwrap(), "recovered 0");
+            // Whoever had the file open may be told later that all is well, and it is not.
+            let trace = fs::read_to_string(folder.path().join("trace")).unwrap();
+            let (_, after) = trace.split_once("(INJECTED)").unwrap();
+            assert!(after.contains("chat.sqlite3\""), "not opened anew:\n{after}");
+        } else {
+            let after = writer.next_within(Duration::from_secs(2));
+            assert_eq!(after, None, "nothing more is said, least of all that it is committed");
+        }
+        // The watcher's end is not the child's.
+        Command::new("kill").args(["-9", id]).status().unwrap();
+        writer.kill(&mut committed);
+        check(folder.path(), &committed, 0);
+    }
+}
