@@ -22,8 +22,8 @@ pub const SAY_LINES: usize = 1024;
 /// Ticks for which lines are held while the link is lost.
 pub const HELD_TICKS: u64 = 60;
 
-/// Numbers that an author may skip: when a node comes back after its lease has expired, it sends its
-/// pending operations again under other numbers. A higher number is forged.
+/// Numbers that an author may skip: when a node comes back after its lease has expired, it sends
+/// its pending operations again under other numbers. A higher number is forged.
 pub const JUMP_MAX: u64 = 1024;
 
 /// Nodes whose operations are counted.

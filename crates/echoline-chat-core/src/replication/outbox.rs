@@ -1,6 +1,6 @@
 //! The operations of one author that the other nodes do not have yet: one is on its way, the others
-//! wait for it. So their order is the author's, however often one has to be sent again. Pure; time is
-//! counted in ticks of about a second.
+//! wait for it. So their order is the author's, however often one has to be sent again. Pure; time
+//! is counted in ticks of about a second.
 
 use std::collections::VecDeque;
 

@@ -37,8 +37,8 @@ impl Chat {
         }
     }
 
-    /// The lease of this node expired: it has another number from now on, and its users rejoin. What
-    /// they had sent before has no effect any more, and is sent again after that.
+    /// The lease of this node expired: it has another number from now on, and its users rejoin.
+    /// What they had sent before has no effect any more, and is sent again after that.
     pub(super) fn come_back(&self, cluster: &Cluster, users: &[DownUser]) {
         let live = self.lock();
         let mut state = cluster.lock();

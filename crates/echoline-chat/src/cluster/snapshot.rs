@@ -129,8 +129,8 @@ impl Chat {
         followed.sent.clear();
         let outboxes = std::mem::take(&mut followed.outboxes);
         followed.is_returning = false;
-        // If the stream is the same up to some entry, the users who leave now are found in it again:
-        // as those of a node that does not exist any more.
+        // If the stream is the same up to some entry, the users who leave now are found in it
+        // again: as those of a node that does not exist any more.
         cluster.propose_gone(&mut followed, before, &cluster.options.machine, "began anew");
         drop(followed);
         for (session, _) in outboxes.iter().filter(|(_, outbox)| outbox.is_over) {
