@@ -13,7 +13,8 @@ use super::config::{self, Refusal};
 use super::links::Followed;
 use super::output;
 use super::reload::Fresh;
-use echoline::{Address, Listener, Scheme};
+use echoline::listener::Scheme;
+use echoline::{Address, Listener};
 
 /// The flags of `echoline check`.
 #[derive(Debug, Args)]

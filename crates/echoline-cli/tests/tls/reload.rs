@@ -4,15 +4,14 @@ use std::fs;
 use std::num::NonZero;
 use std::time::SystemTime;
 
-use echoline::{
-    Authorities, ClientAuth, Eol, Identity, Resumption, Shutdown, TlsClient, TlsError, Transport,
-    Trust,
-};
-use echoline_load::{self, Plan, Settings};
+use echoline::tls::{Authorities, ClientAuth, Identity, Resumption, TlsClient, TlsError, Trust};
+use echoline::transport::Transport;
+use echoline::{Eol, Shutdown};
+use echoline_load::{LoadSettings, Plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::pairs::{Authority, Kind};
-use crate::served::{Handler, Served, offer};
+use crate::served::{Handler, Served, config};
 
 const TIMES: usize = 100;
 
@@ -24,7 +23,7 @@ async fn a_hundred_reloads_under_load_fail_nobody() {
     let mut old = served.connect(None).await.unwrap();
     let pairs = [0, 1].map(|n| served.authority.sign(&format!("pair-{n}"), Kind::Server));
     let plan = Plan::new(NonZero::new(4).unwrap(), NonZero::new(150), 32, Eol::Lf, 1).unwrap();
-    let mut settings = Settings::new(served.address.clone(), plan);
+    let mut settings = LoadSettings::new(served.address.clone(), plan);
     settings.per_connection = NonZero::new(1);
     let trust = Trust::Authorities(Authorities::load(&served.authority.ca()).unwrap());
     let client = TlsClient::new(&trust, None, Resumption::Off).unwrap();
@@ -35,7 +34,7 @@ async fn a_hundred_reloads_under_load_fail_nobody() {
     let running = echoline_load::run(&settings, &stop, |_| ());
     let replacing = async {
         for pair in pairs.iter().cycle().take(TIMES) {
-            certificates.replace(offer(pair, &ClientAuth::Off));
+            certificates.replace(config(pair, &ClientAuth::Off));
             replaced += 1;
             tokio::task::yield_now().await;
         }
