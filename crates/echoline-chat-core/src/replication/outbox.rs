@@ -1,87 +1,75 @@
-//! What one author has done and the others have not seen yet: one act is on its way, the rest
-//! waits for it. So their order is the author's, however often something has to be sent again.
-//!
-//! Pure but for the channels in it, on which nothing waits here. Time is counted in ticks.
+//! The operations of one author that the other nodes do not have yet: one is on its way, the others
+//! wait for it. So their order is the author's, however often one has to be sent again. Pure; time
+//! is counted in ticks of about a second.
 
 use std::collections::VecDeque;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-
+use super::SAY_LINES;
+use super::envelope::Envelope;
 use crate::name::Name;
 use crate::operation::{Operation, SaidLine};
-use crate::outcome::Outcome;
-use echoline_chat_core::replication::SAY_LINES;
-use echoline_chat_core::replication::envelope::Envelope;
 
-/// Bytes of text in one act: far below what a bus takes.
+/// Bytes of text in one operation: far below what a stream takes.
 const SAY_BYTES: usize = 64 * 1024;
 
-/// The way back to the caller who waits for the outcome of an act.
-#[derive(Debug)]
-pub(super) struct Reply {
-    sender: oneshot::Sender<Outcome>,
-    /// Given back when the act has come back or never will, also if the caller has left.
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Reply {
-    pub(super) fn new(
-        sender: oneshot::Sender<Outcome>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
-        Self { sender, _permit: permit }
-    }
-
-    /// # Errors
-    /// The outcome, if the caller does not wait any more.
-    #[expect(clippy::result_large_err, reason = "it is as large as the argument")]
-    pub(super) fn send(self, outcome: Outcome) -> Result<(), Outcome> {
-        self.sender.send(outcome)
-    }
-
+/// A caller who waits for the outcome of an operation.
+pub trait PendingReply {
     /// Whether the caller does not wait any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    fn is_closed(&self) -> bool;
+
+    /// Tells the caller that everything before is done.
+    fn complete(self);
+}
+
+/// The operations of one author; `T` is a caller who waits.
+#[derive(Debug)]
+pub struct Outbox<T> {
+    /// The number of the last operation that was sent.
+    last: u64,
+    sent: Option<Sent<T>>,
+    waiting: VecDeque<Waiting<T>>,
+    /// The author's session is over.
+    pub is_over: bool,
+}
+
+/// An operation that is on its way.
+#[derive(Debug)]
+pub struct Sent<T> {
+    /// The id of its proposal.
+    pub id: String,
+    /// The tick since when it is there.
+    pub since: u64,
+    /// The operation.
+    pub act: Operation,
+    /// The caller who waits for its outcome.
+    pub reply: Option<T>,
+}
+
+/// An operation that waits for its turn.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    /// The operation; `None` only waits for those before it.
+    pub act: Option<Operation>,
+    /// The caller who waits for its outcome.
+    pub reply: Option<T>,
+    /// The tick since when it is there.
+    pub since: u64,
+}
+
+impl<T> Default for Outbox<T> {
+    fn default() -> Self {
+        Self { last: 0, sent: None, waiting: VecDeque::new(), is_over: false }
     }
 }
 
-/// The acts of one author.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    /// The number of the last act that was sent.
-    last: u64,
-    sent: Option<Sent>,
-    waiting: VecDeque<Waiting>,
-    /// The author's session is over.
-    pub(super) is_over: bool,
-}
-
-/// An act that is on its way.
-#[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) id: String,
-    pub(super) since: u64,
-    pub(super) act: Operation,
-    pub(super) reply: Option<Reply>,
-}
-
-/// An act that waits for its turn.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    /// `None` only waits for those before it.
-    pub(super) act: Option<Operation>,
-    pub(super) reply: Option<Reply>,
-    pub(super) since: u64,
-}
-
-impl Outbox {
-    /// Puts an act, or with `None` only a wait for all those before it, at the end.
-    pub(super) fn push(&mut self, now: u64, act: Option<Operation>, reply: Option<Reply>) {
+impl<T: PendingReply> Outbox<T> {
+    /// Puts an operation, or with `None` only a wait for all those before it, at the end.
+    pub fn push(&mut self, now: u64, act: Option<Operation>, reply: Option<T>) {
         self.waiting.push_back(Waiting { act, reply, since: now });
     }
 
-    /// Puts a line at the end: into the act before it, if that one has room for it.
-    pub(super) fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
+    /// Puts a line at the end: into the operation before it, if that one has room for it.
+    pub fn say(&mut self, now: u64, room: &Name, line: SaidLine) {
         if let Some(Waiting { act: Some(Operation::Say { room: last, lines }), .. }) =
             self.waiting.back_mut()
             && last.same_as(room)
@@ -97,7 +85,7 @@ impl Outbox {
 
     /// The act to be sent now, where none is on its way, with its number and in an envelope by
     /// `seal`; waits that are over are answered. What nobody waits for any more is not wanted.
-    pub(super) fn next(
+    pub fn next(
         &mut self,
         now: u64,
         seal: impl FnOnce(u64, Operation) -> Envelope,
@@ -106,14 +94,11 @@ impl Outbox {
             return None;
         }
         while let Some(Waiting { act, reply, .. }) = self.waiting.pop_front() {
-            if reply.as_ref().is_some_and(Reply::is_closed) {
+            if reply.as_ref().is_some_and(PendingReply::is_closed) {
                 continue;
             }
             let Some(act) = act else {
-                if let Some(reply) = reply {
-                    // The receiver may be gone.
-                    let _ = reply.send(Outcome::Done);
-                }
+                reply.into_iter().for_each(PendingReply::complete);
                 continue;
             };
             self.last += 1;
@@ -124,48 +109,48 @@ impl Outbox {
         None
     }
 
-    /// The number of the act that is on its way, or was last.
-    pub(super) fn number(&self) -> u64 {
+    /// The number of the operation that is on its way, or was last.
+    pub fn number(&self) -> u64 {
         self.last
     }
 
-    /// What is on its way.
-    pub(super) fn sent(&self) -> Option<&Sent> {
+    /// The operation that is on its way.
+    pub fn sent(&self) -> Option<&Sent<T>> {
         self.sent.as_ref()
     }
 
-    /// What was on its way has come back, or never will.
-    pub(super) fn settle(&mut self) -> Option<Sent> {
+    /// Takes the operation that was on its way: it has come back, or never will.
+    pub fn settle(&mut self) -> Option<Sent<T>> {
         self.sent.take()
     }
 
-    /// What was on its way can have no effect any more, and is to be sent again.
-    pub(super) fn take_back(&mut self) {
+    /// Puts the operation that was on its way first: it has no effect any more, and is sent again.
+    pub fn take_back(&mut self) {
         if let Some(Sent { act, reply, since, .. }) = self.sent.take() {
             self.waiting.push_front(Waiting { act: Some(act), reply, since });
         }
     }
 
-    /// Who was to come back comes back in another way.
-    pub(super) fn forget_returns(&mut self) {
+    /// Drops the rejoins that wait: the users rejoin in another way.
+    pub fn forget_returns(&mut self) {
         self.waiting.retain(|waiting| !matches!(waiting.act, Some(Operation::Rejoin { .. })));
     }
 
     /// Lines that are not yet known to have arrived.
-    pub(super) fn lines(&self) -> usize {
+    pub fn lines(&self) -> usize {
         let waiting = self.waiting.iter().filter_map(|waiting| waiting.act.as_ref());
         let sent = self.sent.as_ref().map_or(0, |sent| said(&sent.act).len());
         waiting.map(|act| said(act).len()).sum::<usize>() + sent
     }
 
     /// Whether nothing is on its way and nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.sent.is_none() && self.waiting.is_empty()
     }
 
     /// Takes out the unsent acts that have waited since before `since`, if they say lines or if a
     /// caller waits for their outcome. The others stay: a user who leaves has to leave.
-    pub(super) fn expire(&mut self, since: u64) -> Vec<Waiting> {
+    pub fn expire(&mut self, since: u64) -> Vec<Waiting<T>> {
         let (mut kept, mut expired) = (VecDeque::new(), Vec::new());
         for waiting in self.waiting.drain(..) {
             let says = waiting.act.as_ref().is_some_and(|act| !said(act).is_empty());
@@ -179,8 +164,8 @@ impl Outbox {
     }
 }
 
-/// The lines that an act says.
-pub(super) fn said(act: &Operation) -> &[SaidLine] {
+/// The lines that an operation says.
+pub fn said(act: &Operation) -> &[SaidLine] {
     match act {
         Operation::Say { lines, .. } => lines,
         _ => &[],
@@ -189,8 +174,25 @@ pub(super) fn said(act: &Operation) -> &[SaidLine] {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use super::*;
-    use crate::history::LineKind;
+    use crate::LineKind;
+
+    /// A caller, and whether it was told.
+    #[derive(Debug)]
+    struct Caller(Rc<Cell<bool>>);
+
+    impl PendingReply for Caller {
+        fn is_closed(&self) -> bool {
+            false
+        }
+
+        fn complete(self) {
+            self.0.set(true);
+        }
+    }
 
     fn room(text: &str) -> Name {
         Name::parse_room(text).unwrap()
@@ -200,7 +202,7 @@ mod tests {
         SaidLine { kind: LineKind::Said, text: text.into() }
     }
 
-    fn next(outbox: &mut Outbox) -> Option<Operation> {
+    fn next(outbox: &mut Outbox<Caller>) -> Option<Operation> {
         outbox.next(0, |number, act| Envelope::new(1, 2, number, act)).map(|sealed| sealed.act)
     }
 
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn one_act_is_on_its_way_and_lines_behind_it_gather() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::<Caller>::default();
         outbox.say(0, &room("den"), line("a"));
         assert_eq!(texts(next(&mut outbox)), ["a"]);
         outbox.say(0, &room("den"), line("b"));
@@ -228,24 +230,24 @@ mod tests {
 
     #[test]
     fn acts_keep_their_order_and_waits_their_place() {
-        let mut outbox = Outbox::default();
-        let (reply, mut waits) = oneshot::channel();
+        let mut outbox = Outbox::<Caller>::default();
+        let told = Rc::new(Cell::new(false));
         outbox.say(0, &room("den"), line("a"));
-        outbox.push(0, None, Some(Reply::new(reply, None)));
+        outbox.push(0, None, Some(Caller(Rc::clone(&told))));
         outbox.push(0, Some(Operation::BecomeOperator), None);
         outbox.say(0, &room("den"), line("b"));
         assert_eq!(texts(next(&mut outbox)), ["a"]);
-        assert!(waits.try_recv().is_err());
+        assert!(!told.get());
         outbox.settle();
         assert_eq!(next(&mut outbox), Some(Operation::BecomeOperator));
-        assert!(waits.try_recv().is_ok());
+        assert!(told.get());
         outbox.settle();
         assert_eq!(texts(next(&mut outbox)), ["b"]);
     }
 
     #[test]
     fn what_was_sent_does_not_expire() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::<Caller>::default();
         outbox.say(0, &room("den"), line("a"));
         next(&mut outbox);
         outbox.say(1, &room("den"), line("b"));
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn acts_are_bounded() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::<Caller>::default();
         for _ in 0..40 {
             outbox.say(0, &room("den"), line(&"x".repeat(4096)));
         }
