@@ -15,6 +15,7 @@ use echoline_base::random::Random;
 use echoline_chat_core::LineKind;
 use echoline_chat_core::effect::Effect;
 use echoline_chat_core::name::Name;
+use echoline_chat_core::notification::Notification;
 use echoline_chat_core::operation::{
     Operation, OperationContext, ResumeToken, RoomChange, SaidLine,
 };
@@ -58,6 +59,14 @@ impl Node {
         Self { number, state, trace: String::new() }
     }
 
+    /// Gives a membership back, as the session of an expelled user does.
+    fn release(&mut self, session: u64, room: &Name) {
+        let user = self.state.served_user(session);
+        let memberships = user.map(|user| user.memberships()).unwrap_or_default();
+        let cell = memberships.into_iter().find(|(cell, _)| cell.borrow().name == *room);
+        cell.into_iter().for_each(|(cell, _)| self.state.release_membership(session, &cell));
+    }
+
     /// Applies an entry of the stream.
     fn apply(&mut self, time_ms: u64, payload: &[u8]) -> Outcome {
         let entry = Envelope::decode(payload).and_then(inspect).unwrap();
@@ -65,7 +74,17 @@ impl Node {
         let is_here = node == self.number;
         let context = OperationContext { session, node, is_here, now_ms: time_ms };
         let Self { state, trace, .. } = self;
-        let outcome = state.apply(context, act, &mut |effect: Effect<'_>| note(trace, &effect));
+        let mut expelled = Vec::new();
+        let outcome = state.apply(context, act, &mut |effect: Effect<'_>| {
+            note(trace, &effect);
+            if let Effect::Notify { session, notification } = effect
+                && let Notification::Expelled { room, .. } = notification
+            {
+                expelled.push((session, room));
+            }
+        });
+        expelled.iter().for_each(|(session, room)| self.release(*session, room));
+        let trace = &mut self.trace;
         // A node has places for the members that it serves until their sessions give them back: only
         // these numbers, and whether it serves a user, differ from node to node.
         let text = match &outcome {

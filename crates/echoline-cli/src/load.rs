@@ -21,6 +21,7 @@ use super::descriptors::Descriptors;
 use super::load_output::OutputFlags;
 use super::resources;
 use super::tls_client::{TlsClientFlags, TlsSide};
+use super::usage_error::UsageError;
 use echoline::internals::{Hangup, Signals};
 use echoline::listener::Scheme;
 use echoline::tls::Resumption;
@@ -107,7 +108,7 @@ fn goals(text: &str) -> Result<Objectives, String> {
 /// Runs the load and writes the report.
 pub(super) fn run(flags: &LoadFlags) -> anyhow::Result<ExitCode> {
     let settings = flags.settings()?;
-    flags.output.check("load");
+    flags.output.check("load")?;
     Descriptors::raise()
         .fit_clients(flags.traffic.clients().get())
         .map_err(|sentence| anyhow!(sentence))?;
@@ -176,16 +177,16 @@ impl LoadFlags {
         if self.find_max { None } else { self.traffic.messages() }
     }
 
-    /// Returns the settings, or exits with a usage error if flags do not fit together.
+    /// Returns the settings, or a usage error if flags do not fit together.
     fn settings(&self) -> anyhow::Result<LoadSettings> {
         let depth = self.traffic.depth();
         if let Some(text) = self.traffic.usage_error().or_else(|| self.messages.usage_error(depth))
         {
-            super::wrong_use("load", ErrorKind::ArgumentConflict, text);
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
         }
         let searched = self.slo.as_ref().map(|goals| (goals, self.traffic.first_rate()));
         if let Some(Err(text)) = searched.map(|(goals, first)| check_search(goals, first)) {
-            super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
         }
         let plan = self.messages.plan(self.traffic.clients(), self.messages_each())?;
         let plan = match self.traffic.total_messages() {
@@ -197,7 +198,7 @@ impl LoadFlags {
         if self.addresses.iter().any(is_udp)
             && let Some(text) = datagram_usage_error(&expect, plan.size())
         {
-            super::wrong_use("load", ErrorKind::ArgumentConflict, &text);
+            return Err(UsageError::new("load", ErrorKind::ArgumentConflict, text).into());
         }
         // There is at least one address, because the flag is required.
         let mut settings = LoadSettings::new(self.addresses[0].clone(), plan);
@@ -248,9 +249,4 @@ fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
          one datagram"
             .to_owned()
     })
-}
-
-/// Exits with a usage error for an invalid value.
-fn wrong_value(text: &str) -> ! {
-    super::wrong_use("load", ErrorKind::ValueValidation, text)
 }

@@ -4,8 +4,9 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, error::ErrorKind};
 
+use crate::usage_error::UsageError;
 use crate::values::{self, EolName};
 use echoline_load::message::LinePattern;
 use echoline_load::{Expect, ExpectedReply, Plan, Template};
@@ -123,7 +124,9 @@ impl MessageFlags {
             return Ok(Plan::template(clients, messages, template.clone(), eol, self.seed));
         }
         let plan = Plan::new(clients, messages, self.size, eol, self.seed);
-        Ok(plan.unwrap_or_else(|error| super::wrong_value(&format!("--size {error}"))))
+        Ok(plan.map_err(|error| {
+            UsageError::new("load", ErrorKind::ValueValidation, format!("--size {error}"))
+        })?)
     }
 }
 
