@@ -59,11 +59,14 @@ impl Node {
         Self { number, state, trace: String::new() }
     }
 
-    /// Gives a membership back, as the session of an expelled user does.
+    /// Gives a membership back, as the session of a user does who is out of a room.
     fn release(&mut self, session: u64, room: &Name) {
         let user = self.state.served_user(session);
         let memberships = user.map(|user| user.memberships()).unwrap_or_default();
-        let cell = memberships.into_iter().find(|(cell, _)| cell.borrow().name == *room);
+        let is_out =
+            |cell: &Room, member_id| cell.name.key() == room.key() && !cell.is_in(member_id);
+        let mut memberships = memberships.into_iter();
+        let cell = memberships.find(|&(ref cell, id)| is_out(&cell.borrow(), id));
         cell.into_iter().for_each(|(cell, _)| self.state.release_membership(session, &cell));
     }
 
@@ -75,6 +78,10 @@ impl Node {
         let context = OperationContext { session, node, is_here, now_ms: time_ms };
         let Self { state, trace, .. } = self;
         let mut expelled = Vec::new();
+        if let Operation::Part { room } = &act {
+            // The session gives the membership back when it hears of the outcome.
+            expelled.push((session, room.clone()));
+        }
         let outcome = state.apply(context, act, &mut |effect: Effect<'_>| {
             note(trace, &effect);
             if let Effect::Notify { session, notification } = effect
