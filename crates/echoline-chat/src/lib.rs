@@ -23,51 +23,21 @@
 //! One order: a room is a log, and an append gives the line its number. Every member sees the
 //! lines in that order; a member is a cursor in the log, so that fan-out copies nothing.
 
-mod aliases;
-mod answer_limits;
-mod apply_operation;
 mod archive;
-mod arguments;
 #[cfg(test)]
 mod attacks;
 mod audit_log;
-mod authority;
-mod bans;
-mod batch;
 mod bot;
-mod character;
 mod clock;
 mod cluster;
-mod command;
 mod command_cost;
-mod command_error;
-mod command_table;
 mod commands;
-mod days;
-mod deletion;
-mod duration;
-mod echo_suppression;
-mod entrance;
 mod erase;
 mod evictions;
-mod exclusion;
-mod flood;
-mod flood_mutes;
-mod former_users;
-mod help;
-mod idle_policy;
-mod key;
-mod line;
 mod line_end;
-mod log;
-mod log_limits;
 mod login;
 mod mailbox;
 mod misdirected_protocol;
-mod muted;
-mod name;
-mod name_error;
-mod operation;
 mod operator_password;
 mod outbound_feed;
 #[cfg(feature = "web")]
@@ -76,33 +46,35 @@ mod password_checks;
 mod people;
 mod persistence;
 mod position;
-mod protocol;
-mod replay;
-mod room;
-mod room_operators;
-mod room_origin;
-mod room_record;
-mod room_removal;
 mod rules;
 mod secret_words;
-mod separators;
 mod session;
+mod session_handle;
 mod settings;
 mod shared_room;
-mod source;
 mod source_gates;
+mod speech;
 mod state;
 mod telnet;
 mod telnet_stream;
-mod text;
-mod tokens;
 mod transcript;
-mod user;
-mod user_table;
 mod verify;
 mod view;
 mod wake_batcher;
-mod wrap;
+
+use echoline_chat_core::command::{aliases, arguments, command_error, command_table, help};
+use echoline_chat_core::name::{key, name_error};
+use echoline_chat_core::replication::node_down_line;
+use echoline_chat_core::room::{batch, entrance, line, log, room_record};
+use echoline_chat_core::state::{
+    apply, bans, deletion, flood_mutes, former_users, preferences, rejoin, room_cell, tokens, user,
+    user_table,
+};
+use echoline_chat_core::text::{character, separators, wrap};
+use echoline_chat_core::{
+    answer_limits, command, days, effect, flood, idle_policy, name, notification, operation,
+    outcome, protocol, room, text,
+};
 
 pub use arguments::{Passage, Secret, Switch, Target};
 pub use cluster::{ClusterOptions, ClusterStatus};

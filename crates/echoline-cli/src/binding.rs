@@ -23,11 +23,13 @@ use super::life::privileges::Identity;
 use super::life::upgrade::{self, Upgrade};
 use super::resources;
 use super::serving::{self, Service, ServingFlags};
-use echoline::fault::Faults;
-use echoline::{
-    Address, Certificates, DatagramListener, FileOwner, Limits, Listener, ListenerOptions,
-    Occupancy, Scheme, Sources,
-};
+use echoline::faults::Faults;
+use echoline::listener::{FileOwner, Scheme};
+use echoline::metrics::ConnectionUsage;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramListener;
+use echoline::{Address, Limits, Listener, ListenerOptions};
 
 /// A service whose addresses are bound; and who the process is from now on.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ pub(super) struct Bound {
     /// Metrics of the service, besides those of connections.
     pub(super) figures: Option<Figures>,
     /// Called when places run short.
-    pub(super) on_crowded: Option<OnCrowded>,
+    pub(super) on_nearly_full: Option<OnCrowded>,
     /// The rates of each source, and the penalties that there are.
     pub(super) sources: Arc<Sources>,
 }
@@ -61,7 +63,7 @@ impl Bound {
 }
 
 /// Called with the occupancy of the server when places run short.
-pub(super) struct OnCrowded(pub(super) Box<dyn Fn(Occupancy) + Send + Sync>);
+pub(super) struct OnCrowded(pub(super) Box<dyn Fn(ConnectionUsage) + Send + Sync>);
 
 impl std::fmt::Debug for OnCrowded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -185,7 +187,7 @@ impl ServingFlags {
             faults,
             life,
             figures: None,
-            on_crowded: None,
+            on_nearly_full: None,
             sources,
         })
     }

@@ -10,7 +10,8 @@ use super::descriptors::Descriptors;
 use super::reload::{Commit, Fresh, Renewal};
 use super::source_limits::SourceLimitFlags;
 use super::values::{self, Timeout};
-use echoline::{Limits, ListenerOptions, LiveLimits, SourceLimits};
+use echoline::sources::SourceLimits;
+use echoline::{Limits, ListenerOptions, LiveLimits};
 
 /// What a running server can take over, for connections that begin after it.
 const LIVE: [&str; 7] = [

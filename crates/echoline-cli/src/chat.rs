@@ -24,7 +24,9 @@ use super::tls::Outdated;
 use super::values;
 use super::verify::{self, VerifyFlags};
 use super::web::WebFlags;
-use echoline::{Address, Eol, Framing, Limits, SourceLimits};
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Eol, Limits};
 use echoline_base::SecretText;
 use echoline_chat::history::{StoreError, StoreOptions, SyncPolicy};
 use echoline_chat::{self, Chat, LogLimits, Name, Role, Settings};
@@ -217,7 +219,7 @@ pub(super) fn run(flags: ChatFlags, mut reload: Reload) -> anyhow::Result<ExitCo
     let roles = flags.roles(bound.counts().collect());
     reload.add(renewal(Arc::clone(&chat)));
     let crowded = Arc::clone(&chat);
-    bound.on_crowded = Some(OnCrowded(Box::new(move |occupancy| {
+    bound.on_nearly_full = Some(OnCrowded(Box::new(move |occupancy| {
         crowded.end_idle_users(occupancy.excess());
     })));
     let guests = Arc::clone(&chat);

@@ -14,7 +14,8 @@ use super::links::Followed;
 use super::output;
 use super::reload::Fresh;
 use super::usage_error::UsageError;
-use echoline::{Address, Listener, Scheme};
+use echoline::listener::Scheme;
+use echoline::{Address, Listener};
 
 /// The flags of `echoline check`.
 #[derive(Debug, Args)]

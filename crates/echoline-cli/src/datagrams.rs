@@ -11,12 +11,13 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::values::{self, AnswerRate};
-use echoline::fault::Faults;
+use echoline::faults::Faults;
 use echoline::internals::spawn_with_runtime;
-use echoline::{
+use echoline::udp::{
     AnswerLength, DatagramAnswer, DatagramCounts, DatagramListener, DatagramRules, DatagramServer,
-    Datagrams, Loopback, Phase, Shutdown, SourcePorts,
+    DatagramSnapshot, Loopback, SourcePorts,
 };
+use echoline::{Phase, Shutdown};
 
 /// Who is answered over `udp://`. A source address may be forged, and whoever answers it then
 /// sends to somebody who never asked.
@@ -160,7 +161,7 @@ async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
     pending().await
 }
 
-fn log_account(datagrams: &Datagrams) {
+fn log_account(datagrams: &DatagramSnapshot) {
     let refused: Vec<String> = datagrams
         .refusals()
         .map(|(refusal, count)| format!("{}={count}", refusal.label()))

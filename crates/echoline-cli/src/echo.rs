@@ -13,8 +13,11 @@ use super::serving::{Service, ServingFlags};
 use super::tls::Outdated;
 use super::usage_error::UsageError;
 use super::values::EolName;
-use echoline::echo::{self, Dialogue, Mode};
-use echoline::{Address, Framing, Limits, Scheme, SourceLimits};
+use echoline::echo::{self, EchoDialogue, EchoMode};
+use echoline::listener::Scheme;
+use echoline::sources::SourceLimits;
+use echoline::websocket::Framing;
+use echoline::{Address, Limits};
 use echoline_base::poison::IgnorePoison;
 
 /// The flags of `echoline echo`.
@@ -81,15 +84,15 @@ impl ModeName {
         }
     }
 
-    fn mode(self) -> Mode {
+    fn mode(self) -> EchoMode {
         match self {
-            Self::Raw => Mode::Raw,
-            Self::Line => Mode::Line,
-            Self::Command => Mode::Command,
-            Self::Whoami => Mode::Whoami,
-            Self::Discard => Mode::Discard,
-            Self::Chargen => Mode::Chargen,
-            Self::Daytime => Mode::Daytime,
+            Self::Raw => EchoMode::Raw,
+            Self::Line => EchoMode::Line,
+            Self::Command => EchoMode::Command,
+            Self::Whoami => EchoMode::Whoami,
+            Self::Discard => EchoMode::Discard,
+            Self::Chargen => EchoMode::Chargen,
+            Self::Daytime => EchoMode::Daytime,
         }
     }
 }
@@ -125,7 +128,7 @@ impl EchoFlags {
                  floods somebody else: leave udp:// out, or add --udp-allow-amplification"
             ));
         }
-        if mode == Mode::Whoami && self.listen.iter().any(is_udp) {
+        if mode == EchoMode::Whoami && self.listen.iter().any(is_udp) {
             let text = "--mode whoami needs connections, which udp:// has not: leave udp:// out";
             return Some(text.to_owned());
         }
@@ -133,7 +136,7 @@ impl EchoFlags {
             _ if !self.listen.is_empty() && self.listen.iter().all(is_udp) => {
                 "over udp://, where datagrams come back unchanged".to_owned()
             }
-            Mode::Raw => "in --mode raw, which changes no byte".to_owned(),
+            EchoMode::Raw => "in --mode raw, which changes no byte".to_owned(),
             mode if !mode.answers_lines() => format!("in --mode {name}, which answers no line"),
             _ => return None,
         };
@@ -151,7 +154,7 @@ impl EchoFlags {
         self.serving.check(&self.service(&self.dialogue()), findings)
     }
 
-    fn service(&self, dialogue: &Dialogue) -> Service {
+    fn service(&self, dialogue: &EchoDialogue) -> Service {
         Service {
             listen: self.listen.clone(),
             also: Vec::new(),
@@ -172,9 +175,9 @@ impl EchoFlags {
         }
     }
 
-    fn dialogue(&self) -> Dialogue {
+    fn dialogue(&self) -> EchoDialogue {
         let clock = if self.mode == ModeName::Daytime { daytime } else { now };
-        let mut dialogue = self.words(Dialogue::new(self.mode.mode(), clock));
+        let mut dialogue = self.words(EchoDialogue::new(self.mode.mode(), clock));
         if let Some(eol) = self.eol {
             dialogue.eol = eol.into();
         }
@@ -182,27 +185,27 @@ impl EchoFlags {
     }
 
     /// The dialogue in other words, where there are any.
-    fn words(&self, dialogue: Dialogue) -> Dialogue {
+    fn words(&self, dialogue: EchoDialogue) -> EchoDialogue {
         let greeting = self.greeting.clone().unwrap_or(dialogue.greeting);
         let prefix = self.prefix.clone().unwrap_or(dialogue.prefix);
-        Dialogue { greeting, prefix, ..dialogue }
+        EchoDialogue { greeting, prefix, ..dialogue }
     }
 }
 
 /// The dialogue that is held with those who come now.
 #[derive(Clone)]
-struct Current(Arc<Mutex<Arc<Dialogue>>>);
+struct Current(Arc<Mutex<Arc<EchoDialogue>>>);
 
 impl Current {
-    fn new(dialogue: Dialogue) -> Self {
+    fn new(dialogue: EchoDialogue) -> Self {
         Self(Arc::new(Mutex::new(Arc::new(dialogue))))
     }
 
-    fn dialogue(&self) -> Arc<Dialogue> {
+    fn dialogue(&self) -> Arc<EchoDialogue> {
         Arc::clone(&self.0.lock().ignore_poison())
     }
 
-    fn set(&self, dialogue: Dialogue) {
+    fn set(&self, dialogue: EchoDialogue) {
         *self.0.lock().ignore_poison() = Arc::new(dialogue);
     }
 }
@@ -213,8 +216,8 @@ fn renewal(current: Current) -> Renewal {
         let Some(flags) = fresh.echo() else { return Ok(None) };
         let running = current.dialogue();
         // Mode and line end stay, whatever the flags say now.
-        let usual = Dialogue::new(running.mode, running.clock);
-        let dialogue = flags.words(Dialogue { eol: running.eol, ..usual });
+        let usual = EchoDialogue::new(running.mode, running.clock);
+        let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
         let current = current.clone();
         let commit: Commit = Box::new(move || {
             current.set(dialogue);

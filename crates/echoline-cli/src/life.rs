@@ -24,8 +24,9 @@ use upgrade::{Old, Predecessor, Upgrade};
 
 use super::hangup::{Hangups, Meaning};
 use super::reload::Reload;
-use echoline::internals::{Hangup, Signals, obey};
-use echoline::{Closed, Connection, LiveLimits, Phase, Pulse, Report, Server, Shutdown};
+use echoline::internals::{Hangup, Signals, handle_signal};
+use echoline::metrics::LivenessProbe;
+use echoline::{Closed, Connection, LiveLimits, Phase, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
 
 /// How much longer than its drain a process may take to end.
@@ -67,7 +68,8 @@ impl Life {
     {
         let mut signals = Signals::listen(Hangup::Elsewhere).context("cannot listen to signals")?;
         let hangups = Hangups::listen().context("cannot listen to SIGHUP")?;
-        let (shutdown, pulse, live) = (server.shutdown(), server.pulse(), server.live_limits());
+        let (shutdown, liveness_probe, live) =
+            (server.shutdown(), server.liveness_probe(), server.live_limits());
         let heir = Cell::new(Heir::Nobody);
         let predecessor = self.predecessor.map(Predecessor::new).transpose();
         let predecessor = predecessor.context("cannot hear the running process")?;
@@ -84,7 +86,7 @@ impl Life {
             }
             notifier.tell(&[News::Ready, News::Status(&self.status)]);
             is_ready.set(()).context("ready twice")?;
-            Ok(watch(notifier, &pulse).await)
+            Ok(watch(notifier, &liveness_probe).await)
         };
         let old = Old { shutdown: &shutdown, notifier, heir: &heir };
         let upgrading = async {
@@ -106,7 +108,7 @@ impl Life {
                 Err(error) = &mut upgrading => return Err(error).context("cannot hear SIGUSR2"),
                 never = &mut stopping => match never {},
                 never = &mut reloading => match never {},
-                name = signals.next() => obey(name, &shutdown),
+                name = signals.next() => handle_signal(name, &shutdown),
             }
         }
     }
@@ -128,9 +130,9 @@ async fn tell_of_end(
     pending().await
 }
 
-async fn watch(notifier: &Notifier, pulse: &Pulse) -> Infallible {
+async fn watch(notifier: &Notifier, liveness_probe: &LivenessProbe) -> Infallible {
     if let Some(limit) = watchdog::limit() {
-        watchdog::reassure(notifier, pulse, limit).await;
+        watchdog::reassure(notifier, liveness_probe, limit).await;
     }
     pending().await
 }
@@ -146,7 +148,7 @@ async fn reload_when_told(
     let reload = Arc::new(Mutex::new(reload));
     loop {
         match hangups.next().await {
-            Meaning::TerminalGone => obey("SIGHUP", shutdown),
+            Meaning::TerminalGone => handle_signal("SIGHUP", shutdown),
             Meaning::Reload if shutdown.phase() == Phase::Running => {
                 notifier.tell(&[News::Reloading]);
                 run_aside(Arc::clone(&reload)).await;

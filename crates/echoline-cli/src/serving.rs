@@ -35,9 +35,14 @@ use super::tls::{Outdated, TlsFlags};
 use super::values;
 use super::web;
 use super::wires::WireFlags;
+use echoline::listener::Scheme;
+use echoline::site::Asset;
+use echoline::sources::SourceLimits;
+use echoline::tls::Certificates;
+use echoline::websocket::Framing;
 use echoline::{
-    Address, Asset, Certificates, Closed, Connection, Eol, Farewell, Framing, Limits, Listener,
-    ListenerOptions, Phase, Report, Scheme, Server, Shutdown, SourceLimits,
+    Address, Closed, Connection, Eol, Farewell, Limits, Listener, ListenerOptions, Phase, Report,
+    Server, Shutdown,
 };
 use echoline_base::file_access::if_there;
 
@@ -218,8 +223,8 @@ impl ServingFlags {
             faults::announce(faults, &service.listen);
             reload.add(self.faults.renewal(faults));
         }
-        if let Some(OnCrowded(hook)) = bound.on_crowded {
-            server = server.on_crowded(hook);
+        if let Some(OnCrowded(hook)) = bound.on_nearly_full {
+            server = server.on_nearly_full(hook);
         }
         let (mut server, access_log) = self.log_clients(server, service.shown, &mut reload)?;
         let admin_at = admin.as_ref().map_or(Ok(Vec::new()), Admin::addresses)?;

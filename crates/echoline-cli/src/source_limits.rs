@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::reload::{Commit, Fresh, Renewal};
-use echoline::{SourceLimits, Sources};
+use echoline::sources::{SourceLimits, Sources};
 
 /// The flag that changes the rates of a source.
 #[derive(Debug, Args)]

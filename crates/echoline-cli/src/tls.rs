@@ -14,7 +14,8 @@ use super::check::Findings;
 use super::config;
 use super::reload::{Commit, Fresh, Renewal};
 use super::shared_files::SharedFilesFlag;
-use echoline::{Address, Authorities, Certificates, ClientAuth, Identity, Offer};
+use echoline::Address;
+use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
 
 /// What takes effect without a restart.
 const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
@@ -87,12 +88,12 @@ impl TlsFlags {
                 "--listen {address} needs a certificate: give --cert FILE --key FILE ('echoline \
                  cert' makes a pair for tests)"
             ),
-            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.offer(outdated)?))),
+            (Some(_), Some(_)) => Ok(Some(Certificates::new(self.config(outdated)?))),
         }
     }
 
     /// Reads and checks what a server shows and asks for. Reads files each time.
-    pub(super) fn offer(&self, outdated: Outdated) -> anyhow::Result<Offer> {
+    pub(super) fn config(&self, outdated: Outdated) -> anyhow::Result<TlsServerConfig> {
         let Some(cert) = &self.cert else { bail!("--cert is not given any more") };
         let key = self.key.as_ref().unwrap_or(cert);
         self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
@@ -110,7 +111,7 @@ impl TlsFlags {
                 }
             }
         };
-        Ok(Offer::new(&identity, &clients)?)
+        Ok(TlsServerConfig::new(&identity, &clients)?)
     }
 
     /// Has `certificates` follow the files from now on, on a thread of its own, and at a reload.
@@ -124,10 +125,10 @@ impl TlsFlags {
         let prepare = move |fresh: &Fresh| {
             // Always: the files may have changed while the flags have not.
             let flags = fresh.serving().tls.clone();
-            let offer = flags.offer(replacement(&certificates))?;
+            let config = flags.config(replacement(&certificates))?;
             let (certificates, watch) = (certificates.clone(), watch.clone());
             let commit: Commit = Box::new(move || {
-                certificates.replace(offer);
+                certificates.replace(config);
                 watch.follow(flags);
                 describe(&certificates)
             });

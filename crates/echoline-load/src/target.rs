@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use echoline::{Address, Transport};
+use echoline::Address;
+use echoline::transport::Transport;
 
 /// The family of the addresses that are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -67,42 +67,76 @@
 //!
 //! A program that only serves lines needs none of them.
 
+pub mod connection;
 pub mod echo;
-mod net;
+pub mod listener;
+pub mod metrics;
+mod server;
+pub mod sources;
+mod timer;
+pub mod transport;
+pub mod udp;
+
+pub use connection::config::{Eol, Farewell, LiveLimits};
+pub use connection::handle::Connection;
+pub use connection::limits::{Closed, Limits};
+pub use connection::lines::{Line, Lines};
+pub use listener::address::Address;
+pub use listener::bind::{Listener, ListenerOptions};
+pub use server::builder::Server;
+pub use server::report::Report;
+pub use server::shutdown::{Phase, Shutdown};
+
+/// Planned faults of streams and datagrams; see [`FaultPlan`](faults::FaultPlan).
+pub mod faults {
+    pub use crate::transport::fault::{
+        Conditions, DatagramFate, DatagramFaults, Direction, Fault, FaultError, FaultKind,
+        FaultLayer, FaultPlan, FaultRule, FaultStream, Faults, HeldDatagrams, Per,
+    };
+}
+
+/// The PROXY protocol on both sides: a header that names the client.
+#[cfg(feature = "proxy")]
+pub mod proxy {
+    pub use crate::transport::proxy::{
+        AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy,
+    };
+}
+
+/// A few files over HTTP, and a WebSocket beside them.
+#[cfg(feature = "web")]
+pub mod site {
+    pub use crate::transport::site::{Asset, Site};
+}
+
+/// TLS 1.2 and 1.3 on both sides.
+#[cfg(feature = "tls")]
+pub mod tls {
+    pub use crate::transport::tls::{
+        Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsError,
+        TlsServerConfig, Trust,
+    };
+}
+
+/// WebSocket (RFC 6455) on both sides.
+#[cfg(feature = "websocket")]
+pub mod websocket {
+    pub use crate::transport::websocket::{
+        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+    };
+}
 
 /// Parts that the other crates of the workspace use. They may change with any release.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::net::alarm::{Alarm, Precision};
-    pub use crate::net::{Hangup, Signals, broken, is_loopback, obey, spawn_with_runtime};
+    pub use crate::listener::address::is_loopback;
+    pub use crate::server::signals::{Hangup, Signals, handle_signal};
+    pub use crate::server::workers::spawn_with_runtime;
+    pub use crate::timer::alarm::{Alarm, Precision};
     #[cfg(feature = "websocket")]
-    pub use crate::net::{Host, HostKind, is_same_origin};
+    pub use crate::transport::websocket::origin_policy::{Host, HostKind, is_same_origin};
+    pub use crate::udp::socket_error;
 }
-
-pub use echoline_base::SecretText;
-pub use net::fault;
-#[cfg(feature = "proxy")]
-pub use net::{AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy};
-#[cfg(feature = "websocket")]
-pub use net::{
-    AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
-};
-pub use net::{
-    Address, AddressError, AnswerLength, Closed, Connection, ConnectionSummary, DatagramAnswer,
-    DatagramCounts, DatagramListener, DatagramRefusal, DatagramRules, DatagramServer, Datagrams,
-    Eol, Farewell, FileOwner, FileUser, Layer, Limits, Line, LineTooLong, Lines, Listener,
-    ListenerOptions, LiveLimits, Loopback, Message, Observer, Occupancy, Opening, Origin, Outlet,
-    PenalisedSource, Penalties, Phase, Protocol, Pulse, Reader, ReceivedLine, Refusal, Report,
-    Scheme, Server, ServiceTimes, Shutdown, Snapshot, Source, SourceAction, SourceError,
-    SourceLimits, SourcePorts, SourceRate, SourceRateError, SourceRefusal, Sources, Step, Stream,
-    TlsFacts, Traffic, Transport, WorkerState, Write, Writer,
-};
-#[cfg(feature = "web")]
-pub use net::{Asset, Site};
-#[cfg(feature = "tls")]
-pub use net::{
-    Authorities, Certificates, ClientAuth, Identity, Offer, Resumption, TlsClient, TlsError, Trust,
-};
 
 /// The examples of the README, which `cargo test --doc` runs.
 #[cfg(doctest)]

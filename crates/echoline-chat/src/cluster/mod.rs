@@ -3,16 +3,11 @@
 //!
 //! Nothing here blocks. A proposal leaves through a channel; the author learns the outcome later.
 
-mod envelope;
 mod follow;
 #[cfg(test)]
 mod hostile_tests;
-mod inspect;
-mod inspect_snapshot;
-mod leases;
 mod link;
 mod newcomers;
-mod node_down;
 mod node_lifecycle;
 mod outbox;
 mod snapshot;
@@ -28,24 +23,22 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::name::Name;
-use super::operation::{Operation, OperationError, Outcome, SaidLine};
+use super::operation::{Operation, OperationContext, SaidLine};
+use super::outcome::{OperationError, Outcome};
+use super::rejoin::LastOperation;
 use super::room_record::LOG_MIN;
 use super::settings::Settings;
 use super::state::Chat;
-use super::user::User;
-use super::user_table::UserTable;
+use echoline_chat_core::replication::envelope::Envelope;
+use echoline_chat_core::replication::leases::Leases;
+use echoline_chat_core::replication::{GONE_MAX, NODE};
 use echoline_chat_core::{Link, Proposal};
-use envelope::Envelope;
-use leases::Leases;
 use newcomers::Newcomers;
 use outbox::{Outbox, Reply};
 
 use echoline_base::poison::IgnorePoison;
-pub(super) use node_down::{NodeDownLine, read as departed};
-pub use status::ClusterStatus;
 
-/// The machine itself, as an author.
-const NODE: u64 = 0;
+pub use status::ClusterStatus;
 
 /// Lines of one author that may wait while the link is there: then the author does.
 const WAITING_MAX: usize = 1024;
@@ -53,10 +46,6 @@ const WAITING_MAX: usize = 1024;
 /// Lines of one author that are held while the link is lost, and how long (ticks).
 const HELD_MAX: usize = 50;
 const HELD_TICKS: u64 = 60;
-
-/// Machines that are gone and sessions that have ended, which are remembered: what they sent may
-/// still arrive. So many people who went with a machine too: it may ask what became of their acts.
-const GONE_MAX: usize = 1000;
 
 /// Numbers that an author may skip: when a node comes back after its lease expired, it sends its
 /// pending acts again under other numbers. A higher number is forged.
@@ -112,9 +101,9 @@ struct State {
     /// session up to this count begins, so that an old entry that is sent again changes nothing.
     session_floors: BTreeMap<u32, u32>,
     /// The last acts of people who went with a machine.
-    gone_with: VecDeque<LastAct>,
-    /// People of this machine who are to come back with it.
-    returning: BTreeMap<u64, Arc<User>>,
+    gone_with: VecDeque<LastOperation>,
+    /// The suspended sessions that are to rejoin with this node.
+    returning: BTreeSet<u64>,
     is_returning: bool,
     leave: LeaveState,
     counts: Counts,
@@ -126,15 +115,6 @@ enum LeaveState {
     Stays,
     Leaves,
     Left,
-}
-
-/// The last act of somebody that was performed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct LastAct {
-    session: u64,
-    number: u64,
-    /// It came to nothing.
-    refused: bool,
 }
 
 /// What has happened, for metrics.
@@ -163,10 +143,7 @@ impl Chat {
         let newcomers = Newcomers::default();
         let cluster = Cluster { options, proposals, state, newcomers, left };
         let log = settings.log.at_least(LOG_MIN);
-        let mut chat = Self::new(Settings { log, ..settings });
-        // The sessions of a cluster never repeat, and each node has to calculate the same lineages.
-        chat.lock().people = UserTable::new(0);
-        chat.cluster = Some(Arc::new(cluster));
+        let chat = Self::replicated(Settings { log, ..settings }, cluster);
         (Arc::new(chat), receiver)
     }
 
@@ -174,12 +151,7 @@ impl Chat {
     pub(super) fn propose(&self, session: u64, act: Operation) -> Proposed {
         let Some(cluster) = &self.cluster else {
             let now_ms = self.now_ms();
-            let context = super::apply_operation::OperationContext {
-                session,
-                node: 0,
-                is_here: true,
-                now_ms,
-            };
+            let context = OperationContext { session, node: 0, is_here: true, now_ms };
             return Proposed::Done(self.apply_operation(context, act));
         };
         if let Operation::Join { room, .. } = &act
@@ -198,10 +170,10 @@ impl Chat {
         }
     }
 
-    /// Tells somebody whom another machine serves; where there is only this one, nobody is.
-    pub(super) fn tell_elsewhere(&self, user: &User, words: impl FnOnce() -> String) {
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| !user.is_here) {
-            cluster.announce(NODE, Operation::Tell { to: user.session, words: words() });
+    /// Tells an author whom another node serves.
+    pub(super) fn tell_elsewhere(&self, author: OperationContext, words: impl FnOnce() -> String) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !author.is_here) {
+            cluster.announce(NODE, Operation::Tell { to: author.session, words: words() });
         }
     }
 
@@ -256,9 +228,9 @@ impl Cluster {
     /// Whoever did this has not waited for what came of it.
     fn undo(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Entered(Ok(user)) => {
+            Outcome::Entered(Ok(entered)) => {
                 let exit = Operation::Exit { reason: Some(String::new()), keep: None };
-                self.announce(user.session, exit);
+                self.announce(entered.session, exit);
             }
             // Nobody is brought back by it: it is worth something again.
             Outcome::Redeemed(Some(keep)) => self.announce(NODE, Operation::SaveSession(keep)),
@@ -281,15 +253,9 @@ impl Cluster {
         self.lock().is_lost
     }
 
-    /// The session does not come back, should its machine do so.
-    pub(super) fn dismiss(&self, session: u64) {
-        self.lock().end_session(session);
-    }
-
-    /// The session is over: what is left of it goes with the last of its acts.
-    pub(super) fn retire_session(&self, user: &Arc<User>) {
-        let mut state = self.lock();
-        state.outboxes.entry(user.session).or_default().leaver = Some(Arc::clone(user));
+    /// Notes that a session is over: its memberships are given back after its last operation.
+    pub(super) fn retire_session(&self, session: u64) {
+        self.lock().outboxes.entry(session).or_default().is_over = true;
     }
 
     /// Queues a line of this author.
@@ -298,7 +264,7 @@ impl Cluster {
         session: u64,
         room: &Name,
         line: SaidLine,
-    ) -> Result<Room, OperationError> {
+    ) -> Result<Backpressure, OperationError> {
         let mut state = self.lock();
         let (now, is_lost) = (state.now, state.is_lost);
         let outbox = state.outboxes.entry(session).or_default();
@@ -308,7 +274,7 @@ impl Cluster {
             return Err(OperationError::NotDelivered(LOST));
         }
         outbox.say(now, room, line);
-        Ok(if lines < WAITING_MAX { Room::ForMore } else { Room::Full })
+        Ok(if lines < WAITING_MAX { Backpressure::None } else { Backpressure::Wait })
     }
 
     /// Sends what the author has said, if nothing of theirs is on its way.
@@ -363,7 +329,7 @@ impl State {
             gone_sessions: VecDeque::new(),
             session_floors: BTreeMap::new(),
             gone_with: VecDeque::new(),
-            returning: BTreeMap::new(),
+            returning: BTreeSet::new(),
             is_returning: false,
             leave: LeaveState::Stays,
             counts: Counts::default(),
@@ -388,16 +354,16 @@ impl State {
         floor.is_some_and(|&floor| count <= floor) || self.gone_sessions.contains(&session)
     }
 
-    /// Takes out the outboxes of those who are not `here` any more and have nothing left in them;
-    /// returns those whose seats are to be given back.
-    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<Arc<User>> {
+    /// Removes the empty outboxes of sessions that are not `here` any more. Returns the sessions
+    /// that are over.
+    fn sweep(&mut self, here: &BTreeSet<u64>) -> Vec<u64> {
         let Self { outboxes, returning, .. } = self;
         let is_over = |session: &u64, outbox: &mut Outbox| {
-            let lasts = here.contains(session) || returning.contains_key(session);
+            let lasts = here.contains(session) || returning.contains(session);
             outbox.is_empty() && !lasts && *session != NODE
         };
         let over = outboxes.extract_if(.., is_over);
-        over.filter_map(|(_, outbox)| outbox.leaver).collect()
+        over.filter(|(_, outbox)| outbox.is_over).map(|(session, _)| session).collect()
     }
 }
 
@@ -409,9 +375,10 @@ fn remember<T>(deque: &mut VecDeque<T>, one: T) -> Option<T> {
 
 /// Whether an author may go on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    ForMore,
-    Full,
+pub(super) enum Backpressure {
+    None,
+    /// So many lines wait that the author waits too.
+    Wait,
 }
 
 /// What becomes of an act.

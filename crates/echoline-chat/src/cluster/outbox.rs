@@ -4,20 +4,17 @@
 //! Pure but for the channels in it, on which nothing waits here. Time is counted in ticks.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::envelope::Envelope;
 use crate::name::Name;
-use crate::operation::{Operation, Outcome, SaidLine};
-use crate::user::User;
+use crate::operation::{Operation, SaidLine};
+use crate::outcome::Outcome;
+use echoline_chat_core::replication::SAY_LINES;
+use echoline_chat_core::replication::envelope::Envelope;
 
 /// Bytes of text in one act: far below what a bus takes.
 const SAY_BYTES: usize = 64 * 1024;
-
-/// Lines in one act.
-pub(super) const SAY_LINES: usize = 1024;
 
 /// The way back to the caller who waits for the outcome of an act.
 #[derive(Debug)]
@@ -55,8 +52,8 @@ pub(super) struct Outbox {
     last: u64,
     sent: Option<Sent>,
     waiting: VecDeque<Waiting>,
-    /// Its author, whose session is over.
-    pub(super) leaver: Option<Arc<User>>,
+    /// The author's session is over.
+    pub(super) is_over: bool,
 }
 
 /// An act that is on its way.

@@ -49,7 +49,7 @@ impl Chat {
     /// Who is in, and which machine serves them.
     fn sessions(&self) -> BTreeMap<u64, u32> {
         let state = self.lock();
-        state.people.iter().map(|(&session, user)| (session, user.node())).collect()
+        state.users.iter().map(|(&session, user)| (session, user.node)).collect()
     }
 
     /// The same in sentences.

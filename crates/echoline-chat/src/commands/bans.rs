@@ -8,10 +8,12 @@ use crate::arguments::Target;
 use crate::bans::{Ban, Scope, Subject, counted, ending, network_of};
 use crate::former_users::FormerUser;
 use crate::name::Name;
-use crate::operation::{Operation, Outcome};
+use crate::operation::Operation;
+use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::telnet_stream::ByteStream;
-use echoline::{Closed, Source};
+use echoline::Closed;
+use echoline::sources::Source;
 
 /// Characters of the reason of a ban.
 const REASON_MAX: usize = 200;

@@ -8,14 +8,16 @@ use crate::answer_limits::{Budget, LIST_BYTES_MAX, topic_in_list};
 use crate::arguments::{Secret, Switch};
 use crate::entrance::Entrance;
 use crate::name::Name;
-use crate::operation::{Operation, OperationError, Outcome, RoomChange};
+use crate::operation::{Operation, RoomChange};
+use crate::outcome::{OperationError, Outcome};
 use crate::password_checks::WRONG_PASSWORD_PAUSE;
 use crate::room::ReplayFrom;
 use crate::session::{IN_NO_ROOM, Session};
 use crate::shared_room::SharedRoom;
 use crate::state::{Credential, JoinError, Membership};
 use crate::telnet_stream::ByteStream;
-use echoline::{Closed, SourceAction};
+use echoline::Closed;
+use echoline::sources::SourceAction;
 
 /// Earlier lines that a newcomer sees who sees every line between them: programs, pages, and
 /// terminals that show numbers.
@@ -115,7 +117,8 @@ impl<S: ByteStream> Session<S> {
         let replay_from = ReplayFrom::Last(self.chat.rules().replay);
         let join = Operation::Join { room: room.clone(), replay_from, credential };
         Ok(Some(match self.propose(join).await? {
-            Outcome::Joined(joined) => joined,
+            Outcome::Joined(Ok(joined)) => self.chat.membership(joined).ok_or(JoinError::Gone),
+            Outcome::Joined(Err(error)) => Err(error),
             outcome => Err(JoinError::of(&outcome)),
         }))
     }
@@ -266,7 +269,7 @@ impl<S: ByteStream> Session<S> {
     }
 
     /// Returns a room that the user may know of. If there is none, tells the user.
-    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, Arc<SharedRoom>)> {
+    pub(super) fn visible_room(&mut self, text: &str) -> Option<(Name, SharedRoom)> {
         let name = match Name::parse_room(text) {
             Ok(name) => name,
             Err(error) => {
@@ -338,15 +341,5 @@ impl<S: ByteStream> Session<S> {
         self.audit(&format!("set {room} to {what}"));
         self.notice(words);
         Ok(())
-    }
-}
-
-impl JoinError {
-    /// The error of a join that was refused before the room was asked.
-    pub(crate) fn of(outcome: &Outcome) -> Self {
-        match outcome.refusal() {
-            Some(OperationError::NotDelivered(why)) => Self::NotDelivered(why),
-            _ => Self::Gone,
-        }
     }
 }

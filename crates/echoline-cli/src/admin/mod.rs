@@ -33,10 +33,12 @@ use super::socket_flags;
 use access::Secret;
 pub(super) use control::FaultControl;
 use echoline::internals::is_loopback;
-use echoline::{
-    Address, Certificates, DatagramCounts, FileUser, ListenerOptions, Observer, Scheme, Shutdown,
-    Sources,
-};
+use echoline::listener::{FileUser, Scheme};
+use echoline::metrics::Observer;
+use echoline::sources::Sources;
+use echoline::tls::Certificates;
+use echoline::udp::DatagramCounts;
+use echoline::{Address, ListenerOptions, Shutdown};
 pub(super) use figure::{Figure, Figures};
 use gate::Reach;
 use site::Site;

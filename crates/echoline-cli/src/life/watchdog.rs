@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::notify::{News, Notifier};
-use echoline::Pulse;
+use echoline::metrics::LivenessProbe;
 
 /// How long this process may be silent (sd_watchdog_enabled(3)); `None` where nobody watches.
 pub(super) fn limit() -> Option<Duration> {
@@ -18,19 +18,19 @@ pub(super) fn limit() -> Option<Duration> {
 
 /// Says twice in every `limit` that the process is alive, but only if all of its threads are: one
 /// that hangs serves nobody, while the others look as if all were well. Never ends.
-pub(super) async fn reassure(notifier: &Notifier, pulse: &Pulse, limit: Duration) {
+pub(super) async fn reassure(notifier: &Notifier, liveness_probe: &LivenessProbe, limit: Duration) {
     let mut silent = false;
     loop {
         let next = Instant::now() + limit / 2;
-        let beat = timeout_at(next, pulse.beat()).await;
-        match beat {
+        let check = timeout_at(next, liveness_probe.check()).await;
+        match check {
             Ok(()) => notifier.tell(&[News::Watchdog]),
             Err(_) if !silent => {
                 tracing::error!("a thread that serves connections hangs: the watchdog is not told")
             }
             Err(_) => {}
         }
-        silent = beat.is_err();
+        silent = check.is_err();
         sleep_until(next).await;
     }
 }

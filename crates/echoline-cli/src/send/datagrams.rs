@@ -14,7 +14,7 @@ use super::input::{Input, Next};
 use super::screen::Screen;
 use super::tally::Tally;
 use echoline::Address;
-use echoline::internals::broken;
+use echoline::internals::socket_error;
 
 /// The most that a datagram holds over IPv4; over IPv6 the system takes 20 bytes more.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -97,7 +97,7 @@ impl DatagramDialogue {
                     self.show(&chunk[..count]).await?;
                     active_at = Instant::now();
                 }
-                error = broken(socket) => return Err(Ending::Broken(Side::Server, error)),
+                error = socket_error(socket) => return Err(Ending::Broken(Side::Server, error)),
                 next = self.input.next(&mut typed), if reads => {
                     match next.map_err(|error| Ending::Broken(Side::Input, error))? {
                         Next::Lines(_) => {}

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{TlsFlags, announce, describe, left, replacement};
 use crate::restart::keep_running;
-use echoline::Certificates;
+use echoline::tls::Certificates;
 use echoline_base::poison::IgnorePoison;
 
 /// How often it looks. A change is taken up when it is the same at two looks, so that a certificate
@@ -63,9 +63,9 @@ fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
 }
 
 fn reload(flags: &TlsFlags, certificates: &Certificates) {
-    match flags.offer(replacement(certificates)) {
-        Ok(offer) => {
-            certificates.replace(offer);
+    match flags.config(replacement(certificates)) {
+        Ok(config) => {
+            certificates.replace(config);
             announce(certificates, "the files have changed");
         }
         Err(error) => tracing::error!(

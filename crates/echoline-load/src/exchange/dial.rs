@@ -11,7 +11,9 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
 use crate::target::{AddressFamily, ResolvePolicy, Targets};
-use echoline::{Address, Origin, Protocol, Scheme, Stream, Transport};
+use echoline::Address;
+use echoline::listener::Scheme;
+use echoline::transport::{Origin, Protocol, Stream, Transport};
 
 /// An open socket of a client.
 #[derive(Debug)]
@@ -211,7 +213,7 @@ fn no_source(to: SocketAddr) -> io::Error {
 async fn shake_hands(transport: &Transport, stream: Stream) -> io::Result<Stream> {
     let mut origin = Origin::default();
     let opened = transport.open(stream, &mut origin).await;
-    opened.map_err(|closed| match origin.trouble {
+    opened.map_err(|closed| match origin.failure {
         Some(trouble) => io::Error::other(trouble),
         None => closed.into(),
     })
