@@ -8,13 +8,13 @@ use crate::connection::limits::Closed;
 
 /// Which end of a connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TlsSide {
+pub(super) enum HandshakeSide {
     Server,
     Client,
 }
 
 /// What `error` of a handshake or of a read says, and what to do where that is known.
-pub(super) fn sentence(error: &io::Error, side: TlsSide) -> String {
+pub(super) fn sentence(error: &io::Error, side: HandshakeSide) -> String {
     let peer = side.peer();
     match tls_error(error) {
         Some(error) => explain(error, side),
@@ -38,7 +38,7 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-impl TlsSide {
+impl HandshakeSide {
     fn peer(self) -> &'static str {
         match self {
             Self::Server => "the client",
@@ -47,10 +47,12 @@ impl TlsSide {
     }
 }
 
-fn explain(error: &Error, side: TlsSide) -> String {
+fn explain(error: &Error, side: HandshakeSide) -> String {
     let peer = side.peer();
     match error {
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) if side == TlsSide::Server => {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType)
+            if side == HandshakeSide::Server =>
+        {
             "the client does not speak TLS: it has to connect to tls://".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -68,22 +70,22 @@ fn explain(error: &Error, side: TlsSide) -> String {
     }
 }
 
-fn certificate(error: &CertificateError, side: TlsSide) -> String {
+fn certificate(error: &CertificateError, side: HandshakeSide) -> String {
     use CertificateError as Kind;
     let whose = match side {
-        TlsSide::Server => "the client's certificate",
-        TlsSide::Client => "the server's certificate",
+        HandshakeSide::Server => "the client's certificate",
+        HandshakeSide::Client => "the server's certificate",
     };
     match (error, side) {
-        (Kind::UnknownIssuer | Kind::BadSignature, TlsSide::Client)
-        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsSide::Client) => {
+        (Kind::UnknownIssuer | Kind::BadSignature, HandshakeSide::Client)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, HandshakeSide::Client) => {
             format!(
                 "{whose} is signed by nobody that this machine trusts: give the file of who signed \
              it with --ca FILE, or take any certificate with --insecure"
             )
         }
-        (Kind::UnknownIssuer | Kind::BadSignature, TlsSide::Server)
-        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, TlsSide::Server) => {
+        (Kind::UnknownIssuer | Kind::BadSignature, HandshakeSide::Server)
+        | (Kind::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }, HandshakeSide::Server) => {
             format!("{whose} is signed by nobody in --client-ca")
         }
         (Kind::Expired | Kind::ExpiredContext { .. }, _) => format!("{whose} has expired"),
@@ -114,22 +116,22 @@ fn bare(name: &str) -> &str {
     inner.unwrap_or(name).trim_matches('"')
 }
 
-fn alert_received(alert: AlertDescription, side: TlsSide) -> String {
+fn alert_received(alert: AlertDescription, side: HandshakeSide) -> String {
     use AlertDescription as Alert;
     match (alert, side) {
-        (Alert::UnknownCA, TlsSide::Server) => {
+        (Alert::UnknownCA, HandshakeSide::Server) => {
             "the client does not trust our certificate (alert unknown_ca)".to_owned()
         }
-        (Alert::CertificateRequired, TlsSide::Client) => {
+        (Alert::CertificateRequired, HandshakeSide::Client) => {
             "the server asks for a certificate: give one with --cert FILE --key FILE".to_owned()
         }
-        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, TlsSide::Client) => {
+        (Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate, HandshakeSide::Client) => {
             format!(
                 "the server does not trust our certificate (alert {alert:?}): give --cert \
                      FILE --key FILE that it knows the signer of"
             )
         }
-        (Alert::CertificateExpired, TlsSide::Client) => {
+        (Alert::CertificateExpired, HandshakeSide::Client) => {
             "the server says that our certificate has expired".to_owned()
         }
         (Alert::ProtocolVersion, _) => {
@@ -148,16 +150,20 @@ mod tests {
         for (error, side, wanted) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
-                TlsSide::Client,
+                HandshakeSide::Client,
                 "--ca FILE",
             ),
             (
                 Error::AlertReceived(AlertDescription::CertificateRequired),
-                TlsSide::Client,
+                HandshakeSide::Client,
                 "--cert",
             ),
-            (Error::NoCertificatesPresented, TlsSide::Server, "--client-ca"),
-            (Error::InvalidMessage(InvalidMessage::InvalidContentType), TlsSide::Server, "tls://"),
+            (Error::NoCertificatesPresented, HandshakeSide::Server, "--client-ca"),
+            (
+                Error::InvalidMessage(InvalidMessage::InvalidContentType),
+                HandshakeSide::Server,
+                "tls://",
+            ),
         ] {
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
             assert!(sentence(&error, side).contains(wanted), "{error}");
